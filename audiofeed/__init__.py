@@ -1,0 +1,1 @@
+"""audiofeed: train audio models straight from raw files."""
