@@ -1,0 +1,188 @@
+"""Which part of a clip becomes an example.
+
+A crop maps a clip of so many frames to a start and a length in frames. It never pads: a clip shorter than the crop is
+taken whole, and the collate pads the batch and carries the true lengths.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from audiofeed.data.seeds import draw_below, seed_of
+
+# sets the crop's draw apart from whatever else (augmentation) draws from the example's seed
+_CROP_DRAW = 0x63726F70
+
+
+class Crop(Protocol):
+    """What a dataset asks of a crop; any object with these two methods will do."""
+
+    def count(self, frames: int, sample_rate: int) -> int:
+        """Return how many examples a clip of so many frames gives, 1 or more."""
+        ...
+
+    def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
+        """Return (start, length) in frames of one of a clip's examples."""
+        ...
+
+
+def _check_seconds(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name}={value!r} must be a finite number of seconds above 0")
+
+
+def _frames(seconds: float, sample_rate: int) -> int:
+    """Round seconds to frames, at least one, the halves upwards."""
+    return max(1, math.floor(seconds * sample_rate + 0.5))
+
+
+@dataclass(frozen=True, slots=True)
+class RandomCrop:
+    """A part of fixed length from anywhere in the clip, every start equally likely.
+
+    Args:
+        seconds: Length, above 0; a shorter clip is taken whole, unpadded.
+
+    Raises:
+        ValueError: `seconds` is not a finite number above 0.
+
+    >>> RandomCrop(2.0).place(80_000, 16_000, seed=1)[1]
+    32000
+    >>> RandomCrop(2.0).place(20_000, 16_000, seed=1)
+    (0, 20000)
+    """
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _check_seconds("seconds", self.seconds)
+
+    def count(self, frames: int, sample_rate: int) -> int:
+        """Return 1: a clip gives one example."""
+        return 1
+
+    def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
+        """Return (start, length) in frames.
+
+        Args:
+            frames: Length of the clip in frames, 1 or more.
+            sample_rate: Hz.
+            seed: The example's 63-bit seed; the same seed gives the same start.
+            part: Always 0.
+        """
+        length = min(frames, _frames(self.seconds, sample_rate))
+        return draw_below(frames - length + 1, seed_of(seed, _CROP_DRAW)), length
+
+
+@dataclass(frozen=True, slots=True)
+class CenterCrop:
+    """The middle of the clip.
+
+    Args:
+        seconds: Length, above 0; a shorter clip is taken whole, unpadded.
+
+    Raises:
+        ValueError: `seconds` is not a finite number above 0.
+
+    >>> CenterCrop(1.0).place(24_000, 16_000)
+    (4000, 16000)
+    """
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _check_seconds("seconds", self.seconds)
+
+    def count(self, frames: int, sample_rate: int) -> int:
+        """Return 1: a clip gives one example."""
+        return 1
+
+    def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
+        """Return (start, length) in frames.
+
+        Args:
+            frames: Length of the clip in frames, 1 or more.
+            sample_rate: Hz.
+            seed: Not used; there is one middle.
+            part: Always 0.
+        """
+        length = min(frames, _frames(self.seconds, sample_rate))
+        return (frames - length) // 2, length
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Every window of a clip in turn, so that one clip gives several examples.
+
+    Window k starts at k * stride. A clip shorter than a window gives one example, the whole clip.
+
+    Args:
+        seconds: Length of a window, above 0.
+        stride: Seconds from one start to the next, 0.001 or more; None for windows side by side.
+        last: What becomes of a rest at the end that no whole window covers: "drop" leaves it out, "keep" makes it a
+            shorter last window, which an evaluation that must see every sample wants.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    >>> windows = Windows(1.0, stride=0.5)
+    >>> [windows.place(28_000, 16_000, part=k) for k in range(windows.count(28_000, 16_000))]
+    [(0, 16000), (8000, 16000)]
+    >>> windows = Windows(1.0, stride=0.5, last="keep")
+    >>> [windows.place(28_000, 16_000, part=k) for k in range(windows.count(28_000, 16_000))]
+    [(0, 16000), (8000, 16000), (16000, 12000)]
+    """
+
+    seconds: float
+    stride: float | None = None
+    last: Literal["drop", "keep"] = "drop"
+
+    def __post_init__(self) -> None:
+        _check_seconds("seconds", self.seconds)
+        # keys carry the start to the millisecond and must stay distinct
+        if self.stride is not None and not (math.isfinite(self.stride) and self.stride >= 0.001):
+            raise ValueError(f"stride={self.stride!r} must be a finite number of seconds, 0.001 or more, or None")
+        if self.last not in ("drop", "keep"):
+            raise ValueError(f"last={self.last!r} must be 'drop' or 'keep'")
+
+    def count(self, frames: int, sample_rate: int) -> int:
+        """Return how many windows a clip gives.
+
+        Args:
+            frames: Length of the clip in frames, 1 or more.
+            sample_rate: Hz.
+        """
+        length = _frames(self.seconds, sample_rate)
+        if frames <= length:
+            return 1
+        # the guess is off by one at most, where the product rounds
+        whole = int((frames - length) / (self._step * sample_rate)) + 1
+        while self._start(whole, sample_rate) + length <= frames:
+            whole += 1
+        while self._start(whole - 1, sample_rate) + length > frames:
+            whole -= 1
+        covered = self._start(whole - 1, sample_rate) + length
+        rest = self._start(whole, sample_rate)
+        return whole + (self.last == "keep" and covered < frames and rest < frames)
+
+    def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
+        """Return (start, length) in frames of one window.
+
+        Args:
+            frames: Length of the clip in frames, 1 or more.
+            sample_rate: Hz.
+            seed: Not used; windows stand where they stand.
+            part: Which window, 0 to count - 1.
+        """
+        start = self._start(part, sample_rate)
+        return start, min(_frames(self.seconds, sample_rate), frames - start)
+
+    @property
+    def _step(self) -> float:
+        return self.seconds if self.stride is None else self.stride
+
+    def _start(self, part: int, sample_rate: int) -> int:
+        # rounded for each window alone, so that strides of a fraction of a frame do not drift
+        return math.floor(part * self._step * sample_rate + 0.5)

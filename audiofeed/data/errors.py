@@ -1,0 +1,62 @@
+"""The one error that a file can cause."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+
+_TEXT = re.compile(
+    r"""cannot read (?P<path>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")(?: from frame (?P<offset>\d+))?: (?P<cause>.*)"""
+)
+
+
+class AudioReadError(Exception):
+    """A file that cannot be read as audio, with its path, the frame where reading began, and the cause.
+
+    It is built from one string, because a DataLoader rebuilds a worker's exception in the main process as
+    ``type(error)(traceback_text)``. The attributes are read back from that text, so they survive the trip.
+
+    Args:
+        message: The text, as `AudioReadError.of` writes it; a traceback that ends in such a text will do.
+
+    Attributes:
+        path: The file, or None where the message names none.
+        offset: The first frame asked for, or None where the file fails as a whole.
+        cause: What is wrong, in one line, or None where the message has another form.
+
+    >>> error = AudioReadError.of("speech/a.wav", "no such file")
+    >>> str(error)
+    "cannot read 'speech/a.wav': no such file"
+    >>> AudioReadError(f"Caught AudioReadError in DataLoader worker process 0.\\n{error}").path
+    'speech/a.wav'
+    """
+
+    path: str | None
+    offset: int | None
+    cause: str | None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.path = self.offset = self.cause = None
+        # a chained traceback holds several texts, the one raised last stands last
+        for found in _TEXT.finditer(message):
+            self.path = ast.literal_eval(found["path"])
+            self.offset = None if found["offset"] is None else int(found["offset"])
+            self.cause = found["cause"]
+
+    @classmethod
+    def of(
+        cls, path: str | bytes | os.PathLike[str], cause: str | BaseException, offset: int | None = None
+    ) -> AudioReadError:
+        """Build the error from its parts.
+
+        Args:
+            path: The file.
+            cause: What is wrong: a text or the exception that said so.
+            offset: The first frame asked for, 0 or more; None where the file fails as a whole.
+        """
+        text = " ".join(str(cause).split()) or type(cause).__name__
+        where = "" if offset is None else f" from frame {offset}"
+        # repr keeps the message one printable line whatever the file is called
+        return cls(f"cannot read {os.fsdecode(path)!r}{where}: {text}")

@@ -1,0 +1,62 @@
+"""What a dataset yields: one raw waveform and what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from audiofeed.data.errors import AudioReadError
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AudioExample:
+    """One raw waveform on its way to the collate.
+
+    Args:
+        waveform: int16 as stored in the file, or float32 with full scale at 1.
+        sample_rate: Samples per second, Hz, 1 or more.
+        target: The label, or None.
+        key: What names the example: a path, with ``@start`` in seconds where a file gives several examples.
+        seed: 63-bit seed of this example in this epoch; augmentation draws from it.
+        faults: The files that this example stands in for, where ``on_error="skip"`` replaced them.
+
+    Shape:
+        waveform: (time,) if mono, else (channel, time); at least one sample.
+
+    Raises:
+        TypeError: The waveform is no int16 or float32 tensor.
+        ValueError: The waveform's shape or the sample rate is out of range.
+
+    >>> AudioExample(torch.zeros(16000, dtype=torch.int16), 16000, target=3, key="a.wav")
+    AudioExample(waveform=int16 (16000,), sample_rate=16000, target=3, key='a.wav', seed=None)
+    """
+
+    waveform: torch.Tensor
+    sample_rate: int
+    target: Any = None
+    key: str | None = None
+    seed: int | None = None
+    faults: tuple[AudioReadError, ...] = ()
+
+    def __post_init__(self) -> None:
+        waveform = self.waveform
+        if not isinstance(waveform, torch.Tensor) or waveform.dtype not in (torch.int16, torch.float32):
+            kind = waveform.dtype if isinstance(waveform, torch.Tensor) else type(waveform).__name__
+            raise TypeError(f"waveform is {kind}; it must be a torch tensor of int16 or float32: convert it first")
+        if waveform.dim() not in (1, 2) or waveform.numel() == 0:
+            raise ValueError(
+                f"waveform has shape {tuple(waveform.shape)}; it must be (time,) or (channel, time) with at least one "
+                "sample: drop the batch dimension"
+            )
+        if self.sample_rate < 1:
+            raise ValueError(f"sample_rate={self.sample_rate!r} must be at least 1 Hz")
+
+    def __repr__(self) -> str:
+        dtype = str(self.waveform.dtype).removeprefix("torch.")
+        faults = f", faults={len(self.faults)}" if self.faults else ""
+        return (
+            f"AudioExample(waveform={dtype} {tuple(self.waveform.shape)}, sample_rate={self.sample_rate}, "
+            f"target={self.target!r}, key={self.key!r}, seed={self.seed}{faults})"
+        )

@@ -1,0 +1,347 @@
+"""Samples from files: WAV by position, everything else through soundfile, and only the frames that were asked for.
+
+A 2 s crop needs 64 kB of a 16-bit WAV. soundfile opens, seeks and copies for it; a positioned read of those bytes into
+the tensor's own memory is several times faster (benchmarks/reading.py), and it keeps no handle that a fork could share.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from audiofeed.data.errors import AudioReadError
+from audiofeed.data.wav import parse_header
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# up to here a decoder's output is allocated at once; beyond, it grows with what is really decoded, so that a header
+# that lies about its length costs no more than this
+_BLOCK_SAMPLES = 1 << 22
+# libsndfile's answer where a header leaves the length open is 2**63 - 1
+_MAX_FRAMES = 1 << 48
+_WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a file's header says, enough to read any part of the file without parsing it again.
+
+    Args:
+        path: The file.
+        sample_rate: Samples per second, Hz.
+        channels: Number of channels, 1 or more.
+        frames: Samples per channel, 1 or more.
+        format: The container, in soundfile's words: WAV, FLAC, OGG, ...
+        subtype: The encoding, in soundfile's words: PCM_16, FLOAT, VORBIS, ...
+        data_offset: Byte where the samples begin, or -1 where soundfile decodes them.
+        size: The file's size in bytes; a file of another size is no longer the one described.
+
+    >>> AudioInfo("a.wav", sample_rate=8000, channels=1, frames=4000, format="WAV", subtype="PCM_16").duration
+    0.5
+    """
+
+    path: str
+    sample_rate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+    data_offset: int = -1
+    size: int = -1
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+def read_info(path: str | bytes | os.PathLike[str]) -> AudioInfo:
+    """Read a file's header, and no sample.
+
+    The format is told by the file's first bytes, never by its name.
+
+    Args:
+        path: The file.
+
+    Raises:
+        AudioReadError: The file cannot be opened, is no audio, is truncated, or holds no frame.
+        ModuleNotFoundError: The file needs soundfile and it is not installed.
+    """
+    name = os.fsdecode(path)
+    fd, size = _open(name)
+    try:
+        info = _wav_info(fd, size, name)
+    finally:
+        os.close(fd)
+    if info is None:
+        with _Decoder(name, size) as decoder:
+            return decoder.info
+    return info
+
+
+def read(
+    path: str | bytes | os.PathLike[str], start: int = 0, frames: int | None = None, *, info: AudioInfo | None = None
+) -> tuple[torch.Tensor, int]:
+    """Read part of a file as the samples it stores.
+
+    16-bit files give int16. 8, 24 and 32-bit ones give float32 scaled to [-1, 1); float, lossy and companded ones
+    float32 as decoded. A WAV that holds less than its header promises is refused whole, a crop inside what is there
+    included: its length is not to be trusted. A truncated file of another format fails where the missing frames are
+    asked for, except Ogg, whose length is by definition what the file holds.
+
+    Args:
+        path: The file.
+        start: First frame, 0 or more.
+        frames: Number of frames, 1 or more; None reads to the end.
+        info: What `read_info` gave for this file, to spare the header.
+
+    Returns:
+        The waveform and its sample rate in Hz.
+
+    Shape:
+        waveform: (time,) if the file is mono, else (channel, time).
+
+    Raises:
+        AudioReadError: The file cannot be read, is broken, holds NaN or infinity, or has changed since `info`.
+        ValueError: The frames asked for are not in the file, or `info` is another file's.
+        ModuleNotFoundError: The file needs soundfile and it is not installed.
+    """
+    name = os.fsdecode(path)
+    if info is not None and info.path != name:
+        raise ValueError(f"info describes {info.path!r}, not path={name!r}; pass read_info(path)")
+    fd, size = _open(name)
+    try:
+        if info is None:
+            info = _wav_info(fd, size, name)
+        elif info.size != size:
+            raise AudioReadError.of(
+                name, f"the file changed: {info.size} bytes when its header was read, {size} now; read the header again"
+            )
+        if info is not None and info.data_offset >= 0:
+            frames = _check_range(info, start, frames)
+            return _read_samples(fd, info, start, frames), info.sample_rate
+    finally:
+        os.close(fd)
+    with _Decoder(name, size) as decoder:
+        info = decoder.info
+        return decoder.read(start, _check_range(info, start, frames)), info.sample_rate
+
+
+def _open(name: str) -> tuple[int, int]:
+    """Open a regular file and return (descriptor, size in bytes)."""
+    try:
+        # a pipe that nobody writes to would block an ordinary open for ever
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise AudioReadError.of(name, error.strerror or error) from error
+    except ValueError as error:  # a null byte in the name
+        raise AudioReadError.of(name, error) from error
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
+        raise AudioReadError.of(name, f"it is {kind}, not a file")
+    if status.st_size == 0:
+        os.close(fd)
+        raise AudioReadError.of(name, "the file is empty (0 bytes)")
+    return fd, status.st_size
+
+
+def _check_range(info: AudioInfo, start: int, frames: int | None) -> int:
+    """Return the number of frames to read."""
+    if not 0 <= start < info.frames:
+        raise ValueError(f"start={start} must be a frame of {info.path!r}: 0 to {info.frames - 1}")
+    if frames is None:
+        return info.frames - start
+    if not 1 <= frames <= info.frames - start:
+        raise ValueError(
+            f"frames={frames} must be 1 to {info.frames - start}: {info.path!r} has {info.frames} frames and "
+            f"start={start}"
+        )
+    return frames
+
+
+def _wav_info(fd: int, size: int, name: str) -> AudioInfo | None:
+    """Return what a WAV's header says, or None where soundfile has to read the file."""
+    try:
+        header = parse_header(fd, size, name)
+    except OSError as error:
+        raise AudioReadError.of(name, error.strerror or error) from error
+    if header is None or header.subtype is None:
+        return None
+    frames = header.data_bytes // header.block
+    if frames == 0:
+        raise AudioReadError.of(name, "the file holds no samples (0 frames)")
+    return AudioInfo(
+        name,
+        header.sample_rate,
+        header.channels,
+        frames,
+        header.container,
+        header.subtype,
+        header.data_offset,
+        size,
+    )
+
+
+def _read_samples(fd: int, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
+    """Read samples by position: (time,) or (channel, time)."""
+    channels, subtype = info.channels, info.subtype
+    count = frames * channels
+    width = _WIDTHS[subtype]
+    position = info.data_offset + start * channels * width
+    if subtype == "PCM_16":
+        waveform = torch.empty(count, dtype=torch.int16)
+        _fill(fd, waveform.numpy(), position, info.path, start)
+    elif subtype == "FLOAT":
+        waveform = torch.empty(count, dtype=torch.float32)
+        _fill(fd, waveform.numpy(), position, info.path, start)
+    else:
+        raw = np.empty(count * width, dtype=np.uint8)
+        _fill(fd, raw, position, info.path, start)
+        waveform = torch.from_numpy(_scaled(raw, subtype))
+    if channels > 1:
+        waveform = waveform.view(frames, channels).T.contiguous()
+    if subtype in ("FLOAT", "DOUBLE"):
+        _check_finite(waveform, info.path, start)
+    return waveform
+
+
+def _scaled(raw: np.ndarray, subtype: str) -> np.ndarray:
+    """Turn bytes of 8, 24 or 32-bit integers or float64 into float32."""
+    if subtype == "PCM_U8":
+        return (raw.astype(np.float32) - 128.0) * np.float32(2.0**-7)
+    if subtype == "PCM_24":
+        # as the upper three bytes of 32 bits the sign comes by itself; 24 significant bits are exact in float32
+        wide = np.zeros((raw.size // 3, 4), dtype=np.uint8)
+        wide[:, 1:] = raw.reshape(-1, 3)
+        raw, subtype = wide.reshape(-1), "PCM_32"
+    if subtype == "PCM_32":
+        return raw.view("<i4").astype(np.float32) * np.float32(2.0**-31)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and reported as such
+        return raw.view("<f8").astype(np.float32)
+
+
+def _fill(fd: int, array: np.ndarray, position: int, name: str, start: int) -> None:
+    """Fill an array from a file, in as many reads as it takes."""
+    view = memoryview(array).cast("B")
+    done = 0
+    try:
+        while done < len(view):
+            got = os.preadv(fd, [view[done:]], position + done)
+            if got == 0:
+                raise AudioReadError.of(name, f"the file ends {len(view) - done} bytes too early", start)
+            done += got
+    except OSError as error:
+        raise AudioReadError.of(name, error.strerror or error, start) from error
+
+
+def _check_finite(waveform: torch.Tensor, name: str, start: int) -> None:
+    """Raise if a waveform, (time,) or (channel, time), holds NaN or infinity."""
+    # aminmax lets NaN through and costs one pass without a mask
+    low, high = torch.aminmax(waveform)
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        bad = ~torch.isfinite(waveform)
+        first = int(bad.view(-1, bad.shape[-1]).any(0).nonzero()[0])
+        raise AudioReadError.of(
+            name, f"{int(bad.sum())} samples are NaN or infinite, the first at frame {start + first}", start
+        )
+
+
+def _soundfile(name: str) -> ModuleType:
+    """Import soundfile, or say which file needs it."""
+    try:
+        import soundfile
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"reading {name!r} needs the package soundfile, which reads everything that is no plain WAV: "
+            "pip install soundfile",
+            name="soundfile",
+        ) from error
+    return soundfile
+
+
+class _Decoder:
+    """A file open in soundfile, for the length of a with block."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self.size = size
+        self._soundfile = _soundfile(name)
+
+    def __enter__(self) -> _Decoder:
+        try:
+            # bytes: soundfile would refuse a name that is not valid UTF-8
+            self._file: Any = self._soundfile.SoundFile(os.fsencode(self.name))
+        except self._soundfile.SoundFileError as error:
+            raise AudioReadError.of(self.name, f"{_beginning(self.name)}; {_reason(error)}") from error
+        try:
+            self.info = self._read_header()
+        except AudioReadError:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _read_header(self) -> AudioInfo:
+        file = self._file
+        frames = file.frames
+        if frames == 0:
+            raise AudioReadError.of(self.name, "the file holds no samples (0 frames)")
+        if not 0 < frames < _MAX_FRAMES:
+            raise AudioReadError.of(
+                self.name, f"the {file.format} header does not say how many frames there are: encode the file again"
+            )
+        return AudioInfo(
+            self.name, file.samplerate, file.channels, frames, file.format, file.subtype, -1, self.size
+        )
+
+    def read(self, start: int, frames: int) -> torch.Tensor:
+        """Decode frames: (time,) or (channel, time)."""
+        file, channels = self._file, self.info.channels
+        # dtype="int16" would not scale a float file, so only where the samples are 16-bit integers
+        dtype = torch.int16 if self.info.subtype == "PCM_16" else torch.float32
+        blocks = []
+        done = 0
+        try:
+            if start:
+                file.seek(start)
+            while done < frames:
+                want = min(frames - done, max(_BLOCK_SAMPLES // channels, 1))
+                block = torch.empty((want, channels), dtype=dtype)
+                got = len(file.read(out=block.numpy()))
+                if got < want:
+                    raise AudioReadError.of(
+                        self.name,
+                        f"truncated {self.info.format}: the header promises {self.info.frames} frames, "
+                        f"decoding stops at frame {start + done + got}: copy it again",
+                        start,
+                    )
+                blocks.append(block)
+                done += want
+        except self._soundfile.SoundFileError as error:
+            raise AudioReadError.of(self.name, _reason(error), start) from error
+        waveform = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        waveform = waveform.view(-1) if channels == 1 else waveform.T.contiguous()
+        if dtype == torch.float32:
+            _check_finite(waveform, self.name, start)
+        return waveform
+
+
+def _reason(error: Exception) -> str:
+    """Return libsndfile's own words, without soundfile's repetition of the path."""
+    return f"libsndfile: {getattr(error, 'error_string', error)}"
+
+
+def _beginning(name: str) -> str:
+    """Say how a file begins, which tells a page of text from broken audio."""
+    with open(name, "rb") as file:
+        return f"the file begins with {file.read(12)!r}"

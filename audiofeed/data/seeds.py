@@ -1,0 +1,37 @@
+"""Where every random draw of the data path comes from: a hash of who is drawing."""
+
+from __future__ import annotations
+
+_MASK = (1 << 64) - 1
+
+
+def _scramble(value: int) -> int:
+    """Return splitmix64's output function: a bijection of 64 bits in which each input bit moves half of the output."""
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+def seed_of(*parts: int) -> int:
+    """Hash integers to a 63-bit seed that is the same in every process, on every machine, in every version.
+
+    Follows splitmix64 (Steele, Lea, Flood 2014), absorbing one part at a time, so the order of the parts matters.
+
+    Args:
+        parts: Integers; each counts modulo 2**64.
+
+    >>> seed_of(0, 0, 1) == seed_of(0, 0, 1), seed_of(0, 1, 0) == seed_of(0, 0, 1)
+    (True, False)
+    """
+    state = 0
+    for part in parts:
+        # the odd increment keeps zeros from mapping to zero
+        state = _scramble((state + 0x9E3779B97F4A7C15 + (part & _MASK)) & _MASK)
+        state = _scramble((state + 0x9E3779B97F4A7C15) & _MASK)
+    # 63 bits: torch and numpy both take such a seed as a signed integer
+    return state >> 1
+
+
+def draw_below(limit: int, seed: int) -> int:
+    """Map a 63-bit seed to 0..limit-1, every value equally likely to within limit / 2**63."""
+    return (seed * limit) >> 63
