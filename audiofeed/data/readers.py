@@ -230,7 +230,7 @@ def _scaled(raw: np.ndarray, subtype: str) -> np.ndarray:
 
 def _fill(fd: int, array: np.ndarray, position: int, name: str, start: int) -> None:
     """Fill an array from a file, in as many reads as it takes."""
-    view = memoryview(array).cast("B")
+    view = memoryview(array.data).cast("B")
     done = 0
     try:
         while done < len(view):
@@ -300,9 +300,7 @@ class _Decoder:
             raise AudioReadError.of(
                 self.name, f"the {file.format} header does not say how many frames there are: encode the file again"
             )
-        return AudioInfo(
-            self.name, file.samplerate, file.channels, frames, file.format, file.subtype, -1, self.size
-        )
+        return AudioInfo(self.name, file.samplerate, file.channels, frames, file.format, file.subtype, -1, self.size)
 
     def read(self, start: int, frames: int) -> torch.Tensor:
         """Decode frames: (time,) or (channel, time)."""

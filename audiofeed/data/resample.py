@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-# soxr HQ's impulse response falls below 1e-6 within this many samples of the lower of the two rates
-_CONTEXT = 256
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# soxr HQ's impulse response has died away to float32's own precision within 128 samples of the lower of the two rates:
+# a crop then differs from the whole clip by 3e-7, and with 64 samples by 2e-4
+_CONTEXT = 192
 
 
 def resampled_frames(frames: int, rate: int, new_rate: int) -> int:
@@ -54,12 +59,9 @@ def resample_crop(
     first = max(0, start * down // up - context) // down * down
     last = min(frames, -(-(start + length) * down // up) + context)
     piece = to_float(read(first, last - first)).numpy()
-    rest = 0
     if last == frames:
         # beyond its end a clip is silent: let the filter run out
-        rest = context
-    if rest:
-        piece = np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, rest)])
+        piece = np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, context)])
     result = soxr.resample(np.ascontiguousarray(piece.T), rate, new_rate, quality="HQ").T
     offset = start - first // down * up
     return torch.from_numpy(np.ascontiguousarray(result[..., offset : offset + length]))
@@ -70,9 +72,12 @@ def to_float(waveform: torch.Tensor) -> torch.Tensor:
     return waveform.float() * 2.0**-15 if waveform.dtype == torch.int16 else waveform
 
 
-def _soxr():  # type: ignore[no-untyped-def]
+def _soxr() -> ModuleType:
+    """Import soxr, or say what needs it."""
     try:
         import soxr
     except ImportError as error:
-        raise ModuleNotFoundError("changing the sample rate needs the package soxr: pip install soxr", name="soxr") from error
+        raise ModuleNotFoundError(
+            "changing the sample rate needs the package soxr: pip install soxr", name="soxr"
+        ) from error
     return soxr

@@ -21,7 +21,7 @@ _UNKNOWN_32 = 0xFFFFFFFF
 _UNKNOWN_64 = 0xFFFFFFFFFFFFFFFF
 # what sox writes for a length it cannot go back to fill in
 _SOX_UNKNOWN = 0x7FFFF000
-# bytes 2..15 of a WAVEFORMATEXTENSIBLE sub-format whose first two are a plain format tag; the second is ambisonic B-format
+# bytes 2..15 of a WAVEFORMATEXTENSIBLE sub-format whose first two are a plain format tag; the second is ambisonic
 _GUID_TAILS = (
     bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71"),
     bytes.fromhex("0000 2107 d311 8644 c8c1 ca00 0000"),

@@ -1,0 +1,374 @@
+"""What every dataset of audio files does, wherever its list of files comes from."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from audiofeed.data.crops import Crop, Windows
+from audiofeed.data.errors import AudioReadError
+from audiofeed.data.example import AudioExample
+from audiofeed.data.packed import Fields, pack, plain
+from audiofeed.data.readers import AudioInfo, read
+from audiofeed.data.resample import resample_crop, resampled_frames, to_float
+from audiofeed.data.scan import FileTable, scan
+from audiofeed.data.seeds import draw_below, seed_of
+from audiofeed.data.targets import index_classes
+
+OnError = Literal["raise", "skip"]
+Key = int | tuple[int, int]
+Self = TypeVar("Self", bound="AudioFiles")
+
+# under on_error="skip": so many files in a row, drawn at random, are not bad by accident
+_TRIES = 16
+# one clip: which file, the first frame and the number of frames at the file's own rate
+_CLIP = np.dtype([("file", "<i4"), ("first", "<i8"), ("frames", "<i8")])
+
+
+class AudioFiles(Dataset[AudioExample]):
+    """Examples from audio files whose headers have been read once: what `AudioFolder` and `AudioManifest` share.
+
+    A key is an index, or an (epoch, index) pair as a sampler may give it; an index alone stands for the dataset's
+    current epoch, which `set_epoch` sets for workers already running too. Whatever is random in an example is drawn
+    from a hash of (seed, epoch, index), so it does not depend on who loads it.
+
+    Lengths are exact: a clip of n frames at rate r has round(n * sample_rate / r) frames at another, and a crop of s
+    seconds has round(s * sample_rate), less only where the clip is shorter.
+
+    Args:
+        paths: One per clip; a file may hold several clips.
+        labels: One per clip: strings become class indices, everything else is kept.
+        fields: Further columns, one value per clip.
+        segment: Maps (clip, what its file's header says) to the clip's first frame and frame count; None: whole files.
+        describe: Says where a clip comes from, for messages about its file.
+        keyed: For each clip, whether its key needs its place in the file, and its end too: "", "start" or "span".
+        sample_rate, crop, mono, on_error, seed, progress: As in `AudioFolder`.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        *,
+        labels: Sequence[Any],
+        fields: Mapping[str, Sequence[Any]],
+        segment: Callable[[int, AudioInfo], tuple[int, int]] | None = None,
+        describe: Callable[[int], str] | None = None,
+        keyed: Sequence[str] | None = None,
+        sample_rate: int | None,
+        crop: Crop | None,
+        mono: bool,
+        on_error: OnError,
+        seed: int,
+        progress: bool | None,
+    ) -> None:
+        self.crop = crop
+        self.mono = mono
+        self.on_error = on_error
+        self.seed = seed
+        self.faults: list[AudioReadError] = []
+        # in shared memory, so that a worker that is already running sees a new epoch, however it was started
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+        # classes come from every file listed, so that a bad file does not shift the others' indices
+        targets, self.classes = index_classes(labels)
+        good, infos, clip_file = self._scan(paths, describe, progress)
+        self._files = FileTable(infos)
+        self._targets = targets[good] if isinstance(targets, np.ndarray) else [targets[i] for i in good]
+        self._fields = {name: pack([column[i] for i in good]) for name, column in fields.items()}
+        self._keyed = None if keyed is None else pack([keyed[i] for i in good])
+        spans = [
+            (0, infos[f].frames) if segment is None else segment(i, infos[f])
+            for i, f in zip(good, clip_file, strict=True)
+        ]
+        self._clips = np.array([(f, *span) for f, span in zip(clip_file, spans, strict=True)], dtype=_CLIP)
+        self.sample_rate = self._common_rate() if sample_rate is None else sample_rate
+        if not mono:
+            self._check_channels()
+        self._place_examples()
+
+    def _scan(
+        self, paths: Sequence[str], describe: Callable[[int], str] | None, progress: bool | None
+    ) -> tuple[list[int], list[AudioInfo], list[int]]:
+        """Return the clips whose file is good, the good files, and each good clip's file."""
+        first_clip: dict[str, int] = {}
+        for clip, path in enumerate(paths):
+            first_clip.setdefault(path, clip)
+        infos: list[AudioInfo] = []
+        number: dict[str, int] = {}
+        for (path, clip), result in zip(first_clip.items(), scan(list(first_clip), progress=progress), strict=True):
+            if isinstance(result, AudioInfo):
+                number[path] = len(infos)
+                infos.append(result)
+                continue
+            fault = result
+            if describe is not None:
+                fault = AudioReadError.of(path, f"{result.cause} ({describe(clip)})", result.offset)
+            if self.on_error == "raise":
+                raise fault
+            self.faults.append(fault)
+        if not infos:
+            raise AudioReadError.of(
+                self.faults[0].path or "", f"{self.faults[0].cause}; none of the {len(self.faults)} files can be read"
+            )
+        if self.faults:
+            warnings.warn(
+                f"on_error='skip' leaves out {len(self.faults)} of {len(first_clip)} files, listed in .faults; "
+                f"the first: {self.faults[0]}",
+                stacklevel=4,
+            )
+        good = [clip for clip, path in enumerate(paths) if path in number]
+        return good, infos, [number[paths[clip]] for clip in good]
+
+    def _common_rate(self) -> int:
+        rates = self._files.sample_rates
+        other = np.flatnonzero(rates != rates[0])
+        if other.size:
+            raise ValueError(
+                f"sample_rate=None needs files of one rate, but {self._files.paths[0]!r} has {rates[0]} Hz and "
+                f"{self._files.paths[other[0]]!r} has {rates[other[0]]} Hz; pass sample_rate={rates.max()}, "
+                "or another rate to resample to"
+            )
+        return int(rates[0])
+
+    def _check_channels(self) -> None:
+        counts, firsts = np.unique(self._files.channels, return_index=True)
+        if counts.size > 1:
+            found = ", ".join(f"{n} in {self._files.paths[f]!r}" for n, f in zip(counts, firsts, strict=True))
+            raise ValueError(
+                f"mono=False needs files with the same number of channels, but there are {found}; pass mono=True"
+            )
+
+    def _place_examples(self) -> None:
+        """Count each clip's examples and their lengths, which no seed changes."""
+        frames, rates = self._clips["frames"], self._files.sample_rates[self._clips["file"]]
+        total = np.maximum(1, (2 * frames * self.sample_rate + rates) // (2 * rates))
+        total = np.where(rates == self.sample_rate, frames, total)
+        self._several = isinstance(self.crop, Windows)
+        if self.crop is None:
+            self._example_clip, self._example_part = np.arange(len(total)), np.zeros(len(total), dtype=np.int64)
+            self._lengths = total
+            return
+        counts = np.array([self.crop.count(n, self.sample_rate) for n in total.tolist()], dtype=np.int64)
+        self._several |= bool((counts > 1).any())
+        self._example_clip = np.repeat(np.arange(len(total)), counts)
+        self._example_part = np.arange(len(self._example_clip)) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = zip(total[self._example_clip].tolist(), self._example_part.tolist(), strict=True)
+        self._lengths = np.array(
+            [self.crop.place(n, self.sample_rate, seed=0, part=part)[1] for n, part in places], dtype=np.int64
+        )
+
+    # what there is
+
+    def __len__(self) -> int:
+        return len(self._example_clip)
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{len(self)} examples",
+            f"{self._lengths.sum() / self.sample_rate / 3600:.2f} h",
+            f"{self.sample_rate} Hz",
+        ]
+        if self.classes:
+            parts.append(f"{len(self.classes)} classes")
+        if self.faults:
+            parts.append(f"{len(self.faults)} faults")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    @property
+    def paths(self) -> list[str]:
+        """Each example's file."""
+        return [self._files.paths[i] for i in self._file_numbers.tolist()]
+
+    @property
+    def durations(self) -> np.ndarray:
+        """Each example's length in seconds as it will be read: after the crop, from the headers; (len,) float64."""
+        return self._lengths / self.sample_rate
+
+    @property
+    def sample_rates(self) -> np.ndarray:
+        """The rate in Hz of each example's file, before any resampling; (len,) int64."""
+        return self._files.sample_rates[self._file_numbers]
+
+    @property
+    def targets(self) -> np.ndarray | list[Any]:
+        """Each example's target: an int64 array where all are integers or classes, else a list."""
+        if isinstance(self._targets, np.ndarray):
+            return self._targets[self._example_clip]
+        return [self._targets[i] for i in self._example_clip.tolist()]
+
+    @property
+    def class_to_index(self) -> dict[str, int]:
+        """The target that stands for each class."""
+        return {name: i for i, name in enumerate(self.classes)}
+
+    @property
+    def fields(self) -> Fields:
+        """What else is known of each example: `fields[i]` is a dict, `fields["name"]` a column."""
+        return Fields(self._fields, self._example_clip)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """Return what is known of one example without reading it.
+
+        The keys are path, start (seconds into the file, of the clip), duration (seconds, after the crop), target, label
+        (the class's name where targets are classes, else the target), and the fields by name.
+
+        Args:
+            index: Which example.
+        """
+        clip = self._example_clip[index]
+        file, first, _ = self._clips[clip].item()
+        target = plain(self._targets[clip])
+        return {
+            **self.fields[index],
+            "path": self._files.paths[file],
+            "start": first / int(self._files.sample_rates[file]),
+            "duration": float(self._lengths[index]) / self.sample_rate,
+            "target": target,
+            "label": self.classes[target] if self.classes else target,
+        }
+
+    def select(self: Self, chosen: Iterable[int] | Callable[[dict[str, Any]], bool]) -> Self:
+        """Return a dataset of some of the examples, with the same classes, sharing what the scan found.
+
+        Its examples are numbered anew, it has its own epoch, and `faults` stays with the whole.
+
+        Args:
+            chosen: Indices in the order wanted, a boolean mask, or a function of an example's `row`.
+
+        Raises:
+            ValueError: Nothing is chosen, or a mask has another length than the dataset.
+            IndexError: An index is out of range.
+        """
+        if callable(chosen):
+            indices = np.array([i for i in range(len(self)) if chosen(self.row(i))], dtype=np.int64)
+        else:
+            given = np.asarray(chosen if isinstance(chosen, (np.ndarray, torch.Tensor)) else list(chosen))
+            if given.dtype == np.bool_:
+                if given.shape != (len(self),):
+                    raise ValueError(
+                        f"a mask of shape {given.shape} must have one value for each of {len(self)} examples"
+                    )
+                given = np.flatnonzero(given)
+            indices = np.array([self._check_index(i) for i in given.tolist()], dtype=np.int64)
+        if not indices.size:
+            raise ValueError(f"the selection is empty: none of the {len(self)} examples is chosen")
+        part = copy.copy(self)
+        part._example_clip = self._example_clip[indices]
+        part._example_part = self._example_part[indices]
+        part._lengths = self._lengths[indices]
+        part.faults = []
+        part._epoch = self._epoch.clone().share_memory_()
+        return part
+
+    # reading
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that an index without one stands for."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch that an index without one stands for, in workers that are already running too.
+
+        A running worker may have fetched a few batches ahead; call this between epochs, as with a sampler.
+
+        Args:
+            epoch: 0 or more.
+        """
+        epoch = operator.index(epoch)
+        if epoch < 0:
+            raise ValueError(f"epoch={epoch} must be 0 or more")
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, key: Key) -> AudioExample:
+        epoch, index = (self.epoch, key) if not isinstance(key, tuple) else self._split(key)
+        index = self._check_index(index)
+        seed = seed_of(self.seed, epoch, index)
+        faults: tuple[AudioReadError, ...] = ()
+        chosen = index
+        while True:
+            try:
+                return self._load(chosen, seed, faults)
+            except AudioReadError as error:
+                if self.on_error == "raise":
+                    raise
+                faults += (error.with_traceback(None),)
+                if len(faults) > _TRIES:
+                    text = (
+                        f"{error.cause}; {_TRIES} files before it, each in place of the last, could not be read either"
+                    )
+                    raise AudioReadError.of(error.path or "", text, error.offset) from error
+            # another example in its place, the same one whoever asks, so that batches stay full
+            seed = seed_of(self.seed, epoch, index, len(faults))
+            chosen = draw_below(len(self), seed)
+
+    def _split(self, key: tuple[int, int]) -> tuple[int, int]:
+        if len(key) != 2:
+            raise TypeError(f"key={key!r} must be an index or an (epoch, index) pair")
+        epoch = operator.index(key[0])
+        if epoch < 0:
+            raise ValueError(f"epoch={epoch} in key={key!r} must be 0 or more")
+        return epoch, key[1]
+
+    def _check_index(self, index: Any) -> int:
+        """Return an index of any integer kind as an int from 0."""
+        try:
+            number = operator.index(index)
+        except TypeError as error:
+            raise TypeError(
+                f"index={index!r} must be an integer or an (epoch, index) pair; for several use select()"
+            ) from error
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"index {number} is out of range for {len(self)} examples")
+        return number % len(self)
+
+    def _load(self, index: int, seed: int, faults: tuple[AudioReadError, ...]) -> AudioExample:
+        clip, part = int(self._example_clip[index]), int(self._example_part[index])
+        file, first, frames = self._clips[clip].item()
+        info = self._files.info(file)
+        rate, new_rate = info.sample_rate, self.sample_rate
+        total = frames if rate == new_rate else resampled_frames(frames, rate, new_rate)
+        start, length = 0, total
+        if self.crop is not None:
+            start, length = self.crop.place(total, new_rate, seed=seed, part=part)
+
+        def piece(begin: int, count: int) -> torch.Tensor:
+            waveform, _ = read(info.path, first + begin, count, info=info)
+            # the mean of integers is none
+            return to_float(waveform).mean(0) if self.mono and waveform.dim() == 2 else waveform
+
+        if rate == new_rate:
+            waveform = piece(start, length)
+        else:
+            waveform = resample_crop(piece, frames, rate, new_rate, start, length)
+        key = info.path
+        how = "start" if self._several else "" if self._keyed is None else self._keyed[clip]
+        if how:
+            begin = first / rate + (start / new_rate if self._several else 0.0)
+            key = f"{key}@{begin:.3f}" + (f"-{(first + frames) / rate:.3f}" if how == "span" else "")
+        return AudioExample(waveform, new_rate, plain(self._targets[clip]), key, seed, faults)
+
+    @property
+    def _file_numbers(self) -> np.ndarray:
+        return self._clips["file"][self._example_clip]
+
+
+def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> None:
+    """Raise if an argument that all datasets share is out of range, before any file is opened."""
+    if sample_rate is not None and (
+        isinstance(sample_rate, bool) or not isinstance(sample_rate, int) or sample_rate < 1
+    ):
+        raise ValueError(
+            f"sample_rate={sample_rate!r} must be a whole number of Hz, 1 or more, or None to keep the files' own"
+        )
+    if crop is not None and not (hasattr(crop, "count") and hasattr(crop, "place")):
+        raise TypeError(f"crop={crop!r} must be RandomCrop, CenterCrop, Windows or None")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error={on_error!r} must be 'raise' or 'skip'")

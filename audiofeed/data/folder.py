@@ -1,0 +1,158 @@
+"""A dataset from a folder of audio files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from audiofeed.data.crops import Crop
+from audiofeed.data.datasets import AudioFiles, OnError, check_options
+from audiofeed.data.scan import find_files
+from audiofeed.data.targets import NamePattern
+
+EXTENSIONS = (
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".w64", ".rf64", ".bwf",
+    ".caf", ".au", ".snd", ".sph",
+)  # fmt: skip
+
+
+class AudioFolder(AudioFiles):
+    """Every audio file below a folder, raw, with its target from its folder's or its own name.
+
+    Headers are read at once, samples when an example is asked for, and of those only the crop's. Nothing is cached.
+    The attributes have one entry per example, in the order of the sorted paths: `paths`, `durations` (seconds, after
+    the crop), `targets`, `sample_rates` (the files' own), `fields`. `classes` and `class_to_index` name the targets,
+    `faults` holds what ``on_error="skip"`` left out.
+
+    Args:
+        root: The folder; subfolders are searched, names that begin with a dot passed over.
+        sample_rate: Hz of every example; files of another rate are resampled in the worker (soxr HQ). None keeps the
+            files' own, which must then be one.
+        target: Where targets come from. None: the path of the file's folder below `root`, or None for each where all
+            files lie in `root` itself. A pattern such as ``"{target}_{speaker}_{take}"``: the file's name without its
+            extension, taken apart; the other parts become `fields`. A function of the path: whatever it returns.
+            Strings become indices into the sorted `classes`.
+        crop: `RandomCrop`, `CenterCrop` or `Windows`; None for whole files.
+        mono: Whether to average the channels, which gives float32; a single channel stays as it is stored. False gives
+            (channel, time) for files of several channels, of which all files must have the same number.
+        on_error: "raise" raises `AudioReadError` for a bad file. "skip" leaves out what the headers show, with one
+            warning, and puts another example, always the same, in place of what turns out bad when it is read
+            (`AudioExample.faults`).
+        extensions: Endings of the files to take, in any case.
+        seed: Any integer; with the epoch and the index it decides every random draw.
+        progress: Whether to draw a progress bar over the headers; None does so on a terminal when they take over a
+            second.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        NotADirectoryError: `root` is a file.
+        AudioReadError: A file is bad under ``on_error="raise"``, or every file is.
+        ValueError: No file matches, rates or channels are mixed, a name does not fit the pattern, or an argument is out
+            of range.
+
+    >>> import tempfile, wave
+    >>> root = tempfile.TemporaryDirectory()
+    >>> for name in ("7_ann_0.wav", "9_bob_0.wav"):
+    ...     with wave.open(f"{root.name}/{name}", "wb") as file:
+    ...         file.setparams((1, 2, 8000, 0, "NONE", None))
+    ...         _ = file.writeframes(bytes(16000))
+    >>> dataset = AudioFolder(root.name, target="{target}_{speaker}_{take}")
+    >>> dataset
+    AudioFolder(2 examples, 0.00 h, 8000 Hz, 2 classes)
+    >>> dataset[1].waveform.shape, dataset[1].target, dataset.fields[1]
+    (torch.Size([8000]), 1, {'speaker': 'bob', 'take': '0'})
+    >>> len(dataset.select(lambda row: row["speaker"] == "ann"))
+    1
+    >>> root.cleanup()
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        sample_rate: int | None = None,
+        target: str | Callable[[str], Any] | None = None,
+        crop: Crop | None = None,
+        mono: bool = True,
+        on_error: OnError = "raise",
+        extensions: Iterable[str] = EXTENSIONS,
+        seed: int = 0,
+        progress: bool | None = None,
+    ) -> None:
+        check_options(sample_rate, crop, on_error)
+        pattern = NamePattern(target) if isinstance(target, str) else None
+        self.root = os.fsdecode(root)
+        paths = self._find(extensions)
+        fields: dict[str, list[Any]] = {}
+        labels: Sequence[Any]
+        if pattern is not None:
+            labels, fields = _match(paths, pattern)
+        elif target is None:
+            labels = self._folder_names(paths)
+        elif callable(target):
+            labels = [target(path) for path in paths]
+        else:
+            raise TypeError(
+                f"target={target!r} must be a pattern, a function of the path, or None for the folders' names"
+            )
+        super().__init__(
+            paths,
+            labels=labels,
+            fields=fields,
+            sample_rate=sample_rate,
+            crop=crop,
+            mono=mono,
+            on_error=on_error,
+            seed=seed,
+            progress=progress,
+        )
+
+    def _find(self, extensions: Iterable[str]) -> list[str]:
+        if isinstance(extensions, str):
+            extensions = (extensions,)
+        endings = sorted({"." + ending.lower().lstrip(".") for ending in extensions})
+        if not endings or "." in endings:
+            raise ValueError(f"extensions={extensions!r} must be endings such as '.wav'")
+        if not os.path.isdir(self.root):
+            if os.path.exists(self.root):
+                raise NotADirectoryError(
+                    f"root={self.root!r} is a file; pass the folder it lies in, or use AudioManifest"
+                )
+            raise FileNotFoundError(f"root={self.root!r} does not exist")
+        paths, others = find_files(self.root, endings)
+        if not paths:
+            raise ValueError(
+                f"root={self.root!r} holds no file that ends in one of {', '.join(endings)} ({others} other files); "
+                "pass the right folder or extensions"
+            )
+        return paths
+
+    def _folder_names(self, paths: Sequence[str]) -> list[str] | list[None]:
+        names = [PurePath(os.path.relpath(os.path.dirname(path), self.root)).as_posix() for path in paths]
+        if "." not in names:
+            return names
+        if any(name != "." for name in names):
+            inside = paths[next(i for i, name in enumerate(names) if name != ".")]
+            raise ValueError(
+                f"target=None takes targets from folders, but {paths[names.index('.')]!r} lies in root itself and "
+                f"{inside!r} does not; pass a pattern or a function as target"
+            )
+        return [None] * len(paths)
+
+
+def _match(paths: Sequence[str], pattern: NamePattern) -> tuple[list[str], dict[str, list[Any]]]:
+    """Return the labels and the other fields of file names taken apart."""
+    labels: list[str] = []
+    fields: dict[str, list[Any]] = {}
+    for path in paths:
+        found = pattern.match(PurePath(path).stem)
+        if found is None:
+            raise ValueError(
+                f"target={pattern.pattern!r} does not match the name of {path!r}; pass a function as target"
+            )
+        labels.append(found.pop("target"))
+        for name, value in found.items():
+            fields.setdefault(name, []).append(value)
+    return labels, fields

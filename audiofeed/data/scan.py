@@ -1,0 +1,165 @@
+"""Finding audio files and reading their headers, once, when a dataset is made."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from audiofeed.data.errors import AudioReadError
+from audiofeed.data.packed import PackedStrings
+from audiofeed.data.readers import AudioInfo, read_info
+
+# headers from a local disk come at the same pace with or without threads; from a network file system each open waits,
+# and eight wait together (benchmarks/reading.py)
+_THREADS = 8
+_CHUNK = 64
+# a scan shorter than this needs no progress bar
+_PATIENCE = 1.0
+
+_ROW = np.dtype(
+    [("rate", "<u4"), ("channels", "<u2"), ("frames", "<i8"), ("kind", "<u2"), ("offset", "<i8"), ("size", "<i8")]
+)
+
+
+class FileTable:
+    """What the headers of many files say, in columns.
+
+    Args:
+        infos: One per file.
+    """
+
+    def __init__(self, infos: Sequence[AudioInfo]) -> None:
+        self.paths = PackedStrings(info.path for info in infos)
+        kinds = sorted({(info.format, info.subtype) for info in infos})
+        number = {kind: i for i, kind in enumerate(kinds)}
+        self._kinds = kinds
+        self._rows = np.array(
+            [(i.sample_rate, i.channels, i.frames, number[i.format, i.subtype], i.data_offset, i.size) for i in infos],
+            dtype=_ROW,
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def sample_rates(self) -> np.ndarray:
+        """Hz, one per file."""
+        return self._rows["rate"].astype(np.int64)
+
+    @property
+    def channels(self) -> np.ndarray:
+        """Channel counts, one per file."""
+        return self._rows["channels"]
+
+    @property
+    def frames(self) -> np.ndarray:
+        """Samples per channel, one per file."""
+        return self._rows["frames"]
+
+    def info(self, index: int) -> AudioInfo:
+        """Return what one file's header says."""
+        rate, channels, frames, kind, offset, size = self._rows[index].item()
+        form, subtype = self._kinds[kind]
+        return AudioInfo(self.paths[index], rate, channels, frames, form, subtype, offset, size)
+
+
+def find_files(root: str, extensions: Iterable[str]) -> tuple[list[str], int]:
+    """Return the files below a folder that have one of the extensions, sorted, and how many others there are.
+
+    Folders reached by a symbolic link are entered, each folder once. Names that begin with a dot are passed over:
+    beside each "a.wav" some systems leave a "._a.wav" that is no audio.
+
+    Args:
+        root: The folder.
+        extensions: Lower-case endings with the dot; the files' own case does not matter.
+    """
+    endings = tuple(extensions)
+    found: list[str] = []
+    others = 0
+    seen: set[tuple[int, int]] = set()
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif entry.name.lower().endswith(endings):
+                    found.append(entry.path)
+                else:
+                    others += 1
+    return sorted(found), others
+
+
+def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInfo | AudioReadError]:
+    """Read the header of every file, in several threads.
+
+    Args:
+        paths: The files.
+        progress: Whether to draw a progress bar; None draws one on a terminal when the scan takes over a second.
+
+    Returns:
+        For each path what the header says, or why it cannot be read.
+    """
+    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+    if len(chunks) < 2:
+        # threads cost more than they save
+        read = map(_read_headers, chunks)
+        return [result for chunk in _with_progress(read, len(paths), progress) for result in chunk]
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="audiofeed-scan") as pool:
+        results = pool.map(_read_headers, chunks)
+        return [result for chunk in _with_progress(results, len(paths), progress) for result in chunk]
+
+
+def _read_headers(paths: Sequence[str]) -> list[AudioInfo | AudioReadError]:
+    results: list[AudioInfo | AudioReadError] = []
+    for path in paths:
+        try:
+            results.append(read_info(path))
+        except AudioReadError as error:
+            # the traceback would keep every frame of the scan alive
+            results.append(error.with_traceback(None))
+    return results
+
+
+def _with_progress(
+    chunks: Iterator[list[AudioInfo | AudioReadError]], total: int, progress: bool | None
+) -> Iterator[list[AudioInfo | AudioReadError]]:
+    """Pass chunks on, and draw how far they are."""
+    if progress is False or (progress is None and not sys.stderr.isatty()):
+        yield from chunks
+        return
+    begun = time.monotonic()
+    done = 0
+    for chunk in chunks:
+        done += len(chunk)
+        yield chunk
+        if progress or time.monotonic() - begun > _PATIENCE:
+            break
+    else:
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("reading headers"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("headers", total=total, completed=done)
+        for chunk in chunks:
+            bar.advance(task, len(chunk))
+            yield chunk

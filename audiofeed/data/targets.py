@@ -1,0 +1,83 @@
+"""Targets from file names, folder names and manifest columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from string import Formatter
+from typing import Any
+
+import numpy as np
+
+from audiofeed.data.packed import pack
+
+
+class NamePattern:
+    """A pattern such as ``"{target}_{speaker}_{take}"`` that takes a file's stem apart.
+
+    Each field stands for one or more characters, as few as possible, so the last field takes what is left.
+
+    Args:
+        pattern: Literal text and named fields, one of them ``{target}``; ``{{`` and ``}}`` stand for braces.
+
+    Raises:
+        ValueError: There is no ``{target}``, or a field is not a plain name, or comes twice.
+
+    >>> NamePattern("{target}_{speaker}").match("7_george_b")
+    {'target': '7', 'speaker': 'george_b'}
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        names: list[str] = []
+        expression = ""
+        try:
+            parts = list(Formatter().parse(pattern))
+        except ValueError as error:
+            raise ValueError(f"target={pattern!r} is no pattern: {error}; write {{{{ for a brace") from error
+        for text, name, form, conversion in parts:
+            expression += re.escape(text)
+            if name is None:
+                continue
+            if not name.isidentifier() or form or conversion or name in names:
+                raise ValueError(
+                    f"target={pattern!r}: field {{{name}}} must be a plain name that comes once, "
+                    "as in '{target}_{speaker}'"
+                )
+            names.append(name)
+            expression += f"(?P<{name}>.+?)"
+        if "target" not in names:
+            raise ValueError(
+                f"target={pattern!r} must contain {{target}}, as in '{{target}}_{{speaker}}'; "
+                "for labels from folder names leave target out"
+            )
+        self._expression = re.compile(expression, re.DOTALL)
+
+    def match(self, stem: str) -> dict[str, str] | None:
+        """Return the fields of a stem, or None where it does not match."""
+        found = self._expression.fullmatch(stem)
+        return None if found is None else found.groupdict()
+
+
+def index_classes(labels: Sequence[Any]) -> tuple[Sequence[Any] | np.ndarray, list[str]]:
+    """Return targets for labels, and the classes where the labels are strings.
+
+    Strings become indices into the sorted classes; strings that are all whole numbers sort as numbers ("2" before
+    "10"). Integers become an int64 array and are otherwise kept, as is everything else.
+
+    Args:
+        labels: One per clip.
+
+    >>> index_classes(["10", "2", "10"])
+    (array([1, 0, 1]), ['2', '10'])
+    >>> index_classes([5, 3])
+    (array([5, 3]), [])
+    """
+    if not labels or not all(isinstance(label, str) for label in labels):
+        return pack(labels), []
+    names = set(labels)
+    numbers = all(re.fullmatch(r"-?[0-9]+", name) for name in names)
+    # the name itself settles between "7" and "07"
+    classes = sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
+    index = {name: i for i, name in enumerate(classes)}
+    return np.array([index[label] for label in labels], dtype=np.int64), classes
