@@ -1,0 +1,1 @@
+"""How a feature is computed: torch functions, no nn.Module."""

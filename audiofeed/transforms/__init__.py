@@ -1,0 +1,8 @@
+"""Features as nn.Modules: build the filters once, call a method."""
+
+from audiofeed.transforms.base import Transform
+from audiofeed.transforms.decibels import AmplitudeToDB
+from audiofeed.transforms.mel import LogMelSpectrogram, MelSpectrogram
+from audiofeed.transforms.stft import STFT, Spectrogram
+
+__all__ = ["STFT", "AmplitudeToDB", "LogMelSpectrogram", "MelSpectrogram", "Spectrogram", "Transform"]

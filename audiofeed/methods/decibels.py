@@ -1,0 +1,48 @@
+"""Logarithms of powers, and a range limited clip by clip."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+LOGS = ("ln", "log10", "db")
+
+
+def log_of(values: torch.Tensor, log: str, *, floor: float, power: float, in_place: bool) -> torch.Tensor:
+    """ln, log10, or decibels of max(values, floor).
+
+    Decibels are of power: values that are |z|^power count 20 / power to the factor ten.
+
+    >>> log_of(torch.tensor([0.0, 100.0]), "db", floor=1e-10, power=2.0, in_place=False).tolist()
+    [-100.0, 20.0]
+    """
+    clamped = values.clamp_(min=floor) if in_place else values.clamp(min=floor)
+    if log == "ln":
+        return clamped.log_() if in_place else clamped.log()
+    tens = clamped.log10_() if in_place else clamped.log10()
+    if log == "log10":
+        return tens
+    return tens.mul_(20.0 / power) if in_place else tens * (20.0 / power)
+
+
+def clip_peak(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+    """The largest value of each clip inside its own frames.
+
+    Shape: features (clips, ..., bins, frames), frames (clips,) or None -> (clips, 1, ..., 1).
+    """
+    if frames is not None:
+        inside = torch.arange(features.shape[-1], device=features.device) < frames.view(-1, *[1] * (features.dim() - 1))
+        features = features.masked_fill(~inside, -math.inf)
+    return features.amax(dim=tuple(range(1, features.dim())), keepdim=True)
+
+
+def limit_range(decibels: torch.Tensor, frames: torch.Tensor | None, top_db: float) -> torch.Tensor:
+    """Nothing of a clip lies more than `top_db` below that clip's own peak.
+
+    Shape: as in `clip_peak`; the same comes back.
+
+    >>> limit_range(torch.tensor([[[0.0, -99.0]], [[-50.0, -99.0]]]), None, 80.0).flatten().tolist()
+    [0.0, -80.0, -50.0, -99.0]
+    """
+    return torch.maximum(decibels, clip_peak(decibels, frames) - top_db)

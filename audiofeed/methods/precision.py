@@ -1,0 +1,117 @@
+"""Products in full float32, whatever the process allows its own.
+
+A process may let float32 products run in TF32 (11 significant bits) or bf16 (8) for its model. A quiet log-mel band is
+then wrong by whole units, so ours do not follow. The flags are the user's: they are read and never set, not even for a
+moment, because the model may be launching kernels from another thread. Instead each factor is split into parts that the
+short format holds exactly, and the products of the parts are summed: x = x1 + x2 (+ x3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+_BITS = {"tf32": 11, "bf16": 8}
+
+
+def _allowed(backend: Any, legacy: str) -> str:
+    """The short format that a backend's flag allows: "ieee", "tf32" or "bf16"."""
+    precision = getattr(backend, "fp32_precision", None)
+    if precision is None:  # torch before 2.9
+        return "tf32" if getattr(backend, legacy, False) else "ieee"
+    if precision == "none":
+        precision = getattr(torch.backends, "fp32_precision", "none")
+    return precision if precision in _BITS else "ieee"
+
+
+def product_format(device: torch.device, dtype: torch.dtype, *, conv: bool = False) -> str:
+    """The format in which torch may run a product on `device`: "ieee", "tf32" or "bf16"."""
+    if dtype != torch.float32:
+        return "ieee"
+    if device.type == "cuda":
+        if conv:
+            return _allowed(getattr(torch.backends.cudnn, "conv", torch.backends.cudnn), "allow_tf32")
+        return _allowed(torch.backends.cuda.matmul, "allow_tf32")
+    if device.type == "cpu":
+        backend = getattr(torch.backends.mkldnn, "conv" if conv else "matmul", None)
+        return "ieee" if backend is None else _allowed(backend, "")
+    return "ieee"
+
+
+def split(x: torch.Tensor, bits: int) -> list[torch.Tensor]:
+    """Parts of a float32 tensor, largest first, of `bits` significant bits each, that sum to it within 2^-24.
+
+    Veltkamp's splitting: with c = x (2^s + 1), the number c - (c - x) is x rounded to 24 - s bits.
+
+    >>> parts = split(torch.tensor([1 / 3]), 11)
+    >>> len(parts), bool((sum(p.double() for p in parts) - 1 / 3).abs() < 1e-7)
+    (3, True)
+    """
+    parts = []
+    rest = x
+    for _ in range(-(-24 // bits) - 1):
+        scaled = rest * float(2 ** (24 - bits) + 1)
+        high = scaled - (scaled - rest)
+        parts.append(high)
+        rest = rest - high
+    return [*parts, rest]
+
+
+class _SplitMatmul(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor, bits: int) -> torch.Tensor:
+        ctx.save_for_backward(a, b)
+        ctx.bits = bits
+        left, right = split(a, bits), split(b, bits)
+        # parts i and j weigh 2^(-bits (i + j)): pairs beyond the last part are below float32's own rounding
+        pairs = [(i, j) for i in range(len(left)) for j in range(len(right)) if i + j < len(left)]
+        first, *others = reversed(pairs)  # smallest first
+        total = left[first[0]] @ right[first[1]]
+        for i, j in others:
+            total = total + left[i] @ right[j]
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+        a, b = ctx.saved_tensors
+        grad_a = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_a = _SplitMatmul.apply(grad, b.transpose(-1, -2), ctx.bits)
+        if ctx.needs_input_grad[1]:
+            grad_b = _SplitMatmul.apply(a.transpose(-1, -2), grad, ctx.bits)
+        return grad_a, grad_b, None
+
+
+def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """`a @ b` in full precision.  Shape: (m, k), (k, n) -> (m, n).
+
+    >>> matmul(torch.ones(2, 3), torch.ones(3, 4)).shape
+    torch.Size([2, 4])
+    """
+    if torch.compiler.is_compiling():
+        return a @ b
+    shortest = product_format(a.device, a.dtype)
+    return a @ b if shortest == "ieee" else _SplitMatmul.apply(a, b, _BITS[shortest])
+
+
+def conv1d(waveform: torch.Tensor, basis: torch.Tensor, hop_length: int) -> torch.Tensor:
+    """Every row of a basis slid along a waveform, in full precision.
+
+    Where a flag would let the convolution run in a short format, it is done as a matrix product of the frames.
+
+    Shape: (rows, time), (n, taps) -> (rows, n, frames).
+
+    >>> conv1d(torch.ones(1, 10), torch.ones(3, 4), 2).shape
+    torch.Size([1, 3, 4])
+    """
+    shortest = "ieee"
+    if not torch.compiler.is_compiling():
+        shortest = product_format(waveform.device, waveform.dtype, conv=True)
+    if shortest == "ieee":
+        return F.conv1d(waveform[:, None], basis[:, None], stride=hop_length)
+    frames = waveform.unfold(-1, basis.shape[-1], hop_length)  # (row, frame, tap)
+    rows, count, taps = frames.shape
+    product = matmul(frames.reshape(rows * count, taps), basis.transpose(0, 1))
+    return product.view(rows, count, -1).transpose(1, 2)

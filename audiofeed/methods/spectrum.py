@@ -1,0 +1,31 @@
+"""From the real and imaginary parts of a spectrum to magnitudes and powers, safe to differentiate at silence."""
+
+from __future__ import annotations
+
+import torch
+
+
+def squared_magnitude(spectrum: torch.Tensor) -> torch.Tensor:
+    """re^2 + im^2 of a complex tensor that the caller owns and no longer needs; its memory is reused.
+
+    Only without a graph: the square is taken in place.
+    """
+    parts = torch.view_as_real(spectrum)
+    parts.mul_(parts)
+    return parts[..., 0] + parts[..., 1]
+
+
+def raise_power(squared: torch.Tensor, power: float) -> torch.Tensor:
+    """|z|^power from |z|^2, with gradient 0 (not NaN) where z is 0.
+
+    >>> raise_power(torch.tensor([0.0, 9.0]), 1.0).tolist()
+    [0.0, 3.0]
+    """
+    if power == 2.0:
+        return squared
+    if not squared.requires_grad and not torch.compiler.is_compiling():
+        return squared.sqrt_() if power == 1.0 else squared.pow_(power / 2)
+    present = squared > 0
+    safe = torch.where(present, squared, torch.ones_like(squared))
+    raised = safe.sqrt() if power == 1.0 else safe.pow(power / 2)
+    return torch.where(present, raised, torch.zeros_like(raised))

@@ -1,0 +1,83 @@
+"""Filter banks over the bins of a spectrum, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from audiofeed.signal.scales import fft_frequencies, mel_frequencies
+
+
+def mel_filterbank(
+    *,
+    sample_rate: float,
+    n_fft: int,
+    n_mels: int = 128,
+    f_min: float = 0.0,
+    f_max: float | None = None,
+    mel_scale: str = "slaney",
+    norm: str | float | None = "slaney",
+) -> np.ndarray:
+    """Triangular mel filters, equal to `librosa.filters.mel`.
+
+    Filter m rises from mel point m to m + 1 and falls to m + 2, the points evenly spaced in mel from f_min to f_max.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: FFT length in samples.
+        n_mels: number of filters.
+        f_min, f_max: Hz; `f_max=None` is sample_rate / 2.
+        mel_scale: "slaney" or "htk".
+        norm: "slaney" (each triangle has area 1 in Hz), None (peak 1), or a number p > 0 (each row has p-norm 1;
+            `math.inf`: maximum 1).
+
+    Returns:
+        float64 array of shape (n_mels, n_fft // 2 + 1).
+
+    Raises:
+        ValueError: for an unknown mel_scale or norm.
+
+    >>> mel_filterbank(sample_rate=16000, n_fft=400, n_mels=80).shape
+    (80, 201)
+    """
+    top = sample_rate / 2.0 if f_max is None else f_max
+    points = mel_frequencies(n_mels + 2, f_min=f_min, f_max=top, mel_scale=mel_scale)
+    bins = fft_frequencies(sample_rate, n_fft)
+    width = np.diff(points)[:, None]
+    ramp = points[:, None] - bins[None, :]
+    rise = -ramp[:-2] / width[:-1]
+    fall = ramp[2:] / width[1:]
+    weights = np.maximum(0.0, np.minimum(rise, fall))
+    if norm is None:
+        return weights
+    if isinstance(norm, str):
+        if norm != "slaney":
+            raise ValueError(f"norm={norm!r} must be 'slaney', None, or a number p > 0")
+        return weights * (2.0 / (points[2:] - points[:-2]))[:, None]
+    if not norm > 0:
+        raise ValueError(f"norm={norm!r} must be 'slaney', None, or a number p > 0")
+    if np.isinf(norm):
+        size = weights.max(axis=1, keepdims=True)
+    else:
+        size = (weights**norm).sum(axis=1, keepdims=True) ** (1.0 / norm)
+    # a filter between two bins is all zero and stays so
+    return weights / np.where(size < np.finfo(np.float64).tiny, 1.0, size)
+
+
+def bands(weights: np.ndarray, *, group: int = 16) -> tuple[tuple[int, int, int, int], ...]:
+    """Runs of `group` rows of a filter bank with the span of bins where they are not zero.
+
+    A product over these tiles skips the zeros that make up nearly all of a mel matrix.
+
+    Returns:
+        (first row, end row, first bin, end bin) for each run; an all-zero run has an empty span.
+
+    >>> bands(np.eye(4), group=2)
+    ((0, 2, 0, 2), (2, 4, 2, 4))
+    """
+    tiles = []
+    for first in range(0, weights.shape[0], group):
+        end = min(first + group, weights.shape[0])
+        used = np.flatnonzero(weights[first:end].any(axis=0))
+        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
+        tiles.append((first, end, low, high))
+    return tuple(tiles)

@@ -1,0 +1,67 @@
+"""Frequency scales: Hz to mel and back, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+# Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz at 3 mels per 200 Hz, then logarithmic with a step of
+# log(6.4) / 27 per mel, so that 27 mels lead from 1 kHz to 6.4 kHz.
+_LINEAR_HZ_PER_MEL = 200.0 / 3
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27.0
+
+MEL_SCALES = ("slaney", "htk")
+
+
+def _check_scale(mel_scale: str) -> None:
+    if mel_scale not in MEL_SCALES:
+        raise ValueError(f"mel_scale={mel_scale!r} must be 'slaney' or 'htk'")
+
+
+def hz_to_mel(frequencies: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
+    """Mels of frequencies in Hz (>= 0), like `librosa.hz_to_mel`; "htk" is 2595 log10(1 + f / 700).
+
+    >>> hz_to_mel([0.0, 1000.0]).round(6).tolist()
+    [0.0, 15.0]
+    """
+    _check_scale(mel_scale)
+    hz = np.asarray(frequencies, dtype=np.float64)
+    if mel_scale == "htk":
+        return 2595.0 * np.log10(1.0 + hz / 700.0)
+    logarithmic = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
+    return np.where(hz >= _BREAK_HZ, logarithmic, hz / _LINEAR_HZ_PER_MEL)
+
+
+def mel_to_hz(mels: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
+    """Frequencies in Hz of mels, the inverse of `hz_to_mel`, like `librosa.mel_to_hz`.
+
+    >>> mel_to_hz([0.0, 15.0]).round(6).tolist()
+    [0.0, 1000.0]
+    """
+    _check_scale(mel_scale)
+    mel = np.asarray(mels, dtype=np.float64)
+    if mel_scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
+    return np.where(mel >= _BREAK_MEL, logarithmic, mel * _LINEAR_HZ_PER_MEL)
+
+
+def mel_frequencies(n: int, *, f_min: float, f_max: float, mel_scale: str = "slaney") -> np.ndarray:
+    """`n` frequencies in Hz from `f_min` to `f_max`, evenly spaced in mel.
+
+    >>> mel_frequencies(3, f_min=0.0, f_max=400.0).round(3).tolist()
+    [0.0, 200.0, 400.0]
+    """
+    ends = hz_to_mel([f_min, f_max], mel_scale=mel_scale)
+    return mel_to_hz(np.linspace(ends[0], ends[1], n), mel_scale=mel_scale)
+
+
+def fft_frequencies(sample_rate: float, n_fft: int) -> np.ndarray:
+    """Centre frequencies in Hz of the `n_fft // 2 + 1` bins of a real FFT.
+
+    >>> fft_frequencies(8000, 4).tolist()
+    [0.0, 2000.0, 4000.0]
+    """
+    return np.fft.rfftfreq(n_fft, d=1.0 / sample_rate)

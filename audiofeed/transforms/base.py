@@ -1,0 +1,179 @@
+"""The contract that every transform keeps: shapes, lengths, precision, filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Transform(nn.Module):
+    """A module from waveforms to features: `transform(waveform, lengths=None)`.
+
+    A subclass says how many frames a clip has (`frame_lengths`) and computes rows (`_compute`); the rest of the
+    contract is kept here: any leading dimensions, rows of their own length, zero past the end, float32 under autocast,
+    filters that follow the device and the dtype.
+    """
+
+    sample_rate: int | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        # name -> the float64 definition, computed when a dtype or device is first met
+        self._definitions: dict[str, Callable[[], np.ndarray]] = {}
+        self._other_filters: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
+
+    # ---------------------------------------------------------------- what a subclass gives
+
+    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """Features of rows; what stands past a row's frames does not matter.
+
+        Shape: (rows, time), lengths (rows,) -> (rows, bins, frames).
+        """
+        raise NotImplementedError
+
+    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """What needs a whole clip at once.  Shape: (clips, rows of each, bins, frames), frames (clips,) -> the same."""
+        return features
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames of clips of `lengths` samples.  Shape: any shape of integers -> the same shape."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------- what a caller uses
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Features of one clip or of a batch.
+
+        Args:
+            waveform: real floating point, (..., time) with any leading dimensions. float16 and bfloat16 are computed in
+                float32, and float32 comes back; float64 is computed in float64.
+            lengths: (batch,) samples of each clip of a padded batch, 1 to time; the batch is the first dimension.
+                What stands past a clip's length is not looked at.
+
+        Returns:
+            (..., bins, frames). Row i, cut to `frame_lengths(lengths)[i]` frames, equals that clip alone; past it, 0.
+
+        Raises:
+            TypeError: for a waveform that is not real floating point.
+            ValueError: for an empty waveform, or lengths that do not fit it.
+        """
+        self._check_waveform(waveform)
+        if waveform.dtype in (torch.float16, torch.bfloat16):
+            waveform = waveform.float()
+        *leading, time = waveform.shape
+        rows = waveform.reshape(-1, time)
+        row_lengths = None
+        if lengths is not None:
+            row_lengths = self._row_lengths(lengths, leading, time).to(waveform.device)
+        graph = torch.compiler.is_compiling() or (
+            torch.is_grad_enabled() and (waveform.requires_grad or any(p.requires_grad for p in self.parameters()))
+        )
+        with torch.autocast(waveform.device.type, enabled=False):
+            if graph:
+                features = self._rows(rows, row_lengths, leading, graph=True)
+            else:
+                with torch.no_grad():
+                    features = self._rows(rows, row_lengths, leading, graph=False)
+        return features.unflatten(0, leading) if leading else features.squeeze(0)
+
+    def _rows(
+        self, rows: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
+    ) -> torch.Tensor:
+        """Features of rows, finished clip by clip and cleared past their ends."""
+        features = self._compute(rows, lengths, graph=graph)
+        frames = None if lengths is None else self.frame_lengths(lengths)
+        batch = leading[0] if leading else 1
+        clips = features.unflatten(0, (batch, -1))
+        clip_frames = None if frames is None else frames[:: rows.shape[0] // batch]
+        features = self._finish_clips(clips, clip_frames).flatten(0, 1)
+        if frames is None:
+            return features
+        past = (torch.arange(features.shape[-1], device=features.device) >= frames[:, None])[:, None]
+        return features.masked_fill(past, 0) if graph else features.masked_fill_(past, 0)
+
+    def _check_waveform(self, waveform: torch.Tensor) -> None:
+        if not isinstance(waveform, torch.Tensor):
+            raise TypeError(
+                f"waveform is a {type(waveform).__name__}, and must be a torch.Tensor; use torch.as_tensor(waveform)"
+            )
+        if not waveform.is_floating_point():
+            raise TypeError(
+                f"waveform has dtype {waveform.dtype}, and must be real floating point; "
+                "scale integers first (int16: waveform.float() / 32768), or let GPUSpecCollate do it"
+            )
+        if waveform.dim() == 0 or waveform.shape[-1] == 0 or waveform.numel() == 0:
+            raise ValueError(
+                f"waveform has shape {tuple(waveform.shape)}, and must be (..., time) with at least one sample; "
+                "leave empty clips out of the batch"
+            )
+
+    def _row_lengths(self, lengths: torch.Tensor, leading: list[int], time: int) -> torch.Tensor:
+        """One length for each row of the flattened leading dimensions."""
+        if not isinstance(lengths, torch.Tensor) or lengths.is_floating_point() or lengths.is_complex():
+            found = lengths.dtype if isinstance(lengths, torch.Tensor) else type(lengths).__name__
+            raise TypeError(f"lengths is {found}, and must be a tensor of integers: the samples of each clip")
+        batch = leading[0] if leading else 1
+        if lengths.numel() != batch or lengths.dim() > 1:
+            raise ValueError(
+                f"lengths has shape {tuple(lengths.shape)}, and must be ({batch},): one for each entry of the first "
+                f"dimension of a waveform of shape {(*leading, time)}"
+            )
+        # asking a GPU for the values would stop it; the collate has looked at them on the CPU
+        if lengths.device.type == "cpu" and not torch.compiler.is_compiling():
+            low, high = int(lengths.min()), int(lengths.max())
+            if low < 1 or high > time:
+                raise ValueError(
+                    f"lengths lie between {low} and {high}, and must lie between 1 and {time}, the waveform's time; "
+                    "leave empty clips out, and give lengths in samples, not as ratios or frames"
+                )
+        per_clip = 1
+        for size in leading[1:]:
+            per_clip *= size
+        return lengths.reshape(-1).long().repeat_interleave(per_clip) if per_clip > 1 else lengths.reshape(-1).long()
+
+    # ---------------------------------------------------------------- filters
+
+    def _define(self, name: str, definition: Callable[[], np.ndarray], *, trainable: bool = False) -> None:
+        """Hold a filter defined in float64: a parameter if trainable, else a buffer outside the state_dict."""
+        values = torch.from_numpy(np.ascontiguousarray(definition())).to(torch.get_default_dtype())
+        if trainable:
+            self.register_parameter(name, nn.Parameter(values))
+            return
+        self._definitions[name] = definition
+        self.register_buffer(name, values, persistent=False)
+
+    def _filter(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """The filter in the dtype and on the device of `like`.
+
+        A fixed filter comes from its float64 definition, never from a rounded buffer, so that float64 features are
+        float64-exact and `.half()` on the whole model does no harm.
+        """
+        held: torch.Tensor = getattr(self, name)
+        if name not in self._definitions:
+            return held.to(like.dtype)
+        if held.dtype == like.dtype and held.device == like.device:
+            return held
+        key = (name, like.device, like.dtype)
+        if key not in self._other_filters:
+            exact = torch.from_numpy(np.ascontiguousarray(self._definitions[name]()))
+            self._other_filters[key] = exact.to(dtype=like.dtype).to(device=like.device)
+        return self._other_filters[key]
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        before = {name: getattr(self, name).dtype for name in self._definitions}
+        self._other_filters.clear()
+        super()._apply(fn, recurse)
+        for name, definition in self._definitions.items():
+            held = getattr(self, name)
+            # a cast would keep the old rounding (float32 values in float64); the definition has them all
+            if held.dtype != before[name] and held.dtype.is_floating_point and held.device.type != "meta":
+                exact = torch.from_numpy(np.ascontiguousarray(definition()))
+                setattr(self, name, exact.to(dtype=held.dtype).to(device=held.device))
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_other_filters": {}}

@@ -1,0 +1,228 @@
+"""The short-time Fourier transform and its powers."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+
+from audiofeed.methods import conv, fft
+from audiofeed.methods.choose import choose_short_time
+from audiofeed.methods.frames import PAD_MODES, Framing
+from audiofeed.signal.fourier import fourier_basis
+from audiofeed.signal.scales import fft_frequencies
+from audiofeed.signal.windows import Window, get_window, pad_window
+from audiofeed.transforms.base import Transform
+
+
+def _analysis_window(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
+    return pad_window(get_window(window, win_length, periodic=periodic), n_fft)
+
+
+def _analysis_basis(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
+    return fourier_basis(_analysis_window(window, win_length, n_fft, periodic))
+
+
+def _check_count(name: str, value: object, rule: str = "a whole number of samples, 1 or more") -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}={value!r} must be {rule}")
+    return int(value)
+
+
+class ShortTime(Transform):
+    """What every transform over short frames shares: the settings of the frames, the window, the method."""
+
+    def __init__(
+        self,
+        n_fft: int = 2048,
+        *,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        window: Window = "hann",
+        periodic: bool = True,
+        center: bool = True,
+        pad_mode: str = "constant",
+        method: str = "auto",
+        trainable: bool = False,
+        sample_rate: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_fft = _check_count("n_fft", n_fft)
+        self.win_length = self.n_fft if win_length is None else _check_count("win_length", win_length)
+        if self.win_length > self.n_fft:
+            raise ValueError(
+                f"win_length={win_length} must not exceed n_fft={n_fft}; make n_fft at least as long as the window"
+            )
+        self.hop_length = max(1, self.win_length // 4) if hop_length is None else _check_count("hop_length", hop_length)
+        if pad_mode not in PAD_MODES:
+            known = {"edge": "replicate", "wrap": "circular", "zeros": "constant"}.get(pad_mode)
+            raise ValueError(
+                f"pad_mode={pad_mode!r} must be one of {PAD_MODES}"
+                + (f"; it is called {known!r} here" if known else "")
+            )
+        if sample_rate is not None and not (sample_rate > 0 and math.isfinite(sample_rate)):
+            raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz")
+        self.window = window
+        self.periodic = periodic
+        self.center = center
+        self.pad_mode = pad_mode
+        self.trainable = trainable
+        self.sample_rate = sample_rate  # type: ignore[assignment]
+        choice = choose_short_time(method, trainable=trainable)
+        self.method, self.method_reason = choice.method, choice.reason
+        self._framing = Framing(n_fft=self.n_fft, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
+        settings = (window, self.win_length, self.n_fft, periodic)
+        if self.method == "fft":
+            self._define("analysis_window", functools.partial(_analysis_window, *settings))
+        else:
+            self._define("basis", functools.partial(_analysis_basis, *settings), trainable=trainable)
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames of clips of `lengths` samples.
+
+        >>> STFT(400, hop_length=160).frame_lengths(torch.tensor([16000, 1])).tolist()
+        [101, 1]
+        """
+        return self._framing.count(lengths)
+
+    def times(self, n_frames: int) -> torch.Tensor:
+        """The centre of each frame in seconds, float64.  Shape: (n_frames,). Needs `sample_rate`.
+
+        >>> STFT(400, hop_length=160, sample_rate=16000).times(3).tolist()
+        [0.0, 0.01, 0.02]
+        """
+        centre = 0.0 if self.center else self.n_fft / 2
+        return (torch.arange(n_frames, dtype=torch.float64) * self.hop_length + centre) / self._need_rate("times")
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """The centre of each bin in Hz, float64.  Shape: (bins,). Needs `sample_rate`."""
+        return torch.from_numpy(fft_frequencies(self._need_rate("frequencies"), self.n_fft))
+
+    def _need_rate(self, what: str) -> float:
+        if self.sample_rate is None:
+            raise ValueError(f"{what} needs the sample rate; make the transform with sample_rate=...")
+        return float(self.sample_rate)
+
+    def extra_repr(self) -> str:
+        """The settings of the frames."""
+        return (
+            f"{self.n_fft}, hop_length={self.hop_length}, win_length={self.win_length}, window={self.window!r}, "
+            f"center={self.center}, pad_mode={self.pad_mode!r}, method={self.method!r}, trainable={self.trainable}"
+        )
+
+
+class STFT(ShortTime):
+    """The complex short-time Fourier transform, equal to `librosa.stft`.
+
+    The window stands in the middle of `n_fft` samples; with `center=True` frame f is centred on sample f * hop_length,
+    and each clip is extended past its own ends by `pad_mode`.
+
+    Args:
+        n_fft: samples of a frame, odd or even.
+        hop_length: samples from frame to frame; None: win_length // 4.
+        win_length: samples of the window, at most n_fft; None: n_fft.
+        window: a name, a (name, parameter) tuple, a Kaiser beta, or win_length samples: see `get_window`.
+        periodic: False for the symmetric window.
+        center: False: frame f starts at sample f * hop_length; a clip shorter than n_fft is filled up with zeros.
+        pad_mode: "constant" (zeros), "reflect", "replicate" or "circular", for any clip, however short.
+        method: "auto", "fft" or "conv" (see `methods`).
+        trainable: the basis is a parameter (`basis`, real parts then imaginary parts); with method "conv".
+        sample_rate: Hz; only `frequencies` and `times` need it.
+
+    Shape:
+        waveform (..., time), lengths (batch,) -> complex (..., n_fft // 2 + 1, frames).
+
+    Raises:
+        ValueError: for a setting outside its range, saying which.
+
+    Differs from librosa: `pad_mode` has torch's names ("replicate" for "edge"), "circular" works, and so does a clip
+    shorter than a frame with `center=False`.
+
+    >>> STFT(512, hop_length=128)(torch.zeros(2, 1000)).shape
+    torch.Size([2, 257, 8])
+    """
+
+    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        if self.method == "fft":
+            window = self._filter("analysis_window", waveform)
+            return fft.short_time_spectrum(waveform, lengths, self._framing, window, graph=graph)
+        return conv.short_time_spectrum(waveform, lengths, self._framing, self._filter("basis", waveform))
+
+
+class Spectrogram(ShortTime):
+    """|STFT|^power, or the complex STFT for `power=None`.
+
+    Args:
+        power: 2.0 (power), 1.0 (magnitude), any number > 0, or None (complex).
+        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable, sample_rate: as in `STFT`.
+
+    Shape:
+        waveform (..., time), lengths (batch,) -> (..., n_fft // 2 + 1, frames).
+
+    Raises:
+        ValueError: for a setting outside its range, saying which.
+
+    >>> Spectrogram(512, power=1.0)(torch.zeros(1000)).shape
+    torch.Size([257, 8])
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 2048,
+        *,
+        power: float | None = 2.0,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        window: Window = "hann",
+        periodic: bool = True,
+        center: bool = True,
+        pad_mode: str = "constant",
+        method: str = "auto",
+        trainable: bool = False,
+        sample_rate: float | None = None,
+    ) -> None:
+        super().__init__(
+            n_fft,
+            hop_length=hop_length,
+            win_length=win_length,
+            window=window,
+            periodic=periodic,
+            center=center,
+            pad_mode=pad_mode,
+            method=method,
+            trainable=trainable,
+            sample_rate=sample_rate,
+        )
+        if power is not None and not (power > 0 and math.isfinite(power)):
+            raise ValueError(f"power={power!r} must be a number > 0, or None for the complex spectrum")
+        self.power = None if power is None else float(power)
+
+    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        if self.power is None:
+            return STFT._compute(self, waveform, lengths, graph=graph)  # type: ignore[arg-type]
+        return self._powers(waveform, lengths, self.power, None, graph=graph)
+
+    def _powers(
+        self,
+        waveform: torch.Tensor,
+        lengths: torch.Tensor | None,
+        power: float,
+        finish: fft.Finish | None,
+        *,
+        graph: bool,
+    ) -> torch.Tensor:
+        """|STFT|^power through `finish`.  Shape: (rows, time) -> (rows, features, frames)."""
+        if self.method == "fft":
+            window = self._filter("analysis_window", waveform)
+            return fft.short_time_power(
+                waveform, lengths, self._framing, window, power=power, finish=finish, graph=graph
+            )
+        basis = self._filter("basis", waveform)
+        return conv.short_time_power(waveform, lengths, self._framing, basis, power=power, finish=finish)
+
+    def extra_repr(self) -> str:
+        """The settings of the frames and the power."""
+        return f"{super().extra_repr()}, power={self.power}"
