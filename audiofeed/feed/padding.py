@@ -75,7 +75,8 @@ def pad_clips(clips: Sequence[Clip], targets: Any, sample_rate: int | None = Non
     rows = padded.numpy()
     for row, waveform, length in zip(rows, waveforms, lengths, strict=True):
         _write(row[..., :length], waveform)
-        row[..., length:] = 0
+        if length < row.shape[-1]:
+            row[..., length:] = 0
     # One pass over the whole batch; a sum is finite only if its terms are. Large finite samples may overflow the sum,
     # so the rows decide.
     if dtype == torch.float32 and not math.isfinite(float(padded.sum())):
@@ -108,9 +109,13 @@ def _name(index: int, clip: Clip) -> str:
 
 def _as_tensor(index: int, clip: Clip) -> torch.Tensor:
     waveform = clip.waveform
-    if isinstance(waveform, np.ndarray) and waveform.dtype.kind in "iufc" and waveform.dtype.isnative:
-        # torch warns about read-only arrays, which memory maps and Arrow columns give; nothing is written to them here.
-        waveform = torch.from_numpy(waveform if waveform.flags.writeable else waveform.copy())
+    if isinstance(waveform, np.ndarray) and waveform.dtype.kind in "iuf" and waveform.dtype.itemsize <= 8:
+        # torch takes neither foreign byte order nor negative strides, and warns about read-only memory, which memory
+        # maps and Arrow columns give.
+        waveform = waveform.astype(waveform.dtype.newbyteorder("="), copy=False)
+        if not waveform.flags.writeable or min(waveform.strides, default=0) < 0:
+            waveform = waveform.copy()
+        waveform = torch.from_numpy(waveform)
     if not isinstance(waveform, torch.Tensor) or waveform.dtype not in (*_FLOATS, *_INTEGERS):
         kind = getattr(waveform, "dtype", type(waveform).__name__)
         raise TypeError(
@@ -178,10 +183,12 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
 
 def _write(row: np.ndarray, waveform: torch.Tensor) -> None:
     samples = (waveform.float() if waveform.dtype == torch.bfloat16 else waveform.resolve_neg()).numpy()
-    if row.dtype == samples.dtype or waveform.is_floating_point():
-        # A float64 sample beyond float32 becomes inf, which is reported as such by the check that follows.
+    if samples.dtype == row.dtype:
+        row[...] = samples
+    elif waveform.is_floating_point():
+        # A float64 sample beyond float32 becomes inf, which the check that follows reports by clip and sample.
         with np.errstate(over="ignore"):
-            np.copyto(row, samples, casting="same_kind")
+            row[...] = samples
     elif waveform.dtype == torch.int16:
         np.multiply(samples, np.float32(INT16_SCALE), out=row, casting="unsafe")
     elif waveform.dtype == torch.int32:

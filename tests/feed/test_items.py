@@ -1,0 +1,120 @@
+"""Every form of an item, read as one clip."""
+
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from feed_datasets import Bands
+
+from audiofeed.data.example import AudioExample
+from audiofeed.feed import GPUSpecCollate, PadCollate
+from audiofeed.feed.items import read_items
+
+WAVE = torch.arange(6, dtype=torch.float32) / 8
+
+
+class Decoder:
+    """torchcodec's AudioDecoder, as far as it is used."""
+
+    def get_all_samples(self):
+        return SimpleNamespace(data=WAVE[None], sample_rate=16000)
+
+
+def only(item):
+    return read_items([item])[0]
+
+
+@pytest.mark.parametrize(
+    ("item", "rate", "target", "key"),
+    [
+        (WAVE, None, None, None),
+        (WAVE.numpy(), None, None, None),
+        ((WAVE,), None, None, None),
+        ((WAVE, 3), None, 3, None),
+        ([WAVE, 3], None, 3, None),
+        ((WAVE, 16000), None, 16000, None),
+        ((WAVE, 16000, "yes"), 16000, "yes", None),
+        ((WAVE, np.int64(16000), 1), 16000, 1, None),
+        ((WAVE, torch.tensor(16000), 1), 16000, 1, None),
+        ((WAVE, 16000, "yes", "bob", 2), 16000, ("yes", "bob", 2), None),
+        ((WAVE, 7, "yes"), None, (7, "yes"), None),
+        ((WAVE, 16000.0, "yes"), None, (16000.0, "yes"), None),
+        ((WAVE, True, "yes"), None, (True, "yes"), None),
+        ({"waveform": WAVE, "sample_rate": 8000, "target": 1, "key": "a"}, 8000, 1, "a"),
+        ({"waveform": WAVE, "label": 1, "id": "b", "speaker": 4}, None, 1, "b"),
+        ({"waveform": WAVE.tolist(), "labels": [1, 2], "path": "c"}, None, [1, 2], "c"),
+        ({"waveform": WAVE, "text": "hi", "speaker": 4}, None, {"text": "hi", "speaker": 4}, None),
+        ({"waveform": WAVE, "label": 0, "target": 1}, None, {"label": 0, "target": 1}, None),
+        ({"audio": {"array": WAVE.numpy(), "sampling_rate": 8000, "path": "d.wav"}, "label": 2}, 8000, 2, "d.wav"),
+        ({"audio": {"array": WAVE.tolist(), "sampling_rate": 8000, "path": "d.wav"}, "id": "x"}, 8000, None, "x"),
+        ({"array": WAVE.numpy(), "sampling_rate": 8000}, 8000, None, None),
+        ({"audio": Decoder(), "label": 2}, 16000, 2, None),
+        (Decoder(), 16000, None, None),
+        (({"array": WAVE.numpy(), "sampling_rate": 8000}, 5), 8000, 5, None),
+        (namedtuple("Item", "audio sampling_rate label")(WAVE, 500, 2), 500, 2, None),
+        (AudioExample(WAVE, 16000, target="t", key="k", seed=9), 16000, "t", "k"),
+    ],
+)
+def test_each_known_form(item, rate, target, key):
+    clip = only(item)
+    assert (clip.sample_rate, clip.target, clip.key) == (rate, target, key)
+    batch = PadCollate()([item])
+    assert torch.equal(batch.waveforms.reshape(-1), WAVE)
+
+
+def test_an_example_carries_seed_and_faults():
+    example = AudioExample(WAVE, 16000, seed=9)
+    assert only(example).seed == 9
+    assert only(example).faults == ()
+
+
+@pytest.mark.parametrize("item", ["text", 3, None, {"sound": WAVE}, ("a", "b"), [0.5, 0.25], (), {"waveform": "a.wav"}])
+def test_an_unknown_form_says_what_it_is_and_what_to_do(item):
+    with pytest.raises(TypeError, match=r"clip 0 is .*known forms.*to_example="):
+        read_items([item])
+
+
+def test_the_structure_of_an_unknown_form_is_named():
+    with pytest.raises(TypeError, match=r"clip 1 is tuple\(str, float32 tensor \(6,\)\)"):
+        read_items([WAVE, ("a", WAVE)])
+
+
+@pytest.mark.parametrize("item", [WAVE, WAVE.numpy(), (WAVE, 3), {"waveform": WAVE}, AudioExample(WAVE, 16000)])
+def test_batching_turned_off_is_said(item):
+    with pytest.raises(TypeError, match=r"one item.*batch_size=None turns batching off"):
+        GPUSpecCollate(Bands(), device="cpu")(item)
+
+
+def test_a_tuple_of_whole_items_is_a_batch():
+    assert len(PadCollate()(((WAVE, 0), (WAVE, 1)))) == 2
+
+
+def test_an_empty_batch():
+    with pytest.raises(ValueError, match="empty list"):
+        read_items([])
+
+
+def test_rates_that_contradict_each_other():
+    with pytest.raises(ValueError, match=r"clip 0 has sample_rate=16000 beside audio of 8000 Hz"):
+        only({"audio": {"array": WAVE.numpy(), "sampling_rate": 8000}, "sample_rate": 16000})
+
+
+@pytest.mark.parametrize("rate", [0, 16000.5, -1])
+def test_a_rate_that_is_none(rate):
+    with pytest.raises(ValueError, match=r"sample_rate=.*whole number"):
+        only({"waveform": WAVE, "sample_rate": rate})
+
+
+def test_to_example_takes_over():
+    def halve(item):
+        return AudioExample(item["wave"] / 2, 16000, target=item["y"])
+
+    batch = PadCollate(to_example=halve)([{"wave": WAVE, "y": 4}])
+    assert torch.equal(batch.waveforms[0], WAVE / 2)
+    assert batch.targets.tolist() == [4]
+    with pytest.raises(TypeError, match="to_example returned int for clip 0"):
+        PadCollate(to_example=lambda item: 3)([WAVE])
+    with pytest.raises(TypeError, match="to_example=3 must be callable"):
+        PadCollate(to_example=3)
