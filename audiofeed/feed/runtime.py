@@ -102,7 +102,7 @@ class Runtime:
         if self._device is None:
             accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
             device = self.asked_device or accelerator or torch.device("cpu")
-            if device.index is None and device.type != "cpu":
+            if device.index is None and accelerator is not None and device.type == accelerator.type:
                 # MPS has one device and no function that says so.
                 current = getattr(torch.get_device_module(device), "current_device", lambda: 0)
                 device = torch.device(device.type, current())

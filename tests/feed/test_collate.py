@@ -1,0 +1,211 @@
+"""GPUSpecCollate in the process that owns it: arguments, augmentation, targets, what a pickle carries."""
+
+import copy
+import gc
+import pickle
+import weakref
+
+import pytest
+import torch
+from feed_datasets import Bands, Pairs, sum_targets
+from torch import nn
+
+from audiofeed.data.example import AudioExample
+from audiofeed.feed import GPUSpecCollate, PadCollate
+from audiofeed.feed.runtime import find_runtime
+
+ITEMS = [Pairs()[index] for index in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"transform": torch.sin}, TypeError, "must be an instance of torch.nn.Module"),
+        ({"transform": Bands}, TypeError, "must be an instance of torch.nn.Module"),
+        ({"output": "pair"}, ValueError, "output='pair' must be 'batch' or 'tuple'"),
+        ({"max_ahead": -1}, ValueError, "max_ahead=-1"),
+        ({"max_ahead": 1.5}, ValueError, r"max_ahead=1\.5"),
+        ({"max_ahead": True}, ValueError, "max_ahead=True"),
+        ({"augment": 3}, TypeError, "augment=3"),
+        ({"target_collate": 3}, TypeError, "target_collate=3"),
+        ({"device": "gpu"}, RuntimeError, "gpu"),
+    ],
+)
+def test_arguments_are_checked(arguments, error, message):
+    with pytest.raises(error, match=message):
+        GPUSpecCollate(**{"transform": Bands(), **arguments})
+
+
+def test_no_device_named_is_the_cpu_where_there_is_no_accelerator(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert GPUSpecCollate(Bands())(ITEMS).features.device.type == "cpu"
+
+
+def test_no_device_named_is_the_current_accelerator_at_first_use(monkeypatch):
+    current = {"index": 0}
+    collate = GPUSpecCollate(Bands())
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current["index"])
+    current["index"] = 3
+    assert collate._runtime.device() == torch.device("cuda:3")
+    current["index"] = 1
+    assert collate._runtime.device() == torch.device("cuda:3")
+    assert GPUSpecCollate(Bands(), device="cuda")._runtime.device() == torch.device("cuda:1")
+
+
+def test_the_transform_moves_to_the_device_at_first_use():
+    transform = Bands()
+    collate = GPUSpecCollate(transform, device="meta")
+    assert transform.weight.device.type == "cpu"
+    assert collate(ITEMS).features.device.type == "meta"
+    assert transform.weight.device.type == "meta"
+
+
+def test_the_live_module_is_used_as_it_is_at_the_first_read():
+    transform = Bands()
+    collate = GPUSpecCollate(transform, device="cpu")
+    assert collate.transform is transform
+    batch = collate(ITEMS)
+    with torch.no_grad():
+        transform.weight.mul_(2)
+    assert torch.equal(batch.features, transform(batch.waveforms, batch.lengths))
+
+
+def test_a_rate_the_transform_was_not_built_for():
+    with pytest.raises(ValueError, match="clip 0 .*sample_rate=8000 and the transform has 16000"):
+        GPUSpecCollate(Bands(), device="cpu")([AudioExample(torch.ones(100), 8000, key="a.wav")])
+
+
+class Scale:
+    """An augmentation that shows what it was given."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, waveforms, lengths, seeds):
+        self.seen.append((waveforms.dtype, lengths.tolist(), None if seeds is None else seeds.tolist()))
+        return waveforms * 3
+
+
+def test_the_augmentation_runs_once_before_the_transform():
+    augment = Scale()
+    transform = Bands()
+    collate = GPUSpecCollate(transform, device="cpu", augment=augment)
+    short = AudioExample(torch.ones(2, dtype=torch.int16), 16000, seed=5)
+    batch = collate([short, AudioExample(torch.ones(3, dtype=torch.int16), 16000, seed=7)])
+    assert augment.seen == []
+    assert torch.equal(batch.waveforms, torch.tensor([[3.0, 3.0, 0.0], [3.0, 3.0, 3.0]]) / 32768)
+    assert torch.equal(batch.features, transform(batch.waveforms, batch.lengths))
+    assert augment.seen == [(torch.float32, [2, 3], [5, 7])]
+    _ = collate(ITEMS).features
+    assert augment.seen[1][2] is None
+
+
+def test_an_augmentation_must_keep_the_shape():
+    for augment, got in ((lambda w, n, s: w[:, 1:], r"\(3, 973\)"), (lambda w, n, s: None, "NoneType")):
+        batch = GPUSpecCollate(Bands(), device="cpu", augment=augment)(ITEMS)
+        with pytest.raises(ValueError, match=f"augment returned {got}; .*shape"):
+            _ = batch.features
+        assert batch.targets.tolist() == [0, 1, 2]
+
+
+def test_a_trained_augmentation_gets_its_gradient():
+    class Gain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, waveforms, lengths, seeds):
+            return waveforms * self.gain
+
+    gain = Gain()
+    batch = GPUSpecCollate(Bands(), device="cpu", augment=gain)(ITEMS)
+    with torch.no_grad():
+        before = batch.waveforms
+    batch.features.sum().backward()
+    assert gain.gain.grad is not None
+    assert torch.equal(before, batch.waveforms)
+
+
+def test_target_collate_takes_over_and_its_tensors_move():
+    batch = GPUSpecCollate(Bands(), device="meta", target_collate=sum_targets)(ITEMS)
+    assert batch.targets["sum"].device.type == "meta"
+    assert batch.targets["raw"] == [0, 1, 2]
+    assert PadCollate(target_collate=sum_targets)(ITEMS).targets["sum"].item() == 3
+
+
+def test_targets_that_do_not_stack():
+    collate = GPUSpecCollate(Bands(), device="meta")
+    assert collate([(torch.ones(5), "a"), (torch.ones(5), "b")]).targets == ["a", "b"]
+    assert collate([torch.ones(5)]).targets is None
+    ragged = collate([(torch.ones(5), torch.ones(1)), (torch.ones(5), torch.ones(2))]).targets
+    assert [target.device.type for target in ragged] == ["meta", "meta"]
+
+
+class Large(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(50_000_000), requires_grad=False)
+
+    def forward(self, waveform):
+        return waveform[:, None]
+
+
+def test_a_pickle_is_small_and_has_no_module():
+    collate = GPUSpecCollate(Large(), device="cpu", target_collate=sum_targets, augment=nn.Dropout())
+    data = pickle.dumps(collate)
+    assert len(data) < 1000
+    assert len(pickle.dumps(GPUSpecCollate(Large(), output="tuple"))) < 1000
+
+
+@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, lambda collate: pickle.loads(pickle.dumps(collate))])
+def test_a_copy_has_the_live_transform(copier):
+    transform = Bands()
+    collate = GPUSpecCollate(transform, device="cpu")
+    twin = copier(collate)
+    del collate
+    assert twin.transform is transform
+    assert torch.equal(twin(ITEMS).features, GPUSpecCollate(transform, device="cpu")(ITEMS).features)
+
+
+def test_a_subclass_keeps_its_attributes():
+    twin = pickle.loads(pickle.dumps(Named(Bands(), device="cpu")))
+    assert twin.name == "mine"
+    assert isinstance(twin, Named)
+
+
+class Named(GPUSpecCollate):
+    name = "class"
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.name = "mine"
+
+
+def test_nothing_keeps_a_dropped_collate_alive():
+    collate = GPUSpecCollate(Bands(), device="cpu")
+    token = collate._recipe.token
+    transform = weakref.ref(collate.transform)
+    batch = collate(ITEMS)
+    _ = batch.features
+    del collate
+    assert find_runtime(token) is not None
+    del batch
+    gc.collect()
+    assert find_runtime(token) is None
+    assert transform() is None
+
+
+def test_what_left_the_cpu_is_not_held_there():
+    collate = GPUSpecCollate(Bands(), device="meta")
+    batch = collate([torch.ones(100, dtype=torch.int16)])
+    samples = weakref.ref(batch._source._padded.waveforms)
+    assert samples() is not None
+    _ = batch.features
+    assert samples() is None
+    assert batch._source._padded.waveforms is batch.waveforms
+
+
+def test_repr():
+    assert repr(GPUSpecCollate(Bands(), output="tuple")) == "GPUSpecCollate(Bands, output='tuple')"
