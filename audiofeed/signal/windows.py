@@ -66,8 +66,8 @@ def get_window(window: Window, length: int, *, periodic: bool = True) -> np.ndar
             return np.asarray(scipy.signal.get_window(window, length, fftbins=periodic), dtype=np.float64)
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"window={window!r} is not a window that scipy.signal.get_window knows ({error}); "
-                "use a name such as 'hann', a tuple such as ('kaiser', 8.6), or the samples"
+                f"window={window!r} is not a window that scipy.signal.get_window can make of {length} samples "
+                f"({error}); use a name such as 'hann', a tuple such as ('kaiser', 8.6), or the samples"
             ) from error
     samples = np.asarray(window, dtype=np.float64)
     if samples.shape != (length,):
