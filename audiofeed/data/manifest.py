@@ -21,9 +21,9 @@ class AudioManifest(AudioFiles):
     """The audio files that a table lists, or the parts of them, raw, with a target for each row.
 
     The columns are ``path``, and where wanted ``start`` and ``duration`` in seconds and ``target``; every other column
-    is kept in `fields`. An empty start is 0, an empty duration the rest of the file. A part is a clip of its own: crops,
-    windows and resampling see nothing beyond it. A row with a start or a duration has the key ``path@start`` or
-    ``path@start-end``, in seconds.
+    is kept in `fields`. An empty start is 0, an empty duration the rest of the file. A part is a clip of its own:
+    crops, windows and resampling see nothing beyond it. A row with a start or a duration has the key ``path@start``
+    or ``path@start-end``, in seconds.
 
     Targets that are strings become indices into the sorted `classes`; numbers, lists and the like are kept. In CSV,
     where everything is a string, a target column of nothing but whole numbers becomes integers, kept as they are.

@@ -9,22 +9,14 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from audiofeed.data.decoder import Decoder
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.wav import parse_header
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-# up to here a decoder's output is allocated at once; beyond, it grows with what is really decoded, so that a header
-# that lies about its length costs no more than this
-_BLOCK_SAMPLES = 1 << 22
-# libsndfile's answer where a header leaves the length open is 2**63 - 1
-_MAX_FRAMES = 1 << 48
 _WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -80,8 +72,8 @@ def read_info(path: str | bytes | os.PathLike[str]) -> AudioInfo:
     finally:
         os.close(fd)
     if info is None:
-        with _Decoder(name, size) as decoder:
-            return decoder.info
+        with Decoder(name) as decoder:
+            return _decoder_info(decoder, size)
     return info
 
 
@@ -93,7 +85,10 @@ def read(
     16-bit files give int16. 8, 24 and 32-bit ones give float32 scaled to [-1, 1); float, lossy and companded ones
     float32 as decoded. A WAV that holds less than its header promises is refused whole, a crop inside what is there
     included: its length is not to be trusted. A truncated file of another format fails where the missing frames are
-    asked for, except Ogg, whose length is by definition what the file holds.
+    asked for, except where the length is by definition what the file holds (Ogg) or libsndfile takes it so (AIFF, W64).
+
+    A part equals the same part of the whole: bit for bit, except MP3 to 1e-6 and Opus to 1e-3 (its decoder is started
+    afresh nearby, and converges).
 
     Args:
         path: The file.
@@ -128,9 +123,12 @@ def read(
             return _read_samples(fd, info, start, frames), info.sample_rate
     finally:
         os.close(fd)
-    with _Decoder(name, size) as decoder:
-        info = decoder.info
-        return decoder.read(start, _check_range(info, start, frames)), info.sample_rate
+    with Decoder(name) as decoder:
+        info = _decoder_info(decoder, size)
+        waveform = decoder.read(start, _check_range(info, start, frames))
+    if waveform.dtype == torch.float32:
+        _check_finite(waveform, name, start)
+    return waveform, info.sample_rate
 
 
 def _open(name: str) -> tuple[int, int]:
@@ -187,6 +185,13 @@ def _wav_info(fd: int, size: int, name: str) -> AudioInfo | None:
         header.subtype,
         header.data_offset,
         size,
+    )
+
+
+def _decoder_info(decoder: Decoder, size: int) -> AudioInfo:
+    """Return what soundfile says of an open file."""
+    return AudioInfo(
+        decoder.name, decoder.sample_rate, decoder.channels, decoder.frames, decoder.format, decoder.subtype, -1, size
     )
 
 
@@ -252,94 +257,3 @@ def _check_finite(waveform: torch.Tensor, name: str, start: int) -> None:
         raise AudioReadError.of(
             name, f"{int(bad.sum())} samples are NaN or infinite, the first at frame {start + first}", start
         )
-
-
-def _soundfile(name: str) -> ModuleType:
-    """Import soundfile, or say which file needs it."""
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            f"reading {name!r} needs the package soundfile, which reads everything that is no plain WAV: "
-            "pip install soundfile",
-            name="soundfile",
-        ) from error
-    return soundfile
-
-
-class _Decoder:
-    """A file open in soundfile, for the length of a with block."""
-
-    def __init__(self, name: str, size: int) -> None:
-        self.name = name
-        self.size = size
-        self._soundfile = _soundfile(name)
-
-    def __enter__(self) -> _Decoder:
-        try:
-            # bytes: soundfile would refuse a name that is not valid UTF-8
-            self._file: Any = self._soundfile.SoundFile(os.fsencode(self.name))
-        except self._soundfile.SoundFileError as error:
-            raise AudioReadError.of(self.name, f"{_beginning(self.name)}; {_reason(error)}") from error
-        try:
-            self.info = self._read_header()
-        except AudioReadError:
-            self._file.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def _read_header(self) -> AudioInfo:
-        file = self._file
-        frames = file.frames
-        if frames == 0:
-            raise AudioReadError.of(self.name, "the file holds no samples (0 frames)")
-        if not 0 < frames < _MAX_FRAMES:
-            raise AudioReadError.of(
-                self.name, f"the {file.format} header does not say how many frames there are: encode the file again"
-            )
-        return AudioInfo(self.name, file.samplerate, file.channels, frames, file.format, file.subtype, -1, self.size)
-
-    def read(self, start: int, frames: int) -> torch.Tensor:
-        """Decode frames: (time,) or (channel, time)."""
-        file, channels = self._file, self.info.channels
-        # dtype="int16" would not scale a float file, so only where the samples are 16-bit integers
-        dtype = torch.int16 if self.info.subtype == "PCM_16" else torch.float32
-        blocks = []
-        done = 0
-        try:
-            if start:
-                file.seek(start)
-            while done < frames:
-                want = min(frames - done, max(_BLOCK_SAMPLES // channels, 1))
-                block = torch.empty((want, channels), dtype=dtype)
-                got = len(file.read(out=block.numpy()))
-                if got < want:
-                    raise AudioReadError.of(
-                        self.name,
-                        f"truncated {self.info.format}: the header promises {self.info.frames} frames, "
-                        f"decoding stops at frame {start + done + got}: copy it again",
-                        start,
-                    )
-                blocks.append(block)
-                done += want
-        except self._soundfile.SoundFileError as error:
-            raise AudioReadError.of(self.name, _reason(error), start) from error
-        waveform = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
-        waveform = waveform.view(-1) if channels == 1 else waveform.T.contiguous()
-        if dtype == torch.float32:
-            _check_finite(waveform, self.name, start)
-        return waveform
-
-
-def _reason(error: Exception) -> str:
-    """Return libsndfile's own words, without soundfile's repetition of the path."""
-    return f"libsndfile: {getattr(error, 'error_string', error)}"
-
-
-def _beginning(name: str) -> str:
-    """Say how a file begins, which tells a page of text from broken audio."""
-    with open(name, "rb") as file:
-        return f"the file begins with {file.read(12)!r}"

@@ -1,0 +1,191 @@
+"""Everything that is no plain WAV, through soundfile: open, seek, decode the frames asked for, close.
+
+libsndfile's seek does not land on the right samples in every format, so a crop would differ from the same part of the
+whole file. Where it does not, decoding begins earlier and the difference is thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from audiofeed.data.errors import AudioReadError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# a decoder's output is allocated in blocks of this size, so that memory grows with what is really decoded and a header
+# that lies about its length costs no more than one block
+_BLOCK_SAMPLES = 1 << 22
+# libsndfile's answer where a header leaves the length open is 2**63 - 1
+_MAX_FRAMES = 1 << 48
+# a page is at most 65307 bytes long: this much of a file's end holds the last two
+_OGG_TAIL = 2 * 65307
+
+
+class Decoder:
+    """A file open in soundfile, for the length of a with block.
+
+    Args:
+        name: The file's path.
+
+    Attributes:
+        sample_rate, channels, frames, format, subtype: What the header says, in soundfile's words.
+
+    Raises:
+        AudioReadError: On entering: the file is no audio, holds no frame, or does not say how many.
+        ModuleNotFoundError: soundfile is not installed.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._soundfile = _soundfile(name)
+
+    def __enter__(self) -> Decoder:
+        try:
+            # bytes: soundfile would refuse a name that is not valid UTF-8
+            file: Any = self._soundfile.SoundFile(os.fsencode(self.name))
+        except self._soundfile.SoundFileError as error:
+            raise AudioReadError.of(self.name, f"{_beginning(self.name)}; {_reason(error)}") from error
+        self._file = file
+        self._next = 0  # the frame that decoding has come to
+        self.sample_rate, self.channels, self.frames = file.samplerate, file.channels, file.frames
+        self.format, self.subtype = file.format, file.subtype
+        if 0 < self.frames < _MAX_FRAMES:
+            return self
+        file.close()
+        if self.frames == 0:
+            raise AudioReadError.of(self.name, "the file holds no samples (0 frames)")
+        raise AudioReadError.of(
+            self.name, f"the {self.format} header does not say how many frames there are: encode the file again"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, start: int, frames: int) -> torch.Tensor:
+        """Decode frames.
+
+        Args:
+            start: First frame.
+            frames: Number of frames, all of them within `self.frames`.
+
+        Shape:
+            (frames,) if mono, else (channel, frames); int16 where the samples are 16-bit integers, else float32.
+
+        Raises:
+            AudioReadError: The frames cannot be decoded, or there are fewer than the header promises.
+        """
+        size = max(_BLOCK_SAMPLES // self.channels, 1)
+        stop = start + frames
+        try:
+            blocks = [self._block(at, min(size, stop - at), start) for at in range(start, stop, size)]
+        except self._soundfile.SoundFileError as error:
+            raise AudioReadError.of(self.name, _reason(error), start) from error
+        waveform = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        return waveform.view(-1) if self.channels == 1 else waveform.T.contiguous()
+
+    def _block(self, at: int, frames: int, start: int) -> torch.Tensor:
+        """Decode (frames, channel) from frame `at`, as part of a read that began at `start`."""
+        lead = min(at, self._lead(at))
+        # dtype="int16" would not scale a float file, so only where the samples are 16-bit integers
+        dtype = torch.int16 if self.subtype == "PCM_16" else torch.float32
+        block = torch.empty((lead + frames, self.channels), dtype=dtype)
+        if self._file.seekable():
+            self._file.seek(at - lead)
+        # in one call: soundfile seeks anew after each, and the lead would be lost
+        got = len(self._file.read(out=block.numpy()))
+        if got < len(block):
+            raise AudioReadError.of(
+                self.name,
+                f"truncated {self.format}: the header promises {self.frames} frames, decoding stops at frame "
+                f"{at - lead + got}: copy it again",
+                start,
+            )
+        self._next = at + frames
+        # a view would take the lead along wherever the tensor goes
+        return block[lead:].clone() if lead else block
+
+    def _lead(self, start: int) -> int:
+        """Return how many frames before `start` to begin decoding."""
+        if not self._file.seekable():  # GSM 6.10, G.72x
+            return start - self._next
+        if self.subtype.startswith("MPEG_LAYER"):
+            return _mp3_lead(self.sample_rate, self.channels)
+        if self.subtype == "VORBIS":
+            return max(0, start - _last_page_frame(self.name, self.frames))
+        return 0
+
+
+def _mp3_lead(sample_rate: int, channels: int) -> int:
+    """Return how many samples before a position an MP3 has to be decoded from for the position to come out right.
+
+    A frame takes bits from up to 511 bytes (MPEG-2: 255) of the frames before it, its bit reservoir, and its filters
+    overlap with two. At the lowest bit rate a frame holds this many bytes beside its header and side information:
+
+        144 * 32000 / rate - 36  (mono: - 21)          for MPEG-1, 1152 samples, 32 kHz and above
+         72 *  8000 / rate - 21  (mono: - 13)          for MPEG-2, 576 samples
+
+    libsndfile seeks without regard to that: the first thousands of samples are then wrong by the signal's own size.
+    """
+    if sample_rate >= 32_000:
+        samples, reservoir, held = 1152, 511, 144 * 32_000 // sample_rate - (21 if channels == 1 else 36)
+    else:
+        samples, reservoir, held = 576, 255, 72 * 8_000 // sample_rate - (13 if channels == 1 else 21)
+    return samples * (-(-reservoir // max(held, 1)) + 2)
+
+
+def _last_page_frame(name: str, frames: int) -> int:
+    """Return the first frame of an Ogg Vorbis file's last page, or 0 where it cannot be told.
+
+    libsndfile places a page's samples by counting back from the position in its header, which in the last page is cut
+    to the recording's true end: a seek into that page lands as many samples too late as were cut
+    (github.com/libsndfile/libsndfile/issues/885). Decoding on from the page before lands right.
+    """
+    with open(name, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _OGG_TAIL))
+        tail = file.read(_OGG_TAIL)
+    last = tail.rfind(b"OggS")
+    before = tail.rfind(b"OggS", 0, max(last, 0))
+    while before >= 0:
+        position = int.from_bytes(tail[before + 6 : before + 14], "little", signed=True)
+        if position >= 0:
+            end = int.from_bytes(tail[last + 6 : last + 14], "little", signed=True)
+            # positions count from wherever the stream was cut out of a longer one; one frame less is on the page before
+            return max(0, position - (end - frames) - 1)
+        # a page on which no packet ends has position -1
+        before = tail.rfind(b"OggS", 0, before)
+    return 0
+
+
+def _soundfile(name: str) -> ModuleType:
+    """Import soundfile, or say which file needs it."""
+    try:
+        import soundfile
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"reading {name!r} needs the package soundfile, which reads everything that is no plain WAV: "
+            "pip install soundfile",
+            name="soundfile",
+        ) from error
+    return soundfile
+
+
+def _reason(error: Exception) -> str:
+    """Return libsndfile's own words, without soundfile's repetition of the path."""
+    return f"libsndfile: {getattr(error, 'error_string', error)}"
+
+
+def _beginning(name: str) -> str:
+    """Say how a file begins, which tells a page of text from broken audio."""
+    with open(name, "rb") as file:
+        return f"the file begins with {file.read(12)!r}"
