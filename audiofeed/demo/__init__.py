@@ -1,0 +1,1 @@
+"""`audiofeed demo`: train a small classifier from raw files and say where the time goes."""

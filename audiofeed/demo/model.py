@@ -1,0 +1,164 @@
+"""The demo's model: a small 1-D convolutional classifier of padded clips, in which padding has no say."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
+    """Mark the frames that belong to each clip.  Shape: (batch,) -> (batch, frames) bool.
+
+    >>> frame_mask(torch.tensor([1, 3]), 3).tolist()
+    [[True, False, False], [True, True, True]]
+    """
+    return torch.arange(frames, device=lengths.device) < lengths[:, None]
+
+
+def standardise(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Bring each clip to mean 0 and variance 1 over its own frames, and its padding to 0.
+
+    With log features the mean takes the clip's loudness out.
+
+    Args:
+        features: (batch, bins, frames).
+        lengths: (batch,) frames of each clip, 1 or more.
+    """
+    mask = frame_mask(lengths, features.shape[-1])[:, None]
+    count = (lengths * features.shape[1])[:, None, None]
+    centred = features - (features * mask).sum((1, 2), keepdim=True) / count
+    centred = centred * mask
+    variance = centred.square().sum((1, 2), keepdim=True) / count
+    return centred * (variance + 1e-5).rsqrt()
+
+
+class SpectrumMasking(nn.Module):
+    """Hide bands of frequency and spans of time from a model in training, after SpecAugment (Park et al. 2019).
+
+    Each clip has its own masks, filled with 0, and a time mask hides no more than a share of the clip's own frames. In
+    evaluation nothing is hidden.
+
+    Args:
+        bands: How many bands of bins to hide.
+        band_share: The widest band, as a share of the bins, 0 to 1.
+        spans: How many spans of frames to hide.
+        span_share: The longest span, as a share of the clip's frames, 0 to 1.
+
+    Shape:
+        features (batch, bins, frames), lengths (batch,) -> (batch, bins, frames).
+
+    >>> SpectrumMasking().eval()(torch.ones(1, 4, 3), torch.tensor([3])).sum()
+    tensor(12.)
+    """
+
+    def __init__(self, *, bands: int = 2, band_share: float = 0.12, spans: int = 2, span_share: float = 0.15) -> None:
+        super().__init__()
+        self.bands, self.band_share = bands, band_share
+        self.spans, self.span_share = spans, span_share
+
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the features with their masks."""
+        if not self.training:
+            return features
+        batch, bins, frames = features.shape
+        whole = lengths.new_full((batch,), bins)
+        hidden = _draw_hidden(whole, bins, self.bands, self.band_share)[:, :, None]
+        hidden = hidden | _draw_hidden(lengths, frames, self.spans, self.span_share)[:, None, :]
+        return features.masked_fill(hidden, 0.0)
+
+
+def _draw_hidden(lengths: torch.Tensor, size: int, count: int, share: float) -> torch.Tensor:
+    """Draw `count` intervals inside each row's length.  Shape: (batch,) -> (batch, size) bool."""
+    draws = torch.rand(2, len(lengths), count, device=lengths.device)
+    width = draws[0] * share * lengths[:, None]
+    start = draws[1] * (lengths[:, None] - width)
+    place = torch.arange(size, device=lengths.device)[None, None] + 0.5
+    return ((place >= start[..., None]) & (place < (start + width)[..., None])).any(1)
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over the frames that belong to clips; padding is left out of the statistics and set to 0.
+
+    Shape:
+        values (batch, channel, frames), mask (batch, frames) bool -> (batch, channel, frames).
+
+    >>> MaskedBatchNorm(3)(torch.ones(2, 3, 4), frame_mask(torch.tensor([1, 4]), 4)).shape
+    torch.Size([2, 3, 4])
+    """
+
+    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Return the normalised values, 0 where the mask is."""
+        frames = values.transpose(1, 2)  # (batch, frames, channel)
+        normal = torch.zeros_like(frames)
+        normal[mask] = super().forward(frames[mask])
+        return normal.transpose(1, 2)
+
+
+class ConvBlock(nn.Module):
+    """Convolution, masked batch norm, ReLU; added to its input where the shapes agree.
+
+    Args:
+        channels_in, channels_out: Channels.
+        kernel: Frames that the convolution spans, odd.
+        stride: Frames from output to output.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, *, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.norm = MaskedBatchNorm(channels_out)
+        self.stride = stride
+        self.adds = stride == 1 and channels_in == channels_out
+
+    def forward(self, values: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (batch, channels_out, frames / stride) and the clips' new lengths."""
+        result = self.convolution(values)
+        lengths = (lengths + self.stride - 1) // self.stride
+        result = functional.relu(self.norm(result, frame_mask(lengths, result.shape[-1])))
+        return (values + result if self.adds else result), lengths
+
+
+class ClipClassifier(nn.Module):
+    """A 1-D CNN over frames, pooled over each clip's own frames.
+
+    In evaluation a clip's logits do not depend on what else is in the batch.
+
+    Args:
+        n_bins: Bins of the features.
+        n_classes: Classes.
+        width: Channels of the hidden layers.
+        dropout: Share of the pooled values dropped in training.
+
+    Shape:
+        features (batch, n_bins, frames), lengths (batch,) -> logits (batch, n_classes).
+
+    >>> model = ClipClassifier(40, 10).eval()
+    >>> model(torch.zeros(2, 40, 30), torch.tensor([30, 7])).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, n_bins: int, n_classes: int, *, width: int = 96, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.masking = SpectrumMasking()
+        self.blocks = nn.ModuleList(
+            [
+                ConvBlock(n_bins, width, kernel=5),
+                ConvBlock(width, width, kernel=3, stride=2),
+                ConvBlock(width, width, kernel=3),
+                ConvBlock(width, width, kernel=3, stride=2),
+                ConvBlock(width, width, kernel=3),
+            ]
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(2 * width, n_classes)
+
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        values = self.masking(standardise(features, lengths), lengths)
+        for block in self.blocks:
+            values, lengths = block(values, lengths)
+        # the values are 0 in the padding and nowhere negative, so sum and maximum need no mask
+        mean = values.sum(-1) / lengths[:, None]
+        logits: torch.Tensor = self.head(self.dropout(torch.cat([mean, values.amax(-1)], 1)))
+        return logits

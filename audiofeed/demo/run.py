@@ -1,0 +1,229 @@
+"""One run of the demo, from files to figures."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiofeed.data import AudioFolder, CenterCrop, RandomCrop
+from audiofeed.demo.clock import Clock
+from audiofeed.demo.model import ClipClassifier
+from audiofeed.demo.report import Report, write_metrics
+from audiofeed.demo.settings import DemoError, Settings, find_device, thread_count
+from audiofeed.demo.split import FieldValues, split_folder
+from audiofeed.demo.synthesis import SoundSet
+from audiofeed.demo.training import PARTS, Progress, count_right, make_loader, train
+from audiofeed.feed import GPUSpecCollate
+from audiofeed.plot import plot_batch
+from audiofeed.transforms import LogMelSpectrogram
+
+# where the files' own rates differ
+_COMMON_RATE = 16_000
+_WINDOW_SECONDS, _HOP_SECONDS, _MELS = 0.032, 0.0125, 64
+# without --epochs: passes enough for so many optimiser steps, within bounds
+_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 400, 10, 60
+
+
+def run(settings: Settings, report: Report | None = None) -> dict[str, Any]:
+    """Train and test a classifier, show what came of it, and write metrics.json and batch.png.
+
+    Args:
+        settings: What to do.
+        report: Where to show it; None is standard output.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        DemoError: The settings or the data do not allow it.
+        AudioReadError: A file cannot be read.
+    """
+    start = time.perf_counter()
+    report = Report() if report is None else report
+    device = find_device(settings.device)
+    if settings.test is not None:
+        FieldValues.parse(settings.test)
+    if settings.data is None and settings.test is not None:
+        raise DemoError(f"--test {settings.test!r} needs --data; the demo's own sounds have no fields")
+    if settings.data is None and settings.target_pattern is not None:
+        raise DemoError(
+            f"--target-pattern {settings.target_pattern!r} needs --data; the demo's own sounds lie in folders"
+        )
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+        root = settings.data or prepare_sounds(settings.out, report)
+    except OSError as error:
+        raise DemoError(
+            f"--out {str(settings.out)!r} cannot be written to: {error.strerror}; pass another folder"
+        ) from error
+    folder = open_folder(root, settings.target_pattern, settings.seconds)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(thread_count())
+    try:
+        metrics = _train_and_test(settings, folder, device, report, start)
+    finally:
+        torch.set_num_threads(threads)
+    write_metrics(metrics, settings.out / "metrics.json")
+    report.table(metrics)
+    report.say(f"figures in {settings.out / 'metrics.json'}")
+    return metrics
+
+
+def prepare_sounds(out: Path, report: Report) -> Path:
+    """Return the folder of the demo's own sounds, written now if it is not there whole.
+
+    Args:
+        out: The folder for results.
+        report: Told what is done.
+    """
+    sounds = SoundSet(out)
+    if sounds.is_complete():
+        report.say(f"using the {sounds.count} sounds in {sounds.root}")
+    else:
+        report.say(f"writing {sounds.count} sounds to {sounds.root}")
+        report.follow(sounds.write(), sounds.count, "sounds")
+    return sounds.root
+
+
+def open_folder(root: Path, pattern: str | None, seconds: float) -> AudioFolder:
+    """Return every clip below a folder, at the files' own rate if they share one, else at 16 kHz.
+
+    Args:
+        root: The folder.
+        pattern: Takes names apart; None takes labels from folders.
+        seconds: The longest part of a clip that is used: its middle.
+
+    Raises:
+        DemoError: The folder does not give two classes or more.
+        AudioReadError: A file cannot be read.
+    """
+
+    def scan(sample_rate: int) -> AudioFolder:
+        return AudioFolder(root, sample_rate=sample_rate, target=pattern, crop=CenterCrop(seconds))
+
+    try:
+        folder = scan(_COMMON_RATE)
+    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+        text = str(error).replace("target=", "--target-pattern ", 1).replace("root=", "--data ", 1)
+        raise DemoError(text) from error
+    if not folder.classes:
+        raise DemoError(
+            f"--data {str(root)!r} has its files in no subfolders, so they have no labels; put each class in a "
+            "folder of its own, or pass --target-pattern, such as '{target}_{speaker}_{take}'"
+        )
+    if len(folder.classes) < 2:
+        raise DemoError(
+            f"--data {str(root)!r} has one class only, {folder.classes[0]!r}; a classifier needs two or more: pass the "
+            "folder above, or another --target-pattern"
+        )
+    rates = np.unique(folder.sample_rates)
+    return folder if rates.size > 1 or rates[0] == _COMMON_RATE else scan(int(rates[0]))
+
+
+def make_features(sample_rate: int) -> LogMelSpectrogram:
+    """Return the demo's front-end: log-mel in dB, windows of 32 ms every 12.5 ms.
+
+    Args:
+        sample_rate: Hz.
+
+    >>> make_features(8000)(torch.zeros(1, 8000)).shape
+    torch.Size([1, 64, 81])
+    """
+    window = max(2, round(_WINDOW_SECONDS * sample_rate))
+    return LogMelSpectrogram(
+        sample_rate=sample_rate,
+        # a power of two with room for the window, so that the lowest filters hold a bin each
+        n_fft=2 ** math.ceil(math.log2(window)),
+        win_length=window,
+        hop_length=max(1, round(_HOP_SECONDS * sample_rate)),
+        n_mels=_MELS,
+        log="db",
+        top_db=80.0,
+    )
+
+
+def _train_and_test(
+    settings: Settings, folder: AudioFolder, device: torch.device, report: Report, start: float
+) -> dict[str, Any]:
+    is_test = split_folder(folder, settings.test, settings.seed)
+    test, training = folder.select(is_test), folder.select(~is_test)
+    # same lengths, another place in every epoch
+    training.crop = RandomCrop(settings.seconds)
+    training.seed = settings.seed
+    torch.manual_seed(settings.seed)
+    transform = make_features(folder.sample_rate)
+    model = ClipClassifier(transform.n_mels, len(folder.classes)).to(device)
+    # nothing ahead of its time, so that the clock sees each part where it belongs
+    collate = GPUSpecCollate(transform, device=device, max_ahead=0)
+    pin = device.type in ("cuda", "xpu")
+    steps = max(1, len(training) // settings.batch_size)
+    epochs = settings.epochs or min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, math.ceil(_STEPS / steps)))
+    report.say(
+        f"{len(training)} training and {len(test)} test clips of {len(folder.classes)} classes "
+        f"at {folder.sample_rate} Hz, {folder.durations.sum() / 60:.1f} min; "
+        f"on {device} with {settings.workers} workers"
+    )
+    clock = Clock(device, PARTS)
+    loader = make_loader(
+        training,
+        collate,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        seed=settings.seed,
+        pin_memory=pin,
+    )
+    with report.epochs(epochs) as bars:
+        progress = train(model, loader, training, epochs=epochs, clock=clock, watcher=bars)
+    del loader  # and its workers
+    test_start = time.perf_counter()
+    test_loader = make_loader(
+        test, collate, batch_size=settings.batch_size, workers=settings.workers, seed=None, pin_memory=pin
+    )
+    right = count_right(model, test_loader)
+    test_seconds = time.perf_counter() - test_start
+    picture = _picture(progress, settings.out / "batch.png", transform, folder.classes, report)
+    return {
+        "accuracy": right / len(test),
+        "test_right": right,
+        "test_clips": len(test),
+        "training_clips": len(training),
+        "training_accuracy": progress.accuracy,
+        "training_loss": progress.loss,
+        "classes": folder.classes,
+        "clips_per_second": progress.clips / clock.total,
+        "audio_seconds_per_second": progress.samples / folder.sample_rate / clock.total,
+        "training_seconds_by_part": clock.seconds(),
+        "training_percent_by_part": clock.shares(),
+        "seconds": {"training": clock.total, "test": test_seconds, "total": time.perf_counter() - start},
+        "picture": picture,
+        "settings": {
+            **{name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()},
+            "device": str(device),
+            "epochs": epochs,
+            "sample_rate": folder.sample_rate,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "features": str(transform),
+        },
+    }
+
+
+def _picture(
+    progress: Progress, path: Path, transform: LogMelSpectrogram, classes: list[str], report: Report
+) -> str | None:
+    """Draw the first batch, where matplotlib is; return the file's name."""
+    if progress.shown is None:
+        return None
+    try:
+        plot_batch(progress.shown, path, transform, classes=classes)
+    except ModuleNotFoundError as error:
+        report.say(f"no picture: {error}")
+        return None
+    report.say(f"a batch as the model saw it in {path}")
+    return str(path)

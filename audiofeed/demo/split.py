@@ -1,0 +1,139 @@
+"""Which clips train and which test."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiofeed.data import AudioFolder
+from audiofeed.demo.settings import DemoError
+
+_TEST_SHARE = 0.2
+_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
+
+
+@dataclass(frozen=True)
+class FieldValues:
+    """A choice of clips by one field of their names, as ``--test take=0-4,7`` writes it.
+
+    Args:
+        field: The field's name.
+        values: Values as written, numbers without leading zeros.
+        ranges: First and last whole number of each range, both chosen.
+    """
+
+    field: str
+    values: frozenset[str]
+    ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> FieldValues:
+        """Read ``FIELD=VALUES``: values and ranges of whole numbers, with commas between.
+
+        Raises:
+            DemoError: The text has another form.
+
+        >>> chosen = FieldValues.parse("take=0-4,7")
+        >>> [take for take in ("0", "04", "5", "7", "70") if chosen.holds(take)]
+        ['0', '04', '7']
+        """
+        field, equals, listed = text.partition("=")
+        field, parts = field.strip(), [part.strip() for part in listed.split(",")]
+        if not equals or not field or not all(parts):
+            raise DemoError(f"--test {text!r} must be FIELD=VALUES, as in take=0-4,7 or speaker=lucas")
+        found = [(part, _RANGE.fullmatch(part)) for part in parts]
+        ranges = tuple((int(match[1]), int(match[2])) for _, match in found if match)
+        if any(first > last for first, last in ranges):
+            raise DemoError(f"--test {text!r} has a range that ends before it begins; write the smaller number first")
+        return cls(field, frozenset(_normal(part) for part, match in found if not match), ranges)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a clip with this value is chosen."""
+        text = _normal(str(value))
+        return text in self.values or (_is_number(text) and any(a <= int(text) <= b for a, b in self.ranges))
+
+
+def split_by_field(folder: AudioFolder, chosen: FieldValues) -> np.ndarray:
+    """Return a mask of the test clips.
+
+    Raises:
+        DemoError: The folder has no such field, or none or all of its clips are chosen.
+    """
+    names = folder.fields.names
+    if chosen.field not in names:
+        has = f"the fields are {', '.join(names)}" if names else "there are no fields"
+        raise DemoError(
+            f"--test names the field {chosen.field!r}, but {has}; "
+            "name it in --target-pattern, as in '{target}_{speaker}_{take}'"
+        )
+    column = folder.fields[chosen.field]
+    mask = np.array([chosen.holds(value) for value in column], dtype=bool)
+    if mask.all() or not mask.any():
+        some = ", ".join(sorted(set(map(str, column)))[:6])
+        raise DemoError(
+            f"--test chooses {'all' if mask.all() else 'none'} of the {len(mask)} clips by {chosen.field!r}, and must "
+            f"choose some; its values are {some}{', ...' if len(set(column)) > 6 else ''}"
+        )
+    return mask
+
+
+def split_by_hash(keys: Sequence[str], targets: Sequence[int], seed: int) -> np.ndarray:
+    """Return a mask of a fifth of each class, chosen by a hash of key and seed; of two clips or more at least one.
+
+    A clip's side hardly changes when others are added, and not when the folder moves.
+
+    Args:
+        keys: One per clip, such as the path inside the folder.
+        targets: Each clip's class.
+        seed: Any integer.
+
+    >>> split_by_hash(["a", "b", "c", "d"], [0, 0, 1, 1], seed=0).sum()
+    np.int64(2)
+    """
+    mask = np.zeros(len(keys), dtype=bool)
+    marks = [hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogateescape")).digest() for key in keys]
+    for target in sorted(set(targets)):
+        members = sorted((i for i, t in enumerate(targets) if t == target), key=marks.__getitem__)
+        if len(members) > 1:
+            mask[members[: max(1, round(_TEST_SHARE * len(members)))]] = True
+    return mask
+
+
+def split_folder(folder: AudioFolder, test: str | None, seed: int) -> np.ndarray:
+    """Return a mask of the test clips, by field where one is named, else by hash.
+
+    Args:
+        folder: All clips, with classes as targets.
+        test: ``FIELD=VALUES`` or None.
+        seed: Decides the split by hash.
+
+    Raises:
+        DemoError: The split leaves nothing to train or to test with, or tests a class that is not trained.
+    """
+    targets = [int(target) for target in folder.targets]
+    if test is not None:
+        mask = split_by_field(folder, FieldValues.parse(test))
+    else:
+        keys = [os.path.relpath(path, folder.root) for path in folder.paths]
+        mask = split_by_hash(keys, targets, seed)
+        if not mask.any():
+            raise DemoError(f"--data {folder.root!r} has one clip of each class; it takes two to train and test")
+    untrained = {targets[i] for i in np.flatnonzero(mask)} - {targets[i] for i in np.flatnonzero(~mask)}
+    if untrained:
+        names = ", ".join(repr(folder.classes[target]) for target in sorted(untrained)[:6])
+        raise DemoError(f"--test {test!r} leaves no training clip of class {names}; choose fewer clips to test")
+    return mask
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _normal(text: str) -> str:
+    return str(int(text)) if _is_number(text) else text

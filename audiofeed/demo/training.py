@@ -1,0 +1,188 @@
+"""The loop of the demo: what a user would write, with a clock in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, RandomSampler
+
+from audiofeed.data import AudioFolder
+from audiofeed.demo.clock import Clock
+from audiofeed.demo.interrupts import shielded_children
+from audiofeed.demo.settings import DemoError
+from audiofeed.feed import AudioBatch, GPUSpecCollate
+
+PARTS = ("waiting for data", "transfer", "features", "model")
+_LEARNING_RATE = 4e-3
+_WEIGHT_DECAY = 0.05
+_LABEL_SMOOTHING = 0.1
+
+
+class Watcher(Protocol):
+    """Who is told how training goes."""
+
+    def epoch(self, number: int, batches: int) -> None:
+        """An epoch begins, counted from 1."""
+
+    def batch(self, loss: float, accuracy: float) -> None:
+        """A batch is done; loss and accuracy are the epoch's means so far."""
+
+
+@dataclass
+class Progress:
+    """What training has seen.
+
+    Args:
+        clips: Clips that went through the model.
+        samples: Their samples.
+        shown: The first batch, as the model saw it.
+        loss: The last epoch's mean training loss.
+        accuracy: The share of the last epoch's training clips that were right, 0 to 1.
+    """
+
+    clips: int = 0
+    samples: int = 0
+    shown: AudioBatch | None = None
+    loss: float = 0.0
+    accuracy: float = 0.0
+
+
+def make_loader(
+    dataset: AudioFolder, collate: GPUSpecCollate, *, batch_size: int, workers: int, seed: int | None, pin_memory: bool
+) -> DataLoader[Any]:
+    """Return a plain DataLoader.
+
+    Args:
+        dataset: The clips.
+        collate: Makes the batches.
+        batch_size: Clips in a batch.
+        workers: Reading processes.
+        seed: Shuffles; None keeps the order.
+        pin_memory: Whether batches pass through page-locked memory.
+    """
+    sampler = None
+    if seed is not None:
+        # its own generator: a DataLoader draws from its own too, how often depends on the number of workers
+        sampler = RandomSampler(dataset, generator=torch.Generator().manual_seed(seed))
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin_memory,
+        collate_fn=collate,
+        generator=torch.Generator().manual_seed(0),
+        # one clip alone has no batch statistics worth the name
+        drop_last=seed is not None and len(dataset) >= batch_size,
+    )
+
+
+def train(
+    model: nn.Module, loader: DataLoader[Any], dataset: AudioFolder, *, epochs: int, clock: Clock, watcher: Watcher
+) -> Progress:
+    """Train a classifier with AdamW on a one-cycle schedule.
+
+    Args:
+        model: From (features, feature_lengths) to logits, on its device.
+        loader: Of the training clips.
+        dataset: What the loader reads.
+        epochs: 1 or more.
+        clock: Has the parts `PARTS`; its total becomes the time of the loop.
+        watcher: Told after every batch.
+
+    Raises:
+        DemoError: The data cannot be made a batch.
+        AudioReadError: A file cannot be read.
+    """
+    optimiser = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=_LEARNING_RATE, total_steps=epochs * len(loader), pct_start=0.25
+    )
+    progress = Progress()
+    model.train()
+    with clock.running():
+        for epoch in range(epochs):
+            dataset.set_epoch(epoch)
+            watcher.epoch(epoch + 1, len(loader))
+            loss_sum = right = seen = 0.0
+            for batch in timed_batches(loader, clock):
+                with clock.part("transfer"):
+                    lengths, targets = batch.lengths, batch.targets
+                    _ = batch.waveforms
+                with clock.part("features"):
+                    features, feature_lengths = batch.features, batch.feature_lengths
+                with clock.part("model"):
+                    logits = model(features, feature_lengths)
+                    loss = functional.cross_entropy(logits, targets, label_smoothing=_LABEL_SMOOTHING)
+                    optimiser.zero_grad()
+                    loss.backward()
+                    optimiser.step()
+                    schedule.step()
+                    correct = (logits.argmax(1) == targets).sum()
+                loss_sum += float(loss.detach()) * len(batch)
+                right += float(correct)
+                seen += len(batch)
+                progress.samples += int(lengths.sum())
+                if progress.shown is None:
+                    progress.shown = batch
+                watcher.batch(loss_sum / seen, right / seen)
+            progress.clips += int(seen)
+            progress.loss, progress.accuracy = loss_sum / seen, right / seen
+    return progress
+
+
+@torch.no_grad()
+def count_right(model: nn.Module, loader: DataLoader[Any]) -> int:
+    """Return how many clips of a loader a model gets right.
+
+    Args:
+        model: From (features, feature_lengths) to logits.
+        loader: Of clips with targets.
+
+    Raises:
+        DemoError: The data cannot be made a batch.
+        AudioReadError: A file cannot be read.
+    """
+    model.eval()
+    right = 0
+    for batch in batches_of(loader):
+        logits = model(batch.features, batch.feature_lengths)
+        right += int((logits.argmax(1) == batch.targets).sum())
+    return right
+
+
+def timed_batches(loader: DataLoader[Any], clock: Clock) -> Iterator[AudioBatch]:
+    """Yield batches, and count the wait for each."""
+    with clock.part("waiting for data"):
+        batches = batches_of(loader)
+    while True:
+        with clock.part("waiting for data"):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def batches_of(loader: DataLoader[Any]) -> Iterator[AudioBatch]:
+    """Yield batches, from workers that never see Ctrl-C.
+
+    Raises:
+        DemoError: The data cannot be made a batch: NaN samples, for example.
+    """
+    with shielded_children():
+        batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches, None)
+        except ValueError as error:
+            # from a worker it comes with the worker's traceback, whose last line is the message
+            raise DemoError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+        if batch is None:
+            return
+        yield batch
