@@ -1,0 +1,77 @@
+"""AudioReadError through workers, and the example that carries a waveform."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from audiofeed.data import AudioExample, AudioReadError
+
+
+class Failing(Dataset):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        raise AudioReadError.of('dir/it\'s "a".wav', ValueError("two\nlines"), offset=17)
+
+
+@pytest.mark.parametrize("path", ["a b/ü.wav", "it's.wav", 'it\'s "both".wav', "back\\slash\n.wav", "colon: x.wav"])
+def test_the_parts_come_back_from_the_text(path):
+    for offset in (None, 0, 12345):
+        error = AudioReadError.of(path, "too short: 3 bytes", offset)
+        for text in (str(error), f"Caught AudioReadError.\nTraceback:\n  raise x\nAudioReadError: {error}\n"):
+            again = AudioReadError(text)
+            assert (again.path, again.offset, again.cause) == (path, offset, "too short: 3 bytes")
+
+
+def test_the_last_of_chained_errors_counts():
+    first, second = AudioReadError.of("a.wav", "x", 3), AudioReadError.of("b.wav", "y")
+    again = AudioReadError(f"{first}\n\nDuring handling of the above ...\n\n{second}")
+    assert (again.path, again.offset, again.cause) == ("b.wav", None, "y")
+
+
+def test_any_other_text_has_no_parts():
+    error = AudioReadError("something else")
+    assert (error.path, error.offset, error.cause) == (None, None, None)
+
+
+def test_it_survives_a_worker():
+    with pytest.raises(AudioReadError) as caught:
+        next(iter(DataLoader(Failing(), num_workers=1)))
+    assert caught.value.path == 'dir/it\'s "a".wav'
+    assert (caught.value.offset, caught.value.cause) == (17, "two lines")
+
+
+def test_an_example_pickles():
+    fault = AudioReadError.of("b.wav", "x")
+    example = AudioExample(torch.arange(5, dtype=torch.int16), 8000, target=2, key="a.wav", seed=9, faults=(fault,))
+    again = pickle.loads(pickle.dumps(example))
+    assert torch.equal(again.waveform, example.waveform)
+    assert (again.sample_rate, again.target, again.key, again.seed) == (8000, 2, "a.wav", 9)
+    assert again.faults[0].path == "b.wav"
+    assert "faults=1" in repr(again)
+
+
+def test_an_example_is_frozen():
+    example = AudioExample(torch.zeros(5), 8000)
+    with pytest.raises(AttributeError):
+        example.target = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("waveform", "rate", "error", "rule"),
+    [
+        (torch.zeros(5, dtype=torch.float64), 8000, TypeError, "float64"),
+        ([0.0], 8000, TypeError, "list"),
+        (torch.zeros(1, 1, 5), 8000, ValueError, r"\(1, 1, 5\)"),
+        (torch.zeros(0), 8000, ValueError, "at least one"),
+        (torch.zeros(5), 0, ValueError, "sample_rate=0"),
+    ],
+)
+def test_what_is_no_waveform(waveform, rate, error, rule):
+    with pytest.raises(error, match=rule):
+        AudioExample(waveform, rate)
