@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 
-
 def chunk(name: bytes, body: bytes, size: int | None = None) -> bytes:
     return name + struct.pack("<I", len(body) if size is None else size) + body + b"\0" * (len(body) % 2)
 
