@@ -234,10 +234,10 @@ class Fails(nn.Module):
         return self.inner(waveform)
 
     def inner(self, waveform):
-        raise MultipleArguments("a", 3)
+        raise MultipleArgumentsError("a", 3)
 
 
-class MultipleArguments(Exception):
+class MultipleArgumentsError(Exception):
     """An error that cannot be rebuilt from one string, as DataLoader would try."""
 
     def __init__(self, name, number):
@@ -249,11 +249,11 @@ def test_an_error_ahead_is_kept_for_the_first_read(accelerated):
     collate, _ = make(Fails())
     batch = collate(ITEMS).pin_memory()
     assert collate._runtime.ahead.in_flight == 0
-    assert "MultipleArguments, raised at the first read" in repr(batch)
+    assert "MultipleArgumentsError, raised at the first read" in repr(batch)
     assert len(batch) == 3
     depths = []
     for _ in range(2):
-        with pytest.raises(MultipleArguments, match="a 3") as caught:
+        with pytest.raises(MultipleArgumentsError, match="a 3") as caught:
             _ = batch.features
         frames = [frame.name for frame in traceback.extract_tb(caught.tb)]
         assert "inner" in frames
@@ -300,8 +300,9 @@ def test_the_pin_thread_of_a_data_loader(accelerated, monkeypatch, output):
     transform.register_forward_hook(lambda *_: threads.add(threading.current_thread() is threading.main_thread()))
     collate, streams = make(transform, output=output, max_ahead=1)
     loader = DataLoader(Pairs(), batch_size=2, num_workers=1, pin_memory=True, collate_fn=collate)
-    plain = [batch.features for batch in DataLoader(Pairs(), batch_size=2, collate_fn=GPUSpecCollate(Bands(),
-    device="cpu"))] for _ in range(2):
+    plain_loader = DataLoader(Pairs(), batch_size=2, collate_fn=GPUSpecCollate(Bands(), device="cpu"))
+    plain = [batch.features for batch in plain_loader]
+    for _ in range(2):
         for expected, made in zip(plain, loader, strict=True):
             features = made.features if output == "batch" else made[0]
             assert torch.equal(features, expected)

@@ -36,7 +36,7 @@ def test_a_mapping_of_its_fields():
     assert batch.get("feature") is None
     assert batch.get("feature", 5) == 5
     assert batch
-    assert batch == batch  # noqa: PLR0124
+    assert batch == batch
     assert batch != make()
     assert len({batch, batch}) == 1
 
@@ -57,10 +57,11 @@ def test_what_computes_nothing():
     batch = make(transform)
     assert "features" in batch
     assert "feature" not in batch
-    _ = repr(batch), len(batch), list(batch), batch.lengths, batch.targets, batch.waveforms, batch.keys,
-    batch.sample_rate _ = batch.to("cpu"), batch.get("nothing"), len(batch.items()) assert transform.calls == 0 _ =
-    batch.features, batch.feature_lengths, batch["feature_mask"], dict(batch), copy.copy(batch).features assert
-    transform.calls == 1
+    _ = repr(batch), len(batch), list(batch), batch.lengths, batch.targets, batch.waveforms, batch.keys
+    _ = batch.sample_rate, batch.to("cpu"), batch.get("nothing"), len(batch.items())
+    assert transform.calls == 0
+    _ = batch.features, batch.feature_lengths, batch["feature_mask"], dict(batch), copy.copy(batch).features
+    assert transform.calls == 1
 
 
 def test_values():
@@ -89,7 +90,7 @@ def test_keys_are_the_clips_names_and_called_the_fields():
 
 def test_wrong_names_list_the_fields():
     batch = make()
-    with pytest.raises(KeyError, match="'feature' is no field.*features, feature_lengths"):
+    with pytest.raises(KeyError, match=r"'feature' is no field.*features, feature_lengths"):
         batch["feature"]
     with pytest.raises(AttributeError, match="no attribute 'label'; its fields are features"):
         _ = batch.label
@@ -149,9 +150,10 @@ def test_to_another_device(before):
     batch = make()
     if before:
         _ = batch.features
-    for moved in (lightning_to(batch, torch.device("meta")), batch.to("meta", non_blocking=True),
-        batch.to("cpu").to("meta")): assert isinstance(moved, AudioBatch) for name in ("features", "feature_lengths",
-        "feature_mask", "waveforms", "lengths", "targets"):
+    ways = [lightning_to(batch, torch.device("meta")), batch.to("meta", non_blocking=True), batch.to("cpu").to("meta")]
+    for moved in ways:
+        assert isinstance(moved, AudioBatch)
+        for name in ("features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets"):
             assert moved[name].device.type == "meta", name
             assert batch[name].device.type == "cpu"
         assert "on meta" in repr(moved)
@@ -179,7 +181,7 @@ def test_to_is_lazy_and_keeps_the_gradient():
 def test_as_hugging_face_and_lightning_rebuild_it():
     batch = make()
     for rebuilt in (
-        type(batch)({name: value for name, value in batch.items()}),
+        type(batch)(dict(batch.items())),
         type(batch)(OrderedDict(batch.items())),
     ):
         assert torch.equal(rebuilt.features, batch.features)

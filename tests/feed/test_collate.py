@@ -73,7 +73,7 @@ def test_the_live_module_is_used_as_it_is_at_the_first_read():
 
 
 def test_a_rate_the_transform_was_not_built_for():
-    with pytest.raises(ValueError, match="clip 0 .*sample_rate=8000 and the transform has 16000"):
+    with pytest.raises(ValueError, match=r"clip 0 .*sample_rate=8000 and the transform has 16000"):
         GPUSpecCollate(Bands(), device="cpu")([AudioExample(torch.ones(100), 8000, key="a.wav")])
 
 
