@@ -96,6 +96,14 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return a @ b if shortest == "ieee" else _SplitMatmul.apply(a, b, _BITS[shortest])
 
 
+def matmul_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    """Write `a @ b`, in full precision and without a graph, where it belongs.  Shape: out (m, n), (m, k), (k, n)."""
+    if product_format(a.device, a.dtype) == "ieee":
+        torch.mm(a, b, out=out)
+    else:
+        out.copy_(matmul(a, b))
+
+
 def conv1d(waveform: torch.Tensor, basis: torch.Tensor, hop_length: int) -> torch.Tensor:
     """Every row of a basis slid along a waveform, in full precision.
 

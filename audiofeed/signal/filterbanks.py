@@ -63,10 +63,11 @@ def mel_filterbank(
     return weights / np.where(size < np.finfo(np.float64).tiny, 1.0, size)
 
 
-def bands(weights: np.ndarray, *, group: int = 16) -> tuple[tuple[int, int, int, int], ...]:
+def bands(weights: np.ndarray, *, group: int = 32) -> tuple[tuple[int, int, int, int], ...]:
     """Runs of `group` rows of a filter bank with the span of bins where they are not zero.
 
-    A product over these tiles skips the zeros that make up nearly all of a mel matrix.
+    A product over these tiles skips the zeros that make up nearly all of a mel matrix. Of runs of 8, 16,
+    32 and all rows, 16 and 32 were fastest for 80 and 128 mels; 32 calls half as many products.
 
     Returns:
         (first row, end row, first bin, end bin) for each run; an all-zero run has an empty span.

@@ -9,7 +9,7 @@ import warnings
 import torch
 
 from audiofeed.methods.decibels import LOGS, limit_range, log_of
-from audiofeed.methods.precision import matmul
+from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.signal.filterbanks import bands, mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
 from audiofeed.signal.windows import Window
@@ -133,7 +133,7 @@ class MelSpectrogram(Spectrogram):
         # on a CPU the product skips the zeros of the filters, a few rows of neighbouring filters at a time
         out = flat.new_empty((flat.shape[0], self.n_mels))
         for first, end, low, high in self._bands:
-            out[:, first:end] = matmul(flat[:, low:high], mel[first:end, low:high].t())
+            matmul_into(out[:, first:end], flat[:, low:high], mel[first:end, low:high].t())
         return out.view(rows, frames, -1)
 
     def extra_repr(self) -> str:

@@ -108,3 +108,14 @@ def test_an_unset_flag_follows_the_one_above_it(monkeypatch):
 
 def test_float64_is_never_split():
     assert precision.product_format(torch.device("cuda"), torch.float64) == "ieee"
+
+
+@pytest.mark.parametrize("name", ["ieee", "tf32"])
+def test_a_product_is_written_where_it_belongs(name, monkeypatch):
+    a, b = tensor(6, 5), tensor(5, 3, seed=1)
+    monkeypatch.setattr(precision, "product_format", lambda *_, **__: name)
+    out = torch.full((6, 8), 7.0)
+    precision.matmul_into(out[:, 2:5], a, b)
+    torch.testing.assert_close(out[:, 2:5], a @ b)
+    assert torch.all(out[:, :2] == 7)
+    assert torch.all(out[:, 5:] == 7)
