@@ -94,16 +94,11 @@ def ways(folder: Path) -> dict:
     return {
         "decode only": lambda: loader(Decoded(paths), list),
         "audiofeed": lambda: loader(dataset, collate),
-        "audiofeed, soundfile in the dataset": lambda: loader(Decoded(paths), to_float_then(collate)),
+        "audiofeed, soundfile in the dataset": lambda: loader(Decoded(paths), collate),
         "torchaudio in the dataset": lambda: loader(Decoded(paths, by_torchaudio), padded),
         "librosa in the dataset": lambda: loader(Decoded(paths, by_librosa), padded),
         "torchaudio on the padded batch": lambda: loader(Decoded(paths, torch.from_numpy), naive),
     }
-
-
-def to_float_then(collate):
-    """The collate as somebody's own dataset meets it: bare tensors without a rate."""
-    return lambda items: collate(items)
 
 
 def consume(loader) -> float:
@@ -160,8 +155,9 @@ def main() -> int:
         f"{arguments.clips} FLAC files of 4 to 16 s at 16 kHz to log-mel batches of {BATCH}, one process, 2 threads: "
         "median of the rounds.\n\n"
         + peers.markdown(["", "clips/s", "of decoding", "audiofeed = 1"], rows)
-        + f"\naudiofeed is {over_torchaudio:.2f} times torchaudio in the dataset and {100 * of_decoding:.0f} % of decoding "
-        f"alone (medians of the ratios within a round); its largest error is {error:.1e} nats against float64.\n"
+        + f"\naudiofeed is {over_torchaudio:.2f} times torchaudio in the dataset and {100 * of_decoding:.0f} % of "
+        f"decoding alone (medians of the ratios within a round); its largest error is {error:.1e} nats against "
+        "float64.\n"
         f"{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} rounds. "
         "Made by `python benchmarks/end_to_end.py`.\n"
     )

@@ -8,21 +8,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
-
-
-@dataclass(frozen=True)
-class Timed:
-    """What a peer took and how far it was off."""
-
-    name: str
-    median_ms: float
-    fastest_ms: float
-    error: float
 
 
 def in_turn(peers: dict[str, Callable[[], object]], *, rounds: int, warm_up: int = 3) -> dict[str, list[float]]:
