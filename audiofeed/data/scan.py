@@ -14,10 +14,12 @@ from audiofeed.data.errors import AudioReadError
 from audiofeed.data.packed import PackedStrings
 from audiofeed.data.readers import AudioInfo, read_info
 
-# headers from a local disk come at the same pace with or without threads; from a network file system each open waits,
-# and eight wait together (benchmarks/reading.py)
+# From a local disk eight threads take longer than one, for they spend it handing the interpreter to each other; from a
+# network file system, where each open waits, they take an eighth (benchmarks/reading.py). So the files themselves
+# tell: threads come in when a header has taken this many seconds.
+_SLOW = 0.0005
 _THREADS = 8
-_CHUNK = 64
+_CHUNK = 16
 # a scan shorter than this needs no progress bar
 _PATIENCE = 1.0
 
@@ -103,7 +105,7 @@ def find_files(root: str, extensions: Iterable[str]) -> tuple[list[str], int]:
 
 
 def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInfo | AudioReadError]:
-    """Read the header of every file, in several threads.
+    """Read the header of every file, in several threads where opening a file is slow.
 
     Args:
         paths: The files.
@@ -112,14 +114,26 @@ def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInf
     Returns:
         For each path what the header says, or why it cannot be read.
     """
-    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
-    if len(chunks) < 2:
-        # threads cost more than they save
-        read = map(_read_headers, chunks)
-        return [result for chunk in _with_progress(read, len(paths), progress) for result in chunk]
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="audiofeed-scan") as pool:
-        results = pool.map(_read_headers, chunks)
-        return [result for chunk in _with_progress(results, len(paths), progress) for result in chunk]
+    results = _with_progress(_in_chunks(paths), len(paths), progress)
+    return [result for chunk in results for result in chunk]
+
+
+def _in_chunks(paths: Sequence[str]) -> Iterator[list[AudioInfo | AudioReadError]]:
+    """Read headers, first in this thread, and if that proves slow in several."""
+    done = 0
+    while done < len(paths):
+        chunk = paths[done : done + _CHUNK]
+        begun = time.monotonic()
+        results = _read_headers(chunk)
+        slow = time.monotonic() - begun > _SLOW * len(chunk)
+        done += len(chunk)
+        yield results
+        if slow:
+            break
+    if done < len(paths):
+        rest = [paths[i : i + _CHUNK] for i in range(done, len(paths), _CHUNK)]
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="audiofeed-scan") as pool:
+            yield from pool.map(_read_headers, rest)
 
 
 def _read_headers(paths: Sequence[str]) -> list[AudioInfo | AudioReadError]:

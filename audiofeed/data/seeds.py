@@ -26,8 +26,7 @@ def seed_of(*parts: int) -> int:
     state = 0
     for part in parts:
         # the odd increment keeps zeros from mapping to zero
-        state = _scramble((state + 0x9E3779B97F4A7C15 + (part & _MASK)) & _MASK)
-        state = _scramble((state + 0x9E3779B97F4A7C15) & _MASK)
+        state = _scramble((state + 0x9E3779B97F4A7C15 + part) & _MASK)
     # 63 bits: torch and numpy both take such a seed as a signed integer
     return state >> 1
 

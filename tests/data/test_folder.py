@@ -6,7 +6,7 @@ import io
 import os
 import pickle
 import sys
-import warnings
+import threading
 
 import numpy as np
 import pytest
@@ -418,11 +418,19 @@ def test_the_progress_bar(root, monkeypatch):
             assert "12/12" in stream.getvalue()
 
 
-def test_a_scan_in_threads_keeps_the_order(root, monkeypatch):
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_slow_scan_goes_on_in_threads_and_keeps_the_order(root, monkeypatch, slow):
     expected = AudioFolder(root)
+    honest, threads = scan_module.read_info, set()
+
+    def watched(path):
+        threads.add(threading.current_thread().name.split("_")[0])
+        return honest(path)
+
+    monkeypatch.setattr(scan_module, "read_info", watched)
     monkeypatch.setattr(scan_module, "_CHUNK", 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        threaded = AudioFolder(root)
+    monkeypatch.setattr(scan_module, "_SLOW", -1.0 if slow else 1e9)
+    threaded = AudioFolder(root)
+    assert threads == {"MainThread", "audiofeed-scan"} if slow else {"MainThread"}
     assert threaded.paths == expected.paths
     np.testing.assert_array_equal(threaded.durations, expected.durations)
