@@ -1,5 +1,4 @@
-"""The collates in real DataLoader workers: no CUDA, no module, live parameters, errors that arrive, nothing that
-hangs."""
+"""The collates in real workers: no CUDA, no module, live parameters, errors that arrive, nothing that hangs."""
 
 import gc
 import io
@@ -18,6 +17,12 @@ from torch.utils.data import DataLoader
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
 
 START_METHODS = ["fork", "spawn", "forkserver"]
+
+
+@pytest.fixture(autouse=True)
+def no_iterator_of_the_test_before():
+    """A forked worker that inherits a dead DataLoader iterator waits for that one's workers, which are not its own."""
+    gc.collect()
 
 
 def load(collate, dataset=None, **settings):
