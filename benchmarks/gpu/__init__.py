@@ -1,0 +1,1 @@
+"""What `benchmarks/gpu_smoke.py` checks and measures, one idea per module."""

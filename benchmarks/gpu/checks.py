@@ -1,0 +1,157 @@
+"""A check runs, is measured against its tolerance, and is kept whatever happens; the next one runs all the same."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+PASS, FAIL, SKIP, INFO = "pass", "fail", "skip", "info"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One error beside what it may be."""
+
+    what: str
+    error: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the error is within its tolerance; a NaN is not."""
+        return self.error <= self.tolerance
+
+    @property
+    def share(self) -> float:
+        """The error as a share of its tolerance."""
+        if self.error == 0:
+            return 0.0
+        return self.error / self.tolerance if self.tolerance > 0 else float("inf")
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.error:.2e} (at most {self.tolerance:.2e})"
+
+
+@dataclass
+class Check:
+    """One named check with all that it measured."""
+
+    section: str
+    name: str
+    status: str = PASS
+    measures: list[Measure] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def within(self, what: str, error: float, tolerance: float) -> None:
+        """Keep an error, and fail where it is beyond its tolerance or NaN."""
+        measure = Measure(what, float(error), float(tolerance))
+        self.measures.append(measure)
+        if not measure.ok:
+            self.problem(str(measure))
+
+    def expect(self, ok: bool, problem: str) -> None:
+        """Fail, saying why, where something that must hold does not."""
+        if not ok:
+            self.problem(problem)
+
+    def problem(self, text: str) -> None:
+        """Fail with this reason, and go on."""
+        self.problems.append(text)
+        self.status = FAIL
+
+    def note(self, text: str) -> None:
+        """Keep a fact that decides nothing."""
+        self.notes.append(text)
+
+    def skip(self, reason: str) -> None:
+        """Say why this could not be checked here."""
+        self.status = SKIP
+        self.notes.append(reason)
+
+    def inform(self) -> None:
+        """Decide nothing: what was found wrong is reported and does not fail the run."""
+        self.notes.extend(self.problems)
+        self.problems, self.status = [], INFO
+
+    @property
+    def worst(self) -> Measure | None:
+        """The measure that comes nearest to its tolerance, or exceeds it most."""
+        # a NaN compares with nothing, and is the worst there can be
+        return max(self.measures, key=lambda m: m.share if m.share == m.share else float("inf"), default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the results file keeps."""
+        worst = self.worst
+        return {
+            "section": self.section,
+            "name": self.name,
+            "status": self.status,
+            "seconds": round(self.seconds, 3),
+            "measures": len(self.measures),
+            "worst": None if worst is None else {**worst.__dict__, "ok": worst.ok},
+            "problems": self.problems,
+            "notes": self.notes,
+        }
+
+
+class Recorder:
+    """Keeps every check, prints progress with the time since the start, and knows when the time is spent.
+
+    Args:
+        budget: Seconds for the whole run.
+        say: Prints a line.
+    """
+
+    def __init__(self, budget: float, say: Callable[[str], object] = print) -> None:
+        self.checks: list[Check] = []
+        self.budget = budget
+        self._say = say
+        self._start = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._start
+
+    def has_time(self, reserve: float = 0.0) -> bool:
+        """Whether at least `reserve` seconds of the budget are left."""
+        return self.elapsed + reserve < self.budget
+
+    def say(self, text: str) -> None:
+        """Print a line with the seconds since the start."""
+        self._say(f"[{self.elapsed:6.1f} s] {text}")
+
+    @property
+    def failed(self) -> list[Check]:
+        """The checks that failed."""
+        return [check for check in self.checks if check.status == FAIL]
+
+    @contextmanager
+    def check(self, section: str, name: str, *, loud: bool = True) -> Iterator[Check]:
+        """Run the body as one check; whatever it raises is that check's failure and nobody else's.
+
+        Args:
+            section: The part of the run it belongs to.
+            name: What is checked.
+            loud: Print a line for it even where it passes.
+        """
+        check = Check(section, name)
+        started = time.perf_counter()
+        try:
+            yield check
+        except Exception:  # noqa: BLE001  a failed check is recorded with its traceback, and the others still run
+            check.problem(traceback.format_exc().strip())
+        check.seconds = time.perf_counter() - started
+        self.checks.append(check)
+        if check.status == FAIL:
+            self.say(f"FAIL {section}: {name}: {check.problems[0].splitlines()[-1]}")
+        elif loud:
+            worst = check.worst
+            detail = [] if worst is None else [f"worst {worst}"]
+            self.say("; ".join([f"{check.status:4} {section}: {name}", *detail, *check.notes]))
