@@ -54,9 +54,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         "demo",
         help="train a small classifier from raw files and see where the time goes",
         description=(
-            "Train a small classifier from raw audio files, with log-mel features computed on the fly, and show its "
-            "test accuracy, the speed, and where the time went. Without --data it first writes a few hundred sounds of "
-            "eight instruments, in several formats, and learns to tell them apart."
+            "Train a small classifier from raw audio files, with log-mel features computed\non the fly, and show its "
+            "test accuracy, the speed, and where the time went.\nWithout --data it first writes a few hundred sounds "
+            "of eight instruments, in\nseveral formats, and learns to tell them apart."
         ),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -138,7 +138,7 @@ class ClipClassifier(nn.Module):
     torch.Size([2, 10])
     """
 
-    def __init__(self, n_bins: int, n_classes: int, *, width: int = 96, dropout: float = 0.2) -> None:
+    def __init__(self, n_bins: int, n_classes: int, *, width: int = 80, dropout: float = 0.2) -> None:
         super().__init__()
         self.masking = SpectrumMasking()
         self.blocks = nn.ModuleList(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,7 @@ from audiofeed.transforms import LogMelSpectrogram
 _COMMON_RATE = 16_000
 _WINDOW_SECONDS, _HOP_SECONDS, _MELS = 0.032, 0.0125, 64
 # without --epochs: passes enough for so many optimiser steps, within bounds
-_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 400, 10, 60
+_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 300, 10, 40
 
 
 def run(settings: Settings, report: Report | None = None) -> dict[str, Any]:
@@ -57,6 +58,8 @@ def run(settings: Settings, report: Report | None = None) -> dict[str, Any]:
         )
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.out):
+            pass  # better to fail now than when all is trained
         root = settings.data or prepare_sounds(settings.out, report)
     except OSError as error:
         raise DemoError(
@@ -110,8 +113,13 @@ def open_folder(root: Path, pattern: str | None, seconds: float) -> AudioFolder:
     try:
         folder = scan(_COMMON_RATE)
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
-        text = str(error).replace("target=", "--target-pattern ", 1).replace("root=", "--data ", 1)
-        raise DemoError(text) from error
+        # the same reason in the command's words, with the command's remedy in place of the class's
+        reason = str(error).rpartition("; ")[0] or str(error)
+        names_pattern = reason.startswith("target=")
+        remedy = "pass a --target-pattern that fits every file" if names_pattern else "pass a folder of audio files"
+        reason = reason.replace("target=None takes targets", "without --target-pattern, labels come")
+        reason = reason.replace("target=", "--target-pattern ", 1).replace("root=", "--data ", 1)
+        raise DemoError(f"{reason}; {remedy}") from error
     if not folder.classes:
         raise DemoError(
             f"--data {str(root)!r} has its files in no subfolders, so they have no labels; put each class in a "

@@ -40,7 +40,7 @@ class Settings:
     device: str | None = None
     workers: int = 2
     epochs: int | None = None
-    batch_size: int = 64
+    batch_size: int = 32
     seconds: float = 3.0
     seed: int = 0
 

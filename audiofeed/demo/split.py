@@ -75,10 +75,11 @@ def split_by_field(folder: AudioFolder, chosen: FieldValues) -> np.ndarray:
     column = folder.fields[chosen.field]
     mask = np.array([chosen.holds(value) for value in column], dtype=bool)
     if mask.all() or not mask.any():
-        some = ", ".join(sorted(set(map(str, column)))[:6])
+        values = sorted(set(map(str, column)), key=lambda text: (len(text), text) if _is_number(text) else (0, text))
+        shown = ", ".join(values) if len(values) <= 6 else f"{', '.join(values[:4])}, ..., {values[-1]}"
         raise DemoError(
             f"--test chooses {'all' if mask.all() else 'none'} of the {len(mask)} clips by {chosen.field!r}, and must "
-            f"choose some; its values are {some}{', ...' if len(set(column)) > 6 else ''}"
+            f"choose some; its values are {shown}"
         )
     return mask
 

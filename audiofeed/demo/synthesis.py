@@ -16,7 +16,7 @@ _RECIPE = 1
 _MANIFEST = "sounds.json"
 
 # intervals in semitones above the lowest note; most sounds are single notes
-_CHORDS = ((0,), (0,), (0,), (0, 7), (0, 4, 7), (0, 3, 7))
+_CHORDS = ((0,), (0,), (0,), (0,), (0, 7), (0, 4, 7), (0, 3, 7))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +53,13 @@ TIMBRES = {
         ratios=(0.56, 0.92, 1.19, 1.71, 2.0, 2.74, 3.76), levels=(1, 0.7, 0.9, 0.5, 0.6, 0.4, 0.3), attack=0.002,
         decay=2.0, damping=0.8,
     ),
-    "brass": _harmonic(12, 0.5, attack=0.07, decay=0.3),
-    "clarinet": _harmonic(6, 0.9, step=2, attack=0.03, breath=0.01),
+    "brass": _harmonic(14, 0.2, attack=0.07, decay=0.3),
+    "clarinet": _harmonic(6, 1.0, step=2, attack=0.03, breath=0.01),
     "flute": _harmonic(4, 2.2, attack=0.06, vibrato=0.25, breath=0.05),
     "marimba": Timbre(ratios=(1.0, 3.93, 9.2), levels=(1, 0.35, 0.12), attack=0.002, decay=9.0, damping=2.0),
     "organ": Timbre(ratios=(0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0), levels=(0.8, 1, 0.8, 0.4, 0.5, 0.3, 0.3), attack=0.01),
     "pluck": _harmonic(12, 0.9, attack=0.003, decay=2.5, damping=0.6),
-    "strings": _harmonic(12, 1.0, attack=0.15, vibrato=0.4),
+    "strings": _harmonic(12, 1.2, attack=0.18, vibrato=0.6),
 }  # fmt: skip
 
 
@@ -102,7 +102,7 @@ class SoundSet:
     """
 
     out: Path
-    per_class: int = 40
+    per_class: int = 72
     seed: int = 0
 
     @property
@@ -185,7 +185,7 @@ def synthesise(timbre: Timbre, form: FileForm, rng: np.random.Generator) -> np.n
     fade = min(len(sound), int(0.03 * rate))
     sound[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     sound *= 10 ** (rng.uniform(-24, -3) / 20) / np.abs(sound).max()
-    level = np.sqrt(np.mean(np.square(sound))) * 10 ** (-rng.uniform(10, 35) / 20)
+    level = np.sqrt(np.mean(np.square(sound))) * 10 ** (-rng.uniform(12, 35) / 20)
     channels = [_with_noise(sound * gain, level, rng) for gain in (1.0, rng.uniform(0.5, 1.0))[: form.channels]]
     return channels[0] if form.channels == 1 else np.stack(channels, axis=1)
 
@@ -203,7 +203,7 @@ def _note(timbre: Timbre, frequency: float, frames: int, rate: int, rng: np.rand
         # whole cycles fall away in float64, where they are exact; the sine itself needs only float32
         angle = (2 * np.pi * ((ratio * cycles + rng.random()) % 1.0)).astype(np.float32)
         decay = timbre.decay * (1 + timbre.damping * (ratio - 1)) if timbre.decay else 0.0
-        sound += np.float32(level * rng.uniform(0.7, 1.3)) * np.sin(angle) * np.exp(-max(decay, 0.0) * time)
+        sound += np.float32(level * rng.uniform(0.75, 1.25)) * np.sin(angle) * np.exp(-max(decay, 0.0) * time)
     sound += np.float32(timbre.breath) * rng.standard_normal(frames, dtype=np.float32)
     attack = timbre.attack * rng.uniform(0.6, 1.6)
     return sound * np.minimum(1.0, time / np.float32(attack))

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, RandomSampler
 from audiofeed.data import AudioFolder
 from audiofeed.demo.clock import Clock
 from audiofeed.demo.interrupts import shielded_children
-from audiofeed.demo.settings import DemoError
 from audiofeed.feed import AudioBatch, GPUSpecCollate
 
 PARTS = ("waiting for data", "transfer", "features", "model")
@@ -97,7 +96,6 @@ def train(
         watcher: Told after every batch.
 
     Raises:
-        DemoError: The data cannot be made a batch.
         AudioReadError: A file cannot be read.
     """
     optimiser = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
@@ -146,7 +144,6 @@ def count_right(model: nn.Module, loader: DataLoader[Any]) -> int:
         loader: Of clips with targets.
 
     Raises:
-        DemoError: The data cannot be made a batch.
         AudioReadError: A file cannot be read.
     """
     model.eval()
@@ -159,8 +156,7 @@ def count_right(model: nn.Module, loader: DataLoader[Any]) -> int:
 
 def timed_batches(loader: DataLoader[Any], clock: Clock) -> Iterator[AudioBatch]:
     """Yield batches, and count the wait for each."""
-    with clock.part("waiting for data"):
-        batches = batches_of(loader)
+    batches = batches_of(loader)
     while True:
         with clock.part("waiting for data"):
             batch = next(batches, None)
@@ -170,19 +166,7 @@ def timed_batches(loader: DataLoader[Any], clock: Clock) -> Iterator[AudioBatch]
 
 
 def batches_of(loader: DataLoader[Any]) -> Iterator[AudioBatch]:
-    """Yield batches, from workers that never see Ctrl-C.
-
-    Raises:
-        DemoError: The data cannot be made a batch: NaN samples, for example.
-    """
+    """Yield batches, from workers that never see Ctrl-C."""
     with shielded_children():
         batches = iter(loader)
-    while True:
-        try:
-            batch = next(batches, None)
-        except ValueError as error:
-            # from a worker it comes with the worker's traceback, whose last line is the message
-            raise DemoError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
-        if batch is None:
-            return
-        yield batch
+    yield from batches
