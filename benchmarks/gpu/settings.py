@@ -146,7 +146,7 @@ def _frames(transform: str, common: Mapping[str, Any], cases: tuple[str, ...] = 
     ways: dict[str, dict[str, Any]] = {
         **{mode: {"n_fft": 400, "hop_length": 160, "pad_mode": mode} for mode in ("reflect", "replicate", "circular")},
         "not centred": {"n_fft": 400, "hop_length": 160, "center": False},
-        "odd n_fft, odd hop": {"n_fft": 401, "hop_length": 147, "pad_mode": "reflect"},
+        "odd n_fft, odd hop": {"n_fft": 405, "hop_length": 147, "pad_mode": "reflect"},
         "window in n_fft": {"n_fft": 512, "win_length": 400, "hop_length": 160, "window": "hamming", "periodic": False},
         "2048/512": {"n_fft": 2048, "hop_length": 512},
     }
@@ -160,6 +160,8 @@ _MEL = {"sample_rate": RATE, **_STFT, "n_mels": 40}
 SETTINGS: tuple[Setting, ...] = (
     Setting(transform="STFT", label="400/160", options=_STFT, quick=True),
     *_frames("STFT", {}),
+    Setting(transform="STFT", label="prime n_fft", options={"n_fft": 401, "hop_length": 100}, cases=FEW,
+            factor=4, why="a prime length is done by Bluestein's algorithm, three longer FFTs in a row"),
     Setting(transform="STFT", label="trained", options={**_STFT, "trainable": True}, methods=("conv",),
             trains=("basis",), quick=True),
     Setting(transform="Spectrogram", label="power 2", options=_STFT, quick=True),
