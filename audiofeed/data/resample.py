@@ -60,7 +60,7 @@ def resample_crop(
     last = min(frames, -(-(start + length) * down // up) + context)
     piece = to_float(read(first, last - first)).numpy()
     if last == frames:
-        # beyond its end a clip is silent: let the filter run out
+        # beyond its end a clip is silent: let the filter run out, or a clip of one frame comes out as none
         piece = np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, context)])
     result = soxr.resample(np.ascontiguousarray(piece.T), rate, new_rate, quality="HQ").T
     offset = start - first // down * up

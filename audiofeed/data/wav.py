@@ -79,8 +79,7 @@ def parse_header(fd: int, size: int, path: str) -> WavHeader | None:
     def at(position: int, count: int) -> bytes:
         if position + count <= len(page):
             return page[position : position + count]
-        # os.pread allocates what it is asked for, so never ask beyond the end
-        return os.pread(fd, min(count, max(size - position, 0)), position)
+        return os.pread(fd, count, position)
 
     (riff_bytes,) = struct.unpack_from("<I", page, 4)
     container = {b"RIFF": "WAV", b"RF64": "RF64", b"BW64": "BW64"}[page[:4]]

@@ -140,6 +140,15 @@ def test_a_resampled_crop_equals_the_crop_of_the_resampled_clip(rate, new_rate, 
         assert read_frames[-1] < frames / 4  # the crop and its context, not the clip
 
 
+@pytest.mark.parametrize("frames", [1, 2, 5, 7])
+def test_the_shortest_clips_are_resampled_too(frames):
+    clip = torch.ones(frames)
+    total = resampled_frames(frames, 96000, 8000)
+    part = resample_crop(lambda s, n: clip[s : s + n], frames, 96000, 8000, 0, total)
+    assert part.shape == (total,)
+    assert part.abs().max() > 0
+
+
 def test_int16_is_scaled_before_it_is_resampled():
     clip = (8000 * torch.sin(torch.arange(4000) / 20)).to(torch.int16)
     part = resample_crop(lambda s, n: clip[s : s + n], 4000, 8000, 16000, 3000, 1000)

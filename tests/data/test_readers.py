@@ -92,12 +92,23 @@ def test_a_part_in_the_last_page_of_a_vorbis_file(tmp_path, rate):
         torch.testing.assert_close(part, whole[start : start + 4000], rtol=0, atol=0)
 
 
-def test_blocks_join_without_a_seam(tmp_path, monkeypatch):
-    path = str(tmp_path / "a.mp3")
-    soundfile.write(path, signal("tone", 60_000), RATE)
+@pytest.mark.parametrize(("ending", "subtype"), [("mp3", None), ("wav", "GSM610"), ("ogg", "VORBIS")])
+def test_blocks_join_without_a_seam(tmp_path, monkeypatch, ending, subtype):
+    path = str(tmp_path / f"a.{ending}")
+    soundfile.write(path, signal("tone", 60_000), RATE, subtype=subtype)
     whole, _ = read(path)
     monkeypatch.setattr(decoder_module, "_BLOCK_SAMPLES", 7000)
     assert (read(path)[0] - whole).abs().max() <= 1e-6
+    part, _ = read(path, 20_000, 30_000)
+    assert (part - whole[20_000:50_000]).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize(("ending", "subtype"), [("mp3", None), ("wav", "GSM610")])
+def test_a_part_carries_no_more_memory_than_its_samples(tmp_path, ending, subtype):
+    """What is decoded ahead would otherwise travel along from a worker."""
+    path = str(tmp_path / f"a.{ending}")
+    soundfile.write(path, signal("tone", 60_000), RATE, subtype=subtype)
+    assert read(path, 50_000, 100)[0].untyped_storage().nbytes() == 400
 
 
 @pytest.mark.parametrize("ending", ["flac", "ogg", "aiff"])
@@ -249,6 +260,13 @@ def test_a_header_without_a_length(tmp_path):
     body[22:26] = bytes(4)
     path.write_bytes(body)
     with pytest.raises(AudioReadError, match=r"frames"):
+        read_info(path)
+
+
+def test_a_decoded_file_without_a_frame(tmp_path):
+    path = str(tmp_path / "a.aiff")
+    soundfile.write(path, np.zeros(0), RATE)
+    with pytest.raises(AudioReadError, match="no samples"):
         read_info(path)
 
 
