@@ -26,8 +26,13 @@ def _allowed(backend: Any, legacy: str) -> str:
     return precision if precision in _BITS else "ieee"
 
 
+@torch.compiler.assume_constant_result
 def product_format(device: torch.device, dtype: torch.dtype, *, conv: bool = False) -> str:
-    """The format in which torch may run a product on `device`: "ieee", "tf32" or "bf16"."""
+    """The format in which torch may run a product on `device`: "ieee", "tf32" or "bf16".
+
+    A compiled or exported graph holds the answer of the time it was traced; on a CPU that is a plain product, which is
+    what an export wants.
+    """
     if dtype != torch.float32:
         return "ieee"
     if device.type == "cuda":
@@ -41,9 +46,9 @@ def product_format(device: torch.device, dtype: torch.dtype, *, conv: bool = Fal
 
 
 def split(x: torch.Tensor, bits: int) -> list[torch.Tensor]:
-    """Parts of a float32 tensor, largest first, of `bits` significant bits each, that sum to it within 2^-24.
+    """Parts of a float32 tensor, largest first, of `bits` significant bits each, that sum to it.
 
-    Veltkamp's splitting: with c = x (2^s + 1), the number c - (c - x) is x rounded to 24 - s bits.
+    The low bits of the mantissa are masked, so that no compiler can contract the arithmetic away.
 
     >>> parts = split(torch.tensor([1 / 3]), 11)
     >>> len(parts), bool((sum(p.double() for p in parts) - 1 / 3).abs() < 1e-7)
@@ -52,8 +57,7 @@ def split(x: torch.Tensor, bits: int) -> list[torch.Tensor]:
     parts = []
     rest = x
     for _ in range(-(-24 // bits) - 1):
-        scaled = rest * float(2 ** (24 - bits) + 1)
-        high = scaled - (scaled - rest)
+        high = (rest.view(torch.int32) & -(1 << (24 - bits))).view(torch.float32)
         parts.append(high)
         rest = rest - high
     return [*parts, rest]
@@ -90,8 +94,6 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     >>> matmul(torch.ones(2, 3), torch.ones(3, 4)).shape
     torch.Size([2, 4])
     """
-    if torch.compiler.is_compiling():
-        return a @ b
     shortest = product_format(a.device, a.dtype)
     return a @ b if shortest == "ieee" else _SplitMatmul.apply(a, b, _BITS[shortest])
 
@@ -114,9 +116,7 @@ def conv1d(waveform: torch.Tensor, basis: torch.Tensor, hop_length: int) -> torc
     >>> conv1d(torch.ones(1, 10), torch.ones(3, 4), 2).shape
     torch.Size([1, 3, 4])
     """
-    shortest = "ieee"
-    if not torch.compiler.is_compiling():
-        shortest = product_format(waveform.device, waveform.dtype, conv=True)
+    shortest = product_format(waveform.device, waveform.dtype, conv=True)
     if shortest == "ieee":
         return F.conv1d(waveform[:, None], basis[:, None], stride=hop_length)
     frames = waveform.unfold(-1, basis.shape[-1], hop_length)  # (row, frame, tap)

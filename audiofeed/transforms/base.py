@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -113,27 +114,9 @@ class Transform(nn.Module):
 
     def _row_lengths(self, lengths: torch.Tensor, leading: list[int], time: int) -> torch.Tensor:
         """One length for each row of the flattened leading dimensions."""
-        if not isinstance(lengths, torch.Tensor) or lengths.is_floating_point() or lengths.is_complex():
-            found = lengths.dtype if isinstance(lengths, torch.Tensor) else type(lengths).__name__
-            raise TypeError(f"lengths is {found}, and must be a tensor of integers: the samples of each clip")
-        batch = leading[0] if leading else 1
-        if lengths.numel() != batch or lengths.dim() > 1:
-            raise ValueError(
-                f"lengths has shape {tuple(lengths.shape)}, and must be ({batch},): one for each entry of the first "
-                f"dimension of a waveform of shape {(*leading, time)}"
-            )
-        # asking a GPU for the values would stop it; the collate has looked at them on the CPU
-        if lengths.device.type == "cpu" and not torch.compiler.is_compiling():
-            low, high = int(lengths.min()), int(lengths.max())
-            if low < 1 or high > time:
-                raise ValueError(
-                    f"lengths lie between {low} and {high}, and must lie between 1 and {time}, the waveform's time; "
-                    "leave empty clips out, and give lengths in samples, not as ratios or frames"
-                )
-        per_clip = 1
-        for size in leading[1:]:
-            per_clip *= size
-        return lengths.reshape(-1).long().repeat_interleave(per_clip) if per_clip > 1 else lengths.reshape(-1).long()
+        per_clip = math.prod(leading[1:])
+        checked = check_lengths(lengths, leading[0] if leading else 1, time, unit="samples")
+        return checked.repeat_interleave(per_clip) if per_clip > 1 else checked
 
     # ---------------------------------------------------------------- filters
 
@@ -177,3 +160,32 @@ class Transform(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_other_filters": {}}
+
+
+def check_lengths(lengths: torch.Tensor, batch: int, most: int, *, unit: str) -> torch.Tensor:
+    """Lengths as (batch,) int64, after making sure that they are lengths of that batch.
+
+    Raises:
+        TypeError: for anything but a tensor of integers.
+        ValueError: for another shape, or a value outside 1 to `most`.
+
+    >>> check_lengths(torch.tensor([3, 1]), 2, 5, unit="samples")
+    tensor([3, 1])
+    """
+    if not isinstance(lengths, torch.Tensor) or lengths.is_floating_point() or lengths.is_complex():
+        found = lengths.dtype if isinstance(lengths, torch.Tensor) else type(lengths).__name__
+        raise TypeError(f"lengths is {found}, and must be a tensor of integers: the {unit} of each clip")
+    if lengths.numel() != batch or lengths.dim() > 1:
+        raise ValueError(
+            f"lengths has shape {tuple(lengths.shape)}, and must be ({batch},): one for each entry of the first "
+            "dimension"
+        )
+    # asking a GPU for the values would stop it; the collate has looked at them on the CPU
+    if lengths.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = int(lengths.min()), int(lengths.max())
+        if low < 1 or high > most:
+            raise ValueError(
+                f"lengths lie between {low} and {high}, and must lie between 1 and {most}, what the input has; "
+                f"leave empty clips out, and give lengths in {unit}, not as ratios"
+            )
+    return lengths.reshape(-1).long()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from audiofeed.methods.decibels import clip_peak, limit_range
+from audiofeed.transforms.base import check_lengths
 
 
 class AmplitudeToDB(nn.Module):
@@ -70,9 +71,7 @@ class AmplitudeToDB(nn.Module):
             spectrogram = spectrogram.float()
         clips = spectrogram if spectrogram.dim() > 2 else spectrogram[None]
         if lengths is not None:
-            if lengths.dim() > 1 or lengths.numel() != clips.shape[0]:
-                raise ValueError(f"lengths has shape {tuple(lengths.shape)}, and must be ({clips.shape[0]},)")
-            lengths = lengths.reshape(-1).to(clips.device)
+            lengths = check_lengths(lengths, clips.shape[0], clips.shape[-1], unit="frames").to(clips.device)
         with torch.autocast(clips.device.type, enabled=False):
             factor = 10.0 if self.stype == "power" else 20.0
             decibels = factor * clips.clamp(min=self.amin).log10()

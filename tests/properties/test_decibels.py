@@ -83,8 +83,14 @@ def test_a_wrong_input_is_named():
         af.AmplitudeToDB()(torch.zeros(2, 3, dtype=torch.complex64))
     with pytest.raises(ValueError, match="bins, frames"):
         af.AmplitudeToDB()(torch.zeros(3))
-    with pytest.raises(ValueError, match=r"\(2,\)"):
-        af.AmplitudeToDB()(torch.zeros(2, 3, 4), torch.tensor([1]))
+    for lengths, error, message in (
+        (torch.tensor([1]), ValueError, r"\(2,\)"),
+        (torch.tensor([1.0, 2.0]), TypeError, "integers: the frames"),
+        (torch.tensor([0, 4]), ValueError, "between 0 and 4"),
+        (torch.tensor([4, 5]), ValueError, "between 1 and 4.*in frames"),
+    ):
+        with pytest.raises(error, match=message):
+            af.AmplitudeToDB()(torch.zeros(2, 3, 4), lengths)
 
 
 def test_repr():
