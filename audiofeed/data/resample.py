@@ -1,8 +1,8 @@
 """Another sample rate for part of a clip, equal to that part of the whole clip resampled.
 
 soxr "HQ" (librosa's default) does the work, in the worker, on the crop and a little context. benchmarks/reading.py
-compares it with scipy's polyphase filter and torchaudio's sinc convolution: on a crop soxr is three to five times quicker
-than either and comes at least eight times closer to the exact band-limited signal.
+compares it with scipy's polyphase filter and torchaudio's sinc convolution: on a crop soxr is at least three times
+quicker than either and comes at least eight times closer to the exact band-limited signal.
 """
 
 from __future__ import annotations
