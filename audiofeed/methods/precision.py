@@ -26,7 +26,6 @@ def _allowed(backend: Any, legacy: str) -> str:
     return precision if precision in _BITS else "ieee"
 
 
-@torch.compiler.assume_constant_result
 def product_format(device: torch.device, dtype: torch.dtype, *, conv: bool = False) -> str:
     """The format in which torch may run a product on `device`: "ieee", "tf32" or "bf16".
 
@@ -43,6 +42,10 @@ def product_format(device: torch.device, dtype: torch.dtype, *, conv: bool = Fal
         backend = getattr(torch.backends.mkldnn, "conv" if conv else "matmul", None)
         return "ieee" if backend is None else _allowed(backend, "")
     return "ieee"
+
+
+# What torch.compiler.assume_constant_result does, without importing the compiler (and Triton) with the package.
+product_format._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def split(x: torch.Tensor, bits: int) -> list[torch.Tensor]:
