@@ -1,4 +1,7 @@
-"""Short-time spectra by conv1d with a dense basis: trainable, exportable, real numbers only."""
+"""Short-time spectra by conv1d with a dense basis: trainable, exportable, real numbers only.
+
+Without a graph the frames are computed piece by piece, as in `fft`.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,20 @@ from audiofeed.methods.precision import conv1d
 from audiofeed.methods.spectrum import raise_power
 
 
-def short_time_parts(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, basis: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Real and imaginary parts of the short-time transform by a basis.
-
-    Shape: waveform (rows, time), basis (2 * bins, n_fft) -> two of (rows, bins, frames).
-    """
-    both = conv1d(framing.pad(waveform, lengths), basis, framing.hop_length)
-    bins = basis.shape[0] // 2
-    return both[:, :bins], both[:, bins:]
-
-
 def short_time_spectrum(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, basis: torch.Tensor
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, basis: torch.Tensor, *, graph: bool
 ) -> torch.Tensor:
-    """The complex short-time transform.  Shape: (rows, time) -> complex (rows, bins, frames)."""
-    return torch.complex(*short_time_parts(waveform, lengths, framing, basis))
+    """The complex short-time transform by a basis.
+
+    Shape: waveform (rows, time), lengths (rows,) or None, basis (2 * bins, n_fft) -> complex (rows, bins, frames).
+    """
+    if graph:
+        return torch.complex(*_parts(framing.pad(waveform, lengths), framing, basis))
+    frames = framing.count(waveform.shape[-1])
+    out = basis.new_empty((waveform.shape[0], basis.shape[0] // 2, frames), dtype=basis.dtype.to_complex())
+    for row, frame, samples in framing.pieces(waveform, lengths):
+        out[row, :, frame] = torch.complex(*_parts(samples, framing, basis))
+    return out
 
 
 def short_time_power(
@@ -37,8 +37,35 @@ def short_time_power(
     *,
     power: float,
     finish: Finish | None,
+    graph: bool,
 ) -> torch.Tensor:
-    """|transform|^power, through `finish` where one is given.  Shape: (rows, time) -> (rows, features, frames)."""
-    real, imag = short_time_parts(waveform, lengths, framing, basis)
+    """|transform|^power, taken through `finish` where one is given.
+
+    Shape: waveform (rows, time), basis (2 * bins, n_fft) -> (rows, features, frames).
+    """
+    if graph:
+        return _features(framing.pad(waveform, lengths), framing, basis, power, finish)
+    frames = framing.count(waveform.shape[-1])
+    out: torch.Tensor | None = None
+    for row, frame, samples in framing.pieces(waveform, lengths):
+        features = _features(samples, framing, basis, power, finish)
+        if out is None:
+            out = features.new_empty((waveform.shape[0], features.shape[1], frames))
+        out[row, :, frame] = features
+    assert out is not None  # a waveform has at least one row and one frame: Transform.forward saw to it
+    return out
+
+
+def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Real and imaginary parts.  Shape: (rows, padded time) -> two of (rows, bins, frames)."""
+    both = conv1d(padded, basis, framing.hop_length)
+    bins = basis.shape[0] // 2
+    return both[:, :bins], both[:, bins:]
+
+
+def _features(
+    padded: torch.Tensor, framing: Framing, basis: torch.Tensor, power: float, finish: Finish | None
+) -> torch.Tensor:
+    real, imag = _parts(padded, framing, basis)
     powers = raise_power(real.square() + imag.square(), power)  # (row, bin, frame)
     return powers if finish is None else finish(powers.transpose(1, 2)).transpose(1, 2)

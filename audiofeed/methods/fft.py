@@ -6,7 +6,7 @@ the caller keeps is written out. With a graph all frames are one block, because 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
@@ -31,8 +31,8 @@ def short_time_spectrum(
     rows, time = waveform.shape
     frames = framing.count(time)
     out = window.new_empty((rows, frames, framing.n_fft // 2 + 1), dtype=window.dtype.to_complex())
-    for row, frame, block in _blocks(waveform, lengths, framing, window, frames):
-        out[row, frame] = block
+    for row, frame, samples in framing.pieces(waveform, lengths):
+        out[row, frame] = torch.fft.rfft(framing.cut(samples) * window)
     return out.transpose(-1, -2)
 
 
@@ -58,8 +58,8 @@ def short_time_power(
     rows, time = waveform.shape
     frames = framing.count(time)
     out: torch.Tensor | None = None
-    for row, frame, block in _blocks(waveform, lengths, framing, window, frames):
-        powers = raise_power(squared_magnitude(block), power)
+    for row, frame, samples in framing.pieces(waveform, lengths):
+        powers = raise_power(squared_magnitude(torch.fft.rfft(framing.cut(samples) * window)), power)
         if finish is None:
             if out is None:
                 out = powers.new_empty((rows, frames, powers.shape[-1])).transpose(1, 2)
@@ -71,26 +71,3 @@ def short_time_power(
             out[row, :, frame] = features.transpose(1, 2)
     assert out is not None  # a waveform has at least one row and one frame: Transform.forward saw to it
     return out
-
-
-def _blocks(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, frames: int
-) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """(rows, frames, their complex spectrum (rows, frames, bins)) for every block in which some row has a frame.
-
-    Frames past every row's end are not computed where that is known without asking a GPU; what the caller allocated
-    for them is its to clear.
-    """
-    on_cpu = waveform.device.type == "cpu"
-    padded = waveform
-    padded_rows: slice | None = None
-    needed = frames
-    for row, frame in framing.blocks(waveform.shape[0], frames, on_cpu=on_cpu):
-        if row != padded_rows:
-            row_lengths = None if lengths is None else lengths[row]
-            padded, padded_rows = framing.pad(waveform[row], row_lengths), row
-            if row_lengths is not None and on_cpu:
-                needed = framing.count(int(row_lengths.max()))
-        frame = slice(frame.start, min(frame.stop, needed))
-        if frame.start < frame.stop:
-            yield row, frame, torch.fft.rfft(framing.cut(padded)[:, frame] * window)

@@ -77,14 +77,31 @@ class Framing:
         """All frames of padded rows as a view, no copy.  Shape: (rows, padded time) -> (rows, frames, n_fft)."""
         return padded.unfold(-1, self.n_fft, self.hop_length)
 
-    def blocks(self, rows: int, frames: int, *, on_cpu: bool) -> Iterator[tuple[slice, slice]]:
-        """Row and frame slices that together cover everything, each small enough to compute in one go."""
+    def pieces(
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None
+    ) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        """(rows, frames, the padded samples of just those frames), each small enough to compute in one go.
+
+        Frames past every row's end are left out where that is known without asking a GPU; what a caller allocated for
+        them is its to clear.
+
+        Shape: waveform (rows, time), lengths (rows,) or None -> samples (some rows, (n - 1) * hop_length + n_fft).
+        """
+        on_cpu = waveform.device.type == "cpu"
+        rows, frames = waveform.shape[0], self.count(waveform.shape[-1])
         budget = max(1, (CPU_BLOCK if on_cpu else GPU_BLOCK) // self.n_fft)
         row_step = max(1, budget // frames)
-        frame_step = min(frames, budget)
-        for row in range(0, rows, row_step):
-            for frame in range(0, frames, frame_step):
-                yield slice(row, min(row + row_step, rows)), slice(frame, min(frame + frame_step, frames))
+        for first_row in range(0, rows, row_step):
+            row = slice(first_row, min(first_row + row_step, rows))
+            row_lengths = None if lengths is None else lengths[row]
+            padded = self.pad(waveform[row], row_lengths)
+            needed = frames
+            if row_lengths is not None and on_cpu:
+                needed = self.count(int(row_lengths.max()))
+            for first in range(0, needed, budget):
+                stop = min(first + budget, needed)
+                samples = slice(first * self.hop_length, (stop - 1) * self.hop_length + self.n_fft)
+                yield row, slice(first, stop), padded[:, samples]
 
 
 def mirrored(positions: torch.Tensor, length: torch.Tensor, pad_mode: str) -> torch.Tensor:

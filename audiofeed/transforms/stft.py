@@ -149,7 +149,7 @@ class STFT(ShortTime):
         if self.method == "fft":
             window = self._filter("analysis_window", waveform)
             return fft.short_time_spectrum(waveform, lengths, self._framing, window, graph=graph)
-        return conv.short_time_spectrum(waveform, lengths, self._framing, self._filter("basis", waveform))
+        return conv.short_time_spectrum(waveform, lengths, self._framing, self._filter("basis", waveform), graph=graph)
 
 
 class Spectrogram(ShortTime):
@@ -221,7 +221,7 @@ class Spectrogram(ShortTime):
                 waveform, lengths, self._framing, window, power=power, finish=finish, graph=graph
             )
         basis = self._filter("basis", waveform)
-        return conv.short_time_power(waveform, lengths, self._framing, basis, power=power, finish=finish)
+        return conv.short_time_power(waveform, lengths, self._framing, basis, power=power, finish=finish, graph=graph)
 
     def extra_repr(self) -> str:
         """The settings of the frames and the power."""
