@@ -172,8 +172,8 @@ def _read_mapping(index: int, item: Mapping[Any, Any]) -> Clip | None:
 def _is_rate(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         is_integer = value.dim() == 0 and not (value.is_floating_point() or value.is_complex())
-        return is_integer and value.dtype != torch.bool and int(value) >= LOWEST_RATE
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= LOWEST_RATE
+        return is_integer and int(value) >= LOWEST_RATE
+    return isinstance(value, int | np.integer) and int(value) >= LOWEST_RATE
 
 
 def _rate(value: Any) -> int:

@@ -110,6 +110,16 @@ def test_an_augmentation_must_keep_the_shape():
         assert batch.targets.tolist() == [0, 1, 2]
 
 
+def test_waveforms_not_augmented_yet_are_not_passed_off_as_augmented(monkeypatch):
+    plain = GPUSpecCollate(Bands(), device="cpu")
+    augmenting = GPUSpecCollate(Bands(), device="cpu", augment=Scale())
+    for collate in (plain, augmenting):
+        monkeypatch.setattr(collate._runtime, "is_here", lambda: False)
+    assert plain(ITEMS).waveforms.shape == (3, 974)
+    with pytest.raises(RuntimeError, match=r"batch\.waveforms was read in process"):
+        _ = augmenting(ITEMS).waveforms
+
+
 def test_a_trained_augmentation_gets_its_gradient():
     class Gain(nn.Module):
         def __init__(self):

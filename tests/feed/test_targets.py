@@ -83,6 +83,21 @@ def test_numbers_of_two_kinds():
     assert same(collate_targets([torch.tensor(1), torch.tensor(2.5)]), torch.tensor([1.0, 2.5]))
 
 
+def test_mps_gets_no_float64(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, dtype, **_: asked.append(dtype))
+    to_device([torch.ones(1, dtype=torch.float64), torch.ones(1, dtype=torch.int64)], torch.device("mps"))
+    assert asked == [torch.float32, torch.int64]
+
+
+def test_a_copy_to_the_cpu_always_waits(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, dtype, non_blocking: asked.append(non_blocking))
+    for device in ("cpu", "cuda"):
+        to_device(torch.ones(1), torch.device(device), non_blocking=True)
+    assert asked == [False, True]
+
+
 def test_trees():
     tree = {"a": [torch.ones(1), "x"], "b": Point(torch.zeros(2), 3)}
     doubled = map_tensors(tree, lambda tensor: tensor + 1)
