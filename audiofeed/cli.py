@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # a second Ctrl-C must not break into the clean end of the first
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("audiofeed: interrupted", file=sys.stderr)
+        # CPython under -m remembers a KeyboardInterrupt that left an exec of a string, as imports do, though it was
+        # caught since, and dies of it at the end; the next exec forgets it
+        exec("")
         return 130
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _UNITS = {"db": "dB", "ln": "ln(power)", "log10": "log10(power)"}
 # a sequential map that reads the same to colour-blind eyes and in grey, with no light grey of its own
 _COLOURS = "viridis"
+_PADDING: dict[str, Any] = {"facecolor": "0.9", "edgecolor": "0.6", "hatch": "////", "linewidth": 0}
 
 
 def plot_batch(
@@ -46,6 +47,7 @@ def plot_batch(
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.patches import Patch
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("plot_batch needs matplotlib: pip install audiofeed[plot]") from error
     if clips < 1:
@@ -84,6 +86,10 @@ def plot_batch(
     if unit is None:
         unit = _UNITS.get(getattr(transform, "log", ""), "")
     figure.colorbar(mesh, ax=grid, label=unit, fraction=0.03, pad=0.02)
+    if min(lengths) < frames:
+        figure.legend(
+            handles=[Patch(**_PADDING, label="padding")], loc="outside lower right", fontsize=9, frameon=False
+        )
     figure.savefig(path, dpi=120)
 
 
@@ -126,7 +132,7 @@ def _label_bins(axes: Axes, bins: int, frequencies: np.ndarray | None) -> None:
 def _hatch(axes: Axes, start: float, end: float) -> None:
     """Mark padding."""
     if start < end:
-        axes.axvspan(start, end, facecolor="0.9", edgecolor="0.6", hatch="////", linewidth=0, zorder=2)
+        axes.axvspan(start, end, **_PADDING, zorder=2)
         axes.axvline(start, color="black", linewidth=0.8, zorder=3)
 
 

@@ -1,22 +1,57 @@
-"""Ctrl-C reaches the training process alone."""
+"""Ctrl-C reaches the training process alone, and not while it starts others."""
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from types import TracebackType
 
 
 @contextmanager
-def shielded_children() -> Iterator[None]:
+def held_interrupts() -> Iterator[None]:
     """Hold Ctrl-C back in a ``with`` block, and for good in the processes started in it.
 
-    A terminal sends Ctrl-C to every process of the group. A reading process would answer with a traceback of its own;
-    one that inherits a blocked signal never sees it, and ends when the training process tells it to. A Ctrl-C that
-    comes inside the block counts when the block is left.
+    A Ctrl-C that comes inside the block counts when the block is left. That is for work that cannot be left half done:
+    an import, or starting processes. A terminal sends Ctrl-C to every process of the group, and a reading process would
+    answer with a traceback of its own; one that inherits a blocked signal never sees it, and ends when the training
+    process tells it to.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python gives signals to the main thread alone
+        return
+    if multiprocessing.get_start_method() != "fork":
+        # where this is still to be started when a process is, its start would unblock the signal (CPython 3.11)
+        resource_tracker.ensure_running()
+    came: list[int] = []
+    # the mask is what children inherit; it covers this thread only, and the system may pick another, hence the handler
+    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
+def forgive_hangups(worker: int) -> None:
+    """Keep a reading process quiet when the training process leaves in the middle of taking a batch over.
+
+    To be given as ``worker_init_fn``. The thread that hands shared memory over shows what goes wrong through
+    ``sys.excepthook``, and a training process that was interrupted just there looks like a broken connection.
+
+    Args:
+        worker: Its number, as DataLoader passes it.
+    """
+    sys.excepthook = _show_unless_hangup
+
+
+def _show_unless_hangup(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if not isinstance(error, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, traceback)

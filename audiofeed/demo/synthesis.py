@@ -202,8 +202,8 @@ def _note(timbre: Timbre, frequency: float, frames: int, rate: int, rng: np.rand
             break
         # whole cycles fall away in float64, where they are exact; the sine itself needs only float32
         angle = (2 * np.pi * ((ratio * cycles + rng.random()) % 1.0)).astype(np.float32)
-        decay = timbre.decay * (1 + timbre.damping * (ratio - 1)) if timbre.decay else 0.0
-        sound += np.float32(level * rng.uniform(0.75, 1.25)) * np.sin(angle) * np.exp(-max(decay, 0.0) * time)
+        decay = timbre.decay * (1 + timbre.damping * max(0.0, ratio - 1))
+        sound += np.float32(level * rng.uniform(0.75, 1.25)) * np.sin(angle) * np.exp(-np.float32(decay) * time)
     sound += np.float32(timbre.breath) * rng.standard_normal(frames, dtype=np.float32)
     attack = timbre.attack * rng.uniform(0.6, 1.6)
     return sound * np.minimum(1.0, time / np.float32(attack))

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from audiofeed.data import AudioFolder
 from audiofeed.demo.clock import Clock
-from audiofeed.demo.interrupts import shielded_children
+from audiofeed.demo.interrupts import forgive_hangups, held_interrupts
 from audiofeed.feed import AudioBatch, GPUSpecCollate
 
 PARTS = ("waiting for data", "transfer", "features", "model")
@@ -76,6 +76,7 @@ def make_loader(
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
         collate_fn=collate,
+        worker_init_fn=forgive_hangups,
         generator=torch.Generator().manual_seed(0),
         # one clip alone has no batch statistics worth the name
         drop_last=seed is not None and len(dataset) >= batch_size,
@@ -98,7 +99,9 @@ def train(
     Raises:
         AudioReadError: A file cannot be read.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    with held_interrupts():
+        # the first optimiser imports torch's compiler
+        optimiser = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=_LEARNING_RATE, total_steps=epochs * len(loader), pct_start=0.25
     )
@@ -167,6 +170,6 @@ def timed_batches(loader: DataLoader[Any], clock: Clock) -> Iterator[AudioBatch]
 
 def batches_of(loader: DataLoader[Any]) -> Iterator[AudioBatch]:
     """Yield batches, from workers that never see Ctrl-C."""
-    with shielded_children():
+    with held_interrupts():
         batches = iter(loader)
     yield from batches
