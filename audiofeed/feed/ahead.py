@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
@@ -109,6 +110,9 @@ class Started(Generic[T]):
 class Ahead:
     """Starts work on a device's side stream while fewer than ``limit`` results are unread, and never waits.
 
+    An owner that finds no place is remembered, oldest first, for when one is given back. Without that a loader's
+    prefetched batches, pinned faster than they are read, would mostly find the places taken and never be started.
+
     Args:
         limit: How many results may be in flight, 0 or more; 0 starts nothing.
         backend: The streams to use.
@@ -124,14 +128,26 @@ class Ahead:
         # A set, because a finalizer may run in the middle of any line, this class's own included, where it could
         # neither take the lock nor count safely; adding and discarding are atomic.
         self._in_flight: set[object] = set()
+        self._waiting: deque[weakref.ref[object]] = deque()
 
     @property
     def in_flight(self) -> int:
         """How many results were started and neither read nor dropped."""
         return len(self._in_flight)
 
+    def next_waiting(self) -> object | None:
+        """Return the owner that has waited longest and still lives, if there is a place for it now."""
+        with self._lock:
+            while self._waiting and len(self._in_flight) < self._limit:
+                owner = self._waiting.popleft()()
+                if owner is not None:
+                    return owner
+        return None
+
     def start(self, owner: object, device: torch.device, work: Callable[[], T]) -> Started[T] | None:
         """Run ``work`` on the side stream, or return None where that is not possible now.
+
+        Where it was a place that was missing, ``next_waiting`` will name the owner.
 
         Args:
             owner: Whoever will read the result; when it is garbage-collected its place is given back.
@@ -143,6 +159,7 @@ class Ahead:
         place = object()
         with self._lock:
             if len(self._in_flight) >= self._limit:
+                self._waiting.append(weakref.ref(owner))
                 return None
             self._in_flight.add(place)
             stream = self._streams.get(device)

@@ -189,10 +189,30 @@ class Lazy:
                 if not torch.accelerator.is_available():
                     return
                 self._padded = self._padded.pin_memory()
-                if self._runtime is not None and self._runtime.is_here():
-                    self._started = self._runtime.start(self, self._padded)
             except Exception as error:  # noqa: BLE001  raised at the first read: a DataLoader's thread would garble it
                 self._error, self._error_traceback = error, error.__traceback__
+                return
+            self._start()
+
+    def start_late(self) -> bool:
+        """Start copy and features in a place that was given back; False if the batch is or was read already."""
+        # Not to wait for: two readers that each start the other's batch would wait for ever.
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._done is not None or self._started is not None or self._error is not None:
+                return False
+            self._start()
+            return True
+        finally:
+            self._lock.release()
+
+    def _start(self) -> None:
+        try:
+            if self._runtime is not None and self._runtime.is_here():
+                self._started = self._runtime.start(self, self._padded)
+        except Exception as error:  # noqa: BLE001  raised at the first read of this batch, which may be another's turn
+            self._error, self._error_traceback = error, error.__traceback__
 
     def packed(self) -> Source:
         """Return what a pickle carries: everything computed where that can be done, else the worker's tensors."""
@@ -205,11 +225,21 @@ class Lazy:
 
     def _on_device(self, runtime: Runtime) -> OnDevice:
         if self._started is not None:
+            first = self._done is None
             # Each time: a read from another stream has to wait on that stream too.
             self._done = self._started.join(OnDevice.tensors)
+            if first:
+                self._pass_on(runtime)
         elif self._done is None:
             self._done = runtime.move(self._padded)
         return self._done
+
+    @staticmethod
+    def _pass_on(runtime: Runtime) -> None:
+        """Let the batch that has waited longest have the place that was just given back."""
+        while isinstance(waiting := runtime.ahead.next_waiting(), Lazy):
+            if waiting.start_late():
+                return
 
     def _compute(self, runtime: Runtime, done: OnDevice, name: str) -> None:
         """Compute what a field needs and is not there, or is there without the gradient that is now asked for."""

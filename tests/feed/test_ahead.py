@@ -257,7 +257,7 @@ def test_an_error_ahead_is_kept_for_the_first_read(accelerated):
             _ = batch.features
         frames = [frame.name for frame in traceback.extract_tb(caught.tb)]
         assert "inner" in frames
-        assert "pin" in frames
+        assert "_start" in frames
         depths.append(len(frames))
     assert depths[0] == depths[1]
 
@@ -316,3 +316,67 @@ def test_the_pin_thread_of_a_data_loader(accelerated, monkeypatch, output):
     del _
     gc.collect()
     assert collate._runtime.ahead.in_flight == 0
+
+
+def test_a_batch_that_found_no_place_starts_when_one_is_given_back(accelerated):
+    """Pinned faster than read, as a loader with workers does: every batch but those of the first rush starts ahead."""
+    collate, streams = make(Bands(), max_ahead=2)
+    batches = [collate(ITEMS).pin_memory() for _ in range(6)]
+    expected = collate(ITEMS).features
+    for read, batch in enumerate(batches):
+        started = ["started, by" in repr(other) for other in batches[read:]]
+        assert started == [place < 2 for place in range(len(started))]  # the next two in line, never more
+        assert torch.equal(batch.features, expected)
+    assert collate._runtime.ahead.in_flight == 0
+    assert streams.streams == 1
+
+
+def test_a_waiting_batch_that_was_dropped_or_read_keeps_no_place(accelerated):
+    collate, _ = make(Bands(), max_ahead=1)
+    first, dropped, read, last = (collate(ITEMS).pin_memory() for _ in range(4))
+    del dropped
+    gc.collect()
+    assert read.features is not None  # out of turn, computed at once
+    assert first.features is not None
+    assert "started, by" in repr(last)
+    assert last.features is not None
+    assert collate._runtime.ahead.in_flight == 0
+    assert collate._runtime.ahead.next_waiting() is None
+
+
+def test_a_waiting_batch_that_fails_keeps_its_error_for_its_own_reader(accelerated):
+    class FailsOnce(Bands):
+        calls = 0
+
+        def forward(self, waveform, lengths=None):
+            type(self).calls += 1
+            if type(self).calls == 2:
+                raise ZeroDivisionError("the second batch")
+            return super().forward(waveform, lengths)
+
+    collate, _ = make(FailsOnce(), max_ahead=1)
+    first, second = (collate(ITEMS).pin_memory() for _ in range(2))
+    assert first.features is not None
+    with pytest.raises(ZeroDivisionError, match="the second batch"):
+        _ = second.features
+
+
+def test_a_batch_that_is_being_read_is_not_started_late(accelerated):
+    collate, _ = make(Bands(), max_ahead=1)
+    first, second = (collate(ITEMS).pin_memory() for _ in range(2))
+    source = second._source
+    held, done = threading.Event(), threading.Event()
+
+    def reader():
+        with source._lock:
+            held.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    held.wait(10)
+    assert first.features is not None  # returns although the second's lock is held
+    assert source._started is None
+    done.set()
+    thread.join()
+    assert second.features is not None
