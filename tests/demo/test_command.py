@@ -42,6 +42,7 @@ def test_a_run_leaves_figures_and_a_picture(tiny_run, sounds):
     assert metrics["training_clips"] == sounds.count - 8
     assert list(metrics["training_percent_by_part"]) == SHARES
     assert sum(metrics["training_percent_by_part"].values()) == pytest.approx(100)
+    assert min(metrics["training_percent_by_part"].values()) > 0
     assert sum(metrics["training_seconds_by_part"].values()) == pytest.approx(metrics["seconds"]["training"])
     # 32 of 40 clips in each of two epochs, the rest of a batch left out
     assert metrics["clips_per_second"] * metrics["seconds"]["training"] == pytest.approx(64)

@@ -9,8 +9,10 @@ import sys
 import threading
 
 import pytest
+import torch
 
 from audiofeed.demo.interrupts import forgive_hangups, held_interrupts
+from audiofeed.demo.training import batches_of, make_loader
 
 
 def wait_until_told(conn):
@@ -70,6 +72,23 @@ def test_children_never_see_ctrl_c(method, monkeypatch):
     assert ours.recv() == "told to end"
     child.join()
     assert child.exitcode == 0
+
+
+class Masked(torch.utils.data.Dataset):
+    """Says whether Ctrl-C is blocked where it is read."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_workers_never_see_ctrl_c():
+    loader = make_loader(Masked(), any, batch_size=2, workers=2, seed=None, pin_memory=False)
+    assert list(batches_of(loader)) == [True, True]
+    here = make_loader(Masked(), any, batch_size=2, workers=0, seed=None, pin_memory=False)
+    assert list(batches_of(here)) == [False, False]
 
 
 def test_only_hangups_are_forgiven(monkeypatch, capsys):

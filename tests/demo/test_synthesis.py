@@ -77,6 +77,10 @@ def test_a_set_counts_as_complete_only_when_it_is(tmp_path):
     assert not made.is_complete()
     assert len(list(made.write())) == made.count
     assert made.is_complete()
+    # one that is being written anew is not
+    next(made.write())
+    assert not made.is_complete()
+    assert len(list(made.write())) == made.count
     paths[-1].unlink()
     assert not made.is_complete()
     (made.root / "sounds.json").write_text("{")
