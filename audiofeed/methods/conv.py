@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from audiofeed.methods.fft import Finish
-from audiofeed.methods.frames import Framing
+from audiofeed.methods.frames import Framing, Workspace
 from audiofeed.methods.precision import conv1d
 from audiofeed.methods.spectrum import raise_power
 
@@ -24,7 +24,8 @@ def short_time_spectrum(
         return torch.complex(*_parts(framing.pad(waveform, lengths), framing, basis))
     frames = framing.count(waveform.shape[-1])
     out = basis.new_empty((waveform.shape[0], basis.shape[0] // 2, frames), dtype=basis.dtype.to_complex())
-    for row, frame, samples in framing.pieces(waveform, lengths):
+    workspace = Workspace()
+    for row, frame, samples in framing.pieces(workspace, waveform, lengths):
         out[row, :, frame] = torch.complex(*_parts(samples, framing, basis))
     return out
 
@@ -44,11 +45,12 @@ def short_time_power(
     Shape: waveform (rows, time), basis (2 * bins, n_fft) -> (rows, features, frames).
     """
     if graph:
-        return _features(framing.pad(waveform, lengths), framing, basis, power, finish)
+        return _features(framing.pad(waveform, lengths), framing, basis, power, finish, None)
     frames = framing.count(waveform.shape[-1])
     out: torch.Tensor | None = None
-    for row, frame, samples in framing.pieces(waveform, lengths):
-        features = _features(samples, framing, basis, power, finish)
+    workspace = Workspace()
+    for row, frame, samples in framing.pieces(workspace, waveform, lengths):
+        features = _features(samples, framing, basis, power, finish, workspace)
         if out is None:
             out = features.new_empty((waveform.shape[0], features.shape[1], frames))
         out[row, :, frame] = features
@@ -64,8 +66,13 @@ def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> tuple
 
 
 def _features(
-    padded: torch.Tensor, framing: Framing, basis: torch.Tensor, power: float, finish: Finish | None
+    padded: torch.Tensor,
+    framing: Framing,
+    basis: torch.Tensor,
+    power: float,
+    finish: Finish | None,
+    workspace: Workspace | None,
 ) -> torch.Tensor:
     real, imag = _parts(padded, framing, basis)
     powers = raise_power(real.square() + imag.square(), power)  # (row, bin, frame)
-    return powers if finish is None else finish(powers.transpose(1, 2)).transpose(1, 2)
+    return powers if finish is None else finish(powers.transpose(1, 2), workspace).transpose(1, 2)

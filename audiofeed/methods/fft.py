@@ -1,7 +1,8 @@
 """Short-time spectra by real FFT: the reference and the default.
 
-Without a graph the frames are computed block by block: a block and everything made of it stays in cache, and only what
-the caller keeps is written out. With a graph all frames are one block, because autograd keeps the intermediates anyway.
+Without a graph the frames are computed piece by piece: a piece and everything made of it stays in cache, in memory that
+the next piece takes over, and only what the caller keeps is written out. With a graph all frames are one piece, because
+autograd keeps the intermediates anyway.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Callable
 
 import torch
 
-from audiofeed.methods.frames import Framing
-from audiofeed.methods.spectrum import raise_power, squared_magnitude
+from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 
-# from (rows, frames, bins) powers, which it may overwrite when there is no graph, to (rows, frames, features)
-Finish = Callable[[torch.Tensor], torch.Tensor]
+# From (rows, frames, bins) powers to (rows, frames, features). A workspace is given where there is no graph: the powers
+# may then be overwritten, and the features may lie in it.
+Finish = Callable[[torch.Tensor, "Workspace | None"], torch.Tensor]
 
 
 def short_time_spectrum(
@@ -26,13 +28,12 @@ def short_time_spectrum(
     memory laid out frame by frame, as torch.stft's is.
     """
     if graph:
-        spectrum = torch.fft.rfft(framing.cut(framing.pad(waveform, lengths)) * window)
-        return spectrum.transpose(-1, -2)
-    rows, time = waveform.shape
-    frames = framing.count(time)
-    out = window.new_empty((rows, frames, framing.n_fft // 2 + 1), dtype=window.dtype.to_complex())
-    for row, frame, samples in framing.pieces(waveform, lengths):
-        out[row, frame] = torch.fft.rfft(framing.cut(samples) * window)
+        return torch.fft.rfft(framing.cut(framing.pad(waveform, lengths)) * window).transpose(-1, -2)
+    frames = framing.count(waveform.shape[-1])
+    out = window.new_empty((waveform.shape[0], frames, framing.n_fft // 2 + 1), dtype=window.dtype.to_complex())
+    workspace = Workspace()
+    for row, frame, samples in framing.pieces(workspace, waveform, lengths):
+        out[row, frame] = _spectrum(workspace, samples, framing, window)
     return out.transpose(-1, -2)
 
 
@@ -54,20 +55,30 @@ def short_time_power(
     if graph:
         spectrum = torch.fft.rfft(framing.cut(framing.pad(waveform, lengths)) * window)
         powers = raise_power(spectrum.real.square() + spectrum.imag.square(), power)
-        return (powers if finish is None else finish(powers)).transpose(-1, -2)
-    rows, time = waveform.shape
-    frames = framing.count(time)
+        return (powers if finish is None else finish(powers, None)).transpose(-1, -2)
+    rows, frames = waveform.shape[0], framing.count(waveform.shape[-1])
     out: torch.Tensor | None = None
-    for row, frame, samples in framing.pieces(waveform, lengths):
-        powers = raise_power(squared_magnitude(torch.fft.rfft(framing.cut(samples) * window)), power)
+    workspace = Workspace()
+    for row, frame, samples in framing.pieces(workspace, waveform, lengths):
+        spectrum = _spectrum(workspace, samples, framing, window)
+        powers = workspace.take("powers", tuple(spectrum.shape), window)
+        powers = raise_power(squared_magnitude_into(powers, spectrum), power)
         if finish is None:
             if out is None:
                 out = powers.new_empty((rows, frames, powers.shape[-1])).transpose(1, 2)
             out.transpose(1, 2)[row, frame] = powers
         else:
-            features = finish(powers)
+            features = finish(powers, workspace)
             if out is None:
                 out = features.new_empty((rows, features.shape[-1], frames))
             out[row, :, frame] = features.transpose(1, 2)
     assert out is not None  # a waveform has at least one row and one frame: Transform.forward saw to it
     return out
+
+
+def _spectrum(workspace: Workspace, samples: torch.Tensor, framing: Framing, window: torch.Tensor) -> torch.Tensor:
+    """The spectra of one piece.  Shape: (rows, padded time) -> complex (rows, frames, bins)."""
+    frames = framing.cut(samples)
+    windowed = workspace.take("windowed", tuple(frames.shape), window)
+    # the FFT's own result is allocated: with out= it was slower, 7.3 against 5.9 ms at 2048 points
+    return torch.fft.rfft(torch.mul(frames, window, out=windowed))

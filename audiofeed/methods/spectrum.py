@@ -5,14 +5,11 @@ from __future__ import annotations
 import torch
 
 
-def squared_magnitude(spectrum: torch.Tensor) -> torch.Tensor:
-    """re^2 + im^2 of a complex tensor that the caller owns and no longer needs; its memory is reused.
-
-    Only without a graph: the square is taken in place.
-    """
+def squared_magnitude_into(out: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
+    """re^2 + im^2 of a complex tensor that the caller owns and no longer needs: the squares are taken in place."""
     parts = torch.view_as_real(spectrum)
     parts.mul_(parts)
-    return parts[..., 0] + parts[..., 1]
+    return torch.add(parts[..., 0], parts[..., 1], out=out)
 
 
 def raise_power(squared: torch.Tensor, power: float) -> torch.Tensor:

@@ -9,6 +9,7 @@ import warnings
 import torch
 
 from audiofeed.methods.decibels import LOGS, limit_range, log_of
+from audiofeed.methods.frames import Workspace
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.signal.filterbanks import bands, mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
@@ -121,17 +122,17 @@ class MelSpectrogram(Spectrogram):
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         mel = self._filter("mel", waveform)
         assert self.power is not None
-        finish = functools.partial(self._finish, mel=mel, graph=graph)
+        finish = functools.partial(self._finish, mel=mel)
         return self._powers(waveform, lengths, self.power, finish, graph=graph)
 
-    def _finish(self, powers: torch.Tensor, *, mel: torch.Tensor, graph: bool) -> torch.Tensor:
+    def _finish(self, powers: torch.Tensor, workspace: Workspace | None, *, mel: torch.Tensor) -> torch.Tensor:
         """Powers of frames through the filters.  Shape: (rows, frames, bins) -> (rows, frames, n_mels)."""
         rows, frames, n_bins = powers.shape
         flat = powers.reshape(-1, n_bins)
-        if graph or self.trainable_mel or powers.device.type != "cpu":
+        if workspace is None or self.trainable_mel or powers.device.type != "cpu":
             return matmul(flat, mel.t()).view(rows, frames, -1)
-        # on a CPU the product skips the zeros of the filters, a few rows of neighbouring filters at a time
-        out = flat.new_empty((flat.shape[0], self.n_mels))
+        # on a CPU the product skips the zeros of the filters, some rows of neighbouring filters at a time
+        out = workspace.take("mels", (rows * frames, self.n_mels), powers)
         for first, end, low, high in self._bands:
             matmul_into(out[:, first:end], flat[:, low:high], mel[first:end, low:high].t())
         return out.view(rows, frames, -1)
@@ -222,10 +223,10 @@ class LogMelSpectrogram(MelSpectrogram):
     def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         return features if self.top_db is None else limit_range(features, frames, self.top_db)
 
-    def _finish(self, powers: torch.Tensor, *, mel: torch.Tensor, graph: bool) -> torch.Tensor:
-        mels = super()._finish(powers, mel=mel, graph=graph)
+    def _finish(self, powers: torch.Tensor, workspace: Workspace | None, *, mel: torch.Tensor) -> torch.Tensor:
+        mels = super()._finish(powers, workspace, mel=mel)
         assert self.power is not None
-        return log_of(mels, self.log, floor=self.floor, power=self.power, in_place=not graph)
+        return log_of(mels, self.log, floor=self.floor, power=self.power, in_place=workspace is not None)
 
     def extra_repr(self) -> str:
         """The settings of the frames, of the filters, and of the logarithm."""
