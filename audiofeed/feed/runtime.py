@@ -109,6 +109,11 @@ class Runtime:
             self._device = device
         return self._device
 
+    def reads_samples(self, batch: OnDevice) -> bool:
+        """Whether the features of a batch can be computed of its samples as they lie in the files."""
+        as_they_are = batch.padded.waveforms.dtype != torch.int16 or getattr(self.transform, "takes_int16", False)
+        return self.augment is None and as_they_are
+
     def is_trained(self) -> bool:
         """Whether a parameter of the transform or of the augmentation asks for a gradient."""
         return any(parameter.requires_grad for module in self._modules() for parameter in module.parameters())
@@ -143,7 +148,9 @@ class Runtime:
 
     def add_features(self, batch: OnDevice, *, grad: bool) -> None:
         """Apply the transform to the waveforms."""
-        waveforms, lengths = batch.waveforms, batch.padded.lengths
+        # 16-bit samples as they are, where nobody asked for waveforms yet and the transform takes them
+        waveforms = batch.padded.waveforms if batch.waveforms is None else batch.waveforms
+        lengths = batch.padded.lengths
         self._place()
         with _plain(self.device(), grad=grad):
             frame_lengths = getattr(self.transform, "frame_lengths", None)
@@ -167,7 +174,8 @@ class Runtime:
 
         def work() -> OnDevice:
             batch = self.move(padded)
-            self.add_waveforms(batch, grad=False)
+            if not self.reads_samples(batch):
+                self.add_waveforms(batch, grad=False)
             self.add_features(batch, grad=False)
             return batch
 

@@ -244,7 +244,9 @@ class Lazy:
     def _compute(self, runtime: Runtime, done: OnDevice, name: str) -> None:
         """Compute what a field needs and is not there, or is there without the gradient that is now asked for."""
         grad = torch.is_grad_enabled() and runtime.is_trained()
-        if done.waveforms is None or (grad and not self._waveforms_have_grad and self._recipe.augments):
+        if done.waveforms is None and name != "waveforms" and runtime.reads_samples(done):
+            pass  # whoever reads the waveforms later finds the samples still there
+        elif done.waveforms is None or (grad and not self._waveforms_have_grad and self._recipe.augments):
             runtime.add_waveforms(done, grad=grad)
             self._waveforms_have_grad = grad
         if name != "waveforms" and (done.features is None or (grad and not self._features_have_grad)):

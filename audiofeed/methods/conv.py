@@ -5,6 +5,8 @@ Without a graph the frames are computed piece by piece, as in `fft`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from audiofeed.methods.fft import Finish
@@ -24,9 +26,8 @@ def short_time_spectrum(
         return torch.complex(*_parts(framing.pad(waveform, lengths), framing, basis))
     frames = framing.count(waveform.shape[-1])
     out = basis.new_empty((waveform.shape[0], basis.shape[0] // 2, frames), dtype=basis.dtype.to_complex())
-    workspace = Workspace()
-    for row, frame, samples in framing.pieces(workspace, waveform, lengths):
-        out[row, :, frame] = torch.complex(*_parts(samples, framing, basis))
+    for rows, frame, samples in _pieces(Workspace(basis), waveform, lengths, framing):
+        out[rows, :, frame] = torch.complex(*_parts(samples, framing, basis))
     return out
 
 
@@ -48,14 +49,26 @@ def short_time_power(
         return _features(framing.pad(waveform, lengths), framing, basis, power, finish, None)
     frames = framing.count(waveform.shape[-1])
     out: torch.Tensor | None = None
-    workspace = Workspace()
-    for row, frame, samples in framing.pieces(workspace, waveform, lengths):
+    workspace = Workspace(basis)
+    for rows, frame, samples in _pieces(workspace, waveform, lengths, framing):
         features = _features(samples, framing, basis, power, finish, workspace)
         if out is None:
             out = features.new_empty((waveform.shape[0], features.shape[1], frames))
-        out[row, :, frame] = features
+        out[rows, :, frame] = features
     assert out is not None  # a waveform has at least one row and one frame: Transform.forward saw to it
     return out
+
+
+def _pieces(
+    workspace: Workspace, waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing
+) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+    """(rows, frames, the padded samples of just those frames), each small enough to compute in one go."""
+    size = framing.piece(waveform.device)
+    for rows, count, padded in framing.padded_runs(workspace, waveform, lengths):
+        for first in range(0, count, size):
+            stop = min(first + size, count)
+            end = (stop - 1) * framing.hop_length + framing.n_fft
+            yield rows, slice(first, stop), padded[:, first * framing.hop_length : end]
 
 
 def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

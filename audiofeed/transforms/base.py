@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+# full scale of 16-bit samples is 1; a power of two, so that scaling a filter instead of the samples changes no bit
+INT16_SCALE = 2.0**-15
+
 
 class Transform(nn.Module):
     """A module from waveforms to features: `transform(waveform, lengths=None)`.
@@ -20,6 +23,8 @@ class Transform(nn.Module):
     """
 
     sample_rate: int | None = None
+    # whether `_compute` takes int16 samples as they are, without a graph; a collate then need not convert the batch
+    takes_int16 = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,8 +55,9 @@ class Transform(nn.Module):
         """Features of one clip or of a batch.
 
         Args:
-            waveform: real floating point, (..., time) with any leading dimensions. float16 and bfloat16 are computed in
-                float32, and float32 comes back; float64 is computed in float64.
+            waveform: real floating point or int16, (..., time) with any leading dimensions. int16 stands for its
+                value / 32768. int16, float16 and bfloat16 are computed in float32, and float32 comes back; float64 is
+                computed in float64.
             lengths: (batch,) samples of each clip of a padded batch, 1 to time; the batch is the first dimension.
                 What stands past a clip's length is not looked at.
 
@@ -59,20 +65,22 @@ class Transform(nn.Module):
             (..., bins, frames). Row i, cut to `frame_lengths(lengths)[i]` frames, equals that clip alone; past it, 0.
 
         Raises:
-            TypeError: for a waveform that is not real floating point.
+            TypeError: for a waveform that is neither real floating point nor int16.
             ValueError: for an empty waveform, or lengths that do not fit it.
         """
         self._check_waveform(waveform)
+        graph = torch.compiler.is_compiling() or (
+            torch.is_grad_enabled() and (waveform.requires_grad or any(p.requires_grad for p in self.parameters()))
+        )
         if waveform.dtype in (torch.float16, torch.bfloat16):
             waveform = waveform.float()
+        elif waveform.dtype == torch.int16 and (graph or not self.takes_int16):
+            waveform = waveform.float() * INT16_SCALE
         *leading, time = waveform.shape
         rows = waveform.reshape(-1, time)
         row_lengths = None
         if lengths is not None:
             row_lengths = self._row_lengths(lengths, leading, time).to(waveform.device)
-        graph = torch.compiler.is_compiling() or (
-            torch.is_grad_enabled() and (waveform.requires_grad or any(p.requires_grad for p in self.parameters()))
-        )
         with torch.autocast(waveform.device.type, enabled=False):
             if graph:
                 features = self._rows(rows, row_lengths, leading, graph=True)
@@ -93,6 +101,10 @@ class Transform(nn.Module):
         features = self._finish_clips(clips, clip_frames).flatten(0, 1)
         if frames is None:
             return features
+        if not graph and frames.device.type == "cpu":
+            for row, count in zip(features, frames.tolist(), strict=True):
+                row[:, count:] = 0
+            return features
         past = (torch.arange(features.shape[-1], device=features.device) >= frames[:, None])[:, None]
         return features.masked_fill(past, 0) if graph else features.masked_fill_(past, 0)
 
@@ -101,10 +113,10 @@ class Transform(nn.Module):
             raise TypeError(
                 f"waveform is a {type(waveform).__name__}, and must be a torch.Tensor; use torch.as_tensor(waveform)"
             )
-        if not waveform.is_floating_point():
+        if not waveform.is_floating_point() and waveform.dtype != torch.int16:
             raise TypeError(
-                f"waveform has dtype {waveform.dtype}, and must be real floating point; "
-                "scale integers first (int16: waveform.float() / 32768), or let GPUSpecCollate do it"
+                f"waveform has dtype {waveform.dtype}, and must be real floating point, or int16; "
+                "scale other integers first (int32: waveform.float() / 2**31), or let GPUSpecCollate do it"
             )
         if waveform.dim() == 0 or waveform.shape[-1] == 0 or waveform.numel() == 0:
             raise ValueError(
@@ -130,20 +142,21 @@ class Transform(nn.Module):
         self.register_buffer(name, values, persistent=False)
 
     def _filter(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """The filter in the dtype and on the device of `like`.
+        """The filter in the dtype (float32 for int16) and on the device of `like`.
 
         A fixed filter comes from its float64 definition, never from a rounded buffer, so that float64 features are
         float64-exact and `.half()` on the whole model does no harm.
         """
         held: torch.Tensor = getattr(self, name)
+        dtype = like.dtype if like.is_floating_point() else torch.float32
         if name not in self._definitions:
-            return held.to(like.dtype)
-        if held.dtype == like.dtype and held.device == like.device:
+            return held.to(dtype)
+        if held.dtype == dtype and held.device == like.device:
             return held
-        key = (name, like.device, like.dtype)
+        key = (name, like.device, dtype)
         if key not in self._other_filters:
             exact = torch.from_numpy(np.ascontiguousarray(self._definitions[name]()))
-            self._other_filters[key] = exact.to(dtype=like.dtype).to(device=like.device)
+            self._other_filters[key] = exact.to(dtype=dtype).to(device=like.device)
         return self._other_filters[key]
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:

@@ -126,16 +126,16 @@ class MelSpectrogram(Spectrogram):
         return self._powers(waveform, lengths, self.power, finish, graph=graph)
 
     def _finish(self, powers: torch.Tensor, workspace: Workspace | None, *, mel: torch.Tensor) -> torch.Tensor:
-        """Powers of frames through the filters.  Shape: (rows, frames, bins) -> (rows, frames, n_mels)."""
-        rows, frames, n_bins = powers.shape
+        """Powers of frames through the filters.  Shape: (..., frames, bins) -> (..., frames, n_mels)."""
+        *leading, n_bins = powers.shape
         flat = powers.reshape(-1, n_bins)
         if workspace is None or self.trainable_mel or powers.device.type != "cpu":
-            return matmul(flat, mel.t()).view(rows, frames, -1)
+            return matmul(flat, mel.t()).view(*leading, -1)
         # on a CPU the product skips the zeros of the filters, some rows of neighbouring filters at a time
-        out = workspace.take("mels", (rows * frames, self.n_mels), powers)
+        out = workspace.take("mels", flat.shape[0], self.n_mels)
         for first, end, low, high in self._bands:
             matmul_into(out[:, first:end], flat[:, low:high], mel[first:end, low:high].t())
-        return out.view(rows, frames, -1)
+        return out.view(*leading, -1)
 
     def extra_repr(self) -> str:
         """The settings of the frames and of the filters."""

@@ -14,7 +14,7 @@ from audiofeed.methods.frames import PAD_MODES, Framing
 from audiofeed.signal.fourier import fourier_basis
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.windows import Window, get_window, pad_window
-from audiofeed.transforms.base import Transform
+from audiofeed.transforms.base import INT16_SCALE, Transform
 
 
 def _analysis_window(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
@@ -33,6 +33,8 @@ def _check_count(name: str, value: object, rule: str = "a whole number of sample
 
 class ShortTime(Transform):
     """What every transform over short frames shares: the settings of the frames, the window, the method."""
+
+    takes_int16 = True
 
     def __init__(
         self,
@@ -78,6 +80,11 @@ class ShortTime(Transform):
             self._define("analysis_window", functools.partial(_analysis_window, *settings))
         else:
             self._define("basis", functools.partial(_analysis_basis, *settings), trainable=trainable)
+
+    def _analysis(self, name: str, waveform: torch.Tensor) -> torch.Tensor:
+        """The window or the basis for a waveform; that of int16 samples brings their scale."""
+        held = self._filter(name, waveform)
+        return held if waveform.is_floating_point() else held * INT16_SCALE
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames of clips of `lengths` samples.
@@ -147,9 +154,11 @@ class STFT(ShortTime):
 
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.method == "fft":
-            window = self._filter("analysis_window", waveform)
+            window = self._analysis("analysis_window", waveform)
             return fft.short_time_spectrum(waveform, lengths, self._framing, window, graph=graph)
-        return conv.short_time_spectrum(waveform, lengths, self._framing, self._filter("basis", waveform), graph=graph)
+        return conv.short_time_spectrum(
+            waveform, lengths, self._framing, self._analysis("basis", waveform), graph=graph
+        )
 
 
 class Spectrogram(ShortTime):
@@ -216,11 +225,11 @@ class Spectrogram(ShortTime):
     ) -> torch.Tensor:
         """|STFT|^power through `finish`.  Shape: (rows, time) -> (rows, features, frames)."""
         if self.method == "fft":
-            window = self._filter("analysis_window", waveform)
+            window = self._analysis("analysis_window", waveform)
             return fft.short_time_power(
                 waveform, lengths, self._framing, window, power=power, finish=finish, graph=graph
             )
-        basis = self._filter("basis", waveform)
+        basis = self._analysis("basis", waveform)
         return conv.short_time_power(waveform, lengths, self._framing, basis, power=power, finish=finish, graph=graph)
 
     def extra_repr(self) -> str:

@@ -78,3 +78,13 @@ def test_a_parameter_survives_a_move_and_keeps_its_optimizer():
     transform.to("cpu", torch.float64)
     assert transform.basis is parameter
     assert transform.basis.dtype == torch.float64
+
+
+def test_int16_trains_too():
+    transform = af.MelSpectrogram(**MEL, trainable=True)
+    samples = (noise(2, 300) * 8000).to(torch.int16)
+    transform(samples).sum().backward()
+    from_int16 = transform.basis.grad.clone()
+    transform.basis.grad = None
+    transform(samples.float() / 32768).sum().backward()
+    assert torch.equal(from_int16, transform.basis.grad)
