@@ -6,6 +6,7 @@ import copy
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -88,6 +89,7 @@ class AudioFiles(Dataset[AudioExample]):
             for i, f in zip(good, clip_file, strict=True)
         ]
         self._clips = np.array([(f, *span) for f, span in zip(clip_file, spans, strict=True)], dtype=_CLIP)
+        self._some_decoded = bool(self._files.decoded.any())
         self.sample_rate = self._common_rate() if sample_rate is None else sample_rate
         if not mono:
             self._check_channels()
@@ -308,6 +310,19 @@ class AudioFiles(Dataset[AudioExample]):
             # another example in its place, the same one whoever asks, so that batches stay full
             seed = seed_of(self.seed, epoch, index, len(faults))
             chosen = draw_below(len(self), seed)
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[AudioExample]:
+        """Return a batch's examples, as a DataLoader asks for them, decoding compressed files in several threads.
+
+        As many threads as torch computes with here: one in a DataLoader's worker, where the workers share the cores.
+        Plain WAVs are read one after the other, because a positioned read is too short to gain from a thread.
+        """
+        threads = min(torch.get_num_threads(), len(keys))
+        if threads < 2 or not self._some_decoded:
+            return [self[key] for key in keys]
+        # for each batch anew: a pool that is kept would be dead in a forked worker, and costs a fraction of a clip
+        with ThreadPoolExecutor(threads, thread_name_prefix="audiofeed-decode") as pool:
+            return list(pool.map(self.__getitem__, keys))
 
     def _split(self, key: tuple[int, int]) -> tuple[int, int]:
         if len(key) != 2:

@@ -63,6 +63,11 @@ class FileTable:
         """Samples per channel, one per file."""
         return self._rows["frames"]
 
+    @property
+    def decoded(self) -> np.ndarray:
+        """Whether a decoder has to make each file's samples, rather than a read of its bytes."""
+        return self._rows["offset"] < 0
+
     def info(self, index: int) -> AudioInfo:
         """Return what one file's header says."""
         rate, channels, frames, kind, offset, size = self._rows[index].item()
