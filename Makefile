@@ -29,6 +29,8 @@ bench: .venv/.test
 	$(V)/python benchmarks/features_cpu.py
 	$(V)/python benchmarks/reading.py
 	$(V)/python benchmarks/end_to_end.py
+	$(V)/python benchmarks/demo_runs.py
+	$(V)/python benchmarks/readme_tables.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

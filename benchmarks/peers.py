@@ -14,17 +14,28 @@ from pathlib import Path
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def in_turn(peers: dict[str, Callable[[], object]], *, rounds: int, warm_up: int = 3) -> dict[str, list[float]]:
-    """Seconds of each peer over `rounds`, one call of each in every round, so that a noisy minute meets them all."""
-    for call in peers.values():
-        for _ in range(warm_up):
-            call()
+def in_turn(
+    peers: dict[str, Callable[[], object]], *, rounds: int, rest: float = 0.05, warm_up: float = 0.2, timed: int = 3
+) -> dict[str, list[float]]:
+    """Seconds of each peer over `rounds`: in every round each has its turn, so that a noisy minute meets them all.
+
+    A turn begins with a rest, because the threads of one library's pool (OpenBLAS's, OpenMP's) spin for a while after a
+    call and would take the cores from the next library. Then the peer is called untimed for `warm_up` seconds, and its
+    time in this round is the median of `timed` calls.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(rounds):
         for name, call in peers.items():
+            time.sleep(rest)
             start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            while time.perf_counter() - start < warm_up:
+                call()
+            taken = []
+            for _ in range(timed):
+                start = time.perf_counter()
+                call()
+                taken.append(time.perf_counter() - start)
+            seconds[name].append(statistics.median(taken))
     return seconds
 
 
