@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from audiofeed.signal.samples import INT16_SCALE
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -69,7 +71,7 @@ def resample_crop(
 
 def to_float(waveform: torch.Tensor) -> torch.Tensor:
     """Return a waveform as float32 with full scale at 1; int16 is divided by 32768."""
-    return waveform.float() * 2.0**-15 if waveform.dtype == torch.int16 else waveform
+    return waveform.float() * INT16_SCALE if waveform.dtype == torch.int16 else waveform
 
 
 def _soxr() -> ModuleType:

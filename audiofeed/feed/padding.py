@@ -13,9 +13,9 @@ from torch.utils.data import get_worker_info
 
 from audiofeed.feed.items import Clip
 from audiofeed.feed.targets import map_tensors, to_device
+from audiofeed.signal.samples import INT16_SCALE
 
 # Full scale of the integer formats. uint8 is offset binary: 128 is silence.
-INT16_SCALE = 1.0 / 32768.0
 INT32_SCALE = 1.0 / 2147483648.0
 UINT8_ZERO, UINT8_SCALE = 128.0, 1.0 / 128.0
 

@@ -14,7 +14,8 @@ from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.signal.filterbanks import bands, mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.stft import Spectrogram, _check_count
+from audiofeed.transforms.base import check_count
+from audiofeed.transforms.stft import Spectrogram
 
 
 class MelSpectrogram(Spectrogram):
@@ -80,7 +81,7 @@ class MelSpectrogram(Spectrogram):
             trainable=trainable,
             sample_rate=sample_rate,
         )
-        self.n_mels = _check_count("n_mels", n_mels, "a whole number of filters, 1 or more")
+        self.n_mels = check_count("n_mels", n_mels, "a whole number of filters, 1 or more")
         top = sample_rate / 2 if f_max is None else f_max
         if not 0 <= f_min < top <= sample_rate / 2:
             raise ValueError(

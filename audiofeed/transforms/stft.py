@@ -12,9 +12,10 @@ from audiofeed.methods import conv, fft
 from audiofeed.methods.choose import choose_short_time
 from audiofeed.methods.frames import PAD_MODES, Framing
 from audiofeed.signal.fourier import fourier_basis
+from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.windows import Window, get_window, pad_window
-from audiofeed.transforms.base import INT16_SCALE, Transform
+from audiofeed.transforms.base import Transform, check_count
 
 
 def _analysis_window(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
@@ -23,12 +24,6 @@ def _analysis_window(window: Window, win_length: int, n_fft: int, periodic: bool
 
 def _analysis_basis(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
     return fourier_basis(_analysis_window(window, win_length, n_fft, periodic))
-
-
-def _check_count(name: str, value: object, rule: str = "a whole number of samples, 1 or more") -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}={value!r} must be {rule}")
-    return int(value)
 
 
 class ShortTime(Transform):
@@ -51,13 +46,13 @@ class ShortTime(Transform):
         sample_rate: float | None = None,
     ) -> None:
         super().__init__()
-        self.n_fft = _check_count("n_fft", n_fft)
-        self.win_length = self.n_fft if win_length is None else _check_count("win_length", win_length)
+        self.n_fft = check_count("n_fft", n_fft)
+        self.win_length = self.n_fft if win_length is None else check_count("win_length", win_length)
         if self.win_length > self.n_fft:
             raise ValueError(
                 f"win_length={win_length} must not exceed n_fft={n_fft}; make n_fft at least as long as the window"
             )
-        self.hop_length = max(1, self.win_length // 4) if hop_length is None else _check_count("hop_length", hop_length)
+        self.hop_length = max(1, self.win_length // 4) if hop_length is None else check_count("hop_length", hop_length)
         if pad_mode not in PAD_MODES:
             known = {"edge": "replicate", "wrap": "circular", "zeros": "constant"}.get(pad_mode)
             raise ValueError(
@@ -85,6 +80,15 @@ class ShortTime(Transform):
         """The window or the basis for a waveform; that of int16 samples brings their scale."""
         held = self._filter(name, waveform)
         return held if waveform.is_floating_point() else held * INT16_SCALE
+
+    def _complex(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """The complex spectrum.  Shape: (rows, time) -> complex (rows, bins, frames)."""
+        if self.method == "fft":
+            window = self._analysis("analysis_window", waveform)
+            return fft.short_time_spectrum(waveform, lengths, self._framing, window, graph=graph)
+        return conv.short_time_spectrum(
+            waveform, lengths, self._framing, self._analysis("basis", waveform), graph=graph
+        )
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames of clips of `lengths` samples.
@@ -153,12 +157,7 @@ class STFT(ShortTime):
     """
 
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        if self.method == "fft":
-            window = self._analysis("analysis_window", waveform)
-            return fft.short_time_spectrum(waveform, lengths, self._framing, window, graph=graph)
-        return conv.short_time_spectrum(
-            waveform, lengths, self._framing, self._analysis("basis", waveform), graph=graph
-        )
+        return self._complex(waveform, lengths, graph=graph)
 
 
 class Spectrogram(ShortTime):
@@ -211,7 +210,7 @@ class Spectrogram(ShortTime):
 
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.power is None:
-            return STFT._compute(self, waveform, lengths, graph=graph)  # type: ignore[arg-type]
+            return self._complex(waveform, lengths, graph=graph)
         return self._powers(waveform, lengths, self.power, None, graph=graph)
 
     def _powers(
