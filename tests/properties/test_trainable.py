@@ -88,3 +88,13 @@ def test_int16_trains_too():
     transform.basis.grad = None
     transform(samples.float() / 32768).sum().backward()
     assert torch.equal(from_int16, transform.basis.grad)
+
+
+def test_a_filter_trained_beyond_its_first_band_counts_whole_without_a_graph_too():
+    transform = af.MelSpectrogram(**MEL, trainable_mel=True)
+    x = noise(2, 400)
+    with torch.no_grad():
+        transform.mel.fill_(1.0)
+        powers = af.Spectrogram(MEL["n_fft"], hop_length=MEL["hop_length"])(x)
+        expected = powers.sum(1, keepdim=True).expand(-1, MEL["n_mels"], -1)
+        torch.testing.assert_close(transform(x), expected)
