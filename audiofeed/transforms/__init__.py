@@ -2,7 +2,16 @@
 
 from audiofeed.transforms.base import Transform
 from audiofeed.transforms.decibels import AmplitudeToDB
+from audiofeed.transforms.features import FeatureTransform
 from audiofeed.transforms.mel import LogMelSpectrogram, MelSpectrogram
 from audiofeed.transforms.stft import STFT, Spectrogram
 
-__all__ = ["STFT", "AmplitudeToDB", "LogMelSpectrogram", "MelSpectrogram", "Spectrogram", "Transform"]
+__all__ = [
+    "STFT",
+    "AmplitudeToDB",
+    "FeatureTransform",
+    "LogMelSpectrogram",
+    "MelSpectrogram",
+    "Spectrogram",
+    "Transform",
+]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from audiofeed.signal.samples import INT16_SCALE
+from audiofeed.transforms.filters import Filtered
 
 
-class Transform(nn.Module):
+class Transform(Filtered):
     """A module from waveforms to features: `transform(waveform, lengths=None)`.
 
     A subclass says how many frames a clip has (`frame_lengths`) and computes rows (`_compute`); the rest of the
@@ -24,12 +22,6 @@ class Transform(nn.Module):
     sample_rate: int | None = None
     # whether `_compute` takes int16 samples as they are, without a graph; a collate then need not convert the batch
     takes_int16 = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        # name -> the float64 definition, computed when a dtype or device is first met
-        self._definitions: dict[str, Callable[[], np.ndarray]] = {}
-        self._other_filters: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
 
     # ---------------------------------------------------------------- what a subclass gives
 
@@ -68,9 +60,7 @@ class Transform(nn.Module):
             ValueError: for an empty waveform, or lengths that do not fit it.
         """
         self._check_waveform(waveform)
-        graph = torch.compiler.is_compiling() or (
-            torch.is_grad_enabled() and (waveform.requires_grad or any(p.requires_grad for p in self.parameters()))
-        )
+        graph = self._needs_graph(waveform)
         if waveform.dtype in (torch.float16, torch.bfloat16):
             waveform = waveform.float()
         elif waveform.dtype == torch.int16 and (graph or not self.takes_int16):
@@ -92,11 +82,16 @@ class Transform(nn.Module):
         self, rows: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
     ) -> torch.Tensor:
         """Features of rows, finished clip by clip and cleared past their ends."""
-        features = self._compute(rows, lengths, graph=graph)
+        return self._finish_rows(self._compute(rows, lengths, graph=graph), lengths, leading, graph=graph)
+
+    def _finish_rows(
+        self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
+    ) -> torch.Tensor:
+        """Computed rows, finished clip by clip and cleared past their ends."""
         frames = None if lengths is None else self.frame_lengths(lengths)
         batch = leading[0] if leading else 1
         clips = features.unflatten(0, (batch, -1))
-        clip_frames = None if frames is None else frames[:: rows.shape[0] // batch]
+        clip_frames = None if frames is None else frames[:: features.shape[0] // batch]
         features = self._finish_clips(clips, clip_frames).flatten(0, 1)
         if frames is None:
             return features
@@ -128,50 +123,6 @@ class Transform(nn.Module):
         per_clip = math.prod(leading[1:])
         checked = check_lengths(lengths, leading[0] if leading else 1, time, unit="samples")
         return checked.repeat_interleave(per_clip) if per_clip > 1 else checked
-
-    # ---------------------------------------------------------------- filters
-
-    def _define(self, name: str, definition: Callable[[], np.ndarray], *, trainable: bool = False) -> None:
-        """Hold a filter defined in float64: a parameter if trainable, else a buffer outside the state_dict."""
-        values = torch.from_numpy(np.ascontiguousarray(definition())).to(torch.get_default_dtype())
-        if trainable:
-            self.register_parameter(name, nn.Parameter(values))
-            return
-        self._definitions[name] = definition
-        self.register_buffer(name, values, persistent=False)
-
-    def _filter(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """The filter in the dtype (float32 for int16) and on the device of `like`.
-
-        A fixed filter comes from its float64 definition, never from a rounded buffer, so that float64 features are
-        float64-exact and `.half()` on the whole model does no harm.
-        """
-        held: torch.Tensor = getattr(self, name)
-        dtype = like.dtype if like.is_floating_point() else torch.float32
-        if name not in self._definitions:
-            return held.to(dtype)
-        if held.dtype == dtype and held.device == like.device:
-            return held
-        key = (name, like.device, dtype)
-        if key not in self._other_filters:
-            exact = torch.from_numpy(np.ascontiguousarray(self._definitions[name]()))
-            self._other_filters[key] = exact.to(dtype=dtype).to(device=like.device)
-        return self._other_filters[key]
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-        before = {name: getattr(self, name).dtype for name in self._definitions}
-        self._other_filters.clear()
-        super()._apply(fn, recurse)
-        for name, definition in self._definitions.items():
-            held = getattr(self, name)
-            # a cast would keep the old rounding (float32 values in float64); the definition has them all
-            if held.dtype != before[name] and held.dtype.is_floating_point and held.device.type != "meta":
-                exact = torch.from_numpy(np.ascontiguousarray(definition()))
-                setattr(self, name, exact.to(dtype=held.dtype).to(device=held.device))
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_other_filters": {}}
 
 
 def check_lengths(lengths: torch.Tensor, batch: int, most: int, *, unit: str) -> torch.Tensor:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
 
 from audiofeed.methods.decibels import clip_peak, limit_range
-from audiofeed.transforms.base import check_lengths
+from audiofeed.transforms.features import FeatureTransform
 
 
-class AmplitudeToDB(nn.Module):
+class AmplitudeToDB(FeatureTransform):
     """Decibels of a power or magnitude spectrogram, with the range limited by each clip's own peak.
 
     Equal to `librosa.power_to_db` and `librosa.amplitude_to_db` of each clip alone. torchaudio's takes the peak of a
@@ -55,40 +54,14 @@ class AmplitudeToDB(nn.Module):
         self.stype, self.ref, self.top_db = stype, ref, top_db
         self.amin = amin if amin is not None else (1e-10 if stype == "power" else 1e-5)
 
-    def forward(self, spectrogram: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Decibels; past a clip's own frames, 0.
-
-        Args:
-            spectrogram: real and not negative, (batch, ..., bins, frames) or (bins, frames); half precision comes back
-                as float32.
-            lengths: (batch,) frames of each clip; what lies past them counts for no peak.
-        """
-        if not spectrogram.is_floating_point():
-            raise TypeError(f"spectrogram has dtype {spectrogram.dtype}, and must be real; take its power or magnitude")
-        if spectrogram.dim() < 2 or spectrogram.numel() == 0:
-            raise ValueError(f"spectrogram has shape {tuple(spectrogram.shape)}, and must be (..., bins, frames)")
-        if spectrogram.dtype in (torch.float16, torch.bfloat16):
-            spectrogram = spectrogram.float()
-        clips = spectrogram if spectrogram.dim() > 2 else spectrogram[None]
-        if lengths is not None:
-            lengths = check_lengths(lengths, clips.shape[0], clips.shape[-1], unit="frames").to(clips.device)
-        with torch.autocast(clips.device.type, enabled=False):
-            factor = 10.0 if self.stype == "power" else 20.0
-            decibels = factor * clips.clamp(min=self.amin).log10()
-            if self.ref == "max":
-                decibels = decibels - factor * clip_peak(clips, lengths).clamp(min=self.amin).log10()
-            else:
-                decibels = decibels - factor * math.log10(max(self.amin, float(self.ref)))
-            if self.top_db is not None:
-                decibels = limit_range(decibels, lengths, self.top_db)
-            if lengths is not None:
-                past = torch.arange(decibels.shape[-1], device=decibels.device) >= lengths[:, None]
-                decibels = decibels.masked_fill(past.view(past.shape[0], *[1] * (decibels.dim() - 2), -1), 0)
-        return decibels if spectrogram.dim() > 2 else decibels[0]
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames in, frames out."""
-        return lengths
+    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        factor = 10.0 if self.stype == "power" else 20.0
+        decibels = factor * features.clamp(min=self.amin).log10()
+        if self.ref == "max":
+            decibels = decibels - factor * clip_peak(features, lengths).clamp(min=self.amin).log10()
+        else:
+            decibels = decibels - factor * math.log10(max(self.amin, float(self.ref)))
+        return decibels if self.top_db is None else limit_range(decibels, lengths, self.top_db)
 
     def extra_repr(self) -> str:
         """The settings."""

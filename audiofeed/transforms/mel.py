@@ -8,17 +8,17 @@ import warnings
 
 import torch
 
+from audiofeed.methods.banded import filtered
 from audiofeed.methods.decibels import LOGS, limit_range, log_of
 from audiofeed.methods.frames import Workspace
-from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.signal.filterbanks import bands, mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
 from audiofeed.signal.windows import Window
 from audiofeed.transforms.base import check_count
-from audiofeed.transforms.stft import Spectrogram
+from audiofeed.transforms.stft import PowerFeature
 
 
-class MelSpectrogram(Spectrogram):
+class MelSpectrogram(PowerFeature):
     """A mel-scaled spectrogram, equal to `librosa.feature.melspectrogram`.
 
     Args:
@@ -120,23 +120,9 @@ class MelSpectrogram(Spectrogram):
         points = mel_frequencies(self.n_mels + 2, f_min=self.f_min, f_max=self.f_max, mel_scale=self.mel_scale)
         return torch.from_numpy(points[1:-1].copy())
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        mel = self._filter("mel", waveform)
-        assert self.power is not None
-        finish = functools.partial(self._finish, mel=mel)
-        return self._powers(waveform, lengths, self.power, finish, graph=graph)
-
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None, *, mel: torch.Tensor) -> torch.Tensor:
-        """Powers of frames through the filters.  Shape: (..., frames, bins) -> (..., frames, n_mels)."""
-        *leading, n_bins = powers.shape
-        flat = powers.reshape(-1, n_bins)
-        if workspace is None or self.trainable_mel or powers.device.type != "cpu":
-            return matmul(flat, mel.t()).view(*leading, -1)
-        # on a CPU the product skips the zeros of the filters, some rows of neighbouring filters at a time
-        out = workspace.take("mels", flat.shape[0], self.n_mels)
-        for first, end, low, high in self._bands:
-            matmul_into(out[:, first:end], flat[:, low:high], mel[first:end, low:high].t())
-        return out.view(*leading, -1)
+    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        mel = self._filter("mel", powers)
+        return filtered(powers, mel, workspace, None if self.trainable_mel else self._bands)
 
     def extra_repr(self) -> str:
         """The settings of the frames and of the filters."""
@@ -224,10 +210,9 @@ class LogMelSpectrogram(MelSpectrogram):
     def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         return features if self.top_db is None else limit_range(features, frames, self.top_db)
 
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None, *, mel: torch.Tensor) -> torch.Tensor:
-        mels = super()._finish(powers, workspace, mel=mel)
-        assert self.power is not None
-        return log_of(mels, self.log, floor=self.floor, power=self.power, in_place=workspace is not None)
+    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        mels = super()._finish(powers, workspace)
+        return log_of(mels, self.log, floor=self.floor, power=self._need_power(), in_place=workspace is not None)
 
     def extra_repr(self) -> str:
         """The settings of the frames, of the filters, and of the logarithm."""

@@ -10,7 +10,7 @@ import torch
 
 from audiofeed.methods import conv, fft
 from audiofeed.methods.choose import choose_short_time
-from audiofeed.methods.frames import PAD_MODES, Framing
+from audiofeed.methods.frames import PAD_MODES, Framing, Workspace
 from audiofeed.signal.fourier import fourier_basis
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
@@ -160,21 +160,10 @@ class STFT(ShortTime):
         return self._complex(waveform, lengths, graph=graph)
 
 
-class Spectrogram(ShortTime):
-    """|STFT|^power, or the complex STFT for `power=None`.
+class PowerFeature(ShortTime):
+    """What is computed frame by frame from |STFT|^power: a subclass gives `_finish`.
 
-    Args:
-        power: 2.0 (power), 1.0 (magnitude), any number > 0, or None (complex).
-        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable, sample_rate: as in `STFT`.
-
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_fft // 2 + 1, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
-
-    >>> Spectrogram(512, power=1.0)(torch.zeros(1000)).shape
-    torch.Size([257, 8])
+    Several of them over the same frames can share one STFT: see `Stack`.
     """
 
     def __init__(
@@ -208,10 +197,24 @@ class Spectrogram(ShortTime):
             raise ValueError(f"power={power!r} must be a number > 0, or None for the complex spectrum")
         self.power = None if power is None else float(power)
 
+    def extra_repr(self) -> str:
+        """The settings of the frames and the power."""
+        return f"{super().extra_repr()}, power={self.power}"
+
+    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """Features of frames. With a workspace there is no graph: the powers may be overwritten, the result lie in it.
+
+        Shape: |STFT|^power (..., frames, bins) -> (..., frames, features).
+        """
+        raise NotImplementedError
+
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        return self._powers(waveform, lengths, self._need_power(), self._finish, graph=graph)
+
+    def _need_power(self) -> float:
         if self.power is None:
-            return self._complex(waveform, lengths, graph=graph)
-        return self._powers(waveform, lengths, self.power, None, graph=graph)
+            raise ValueError("power=None must be a number > 0: filters weigh powers; use STFT for complex values")
+        return self.power
 
     def _powers(
         self,
@@ -231,6 +234,28 @@ class Spectrogram(ShortTime):
         basis = self._analysis("basis", waveform)
         return conv.short_time_power(waveform, lengths, self._framing, basis, power=power, finish=finish, graph=graph)
 
-    def extra_repr(self) -> str:
-        """The settings of the frames and the power."""
-        return f"{super().extra_repr()}, power={self.power}"
+
+class Spectrogram(PowerFeature):
+    """|STFT|^power, or the complex STFT for `power=None`.
+
+    Args:
+        power: 2.0 (power), 1.0 (magnitude), any number > 0, or None (complex).
+        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable, sample_rate: as in `STFT`.
+
+    Shape:
+        waveform (..., time), lengths (batch,) -> (..., n_fft // 2 + 1, frames).
+
+    Raises:
+        ValueError: for a setting outside its range, saying which.
+
+    >>> Spectrogram(512, power=1.0)(torch.zeros(1000)).shape
+    torch.Size([257, 8])
+    """
+
+    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        if self.power is None:
+            return self._complex(waveform, lengths, graph=graph)
+        return self._powers(waveform, lengths, self.power, None, graph=graph)
+
+    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        return powers

@@ -19,7 +19,7 @@ from audiofeed.methods.choose import METHODS
 RATE = 16_000
 
 # Names of audiofeed.transforms that are no transform by themselves.
-ABSTRACT = ("Transform",)
+ABSTRACT = ("FeatureTransform", "Transform")
 
 
 @dataclass(frozen=True, kw_only=True)
