@@ -1,0 +1,33 @@
+"""Contests of the feature catalogue: one file for each family, found by `benchmarks/catalogue_cpu.py`.
+
+A file has `contests()`, which yields one `Contest` after another; what it prepares before a `yield` is not timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """One transform against the peers that have it.
+
+    Args:
+        transform: our class.
+        setting: rate, frames and amount of audio, in words.
+        calls: name -> a call without arguments that computes the feature; "audiofeed" is ours, every other a peer.
+        expected: the float64 values that the results are held against; a peer with another definition has its own in
+            `definitions`, or None there if nobody has them in float64.
+        note: what is to be said about a definition or a peer.
+    """
+
+    transform: str
+    setting: str
+    calls: dict[str, Callable[[], Any]]
+    expected: np.ndarray
+    definitions: dict[str, np.ndarray | None] = field(default_factory=dict)
+    note: str = ""
