@@ -5,14 +5,13 @@ Without a graph the frames are computed piece by piece, as in `fft`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
-from audiofeed.methods.fft import Finish
+from audiofeed.methods.fft import Finish, finished
 from audiofeed.methods.frames import Framing, Workspace
 from audiofeed.methods.precision import conv1d
-from audiofeed.methods.spectrum import raise_power
 
 
 def short_time_spectrum(
@@ -31,32 +30,32 @@ def short_time_spectrum(
     return out
 
 
-def short_time_power(
+def short_time_powers(
     waveform: torch.Tensor,
     lengths: torch.Tensor | None,
     framing: Framing,
     basis: torch.Tensor,
     *,
-    power: float,
-    finish: Finish | None,
+    wanted: Sequence[tuple[float, Finish | None]],
     graph: bool,
-) -> torch.Tensor:
-    """|transform|^power, taken through `finish` where one is given.
+) -> list[torch.Tensor]:
+    """One or several powers of |transform|, each taken through its finish where it has one.
 
-    Shape: waveform (rows, time), basis (2 * bins, n_fft) -> (rows, features, frames).
+    Shape: waveform (rows, time), basis (2 * bins, n_fft) -> each (rows, features, frames).
     """
     if graph:
-        return _features(framing.pad(waveform, lengths), framing, basis, power, finish, None)
+        squared = _squared(framing.pad(waveform, lengths), framing, basis)
+        return [features.transpose(1, 2) for features in finished(squared, wanted, None)]
     frames = framing.count(waveform.shape[-1])
-    out: torch.Tensor | None = None
+    outs: list[torch.Tensor] = []
     workspace = Workspace(basis)
     for rows, frame, samples in _pieces(workspace, waveform, lengths, framing):
-        features = _features(samples, framing, basis, power, finish, workspace)
-        if out is None:
-            out = features.new_empty((waveform.shape[0], features.shape[1], frames))
-        out[rows, :, frame] = features
-    assert out is not None  # a waveform has at least one row and one frame: Transform.forward saw to it
-    return out
+        squared = _squared(samples, framing, basis)
+        for i, features in enumerate(finished(squared, wanted, workspace)):
+            if i == len(outs):
+                outs.append(features.new_empty((waveform.shape[0], features.shape[-1], frames)))
+            outs[i][rows, :, frame] = features.transpose(1, 2)
+    return outs
 
 
 def _pieces(
@@ -78,14 +77,7 @@ def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> tuple
     return both[:, :bins], both[:, bins:]
 
 
-def _features(
-    padded: torch.Tensor,
-    framing: Framing,
-    basis: torch.Tensor,
-    power: float,
-    finish: Finish | None,
-    workspace: Workspace | None,
-) -> torch.Tensor:
+def _squared(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> torch.Tensor:
+    """The squared magnitudes.  Shape: (rows, padded time) -> (rows, frames, bins)."""
     real, imag = _parts(padded, framing, basis)
-    powers = raise_power(real.square() + imag.square(), power)  # (row, bin, frame)
-    return powers if finish is None else finish(powers.transpose(1, 2), workspace).transpose(1, 2)
+    return (real.square() + imag.square()).transpose(1, 2)

@@ -7,7 +7,7 @@ autograd keeps the intermediates anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -38,42 +38,57 @@ def short_time_spectrum(
     return out.transpose(-1, -2)
 
 
-def short_time_power(
+def short_time_powers(
     waveform: torch.Tensor,
     lengths: torch.Tensor | None,
     framing: Framing,
     window: torch.Tensor,
     *,
-    power: float,
-    finish: Finish | None,
+    wanted: Sequence[tuple[float, Finish | None]],
     graph: bool,
-) -> torch.Tensor:
-    """|STFT|^power, taken through `finish` where one is given.
+) -> list[torch.Tensor]:
+    """One or several powers of |STFT|, each taken through its finish where it has one.
 
-    Shape: waveform (rows, time), window (n_fft,) -> (rows, features, frames); contiguous after `finish`, else laid out
-    frame by frame.
+    Shape: waveform (rows, time), window (n_fft,) -> each (rows, features, frames); contiguous after a finish, else laid
+    out frame by frame.
     """
     if graph:
         spectrum = torch.fft.rfft(framing.cut(framing.pad(waveform, lengths)) * window)
-        powers = raise_power(spectrum.real.square() + spectrum.imag.square(), power)
-        return (powers if finish is None else finish(powers, None)).transpose(-1, -2)
+        squared = spectrum.real.square() + spectrum.imag.square()
+        return [features.transpose(-1, -2) for features in finished(squared, wanted, None)]
     rows, frames = waveform.shape[0], framing.count(waveform.shape[-1])
-    out: torch.Tensor | None = None  # (row, frame, feature), whatever its memory's order
+    outs: list[torch.Tensor] = []  # each (row, frame, feature), whatever its memory's order
     workspace = Workspace(window)
     for places, windowed in _pieces(workspace, waveform, lengths, framing, window):
         # allocated by torch even when given out=, and then copied; one size for all pieces lets it reuse the memory
         spectrum = torch.fft.rfft(windowed)
-        features = squared_magnitude_into(workspace.take("powers", *spectrum.shape), spectrum)
-        features = raise_power(features, power)
-        if finish is not None:
-            features = finish(features, workspace)
-        if out is None and finish is None:
-            out = features.new_empty((rows, frames, features.shape[-1]))
-        elif out is None:
-            out = features.new_empty((rows, features.shape[-1], frames)).transpose(1, 2)
-        _put(out, places, features)
-    assert out is not None  # a waveform has at least one row and one frame: Transform.forward saw to it
-    return out.transpose(1, 2)
+        squared = squared_magnitude_into(workspace.take("powers", *spectrum.shape), spectrum)
+        for i, features in enumerate(finished(squared, wanted, workspace)):
+            if i == len(outs) and wanted[i][1] is None:
+                outs.append(features.new_empty((rows, frames, features.shape[-1])))
+            elif i == len(outs):
+                outs.append(features.new_empty((rows, features.shape[-1], frames)).transpose(1, 2))
+            _put(outs[i], places, features)
+    return [out.transpose(1, 2) for out in outs]
+
+
+def finished(
+    squared: torch.Tensor, wanted: Sequence[tuple[float, Finish | None]], workspace: Workspace | None
+) -> Iterator[torch.Tensor]:
+    """What is wanted of |STFT|^2, one after another.
+
+    With a workspace, each result is to be used up before the next is asked for, and the squares are lost with the last.
+
+    Shape: (..., frames, bins) -> each (..., frames, features).
+    """
+    for i, (power, finish) in enumerate(wanted):
+        own = squared  # which raising to a power may overwrite, and a finish with a workspace may too
+        if i < len(wanted) - 1 and workspace is not None:
+            own = workspace.take("own powers", *squared.shape).copy_(squared)
+        elif i < len(wanted) - 1 and power != 2.0:
+            own = squared.clone()
+        powers = raise_power(own, power)
+        yield powers if finish is None else finish(powers, workspace)
 
 
 def _pieces(

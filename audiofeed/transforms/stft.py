@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -209,7 +210,7 @@ class PowerFeature(ShortTime):
         raise NotImplementedError
 
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self._powers(waveform, lengths, self._need_power(), self._finish, graph=graph)
+        return self._powers(waveform, lengths, [(self._need_power(), self._finish)], graph=graph)[0]
 
     def _need_power(self) -> float:
         if self.power is None:
@@ -220,19 +221,16 @@ class PowerFeature(ShortTime):
         self,
         waveform: torch.Tensor,
         lengths: torch.Tensor | None,
-        power: float,
-        finish: fft.Finish | None,
+        wanted: Sequence[tuple[float, fft.Finish | None]],
         *,
         graph: bool,
-    ) -> torch.Tensor:
-        """|STFT|^power through `finish`.  Shape: (rows, time) -> (rows, features, frames)."""
+    ) -> list[torch.Tensor]:
+        """|STFT|^power through a finish, for each that is wanted.  Shape: (rows, time) -> (rows, features, frames)."""
         if self.method == "fft":
             window = self._analysis("analysis_window", waveform)
-            return fft.short_time_power(
-                waveform, lengths, self._framing, window, power=power, finish=finish, graph=graph
-            )
+            return fft.short_time_powers(waveform, lengths, self._framing, window, wanted=wanted, graph=graph)
         basis = self._analysis("basis", waveform)
-        return conv.short_time_power(waveform, lengths, self._framing, basis, power=power, finish=finish, graph=graph)
+        return conv.short_time_powers(waveform, lengths, self._framing, basis, wanted=wanted, graph=graph)
 
 
 class Spectrogram(PowerFeature):
@@ -255,7 +253,7 @@ class Spectrogram(PowerFeature):
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.power is None:
             return self._complex(waveform, lengths, graph=graph)
-        return self._powers(waveform, lengths, self.power, None, graph=graph)
+        return self._powers(waveform, lengths, [(self.power, None)], graph=graph)[0]
 
     def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         return powers
