@@ -33,8 +33,8 @@ def short_time_spectrum(
         return torch.fft.rfft(framing.cut(framing.pad(waveform, lengths)) * window).transpose(-1, -2)
     frames, bins = framing.count(waveform.shape[-1]), framing.n_fft // 2 + 1
     out = window.new_empty((waveform.shape[0], frames, bins), dtype=window.dtype.to_complex())
-    for places, windowed in _pieces(Workspace(window), waveform, lengths, framing, window):
-        _put(out, places, torch.fft.rfft(windowed))
+    for places, windowed in packed_pieces(Workspace(window), waveform, lengths, framing, window):
+        put_back(out, places, torch.fft.rfft(windowed))
     return out.transpose(-1, -2)
 
 
@@ -59,7 +59,7 @@ def short_time_powers(
     rows, frames = waveform.shape[0], framing.count(waveform.shape[-1])
     outs: list[torch.Tensor] = []  # each (row, frame, feature), whatever its memory's order
     workspace = Workspace(window)
-    for places, windowed in _pieces(workspace, waveform, lengths, framing, window):
+    for places, windowed in packed_pieces(workspace, waveform, lengths, framing, window):
         # allocated by torch even when given out=, and then copied; one size for all pieces lets it reuse the memory
         spectrum = torch.fft.rfft(windowed)
         squared = squared_magnitude_into(workspace.take("powers", *spectrum.shape), spectrum)
@@ -68,7 +68,7 @@ def short_time_powers(
                 outs.append(features.new_empty((rows, frames, features.shape[-1])))
             elif i == len(outs):
                 outs.append(features.new_empty((rows, features.shape[-1], frames)).transpose(1, 2))
-            _put(outs[i], places, features)
+            put_back(outs[i], places, features)
     return [out.transpose(1, 2) for out in outs]
 
 
@@ -91,7 +91,7 @@ def finished(
         yield powers if finish is None else finish(powers, workspace)
 
 
-def _pieces(
+def packed_pieces(
     workspace: Workspace,
     waveform: torch.Tensor,
     lengths: torch.Tensor | None,
@@ -128,7 +128,7 @@ def _pieces(
         yield places, piece[:filled]
 
 
-def _put(out: torch.Tensor, places: list[Place], values: torch.Tensor) -> None:
+def put_back(out: torch.Tensor, places: list[Place], values: torch.Tensor) -> None:
     """Write what was computed of a piece where it belongs.  Shape: out (rows, frames, n), values (frames, n)."""
     start = 0
     for rows, frames in places:
