@@ -10,7 +10,7 @@ from audiofeed.data import (
     Windows,
 )
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
-from audiofeed.transforms import STFT, AmplitudeToDB, LogMelSpectrogram, MelSpectrogram, Spectrogram
+from audiofeed.transforms import STFT, AmplitudeToDB, Chain, LogMelSpectrogram, MelSpectrogram, Spectrogram, Stack
 
 __version__ = "0.1.0"
 
@@ -23,11 +23,13 @@ __all__ = [
     "AudioManifest",
     "AudioReadError",
     "CenterCrop",
+    "Chain",
     "GPUSpecCollate",
     "LogMelSpectrogram",
     "MelSpectrogram",
     "PadCollate",
     "RandomCrop",
     "Spectrogram",
+    "Stack",
     "Windows",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -61,28 +63,25 @@ class Transform(Filtered):
         """
         self._check_waveform(waveform)
         graph = self._needs_graph(waveform)
+        rows, row_lengths, leading = self._prepare(waveform, lengths, graph=graph)
+        with in_full_precision(waveform.device, graph=graph):
+            features = self._compute(rows, row_lengths, graph=graph)
+            features = self._finish_rows(features, row_lengths, leading, graph=graph)
+        return with_leading(features, leading)
+
+    def _prepare(
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None, list[int]]:
+        """Rows of a dtype to compute in, the length of each, and the leading dimensions they came in."""
         if waveform.dtype in (torch.float16, torch.bfloat16):
             waveform = waveform.float()
         elif waveform.dtype == torch.int16 and (graph or not self.takes_int16):
             waveform = waveform.float() * INT16_SCALE
         *leading, time = waveform.shape
-        rows = waveform.reshape(-1, time)
         row_lengths = None
         if lengths is not None:
             row_lengths = self._row_lengths(lengths, leading, time).to(waveform.device)
-        with torch.autocast(waveform.device.type, enabled=False):
-            if graph:
-                features = self._rows(rows, row_lengths, leading, graph=True)
-            else:
-                with torch.no_grad():
-                    features = self._rows(rows, row_lengths, leading, graph=False)
-        return features.unflatten(0, leading) if leading else features.squeeze(0)
-
-    def _rows(
-        self, rows: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
-    ) -> torch.Tensor:
-        """Features of rows, finished clip by clip and cleared past their ends."""
-        return self._finish_rows(self._compute(rows, lengths, graph=graph), lengths, leading, graph=graph)
+        return waveform.reshape(-1, time), row_lengths, leading
 
     def _finish_rows(
         self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
@@ -123,6 +122,22 @@ class Transform(Filtered):
         per_clip = math.prod(leading[1:])
         checked = check_lengths(lengths, leading[0] if leading else 1, time, unit="samples")
         return checked.repeat_interleave(per_clip) if per_clip > 1 else checked
+
+
+@contextlib.contextmanager
+def in_full_precision(device: torch.device, *, graph: bool) -> Iterator[None]:
+    """Without autocast, and without autograd where no graph is asked for."""
+    with torch.autocast(device.type, enabled=False), torch.set_grad_enabled(graph and torch.is_grad_enabled()):
+        yield
+
+
+def with_leading(rows: torch.Tensor, leading: list[int]) -> torch.Tensor:
+    """Rows in the dimensions they came in.
+
+    >>> with_leading(torch.zeros(6, 4, 5), [2, 3]).shape
+    torch.Size([2, 3, 4, 5])
+    """
+    return rows.unflatten(0, leading) if leading else rows.squeeze(0)
 
 
 def check_lengths(lengths: torch.Tensor, batch: int, most: int, *, unit: str) -> torch.Tensor:

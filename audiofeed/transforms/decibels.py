@@ -34,6 +34,8 @@ class AmplitudeToDB(FeatureTransform):
     [[0.0, 20.0]]
     """
 
+    keeps_bins = True
+
     def __init__(
         self,
         stype: str = "power",

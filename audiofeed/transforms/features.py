@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.transforms.base import check_lengths
+from audiofeed.transforms.base import check_lengths, in_full_precision
 from audiofeed.transforms.filters import Filtered
 
 
@@ -19,6 +19,8 @@ class FeatureTransform(Filtered):
     takes_complex = False
     # what complex or integer features should have been, for the error
     remedy = "take its power or magnitude"
+    # whether the result has the bins of the features, so that a bin keeps its frequency
+    keeps_bins = False
 
     # ---------------------------------------------------------------- what a subclass gives
 
@@ -61,12 +63,8 @@ class FeatureTransform(Filtered):
         if lengths is not None:
             lengths = check_lengths(lengths, clips.shape[0], frames, unit="frames").to(clips.device)
             clips = clear_past(clips, lengths)
-        with torch.autocast(clips.device.type, enabled=False):
-            if graph:
-                result = self._compute(clips, lengths, graph=True, **settings)
-            else:
-                with torch.no_grad():
-                    result = self._compute(clips, lengths, graph=False, **settings)
+        with in_full_precision(clips.device, graph=graph):
+            result = self._compute(clips, lengths, graph=graph, **settings)
             if lengths is not None:
                 result = clear_past(result, self._result_lengths(lengths, **settings))
         return result.reshape(*leading, *result.shape[2:])

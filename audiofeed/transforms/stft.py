@@ -72,6 +72,9 @@ class ShortTime(Transform):
         self.method, self.method_reason = choice.method, choice.reason
         self._framing = Framing(n_fft=self.n_fft, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
         settings = (window, self.win_length, self.n_fft, periodic)
+        samples = tuple(window) if isinstance(window, (list, np.ndarray)) else window
+        # what two transforms must have in common for their spectra to be the same; a trained basis is like no other
+        self.frames_key = None if trainable else (self._framing, self.win_length, samples, periodic, self.method)
         if self.method == "fft":
             self._define("analysis_window", functools.partial(_analysis_window, *settings))
         else:
