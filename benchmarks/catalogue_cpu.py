@@ -21,9 +21,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import catalogue  # noqa: E402
-import peers  # noqa: E402
-from catalogue import Contest  # noqa: E402
+import catalogue
+import peers
+from catalogue import Contest
 
 
 def contests(only: set[str]) -> Iterator[Contest]:
@@ -91,11 +91,11 @@ def main() -> int:
     notes = "".join(f"- {result['transform']}: {result['note']}\n" for result in measured if result["note"])
     about = peers.versions("torch", "torchaudio", "nnaudio2", "librosa", "numpy", "scipy")
     text = (
-        "Each transform on a CPU, 2 threads: median time; how many times audiofeed's it is (median of the ratios within "
-        "a round); relative L2 error against float64.\n\n"
+        "Each transform on a CPU, 2 threads: median time; how many times audiofeed's it is (median of the ratios "
+        "within a round); relative L2 error against float64.\n\n"
         + peers.markdown(["", "audiofeed", "peers, the fastest first"], rows)
-        + f"\n{notes}\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} rounds. "
-        "Made by `python benchmarks/catalogue_cpu.py`.\n"
+        + f"\n{notes}\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} "
+        "rounds. Made by `python benchmarks/catalogue_cpu.py`.\n"
     )
     if not only:
         peers.write("catalogue_cpu.md", text)
