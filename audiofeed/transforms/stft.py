@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,12 +23,19 @@ def _analysis_window(window: Window, win_length: int, n_fft: int, periodic: bool
     return pad_window(get_window(window, win_length, periodic=periodic), n_fft)
 
 
-def _analysis_basis(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
-    return fourier_basis(_analysis_window(window, win_length, n_fft, periodic))
+# from the analysis window to the real and imaginary parts of a basis
+Basis = Callable[[np.ndarray], np.ndarray]
+
+
+def _analysis_basis(basis: Basis, window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
+    return basis(_analysis_window(window, win_length, n_fft, periodic))
 
 
 class ShortTime(Transform):
-    """What every transform over short frames shares: the settings of the frames, the window, the method."""
+    """What every transform over short frames shares: the settings of the frames, the window, the method.
+
+    A subclass may give another `basis` than Fourier's to the "conv" method.
+    """
 
     takes_int16 = True
 
@@ -45,6 +52,7 @@ class ShortTime(Transform):
         method: str = "auto",
         trainable: bool = False,
         sample_rate: float | None = None,
+        basis: Basis = fourier_basis,
     ) -> None:
         super().__init__()
         self.n_fft = check_count("n_fft", n_fft)
@@ -78,7 +86,7 @@ class ShortTime(Transform):
         if self.method == "fft":
             self._define("analysis_window", functools.partial(_analysis_window, *settings))
         else:
-            self._define("basis", functools.partial(_analysis_basis, *settings), trainable=trainable)
+            self._define("basis", functools.partial(_analysis_basis, basis, *settings), trainable=trainable)
 
     def _analysis(self, name: str, waveform: torch.Tensor) -> torch.Tensor:
         """The window or the basis for a waveform; that of int16 samples brings their scale."""

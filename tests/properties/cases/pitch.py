@@ -1,0 +1,44 @@
+"""Spectra at other frequencies, reassigned spectra, combined frequency and periodicity."""
+
+from __future__ import annotations
+
+from audiofeed.transforms.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
+from tests.properties.cases import Case
+
+SMALL = {"n_fft": 16, "hop_length": 7, "win_length": None, "f_min": 300.0, "n_bins": 4, "bins_per_octave": None}
+LOG = {"sample_rate": 8000, "n_fft": 64, "f_min": 100.0, "n_bins": 20}
+CASES = [
+    Case(cls=LogFrequencySTFT, settings={**LOG, "hop_length": 16}, small=SMALL),
+    Case(
+        cls=LogFrequencySTFT,
+        settings={**LOG, "n_fft": 63, "hop_length": 17, "win_length": 40, "window": "hamming", "pad_mode": "reflect"},
+        small=SMALL,
+    ),
+    Case(
+        cls=LogFrequencySTFT,
+        settings={**LOG, "hop_length": 20, "center": False, "method": "conv", "freq_scale": "linear"},
+        small=SMALL,
+    ),
+    Case(cls=LogFrequencySTFT, settings={**LOG, "trainable": True}, small=SMALL, state=("basis",)),
+    Case(cls=LogFrequencySpectrogram, settings={**LOG, "hop_length": 16, "pad_mode": "circular"}, small=SMALL),
+    Case(
+        cls=LogFrequencySpectrogram,
+        settings={
+            "sample_rate": 8000,
+            "n_fft": 50,
+            "hop_length": 13,
+            "power": 1.0,
+            "pad_mode": "replicate",
+            "freq_scale": "octave",
+            "bins_per_octave": 7,
+            "f_max": 3000.0,
+        },
+        small=SMALL,
+    ),
+    Case(
+        cls=LogFrequencySpectrogram,
+        settings={**LOG, "hop_length": 16, "power": 1.3, "trainable": True},
+        small=SMALL,
+        state=("basis",),
+    ),
+]
