@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from audiofeed.transforms.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
+from audiofeed.transforms.reassigned import ReassignedSpectrogram
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()
 LOG = {"sample_rate": 8000, "n_fft": 64, "f_min": 200.0, "n_bins": 12}
+MOVED = {"sample_rate": 8000, "n_fft": 64, "ref_power": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,24 @@ LOG = {"sample_rate": 8000, "n_fft": 64, "f_min": 200.0, "n_bins": 12}
         ],
         (LogFrequencySpectrogram, LOG, {"power": 1.0}),
         (LogFrequencySpectrogram, LOG, {"power": None}),
+        *[
+            (ReassignedSpectrogram, MOVED, change)
+            for change in (
+                {"n_fft": 65},
+                {"hop_length": 17},
+                {"win_length": 32},
+                {"window": "boxcar"},
+                {"periodic": False},
+                {"center": False},
+                {"pad_mode": "reflect"},
+                {"power": 1.0},
+                {"reassign_frequencies": False},
+                {"reassign_times": False},
+                {"ref_power": 0.0},
+                {"fill_nan": True},
+                {"clip": False},
+            )
+        ],
     ],
     ids=str,
 )
@@ -72,6 +92,16 @@ def test_every_argument_has_an_effect(cls, base, change):
         ),
         (LogFrequencySTFT, {**LOG, "method": "fft", "trainable": True}, "method='fft'.*use method='conv'"),
         (LogFrequencySpectrogram, {**LOG, "power": 0.0}, "power=0.0"),
+        (ReassignedSpectrogram, {**MOVED, "sample_rate": None}, "sample_rate=None"),
+        (ReassignedSpectrogram, {**MOVED, "power": None}, "power=None"),
+        (ReassignedSpectrogram, {**MOVED, "power": -1.0}, "power=-1.0"),
+        (ReassignedSpectrogram, {**MOVED, "ref_power": -1.0}, "ref_power=-1.0 must be a number >= 0"),
+        (ReassignedSpectrogram, {**MOVED, "ref_power": np.max}, "ref_power=.*must be a number"),
+        (
+            ReassignedSpectrogram,
+            {**MOVED, "reassign_times": False, "reassign_frequencies": False},
+            "reassign_times=False must not both be False.*use Spectrogram",
+        ),
     ],
     ids=str,
 )
@@ -94,3 +124,11 @@ def test_the_basis_trains():
     with torch.no_grad():
         transform.basis -= 1e-3 * transform.basis.grad / transform.basis.grad.norm()
         assert transform(X).square().mean() < before
+
+
+def test_the_rate_scales_the_coordinates_of_a_reassigned_spectrogram():
+    """And not the grid, which is in bins and frames."""
+    slow, fast = (ReassignedSpectrogram(**{**MOVED, "sample_rate": rate}) for rate in (8000, 16000))
+    torch.testing.assert_close(fast.coordinates(X).times * 2, slow.coordinates(X).times, equal_nan=True)
+    torch.testing.assert_close(fast.coordinates(X).frequencies, slow.coordinates(X).frequencies * 2, equal_nan=True)
+    assert torch.equal(fast(X), slow(X))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from audiofeed.transforms.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
+from audiofeed.transforms.reassigned import ReassignedSpectrogram
 from tests.properties.cases import Case
 
+SMALL_FRAMES = {"n_fft": 16, "hop_length": 7, "win_length": None}
+OUTSIDE = "with clip=False all energy of a few samples may lie outside the only frame"
 SMALL = {"n_fft": 16, "hop_length": 7, "win_length": None, "f_min": 300.0, "n_bins": 4, "bins_per_octave": None}
 LOG = {"sample_rate": 8000, "n_fft": 64, "f_min": 100.0, "n_bins": 20}
 CASES = [
@@ -40,5 +43,34 @@ CASES = [
         settings={**LOG, "hop_length": 16, "power": 1.3, "trainable": True},
         small=SMALL,
         state=("basis",),
+    ),
+    Case(cls=ReassignedSpectrogram, settings={"sample_rate": 8000, "n_fft": 64, "hop_length": 16}, small=SMALL_FRAMES),
+    Case(
+        cls=ReassignedSpectrogram,
+        settings={
+            "sample_rate": 8000,
+            "n_fft": 63,
+            "hop_length": 17,
+            "win_length": 40,
+            "pad_mode": "reflect",
+            "power": 1.0,
+            "reassign_times": False,
+            "fill_nan": True,
+        },
+        small=SMALL_FRAMES,
+    ),
+    Case(
+        cls=ReassignedSpectrogram,
+        settings={
+            "sample_rate": 8000,
+            "n_fft": 64,
+            "hop_length": 20,
+            "center": False,
+            "reassign_frequencies": False,
+            "ref_power": 0.0,
+            "clip": False,
+        },
+        small=SMALL_FRAMES,
+        may_vanish=OUTSIDE,
     ),
 ]
