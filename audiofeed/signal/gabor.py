@@ -1,0 +1,83 @@
+"""Gabor filters and Gaussian low-passes of a learnable front-end (LEAF), in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from audiofeed.signal.bounds import drawn_in
+from audiofeed.signal.scales import mel_frequencies
+
+# A Gaussian of standard deviation s samples has the amplitude response exp(-2 (pi s f)^2), whose full width at half
+# maximum is sqrt(2 ln 2) / (pi s) cycles per sample.
+_WIDTH_TIMES_DEVIATION = math.sqrt(2.0 * math.log(2.0)) / math.pi
+
+# centre frequencies in cycles per sample
+CENTRE_BOUNDS = (0.0, 0.5)
+
+
+def deviation_bounds(win_length: int) -> tuple[float, float]:
+    """Standard deviations in samples between which the response is 1/4 to 1 / win_length cycles per sample wide.
+
+    >>> [round(bound, 2) for bound in deviation_bounds(401)]
+    [1.5, 150.29]
+    """
+    return 4.0 * _WIDTH_TIMES_DEVIATION, win_length * _WIDTH_TIMES_DEVIATION
+
+
+def pool_bounds(win_length: int) -> tuple[float, float]:
+    """Standard deviations of the low-pass in units of half its length.
+
+    >>> pool_bounds(401)
+    (0.004987531172069825, 0.5)
+    """
+    return 2.0 / win_length, 0.5
+
+
+def gabor_start(n_filters: int, *, sample_rate: float, f_min: float, f_max: float, win_length: int) -> np.ndarray:
+    """Centre frequencies (cycles per sample) and deviations (samples) of Gabor filters as wide as mel filters.
+
+    A mel filter weighs powers, so its root weighs amplitudes: that of a triangle is at least half of its peak where the
+    triangle is at least a quarter, over three quarters of its base. (LEAF's code counts the bins of a 512-point FFT
+    there; this is the same without the rounding to bins.)
+
+    Returns:
+        float64 array of shape (2, n_filters).
+
+    >>> gabor_start(40, sample_rate=16000, f_min=60.0, f_max=7800.0, win_length=401).shape
+    (2, 40)
+    """
+    points = mel_frequencies(n_filters + 2, f_min=f_min, f_max=f_max, mel_scale="htk") / sample_rate
+    width = 0.75 * (points[2:] - points[:-2])
+    return np.stack(
+        [
+            drawn_in(points[1:-1], *CENTRE_BOUNDS),
+            drawn_in(_WIDTH_TIMES_DEVIATION / width, *deviation_bounds(win_length)),
+        ]
+    )
+
+
+def gabor_filters(centre: np.ndarray, deviation: np.ndarray, win_length: int) -> np.ndarray:
+    """exp(2 pi i centre t) exp(-t^2 / (2 deviation^2)) / (sqrt(2 pi) deviation): gain 1 at the centre frequency.
+
+    Returns:
+        float64 array of shape (2, n, win_length), the real parts, then the imaginary.
+
+    >>> gabor_filters(np.array([0.1, 0.2]), np.array([5.0, 5.0]), 31).shape
+    (2, 2, 31)
+    """
+    t = np.arange(win_length) - (win_length - 1) / 2.0
+    envelope = np.exp(-0.5 * (t / deviation[:, None]) ** 2) / (math.sqrt(2.0 * math.pi) * deviation[:, None])
+    phase = 2.0 * np.pi * centre[:, None] * t
+    return np.stack([np.cos(phase) * envelope, np.sin(phase) * envelope])
+
+
+def gaussian_pools(width: np.ndarray, win_length: int) -> np.ndarray:
+    """Gaussians over -1 to 1 of standard deviation `width`, 1 in the middle.  Shape: (n,) -> (n, win_length).
+
+    >>> gaussian_pools(np.array([0.4]), 3).round(3).tolist()
+    [[0.044, 1.0, 0.044]]
+    """
+    t = np.linspace(-1.0, 1.0, win_length)
+    return np.exp(-0.5 * (t / width[:, None]) ** 2)
