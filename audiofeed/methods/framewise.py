@@ -1,0 +1,71 @@
+"""Levels and zero crossings of frames of a waveform, from sums that overlapping frames share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.spectrum import raise_power
+
+# from padded rows and their number of frames to one value a frame; the rows may be overwritten where they are `owned`
+OfRows = Callable[[torch.Tensor, int, bool], torch.Tensor]
+
+
+def of_frames(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, function: OfRows, *, graph: bool
+) -> torch.Tensor:
+    """One value for each frame.  Shape: (rows, time), lengths (rows,) or None -> (rows, 1, frames)."""
+    frames = framing.count(waveform.shape[-1])
+    if graph:
+        return function(framing.pad(waveform, lengths), frames, False)[:, None]
+    out = waveform.new_empty((waveform.shape[0], 1, frames))
+    for rows, count, padded in framing.padded_runs(Workspace(waveform), waveform, lengths):
+        out[rows, 0, :count] = function(padded, count, True)
+    return out
+
+
+def frame_sums(values: torch.Tensor, count: int, framing: Framing) -> torch.Tensor:
+    """The sum over each frame, frame f starting at column f * hop_length.
+
+    Frames are made of blocks of gcd(n_fft, hop_length) columns, each of which is summed once however many frames it
+    lies in.  Shape: (rows, padded time) -> (rows, count).
+
+    >>> framing = Framing(n_fft=4, hop_length=2, center=False, pad_mode="constant")
+    >>> frame_sums(torch.arange(6.0)[None], 2, framing).tolist()
+    [[6.0, 14.0]]
+    """
+    block = math.gcd(framing.n_fft, framing.hop_length)
+    used = values[:, : (count - 1) * framing.hop_length + framing.n_fft]
+    blocks = used.unflatten(-1, (-1, block)).sum(-1) if block > 1 else used  # (row, block)
+    return blocks.unfold(-1, framing.n_fft // block, framing.hop_length // block).sum(-1)
+
+
+def level(padded: torch.Tensor, count: int, owned: bool, *, framing: Framing) -> torch.Tensor:
+    """The root mean square of each frame, with gradient 0 at silence.  Shape: (rows, padded time) -> (rows, count)."""
+    squares = padded.mul_(padded) if owned else padded.square()
+    return raise_power(frame_sums(squares, count, framing) / framing.n_fft, 1.0)
+
+
+def crossings(
+    padded: torch.Tensor, count: int, owned: bool, *, framing: Framing, threshold: float, zero_pos: bool, pad: bool
+) -> torch.Tensor:
+    """The share of each frame's samples whose sign is not that of the sample before: a step function.
+
+    Shape: (rows, padded time) -> (rows, count).
+    """
+    values = padded.detach()
+    side = values < -threshold
+    changes = side[:, 1:] != side[:, :-1]
+    if not zero_pos:
+        above = values > threshold
+        changes = changes | (above[:, 1:] != above[:, :-1])
+    # column i: whether sample i has another sign than sample i - 1
+    changed = padded if owned else torch.zeros_like(values)
+    changed[:, :1] = 0
+    changed[:, 1:] = changes
+    # the first sample of a frame has none before it in the frame
+    starts = changed[:, : (count - 1) * framing.hop_length + 1 : framing.hop_length]
+    return (frame_sums(changed, count, framing) - starts + float(pad)) / framing.n_fft

@@ -1,0 +1,39 @@
+"""Vectors scaled to norm 1, and quotients that are finite where there is nothing to divide by."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from audiofeed.methods.spectrum import raise_power
+
+
+def divided(values: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+    """values / size, and the values themselves where the size is below the smallest normal number.
+
+    The same threshold and the same answer as `librosa.util.normalize`; the gradient is finite there too.
+
+    >>> divided(torch.tensor([2.0, 0.0]), torch.tensor([4.0, 0.0])).tolist()
+    [0.5, 0.0]
+    """
+    return values / torch.where(size < torch.finfo(size.dtype).tiny, torch.ones_like(size), size)
+
+
+def normalized(values: torch.Tensor, norm: float | None, dim: int) -> torch.Tensor:
+    """Vectors along `dim` scaled to p-norm 1, those of zeros left alone.
+
+    >>> normalized(torch.tensor([3.0, -4.0]), 2.0, 0).tolist()
+    [0.6000000238418579, -0.800000011920929]
+    """
+    if norm is None:
+        return values
+    magnitude = values.abs()
+    if norm == math.inf:
+        size = magnitude.amax(dim, keepdim=True)
+    elif norm == 1:
+        size = magnitude.sum(dim, keepdim=True)
+    else:
+        # |x|^p from x^2, and the p-th root of the sum: both with gradient 0 at 0
+        size = raise_power(raise_power(values.square(), norm).sum(dim, keepdim=True), 2.0 / norm)
+    return divided(values, size)

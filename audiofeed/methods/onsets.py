@@ -1,0 +1,71 @@
+"""The strength of onsets: what a spectrogram gained since some frames ago.
+
+Everything looks back only, so that what stands past a clip's end never reaches its frames.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str) -> torch.Tensor:
+    """The mean or median gain of all bins over `lag` frames, losses counted as 0.
+
+    A bin is compared with the largest of `max_size` neighbours, so that vibrato is no gain (Boeck and Widmer, "Maximum
+    filter vibrato suppression for onset detection", 2013).
+
+    Shape: (..., bins, frames) -> (..., 1, frames), 0 in the first `lag` frames.
+
+    >>> spectral_flux(torch.tensor([[0.0, 2.0, 1.0], [0.0, 0.0, 4.0]]), lag=1, max_size=1, aggregate="mean").tolist()
+    [[0.0, 1.0, 2.0]]
+    """
+    before = decibels if max_size == 1 else _widened(decibels, max_size)
+    gain = (decibels[..., lag:] - before[..., : max(0, before.shape[-1] - lag)]).clamp(min=0)
+    flux = gain.mean(-2, keepdim=True) if aggregate == "mean" else _median(gain)
+    return F.pad(flux, (decibels.shape[-1] - flux.shape[-1], 0))
+
+
+def _widened(decibels: torch.Tensor, size: int) -> torch.Tensor:
+    """The largest of `size` neighbouring bins, of an even number one more below."""
+    *leading, bins, frames = decibels.shape
+    flat = F.pad(decibels.reshape(-1, bins, frames), (0, 0, size // 2, size - 1 - size // 2), value=-math.inf)
+    return flat.unfold(1, size, 1).amax(-1).view(*leading, bins, frames)
+
+
+def _median(values: torch.Tensor) -> torch.Tensor:
+    """The median of all bins, of an even number the mean of the middle two.  Shape: as in `spectral_flux`."""
+    ordered = values.sort(dim=-2).values
+    bins = values.shape[-2]
+    return (ordered[..., (bins - 1) // 2, :] + ordered[..., bins // 2, :]).unsqueeze(-2) / 2
+
+
+def delayed(envelope: torch.Tensor, frames: int) -> torch.Tensor:
+    """The envelope some frames later, zeros before it.  Shape: (..., n) -> the same.
+
+    >>> delayed(torch.tensor([1.0, 2.0, 3.0]), 1).tolist()
+    [0.0, 1.0, 2.0]
+    """
+    n = envelope.shape[-1]
+    return F.pad(envelope, (min(frames, n), 0))[..., :n]
+
+
+def without_drift(envelope: torch.Tensor, pole: float = 0.99) -> torch.Tensor:
+    """The envelope without its slow part: y[n] = x[n] - x[n - 1] + pole * y[n - 1].
+
+    The recursion is unrolled by doubling. Let s_k[n] be the sum of pole^j d[n - j] over the last 2^k frames, j < 2^k,
+    of the differences d. Then s_{k+1}[n] = s_k[n] + pole^(2^k) s_k[n - 2^k], and s_k is y once 2^k reaches n.
+
+    Shape: (..., frames) -> the same.
+
+    >>> without_drift(torch.tensor([1.0, 1.0, 1.0]), 0.5).tolist()
+    [1.0, 0.5, 0.25]
+    """
+    total = envelope - delayed(envelope, 1)
+    step = 1
+    while step < envelope.shape[-1]:
+        total = total + pole**step * delayed(total, step)
+        step *= 2
+    return total

@@ -1,0 +1,124 @@
+"""Pitch classes of the bins of a spectrum, tunings, and the tonal centroid, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from audiofeed.signal.scales import fft_frequencies
+
+# A0 of a piano tuned to 440 Hz: octaves are counted from here, so that whole octaves are the note A
+LOWEST_A = 440.0 / 16
+
+# how far an estimate of the tuning can lie from the truth, in bins of the chroma
+TUNING_STEP = 0.01
+
+
+def chroma_positions(*, sample_rate: float, n_fft: int, n_chroma: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each bin of a spectrum lies on a scale of `n_chroma` to the octave, and how far it reaches.
+
+    The position counts from A0 at 440 Hz tuning; another tuning subtracts itself. A bin reaches as far as the next one,
+    but at least one step. Bin 0 has no pitch: it is put one and a half octaves below bin 1, on the opposite side of the
+    circle and so wide that it belongs to no class (Ellis, "Chroma feature analysis and synthesis", 2007).
+
+    Returns:
+        float64 positions and widths of shape (n_fft // 2 + 1,).
+
+    >>> chroma_positions(sample_rate=8000, n_fft=4, n_chroma=12)[0].round(2).tolist()
+    [56.21, 74.21, 86.21]
+    """
+    hz = np.arange(1, n_fft) * (sample_rate / n_fft)
+    positions = n_chroma * np.log2(hz / LOWEST_A)
+    # n_fft=1 has no bin but the one at 0 Hz
+    positions = np.concatenate([positions[:1] - 1.5 * n_chroma if hz.size else [0.0], positions])
+    widths = np.append(np.maximum(np.diff(positions), 1.0), 1.0)
+    bins = n_fft // 2 + 1
+    return positions[:bins], widths[:bins]
+
+
+def chroma_filterbank(
+    *,
+    sample_rate: float,
+    n_fft: int,
+    n_chroma: int = 12,
+    tuning: float = 0.0,
+    ctroct: float = 5.0,
+    octwidth: float | None = 2.0,
+    base_c: bool = True,
+) -> np.ndarray:
+    """Gaussian bumps around each pitch class, equal to `librosa.filters.chroma`.
+
+    Each bin has 2-norm 1 over the classes before the octaves are weighed.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: FFT length in samples.
+        n_chroma: pitch classes in an octave.
+        tuning: deviation from A440, in fractions of a class.
+        ctroct, octwidth: centre and standard deviation of the Gaussian that weighs the octaves, counted from A0;
+            `octwidth=None`: all weigh alike.
+        base_c: class 0 is C; False: A.
+
+    Returns:
+        float64 array of shape (n_chroma, n_fft // 2 + 1).
+
+    >>> chroma_filterbank(sample_rate=8000, n_fft=512).argmax(axis=0)[[17, 28, 56]].tolist()
+    [0, 9, 9]
+    """
+    positions, widths = chroma_positions(sample_rate=sample_rate, n_fft=n_fft, n_chroma=n_chroma)
+    positions = positions - tuning
+    half = np.round(n_chroma / 2)
+    distance = np.remainder(positions - np.arange(n_chroma)[:, None] + half, n_chroma) - half
+    weights = np.exp(-0.5 * (2 * distance / widths) ** 2)
+    weights /= np.sqrt((weights**2).sum(axis=0))
+    if octwidth is not None:
+        weights *= np.exp(-0.5 * ((positions / n_chroma - ctroct) / octwidth) ** 2)
+    return np.roll(weights, -base_shift(n_chroma), axis=0) if base_c else weights
+
+
+def base_shift(n_chroma: int) -> int:
+    """Classes from A up to C, as librosa counts them: 3 for each whole dozen.
+
+    >>> base_shift(24)
+    6
+    """
+    return 3 * (n_chroma // 12)
+
+
+def pitch_bins(*, sample_rate: float, n_fft: int) -> tuple[int, int]:
+    """The bins in which pitches are looked for: from 150 Hz to below 4000 Hz or half the rate, as (first, end).
+
+    >>> pitch_bins(sample_rate=8000, n_fft=512)
+    (10, 256)
+    """
+    hz = fft_frequencies(sample_rate, n_fft)
+    inside = np.flatnonzero((hz >= 150.0) & (hz < min(4000.0, sample_rate / 2)))
+    return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
+
+
+def tuning_edges() -> np.ndarray:
+    """The edges of the histogram of deviations from the nearest class.  Shape: (101,).
+
+    >>> tuning_edges()[[0, 50, 100]].tolist()
+    [-0.5, 0.0, 0.5]
+    """
+    return np.linspace(-0.5, 0.5, math.ceil(1.0 / TUNING_STEP) + 1)
+
+
+def tonnetz_basis(n_chroma: int = 12) -> np.ndarray:
+    """Coordinates of pitch classes on the circles of fifths, minor thirds and major thirds: sine, cosine of each.
+
+    Harte, Sandler and Gasser, "Detecting harmonic change in musical audio" (2006): the circles have radius 1, 1, 1/2.
+    A semitone turns the first by 7/12, the second by 3/12 (9/12 backwards), the third by 4/12 (8/12 backwards).
+
+    Returns:
+        float64 array of shape (6, n_chroma).
+
+    >>> tonnetz_basis()[:, 0].round(3).tolist()
+    [0.0, 1.0, 0.0, 1.0, 0.0, 0.5]
+    """
+    semitones = np.arange(n_chroma) * (12.0 / n_chroma)
+    angle = np.pi * np.outer([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], semitones)
+    angle[::2] -= np.pi / 2  # a cosine a quarter turn late is a sine
+    return np.array([1.0, 1.0, 1.0, 1.0, 0.5, 0.5])[:, None] * np.cos(angle)
