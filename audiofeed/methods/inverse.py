@@ -1,0 +1,178 @@
+"""From short-time spectra back to samples: windowed frames, overlapped, added, and divided by the squared window.
+
+This is the least-squares inverse of Griffin and Lim (1984): of all signals it is the one whose short-time transform
+lies nearest to the spectrum. Without a graph on a CPU it is computed row by row in pieces that stay in cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+
+from audiofeed.methods.frames import Count, Framing, Workspace
+from audiofeed.methods.precision import matmul
+
+# From a complex (rows, bins, frames) to windowed samples (rows, frames, n_fft), which the caller may overwrite
+Synthesis = Callable[[torch.Tensor], torch.Tensor]
+
+# Up to so many frames over one sample are added block by block; with more the calls would cost more than the additions.
+MOST_BLOCKS = 32
+# A sample is covered where the overlapped squared window is more than so many eps of its peak: its rounding error then
+# grows by 1 / sqrt(64 eps) at most, 360 times in float32.
+COVERED = 64
+
+
+def by_fft(spectrum: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """Windowed frames by inverse real FFT.  Shape: complex (rows, bins, frames) -> (rows, frames, n_fft)."""
+    samples = torch.fft.irfft(spectrum.transpose(-1, -2), n=window.shape[0])
+    return samples * window if samples.requires_grad or torch.compiler.is_compiling() else samples.mul_(window)
+
+
+def by_basis(spectrum: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """Windowed frames by a synthesis basis.
+
+    Shape: complex (rows, bins, frames), basis (2 * bins, n_fft) -> (rows, frames, n_fft).
+    """
+    rows, _, frames = spectrum.shape
+    parts = torch.cat([spectrum.real, spectrum.imag], dim=1).transpose(1, 2)  # (row, frame, 2 bins)
+    return matmul(parts.reshape(rows * frames, -1), basis).view(rows, frames, -1)
+
+
+def natural_length(framing: Framing, frames: Count) -> Count:
+    """Samples that `frames` frames stand for, as librosa counts them: what they span, less the margins.
+
+    A single centred frame of an even n_fft spans nothing but margins; it counts as one sample, since no clip has less.
+
+    >>> natural_length(Framing(n_fft=400, hop_length=160, center=True, pad_mode="constant"), 101)
+    16000
+    """
+    samples = (frames - 1) * framing.hop_length + framing.n_fft - 2 * framing.margin
+    return samples.clamp(min=1) if isinstance(samples, torch.Tensor) else max(samples, 1)
+
+
+def inverse_short_time(
+    spectrum: torch.Tensor,
+    frames: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    synthesis: Synthesis,
+    length: int,
+    *,
+    graph: bool,
+) -> torch.Tensor:
+    """The least-squares inverse of a short-time transform.
+
+    Args:
+        frames: (rows,) frames of each row; None: all of them.
+        window: (n_fft,) the window of the analysis and of the synthesis.
+        length: samples to give back; 0 stands where no frame covers them.
+
+    Shape: complex (rows, bins, frames) -> (rows, length).
+    """
+    if graph or spectrum.device.type != "cpu":
+        count = spectrum.shape[-1]
+        added = overlap_add(synthesis(spectrum), framing.hop_length)
+        return fit(added * gain_of(window, framing.hop_length, count, frames), framing.margin, length)
+    out = window.new_empty(spectrum.shape[0], length)
+    workspace = Workspace(window)
+    for rows, count, gain in _runs(spectrum, frames, framing, window):
+        added = add_in_pieces(spectrum[rows, :, :count], framing, synthesis, workspace)
+        inside = min(length, added.shape[-1] - framing.margin)
+        span = slice(framing.margin, framing.margin + inside)
+        torch.mul(added[:, span], gain[:, span], out=out[rows, :inside])
+        out[rows, inside:] = 0
+    return out
+
+
+def overlap_add(frames: torch.Tensor, hop_length: int) -> torch.Tensor:
+    """The sum of frames that start `hop_length` samples after each other.
+
+    Shape: (rows, frames, taps) -> (rows, (frames - 1) * hop_length + taps).
+
+    >>> overlap_add(torch.ones(1, 3, 2), 1).tolist()
+    [[1.0, 2.0, 2.0, 1.0]]
+    """
+    rows, count, taps = frames.shape
+    total = (count - 1) * hop_length + taps
+    blocks = -(-taps // hop_length)
+    if blocks > MOST_BLOCKS:
+        return F.fold(frames.transpose(1, 2), (1, total), (1, taps), stride=(1, hop_length)).reshape(rows, total)
+    # block j of frame f stands in block f + j of the result: j-th blocks of all frames are one addition
+    cut = F.pad(frames, (0, blocks * hop_length - taps)).unflatten(-1, (blocks, hop_length))
+    added = F.pad(cut[:, :, 0], (0, 0, 0, blocks - 1))
+    for j in range(1, blocks):
+        added = added + F.pad(cut[:, :, j], (0, 0, j, blocks - 1 - j))
+    return added.flatten(1)[:, :total]
+
+
+def add_in_pieces(spectrum: torch.Tensor, framing: Framing, synthesis: Synthesis, workspace: Workspace) -> torch.Tensor:
+    """`overlap_add` of the frames of a spectrum, piece by piece.  Shape: (rows, bins, frames) -> (rows, span)."""
+    rows, _, count = spectrum.shape
+    hop, taps = framing.hop_length, framing.n_fft
+    blocks = -(-taps // hop)
+    added = workspace.take("added", rows, count + blocks - 1, hop).zero_()
+    size = framing.piece(spectrum.device)
+    for first in range(0, count, size):
+        stop = min(first + size, count)
+        samples = synthesis(spectrum[:, :, first:stop])
+        if blocks > MOST_BLOCKS:
+            part = overlap_add(samples, hop)
+            added.flatten(1)[:, first * hop : first * hop + part.shape[-1]] += part
+            continue
+        for j in range(blocks):
+            block = samples[:, :, j * hop : (j + 1) * hop]  # the last may be shorter
+            added[:, first + j : stop + j, : block.shape[-1]] += block
+    return added.flatten(1)[:, : (count - 1) * hop + taps]
+
+
+def _runs(
+    spectrum: torch.Tensor, frames: torch.Tensor | None, framing: Framing, window: torch.Tensor
+) -> Iterator[tuple[slice, int, torch.Tensor]]:
+    """(rows, their number of frames, their gain) for runs of neighbouring rows with the same number of frames."""
+    rows, _, most = spectrum.shape
+    counts = [most] * rows if frames is None else frames.tolist()
+    first = 0
+    for count, group in itertools.groupby(counts):
+        end = first + len(list(group))
+        gain = gain_of(window, framing.hop_length, count, None)
+        step = max(1, framing.piece(spectrum.device) // count)
+        for start in range(first, end, step):
+            yield slice(start, min(start + step, end)), count, gain
+        first = end
+
+
+def gain_of(window: torch.Tensor, hop_length: int, count: int, frames: torch.Tensor | None) -> torch.Tensor:
+    """1 / the overlapped squared window, and 0 where that is too small for the dtype to divide by.
+
+    Shape: window (taps,), frames (rows,) or None -> (rows or 1, span of `count` frames).
+    """
+    squares = window * window
+    if frames is None:
+        added = _overlapped(squares, hop_length, count)
+    else:
+        there = torch.arange(count, device=window.device) < frames[:, None]
+        added = overlap_add(there[:, :, None] * squares, hop_length)
+    covered = added > squares.amax() * (COVERED * torch.finfo(window.dtype).eps)
+    return torch.where(covered, added, torch.ones_like(added)).reciprocal() * covered
+
+
+def _overlapped(squares: torch.Tensor, hop_length: int, count: int) -> torch.Tensor:
+    """`count` equal frames, overlapped and added.  Shape: (taps,) -> (1, span).
+
+    Between the first and the last frames the sum repeats from hop to hop, so that a few frames tell all of it.
+    """
+    blocks = -(-squares.shape[0] // hop_length)
+    few = min(count, 2 * blocks)
+    added = overlap_add(squares.expand(1, few, -1), hop_length)
+    head = blocks * hop_length
+    middle = added[:, head - hop_length : head].repeat(1, count - few)
+    return torch.cat([added[:, :head], middle, added[:, head:]], dim=1)
+
+
+def fit(added: torch.Tensor, margin: int, length: int) -> torch.Tensor:
+    """`length` samples after the margin, with zeros past the last.  Shape: (rows, span) -> (rows, length)."""
+    inside = added[:, margin : margin + length]
+    return F.pad(inside, (0, length - inside.shape[-1]))

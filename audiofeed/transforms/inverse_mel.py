@@ -1,0 +1,130 @@
+"""From a mel spectrogram back to the bins of a spectrum."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+
+from audiofeed.methods.nnls import nnls
+from audiofeed.signal.filterbanks import mel_filterbank
+from audiofeed.signal.inverse import overlapping_pairs
+from audiofeed.signal.scales import MEL_SCALES, fft_frequencies
+from audiofeed.transforms.base import check_count
+from audiofeed.transforms.features import FeatureTransform
+
+# How many values of spectra are computed at once, in float64: few enough to stay near the cache of a CPU.
+BLOCK = 2**20
+
+
+def _ratios(**settings: object) -> np.ndarray:
+    return overlapping_pairs(mel_filterbank(**settings))[0]  # type: ignore[arg-type]
+
+
+def _sums(**settings: object) -> np.ndarray:
+    return overlapping_pairs(mel_filterbank(**settings))[1]  # type: ignore[arg-type]
+
+
+class InverseMel(FeatureTransform):
+    """The spectrum >= 0 whose mel spectrogram lies nearest to a given one: non-negative least squares.
+
+    Of all spectra that are equally near it is the smallest (in the sum of squares), so that it is one result, whatever
+    the machine, and not that of a search that stops somewhere. It undoes the filters alone: the mels of powers give
+    powers, which `GriffinLim(power=2.0)` takes, the mels of magnitudes give magnitudes.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: samples of a frame of the spectrum.
+        n_mels: number of filters, the bins of the input.
+        f_min, f_max: the span of the filters in Hz; `f_max=None` is sample_rate / 2, which it may not exceed.
+        mel_scale: "slaney" or "htk".
+        norm: "slaney" (area 1), None (peak 1), or a number p > 0 (p-norm 1).
+
+    Shape:
+        mel (..., n_mels, frames), lengths (batch,) in frames -> (..., n_fft // 2 + 1, frames).
+
+    Raises:
+        ValueError: for a setting outside its range, saying which.
+
+    It is computed in float64, and there is a gradient. Differs from librosa.feature.inverse.mel_to_stft, which searches
+    by L-BFGS-B and takes the root; from torchaudio's InverseMelScale, which solves the least squares without the
+    constraint and puts 0 where the result is negative.
+
+    >>> InverseMel(sample_rate=16000, n_fft=512, n_mels=40)(torch.ones(2, 40, 9)).shape
+    torch.Size([2, 257, 9])
+    """
+
+    remedy = "give the mel spectrogram of powers or magnitudes, not decibels"
+
+    def __init__(
+        self,
+        *,
+        sample_rate: float,
+        n_fft: int = 2048,
+        n_mels: int = 128,
+        f_min: float = 0.0,
+        f_max: float | None = None,
+        mel_scale: str = "slaney",
+        norm: str | float | None = "slaney",
+    ) -> None:
+        super().__init__()
+        if sample_rate is None or not 0 < sample_rate < float("inf"):
+            raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz: the filters lie in Hz")
+        self.sample_rate = sample_rate
+        self.n_fft = check_count("n_fft", n_fft)
+        self.n_mels = check_count("n_mels", n_mels, "a whole number of filters, 1 or more")
+        top = sample_rate / 2 if f_max is None else f_max
+        if not 0 <= f_min < top <= sample_rate / 2:
+            raise ValueError(
+                f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, "
+                f"half of sample_rate={sample_rate!r}"
+            )
+        if mel_scale not in MEL_SCALES:
+            raise ValueError(f"mel_scale={mel_scale!r} must be 'slaney' or 'htk'")
+        self.f_min, self.f_max = float(f_min), float(top)
+        self.mel_scale, self.norm = mel_scale, norm
+        settings = {
+            "sample_rate": float(sample_rate),
+            "n_fft": self.n_fft,
+            "n_mels": self.n_mels,
+            "f_min": self.f_min,
+            "f_max": self.f_max,
+            "mel_scale": mel_scale,
+            "norm": norm,
+        }
+        definition = functools.partial(mel_filterbank, **settings)  # type: ignore[arg-type]
+        if not definition().any():
+            raise ValueError(
+                f"n_fft={n_fft} must be long enough that a filter holds a bin; all n_mels={n_mels} between "
+                f"{self.f_min:g} and {self.f_max:g} Hz are empty"
+            )
+        self._define("mel", definition)
+        self._define("ratios", functools.partial(_ratios, **settings))
+        self._define("sums", functools.partial(_sums, **settings))
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """The centre of each bin of the result in Hz, float64.  Shape: (bins,)."""
+        return torch.from_numpy(fft_frequencies(self.sample_rate, self.n_fft))
+
+    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        clips, rows, mels, frames = features.shape
+        if mels != self.n_mels:
+            raise ValueError(
+                f"features has shape (..., {mels}, {frames}), and must have n_mels={self.n_mels} bins; "
+                "the second last dimension is the mels"
+            )
+        exact = features.permute(2, 0, 1, 3).reshape(mels, -1).double()  # (mel, frame of any clip)
+        tables = [self._filter(name, exact) for name in ("mel", "ratios", "sums")]
+        bins = tables[0].shape[1]
+        size = exact.shape[1] if graph else max(1, BLOCK // bins)
+        pieces = [nnls(piece, *tables).to(features.dtype) for piece in exact.split(size, dim=1)]
+        return torch.cat(pieces, dim=1).view(bins, clips, rows, frames).permute(1, 2, 0, 3)
+
+    def extra_repr(self) -> str:
+        """The settings of the filters."""
+        return (
+            f"sample_rate={self.sample_rate}, n_fft={self.n_fft}, n_mels={self.n_mels}, f_min={self.f_min:g}, "
+            f"f_max={self.f_max:g}, mel_scale={self.mel_scale!r}, norm={self.norm!r}"
+        )
