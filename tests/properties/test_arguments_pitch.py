@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from audiofeed.transforms.cfp import CFP
 from audiofeed.transforms.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
 from audiofeed.transforms.reassigned import ReassignedSpectrogram
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()
 LOG = {"sample_rate": 8000, "n_fft": 64, "f_min": 200.0, "n_bins": 12}
+PITCH = {"sample_rate": 8000, "n_fft": 400, "win_length": 129, "hop_length": 100, "f_min": 100.0}
 MOVED = {"sample_rate": 8000, "n_fft": 64, "ref_power": 1.0}
 
 
@@ -54,6 +56,30 @@ MOVED = {"sample_rate": 8000, "n_fft": 64, "ref_power": 1.0}
                 {"ref_power": 0.0},
                 {"fill_nan": True},
                 {"clip": False},
+            )
+        ],
+        *[
+            (CFP, PITCH, change)
+            for change in (
+                {"sample_rate": 9000},
+                {"n_fft": 401},
+                {"n_fft": None},
+                {"hop_length": 90},
+                {"hop_length": None},
+                {"win_length": 128},
+                {"window": "hann"},
+                {"periodic": True},
+                {"center": False},
+                {"pad_mode": "reflect"},
+                {"f_min": 120.0},
+                {"f_max": 900.0},
+                {"bins_per_octave": 24},
+                {"gammas": (0.24, 0.6)},
+                {"gammas": (0.24, 0.0, 1.0)},
+                {"gammas": (0.3, 0.6, 1.0)},
+                {"output": "spectrum"},
+                {"output": "frequency"},
+                {"output": "periodicity"},
             )
         ],
     ],
@@ -102,6 +128,17 @@ def test_every_argument_has_an_effect(cls, base, change):
             {**MOVED, "reassign_times": False, "reassign_frequencies": False},
             "reassign_times=False must not both be False.*use Spectrogram",
         ),
+        (CFP, {**PITCH, "sample_rate": None}, "sample_rate=None"),
+        (CFP, {**PITCH, "sample_rate": 0}, "sample_rate=0"),
+        (CFP, {**PITCH, "win_length": 401}, "win_length=401 must not exceed n_fft=400"),
+        (CFP, {**PITCH, "n_fft": None, "win_length": 0}, "win_length=0"),
+        (CFP, {**PITCH, "f_min": 39.0}, "f_min=39.0.*40 <= f_min.*period of f_min"),
+        (CFP, {**PITCH, "f_max": 4001.0}, "f_max=4001.0"),
+        (CFP, {**PITCH, "f_max": 100.0}, "f_min=100.0, f_max=100.0"),
+        (CFP, {**PITCH, "bins_per_octave": 0}, "bins_per_octave=0"),
+        (CFP, {**PITCH, "gammas": (0.5,)}, "gammas=.* two or more"),
+        (CFP, {**PITCH, "gammas": (0.5, -1.0)}, "gammas=.*>= 0"),
+        (CFP, {**PITCH, "output": "z"}, "output='z' must be one of"),
     ],
     ids=str,
 )

@@ -123,7 +123,7 @@ def test_each_clip_is_what_it_is_alone(case, data):
         assert alone.shape[-1] == end
         mine = out[row, ..., :end]
         limit = case.tolerance * max(float(real(alone).norm()), 1e-3 * float(real(clip).norm() ** 2))
-        assert float(real(mine - alone).norm()) <= limit
+        assert float(real(mine - alone).norm()) <= limit + case.rounding
         assert torch.all(out[row, ..., end:] == 0)
 
 

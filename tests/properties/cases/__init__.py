@@ -35,6 +35,7 @@ class Case:
         not_compiled: why torch.compile(fullgraph=True) is not promised.
         may_vanish: why a clip of a few samples or frames may give zeros throughout.
         tolerance: of batch-mates, relative; `why` is the reason where it is not 1e-6.
+        rounding: of batch-mates, absolute: what rounding leaves where the result is 0; `why` is the reason.
     """
 
     cls: type
@@ -52,6 +53,7 @@ class Case:
     not_compiled: str = ""
     may_vanish: str = ""
     tolerance: float = 1e-6
+    rounding: float = 0.0
     why: str = ""
 
     @property
