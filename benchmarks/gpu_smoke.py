@@ -6,7 +6,7 @@
     python benchmarks/gpu_smoke.py --readme           print the README's table of the newest results
 
 Every section runs, whatever failed before it; the exit code is 1 if any check failed. What is checked of each transform
-stands in gpu/settings.py.
+stands in gpu/settings.py, and for the rest of the catalogue in the tests' cases.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ for place in (str(HERE), str(HERE.parent)):
         sys.path.insert(0, place)
 
 import torch  # noqa: E402
-from gpu import churn, compiled, correctness, feeding, flags, results, timing  # noqa: E402
+from gpu import catalogue, churn, compiled, correctness, feeding, flags, results, timing  # noqa: E402
 from gpu.checks import Recorder  # noqa: E402
 
 BUDGET = 285.0
 # Seconds that memory, transfer and loader need after the timings.
 AFTER_TIMING = 30.0
-SECTIONS = ("correctness", "flags", "feeding", "timing", "memory", "transfer", "loader", "compile")
+SECTIONS = ("correctness", "catalogue", "flags", "feeding", "timing", "memory", "transfer", "loader", "compile")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,6 +75,7 @@ def _run(recorder: Recorder, device: torch.device, sections: Sequence[str], *, q
 
     parts: dict[str, Callable[[], object]] = {
         "correctness": lambda: correctness.run(recorder, device, quick=quick),
+        "catalogue": lambda: catalogue.run(recorder, device, quick=quick),
         "flags": lambda: flags.run(recorder, device, quick=quick),
         "feeding": feed,
         "timing": lambda: tables.update(features=timing.run_features(recorder, device, AFTER_TIMING, quick=quick)),

@@ -69,7 +69,17 @@ def test_quick_dry_run_passes_with_torch_and_numpy_alone(tmp_path: Path) -> None
     assert "no check failed" in done.stdout
     assert "DRY RUN" in done.stdout
     assert "torchaudio does not import" in done.stdout
-    for section in ("correctness", "flags", "feeding", "side stream", "timing", "memory", "transfer", "loader"):
+    for section in (
+        "correctness",
+        "catalogue",
+        "flags",
+        "feeding",
+        "side stream",
+        "timing",
+        "memory",
+        "transfer",
+        "loader",
+    ):
         assert f"pass {section}: " in done.stdout
     assert not out.exists()
 

@@ -1,0 +1,70 @@
+"""Every public transform, in the settings of the contract's tests: the device against float64 on the CPU.
+
+What is right is decided by the tests, on the CPU. Here the device is held to it: in float64 to the same values, and in
+float32 to a multiple of the rounding that the CPU itself has there, so that no tolerance is typed.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from gpu.checks import Recorder
+from gpu.correctness import Outcome, relative_l2
+from tests.properties.cases import CASES, IDS, Case
+
+SECTION = "catalogue"
+# of float64: sums in another order, over up to a few thousand terms, through logarithms and roots
+EXACT = 1e-8
+# how many times the CPU's float32 rounding a device may have, and from where on that counts as rounding at all
+TIMES, LEAST = 20.0, 2e-6
+# a transform that rounds worse than this on the CPU is wrong there already
+SOUND = 1e-3
+
+
+def run(recorder: Recorder, device: torch.device, *, quick: bool) -> None:
+    """Check every case; a quick run takes the first of each transform."""
+    for name, case in zip(IDS, CASES, strict=True):
+        if quick and not name.endswith("-0"):
+            continue
+        with recorder.check(SECTION, name) as check:
+            cpu = torch.device("cpu")
+            exact = _outcome(case, cpu, torch.float64)
+            rounded = _outcome(case, cpu, torch.float32)
+            check.within("float32 on the CPU, L2", relative_l2(rounded.values, exact.values), SOUND)
+            for dtype in (torch.float64, torch.float32):
+                got = _outcome(case, device, dtype)
+                kind = str(dtype).removeprefix("torch.")
+                check.expect(got.values.shape == exact.values.shape, f"{kind}: shape {tuple(got.values.shape)}")
+                own = relative_l2(rounded.values, exact.values)
+                allowed = EXACT if dtype == torch.float64 else max(LEAST, TIMES * own)
+                check.within(f"{kind}, L2", relative_l2(got.values, exact.values), allowed)
+                for which, gradient in got.gradients.items():
+                    if not bool(gradient.isfinite().all()):
+                        check.problem(f"{kind}: the gradient of {which} is not finite")
+                    elif not case.kinks:
+                        own = relative_l2(rounded.gradients[which], exact.gradients[which])
+                        allowed = 10 * EXACT if dtype == torch.float64 else max(10 * LEAST, TIMES * own)
+                        error = relative_l2(gradient, exact.gradients[which])
+                        check.within(f"{kind}, gradient of {which}, L2", error, allowed)
+
+
+def _outcome(case: Case, device: torch.device, dtype: torch.dtype) -> Outcome:
+    """Values and gradients of a padded batch, as float64 on the CPU."""
+    module = case.build().to(device=device, dtype=dtype)
+    x = case.input(3)
+    leaf = x.to(dtype.to_complex() if x.is_complex() else dtype).to(device).requires_grad_(not case.flat)
+    values = case.run(module, leaf, case.lengths(case.size, 30, 7).to(device))
+    real = torch.view_as_real(values) if values.is_complex() else values
+    gradients: dict[str, torch.Tensor | None] = {}
+    if real.requires_grad:
+        weights = torch.randn(real.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        (real * weights.to(real)).sum().backward()
+        gradients = {"input": leaf.grad, **{name: p.grad for name, p in module.named_parameters()}}
+    return Outcome(
+        _wide(values), {name: _wide(gradient) for name, gradient in gradients.items() if gradient is not None}
+    )
+
+
+def _wide(values: torch.Tensor) -> torch.Tensor:
+    values = values.detach().cpu()
+    return values.to(torch.complex128 if values.is_complex() else torch.float64)
