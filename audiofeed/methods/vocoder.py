@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 
-def stretch(spectrum: torch.Tensor, rate: float) -> torch.Tensor:
+def stretch(spectrum: torch.Tensor, rate: float, *, graph: bool) -> torch.Tensor:
     """Frames of a spectrum read every `rate` frames.
 
     Result frame t stands at s = t * rate of the input. Its magnitude is interpolated between frames floor(s) and
@@ -19,8 +19,21 @@ def stretch(spectrum: torch.Tensor, rate: float) -> torch.Tensor:
     and n_fft drop out. Left in, a is up to pi * hop a frame, and its sum over a clip has few digits left in float32
     (1e6 radians after 10 s: 0.06 radians); d is at most one turn, and is summed in float64.
 
-    Shape: complex (..., bins, frames) -> (..., bins, ceil(frames / rate)).
+    Without a graph on a CPU row after row is computed, so that its intermediates stay in cache.
+
+    Shape: complex (rows, bins, frames) -> (rows, bins, ceil(frames / rate)).
     """
+    rows, bins, frames = spectrum.shape
+    if graph or spectrum.device.type != "cpu":
+        return _stretched(spectrum, rate)
+    out = spectrum.new_empty(rows, math.ceil(frames / rate), bins).transpose(1, 2)
+    for row in range(rows):
+        out[row] = _stretched(spectrum[row], rate)
+    return out
+
+
+def _stretched(spectrum: torch.Tensor, rate: float) -> torch.Tensor:
+    """Shape: complex (..., bins, frames) -> (..., bins, ceil(frames / rate))."""
     frames = spectrum.shape[-1]
     steps = torch.arange(math.ceil(frames / rate), device=spectrum.device, dtype=torch.float64) * rate
     index = steps.long()

@@ -80,7 +80,8 @@ class TimeStretch(FeatureTransform):
     def _compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
-        return stretch(features, cast("float", settings["rate"]))
+        stretched = stretch(features.flatten(0, 1), cast("float", settings["rate"]), graph=graph)
+        return stretched.unflatten(0, features.shape[:2])
 
     def extra_repr(self) -> str:
         """The rate."""

@@ -212,7 +212,8 @@ def test_inverse_mel_is_the_non_negative_least_squares_optimum(bank, kind):
     """As near as scipy.optimize.nnls frame by frame, and nearer than librosa's search and torchaudio's clipping.
 
     The ridge leaves 1e-10 |y| of it, where y grows without bound towards mels that only few bins can give: up to 5e-7
-    of the mels' size here. The optimum itself is known by its conditions: x >= 0, the gradient >= 0, and one of both 0 in every bin.
+    of the mels' size here. The optimum itself is known by its conditions: x >= 0, the gradient >= 0, and one of both 0
+    in every bin.
     """
     filters = mel_filterbank(**bank)
     mel = mels(kind, filters, np.random.default_rng(0))
