@@ -180,8 +180,8 @@ def test_pcen_equals_librosa(setting, bins, n_frames, scale, seed):
     with_graph = transform(x.clone().requires_grad_()).detach()
     for ours in (transform(x), with_graph):
         assert np.linalg.norm(ours.numpy() - expected) <= 1e-10 * size
-    # float32: the average is a sum of up to 32 positive terms a level, 2e-6; it counts `gain` times, its logarithm (up to
-    # 45 here, rounded to 6e-8 of itself) 3e-6 times `gain`, and all that `power` times
+    # float32: the average is a sum of up to 32 positive terms a level, 2e-6; it counts `gain` times, its logarithm (up
+    # to 45 here, rounded to 6e-8 of itself) 3e-6 times `gain`, and all that `power` times
     limit = 1e-6 + (2e-6 + 3e-6) * max(1.0, setting["gain"]) * max(1.0, setting["power"])
     assert np.linalg.norm(transform(x.float()).numpy() - expected) <= limit * size
 

@@ -53,6 +53,8 @@ CASES = [
         cls=SincFilterbank,
         settings={**SINC, "hop_length": 3, "center": False},
         small=SMALL_SINC,
+        tolerance=1e-5,
+        why="a few samples under a filter's first taps give a thousandth of what an FFT's rounding counts from",
         state=("raw_low", "raw_high"),
     ),
     Case(cls=SincFilterbank, settings={**SINC, "hop_length": 10}, small=SMALL_SINC, state=("raw_low", "raw_high")),
