@@ -12,7 +12,7 @@ import torch
 from audiofeed.transforms.cfp import CFP
 from audiofeed.transforms.log_frequency import LogFrequencySpectrogram
 from audiofeed.transforms.reassigned import ReassignedSpectrogram
-from benchmarks.catalogue import Contest
+from catalogue import Contest
 
 RATE = 16_000
 
