@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audiofeed.signal.scales import fft_frequencies, mel_frequencies
+from audiofeed.signal.scales import bark_frequencies, fft_frequencies, mel_frequencies
 
 
 def mel_filterbank(
@@ -41,12 +41,7 @@ def mel_filterbank(
     """
     top = sample_rate / 2.0 if f_max is None else f_max
     points = mel_frequencies(n_mels + 2, f_min=f_min, f_max=top, mel_scale=mel_scale)
-    bins = fft_frequencies(sample_rate, n_fft)
-    width = np.diff(points)[:, None]
-    ramp = points[:, None] - bins[None, :]
-    rise = -ramp[:-2] / width[:-1]
-    fall = ramp[2:] / width[1:]
-    weights = np.maximum(0.0, np.minimum(rise, fall))
+    weights = triangles(points, fft_frequencies(sample_rate, n_fft))
     if norm is None:
         return weights
     if isinstance(norm, str):
@@ -61,6 +56,78 @@ def mel_filterbank(
         size = (weights**norm).sum(axis=1, keepdims=True) ** (1.0 / norm)
     # a filter between two bins is all zero and stays so
     return weights / np.where(size < np.finfo(np.float64).tiny, 1.0, size)
+
+
+def triangles(points: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Filter m rises in a straight line from point m to 1 at point m + 1, and falls to 0 at m + 2.
+
+    Args:
+        points: (n + 2,) frequencies in Hz, increasing.
+        bins: frequencies in Hz at which the filters are wanted.
+
+    Returns:
+        float64 array of shape (n, bins).
+
+    >>> triangles(np.array([0.5, 2.5, 3.5]), np.arange(4.0)).tolist()
+    [[0.0, 0.25, 0.75, 0.5]]
+    """
+    width = np.diff(points)[:, None]
+    ramp = points[:, None] - bins[None, :]
+    rise = -ramp[:-2] / width[:-1]
+    fall = ramp[2:] / width[1:]
+    return np.maximum(0.0, np.minimum(rise, fall))
+
+
+def linear_filterbank(
+    *, sample_rate: float, n_fft: int, n_filter: int = 128, f_min: float = 0.0, f_max: float | None = None
+) -> np.ndarray:
+    """Triangular filters of peak 1 and of one width, as `torchaudio.functional.linear_fbanks` has them.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: FFT length in samples.
+        n_filter: number of filters.
+        f_min, f_max: Hz; `f_max=None` is sample_rate / 2.
+
+    Returns:
+        float64 array of shape (n_filter, n_fft // 2 + 1).
+
+    Differs from torchaudio at an odd sample_rate or n_fft: there the last bin is put at half the rate, rounded down.
+
+    >>> linear_filterbank(sample_rate=16000, n_fft=400, n_filter=80).shape
+    (80, 201)
+    """
+    top = sample_rate / 2.0 if f_max is None else f_max
+    return triangles(np.linspace(f_min, top, n_filter + 2), fft_frequencies(sample_rate, n_fft))
+
+
+def bark_filterbank(
+    *,
+    sample_rate: float,
+    n_fft: int,
+    n_barks: int = 128,
+    f_min: float = 0.0,
+    f_max: float | None = None,
+    bark_scale: str = "traunmuller",
+) -> np.ndarray:
+    """Triangular filters of peak 1 whose points are evenly spaced in bark, like torchaudio's former `barkscale_fbanks`.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: FFT length in samples.
+        n_barks: number of filters.
+        f_min, f_max: Hz; `f_max=None` is sample_rate / 2.
+        bark_scale: "traunmuller", "schroeder" or "wang": see `hz_to_bark`.
+
+    Returns:
+        float64 array of shape (n_barks, n_fft // 2 + 1).
+
+    >>> bark_filterbank(sample_rate=16000, n_fft=512, n_barks=24).shape
+    (24, 257)
+    """
+    top = sample_rate / 2.0 if f_max is None else f_max
+    points = bark_frequencies(n_barks + 2, f_min=f_min, f_max=top, bark_scale=bark_scale)
+    return triangles(points, fft_frequencies(sample_rate, n_fft))
 
 
 def bands(weights: np.ndarray, *, group: int = 32) -> tuple[tuple[int, int, int, int], ...]:

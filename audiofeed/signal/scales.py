@@ -1,4 +1,4 @@
-"""Frequency scales: Hz to mel and back, in float64."""
+"""Frequency scales: Hz to mel or bark and back, in float64."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
 
 MEL_SCALES = ("slaney", "htk")
+
+# asinh scales as (barks, Hz): z = barks * asinh(f / Hz)
+_ASINH_BARKS = {"schroeder": (7.0, 650.0), "wang": (6.0, 600.0)}
+# Traunmüller's z = 26.81 f / (1960 + f) - 0.53 is stretched by these factors below and above these barks, where it
+# would leave the measured critical bands
+_LOW_BARK, _LOW_STRETCH = 2.0, 0.85
+_HIGH_BARK, _HIGH_STRETCH = 20.1, 1.22
+BARK_SCALES = ("traunmuller", *_ASINH_BARKS)
 
 
 def _check_scale(mel_scale: str) -> None:
@@ -56,6 +64,60 @@ def mel_frequencies(n: int, *, f_min: float, f_max: float, mel_scale: str = "sla
     """
     ends = hz_to_mel([f_min, f_max], mel_scale=mel_scale)
     return mel_to_hz(np.linspace(ends[0], ends[1], n), mel_scale=mel_scale)
+
+
+def _check_bark(bark_scale: str) -> None:
+    if bark_scale not in BARK_SCALES:
+        raise ValueError(f"bark_scale={bark_scale!r} must be 'traunmuller', 'schroeder' or 'wang'")
+
+
+def hz_to_bark(frequencies: npt.ArrayLike, *, bark_scale: str = "traunmuller") -> np.ndarray:
+    """Barks (critical bands) of frequencies in Hz (>= 0).
+
+    Args:
+        bark_scale: "traunmuller" (Traunmüller 1990, JASA 88, with his corrections below 2 and above 20.1 bark),
+            "schroeder" (Schroeder, Atal and Hall 1979: 7 asinh(f / 650)) or "wang" (Wang, Sekey and Gersho 1992, and
+            Hermansky's PLP: 6 asinh(f / 600)).
+
+    >>> [float(hz_to_bark(1000.0, bark_scale=scale).round(3)) for scale in BARK_SCALES]
+    [8.527, 8.511, 7.703]
+    """
+    _check_bark(bark_scale)
+    hz = np.asarray(frequencies, dtype=np.float64)
+    if bark_scale != "traunmuller":
+        barks, unit = _ASINH_BARKS[bark_scale]
+        return barks * np.arcsinh(hz / unit)
+    bark = 26.81 * hz / (1960.0 + hz) - 0.53
+    low = _LOW_BARK + _LOW_STRETCH * (bark - _LOW_BARK)
+    high = _HIGH_BARK + _HIGH_STRETCH * (bark - _HIGH_BARK)
+    return np.where(bark < _LOW_BARK, low, np.where(bark > _HIGH_BARK, high, bark))
+
+
+def bark_to_hz(barks: npt.ArrayLike, *, bark_scale: str = "traunmuller") -> np.ndarray:
+    """Frequencies in Hz of barks, the inverse of `hz_to_bark`.
+
+    >>> bark_to_hz(hz_to_bark([50.0, 1000.0, 15000.0])).round(6).tolist()
+    [50.0, 1000.0, 15000.0]
+    """
+    _check_bark(bark_scale)
+    bark = np.asarray(barks, dtype=np.float64)
+    if bark_scale != "traunmuller":
+        scale, unit = _ASINH_BARKS[bark_scale]
+        return unit * np.sinh(bark / scale)
+    low = _LOW_BARK + (bark - _LOW_BARK) / _LOW_STRETCH
+    high = _HIGH_BARK + (bark - _HIGH_BARK) / _HIGH_STRETCH
+    plain = np.where(bark < _LOW_BARK, low, np.where(bark > _HIGH_BARK, high, bark))
+    return 1960.0 * (plain + 0.53) / (26.28 - plain)
+
+
+def bark_frequencies(n: int, *, f_min: float, f_max: float, bark_scale: str = "traunmuller") -> np.ndarray:
+    """`n` frequencies in Hz from `f_min` to `f_max`, evenly spaced in bark.
+
+    >>> bark_frequencies(3, f_min=100.0, f_max=1000.0, bark_scale="wang").round(1).tolist()
+    [100.0, 474.0, 1000.0]
+    """
+    ends = hz_to_bark([f_min, f_max], bark_scale=bark_scale)
+    return bark_to_hz(np.linspace(ends[0], ends[1], n), bark_scale=bark_scale)
 
 
 def fft_frequencies(sample_rate: float, n_fft: int) -> np.ndarray:

@@ -1,0 +1,27 @@
+"""A matrix over the bins of features: cosine transforms of log spectra, and back."""
+
+from __future__ import annotations
+
+import torch
+
+from audiofeed.methods.precision import matmul, matmul_into
+
+
+def over_bins(features: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """`matrix @ features` for every frame, in full precision.
+
+    Shape: features (..., bins, frames), matrix (n, bins) -> (..., n, frames).
+
+    >>> over_bins(torch.ones(2, 3, 5), torch.ones(4, 3)).shape
+    torch.Size([2, 4, 5])
+    """
+    *leading, bins, frames = features.shape
+    if features.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        # row by row: a product of many rows at once would first copy them, frames beside bins
+        rows = features.reshape(-1, bins, frames)
+        out = rows.new_empty((rows.shape[0], matrix.shape[0], frames))
+        for i in range(rows.shape[0]):
+            matmul_into(out[i], matrix, rows[i])
+        return out.view(*leading, -1, frames)
+    flat = features.transpose(-1, -2).reshape(-1, bins)  # (frame of any row, bin)
+    return matmul(flat, matrix.t()).view(*leading, frames, -1).transpose(-1, -2)
