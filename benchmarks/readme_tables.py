@@ -95,6 +95,8 @@ def filled(text: str) -> str:
         "fsdd": lambda: from_result("fsdd.md"),
         "defaults": defaults,
         "features_cpu": lambda: from_result("features_cpu.md"),
+        "catalogue_cpu": lambda: from_result("catalogue_cpu.md"),
+        "trainable_bases": lambda: from_result("trainable_bases.md"),
         "end_to_end": lambda: from_result("end_to_end.md"),
         "reading": reading,
         "gpu": gpu,

@@ -68,6 +68,8 @@ class PCEN(FeatureTransform):
     raw_power: torch.Tensor
     raw_b: torch.Tensor
 
+    keeps_bins = True
+
     def __init__(
         self,
         *,

@@ -27,7 +27,14 @@ CASES = [
     ),
     Case(
         cls=InverseSTFT,
-        settings={"n_fft": 64, "hop_length": 20, "center": False, "method": "conv", "periodic": False},
+        settings={
+            "n_fft": 64,
+            "hop_length": 20,
+            "center": False,
+            "method": "conv",
+            "periodic": False,
+            "window": ("kaiser", 8.0),
+        },
         bins=33,
         small=SMALL,
         **SPECTRUM,
