@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from audiofeed.methods.nnls import nnls
+from audiofeed.methods.precision import matmul
 from audiofeed.signal.filterbanks import mel_filterbank
 from audiofeed.signal.inverse import overlapping_pairs
 from audiofeed.signal.scales import MEL_SCALES, fft_frequencies
@@ -26,12 +27,19 @@ def _sums(**settings: object) -> np.ndarray:
     return overlapping_pairs(mel_filterbank(**settings))[1]  # type: ignore[arg-type]
 
 
+def _pseudoinverse(**settings: object) -> np.ndarray:
+    return np.linalg.pinv(mel_filterbank(**settings))  # type: ignore[arg-type]
+
+
 class InverseMel(FeatureTransform):
     """The spectrum >= 0 whose mel spectrogram lies nearest to a given one: non-negative least squares.
 
     Of all spectra that are equally near it is the smallest (in the sum of squares), so that it is one result, whatever
     the machine, and not that of a search that stops somewhere. It undoes the filters alone: the mels of powers give
     powers, which `GriffinLim(power=2.0)` takes, the mels of magnitudes give magnitudes.
+
+    With `solver="lstsq"` it is the smallest least-squares spectrum of either sign, and 0 where that is negative: one
+    matrix product, and not as near.
 
     Args:
         sample_rate: Hz.
@@ -40,6 +48,7 @@ class InverseMel(FeatureTransform):
         f_min, f_max: the span of the filters in Hz; `f_max=None` is sample_rate / 2, which it may not exceed.
         mel_scale: "slaney" or "htk".
         norm: "slaney" (area 1), None (peak 1), or a number p > 0 (p-norm 1).
+        solver: "nnls" (the nearest spectrum that is not negative) or "lstsq" (torchaudio's).
 
     Shape:
         mel (..., n_mels, frames), lengths (batch,) in frames -> (..., n_fft // 2 + 1, frames).
@@ -47,9 +56,8 @@ class InverseMel(FeatureTransform):
     Raises:
         ValueError: for a setting outside its range, saying which.
 
-    It is computed in float64, and there is a gradient. Differs from librosa.feature.inverse.mel_to_stft, which searches
-    by L-BFGS-B and takes the root; from torchaudio's InverseMelScale, which solves the least squares without the
-    constraint and puts 0 where the result is negative.
+    "nnls" is computed in float64, and there is a gradient. Differs from librosa.feature.inverse.mel_to_stft, which
+    searches by L-BFGS-B and takes the root; from torchaudio's InverseMelScale, which is our "lstsq".
 
     >>> InverseMel(sample_rate=16000, n_fft=512, n_mels=40)(torch.ones(2, 40, 9)).shape
     torch.Size([2, 257, 9])
@@ -67,6 +75,7 @@ class InverseMel(FeatureTransform):
         f_max: float | None = None,
         mel_scale: str = "slaney",
         norm: str | float | None = "slaney",
+        solver: str = "nnls",
     ) -> None:
         super().__init__()
         if sample_rate is None or not 0 < sample_rate < float("inf"):
@@ -83,7 +92,9 @@ class InverseMel(FeatureTransform):
         if mel_scale not in MEL_SCALES:
             raise ValueError(f"mel_scale={mel_scale!r} must be 'slaney' or 'htk'")
         self.f_min, self.f_max = float(f_min), float(top)
-        self.mel_scale, self.norm = mel_scale, norm
+        if solver not in ("nnls", "lstsq"):
+            raise ValueError(f"solver={solver!r} must be 'nnls' or 'lstsq'")
+        self.mel_scale, self.norm, self.solver = mel_scale, norm, solver
         settings = {
             "sample_rate": float(sample_rate),
             "n_fft": self.n_fft,
@@ -99,6 +110,9 @@ class InverseMel(FeatureTransform):
                 f"n_fft={n_fft} must be long enough that a filter holds a bin; all n_mels={n_mels} between "
                 f"{self.f_min:g} and {self.f_max:g} Hz are empty"
             )
+        if solver == "lstsq":
+            self._define("pseudoinverse", functools.partial(_pseudoinverse, **settings))
+            return
         self._define("mel", definition)
         self._define("ratios", functools.partial(_ratios, **settings))
         self._define("sums", functools.partial(_sums, **settings))
@@ -115,6 +129,10 @@ class InverseMel(FeatureTransform):
                 f"features has shape (..., {mels}, {frames}), and must have n_mels={self.n_mels} bins; "
                 "the second last dimension is the mels"
             )
+        if self.solver == "lstsq":
+            frames_last = features.transpose(-1, -2)  # (clip, row, frame, mel)
+            spectra = matmul(frames_last.reshape(-1, mels), self._filter("pseudoinverse", features).t())
+            return spectra.clamp(min=0).view(clips, rows, frames, -1).transpose(-1, -2)
         exact = features.permute(2, 0, 1, 3).reshape(mels, -1).double()  # (mel, frame of any clip)
         tables = [self._filter(name, exact) for name in ("mel", "ratios", "sums")]
         bins = tables[0].shape[1]
@@ -126,5 +144,5 @@ class InverseMel(FeatureTransform):
         """The settings of the filters."""
         return (
             f"sample_rate={self.sample_rate}, n_fft={self.n_fft}, n_mels={self.n_mels}, f_min={self.f_min:g}, "
-            f"f_max={self.f_max:g}, mel_scale={self.mel_scale!r}, norm={self.norm!r}"
+            f"f_max={self.f_max:g}, mel_scale={self.mel_scale!r}, norm={self.norm!r}, solver={self.solver!r}"
         )

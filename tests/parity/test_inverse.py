@@ -250,6 +250,31 @@ def test_inverse_mel_comes_nearer_than_clipped_least_squares():
     assert relative_error(filters @ clipped, mel) >= 0.05
 
 
+@pytest.mark.parametrize("bank", BANKS, ids=str)
+def test_inverse_mel_by_lstsq_is_the_smallest_least_squares_spectrum_cut_off_at_0(bank):
+    filters = mel_filterbank(**bank)
+    mel = mels("of powers", filters, np.random.default_rng(2))
+    expected = np.maximum(0.0, np.linalg.lstsq(filters, mel, rcond=1e-15 * max(filters.shape))[0])
+    transform = InverseMel(**bank, solver="lstsq")
+    assert relative_error(transform(torch.from_numpy(mel)).numpy(), expected) <= 1e-9
+    # float32: eps times the condition of the filters
+    kept = np.linalg.svd(filters, compute_uv=False)
+    condition = kept[0] / kept[kept > 1e-12 * kept[0]][-1]
+    single = transform(torch.from_numpy(mel).float()).numpy()
+    assert relative_error(single, expected) <= 4 * np.finfo(np.float32).eps * condition
+
+
+@pytest.mark.torchaudio
+def test_inverse_mel_by_lstsq_equals_torchaudio():
+    import torchaudio.transforms
+
+    bank = {"sample_rate": 16000, "n_mels": 40, "mel_scale": "htk", "norm": None}
+    mel = mels("of tones", mel_filterbank(n_fft=512, **bank), np.random.default_rng(1))
+    theirs = torchaudio.transforms.InverseMelScale(257, driver="gelsd", **bank)(torch.from_numpy(mel).float()).numpy()
+    ours = InverseMel(n_fft=512, **bank, solver="lstsq")(torch.from_numpy(mel)).numpy()
+    assert relative_error(theirs, ours) <= 1e-5  # float32 and its filters' condition of about 20
+
+
 # ---------------------------------------------------------------- what peers cannot do
 
 

@@ -233,6 +233,7 @@ def test_the_hop_in_the_error_works_and_the_next_does_not():
         (InverseMel, {"sample_rate": 8000, "f_max": 4001.0}, "f_max=4001.0"),
         (InverseMel, {"sample_rate": 8000, "mel_scale": "bark"}, "mel_scale='bark'"),
         (InverseMel, {"sample_rate": 8000, "norm": "area"}, "norm='area'"),
+        (InverseMel, {"sample_rate": 8000, "solver": "relu"}, "solver='relu'"),
         (InverseMel, {"sample_rate": 8000, "n_fft": 8, "f_min": 10.0, "f_max": 20.0}, "n_fft=8 must be long enough"),
     ],
     ids=str,
@@ -311,6 +312,7 @@ MEL = {"sample_rate": 8000, "n_fft": 256, "n_mels": 12}
                 {"mel_scale": "htk"},
                 {"norm": None},
                 {"norm": 1.0},
+                {"solver": "lstsq"},
             )
         ],
     ],

@@ -88,4 +88,13 @@ CASES = [
         not_compiled=STEPS,
         **MEL,
     ),
+    Case(
+        cls=InverseMel,
+        settings={"sample_rate": 8000, "n_fft": 128, "n_mels": 10, "solver": "lstsq"},
+        bins=10,
+        small={"n_fft": 32, "n_mels": 3},
+        small_bins=3,
+        kinks="the result is cut off at 0",
+        **MEL,
+    ),
 ]
