@@ -6,6 +6,7 @@ from audiofeed.transforms.cfp import CFP
 from audiofeed.transforms.chain import Chain
 from audiofeed.transforms.chroma import Chroma
 from audiofeed.transforms.cmvn import CMVN
+from audiofeed.transforms.constant_q import CQT, VQT
 from audiofeed.transforms.contrast import SpectralContrast
 from audiofeed.transforms.decibels import AmplitudeToDB
 from audiofeed.transforms.deltas import Deltas
@@ -40,11 +41,13 @@ __all__ = [
     "BFCC",
     "CFP",
     "CMVN",
+    "CQT",
     "LFCC",
     "MFCC",
     "PCEN",
     "RMS",
     "STFT",
+    "VQT",
     "AmplitudeToDB",
     "Chain",
     "Chroma",
