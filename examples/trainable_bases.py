@@ -94,6 +94,9 @@ def spectrograms() -> dict[str, Callable[[bool], nn.Module]]:
     return {
         "STFT": lambda train: af.Spectrogram(**frames, power=1.0, method="conv", trainable=train),
         "mel": lambda train: af.MelSpectrogram(**mel, method="conv", trainable=train, trainable_mel=train),
+        "CQT": lambda train: af.CQT(
+            sample_rate=RATE, hop_length=128, f_min=180.0, n_bins=50, method="conv", trainable=train
+        ),
     }
 
 

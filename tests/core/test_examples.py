@@ -9,17 +9,53 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.py"))
+FOLDER = Path(__file__).resolve().parents[2] / "examples"
+# name -> arguments
+EXAMPLES = {
+    "own_dataset.py": [],
+    "from_nnaudio.py": [],
+    "from_torchaudio.py": [],
+    "trainable_bases.py": ["--epochs", "2", "--step", "40"],
+}
 
 
-def test_there_are_examples():
-    assert EXAMPLES
+def test_every_example_is_run_here():
+    assert {path.name for path in FOLDER.glob("*.py")} == set(EXAMPLES)
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_an_example_runs(path, tmp_path):
-    done = subprocess.run([sys.executable, path], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+def run(name: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, FOLDER / name, *EXAMPLES[name]], cwd=folder, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
-    accuracies = [float(found) for found in re.findall(r"accuracy ([\d.]+)", done.stdout)]
+    return done.stdout
+
+
+# the largest difference of features from those that a moved script had: relative for nnAudio; in decibels for torchaudio,
+# whose quietest bands are 80 below the peak
+NO_PEER = None
+SCRIPTS = [
+    ("own_dataset.py", NO_PEER),
+    pytest.param("from_nnaudio.py", 1e-6, marks=pytest.mark.torchaudio),
+    pytest.param("from_torchaudio.py", 5e-3, marks=pytest.mark.torchaudio),
+]
+
+
+@pytest.mark.parametrize(("name", "limit"), SCRIPTS)
+def test_an_example_learns_and_keeps_the_features_it_had(name, limit, tmp_path):
+    printed = run(name, tmp_path)
+    accuracies = [float(found) for found in re.findall(r"accuracy ([\d.]+)", printed)]
     assert accuracies
     assert accuracies[-1] > 0.9
+    if limit is not NO_PEER:
+        (difference,) = re.findall(r"difference:? ([\d.e-]+)", printed)
+        assert float(difference) <= limit
+
+
+def test_the_experiment_of_trained_bases_prints_its_table(tmp_path):
+    header, *rows = run("trainable_bases.py", tmp_path).splitlines()
+    assert header.split() == ["spectrogram", "model", "fixed", "trained", "ratio", "published", "seconds"]
+    assert [row.split()[:2] for row in rows] == [
+        [name, model] for name in ("STFT", "mel", "CQT") for model in ("Linear", "CNN")
+    ]
+    assert all(float(value) > 0 for row in rows for value in row.split()[2:5])
