@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from audiofeed.transforms.constant_q import CQT, VQT
+from audiofeed.transforms.hybrid_cqt import HybridCQT, PseudoCQT
 from tests.properties.cases import Case
 
 PER_CLIP = "each clip's own tuning is estimated from all of its rows"
@@ -43,4 +44,8 @@ CASES = [
         settings={**SMALL, "hop_length": 16, "window": "hamming", "norm": 2.0, "filter_scale": 0.7, "tuning": 0.3},
         small=SHORT,
     ),
+    Case(cls=PseudoCQT, settings={**SMALL, "hop_length": 32, "pad_mode": "reflect"}, small=SHORT),
+    Case(cls=PseudoCQT, settings={**SMALL, "hop_length": 45, "power": 2.0, "scale": False}, small=SHORT),
+    Case(cls=HybridCQT, settings={**SMALL, "hop_length": 128, "power": 2.0}, small=SHORT),
+    Case(cls=HybridCQT, settings={**SMALL, "hop_length": 100, "sparsity": 0.0}, small={**SHORT, "hop_length": 20}),
 ]
