@@ -31,8 +31,8 @@ def run(name: str, folder: Path) -> str:
     return done.stdout
 
 
-# the largest difference of features from those that a moved script had: relative for nnAudio; in decibels for torchaudio,
-# whose quietest bands are 80 below the peak
+# the largest difference of features from those that a moved script had: relative for nnAudio; in decibels for
+# torchaudio, whose quietest bands are 80 below the peak
 NO_PEER = None
 SCRIPTS = [
     ("own_dataset.py", NO_PEER),
