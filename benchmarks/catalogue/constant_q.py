@@ -10,14 +10,14 @@ from typing import Any
 import librosa
 import numpy as np
 import torch
-from catalogue import Contest
 from nnAudio2 import features as nnaudio
 
 from audiofeed.transforms.constant_q import CQT, VQT
 from audiofeed.transforms.hybrid_cqt import HybridCQT, PseudoCQT
+from catalogue import Contest
 
 HOP = 512
-# Hz, bins, bins per octave, clips, seconds, nnAudio2's classes; at 288 bins CQT1992v2 takes 6 GB for its kernels' spectra
+# Hz, bins, bins per octave, clips, seconds, nnAudio2's classes (at 288 bins CQT1992v2 takes gigabytes for its kernels)
 SIZES = (
     (22050, 84, 12, 8, 10, ("CQT1992v2", "CQT2010v2")),
     (44100, 252, 36, 4, 10, ("CQT1992v2", "CQT2010v2")),
