@@ -1,0 +1,302 @@
+"""Non-stationary Gabor frames by FFT, slice by slice: from samples to the bands' coefficients and back.
+
+A slice is a stretch of the signal that is filtered as a whole: one real FFT, and for each band its window and an
+inverse FFT of as many points as the slice has frames. The filters ring, and an FFT rings round its ends, so that only
+what lies `transition` samples inside a slice is kept; slices overlap by twice that, and what is kept of them lies end
+to end.
+
+Before its first and after its last frame a clip is mirrored, in samples and so, conjugated, in coefficients. Nothing
+outside the clip needs to be kept, and what was left out comes back by the same mirror.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+
+from audiofeed.methods.frames import mirrored
+
+Count = TypeVar("Count", int, torch.Tensor)
+
+# Complex numbers of the bands' spectra that are computed in one go without a graph: 16 MB in single precision.
+PIECE = 2**21
+# an end that is not known yet, past any that will be
+OPEN = 2**48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slices:
+    """Where slices lie, in samples; `length` and `transition` are multiples of `hop_length`."""
+
+    hop_length: int
+    length: int
+    transition: int
+
+    @property
+    def step(self) -> int:
+        """Samples from slice to slice, which are those kept of each."""
+        return self.length - 2 * self.transition
+
+    @property
+    def frames(self) -> int:
+        """Coefficients of each band in a slice."""
+        return self.length // self.hop_length
+
+    @property
+    def margin(self) -> int:
+        """Coefficients before and after those that are kept."""
+        return self.transition // self.hop_length
+
+    @property
+    def kept(self) -> int:
+        """Coefficients of each band that are kept of a slice."""
+        return self.step // self.hop_length
+
+    @property
+    def most_whole(self) -> int:
+        """Frames up to which a clip takes one slice of its own, with its mirror image, in place of these."""
+        return self.kept + self.margin
+
+    def whole(self, frames: int) -> Slices:
+        """The one slice that a clip of `frames` frames and its mirror image fill: it closes, and has no transition.
+
+        >>> Slices(hop_length=4, length=64, transition=8).whole(5)
+        Slices(hop_length=4, length=32, transition=0)
+        """
+        return Slices(hop_length=self.hop_length, length=2 * self.hop_length * max(frames - 1, 1), transition=0)
+
+
+class Bands(NamedTuple):
+    """The bands on the FFT of slices of one length.
+
+    Args:
+        spans: the first bin of each band and how many it has.
+        bins, places: (entries,) of every bin of every band, where it lies in a slice's FFT and where in the bands'.
+        analysis, synthesis: (entries,) weights on the way there and back.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    bins: torch.Tensor
+    places: torch.Tensor
+    analysis: torch.Tensor
+    synthesis: torch.Tensor
+
+
+def count_frames(lengths: Count, hop_length: int) -> Count:
+    """Frames of clips: one at sample 0, and as many as reach the last sample; none of an empty clip.
+
+    >>> [count_frames(n, 4) for n in (0, 1, 2, 5, 6)]
+    [0, 1, 2, 2, 3]
+    """
+    frames = 1 + (lengths + (hop_length - 2)) // hop_length
+    if isinstance(frames, torch.Tensor):
+        return torch.where(lengths > 0, frames, torch.zeros_like(frames))
+    return frames if lengths > 0 else 0
+
+
+def extended(x: torch.Tensor, end: int | torch.Tensor, start: int, stop: int, offset: int = 0) -> torch.Tensor:
+    """Positions start..stop-1 of what is even about position 0 and about `end`; complex values: conjugate.
+
+    Args:
+        x: (rows, ..., n) positions offset..offset+n-1.
+        end: the last position of all rows, or (rows,) of each.
+
+    >>> extended(torch.tensor([[1, 2, 3]]), 2, -2, 6).tolist()
+    [[3, 2, 1, 2, 3, 2, 1, 2]]
+    """
+    if isinstance(end, torch.Tensor):
+        return _images(x, torch.arange(start, stop, device=x.device), end, offset)
+    first, last = max(start, 0), min(stop, end + 1)
+    parts = [x[..., first - offset : last - offset]]
+    if start < 0:
+        parts.insert(0, _images(x, torch.arange(start, min(0, stop), device=x.device), end, offset))
+    if stop > end + 1:
+        parts.append(_images(x, torch.arange(max(end + 1, start), stop, device=x.device), end, offset))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def _images(x: torch.Tensor, positions: torch.Tensor, end: int | torch.Tensor, offset: int) -> torch.Tensor:
+    if isinstance(end, torch.Tensor):
+        end = end.view(-1, *[1] * (x.dim() - 1))  # (row, 1..., 1)
+        source = mirrored(positions, end + 1, "reflect")
+        values = x.gather(-1, (source - offset).expand(*x.shape[:-1], -1))
+        period = (2 * end).clamp(min=1)
+    else:
+        source = mirrored(positions, torch.tensor(end + 1, device=x.device), "reflect")
+        values = x.index_select(-1, source - offset)
+        period = torch.tensor(max(2 * end, 1), device=x.device)
+    if not x.is_complex():
+        return values
+    return torch.where(torch.remainder(positions, period) > end, values.conj(), values)
+
+
+# ---------------------------------------------------------------- one slice
+
+
+def to_bands(samples: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
+    """Coefficients of slices, as autograd or a compiler follows it.
+
+    Shape: (n, length) -> complex (n, bands, frames).
+    """
+    spectrum = torch.fft.rfft(samples)  # (n, bin)
+    count = len(bands.spans)
+    entries = spectrum.index_select(-1, bands.bins) * bands.analysis
+    empty = entries.new_zeros(len(samples), count * slices.frames)
+    spread = empty.index_copy(1, bands.places, entries).view(-1, count, slices.frames)
+    return _ends_real(torch.fft.ifft(spread))
+
+
+def from_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
+    """Samples of slices, as autograd or a compiler follows it.  Shape: complex (n, bands, frames) -> (n, length)."""
+    spread = torch.fft.fft(_ends_real(coefficients)).flatten(1)
+    entries = spread.index_select(1, bands.places) * bands.synthesis
+    empty = entries.new_zeros(len(entries), slices.length // 2 + 1)
+    return torch.fft.irfft(empty.index_add(1, bands.bins, entries), n=slices.length)
+
+
+def _ends_real(coefficients: torch.Tensor) -> torch.Tensor:
+    """The bands at 0 and at half the sample rate, of which a real signal has no imaginary part, without one."""
+    first, last = (torch.complex(c.real, torch.zeros_like(c.real)) for c in (coefficients[:, :1], coefficients[:, -1:]))
+    return torch.cat([first, coefficients[:, 1:-1], last], dim=1)
+
+
+def to_bands_into(out: torch.Tensor, samples: torch.Tensor, slices: Slices, bands: Bands) -> None:
+    """What is kept of the coefficients of slices, without a graph.
+
+    Shape: (n, length) -> out complex (n, bands, at most kept): the first of them.
+    """
+    spectrum = torch.fft.rfft(samples)
+    keep = slice(slices.margin, slices.margin + out.shape[-1])
+    for run, entry in _runs(len(samples), slices, bands):
+        spread = spectrum.new_zeros(len(samples), run.stop - run.start, slices.frames)
+        for band, (first, count) in enumerate(bands.spans[run]):
+            for there, here in _pieces(first, count, slices.frames):
+                weights = bands.analysis[entry + here.start - first : entry + here.stop - first]
+                torch.mul(spectrum[:, here], weights, out=spread[:, band, there])
+            entry += count
+        out[:, run] = torch.fft.ifft(spread)[..., keep]
+    out[:, [0, -1]] = out[:, [0, -1]].real.to(out.dtype)
+
+
+def from_bands_in_place(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
+    """Samples of slices, without a graph.  Shape: complex (n, bands, frames) -> (n, length)."""
+    total = coefficients.new_zeros(len(coefficients), slices.length // 2 + 1)
+    last = len(bands.spans) - 1
+    for run, entry in _runs(len(coefficients), slices, bands):
+        piece = coefficients[:, run]
+        if run.start == 0 or run.stop > last:
+            piece = piece.clone()
+            for band in {0, last} & set(range(run.start, run.stop)):
+                piece[:, band - run.start].imag.zero_()
+        spread = torch.fft.fft(piece)
+        for band, (first, count) in enumerate(bands.spans[run]):
+            for there, here in _pieces(first, count, slices.frames):
+                weights = bands.synthesis[entry + here.start - first : entry + here.stop - first]
+                total[:, here] += spread[:, band, there].mul_(weights)
+            entry += count
+    return torch.fft.irfft(total, n=slices.length)
+
+
+def _runs(rows: int, slices: Slices, bands: Bands) -> Iterator[tuple[slice, int]]:
+    """Neighbouring bands that are computed in one go, and the first entry of each run."""
+    count = len(bands.spans)
+    step = max(1, PIECE // (rows * slices.frames))
+    starts = [0, *itertools.accumulate(width for _, width in bands.spans)]
+    for first in range(0, count, step):
+        yield slice(first, min(first + step, count)), starts[first]
+
+
+def _pieces(first: int, count: int, frames: int) -> Iterator[tuple[slice, slice]]:
+    """Where the bins of a band stand modulo the frames, in one piece or two; beside them the bins."""
+    place = first % frames
+    head = min(count, frames - place)
+    yield slice(place, place + head), slice(first, first + head)
+    if count > head:
+        yield slice(0, count - head), slice(first + head, first + count)
+
+
+# ---------------------------------------------------------------- many slices
+
+
+def analyse(
+    x: torch.Tensor,
+    end: int | torch.Tensor,
+    slices: Slices,
+    bands: Bands,
+    *,
+    frames: int,
+    first: int = 0,
+    offset: int = 0,
+    graph: bool,
+) -> torch.Tensor:
+    """Coefficients of frames first * kept..frames-1.
+
+    Args:
+        x: (rows, n) samples from position `offset` on, 0 past each row's own end as far as its last frame.
+        end: the position of the last frame, of all rows or (rows,) of each.
+        first: the first slice that is computed.
+
+    Shape:
+        -> complex (rows, bands, frames - first * kept).
+    """
+    rows, stop = len(x), -(-frames // slices.kept)
+    count = frames - first * slices.kept
+    if graph:
+        low, high = first * slices.step - slices.transition, stop * slices.step + slices.transition
+        cut = extended(x, end, low, high, offset).unfold(-1, slices.length, slices.step)  # (row, slice, sample)
+        found = to_bands(cut.flatten(0, 1), slices, bands)[..., slices.margin : slices.margin + slices.kept]
+        return found.unflatten(0, (rows, -1)).transpose(1, 2).flatten(2)[..., :count]
+    out = x.new_empty((rows, len(bands.spans), count), dtype=x.dtype.to_complex())
+    for i in range(first, stop):
+        low = i * slices.step
+        cut = extended(x, end, low - slices.transition, low + slices.step + slices.transition, offset)
+        to_bands_into(out[..., (i - first) * slices.kept :][..., : slices.kept], cut, slices, bands)
+    return out
+
+
+def synthesise(
+    coefficients: torch.Tensor,
+    end: int | torch.Tensor,
+    slices: Slices,
+    bands: Bands,
+    *,
+    length: int,
+    first: int = 0,
+    offset: int = 0,
+    graph: bool,
+) -> torch.Tensor:
+    """Samples first * step..length-1, of which none lies past the last frame.
+
+    Args:
+        coefficients: complex (rows, bands, n), frames from `offset` on.
+        end: the last frame, of all rows or (rows,) of each.
+        first: the first slice that is computed.
+
+    Shape:
+        -> (rows, length - first * step).
+    """
+    rows, stop = len(coefficients), -(-length // slices.step)
+    count = length - first * slices.step
+    keep = slice(slices.transition, slices.transition + slices.step)
+    if graph:
+        low, high = first * slices.kept - slices.margin, stop * slices.kept + slices.margin
+        cut = extended(coefficients, end, low, high, offset).unfold(-1, slices.frames, slices.kept)
+        found = from_bands(cut.transpose(1, 2).flatten(0, 1), slices, bands)[..., keep]
+        return found.unflatten(0, (rows, -1)).flatten(1)[:, :count]
+    out = coefficients.real.new_empty(rows, count)
+    for i in range(first, stop):
+        low = i * slices.kept
+        cut = extended(coefficients, end, low - slices.margin, low + slices.kept + slices.margin, offset)
+        part = out[:, (i - first) * slices.step :][:, : slices.step]
+        part.copy_(from_bands_in_place(cut, slices, bands)[:, keep][:, : part.shape[-1]])
+    return out
+
+
+def fill(x: torch.Tensor, end: int) -> torch.Tensor:
+    """Zeros after the last sample, as far as position `end`.  Shape: (rows, n) -> (rows, end + 1)."""
+    return F.pad(x, (0, end + 1 - x.shape[-1])) if x.shape[-1] <= end else x
