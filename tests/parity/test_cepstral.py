@@ -518,3 +518,11 @@ def test_torchaudios_sliding_cmvn_drifts_in_float32_and_divides_by_zero_and_ours
     still = torch.full((20, 3), 5.0)
     assert torch.isnan(transforms.SlidingWindowCmn(10, center=True, norm_vars=True)(still)).any()
     assert torch.all(CMVN(window=10, center=True)(still.t()) == 0)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_small_deviation_on_a_large_mean_is_not_cancelled_away(graph):
+    """Squares of 1e5, summed over 6000 frames, are 6e13, of which float64 has no digits left for a variance of 1e-4."""
+    x = random(2, 6000, scale=1e-2) + 1e5
+    ours = CMVN(window=100, center=True)(torch.from_numpy(x).requires_grad_(graph)).detach()
+    assert relative_error(ours, kaldi_cmvn(x, window=100, center=True, norm_vars=True)) <= 1e-7

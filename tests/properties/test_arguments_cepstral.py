@@ -80,6 +80,8 @@ def test_every_argument_has_an_effect(cls, base, change):
     before, after = built(cls, base)(x), built(cls, {**base, **change})(x)
     if before.shape == after.shape:
         assert not torch.allclose(before, after, rtol=1e-3)
+    with_graph = built(cls, {**base, **change})(x.clone().requires_grad_())
+    torch.testing.assert_close(with_graph.detach(), after, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(("cls", "base"), [(MFCC, MEL), (LFCC, LINEAR), (BFCC, BARK)])
@@ -228,8 +230,29 @@ def test_trained_filters_learn_through_the_cepstrum():
     assert float(transform.mel.grad.abs().max()) > 0
     with torch.no_grad():
         before = transform(X)
-        transform.mel += 0.01  # where the fixed filters are 0 too
+        transform.mel[:, -1] += 10.0  # a bin that no fixed filter looks at
         assert not torch.allclose(transform(X), before, rtol=1e-2)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_burst_that_no_frame_of_the_clip_reaches_is_not_its_peak(graph):
+    """Without centring a clip's last samples may be in no frame; in a longer batch they are in one past its end."""
+    transform = MFCC(**MEL, hop_length=32, center=False, top_db=20.0)
+    clip = X[:150].clone()
+    clip[140:] = 1e4
+    batch = torch.stack([torch.nn.functional.pad(clip, (0, 250)), X[:400]]).requires_grad_(graph)
+    frames = transform.frame_lengths(torch.tensor(150))
+    ours = transform(batch, torch.tensor([150, 400]))[0, :, :frames]
+    torch.testing.assert_close(ours.detach(), transform(clip))
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_window_of_one_frame_leaves_nothing(graph):
+    """Exactly: the rounding of its mean would be divided by the root of the floor."""
+    x = (X.view(10, 100) * 1e3 + 1e6).double().requires_grad_(graph)
+    assert torch.all(CMVN(window=1, center=True)(x) == 0)
+    first = CMVN(window=9, min_window=1)(x)[:, 0]
+    assert torch.all(first == 0)
 
 
 def test_a_product_over_bins_is_the_same_with_and_without_a_graph():
