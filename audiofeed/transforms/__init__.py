@@ -21,9 +21,12 @@ from audiofeed.transforms.features import FeatureTransform
 from audiofeed.transforms.gabor import GaborFilterbank
 from audiofeed.transforms.gammatone import Gammatonegram
 from audiofeed.transforms.griffin_lim import GriffinLim
+from audiofeed.transforms.hybrid_cqt import HybridCQT, PseudoCQT
 from audiofeed.transforms.inverse_mel import InverseMel
 from audiofeed.transforms.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse_stft import InverseSTFT
+from audiofeed.transforms.invertible_cqt import InvertibleCQT
+from audiofeed.transforms.invertible_cqt_inverse import InvertibleCQTInverse
 from audiofeed.transforms.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
 from audiofeed.transforms.mel import LogMelSpectrogram, MelSpectrogram
 from audiofeed.transforms.onset import OnsetStrength
@@ -57,15 +60,19 @@ __all__ = [
     "GaborFilterbank",
     "Gammatonegram",
     "GriffinLim",
+    "HybridCQT",
     "InverseMFCC",
     "InverseMel",
     "InverseSTFT",
+    "InvertibleCQT",
+    "InvertibleCQTInverse",
     "LogFrequencySTFT",
     "LogFrequencySpectrogram",
     "LogMelSpectrogram",
     "MelSpectrogram",
     "OnsetStrength",
     "PolyFeatures",
+    "PseudoCQT",
     "ReassignedSpectrogram",
     "SincFilterbank",
     "SpectralBandwidth",
