@@ -62,6 +62,11 @@ class Slices:
         """Frames up to which a clip takes one slice of its own, with its mirror image, in place of these."""
         return self.kept + self.margin
 
+    @property
+    def closed(self) -> bool:
+        """Whether a slice is a clip and its mirror image, and so even."""
+        return self.transition == 0
+
     def whole(self, frames: int) -> Slices:
         """The one slice that a clip of `frames` frames and its mirror image fill: it closes, and has no transition.
 
@@ -171,6 +176,8 @@ def to_bands_into(out: torch.Tensor, samples: torch.Tensor, slices: Slices, band
     Shape: (n, length) -> out complex (n, bands, at most kept): the first of them.
     """
     spectrum = torch.fft.rfft(samples)
+    if slices.closed:
+        spectrum = spectrum.real.contiguous()  # what is even has a real spectrum
     keep = slice(slices.margin, slices.margin + out.shape[-1])
     for run, entry in _runs(len(samples), slices, bands):
         spread = spectrum.new_zeros(len(samples), run.stop - run.start, slices.frames)
@@ -179,7 +186,7 @@ def to_bands_into(out: torch.Tensor, samples: torch.Tensor, slices: Slices, band
                 weights = bands.analysis[entry + here.start - first : entry + here.stop - first]
                 torch.mul(spectrum[:, here], weights, out=spread[:, band, there])
             entry += count
-        out[:, run] = torch.fft.ifft(spread)[..., keep]
+        out[:, run] = (torch.fft.ihfft(spread) if slices.closed else torch.fft.ifft(spread))[..., keep]
     out[:, [0, -1]] = out[:, [0, -1]].real.to(out.dtype)
 
 
@@ -188,18 +195,49 @@ def from_bands_in_place(coefficients: torch.Tensor, slices: Slices, bands: Bands
     total = coefficients.new_zeros(len(coefficients), slices.length // 2 + 1)
     last = len(bands.spans) - 1
     for run, entry in _runs(len(coefficients), slices, bands):
-        piece = coefficients[:, run]
-        if run.start == 0 or run.stop > last:
-            piece = piece.clone()
-            for band in {0, last} & set(range(run.start, run.stop)):
-                piece[:, band - run.start].imag.zero_()
-        spread = torch.fft.fft(piece)
+        spread = torch.fft.fft(_without_imaginary_ends(coefficients, run, last))
         for band, (first, count) in enumerate(bands.spans[run]):
             for there, here in _pieces(first, count, slices.frames):
                 weights = bands.synthesis[entry + here.start - first : entry + here.stop - first]
                 total[:, here] += spread[:, band, there].mul_(weights)
             entry += count
     return torch.fft.irfft(total, n=slices.length)
+
+
+def from_closed_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
+    """Samples of closed slices of their frames alone, without their mirror image and without a graph.
+
+    What mirrors itself has a real spectrum but for the imaginary parts of its first and last frame, which are their own
+    mirror images: those have the spectra of an impulse in the middle of either half.
+
+    Shape: complex (n, bands, frames / 2 + 1) -> (n, length).
+    """
+    rows, bins = len(coefficients), slices.length // 2 + 1
+    real, imag = (coefficients.real.new_zeros(rows, bins) for _ in range(2))
+    signs = real.new_ones(bins)
+    signs[1::2] = -1
+    last = len(bands.spans) - 1
+    for run, entry in _runs(rows, slices, bands):
+        spread = torch.fft.hfft(_without_imaginary_ends(coefficients, run, last), n=slices.frames)
+        for band, (first, count) in enumerate(bands.spans[run]):
+            ends = coefficients[:, run.start + band, [0, -1]].imag
+            for there, here in _pieces(first, count, slices.frames):
+                weights = bands.synthesis[entry + here.start - first : entry + here.stop - first]
+                real[:, here] += spread[:, band, there].mul_(weights)
+                if run.start + band not in (0, last):
+                    imag[:, here] += (ends[:, :1] + ends[:, 1:] * signs[here]) * weights
+            entry += count
+    return torch.fft.irfft(torch.complex(real, imag), n=slices.length)
+
+
+def _without_imaginary_ends(coefficients: torch.Tensor, run: slice, last: int) -> torch.Tensor:
+    """A run of bands, where the first and the last of all are without imaginary part."""
+    piece = coefficients[:, run]
+    ends = [band - run.start for band in (0, last) if run.start <= band < run.stop]
+    if ends:
+        piece = piece.clone()
+        piece[:, ends] = piece[:, ends].real.to(piece.dtype)
+    return piece
 
 
 def _runs(rows: int, slices: Slices, bands: Bands) -> Iterator[tuple[slice, int]]:
@@ -280,6 +318,8 @@ def synthesise(
     Shape:
         -> (rows, length - first * step).
     """
+    if slices.closed and not graph and coefficients.shape[-1] > 1:
+        return from_closed_bands(coefficients, slices, bands)[:, :length]
     rows, stop = len(coefficients), -(-length // slices.step)
     count = length - first * slices.step
     keep = slice(slices.transition, slices.transition + slices.step)
