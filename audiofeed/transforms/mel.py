@@ -23,7 +23,8 @@ class MelSpectrogram(PowerFeature):
 
     Args:
         sample_rate: Hz.
-        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable: as in `STFT`.
+        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable, trainable_window: as in
+            `STFT`.
         power: exponent of the magnitude before the filters, > 0.
         n_mels: number of filters.
         f_min, f_max: the span of the filters in Hz; `f_max=None` is sample_rate / 2, which it may not exceed.
@@ -62,6 +63,7 @@ class MelSpectrogram(PowerFeature):
         norm: str | float | None = "slaney",
         method: str = "auto",
         trainable: bool = False,
+        trainable_window: bool = False,
         trainable_mel: bool = False,
     ) -> None:
         if power is None:
@@ -79,6 +81,7 @@ class MelSpectrogram(PowerFeature):
             pad_mode=pad_mode,
             method=method,
             trainable=trainable,
+            trainable_window=trainable_window,
             sample_rate=sample_rate,
         )
         self.n_mels = check_count("n_mels", n_mels, "a whole number of filters, 1 or more")
@@ -176,6 +179,7 @@ class LogMelSpectrogram(MelSpectrogram):
         top_db: float | None = None,
         method: str = "auto",
         trainable: bool = False,
+        trainable_window: bool = False,
         trainable_mel: bool = False,
     ) -> None:
         super().__init__(
@@ -195,6 +199,7 @@ class LogMelSpectrogram(MelSpectrogram):
             norm=norm,
             method=method,
             trainable=trainable,
+            trainable_window=trainable_window,
             trainable_mel=trainable_mel,
         )
         if log not in LOGS:

@@ -51,6 +51,7 @@ class ShortTime(Transform):
         pad_mode: str = "constant",
         method: str = "auto",
         trainable: bool = False,
+        trainable_window: bool = False,
         sample_rate: float | None = None,
         basis: Basis = fourier_basis,
     ) -> None:
@@ -74,17 +75,23 @@ class ShortTime(Transform):
         self.periodic = periodic
         self.center = center
         self.pad_mode = pad_mode
-        self.trainable = trainable
+        self.trainable, self.trainable_window = trainable, trainable_window
         self.sample_rate = sample_rate  # type: ignore[assignment]
         choice = choose_short_time(method, trainable=trainable)
         self.method, self.method_reason = choice.method, choice.reason
+        if trainable_window and self.method != "fft":
+            raise ValueError(
+                f"trainable_window=True trains the window of method='fft', and the method is {self.method!r}, whose "
+                "basis holds the window; train the basis (trainable=True), or leave trainable and method as they are"
+            )
         self._framing = Framing(n_fft=self.n_fft, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
         settings = (window, self.win_length, self.n_fft, periodic)
         samples = tuple(window) if isinstance(window, (list, np.ndarray)) else window
-        # what two transforms must have in common for their spectra to be the same; a trained basis is like no other
-        self.frames_key = None if trainable else (self._framing, self.win_length, samples, periodic, self.method)
+        # what two transforms must have in common for their spectra to be the same; what is trained is like no other
+        alike = (self._framing, self.win_length, samples, periodic, self.method)
+        self.frames_key = None if trainable or trainable_window else alike
         if self.method == "fft":
-            self._define("analysis_window", functools.partial(_analysis_window, *settings))
+            self._define("analysis_window", functools.partial(_analysis_window, *settings), trainable=trainable_window)
         else:
             self._define("basis", functools.partial(_analysis_basis, basis, *settings), trainable=trainable)
 
@@ -134,6 +141,7 @@ class ShortTime(Transform):
         return (
             f"{self.n_fft}, hop_length={self.hop_length}, win_length={self.win_length}, window={self.window!r}, "
             f"center={self.center}, pad_mode={self.pad_mode!r}, method={self.method!r}, trainable={self.trainable}"
+            + (", trainable_window=True" if self.trainable_window else "")
         )
 
 
@@ -153,6 +161,7 @@ class STFT(ShortTime):
         pad_mode: "constant" (zeros), "reflect", "replicate" or "circular", for any clip, however short.
         method: "auto", "fft" or "conv" (see `methods`).
         trainable: the basis is a parameter (`basis`, real parts then imaginary parts); with method "conv".
+        trainable_window: the window is a parameter (`analysis_window`, of n_fft samples); with method "fft".
         sample_rate: Hz; only `frequencies` and `times` need it.
 
     Shape:
@@ -191,6 +200,7 @@ class PowerFeature(ShortTime):
         pad_mode: str = "constant",
         method: str = "auto",
         trainable: bool = False,
+        trainable_window: bool = False,
         sample_rate: float | None = None,
     ) -> None:
         super().__init__(
@@ -203,6 +213,7 @@ class PowerFeature(ShortTime):
             pad_mode=pad_mode,
             method=method,
             trainable=trainable,
+            trainable_window=trainable_window,
             sample_rate=sample_rate,
         )
         if power is not None and not (power > 0 and math.isfinite(power)):
@@ -249,7 +260,8 @@ class Spectrogram(PowerFeature):
 
     Args:
         power: 2.0 (power), 1.0 (magnitude), any number > 0, or None (complex).
-        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable, sample_rate: as in `STFT`.
+        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable, trainable_window,
+            sample_rate: as in `STFT`.
 
     Shape:
         waveform (..., time), lengths (batch,) -> (..., n_fft // 2 + 1, frames).

@@ -58,6 +58,7 @@ def members():
         "log": af.LogMelSpectrogram(**MEL, floor=1e-6),
         "limited": af.LogMelSpectrogram(**MEL, log="db", floor=1e-6, top_db=20.0),
         "trained": af.MelSpectrogram(**MEL, trainable=True),
+        "trained_window": af.Spectrogram(**FRAMES, trainable_window=True),
         "trained_mel": af.MelSpectrogram(**MEL, trainable_mel=True),
         "other": af.MelSpectrogram(**MEL | {"hop_length": 40}),
         "by_conv": af.MelSpectrogram(**MEL, method="conv"),

@@ -20,6 +20,7 @@ def noise(*shape):
     [
         (lambda: af.STFT(64, trainable=True), {"basis": (66, 64)}),
         (lambda: af.Spectrogram(64, trainable=True), {"basis": (66, 64)}),
+        (lambda: af.STFT(64, win_length=40, trainable_window=True), {"analysis_window": (64,)}),
         (lambda: af.MelSpectrogram(**MEL, trainable=True), {"basis": (66, 64)}),
         (lambda: af.MelSpectrogram(**MEL, trainable_mel=True), {"mel": (6, 33)}),
         (
@@ -38,7 +39,8 @@ def test_only_what_trains_is_state(transform, names):
 
 @pytest.mark.parametrize(
     ("trainable", "rate"),
-    [({"trainable": True}, 1e-2), ({"trainable_mel": True}, 2e-5)],  # a mel weight is about 1e-3
+    # a mel weight is about 1e-3
+    [({"trainable": True}, 1e-2), ({"trainable_window": True}, 1e-2), ({"trainable_mel": True}, 2e-5)],
     ids=str,
 )
 def test_starts_at_the_fixed_values_and_learns(trainable, rate):
@@ -59,7 +61,15 @@ def test_starts_at_the_fixed_values_and_learns(trainable, rate):
         assert not torch.allclose(trained(x), fixed(x), atol=0.1)
 
 
-@pytest.mark.parametrize("trainable", [{"trainable": True}, {"trainable_mel": True}], ids=str)
+def test_a_window_trains_only_where_the_method_has_one():
+    for settings in ({"method": "conv"}, {"trainable": True}):
+        with pytest.raises(ValueError, match=r"trainable_window=True trains the window of method='fft'.*'conv'"):
+            af.STFT(64, trainable_window=True, **settings)
+
+
+@pytest.mark.parametrize(
+    "trainable", [{"trainable": True}, {"trainable_window": True}, {"trainable_mel": True}], ids=str
+)
 def test_gradcheck_of_the_filters(trainable):
     config = {**MEL, "n_fft": 12, "hop_length": 5, "n_mels": 3}
     transform = af.LogMelSpectrogram(**config, **trainable, floor=1e-4).double()

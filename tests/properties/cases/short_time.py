@@ -19,6 +19,7 @@ CASES = [
     ),
     Case(cls=af.STFT, settings={"n_fft": 64, "hop_length": 20, "center": False, "method": "conv"}, small=SMALL),
     Case(cls=af.STFT, settings={"n_fft": 64, "trainable": True}, small=SMALL, state=("basis",)),
+    Case(cls=af.STFT, settings={"n_fft": 50, "trainable_window": True}, small=SMALL, state=("analysis_window",)),
     Case(
         cls=af.Spectrogram,
         settings={"n_fft": 64, "hop_length": 16, "power": 2.0, "pad_mode": "circular"},
@@ -42,6 +43,12 @@ CASES = [
         settings={**MEL, "trainable": True, "trainable_mel": True},
         small=SMALL_MEL,
         state=("basis", "mel"),
+    ),
+    Case(
+        cls=af.MelSpectrogram,
+        settings={**MEL, "power": 1.0, "trainable_window": True, "trainable_mel": True},
+        small=SMALL_MEL,
+        state=("analysis_window", "mel"),
     ),
     Case(cls=af.LogMelSpectrogram, settings={**MEL, "floor": 1e-6}, small=SMALL_MEL),
     Case(
