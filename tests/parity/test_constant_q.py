@@ -50,7 +50,7 @@ def check(transform, y, expected):
     # (which a padding repeats until it fills the longest kernel: a constant then, of which a wavelet leaves nothing)
     repeats = 1.0 if transform.pad_mode == "constant" else max(1.0, float(transform.bank.lengths.max()) / y.shape[-1])
     reach = np.linalg.norm(y) * np.sqrt(repeats)
-    scale = max(np.linalg.norm(expected), 0.5 * float(transform.kernels.abs().max()) * reach)
+    scale = max(np.linalg.norm(expected), float(transform.kernels.abs().max()) * reach)
     early = transform._levels[0].factor > 2
     for dtype, tolerance in TOLERANCE.items():
         tolerance = EARLY if early else tolerance
