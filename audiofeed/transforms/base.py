@@ -6,7 +6,6 @@ import contextlib
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from audiofeed.signal.samples import INT16_SCALE
@@ -167,14 +166,3 @@ def check_lengths(lengths: torch.Tensor, batch: int, most: int, *, unit: str) ->
                 f"leave empty clips out, and give lengths in {unit}, not as ratios"
             )
     return lengths.reshape(-1).long()
-
-
-def check_count(name: str, value: object, rule: str = "a whole number of samples, 1 or more") -> int:
-    """A count given by the caller as an int, or a ValueError that names it.
-
-    >>> check_count("n_fft", 400)
-    400
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}={value!r} must be {rule}")
-    return int(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +18,7 @@ from audiofeed.signal.cepstrum import cepstral_matrix
 from audiofeed.signal.filterbanks import bands, bark_filterbank, linear_filterbank, mel_filterbank
 from audiofeed.signal.scales import BARK_SCALES, MEL_SCALES
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count, check_rate, check_span, warn_of_empty
 from audiofeed.transforms.stft import PowerFeature
 
 
@@ -65,8 +64,7 @@ class Cepstrum(PowerFeature):
         name = type(self).__name__
         if power is None:
             raise ValueError(f"power=None must be a number > 0: the filters of {name} weigh powers")
-        if sample_rate is None:
-            raise ValueError("sample_rate=None must be a positive number of Hz: the filters lie in Hz")
+        check_rate(sample_rate, "the filters lie in Hz")
         super().__init__(
             n_fft,
             power=power,
@@ -87,12 +85,7 @@ class Cepstrum(PowerFeature):
                 f"{self._count_name}={n_coefficients} must not exceed {self._bands_name}={n_bands}: a cosine transform "
                 "has as many coefficients as values; use more filters"
             )
-        top = sample_rate / 2 if f_max is None else f_max
-        if not 0 <= f_min < top <= sample_rate / 2:
-            raise ValueError(
-                f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, "
-                f"half of sample_rate={sample_rate!r}"
-            )
+        self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
         if not (lifter >= 0 and math.isfinite(lifter)):
             raise ValueError(f"lifter={lifter!r} must be a number >= 0; 0 does not lifter")
         if log not in LOGS:
@@ -105,21 +98,13 @@ class Cepstrum(PowerFeature):
             raise ValueError(f"top_db={top_db!r} must be None with log={log!r}: it limits decibels; pass top_db=None")
         if top_db is not None and not top_db > 0:
             raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
-        self.f_min, self.f_max = float(f_min), float(top)
         self.dct_type, self.norm, self.lifter = dct_type, norm, lifter
         self.log, self.offset, self.floor, self.top_db = log, float(offset), float(floor), top_db
         definition = functools.partial(
             filters, sample_rate=float(sample_rate), n_fft=self.n_fft, f_min=self.f_min, f_max=self.f_max
         )
         weights = definition()
-        empty = int((weights.max(axis=1) == 0).sum())
-        if empty:
-            warnings.warn(
-                f"{empty} of {self._bands_name}={n_bands} filters hold no bin of n_fft={n_fft} at "
-                f"sample_rate={sample_rate}, and will be 0 throughout; use fewer filters, a larger n_fft, or a higher "
-                "f_min",
-                stacklevel=3,
-            )
+        warn_of_empty(weights, self._bands_name, self.n_fft, sample_rate, stacklevel=3)
         self._bands = None if trainable_filters else bands(weights)
         self._define(self._filters_name, definition, trainable=trainable_filters)
         self._define(

@@ -16,7 +16,8 @@ from audiofeed.methods.frames import Workspace
 from audiofeed.signal.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
 from audiofeed.signal.filterbanks import bands
 from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.base import check_count, in_full_precision, with_leading
+from audiofeed.transforms.arguments import check_count, check_positive, check_rate
+from audiofeed.transforms.base import in_full_precision, with_leading
 from audiofeed.transforms.stft import PowerFeature
 
 OUTPUTS = ("salience", "spectrum", "frequency", "periodicity")
@@ -87,8 +88,7 @@ class CFP(PowerFeature):
         gammas: Sequence[float] = (0.24, 0.6, 1.0),
         output: str = "salience",
     ) -> None:
-        if sample_rate is None or not (sample_rate > 0 and math.isfinite(sample_rate)):
-            raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz: the pitches are in Hz")
+        check_rate(sample_rate, "the pitches are in Hz")
         if n_fft is None:
             n_fft = max(round(sample_rate / 2), check_count("win_length", win_length))
         super().__init__(
@@ -109,8 +109,7 @@ class CFP(PowerFeature):
                 f"f_min={f_min!r}, f_max={f_max!r} must satisfy {lowest:g} <= f_min < f_max <= {sample_rate / 2:g} Hz: "
                 f"the period of f_min must fit twice into n_fft={self.n_fft}, and f_max lie below half the sample rate"
             )
-        if not (bins_per_octave > 0 and math.isfinite(bins_per_octave)):
-            raise ValueError(f"bins_per_octave={bins_per_octave!r} must be a number > 0")
+        check_positive("bins_per_octave", bins_per_octave, "a number > 0")
         self.gammas = tuple(float(gamma) for gamma in gammas)
         if len(self.gammas) < 2 or not all(gamma >= 0 and math.isfinite(gamma) for gamma in self.gammas):
             raise ValueError(

@@ -15,8 +15,8 @@ from audiofeed.methods.precision import matmul
 from audiofeed.methods.tuning import chroma_filters, estimate_tuning
 from audiofeed.signal.chroma import chroma_filterbank, chroma_positions, pitch_bins, tuning_edges
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
-from audiofeed.transforms.descriptors import SpectralDescriptor, check_positive, check_rate
+from audiofeed.transforms.arguments import check_count, check_positive, check_rate
+from audiofeed.transforms.descriptors import SpectralDescriptor
 
 
 def check_norm(norm: float | None) -> float | None:

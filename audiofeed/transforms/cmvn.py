@@ -7,7 +7,7 @@ import math
 import torch
 
 from audiofeed.methods.normalise import Sliding, normalise_clips, normalise_sliding
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count
 from audiofeed.transforms.features import FeatureTransform
 
 # Kaldi's and torchaudio's

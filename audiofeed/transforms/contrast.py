@@ -9,8 +9,8 @@ from audiofeed.methods.descriptors import extremes
 from audiofeed.methods.frames import Workspace
 from audiofeed.signal.descriptors import contrast_bands
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
-from audiofeed.transforms.descriptors import SpectralDescriptor, check_positive, check_rate, check_share
+from audiofeed.transforms.arguments import check_count, check_positive, check_rate, check_share
+from audiofeed.transforms.descriptors import SpectralDescriptor
 
 
 class SpectralContrast(SpectralDescriptor):

@@ -8,7 +8,7 @@ import torch
 
 from audiofeed.methods.deltas import EDGES, MODES, deltas
 from audiofeed.signal.cepstrum import slope_filter, slope_filters
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count
 from audiofeed.transforms.features import FeatureTransform
 
 

@@ -13,7 +13,7 @@ from audiofeed.methods.frames import Workspace
 from audiofeed.signal.descriptors import moment_weights, polynomial_fit
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count, check_positive, check_rate, check_share
 from audiofeed.transforms.stft import PowerFeature
 
 
@@ -28,39 +28,6 @@ class SpectralDescriptor(PowerFeature):
     def extra_repr(self) -> str:
         """The settings of the frames."""
         return f"sample_rate={self.sample_rate}, n_fft={super().extra_repr()}"
-
-
-def check_rate(sample_rate: float | None) -> float:
-    """A sample rate that cannot be done without.
-
-    >>> check_rate(16000)
-    16000
-    """
-    if sample_rate is None:
-        raise ValueError("sample_rate=None must be a positive number of Hz: the result depends on it")
-    return sample_rate
-
-
-def check_positive(name: str, value: float) -> float:
-    """A finite number above 0, or a ValueError that names it.
-
-    >>> check_positive("p", 2)
-    2.0
-    """
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} must be a finite number > 0")
-    return float(value)
-
-
-def check_share(name: str, value: float) -> float:
-    """A number between 0 and 1, or a ValueError that names it.
-
-    >>> check_share("quantile", 0.02)
-    0.02
-    """
-    if not 0 < value < 1:
-        raise ValueError(f"{name}={value!r} must lie between 0 and 1, both excluded")
-    return float(value)
 
 
 class SpectralCentroid(SpectralDescriptor):

@@ -19,9 +19,9 @@ from audiofeed.signal.gabor import (
     gaussian_pools,
     pool_bounds,
 )
-from audiofeed.transforms.base import Transform, check_count
+from audiofeed.transforms.arguments import check_count, check_odd, check_rate, check_span
+from audiofeed.transforms.base import Transform
 from audiofeed.transforms.pcen import PCEN
-from audiofeed.transforms.sinc import check_odd, check_rate
 
 COMPRESSIONS = ("pcen", "log", None)
 
@@ -99,20 +99,14 @@ class GaborFilterbank(Transform):
         trainable: bool = True,
     ) -> None:
         super().__init__()
-        check_rate(sample_rate)
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self.sample_rate = check_rate(sample_rate)  # type: ignore[assignment]
         self._rate = float(sample_rate)
         self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
         milliseconds_25 = max(3, int(sample_rate * 0.025) // 2 * 2 + 1)
         self.win_length = milliseconds_25 if win_length is None else check_odd("win_length", win_length)
         milliseconds_10 = max(1, int(sample_rate * 0.01))
         self.hop_length = milliseconds_10 if hop_length is None else check_count("hop_length", hop_length)
-        top = 0.975 * sample_rate / 2 if f_max is None else f_max
-        if not 0 <= f_min < top <= sample_rate / 2:
-            raise ValueError(
-                f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, "
-                f"half of sample_rate={sample_rate!r}"
-            )
+        self.f_min, self.f_max = check_span(f_min, f_max, sample_rate, default=0.975 * sample_rate / 2)
         narrowest, widest = pool_bounds(self.win_length)
         if not narrowest <= pool_width <= widest:
             raise ValueError(
@@ -123,7 +117,7 @@ class GaborFilterbank(Transform):
             raise ValueError(f"compression={compression!r} must be 'pcen', 'log' or None")
         if not (floor >= torch.finfo(torch.float32).tiny and math.isfinite(floor)):
             raise ValueError(f"floor={floor!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
-        self.f_min, self.f_max, self.pool_width = float(f_min), float(top), float(pool_width)
+        self.pool_width = float(pool_width)
         self.compression, self.floor, self.trainable = compression, float(floor), trainable
         self._given = functools.partial(
             gabor_start,

@@ -11,7 +11,7 @@ from audiofeed.methods.banded import filtered
 from audiofeed.methods.frames import Workspace
 from audiofeed.signal.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count, check_rate, check_span
 from audiofeed.transforms.stft import PowerFeature
 
 
@@ -72,8 +72,7 @@ class Gammatonegram(PowerFeature):
     ) -> None:
         if power is None:
             raise ValueError("power=None must be a number > 0: filters weigh powers; use STFT for complex values")
-        if sample_rate is None:
-            raise ValueError("sample_rate=None must be a positive number of Hz: the filters lie in Hz")
+        check_rate(sample_rate, "the filters lie in Hz")
         super().__init__(
             n_fft,
             power=power,
@@ -88,17 +87,11 @@ class Gammatonegram(PowerFeature):
             sample_rate=sample_rate,
         )
         self.n_bins = check_count("n_bins", n_bins, "a whole number of filters, 1 or more")
-        top = sample_rate / 2 if f_max is None else f_max
-        if not 0 <= f_min < top <= sample_rate / 2:
-            raise ValueError(
-                f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, "
-                f"half of sample_rate={sample_rate!r}"
-            )
+        self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
         if not (width > 0 and math.isfinite(width)):
             raise ValueError(f"width={width!r} must be a number > 0; 1 is the ear's own bandwidth")
         if weighting not in WEIGHTINGS:
             raise ValueError(f"weighting={weighting!r} must be 'magnitude' or 'power'")
-        self.f_min, self.f_max = float(f_min), float(top)
         self.width, self.weighting, self.norm = float(width), weighting, norm
         self.trainable_gammatone = trainable_gammatone
         definition = functools.partial(

@@ -12,7 +12,7 @@ from audiofeed.methods.griffin_lim import Progress, Search, griffin_lim, random_
 from audiofeed.methods.inverse import natural_length
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count
 from audiofeed.transforms.inverse_stft import Resynthesis
 
 

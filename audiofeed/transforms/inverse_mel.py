@@ -12,7 +12,7 @@ from audiofeed.methods.precision import matmul
 from audiofeed.signal.filterbanks import mel_filterbank
 from audiofeed.signal.inverse import overlapping_pairs
 from audiofeed.signal.scales import MEL_SCALES, fft_frequencies
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count, check_rate, check_span
 from audiofeed.transforms.features import FeatureTransform
 
 # How many values of spectra are computed at once, in float64: few enough to stay near the cache of a CPU.
@@ -78,20 +78,12 @@ class InverseMel(FeatureTransform):
         solver: str = "nnls",
     ) -> None:
         super().__init__()
-        if sample_rate is None or not 0 < sample_rate < float("inf"):
-            raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz: the filters lie in Hz")
-        self.sample_rate = sample_rate
+        self.sample_rate = check_rate(sample_rate, "the filters lie in Hz")
         self.n_fft = check_count("n_fft", n_fft)
         self.n_mels = check_count("n_mels", n_mels, "a whole number of filters, 1 or more")
-        top = sample_rate / 2 if f_max is None else f_max
-        if not 0 <= f_min < top <= sample_rate / 2:
-            raise ValueError(
-                f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, "
-                f"half of sample_rate={sample_rate!r}"
-            )
+        self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
         if mel_scale not in MEL_SCALES:
             raise ValueError(f"mel_scale={mel_scale!r} must be 'slaney' or 'htk'")
-        self.f_min, self.f_max = float(f_min), float(top)
         if solver not in ("nnls", "lstsq"):
             raise ValueError(f"solver={solver!r} must be 'nnls' or 'lstsq'")
         self.mel_scale, self.norm, self.solver = mel_scale, norm, solver

@@ -12,7 +12,7 @@ import torch
 from audiofeed.methods.cepstrum import over_bins
 from audiofeed.methods.decibels import LOGS
 from audiofeed.signal.cepstrum import inverse_cepstral_matrix, lifter_weights
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count
 from audiofeed.transforms.features import FeatureTransform
 
 

@@ -13,7 +13,8 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.inverse import Synthesis, by_basis, by_fft, inverse_short_time, natural_length
 from audiofeed.signal.inverse import LEAST_COVER, largest_hop, least_cover, synthesis_basis
 from audiofeed.signal.windows import Window, get_window, pad_window
-from audiofeed.transforms.base import check_count, check_lengths
+from audiofeed.transforms.arguments import check_count
+from audiofeed.transforms.base import check_lengths
 from audiofeed.transforms.features import FeatureTransform
 
 

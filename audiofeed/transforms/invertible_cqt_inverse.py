@@ -25,7 +25,8 @@ from audiofeed.signal.gabor_frames import (
     smooth_length,
     synthesis_weights,
 )
-from audiofeed.transforms.base import check_count, check_lengths, in_full_precision, with_leading
+from audiofeed.transforms.arguments import check_count, check_rate
+from audiofeed.transforms.base import check_lengths, in_full_precision, with_leading
 from audiofeed.transforms.features import FeatureTransform
 
 # the lowest C of a piano
@@ -60,8 +61,7 @@ def _checked_bands(
     sample_rate: float, f_min: float, f_max: float | None, bins_per_octave: int, hop_length: int | None
 ) -> tuple[GaborBands, int]:
     """The bands that are asked for and the hop, or an error that names what cannot be."""
-    if sample_rate is None or not (sample_rate > 0 and math.isfinite(sample_rate)):
-        raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz: the bins lie in Hz")
+    check_rate(sample_rate, "the bins lie in Hz")
     check_count("bins_per_octave", bins_per_octave, "a whole number of bins, 1 or more")
     top = sample_rate / 2 if f_max is None else f_max
     if not 0 < f_min <= top <= sample_rate / 2:

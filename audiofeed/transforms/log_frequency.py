@@ -20,7 +20,7 @@ from audiofeed.signal.log_frequency import (
     oversampled_length,
 )
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count, check_rate
 from audiofeed.transforms.stft import ShortTime
 
 
@@ -34,8 +34,7 @@ def _checked_grid(
     bins_per_octave: float | None,
 ) -> np.ndarray:
     """The frequencies that are asked for, in Hz, or an error that names what cannot be."""
-    if sample_rate is None or not (sample_rate > 0 and math.isfinite(sample_rate)):
-        raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz: the bins lie in Hz")
+    check_rate(sample_rate, "the bins lie in Hz")
     if freq_scale not in FREQ_SCALES:
         known = {"log2": "octave", "no": "linear"}.get(freq_scale) if isinstance(freq_scale, str) else None
         raise ValueError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 
 import torch
 
@@ -14,7 +13,7 @@ from audiofeed.methods.frames import Workspace
 from audiofeed.signal.filterbanks import bands, mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count, check_rate, check_span, warn_of_empty
 from audiofeed.transforms.stft import PowerFeature
 
 
@@ -68,8 +67,7 @@ class MelSpectrogram(PowerFeature):
     ) -> None:
         if power is None:
             raise ValueError("power=None must be a number > 0: mel filters weigh powers; use STFT for complex values")
-        if sample_rate is None:
-            raise ValueError("sample_rate=None must be a positive number of Hz: the filters lie in Hz")
+        check_rate(sample_rate, "the filters lie in Hz")
         super().__init__(
             n_fft,
             power=power,
@@ -85,15 +83,9 @@ class MelSpectrogram(PowerFeature):
             sample_rate=sample_rate,
         )
         self.n_mels = check_count("n_mels", n_mels, "a whole number of filters, 1 or more")
-        top = sample_rate / 2 if f_max is None else f_max
-        if not 0 <= f_min < top <= sample_rate / 2:
-            raise ValueError(
-                f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, "
-                f"half of sample_rate={sample_rate!r}"
-            )
+        self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
         if mel_scale not in MEL_SCALES:
             raise ValueError(f"mel_scale={mel_scale!r} must be 'slaney' or 'htk'")
-        self.f_min, self.f_max = float(f_min), float(top)
         self.mel_scale, self.norm = mel_scale, norm
         self.trainable_mel = trainable_mel
         definition = functools.partial(
@@ -107,13 +99,7 @@ class MelSpectrogram(PowerFeature):
             norm=norm,
         )
         weights = definition()
-        empty = int((weights.max(axis=1) == 0).sum())
-        if empty:
-            warnings.warn(
-                f"{empty} of n_mels={n_mels} filters hold no bin of n_fft={n_fft} at sample_rate={sample_rate}, and "
-                "will be 0 throughout; use fewer mels, a larger n_fft, or a higher f_min",
-                stacklevel=2,
-            )
+        warn_of_empty(weights, "n_mels", self.n_fft, sample_rate, stacklevel=2)
         self._bands = bands(weights)
         self._define("mel", definition, trainable=trainable_mel)
 

@@ -7,7 +7,7 @@ import torch
 from audiofeed.methods.decibels import limit_range
 from audiofeed.methods.onsets import delayed, spectral_flux, without_drift
 from audiofeed.signal.windows import Window
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count
 from audiofeed.transforms.mel import LogMelSpectrogram
 
 AGGREGATES = ("mean", "median")

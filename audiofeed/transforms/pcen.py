@@ -11,7 +11,7 @@ import torch
 from audiofeed.methods.learnable import inside
 from audiofeed.methods.pcen import Value, compressed, local_maximum, normalized_in_blocks, running_average
 from audiofeed.signal.bounds import angle_of
-from audiofeed.transforms.base import check_count
+from audiofeed.transforms.arguments import check_count, check_rate
 from audiofeed.transforms.features import FeatureTransform
 
 # where trained settings stay; the bias moves on a logarithmic scale
@@ -87,9 +87,7 @@ class PCEN(FeatureTransform):
         n_bins: int | None = None,
     ) -> None:
         super().__init__()
-        if not (sample_rate > 0 and math.isfinite(sample_rate)):
-            raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz")
-        self.sample_rate = sample_rate
+        self.sample_rate = check_rate(sample_rate, "the time constant is in seconds")
         self.hop_length = check_count("hop_length", hop_length)
         self.max_size = check_count("max_size", max_size, "a whole number of bins, 1 or more")
         for name, value in (("gain", gain), ("bias", bias), ("power", power)):

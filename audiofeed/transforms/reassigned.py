@@ -13,6 +13,7 @@ from audiofeed.methods import reassignment
 from audiofeed.methods.reassignment import Reassignment, Windows
 from audiofeed.signal.reassignment import derivative, time_weighted
 from audiofeed.signal.windows import Window, get_window, pad_window
+from audiofeed.transforms.arguments import check_rate
 from audiofeed.transforms.base import in_full_precision, with_leading
 from audiofeed.transforms.stft import ShortTime
 
@@ -91,8 +92,7 @@ class ReassignedSpectrogram(ShortTime):
         fill_nan: bool = False,
         clip: bool = True,
     ) -> None:
-        if sample_rate is None:
-            raise ValueError("sample_rate=None must be a positive number of Hz: the coordinates are in Hz and seconds")
+        check_rate(sample_rate, "the coordinates are in Hz and seconds")
         super().__init__(
             n_fft,
             hop_length=hop_length,

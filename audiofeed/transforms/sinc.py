@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from audiofeed.methods.learnable import inside, wide
 from audiofeed.signal.bounds import angle_of
 from audiofeed.signal.sinc import NORMS, sinc_cutoffs, sinc_filters
 from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.base import Transform, check_count
+from audiofeed.transforms.arguments import check_count, check_odd, check_rate
+from audiofeed.transforms.base import Transform
 
 
 def _start(given: functools.partial[np.ndarray], min_low: float, min_band: float, top: float, row: int) -> np.ndarray:
@@ -180,20 +180,3 @@ class SincFilterbank(Transform):
             f"min_low_hz={self.min_low_hz:g}, min_band_hz={self.min_band_hz:g}, window={self.window!r}, "
             f"norm={self.norm!r}, center={self.center}, pad_mode={self.pad_mode!r}, trainable={self.trainable}"
         )
-
-
-def check_rate(sample_rate: float) -> None:
-    """Raise a ValueError for a sample rate that is none."""
-    if sample_rate is None or not (sample_rate > 0 and math.isfinite(sample_rate)):
-        raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz")
-
-
-def check_odd(name: str, value: int) -> int:
-    """A count of taps around a middle one, or a ValueError that names it.
-
-    >>> check_odd("win_length", 251)
-    251
-    """
-    if check_count(name, value) % 2 == 0 or value < 3:
-        raise ValueError(f"{name}={value} must be odd, 3 or more: a filter has a middle tap; use {max(3, value + 1)}")
-    return int(value)

@@ -16,7 +16,8 @@ from audiofeed.signal.fourier import fourier_basis
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.windows import Window, get_window, pad_window
-from audiofeed.transforms.base import Transform, check_count
+from audiofeed.transforms.arguments import check_count, check_rate
+from audiofeed.transforms.base import Transform
 
 
 def _analysis_window(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
@@ -69,8 +70,8 @@ class ShortTime(Transform):
                 f"pad_mode={pad_mode!r} must be one of {PAD_MODES}"
                 + (f"; it is called {known!r} here" if known else "")
             )
-        if sample_rate is not None and not (sample_rate > 0 and math.isfinite(sample_rate)):
-            raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz")
+        if sample_rate is not None:
+            check_rate(sample_rate, "frequencies and times are told by it")
         self.window = window
         self.periodic = periodic
         self.center = center

@@ -11,10 +11,10 @@ from audiofeed.methods import autocorrelation, fft
 from audiofeed.methods.frames import Framing
 from audiofeed.signal.tempo import fourier_tempi, lag_tempi
 from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.base import Transform, check_count
+from audiofeed.transforms.arguments import check_count, check_rate
+from audiofeed.transforms.base import Transform
 from audiofeed.transforms.chroma import check_norm
 from audiofeed.transforms.derived import Derived, check_source
-from audiofeed.transforms.descriptors import check_rate
 from audiofeed.transforms.onset import OnsetStrength
 
 

@@ -9,10 +9,10 @@ import torch
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.precision import matmul
 from audiofeed.signal.chroma import tonnetz_basis
+from audiofeed.transforms.arguments import check_rate
 from audiofeed.transforms.base import Transform
 from audiofeed.transforms.chroma import Chroma
 from audiofeed.transforms.derived import Derived, check_source
-from audiofeed.transforms.descriptors import check_rate
 
 
 class Tonnetz(Derived):

@@ -9,7 +9,8 @@ import torch
 
 from audiofeed.methods import framewise
 from audiofeed.methods.frames import PAD_MODES, Framing
-from audiofeed.transforms.base import Transform, check_count
+from audiofeed.transforms.arguments import check_count, check_rate
+from audiofeed.transforms.base import Transform
 
 
 class WaveformDescriptor(Transform):
@@ -25,8 +26,8 @@ class WaveformDescriptor(Transform):
         )
         if pad_mode not in PAD_MODES:
             raise ValueError(f"pad_mode={pad_mode!r} must be one of {PAD_MODES}")
-        if sample_rate is not None and not (sample_rate > 0 and math.isfinite(sample_rate)):
-            raise ValueError(f"sample_rate={sample_rate!r} must be a positive number of Hz")
+        if sample_rate is not None:
+            check_rate(sample_rate, "times are told by it")
         self.center, self.pad_mode = center, pad_mode
         self.sample_rate = sample_rate  # type: ignore[assignment]
         self._framing = Framing(n_fft=self.frame_length, hop_length=self.hop_length, center=center, pad_mode=pad_mode)

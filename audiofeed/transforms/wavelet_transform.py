@@ -15,7 +15,8 @@ from audiofeed.methods.tuning import estimate_tuning
 from audiofeed.signal.chroma import pitch_bins, tuning_edges
 from audiofeed.signal.wavelets import C1, INTERVALS, WaveletBank
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.base import Transform, check_count, in_full_precision
+from audiofeed.transforms.arguments import check_count, check_positive, check_rate
+from audiofeed.transforms.base import Transform, in_full_precision
 
 # the frames of `librosa.estimate_tuning`
 _TUNING_FRAMES = Framing(n_fft=2048, hop_length=512, center=True, pad_mode="constant")
@@ -80,9 +81,9 @@ class WaveletTransform(Transform):
             self._define("tuning_edges", tuning_edges)
 
     def _check_settings(self) -> None:
-        _check_positive("sample_rate", self.sample_rate, "a positive number of Hz")
-        _check_positive("f_min", self.f_min, "a positive number of Hz")
-        _check_positive("filter_scale", self.filter_scale, "a number > 0")
+        check_rate(self.sample_rate, "the bins lie in Hz")
+        check_positive("f_min", self.f_min, "a positive number of Hz")
+        check_positive("filter_scale", self.filter_scale, "a number > 0")
         if isinstance(self.intervals, str) and self.intervals not in INTERVALS:
             raise ValueError(f"intervals={self.intervals!r} must be one of {INTERVALS}, or ratios in [1, 2)")
         if self.tuning is not None and not math.isfinite(self.tuning):
@@ -214,11 +215,6 @@ class WaveletTransform(Transform):
 
 def _tuning_window() -> np.ndarray:
     return get_window("hann", _TUNING_FRAMES.n_fft)
-
-
-def _check_positive(name: str, value: Any, rule: str) -> None:
-    if value is None or isinstance(value, str) or not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} must be {rule}")
 
 
 def _check_ratios(ratios: Sequence[float]) -> tuple[float, ...]:

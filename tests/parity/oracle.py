@@ -31,6 +31,11 @@ def stft(y, *, n_fft, hop_length, win_length=None, window="hann", center=True, p
         return librosa.stft(y, center=False, **settings)
 
 
+def random(*shape, seed=0, scale=1.0) -> np.ndarray:
+    """Noise that is the same at every call."""
+    return np.random.default_rng(seed).standard_normal(shape) * scale
+
+
 def relative_error(ours, reference) -> float:
     """||ours - reference|| / ||reference||, and 0 where both are 0."""
     size = np.linalg.norm(reference)

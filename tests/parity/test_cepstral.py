@@ -24,7 +24,7 @@ from audiofeed.signal.scales import bark_to_hz, hz_to_bark
 from audiofeed.transforms.cepstral import BFCC, LFCC, MFCC
 from audiofeed.transforms.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.mel import MelSpectrogram
-from tests.parity.oracle import relative_error
+from tests.parity.oracle import random, relative_error
 
 NORMS = ("ortho", None)
 # A mel value is right to some thirty roundings, 2e-6 (see test_short_time), so that its decibels are to 10 / ln 10 of
@@ -47,10 +47,6 @@ def exactly(make, *args, **kwargs):
         return quietly(make, *args, **kwargs)
     finally:
         torch.set_default_dtype(before)
-
-
-def random(*shape, seed=0, scale=1.0):
-    return np.random.default_rng(seed).standard_normal(shape) * scale
 
 
 # ---------------------------------------------------------------- definitions

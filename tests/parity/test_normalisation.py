@@ -15,12 +15,7 @@ from hypothesis import strategies as st
 from audiofeed.signal.cepstrum import slope_filter
 from audiofeed.transforms.cmvn import CMVN
 from audiofeed.transforms.deltas import Deltas
-from tests.parity.oracle import relative_error
-
-
-def random(*shape, seed=0, scale=1.0):
-    return np.random.default_rng(seed).standard_normal(shape) * scale
-
+from tests.parity.oracle import random, relative_error
 
 # ---------------------------------------------------------------- deltas
 

@@ -1,0 +1,91 @@
+"""Arguments that many transforms share, each checked once: the argument, its value, the rule, the remedy."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+
+def check_count(name: str, value: object, rule: str = "a whole number of samples, 1 or more") -> int:
+    """A count given by the caller as an int, or a ValueError that names it.
+
+    >>> check_count("n_fft", 400)
+    400
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}={value!r} must be {rule}")
+    return int(value)
+
+
+def check_odd(name: str, value: int) -> int:
+    """A count of taps around a middle one, or a ValueError that names it.
+
+    >>> check_odd("win_length", 251)
+    251
+    """
+    if check_count(name, value) % 2 == 0 or value < 3:
+        raise ValueError(f"{name}={value} must be odd, 3 or more: a filter has a middle tap; use {max(3, value + 1)}")
+    return int(value)
+
+
+def check_positive(name: str, value: float, rule: str = "a finite number > 0") -> float:
+    """A finite number above 0, or a ValueError that names it.
+
+    >>> check_positive("p", 2)
+    2.0
+    """
+    if value is None or isinstance(value, str) or not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} must be {rule}")
+    return float(value)
+
+
+def check_share(name: str, value: float) -> float:
+    """A number between 0 and 1, or a ValueError that names it.
+
+    >>> check_share("quantile", 0.02)
+    0.02
+    """
+    if not 0 < value < 1:
+        raise ValueError(f"{name}={value!r} must lie between 0 and 1, both excluded")
+    return float(value)
+
+
+def check_rate(sample_rate: float | None, why: str = "the result depends on it") -> float:
+    """A sample rate that cannot be done without, as it was given.
+
+    >>> check_rate(16000)
+    16000
+    """
+    check_positive("sample_rate", sample_rate, f"a positive number of Hz: {why}")  # type: ignore[arg-type]
+    return sample_rate  # type: ignore[return-value]
+
+
+def check_span(
+    f_min: float, f_max: float | None, sample_rate: float, *, default: float | None = None
+) -> tuple[float, float]:
+    """The lowest and the highest frequency in Hz; `f_max=None` is `default`, or else half the rate.
+
+    >>> check_span(20.0, None, 16000)
+    (20.0, 8000.0)
+    """
+    half = sample_rate / 2
+    top = f_max if f_max is not None else half if default is None else default
+    if not 0 <= f_min < top <= half:
+        raise ValueError(
+            f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {half:g} Hz, half of "
+            f"sample_rate={sample_rate!r}"
+        )
+    return float(f_min), float(top)
+
+
+def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float, *, stacklevel: int) -> None:
+    """Warn of filters that no bin lies in.  Shape: weights (filters, bins)."""
+    empty = int((weights.max(axis=1) == 0).sum())
+    if empty:
+        warnings.warn(
+            f"{empty} of {name}={len(weights)} filters hold no bin of n_fft={n_fft} at sample_rate={sample_rate}, and "
+            "will be 0 throughout; use fewer filters, a larger n_fft, or a higher f_min",
+            stacklevel=stacklevel + 1,
+        )
