@@ -46,12 +46,25 @@ class Decimation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """Kernels cut into blocks of `block` taps, for float32 without a graph: see `signal.block_basis`.
+
+    Shape: basis (block, rank), weights (blocks * rank, 2 * bins).
+    """
+
+    block: int
+    basis: torch.Tensor
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class Execution:
     """What is computed of a signal.
 
     Args:
         hop_length: in samples of the clip.
         kernels: of the bands of all levels, one after another: see `signal.constant_q.octave_kernels`.
+        blocks: the same kernels in blocks, for those of the bands that are faster so, by their first bin.
         decimations: by factor.
         power: of the magnitude; None: complex values.
     """
@@ -59,6 +72,7 @@ class Execution:
     levels: tuple[Level, ...]
     hop_length: int
     kernels: torch.Tensor
+    blocks: dict[int, Blocks]
     decimations: dict[int, Decimation]
     pad_mode: str
     power: float | None
@@ -265,8 +279,12 @@ def _products(
         _fill_margins(held, _margin(level), execution.pad_mode)
     for band, kernels in execution.bands(level):
         start = held.left + offset - band.before
+        place = out[:, :, band.first : band.end]
+        if band.first in execution.blocks:
+            _block_product(place, held.memory[:, start:], level.hop_length, execution.blocks[band.first], workspace)
+            continue
         frames = held.memory[:, start:].unfold(-1, band.taps, level.hop_length)[:, : out.shape[1]]
-        _product(out[:, :, band.first : band.end], frames, kernels.t(), workspace)
+        _product(place, frames, kernels.t(), workspace)
     if execution.pad_mode != "constant":
         held.memory[:, : held.left] = 0
         held.memory[:, held.left + held.time :] = 0
@@ -285,21 +303,58 @@ def _fill_margins(held: _Held, margin: int, pad_mode: str) -> None:
 def _product(out: torch.Tensor, frames: torch.Tensor, kernels: torch.Tensor, workspace: Workspace) -> None:
     """Write frames times kernels, piece by piece, as complex values or squared magnitudes.
 
-    Shape: out (rows, frames, bins), frames (rows, frames, taps), kernels (taps, 2 * bins).
+    Shape: out (rows, frames, bins), frames (rows, frames, ...) of taps in all, kernels (taps, 2 * bins).
     """
-    rows, count, taps = frames.shape
+    for rows, some, product in _pieces(frames, kernels, workspace):
+        pairs = product.unflatten(-1, (-1, 2))
+        place = out[rows, some]
+        if out.is_complex():
+            torch.view_as_real(place).copy_(pairs)
+        else:
+            squared_magnitude_into(place, torch.view_as_complex(pairs))
+
+
+def _pieces(
+    frames: torch.Tensor, kernels: torch.Tensor, workspace: Workspace
+) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+    """(rows, frames, their products with the kernels), so many at a time as stay in cache.
+
+    A product is to be used up before the next is asked for: both lie in the same memory.
+
+    Shape: frames (rows, frames, ...) of taps in all, kernels (taps, n) -> (rows of the piece, frames, n).
+    """
+    rows, count = frames.shape[:2]
+    taps, n = kernels.shape
     size = max(1, blocks.CPU_BLOCK // taps)
     some_rows, some_frames = max(1, size // count), min(size, count)
     for row in range(0, rows, some_rows):
         for first in range(0, count, some_frames):
-            part = frames[row : row + some_rows, first : first + some_frames]
-            piece = workspace.take("piece", *part.shape)
-            piece.copy_(part)
-            product = workspace.take("product", part.shape[0] * part.shape[1], kernels.shape[1])
-            matmul_into(product, piece.view(-1, taps), kernels)
-            pairs = product.view(*part.shape[:2], -1, 2)
-            place = out[row : row + some_rows, first : first + some_frames]
-            if out.is_complex():
-                torch.view_as_real(place).copy_(pairs)
-            else:
-                squared_magnitude_into(place, torch.view_as_complex(pairs))
+            places = slice(row, min(row + some_rows, rows)), slice(first, min(first + some_frames, count))
+            part = frames[places]
+            piece = part
+            if not part.is_contiguous():
+                piece = workspace.take("piece", *part.shape)
+                piece.copy_(part)
+            product = workspace.take("product", part.shape[0] * part.shape[1], n)
+            matmul_into(product, piece.reshape(-1, taps), kernels)
+            yield *places, product.view(*part.shape[:2], n)
+
+
+def _block_product(out: torch.Tensor, signal: torch.Tensor, hop: int, by: Blocks, workspace: Workspace) -> None:
+    """Write frames times kernels that are given block by block.
+
+    The frames begin on multiples of the hop, and their blocks on multiples of `step`: the blocks of all frames are
+    computed once, in steps, and those of one frame lie `stride` steps apart.
+
+    Shape: out (rows, frames, bins), signal (rows, time) from the first frame's first sample on.
+    """
+    rank = by.basis.shape[1]
+    n_blocks = by.weights.shape[0] // rank
+    step = min(by.block, hop)
+    stride, advance = by.block // step, hop // step
+    count = (out.shape[1] - 1) * advance + (n_blocks - 1) * stride + 1
+    found = workspace.take("blocks", len(signal), count, rank)
+    for rows, some, product in _pieces(signal.unfold(-1, by.block, step)[:, :count], by.basis, workspace):
+        found[rows, some] = product
+    frames = found.unfold(1, (n_blocks - 1) * stride + 1, advance)[..., ::stride]  # (row, frame, rank, block)
+    _product(out, frames.transpose(2, 3), by.weights, workspace)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
-from audiofeed.methods.octaves import Decimation, Execution, constant_q, frame_count
-from audiofeed.signal.constant_q import dense_kernels, dense_levels, octave_kernels, octave_levels
+from audiofeed.methods.octaves import Blocks, Decimation, Execution, constant_q, frame_count
+from audiofeed.signal.block_basis import block_basis
+from audiofeed.signal.constant_q import Level, dense_kernels, dense_levels, octave_kernels, octave_levels
 from audiofeed.signal.halfband import decimation_block, decimation_reach, decimation_response
 from audiofeed.signal.wavelets import NORMALIZATIONS
 from audiofeed.transforms.wavelet_transform import WaveletTransform
@@ -21,6 +24,17 @@ class KernelTransform(WaveletTransform):
 
     def __init__(self, *, normalization: str, method: str, trainable: bool, **settings: object) -> None:
         super().__init__(**settings)  # type: ignore[arg-type]
+        self._settle(normalization, method, trainable)
+        gains = self.bank.gains(normalization, scale=self.scale)
+        if self.method == "octaves":
+            levels = octave_levels(self.bank, self.hop_length)
+            self._hold(levels, functools.partial(octave_kernels, self.bank, levels, gains, sparsity=self.sparsity))
+        else:
+            dense = dense_levels(self.bank, self.hop_length)
+            self._hold(dense, functools.partial(dense_kernels, self.bank, dense, gains))
+
+    def _settle(self, normalization: str, method: str, trainable: bool) -> None:
+        """Check and keep how the kernels are made."""
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization={normalization!r} must be one of {NORMALIZATIONS}")
         if normalization != "librosa" and not self.scale:
@@ -38,17 +52,35 @@ class KernelTransform(WaveletTransform):
         self.normalization, self.trainable = normalization, trainable
         self.method = "octaves" if method == "auto" else method
         self.method_reason = "the fastest, and equal to librosa" if method == "auto" else "named by the caller"
-        gains = self.bank.gains(normalization, scale=self.scale)
-        if self.method == "octaves":
-            self._levels = octave_levels(self.bank, self.hop_length)
-            definition = functools.partial(octave_kernels, self.bank, self._levels, gains, sparsity=self.sparsity)
-        else:
-            self._levels = dense_levels(self.bank, self.hop_length)
-            definition = functools.partial(dense_kernels, self.bank, self._levels, gains)
-        self._define("kernels", definition, trainable=trainable)
-        self._factors = tuple(sorted({level.factor for level in self._levels} - {1}))
+
+    def _hold(self, levels: tuple[Level, ...], kernels: Callable[[], np.ndarray]) -> None:
+        """Keep the levels, their kernels and the filters between them."""
+        self._levels = levels
+        self._blocks: dict[int, Blocks] | None = None
+        self._define("kernels", kernels, trainable=self.trainable)
+        self._factors = tuple(sorted({level.factor for level in levels} - {1}))
         for factor in self._factors:
             self._define(f"response_{factor}", functools.partial(decimation_response, factor))
+
+    def _in_blocks(self) -> dict[int, Blocks]:
+        """The kernels of long bands in blocks, exact to float32, by their first bin; made when first asked for."""
+        if self._blocks is None:
+            kernels, start = self._definitions["kernels"](), 0
+            self._blocks = {}
+            for level in self._levels:
+                for band in level.bands:
+                    made = block_basis(kernels[start : start + band.size].reshape(-1, band.taps), level.hop_length)
+                    start += band.size
+                    if made is not None:
+                        self._blocks[band.first] = Blocks(
+                            block=made.block,
+                            basis=torch.from_numpy(made.basis).float(),
+                            weights=torch.from_numpy(made.weights).float(),
+                        )
+        return self._blocks
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_blocks": None}
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames of clips of `lengths` samples.
@@ -59,10 +91,13 @@ class KernelTransform(WaveletTransform):
         return frame_count(lengths, self._levels[0])
 
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        fixed = "kernels" in self._definitions
+        in_blocks = fixed and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
         execution = Execution(
             levels=self._levels,
             hop_length=self.hop_length,
             kernels=self._filter("kernels", waveform),
+            blocks=self._in_blocks() if in_blocks else {},
             decimations={
                 factor: Decimation(
                     response=self._filter(f"response_{factor}", waveform),
