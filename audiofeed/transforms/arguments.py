@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
+
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 def check_count(name: str, value: object, rule: str = "a whole number of samples, 1 or more") -> int:
@@ -80,12 +84,23 @@ def check_span(
     return float(f_min), float(top)
 
 
-def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float, *, stacklevel: int) -> None:
+def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float) -> None:
     """Warn of filters that no bin lies in.  Shape: weights (filters, bins)."""
     empty = int((weights.max(axis=1) == 0).sum())
     if empty:
-        warnings.warn(
+        warn_caller(
             f"{empty} of {name}={len(weights)} filters hold no bin of n_fft={n_fft} at sample_rate={sample_rate}, and "
-            "will be 0 throughout; use fewer filters, a larger n_fft, or a higher f_min",
-            stacklevel=stacklevel + 1,
+            "will be 0 throughout; use fewer filters, a larger n_fft, or a higher f_min"
         )
+
+
+def warn_caller(message: str) -> None:
+    """Warn, at the line of the user's that led here, however many of ours and of torch's lie between."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _is_between(frame.f_code.co_filename):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
+def _is_between(path: str) -> bool:
+    return path.startswith(_PACKAGE) or "/torch/nn/modules/" in Path(path).as_posix()

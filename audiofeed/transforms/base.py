@@ -23,6 +23,8 @@ class Transform(Filtered):
     sample_rate: int | None = None
     # whether `_compute` takes int16 samples as they are, without a graph; a collate then need not convert the batch
     takes_int16 = False
+    # whether the result is waveforms too, which another such transform may follow
+    gives_waveforms = False
 
     # ---------------------------------------------------------------- what a subclass gives
 

@@ -104,7 +104,7 @@ class Cepstrum(PowerFeature):
             filters, sample_rate=float(sample_rate), n_fft=self.n_fft, f_min=self.f_min, f_max=self.f_max
         )
         weights = definition()
-        warn_of_empty(weights, self._bands_name, self.n_fft, sample_rate, stacklevel=3)
+        warn_of_empty(weights, self._bands_name, self.n_fft, sample_rate)
         self._bands = None if trainable_filters else bands(weights)
         self._define(self._filters_name, definition, trainable=trainable_filters)
         self._define(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from audiofeed.transforms.base import Transform
 from audiofeed.transforms.features import FeatureTransform, clear_past
 
 
@@ -25,7 +26,7 @@ class Chain(nn.Sequential):
         as the first takes, lengths (batch,) -> as the last gives.
 
     Raises:
-        TypeError: for a member that is no module.
+        TypeError: for a member that is no module, or that takes waveforms where features come.
         ValueError: without members; at the call, for a member without `frame_lengths` that changed the number of
             frames of a padded batch.
 
@@ -45,7 +46,17 @@ class Chain(nn.Sequential):
                 )
         if not transforms:
             raise ValueError("Chain() must be given one transform or more")
+        for i in range(1, len(transforms)):
+            self._check_order(i, transforms[i - 1], transforms[i])
         super().__init__(*transforms)
+
+    def _check_order(self, i: int, before: nn.Module, member: nn.Module) -> None:
+        ours = isinstance(before, Transform | FeatureTransform)
+        if isinstance(member, Transform) and ours and not before.gives_waveforms:
+            raise TypeError(
+                f"Chain's member {i}, {type(member).__name__}, takes waveforms, and member {i - 1}, "
+                f"{type(before).__name__}, gives features; put {type(member).__name__} first"
+            )
 
     @property
     def sample_rate(self) -> Any:

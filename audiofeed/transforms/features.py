@@ -21,6 +21,8 @@ class FeatureTransform(Filtered):
     remedy = "take its power or magnitude"
     # whether the result has the bins of the features, so that a bin keeps its frequency
     keeps_bins = False
+    # whether the result is waveforms, which a transform of waveforms may follow
+    gives_waveforms = False
 
     # ---------------------------------------------------------------- what a subclass gives
 

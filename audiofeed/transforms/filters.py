@@ -9,9 +9,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from audiofeed.transforms.naming import explaining
+
 
 class Filtered(nn.Module):
     """A module whose fixed filters follow the device and the dtype and never enter the `state_dict`."""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = explaining(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()

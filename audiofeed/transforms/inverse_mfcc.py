@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ import torch
 from audiofeed.methods.cepstrum import over_bins
 from audiofeed.methods.decibels import LOGS
 from audiofeed.signal.cepstrum import inverse_cepstral_matrix, lifter_weights
-from audiofeed.transforms.arguments import check_count
+from audiofeed.transforms.arguments import check_count, warn_caller
 from audiofeed.transforms.features import FeatureTransform
 
 
@@ -80,10 +79,9 @@ class InverseMFCC(FeatureTransform):
                 "make n_mels as in the MFCC that gave them"
             )
         if self._first_lost is not None and self._first_lost < count and not torch.compiler.is_compiling():
-            warnings.warn(
+            warn_caller(
                 f"lifter={self.lifter:g} made coefficient {self._first_lost} zero, and it cannot come back; use a "
-                f"lifter above {count}",
-                stacklevel=4,
+                f"lifter above {count}"
             )
         logs = over_bins(features, self._filter("cosines", features)[:, :count])
         scale = {"ln": 1.0, "log10": math.log(10.0), "db": math.log(10.0) / 10.0}[self.log]

@@ -29,6 +29,8 @@ def _basis(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.nd
 class Resynthesis(FeatureTransform):
     """What every transform from frames to a waveform shares: the settings of the frames, and its length."""
 
+    gives_waveforms = True
+
     def __init__(
         self,
         n_fft: int = 2048,

@@ -171,6 +171,7 @@ class InvertibleCQTInverse(FeatureTransform):
     """
 
     takes_complex = True
+    gives_waveforms = True
     remedy = "give the coefficients of InvertibleCQT(power=None)"
 
     def __init__(

@@ -99,7 +99,7 @@ class MelSpectrogram(PowerFeature):
             norm=norm,
         )
         weights = definition()
-        warn_of_empty(weights, "n_mels", self.n_fft, sample_rate, stacklevel=2)
+        warn_of_empty(weights, "n_mels", self.n_fft, sample_rate)
         self._bands = bands(weights)
         self._define("mel", definition, trainable=trainable_mel)
 

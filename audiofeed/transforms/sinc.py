@@ -67,6 +67,8 @@ class SincFilterbank(Transform):
     raw_low: torch.Tensor
     raw_high: torch.Tensor
 
+    gives_waveforms = True
+
     def __init__(
         self,
         *,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -100,16 +102,47 @@ def test_a_wrong_argument_is_named(cls, config, message):
         cls(**config)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: af.MFCC(sr=16000), "MFCC has no argument sr=16000; it is called sample_rate here"),
+        (lambda: af.CQT(sample_rate=16000, fmin=55), "CQT has no argument fmin=55; it is called f_min here"),
+        (lambda: af.MFCC(sample_rate=16000, melkwargs={}), "melkwargs={}; its entries are arguments of their own here"),
+        (lambda: af.STFT(400, window_fn=torch.hann_window), "STFT has no argument window_fn=.* called window here"),
+        (lambda: af.STFT(400, win_lenght=200), "win_lenght=200; do you mean win_length?"),
+        (lambda: af.AmplitudeToDB(quux=1), "quux=1; the arguments are .*top_db"),
+        # of a name that another class has, and this one has not
+        (lambda: af.InverseMFCC(sr=16000), "InverseMFCC has no argument sr=16000; (?!it is called)"),
+    ],
+)
+def test_another_librarys_names_are_explained(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
 def test_keywords_only_after_the_first():
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"STFT takes 1 arguments without a name and was given 2; .*hop_length=16"):
         af.STFT(64, 16)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"MelSpectrogram takes 0 .* \(sample_rate=16000, ...\)"):
         af.MelSpectrogram(16000)
 
 
+def test_the_signature_is_still_there_to_be_read():
+    arguments = inspect.signature(af.MelSpectrogram).parameters
+    assert arguments["n_mels"].default == 128
+    assert arguments["sample_rate"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_a_window_given_as_a_function_is_explained():
+    with pytest.raises(ValueError, match=r"window=<.*must be a name.*hann_window\(400\)"):
+        af.STFT(400, window=torch.hann_window)
+
+
 def test_filters_that_hold_no_bin_are_warned_of():
-    with pytest.warns(UserWarning, match="of n_mels=80 filters hold no bin of n_fft=128"):
-        af.MelSpectrogram(sample_rate=16000, n_fft=128, n_mels=80)
+    for cls in (af.MelSpectrogram, af.LogMelSpectrogram):
+        with pytest.warns(UserWarning, match="of n_mels=80 filters hold no bin of n_fft=128") as found:
+            cls(sample_rate=16000, n_fft=128, n_mels=80)
+        assert found[0].filename == __file__
 
 
 def test_hop_defaults_to_a_quarter_of_the_window():

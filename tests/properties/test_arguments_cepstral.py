@@ -192,8 +192,9 @@ def test_more_coefficients_than_mels_cannot_be_inverted():
 def test_a_coefficient_that_a_lifter_took_away_is_warned_of_and_counts_as_none():
     """1 + 2 / 2 sin(pi (k + 1) / 2) is 0 at k = 2."""
     transform = InverseMFCC(6, lifter=2)
-    with pytest.warns(UserWarning, match="lifter=2 made coefficient 2 zero"):
+    with pytest.warns(UserWarning, match="lifter=2 made coefficient 2 zero") as found:
         mels = transform(Y)
+    assert found[0].filename == __file__
     without = Y.clone()
     without[2] = 0
     with pytest.warns(UserWarning, match="zero"):

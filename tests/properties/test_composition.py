@@ -120,11 +120,22 @@ def test_a_chain_of_features_takes_features():
     assert chain.frame_lengths(torch.tensor([9, 4])).tolist() == [5, 2]
 
 
+def test_waveforms_that_a_member_gives_may_be_analysed_again():
+    again = af.Chain(af.STFT(64), af.InverseSTFT(64), af.Spectrogram(64))
+    x = noise(2, 640)
+    torch.testing.assert_close(again(x), af.Spectrogram(64)(x), atol=1e-4, rtol=1e-4)
+    assert af.Chain(af.SincFilterbank(sample_rate=8000, n_filters=4), af.Spectrogram(64))(x).shape == (2, 4, 33, 41)
+
+
 def test_wrong_members_are_named():
     with pytest.raises(TypeError, match="member 1 is a function"):
         af.Chain(Gain(), lambda x: x)
     with pytest.raises(ValueError, match="one transform or more"):
         af.Chain()
+    with pytest.raises(TypeError, match="member 1, MelSpectrogram, takes waveforms, and member 0, AmplitudeToDB"):
+        af.Chain(af.AmplitudeToDB(), af.MelSpectrogram(**MEL))
+    with pytest.raises(TypeError, match="member 2, RMS, takes waveforms, and member 1, MFCC"):
+        af.Chain(Gain(), af.MFCC(**MEL, n_mfcc=4), af.RMS())
     with pytest.raises(TypeError, match="mel=3 is a int"):
         af.Stack(mel=3)
     with pytest.raises(ValueError, match="name=transform"):

@@ -1,0 +1,76 @@
+"""What a call with another library's argument names is told."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+# from librosa's, torchaudio's and nnAudio's names to ours, and what else there is to say
+_CALLED = {
+    "sr": "sample_rate",
+    "fs": "sample_rate",
+    "fmin": "f_min",
+    "fmax": "f_max",
+    "hop_size": "hop_length",
+    "win_size": "win_length",
+    "window_fn": "window",
+    "normalization_type": "normalization",
+    "trainable_STFT": "trainable",
+    "trainable_CQT": "trainable",
+    "freq_bins": "n_bins",
+}
+_REMEDIES = {
+    "htk": "htk=True is mel_scale='htk' here",
+    "melkwargs": "its entries are arguments of their own here",
+    "speckwargs": "its entries are arguments of their own here",
+    "wkwargs": "a window's parameters stand beside its name: window=('kaiser', 8.6)",
+    "output_format": "power=None gives complex values, power=1.0 magnitudes, power=2.0 powers",
+    "dtype": "the result has the dtype of the waveform",
+    "device": "a module goes to a device with .to(device)",
+    "verbose": "nothing is printed here",
+}
+
+
+def explaining(init: Callable[..., None]) -> Callable[..., None]:
+    """An `__init__` that says what an argument is called here, where it is given another library's name.
+
+    >>> @explaining
+    ... def __init__(self, *, sample_rate): ...
+    >>> __init__(None, sr=8000)
+    Traceback (most recent call last):
+    TypeError: NoneType has no argument sr=8000; it is called sample_rate here
+    """
+    parameters = inspect.signature(init).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)][1:]
+    positional = sum(p.kind == p.POSITIONAL_OR_KEYWORD for p in parameters) - 1
+    takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
+    takes_more = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+
+    @functools.wraps(init)
+    def checked(self: Any, *args: Any, **settings: Any) -> None:
+        for name in () if takes_any else settings:
+            if name not in named:
+                raise TypeError(
+                    f"{type(self).__name__} has no argument {name}={settings[name]!r}; {_hint(name, named)}"
+                )
+        if len(args) > positional and not takes_more:
+            given = f"{named[positional]}={args[positional]!r}" if positional < len(named) else "none"
+            raise TypeError(
+                f"{type(self).__name__} takes {positional} arguments without a name and was given {len(args)}; "
+                f"write the others as name=value ({given}, ...)"
+            )
+        init(self, *args, **settings)
+
+    return checked
+
+
+def _hint(name: str, named: list[str]) -> str:
+    if _CALLED.get(name) in named:
+        return f"it is called {_CALLED[name]} here"
+    if name in _REMEDIES:
+        return _REMEDIES[name]
+    close = difflib.get_close_matches(name, named, n=1)
+    return f"do you mean {close[0]}?" if close else f"the arguments are {', '.join(named)}"
