@@ -60,9 +60,11 @@ def short_time_powers(
     outs: list[torch.Tensor] = []  # each (row, frame, feature), whatever its memory's order
     workspace = Workspace(window)
     for places, windowed in packed_pieces(workspace, waveform, lengths, framing, window):
-        # allocated by torch even when given out=, and then copied; one size for all pieces lets it reuse the memory
+        # allocated by torch even when given out=, and then copied; one size for all pieces lets it reuse the memory,
+        # if the last one is let go of before the next is asked for
         spectrum = torch.fft.rfft(windowed)
         squared = squared_magnitude_into(workspace.take("powers", *spectrum.shape), spectrum)
+        del spectrum
         for i, features in enumerate(finished(squared, wanted, workspace)):
             if i == len(outs) and wanted[i][1] is None:
                 outs.append(features.new_empty((rows, frames, features.shape[-1])))
