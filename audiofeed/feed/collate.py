@@ -131,6 +131,11 @@ class GPUSpecCollate:
             raise TypeError(
                 f"transform={transform!r} must be an instance of torch.nn.Module; wrap a function in a module"
             )
+        if getattr(transform, "takes_features", False):
+            raise TypeError(
+                f"transform={type(transform).__name__} takes features, and must take waveforms; put a transform of "
+                "waveforms before it, such as Chain(MelSpectrogram(...), AmplitudeToDB())"
+            )
         if output not in ("batch", "tuple"):
             raise ValueError(f"output={output!r} must be 'batch' or 'tuple'")
         if isinstance(max_ahead, bool) or not isinstance(max_ahead, int) or max_ahead < 0:

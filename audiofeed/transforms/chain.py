@@ -69,6 +69,11 @@ class Chain(nn.Sequential):
         return bool(getattr(self[0], "takes_int16", False))
 
     @property
+    def takes_features(self) -> bool:
+        """Whether the first member takes features, not waveforms."""
+        return bool(getattr(self[0], "takes_features", False))
+
+    @property
     def frequencies(self) -> Any:
         """Hz of each bin, where the last member that has bins in Hz is followed by none that changes their number."""
         for i in reversed(range(len(self))):

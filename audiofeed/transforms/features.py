@@ -15,6 +15,8 @@ class FeatureTransform(Filtered):
     is kept here: any leading dimensions, clips of their own length, zero past the end, float32 under autocast.
     """
 
+    # a collate, which has waveforms, can say so before the first batch
+    takes_features = True
     # whether the features are complex (a spectrum) or real
     takes_complex = False
     # what complex or integer features should have been, for the error

@@ -10,6 +10,7 @@ import torch
 from feed_datasets import Bands, Pairs, sum_targets
 from torch import nn
 
+import audiofeed as af
 from audiofeed.data.example import AudioExample
 from audiofeed.feed import GPUSpecCollate, PadCollate
 from audiofeed.feed.runtime import find_runtime
@@ -22,6 +23,8 @@ ITEMS = [Pairs()[index] for index in range(3)]
     [
         ({"transform": torch.sin}, TypeError, "must be an instance of torch.nn.Module"),
         ({"transform": Bands}, TypeError, "must be an instance of torch.nn.Module"),
+        ({"transform": af.AmplitudeToDB()}, TypeError, "transform=AmplitudeToDB takes features, and must take wavef"),
+        ({"transform": af.Chain(af.Deltas(), af.CMVN())}, TypeError, "transform=Chain takes features"),
         ({"output": "pair"}, ValueError, "output='pair' must be 'batch' or 'tuple'"),
         ({"max_ahead": -1}, ValueError, "max_ahead=-1"),
         ({"max_ahead": 1.5}, ValueError, r"max_ahead=1\.5"),
