@@ -57,10 +57,11 @@ def explaining(init: Callable[..., None]) -> Callable[..., None]:
                     f"{type(self).__name__} has no argument {name}={settings[name]!r}; {_hint(name, named)}"
                 )
         if len(args) > positional and not takes_more:
-            given = f"{named[positional]}={args[positional]!r}" if positional < len(named) else "none"
+            value = type(args[positional]).__name__ if takes_any else repr(args[positional])
+            example = f"{named[positional] if positional < len(named) else 'name'}={value}"
             raise TypeError(
                 f"{type(self).__name__} takes {positional} arguments without a name and was given {len(args)}; "
-                f"write the others as name=value ({given}, ...)"
+                f"write the others as name=value ({example}, ...)"
             )
         init(self, *args, **settings)
 

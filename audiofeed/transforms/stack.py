@@ -10,6 +10,7 @@ from torch import nn
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.transforms.base import in_full_precision, with_leading
 from audiofeed.transforms.chain import Chain
+from audiofeed.transforms.naming import explaining
 from audiofeed.transforms.stft import STFT, PowerFeature, ShortTime, Spectrogram
 
 
@@ -37,6 +38,7 @@ class Stack(nn.ModuleDict):
     {'mel': (2, 40, 17), 'power': (2, 201, 17)}
     """
 
+    @explaining
     def __init__(self, **transforms: nn.Module) -> None:
         super().__init__()
         if not transforms:

@@ -140,6 +140,8 @@ def test_wrong_members_are_named():
         af.Stack(mel=3)
     with pytest.raises(ValueError, match="name=transform"):
         af.Stack()
+    with pytest.raises(TypeError, match=r"Stack takes 0 arguments without a name .* \(name=Gain, ...\)"):
+        af.Stack(Gain())
     with pytest.raises(ValueError, match="'keys' cannot be the name"):
         af.Stack(keys=Gain())
     with pytest.raises(ValueError, match=r"sample_rate must be the same.*'a': 8000, 'b': 16000"):
