@@ -15,7 +15,7 @@ import torch
 
 from audiofeed.methods.frames import Workspace
 
-# Values that are taken in one go on a CPU. Over a sliding window 2**16 and 2**20 values took 1.5 and 1.1 times as long.
+# Values that are taken in one go on a CPU. Over a sliding window 2**16 and 2**20 values took 1.5 and 1.3 times as long.
 _BLOCK = 2**18
 
 Count = TypeVar("Count", int, torch.Tensor)
