@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,38 @@ class Blocks:
     weights: torch.Tensor
 
 
+# Frames of so many hops or more are not copied to be multiplied, if a hop holds so many times as many samples as the
+# frame has products.
+_LEAST_HOPS, _LEAST_SAMPLES = 4, 4
+
+
+def _in_hops(band: Band, level: Level) -> bool:
+    """Whether a band is computed hop by hop: see `_hop_products`."""
+    hop = level.hop_length
+    return band.taps >= _LEAST_HOPS * hop and hop >= _LEAST_SAMPLES * 2 * len(band.bins)
+
+
+def _hop_kernels(kernels: torch.Tensor, hop: int) -> torch.Tensor:
+    """Kernels cut into hops, the last filled with zeros.  Shape: (n, taps) -> (hop, hops * n)."""
+    n, taps = kernels.shape
+    return F.pad(kernels, (0, -taps % hop)).view(n, -1, hop).permute(2, 1, 0).reshape(hop, -1)
+
+
+# With a kernel cut into hops, frame f is a sum over pairs of hops,
+#
+#     y_f = sum_j kernel_j . x_(f + j),
+#
+# so one product of every hop of the signal with every part of the kernels holds all that is needed, on its diagonals.
+# The frames, which overlap, need not be copied.
+def _diagonals(products: torch.Tensor, count: int, n: int) -> torch.Tensor:
+    """The sums of the products of hop f + j with part j.  Shape: (rows, hops, parts * n) -> (rows, count, n)."""
+    rows, hops, columns = products.shape
+    view = products.as_strided(
+        (rows, count, columns // n, n), (hops * columns, columns, columns + n, 1), products.storage_offset()
+    )
+    return view.sum(2)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Execution:
     """What is computed of a signal.
@@ -67,6 +99,7 @@ class Execution:
         blocks: the same kernels in blocks, for those of the bands that are faster so, by their first bin.
         decimations: by factor.
         power: of the magnitude; None: complex values.
+        hops: what `in_hops` gives, once it is known to be needed.
     """
 
     levels: tuple[Level, ...]
@@ -76,6 +109,7 @@ class Execution:
     decimations: dict[int, Decimation]
     pad_mode: str
     power: float | None
+    hops: dict[int, torch.Tensor] = field(default_factory=dict)
 
     @property
     def n_bins(self) -> int:
@@ -89,6 +123,15 @@ class Execution:
                 if other is level:
                     yield band, self.kernels[start : start + band.size].view(-1, band.taps)
                 start += band.size
+
+    def in_hops(self) -> dict[int, torch.Tensor]:
+        """The kernels of the bands that are computed hop by hop, cut into hops, by first bin."""
+        return {
+            band.first: _hop_kernels(kernels, level.hop_length)
+            for level in self.levels
+            for band, kernels in self.bands(level)
+            if band.first not in self.blocks and _in_hops(band, level)
+        }
 
     @property
     def context(self) -> int:
@@ -104,8 +147,12 @@ class Execution:
 
 
 def _margin(level: Level) -> int:
-    """Samples beyond a frame's centre on either side that a level's kernels see."""
-    return max(max(band.before, band.taps - band.before) for band in level.bands)
+    """Samples beyond a frame's centre on either side that a level's kernels see, in whole hops where these count."""
+    hop = level.hop_length
+    return max(
+        max(band.before, band.taps + (-band.taps % hop if _in_hops(band, level) else 0) - band.before)
+        for band in level.bands
+    )
 
 
 def constant_q(
@@ -117,6 +164,7 @@ def constant_q(
     """
     if graph or waveform.device.type != "cpu":
         return _together(waveform, lengths, execution)
+    execution = replace(execution, hops=execution.in_hops())
     count = frame_count(waveform.shape[-1], execution.levels[0])
     dtype = waveform.dtype if execution.power is not None else waveform.dtype.to_complex()
     out = torch.empty(waveform.shape[0], count, execution.n_bins, dtype=dtype)
@@ -137,6 +185,7 @@ def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: E
     count = frame_count(waveform.shape[-1], execution.levels[0])
     signal = waveform if lengths is None else _cleared(waveform, lengths)
     found: list[tuple[int, torch.Tensor]] = []
+    in_hops = {} if torch.compiler.is_exporting() else execution.in_hops()
     for level in execution.levels:
         if level.factor > 1:
             by = execution.decimations[level.factor]
@@ -150,7 +199,11 @@ def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: E
         framing = Framing(n_fft=2 * margin, hop_length=1, center=True, pad_mode=execution.pad_mode)
         padded = framing.pad(signal, lengths)
         for band, kernels in execution.bands(level):
-            values = _framed(padded[:, margin - band.before :], kernels, level.hop_length, count)
+            seen = padded[:, margin - band.before :]
+            if band.first in in_hops:
+                values = _hop_products(seen, in_hops[band.first], len(kernels), level.hop_length, count)
+            else:
+                values = _framed(seen, kernels, level.hop_length, count)
             found.append((band.first, values))
     found.sort(key=lambda item: item[0])
     values = torch.cat([values for _, values in found], dim=-1)  # (row, frame, 2 * bin)
@@ -176,6 +229,23 @@ def _framed(padded: torch.Tensor, kernels: torch.Tensor, hop: int, count: int) -
     for first in range(0, count, most):
         part = frames[:, first : first + most]
         parts.append(matmul(part.reshape(-1, taps), kernels.t()).view(*part.shape[:2], -1))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _hop_products(padded: torch.Tensor, kernels: torch.Tensor, n: int, hop: int, count: int) -> torch.Tensor:
+    """Frames times kernels that are cut into hops.
+
+    Shape: (rows, time), kernels (hop, parts * n) -> (rows, frames, n).
+    """
+    hops = count + kernels.shape[1] // n - 1
+    rows = len(padded)
+    # so many frames that the products of their hops take no more memory than a piece of a GPU's may
+    most = max(1, blocks.GPU_BLOCK // (kernels.shape[1] * rows))
+    parts = []
+    for first in range(0, count, most):
+        some = min(most, count - first)
+        seen = padded[:, first * hop : (first + some + hops - count) * hop].reshape(-1, hop)
+        parts.append(_diagonals(matmul(seen, kernels).view(rows, -1, kernels.shape[1]), some, n))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
@@ -283,6 +353,9 @@ def _products(
         if band.first in execution.blocks:
             _block_product(place, held.memory[:, start:], level.hop_length, execution.blocks[band.first], workspace)
             continue
+        if band.first in execution.hops:
+            _hop_product(place, held.memory[:, start:], level.hop_length, execution.hops[band.first], workspace)
+            continue
         frames = held.memory[:, start:].unfold(-1, band.taps, level.hop_length)[:, : out.shape[1]]
         _product(place, frames, kernels.t(), workspace)
     if execution.pad_mode != "constant":
@@ -306,12 +379,16 @@ def _product(out: torch.Tensor, frames: torch.Tensor, kernels: torch.Tensor, wor
     Shape: out (rows, frames, bins), frames (rows, frames, ...) of taps in all, kernels (taps, 2 * bins).
     """
     for rows, some, product in _pieces(frames, kernels, workspace):
-        pairs = product.unflatten(-1, (-1, 2))
-        place = out[rows, some]
-        if out.is_complex():
-            torch.view_as_real(place).copy_(pairs)
-        else:
-            squared_magnitude_into(place, torch.view_as_complex(pairs))
+        _write(out[rows, some], product)
+
+
+def _write(out: torch.Tensor, product: torch.Tensor) -> None:
+    """Write real and imaginary parts as complex values or squared magnitudes.  Shape: (..., bins), (..., 2 * bins)."""
+    pairs = product.unflatten(-1, (-1, 2))
+    if out.is_complex():
+        torch.view_as_real(out).copy_(pairs)
+    else:
+        squared_magnitude_into(out, torch.view_as_complex(pairs))
 
 
 def _pieces(
@@ -358,3 +435,19 @@ def _block_product(out: torch.Tensor, signal: torch.Tensor, hop: int, by: Blocks
         found[rows, some] = product
     frames = found.unfold(1, (n_blocks - 1) * stride + 1, advance)[..., ::stride]  # (row, frame, rank, block)
     _product(out, frames.transpose(2, 3), by.weights, workspace)
+
+
+def _hop_product(
+    out: torch.Tensor, signal: torch.Tensor, hop: int, kernels: torch.Tensor, workspace: Workspace
+) -> None:
+    """Write frames times kernels that are cut into hops.
+
+    Shape: out (rows, frames, bins), signal (rows, time) from the first frame's first sample on, kernels
+    (hop, parts * 2 * bins).
+    """
+    rows, count, bins = out.shape
+    hops = count + kernels.shape[1] // (2 * bins) - 1
+    found = workspace.take("hops", rows, hops, kernels.shape[1])
+    for run, some, product in _pieces(signal.unfold(-1, hop, hop)[:, :hops], kernels, workspace):
+        found[run, some] = product
+    _write(out, _diagonals(found, count, 2 * bins))
