@@ -22,7 +22,7 @@ def largest_hops(bank: WaveletBank) -> np.ndarray:
     Shape: (bins,).
 
     >>> largest_hops(WaveletBank(sample_rate=22050.0, f_min=32.7, n_bins=84))[[0, -1]].round(1).tolist()
-    [7789.6, 64.5]
+    [7790.3, 64.5]
     """
     bandwidths = window_bandwidth(bank.window) * bank.sample_rate / bank.lengths
     return bank.sample_rate / np.maximum(bandwidths, _distances(bank))
