@@ -7,9 +7,14 @@ import math
 import numpy as np
 
 from audiofeed.signal.scales import fft_frequencies
+from audiofeed.signal.wavelets import C1
 
 # A0 of a piano tuned to 440 Hz: octaves are counted from here, so that whole octaves are the note A
 LOWEST_A = 440.0 / 16
+
+# What a class holds of a frame's sum counts 1/4 for each of these that it exceeds: Müller and Ewert (2011), after a
+# logarithm's shape.
+CENS_STEPS = (0.4, 0.2, 0.1, 0.05)
 
 # how far an estimate of the tuning can lie from the truth, in bins of the chroma
 TUNING_STEP = 0.01
@@ -104,6 +109,43 @@ def tuning_edges() -> np.ndarray:
     [-0.5, 0.0, 0.5]
     """
     return np.linspace(-0.5, 0.5, math.ceil(1.0 / TUNING_STEP) + 1)
+
+
+def cq_to_chroma(
+    n_bins: int,
+    *,
+    bins_per_octave: int = 12,
+    n_chroma: int = 12,
+    f_min: float = C1,
+    window: np.ndarray | None = None,
+    base_c: bool = True,
+) -> np.ndarray:
+    """Which constant-Q bins belong to each pitch class, equal to `librosa.filters.cq_to_chroma`.
+
+    A class takes as many neighbouring bins of every octave as there are to a class, around the one on its own pitch.
+
+    Args:
+        n_bins: constant-Q bins, of which the lowest is at `f_min` Hz.
+        bins_per_octave: a multiple of `n_chroma`, the classes in an octave.
+        window: what each class is convolved with along the bins; None: nothing.
+        base_c: class 0 is C; False: A.
+
+    Returns:
+        float64 array of shape (n_chroma, n_bins).
+
+    >>> cq_to_chroma(36, bins_per_octave=36, f_min=440.0)[9].nonzero()[0].tolist()
+    [0, 1, 35]
+    """
+    width = bins_per_octave // n_chroma
+    # semitones of the lowest bin above a C (or an A), rounded to classes as librosa has it
+    semitones = (12.0 * math.log2(f_min / LOWEST_A) + (9.0 if base_c else 0.0)) % 12.0
+    lowest = round(semitones * (n_chroma / 12.0))
+    own = (lowest + (np.arange(n_bins) + width // 2) // width) % n_chroma
+    classes = (own == np.arange(n_chroma)[:, None]).astype(np.float64)
+    if window is None:
+        return classes
+    start = (len(window) - 1) // 2  # the part of each convolution that lies on the bins
+    return np.stack([np.convolve(row, window)[start : start + n_bins] for row in classes])
 
 
 def tonnetz_basis(n_chroma: int = 12) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from audiofeed.transforms.base import Transform
+from audiofeed.transforms.base import Transform, in_full_precision, with_leading
 
 
 class Derived(Transform):
@@ -26,15 +26,20 @@ class Derived(Transform):
         """Of the source's features, 0 past their ends.  Shape: (rows, bins, n), frames (rows,) -> (rows, ..., m)."""
         raise NotImplementedError
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self.source._compute(waveform, lengths, graph=graph)
-
-    def _finish_rows(
-        self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
-    ) -> torch.Tensor:
-        finished = self.source._finish_rows(features, lengths, leading, graph=graph)
-        frames = None if lengths is None else self.source.frame_lengths(lengths)
-        return super()._finish_rows(self._derive(finished, frames, graph=graph), lengths, leading, graph=graph)
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Features of one clip or of a batch: see `Transform.forward`."""
+        # by the source's own call, which may see clips where `_compute` sees rows (a tuning that is estimated for each)
+        features = self.source(waveform, lengths)
+        graph = self._needs_graph(waveform)
+        *leading, time = waveform.shape
+        row_lengths = frames = None
+        if lengths is not None:
+            row_lengths = self._row_lengths(lengths, leading, time).to(waveform.device)
+            frames = self.source.frame_lengths(row_lengths)
+        with in_full_precision(waveform.device, graph=graph):
+            rows = features.reshape(-1, *features.shape[len(leading) :])
+            derived = self._finish_rows(self._derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
+        return with_leading(derived, leading)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames of clips of `lengths` samples: here, those of the source."""

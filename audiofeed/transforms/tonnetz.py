@@ -12,6 +12,7 @@ from audiofeed.signal.chroma import tonnetz_basis
 from audiofeed.transforms.arguments import check_rate
 from audiofeed.transforms.base import Transform
 from audiofeed.transforms.chroma import Chroma
+from audiofeed.transforms.chroma_cqt import ChromaCQT
 from audiofeed.transforms.derived import Derived, check_source
 
 
@@ -23,8 +24,11 @@ class Tonnetz(Derived):
 
     Args:
         sample_rate: Hz.
-        n_fft, hop_length, tuning: of the chroma, as in `Chroma`; with `chroma` they are its own, and left out here.
-        chroma: the transform whose chroma is projected; None: `Chroma(sample_rate=..., n_fft=..., ...)`.
+        n_fft: of the frames of chroma="stft".
+        hop_length: samples from frame to frame; None: n_fft // 4, or 512 with chroma="cqt".
+        tuning: of the chroma, as in `Chroma` and `ChromaCQT`; None: estimated for each clip.
+        chroma: what is projected: "stft" is `Chroma`, "cqt" is `ChromaCQT`; or any transform that makes chroma, which
+            brings its own `n_fft`, `hop_length` and `tuning`.
 
     Shape:
         waveform (..., time), lengths (batch,) -> (..., 6, frames).
@@ -33,8 +37,8 @@ class Tonnetz(Derived):
         ValueError: for a setting outside its range, saying which.
         TypeError: for a chroma that is no transform from waveforms.
 
-    Differs from librosa: there the chroma is `chroma_cqt` unless one is given; here it is `chroma_stft`, so this is
-    `librosa.feature.tonnetz(chroma=librosa.feature.chroma_stft(...))`. `chroma=` takes any other.
+    Differs from librosa: there the chroma is `chroma_cqt` unless one is given, here with chroma="cqt"; else this is
+    `librosa.feature.tonnetz(chroma=librosa.feature.chroma_stft(...))`.
 
     >>> Tonnetz(sample_rate=16000, n_fft=1024)(torch.zeros(2, 1600)).shape
     torch.Size([2, 6, 7])
@@ -47,17 +51,19 @@ class Tonnetz(Derived):
         n_fft: int = 2048,
         hop_length: int | None = None,
         tuning: float | None = None,
-        chroma: Transform | None = None,
+        chroma: str | Transform = "stft",
     ) -> None:
         check_rate(sample_rate)
-        if chroma is None:
-            chroma = Chroma(sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, tuning=tuning)
+        named = f", chroma={chroma!r}" if isinstance(chroma, str) else ""
+        if isinstance(chroma, str):
+            chroma = _chroma(chroma, sample_rate, n_fft, hop_length, tuning)
         elif (n_fft, hop_length, tuning) != (2048, None, None):
             raise ValueError(
                 f"n_fft={n_fft!r}, hop_length={hop_length!r}, tuning={tuning!r} must be left out with chroma=...: it "
                 "brings its own; set them there"
             )
         super().__init__(check_source("chroma", chroma, sample_rate))
+        self._named = named
         self.sample_rate = sample_rate  # type: ignore[assignment]
         # a chroma of our own says how many classes it has; another is asked at its first features
         self._define("basis", functools.partial(tonnetz_basis, int(getattr(chroma, "n_chroma", 12))))
@@ -72,5 +78,15 @@ class Tonnetz(Derived):
         return matmul(basis, normalized(features, 1.0, -2))
 
     def extra_repr(self) -> str:
-        """The sample rate; the chroma stands below."""
-        return f"sample_rate={self.sample_rate}"
+        """The sample rate, and the chroma by name; itself it stands below."""
+        return f"sample_rate={self.sample_rate}{self._named}"
+
+
+def _chroma(name: str, sample_rate: float, n_fft: int, hop_length: int | None, tuning: float | None) -> Transform:
+    if name == "stft":
+        return Chroma(sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, tuning=tuning)
+    if name != "cqt":
+        raise ValueError(f"chroma={name!r} must be 'stft', 'cqt', or a transform that makes chroma")
+    if n_fft != 2048:
+        raise ValueError(f"n_fft={n_fft!r} must be left out with chroma='cqt', which has no frames of its own")
+    return ChromaCQT(sample_rate=sample_rate, hop_length=512 if hop_length is None else hop_length, tuning=tuning)

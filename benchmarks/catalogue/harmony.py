@@ -1,0 +1,78 @@
+"""The stack of harmonics and constant-Q chroma against librosa, the stack against six transforms of our own too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import librosa
+import numpy as np
+import torch
+
+from audiofeed.transforms.chroma_cens import ChromaCENS
+from audiofeed.transforms.chroma_cqt import ChromaCQT, ChromaVQT
+from audiofeed.transforms.constant_q import CQT
+from audiofeed.transforms.harmonic_cqt import HarmonicCQT
+from catalogue import Contest
+
+RATE, CLIPS, SECONDS = 22050, 4, 10
+C1 = float(librosa.note_to_hz("C1"))
+# bins, bins per octave, hop: a coarse stack, Basic Pitch's bins, and those of "Deep salience"
+STACKS = ((72, 12, 512), (216, 36, 256), (360, 60, 256))
+
+
+def noise() -> np.ndarray:
+    """Noise between silent ends, which is all that early downsampling of a low harmonic would show otherwise."""
+    y = np.random.default_rng(0).standard_normal((CLIPS, RATE * SECONDS)) * 0.1
+    y[:, :8192] = y[:, -8192:] = 0
+    return y
+
+
+def contests() -> Iterator[Contest]:
+    """HarmonicCQT in three sizes, ChromaCQT, ChromaVQT, ChromaCENS."""
+    exact = noise()
+    single = exact.astype(np.float32)
+    x = torch.from_numpy(single)
+    for n_bins, per_octave, hop in STACKS:
+        yield of_harmonics(exact, single, x, {"n_bins": n_bins, "bins_per_octave": per_octave, "hop_length": hop})
+    for cls, function, settings in (
+        (ChromaCQT, librosa.feature.chroma_cqt, {"tuning": 0.0}),
+        (ChromaVQT, librosa.feature.chroma_vqt, {"intervals": "ji5"}),
+        (ChromaCENS, librosa.feature.chroma_cens, {"tuning": 0.0}),
+    ):
+        ours = cls(sample_rate=RATE, **settings)
+
+        def theirs(y: np.ndarray, function: Any = function, settings: Any = settings) -> np.ndarray:
+            return function(y=y, sr=RATE, **settings)
+
+        yield Contest(
+            transform=cls.__name__,
+            setting=f"{RATE} Hz, hop 512, 7 octaves, {CLIPS} x {SECONDS} s",
+            calls={"audiofeed": lambda ours=ours: ours(x), "librosa": lambda theirs=theirs: theirs(single)},
+            expected=theirs(exact),
+        )
+
+
+def of_harmonics(exact: np.ndarray, single: np.ndarray, x: torch.Tensor, settings: dict[str, int]) -> Contest:
+    ours = HarmonicCQT(sample_rate=RATE, **settings)
+    alone = [CQT(sample_rate=RATE, f_min=C1 * harmonic, **settings) for harmonic in ours.harmonics]
+    frames = int(ours.frame_lengths(torch.tensor(x.shape[-1])))
+
+    def of_librosa(y: np.ndarray) -> np.ndarray:
+        each = [np.abs(librosa.cqt(y, sr=RATE, fmin=C1 * harmonic, **settings)) for harmonic in ours.harmonics]
+        return np.stack([found[..., :frames] for found in each], axis=-3)
+
+    return Contest(
+        transform="HarmonicCQT",
+        setting=(
+            f"{RATE} Hz, hop {settings['hop_length']}, harmonics 1/2 to 5 of {settings['n_bins']} bins, "
+            f"{settings['bins_per_octave']} in an octave, {CLIPS} x {SECONDS} s"
+        ),
+        calls={
+            "audiofeed": lambda: ours(x),
+            "librosa, six times": lambda: of_librosa(single),
+            "our CQT, six times": lambda: torch.stack([each(x)[..., :frames] for each in alone], dim=-3),
+        },
+        expected=of_librosa(exact),
+        note="there is no other package with it; the peers are stacks of one transform for each harmonic.",
+    )
