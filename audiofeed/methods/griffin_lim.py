@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from audiofeed.methods import fft
 from audiofeed.methods.frames import Framing, Workspace
@@ -120,7 +119,7 @@ def _refine_together(target: torch.Tensor, spectrum: torch.Tensor, search: Searc
         if iteration == search.n_iter:
             return signal
         consistent = fft.short_time_spectrum(signal, lengths, framing, window, graph=graph).transpose(1, 2)
-        consistent = F.pad(consistent[:, :count], (0, 0, 0, max(0, count - consistent.shape[1])))
+        consistent = consistent[:, :count]
         if search.progress is not None:
             missing = (consistent.detach().abs() - target.detach()).flatten(1).norm(dim=1)
             size = target.detach().flatten(1).norm(dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import librosa
@@ -34,6 +35,11 @@ def stft(y, *, n_fft, hop_length, win_length=None, window="hann", center=True, p
 def random(*shape, seed=0, scale=1.0) -> np.ndarray:
     """Noise that is the same at every call."""
     return np.random.default_rng(seed).standard_normal(shape) * scale
+
+
+def defaults(function) -> dict[str, object]:
+    """What each argument of a function or class is where it is not given."""
+    return {name: argument.default for name, argument in inspect.signature(function).parameters.items()}
 
 
 def relative_error(ours, reference) -> float:

@@ -91,6 +91,22 @@ def test_gammatonegram_is_librosas_powers_through_the_filters(
         assert np.linalg.norm(ours - expected) <= tolerance * scale
 
 
+@pytest.mark.parametrize("weighting", ["magnitude", "power"])
+def test_norms_are_areas_and_p_norms_of_the_same_filters(weighting):
+    settings = {"sample_rate": 16000, "n_fft": 512, "n_bins": 30, "weighting": weighting}
+    plain = gammatone_filterbank(**settings)
+    of_norm = {norm: gammatone_filterbank(**settings, norm=norm) for norm in ("slaney", "n_fft", 1.0, 3.0, np.inf)}
+    np.testing.assert_allclose(of_norm["n_fft"], plain / 512)
+    # a bin is 16000 / 512 Hz wide
+    np.testing.assert_allclose(of_norm["slaney"].sum(axis=1) * 16000 / 512, 1.0)
+    for p in (1.0, 3.0):
+        np.testing.assert_allclose((of_norm[p] ** p).sum(axis=1), 1.0)
+    np.testing.assert_allclose(of_norm[np.inf].max(axis=1), 1.0)
+    for filters in of_norm.values():
+        factor = filters / plain
+        np.testing.assert_allclose(factor, np.broadcast_to(factor[:, :1], factor.shape), rtol=1e-9)
+
+
 @pytest.mark.torchaudio
 @pytest.mark.parametrize("sample_rate", [16000, 22050, 44100])
 @pytest.mark.parametrize(("n_fft", "n_bins"), [(2048, 64), (400, 40), (512, 128)])

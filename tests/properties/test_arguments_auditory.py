@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import librosa
 import numpy as np
 import pytest
 import torch
@@ -9,11 +12,13 @@ import torch
 from audiofeed.methods.filterbank import Blocks, filtered_waveform
 from audiofeed.methods.frames import Framing
 from audiofeed.signal.gabor import CENTRE_BOUNDS, deviation_bounds, gabor_filters, gaussian_pools, pool_bounds
+from audiofeed.signal.gammatone import gammatone_frequencies
 from audiofeed.signal.sinc import sinc_filters
 from audiofeed.transforms.gabor import GaborFilterbank
 from audiofeed.transforms.gammatone import Gammatonegram
 from audiofeed.transforms.pcen import PCEN
 from audiofeed.transforms.sinc import SincFilterbank
+from tests.parity.oracle import defaults
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()
 POWERS = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 50))).square().float()
@@ -64,7 +69,8 @@ EFFECTS = [
         )
     ],
     *[
-        (SincFilterbank, SINC, change)
+        (SincFilterbank, {**SINC, "trainable": trainable}, change)
+        for trainable in (True, False)
         for change in (
             {"sample_rate": 16000},
             {"n_filters": 6},
@@ -81,7 +87,8 @@ EFFECTS = [
         )
     ],
     *[
-        (GaborFilterbank, GABOR, change)
+        (GaborFilterbank, {**GABOR, "trainable": trainable}, change)
+        for trainable in (True, False)
         for change in (
             {"sample_rate": 16000},
             {"n_filters": 6},
@@ -95,6 +102,7 @@ EFFECTS = [
         )
     ],
     (GaborFilterbank, {**GABOR, "compression": None}, {"floor": 5.0}),
+    (GaborFilterbank, {**GABOR, "compression": None, "trainable": False}, {"floor": 5.0}),
 ]
 
 
@@ -113,20 +121,24 @@ WRONG = [
     (Gammatonegram, GAMMATONE, {"f_min": -1.0}, "f_min=-1.0"),
     (Gammatonegram, GAMMATONE, {"f_max": 4001.0}, "f_max=4001.0.*4000 Hz"),
     (Gammatonegram, GAMMATONE, {"width": 0.0}, "width=0.0"),
+    (Gammatonegram, GAMMATONE, {"width": math.inf}, "width=inf"),
     (Gammatonegram, GAMMATONE, {"weighting": "energy"}, "weighting='energy'"),
     (Gammatonegram, GAMMATONE, {"norm": "area"}, "norm='area'"),
     (Gammatonegram, GAMMATONE, {"norm": -1.0}, "norm=-1.0"),
     (PCEN, {}, {"sample_rate": 0}, "sample_rate=0"),
     (PCEN, {"sample_rate": 8000}, {"hop_length": 0}, "hop_length=0"),
     (PCEN, {"sample_rate": 8000}, {"gain": -0.1}, "gain=-0.1 must be a number >= 0"),
+    (PCEN, {"sample_rate": 8000}, {"gain": math.inf}, "gain=inf"),
     (PCEN, {"sample_rate": 8000}, {"bias": -1.0}, "bias=-1.0"),
     (PCEN, {"sample_rate": 8000}, {"power": -1.0}, "power=-1.0"),
     (PCEN, {"sample_rate": 8000}, {"time_constant": 0.0}, "time_constant=0.0"),
+    (PCEN, {"sample_rate": 8000}, {"time_constant": math.inf}, "time_constant=inf"),
     (PCEN, {"sample_rate": 8000}, {"eps": 0.0}, "eps=0.0"),
     (PCEN, {"sample_rate": 8000}, {"b": 0.0}, "b=0.0.*time_constant"),
     (PCEN, {"sample_rate": 8000}, {"b": 1.1}, "b=1.1"),
     (PCEN, {"sample_rate": 8000}, {"max_size": 0}, "max_size=0"),
     (PCEN, {"sample_rate": 8000}, {"initial": "last"}, "initial='last'"),
+    (PCEN, {"sample_rate": 8000}, {"initial": math.inf}, "initial=inf"),
     (PCEN, {"sample_rate": 8000}, {"n_bins": 6}, "n_bins=6 must be None with trainable=False"),
     (PCEN, {"sample_rate": 8000}, {"trainable": True, "gain": 1.0}, "gain=1.0 must lie between 0 and 1"),
     (PCEN, {"sample_rate": 8000}, {"trainable": True, "bias": 0.0}, "bias=0.0 must lie between 0.001 and 1000"),
@@ -138,6 +150,7 @@ WRONG = [
     (SincFilterbank, SINC, {"f_min": -1.0}, "f_min=-1.0"),
     (SincFilterbank, SINC, {"f_max": 3950.0}, "f_max=3950.0.*3900 Hz.*min_low_hz"),
     (SincFilterbank, SINC, {"min_low_hz": 3980.0}, "min_low_hz=3980.0.*4000 Hz"),
+    (SincFilterbank, SINC, {"min_low_hz": -1.0}, "min_low_hz=-1.0"),
     (SincFilterbank, SINC, {"min_band_hz": 0.0}, "min_band_hz=0.0"),
     (SincFilterbank, SINC, {"window": "ham"[:2]}, "window='ha'"),
     (SincFilterbank, SINC, {"norm": "area"}, "norm='area'"),
@@ -148,8 +161,10 @@ WRONG = [
     (GaborFilterbank, GABOR, {"hop_length": 0}, "hop_length=0"),
     (GaborFilterbank, GABOR, {"f_max": 4001.0}, "f_max=4001.0.*4000 Hz"),
     (GaborFilterbank, GABOR, {"pool_width": 0.6}, "pool_width=0.6.*0.5"),
+    (GaborFilterbank, GABOR, {"pool_width": 0.04}, "pool_width=0.04.*0.04878"),
     (GaborFilterbank, GABOR, {"compression": "cube"}, "compression='cube'"),
     (GaborFilterbank, GABOR, {"floor": 0.0}, "floor=0.0"),
+    (GaborFilterbank, GABOR, {"floor": 1e-40}, "floor=1e-40.*float32"),
 ]
 
 
@@ -169,10 +184,11 @@ def test_a_trained_pcen_for_other_bins_and_a_state_of_another_stream_are_named()
 
 
 def test_frequencies_and_times():
-    gammatone = Gammatonegram(**GAMMATONE, f_min=100.0)
-    assert gammatone.frequencies[0] == pytest.approx(100.0)
+    gammatone = Gammatonegram(**GAMMATONE, f_min=100.0, f_max=3000.0)
+    np.testing.assert_allclose(gammatone.frequencies, gammatone_frequencies(10, f_min=100.0, f_max=3000.0))
     sinc, gabor = SincFilterbank(**SINC), GaborFilterbank(**GABOR)
     for transform in (gammatone, sinc, gabor):
+        assert not transform.frequencies.requires_grad
         # a tone at a filter's centre is strongest in that filter
         tone = torch.sin(2 * torch.pi * transform.frequencies[3] * torch.arange(8000) / 8000)
         loudness = transform(tone).detach().square().mean(-1)
@@ -225,6 +241,94 @@ def test_trained_filters_start_as_the_fixed_ones():
         other = type(trained)(**base, **change, trainable=False)
         # float32 parameters: 1e-7 of an angle, through the phase of a filter
         torch.testing.assert_close(trained(X.double()), other(X.double()), rtol=1e-4, atol=1e-5)
+
+
+def test_defaults_are_those_of_the_functions_and_papers_that_define_them():
+    shared = ("hop_length", "gain", "bias", "power", "time_constant", "eps", "b", "max_size")
+    ours, theirs = defaults(PCEN), defaults(librosa.pcen)
+    assert {name: ours[name] for name in shared} == {name: theirs[name] for name in shared}
+    for cls, wanted in (
+        # Ellis's gammatonegram
+        (Gammatonegram, {"n_bins": 64, "f_min": 50.0, "f_max": None, "width": 1.0, "weighting": "magnitude"}),
+        # SincNet: 80 filters of 251 taps at every sample
+        (SincFilterbank, {"n_filters": 80, "win_length": 251, "hop_length": 1, "f_min": 30.0}),
+        (SincFilterbank, {"min_low_hz": 50.0, "min_band_hz": 50.0, "window": "hamming", "norm": "peak"}),
+        # LEAF
+        (GaborFilterbank, {"n_filters": 40, "f_min": 60.0, "pool_width": 0.4, "compression": "pcen", "floor": 1e-5}),
+    ):
+        assert wanted.items() <= defaults(cls).items()
+
+
+@pytest.mark.parametrize("compression", ["pcen", "log", None])
+def test_trained_values_count_with_a_graph_and_without(compression):
+    """What an optimizer made of the parameters is what evaluation computes with, not what they began as."""
+    x, powers = X, POWERS
+    made = [
+        (SincFilterbank(**SINC), x),
+        (GaborFilterbank(**GABOR, compression=compression), x),
+        (PCEN(sample_rate=8000, trainable=True), powers),
+        (PCEN(sample_rate=8000, trainable=True, n_bins=6), powers),
+    ]
+    for transform, given in made:
+        with torch.no_grad():
+            before = transform(given)
+            for parameter in transform.parameters():
+                parameter += 0.1
+            after = transform(given)
+        assert not torch.allclose(before, after, rtol=1e-2)
+        torch.testing.assert_close(transform(given).detach(), after, rtol=1e-4, atol=1e-5)
+
+
+def test_each_bin_has_settings_of_its_own():
+    pcen, one = (PCEN(sample_rate=8000, trainable=True, n_bins=n) for n in (6, None))
+    assert [p.shape for p in pcen.parameters()] == [(6,)] * 4
+    assert [p.shape for p in one.parameters()] == [(1,)] * 4
+    assert [p.shape for p in GaborFilterbank(**GABOR).parameters()] == [(5,)] * 7
+    before = pcen(POWERS).detach()
+    for name in ("raw_gain", "raw_bias", "raw_power", "raw_b"):
+        moved = PCEN(sample_rate=8000, trainable=True, n_bins=6)
+        with torch.no_grad():
+            getattr(moved, name)[2] += 0.2
+        changed = (moved(POWERS).detach() - before).abs().amax(-1) > 1e-4
+        assert changed.tolist() == [False, False, True, False, False, False]
+
+
+def test_what_starts_at_a_bound_can_leave_it():
+    """There the circle has no gradient: what is given as a bound begins a little inside, and feels the loss."""
+
+    def steepness(transform, name):
+        transform(X).square().sum().backward()
+        return getattr(transform, name).grad.abs()
+
+    plain = steepness(GaborFilterbank(**GABOR, compression=None), "raw_pool")
+    for width in (2 / 41, 0.5):
+        bound = GaborFilterbank(**GABOR, compression=None, pool_width=width)
+        # 1e-4 of the span inside, a sine squared is 0.02 as steep as it may be
+        assert (steepness(bound, "raw_pool") > 1e-3 * plain).all()
+        # and the fixed low-passes are those that training begins with
+        fixed = GaborFilterbank(**GABOR, compression=None, pool_width=width, trainable=False)
+        torch.testing.assert_close(fixed.pool_widths, bound.pool_widths.detach(), rtol=1e-5, atol=0)
+    # by default the highest band ends at half the sample rate
+    highest = steepness(SincFilterbank(**SINC), "raw_high")
+    assert highest[-1] > 1e-3 * highest[:-1].min()
+
+
+def test_a_stream_is_computed_in_float32_and_its_state_is_part_of_the_graph():
+    pcen = PCEN(sample_rate=8000)
+    first, second = POWERS.bfloat16().split(25, dim=-1)
+    expected = pcen(POWERS.bfloat16())
+    made, state = pcen.stream(first)
+    assert made.dtype == state.dtype == torch.float32
+    torch.testing.assert_close(torch.cat([made, pcen.stream(second, state)[0]], -1), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        made, state = pcen.stream(POWERS[:, :25])
+        made = torch.cat([made, pcen.stream(POWERS[:, 25:], state)[0]], -1)
+    torch.testing.assert_close(made, pcen(POWERS))
+    x = POWERS.double().requires_grad_()
+    (whole,) = torch.autograd.grad(pcen(x)[:, 25:].sum(), x)
+    (streamed,) = torch.autograd.grad(pcen.stream(x[:, 25:], pcen.stream(x[:, :25])[1])[0].sum(), x)
+    assert (whole[:, :25] != 0).all()
+    torch.testing.assert_close(streamed, whole)
 
 
 def learn(transform, x, target, *, rate, steps, optimizer=torch.optim.Adam):

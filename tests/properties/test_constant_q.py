@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 from audiofeed.methods import octaves
 from audiofeed.transforms.constant_q import CQT, VQT
 from audiofeed.transforms.hybrid_cqt import HybridCQT, PseudoCQT
+from tests.properties.cases import noise
 
 SMALL = {"sample_rate": 8000, "f_min": 200.0, "n_bins": 20, "bins_per_octave": 5, "hop_length": 32}
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(dtype)
 
 
 X = noise(2000)
