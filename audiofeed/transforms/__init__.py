@@ -5,6 +5,8 @@ from audiofeed.transforms.cepstral import BFCC, LFCC, MFCC
 from audiofeed.transforms.cfp import CFP
 from audiofeed.transforms.chain import Chain
 from audiofeed.transforms.chroma import Chroma
+from audiofeed.transforms.chroma_cens import ChromaCENS
+from audiofeed.transforms.chroma_cqt import ChromaCQT, ChromaVQT
 from audiofeed.transforms.cmvn import CMVN
 from audiofeed.transforms.constant_q import CQT, VQT
 from audiofeed.transforms.contrast import SpectralContrast
@@ -21,7 +23,9 @@ from audiofeed.transforms.features import FeatureTransform
 from audiofeed.transforms.gabor import GaborFilterbank
 from audiofeed.transforms.gammatone import Gammatonegram
 from audiofeed.transforms.griffin_lim import GriffinLim
+from audiofeed.transforms.harmonic_cqt import HarmonicCQT
 from audiofeed.transforms.hybrid_cqt import HybridCQT, PseudoCQT
+from audiofeed.transforms.inverse_cqt import InverseCQT
 from audiofeed.transforms.inverse_mel import InverseMel
 from audiofeed.transforms.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse_stft import InverseSTFT
@@ -54,13 +58,18 @@ __all__ = [
     "AmplitudeToDB",
     "Chain",
     "Chroma",
+    "ChromaCENS",
+    "ChromaCQT",
+    "ChromaVQT",
     "Deltas",
     "FeatureTransform",
     "FourierTempogram",
     "GaborFilterbank",
     "Gammatonegram",
     "GriffinLim",
+    "HarmonicCQT",
     "HybridCQT",
+    "InverseCQT",
     "InverseMFCC",
     "InverseMel",
     "InverseSTFT",

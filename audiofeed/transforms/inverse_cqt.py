@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -18,7 +17,7 @@ from audiofeed.methods.octave_synthesis import Synthesis, least_squares, synthes
 from audiofeed.methods.octaves import Decimation
 from audiofeed.signal.constant_q_frame import frame_weights, largest_hops
 from audiofeed.signal.halfband import decimation_block, decimation_reach
-from audiofeed.transforms.arguments import check_count
+from audiofeed.transforms.arguments import check_count, warn_caller
 from audiofeed.transforms.base import check_lengths, in_full_precision
 from audiofeed.transforms.constant_q import VQT
 from audiofeed.transforms.features import FeatureTransform
@@ -34,9 +33,10 @@ class InverseCQT(FeatureTransform):
     """The waveform whose constant-Q or variable-Q transform lies nearest to given values.
 
     The weighted adjoint of the analysis comes first: every value times its wavelet, added up, octave by octave at the
-    analysis's own rates. It is the inverse but for 0.5 % where the hop is short. Each of `n_iter` steps then analyses
-    what was found and adds the inverse of what is missing, which converges to the least-squares inverse (the signal of
-    least energy among those that fit). All of it is linear in the values, and has a gradient.
+    analysis's own rates. Where the hop is short it is the inverse but for 3 %, of which most stands at a clip's ends.
+    Each of `n_iter` steps then analyses what was found and adds the inverse of what is missing, which converges to the
+    least-squares inverse (the signal of least energy among those that fit). All of it is linear in the values, and has
+    a gradient.
 
     Only what the bins see comes back: no sound below the lowest or above the highest bin, and no more of each bin than
     its frames can hold. A bin is *undersampled in time* where the hop is longer than sample_rate / bandwidth (with a
@@ -88,6 +88,7 @@ class InverseCQT(FeatureTransform):
     """
 
     takes_complex = True
+    gives_waveforms = True
     remedy = "give the values of CQT(power=None); a magnitude alone has lost the phase, and comes from power=1.0 or 2.0"
 
     def __init__(
@@ -174,11 +175,10 @@ class InverseCQT(FeatureTransform):
             return
         lowest = float(self.analysis.bank.frequencies[short].min())
         fewer = "" if short[0] else f", or n_bins={int(short.argmax())}"
-        warnings.warn(
+        warn_caller(
             f"hop_length={self.hop_length} leaves {int(short.sum())} of {self.n_bins} bins, from {lowest:.0f} Hz up, "
             "undersampled in time: their bandwidth exceeds the frame rate, and their sound does not come back whole; "
-            f"use hop_length={self.largest_hop} or less{fewer}, or InvertibleCQT for perfect reconstruction",
-            stacklevel=3,
+            f"use hop_length={self.largest_hop} or less{fewer}, or InvertibleCQT for perfect reconstruction"
         )
 
     @property

@@ -134,8 +134,9 @@ def test_a_hop_too_long_is_warned_of_with_the_remedy():
     message = (
         rf"hop_length={best + 1} leaves 1 of 18 bins, from 1425 Hz up.*use hop_length={best} or less, or n_bins=17,"
     )
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(UserWarning, match=message) as found:
         InverseCQT(**{**CONFIG, "hop_length": best + 1})
+    assert found[0].filename == __file__
     # all of them: fewer bins do not help
     with pytest.warns(UserWarning, match=r"leaves 18 of 18 bins.* or less, or InvertibleCQT"):
         InverseCQT(**{**CONFIG, "hop_length": 1000})
