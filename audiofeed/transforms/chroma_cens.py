@@ -41,7 +41,7 @@ class ChromaCENS(Derived):
         sample_rate: Hz.
         hop_length, f_min, n_octaves, bins_per_octave, tuning, n_chroma, window, hybrid: of the chroma, as in
             `ChromaCQT`.
-        norm: p-norm of each frame, > 0; None: as it is. Silence stays 0.
+        norm: p-norm of each frame, > 0; None: as it is. A silent clip stays 0.
         win_len_smooth: frames that are smoothed over, beside a frame on either end that counts in the window alone;
             None: not smoothed.
         smoothing_window: the window over them: a name, a (name, parameter) tuple, or a Kaiser beta.

@@ -97,7 +97,8 @@ class ChromaCQT(ConstantQChroma):
         tuning: of all frequencies, in fractions of a bin; None: estimated for each clip, as in `CQT`.
         n_chroma: pitch classes in an octave; class 0 is C.
         window: numbers that each class is convolved with along the bins; None: a class takes its own bins only.
-        norm: p-norm of each frame, > 0 (`math.inf`: maximum 1); None: as it is. Silence stays 0.
+        norm: p-norm of each frame, > 0 (`math.inf`: maximum 1); None: as it is. A silent clip stays 0; silence beside a
+            sound holds what rounding leaves of that, 1e-7, which is scaled up, as in librosa, unless below `threshold`.
         threshold: before that, classes below it are set to 0; None: none is.
         hybrid: True: of a `HybridCQT`, librosa's cqt_mode="hybrid".
         trainable: the kernels of the constant-Q transform are a parameter, as in `CQT`; not with `hybrid`.

@@ -22,19 +22,19 @@ STACKS = ((72, 12, 512), (216, 36, 256), (360, 60, 256))
 
 
 def noise() -> np.ndarray:
-    """Noise between silent ends, which is all that early downsampling of a low harmonic would show otherwise."""
-    y = np.random.default_rng(0).standard_normal((CLIPS, RATE * SECONDS)) * 0.1
-    y[:, :8192] = y[:, -8192:] = 0
-    return y
+    return np.random.default_rng(0).standard_normal((CLIPS, RATE * SECONDS)) * 0.1
 
 
 def contests() -> Iterator[Contest]:
     """HarmonicCQT in three sizes, ChromaCQT, ChromaVQT, ChromaCENS."""
     exact = noise()
+    # silent ends: early downsampling of a low harmonic shows at loud ones, in librosa (see test_harmonic_cqt.py)
+    soft = exact.copy()
+    soft[:, :8192] = soft[:, -8192:] = 0
+    for n_bins, per_octave, hop in STACKS:
+        yield of_harmonics(soft, {"n_bins": n_bins, "bins_per_octave": per_octave, "hop_length": hop})
     single = exact.astype(np.float32)
     x = torch.from_numpy(single)
-    for n_bins, per_octave, hop in STACKS:
-        yield of_harmonics(exact, single, x, {"n_bins": n_bins, "bins_per_octave": per_octave, "hop_length": hop})
     for cls, function, settings in (
         (ChromaCQT, librosa.feature.chroma_cqt, {"tuning": 0.0}),
         (ChromaVQT, librosa.feature.chroma_vqt, {"intervals": "ji5"}),
@@ -53,7 +53,9 @@ def contests() -> Iterator[Contest]:
         )
 
 
-def of_harmonics(exact: np.ndarray, single: np.ndarray, x: torch.Tensor, settings: dict[str, int]) -> Contest:
+def of_harmonics(exact: np.ndarray, settings: dict[str, int]) -> Contest:
+    single = exact.astype(np.float32)
+    x = torch.from_numpy(single)
     ours = HarmonicCQT(sample_rate=RATE, **settings)
     alone = [CQT(sample_rate=RATE, f_min=C1 * harmonic, **settings) for harmonic in ours.harmonics]
     frames = int(ours.frame_lengths(torch.tensor(x.shape[-1])))
