@@ -96,6 +96,7 @@ def filled(text: str) -> str:
         "defaults": defaults,
         "features_cpu": lambda: from_result("features_cpu.md"),
         "catalogue_cpu": lambda: from_result("catalogue_cpu.md"),
+        "constant_q_scaling": lambda: from_result("constant_q_scaling.md"),
         "trainable_bases": lambda: from_result("trainable_bases.md"),
         "end_to_end": lambda: from_result("end_to_end.md"),
         "reading": reading,

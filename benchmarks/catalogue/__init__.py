@@ -22,6 +22,8 @@ class Contest:
         calls: name -> a call without arguments that computes the feature; "audiofeed" is ours, every other a peer.
         expected: the float64 values that the results are held against; a peer with another definition has its own in
             `definitions`, or None there if nobody has them in float64.
+        baselines: names of calls that no library offers: the definition written out in PyTorch. They are shown, and not
+            held against the promise: where that is one convolution, ours is the same one.
         note: what is to be said about a definition or a peer.
     """
 
@@ -30,4 +32,5 @@ class Contest:
     calls: dict[str, Callable[[], Any]]
     expected: np.ndarray
     definitions: dict[str, np.ndarray | None] = field(default_factory=dict)
+    baselines: tuple[str, ...] = ()
     note: str = ""

@@ -96,6 +96,7 @@ def sinc(hop: int, seconds: int) -> Contest:
         setting=f"16 kHz, 80 filters of 251 taps, hop {hop}, 16 x {seconds} s",
         calls={"audiofeed": lambda: ours(x), PLAIN: lambda: plain(x, short)},
         expected=plain(torch.from_numpy(exact), filters).numpy(),
+        baselines=(PLAIN,),
         note=f"{PLAIN} is SincNet's layer as published, in PyTorch: no peer that has it is installed.",
     )
 
@@ -119,5 +120,6 @@ def leaf() -> Contest:
         setting="16 kHz, 40 filters of 401 taps, hop 160, log, 4 x 5 s",
         calls={"audiofeed": lambda: ours(x), PLAIN: lambda: plain(x, *short)},
         expected=plain(torch.from_numpy(exact), filters, pools).numpy(),
+        baselines=(PLAIN,),
         note=f"{PLAIN} is LEAF's layers as published, in PyTorch: no peer that has them is installed.",
     )
