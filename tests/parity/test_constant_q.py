@@ -196,6 +196,25 @@ def test_vqt_equals_librosa(config, y, gamma, intervals):
     compare(VQT, librosa.vqt, y, {**config, "gamma": gamma, "intervals": intervals})
 
 
+@pytest.mark.parametrize("norm", [0, 0.5, 3.0, -np.inf])
+@pytest.mark.parametrize("window", ["hann", "hamming"])
+def test_every_norm_is_librosas(norm, window):
+    """A Hann window begins with 0, so that its smallest sample cannot be divided by."""
+    config = {"sample_rate": 22050, "f_min": 110.0, "n_bins": 36, "norm": norm, "window": window}
+    y = random(22050)
+    y[:8192] = 0
+    check(CQT(power=None, **config), y, of_librosa(librosa.cqt, y, **config))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 50.0, 400.0])
+def test_as_many_bins_fit_as_in_librosa(gamma):
+    config = {"sample_rate": 22050, "f_min": 500.0, "hop_length": 441, "gamma": gamma}
+    most = VQT(**config, n_bins=None).n_bins
+    of_librosa(librosa.vqt, random(4000), **config, n_bins=most)
+    with pytest.raises(librosa.ParameterError, match="Nyquist"):
+        of_librosa(librosa.vqt, random(4000), **config, n_bins=most + 1)
+
+
 @settings(max_examples=25, deadline=None)
 @given(config=banks(), y=clips(), power=st.sampled_from([1.0, 2.0]))
 def test_pseudo_cqt_equals_librosa(config, y, power):
@@ -211,11 +230,12 @@ def test_pseudo_cqt_equals_librosa(config, y, power):
 
 
 @pytest.mark.parametrize("hop", [256, 441, 512, 2000])
-@pytest.mark.parametrize("bins", [(84, 12), (100, 24), (1, 12)])
-def test_hybrid_cqt_equals_librosa(hop, bins):
+@pytest.mark.parametrize(("bins", "tuning"), [((84, 12), 0.0), ((84, 12), -0.3), ((100, 24), 0.4), ((1, 12), 0.0)])
+def test_hybrid_cqt_equals_librosa(hop, bins, tuning):
     n_bins, bins_per_octave = bins
     y = np.concatenate([np.zeros(8192), random(22050)])
     config = {"sample_rate": 22050, "hop_length": hop, "n_bins": n_bins, "bins_per_octave": bins_per_octave}
+    config["tuning"] = tuning
     expected = of_librosa(librosa.hybrid_cqt, y, **config)
     hybrid = HybridCQT(**config)
     for dtype, tolerance in TOLERANCE.items():
