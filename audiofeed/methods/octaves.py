@@ -83,9 +83,7 @@ def _hop_kernels(kernels: torch.Tensor, hop: int) -> torch.Tensor:
 def _diagonals(products: torch.Tensor, count: int, n: int) -> torch.Tensor:
     """The sums of the products of hop f + j with part j.  Shape: (rows, hops, parts * n) -> (rows, count, n)."""
     rows, hops, columns = products.shape
-    view = products.as_strided(
-        (rows, count, columns // n, n), (hops * columns, columns, columns + n, 1), products.storage_offset()
-    )
+    view = products.as_strided((rows, count, columns // n, n), (hops * columns, columns, columns + n, 1))
     return view.sum(2)
 
 
