@@ -62,8 +62,8 @@ class Blocks:
 _LEAST_HOPS, _LEAST_SAMPLES = 4, 4
 
 
-def _in_hops(band: Band, level: Level) -> bool:
-    """Whether a band is computed hop by hop: see `_hop_products`."""
+def _is_long(band: Band, level: Level) -> bool:
+    """Whether the kernels of a band are so long that they are multiplied hop by hop: see `_diagonals`."""
     hop = level.hop_length
     return band.taps >= _LEAST_HOPS * hop and hop >= _LEAST_SAMPLES * 2 * len(band.bins)
 
@@ -97,7 +97,7 @@ class Execution:
         blocks: the same kernels in blocks, for those of the bands that are faster so, by their first bin.
         decimations: by factor.
         power: of the magnitude; None: complex values.
-        hops: what `in_hops` gives, once it is known to be needed.
+        hops: the long kernels, cut into hops, by first bin; see `cut_into_hops`.
     """
 
     levels: tuple[Level, ...]
@@ -122,13 +122,13 @@ class Execution:
                     yield band, self.kernels[start : start + band.size].view(-1, band.taps)
                 start += band.size
 
-    def in_hops(self) -> dict[int, torch.Tensor]:
+    def cut_into_hops(self) -> dict[int, torch.Tensor]:
         """The kernels of the bands that are computed hop by hop, cut into hops, by first bin."""
         return {
             band.first: _hop_kernels(kernels, level.hop_length)
             for level in self.levels
             for band, kernels in self.bands(level)
-            if band.first not in self.blocks and _in_hops(band, level)
+            if band.first not in self.blocks and _is_long(band, level)
         }
 
     @property
@@ -148,7 +148,7 @@ def _margin(level: Level) -> int:
     """Samples beyond a frame's centre on either side that a level's kernels see, in whole hops where these count."""
     hop = level.hop_length
     return max(
-        max(band.before, band.taps + (-band.taps % hop if _in_hops(band, level) else 0) - band.before)
+        max(band.before, band.taps + (-band.taps % hop if _is_long(band, level) else 0) - band.before)
         for band in level.bands
     )
 
@@ -162,7 +162,7 @@ def constant_q(
     """
     if graph or waveform.device.type != "cpu":
         return _together(waveform, lengths, execution)
-    execution = replace(execution, hops=execution.in_hops())
+    execution = replace(execution, hops=execution.cut_into_hops())
     count = frame_count(waveform.shape[-1], execution.levels[0])
     dtype = waveform.dtype if execution.power is not None else waveform.dtype.to_complex()
     out = torch.empty(waveform.shape[0], count, execution.n_bins, dtype=dtype)
@@ -183,7 +183,7 @@ def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: E
     count = frame_count(waveform.shape[-1], execution.levels[0])
     signal = waveform if lengths is None else _cleared(waveform, lengths)
     found: list[tuple[int, torch.Tensor]] = []
-    in_hops = {} if torch.compiler.is_exporting() else execution.in_hops()
+    hops = {} if torch.compiler.is_exporting() else execution.cut_into_hops()
     for level in execution.levels:
         if level.factor > 1:
             by = execution.decimations[level.factor]
@@ -198,8 +198,8 @@ def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: E
         padded = framing.pad(signal, lengths)
         for band, kernels in execution.bands(level):
             seen = padded[:, margin - band.before :]
-            if band.first in in_hops:
-                values = _hop_products(seen, in_hops[band.first], len(kernels), level.hop_length, count)
+            if band.first in hops:
+                values = _hop_products(seen, hops[band.first], len(kernels), level.hop_length, count)
             else:
                 values = _framed(seen, kernels, level.hop_length, count)
             found.append((band.first, values))

@@ -56,8 +56,8 @@ def get_window(window: Window, length: int, *, periodic: bool = True) -> np.ndar
         raise ValueError(f"length={length!r} must be at least 1 sample")
     if callable(window):
         raise ValueError(
-            f"window={window!r} must be a name such as 'hann', a tuple such as ('kaiser', 8.6), or the samples; a "
-            f"function's are {getattr(window, '__name__', 'function')}({length})"
+            f"window={window!r} must be a name such as 'hann', a tuple such as ('kaiser', 8.6), or the samples; "
+            f"those of a function are {getattr(window, '__name__', 'function')}({length})"
         )
     if isinstance(window, str) or np.isscalar(window) or isinstance(window, tuple):
         if isinstance(window, str) and window in _COSINE_TERMS:

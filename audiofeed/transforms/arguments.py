@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = Path(__file__).parents[1]
 
 
 def check_count(name: str, value: object, rule: str = "a whole number of samples, 1 or more") -> int:
@@ -103,4 +103,4 @@ def warn_caller(message: str) -> None:
 
 
 def _is_between(path: str) -> bool:
-    return path.startswith(_PACKAGE) or "/torch/nn/modules/" in Path(path).as_posix()
+    return _PACKAGE in Path(path).parents or "/torch/nn/modules/" in Path(path).as_posix()

@@ -62,6 +62,17 @@ class KernelTransform(WaveletTransform):
         for factor in self._factors:
             self._define(f"response_{factor}", functools.partial(decimation_response, factor))
 
+    def _decimations(self, like: torch.Tensor) -> dict[int, Decimation]:
+        """The filters between the levels, by factor, in the dtype and on the device of `like`."""
+        return {
+            factor: Decimation(
+                response=self._filter(f"response_{factor}", like),
+                block=decimation_block(factor),
+                reach=decimation_reach(factor),
+            )
+            for factor in self._factors
+        }
+
     def _in_blocks(self) -> dict[int, Blocks]:
         """The kernels of long bands in blocks, exact to float32, by their first bin; made when first asked for."""
         if self._blocks is None:
@@ -98,14 +109,7 @@ class KernelTransform(WaveletTransform):
             hop_length=self.hop_length,
             kernels=self._filter("kernels", waveform),
             blocks=self._in_blocks() if in_blocks else {},
-            decimations={
-                factor: Decimation(
-                    response=self._filter(f"response_{factor}", waveform),
-                    block=decimation_block(factor),
-                    reach=decimation_reach(factor),
-                )
-                for factor in self._factors
-            },
+            decimations=self._decimations(waveform),
             pad_mode=self.pad_mode,
             power=self.power,
         )

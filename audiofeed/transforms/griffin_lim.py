@@ -119,11 +119,7 @@ class GriffinLim(Resynthesis):
         """
         self._check_features(magnitude)
         self._check_bins(magnitude)
-        length = self._check_length(length, magnitude)
-        seeds = self._check_seed(seed, magnitude)
-        if isinstance(length, torch.Tensor) and lengths is None:
-            lengths = torch.full_like(length, magnitude.shape[-1])
-        return self._run(magnitude, lengths, length=length, seeds=seeds)
+        return self._run_to(magnitude, length, lengths, seeds=self._check_seed(seed, magnitude))
 
     def _check_seed(self, seed: int | torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
         """(1,) or (batch,) seeds on the device of the features."""

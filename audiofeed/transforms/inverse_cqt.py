@@ -14,13 +14,11 @@ import torch.nn.functional as F
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.frames import Count
 from audiofeed.methods.octave_synthesis import Synthesis, least_squares, synthesis, synthesise
-from audiofeed.methods.octaves import Decimation
 from audiofeed.signal.constant_q_frame import frame_weights, largest_hops
-from audiofeed.signal.halfband import decimation_block, decimation_reach
-from audiofeed.transforms.arguments import check_count, warn_caller
-from audiofeed.transforms.base import check_lengths, in_full_precision
+from audiofeed.transforms.arguments import warn_caller
+from audiofeed.transforms.base import in_full_precision
 from audiofeed.transforms.constant_q import VQT
-from audiofeed.transforms.features import FeatureTransform
+from audiofeed.transforms.to_waveform import ToWaveform
 
 # The steps converge while no eigenvalue is above 4 / 3. With windows and bins evenly spaced the weights see to that;
 # for others (a boxcar with long wavelets, uneven intervals) the largest is found by so many steps of the power method,
@@ -29,7 +27,7 @@ POWER_STEPS = 16
 MOST_EIGENVALUE, SAFE_EIGENVALUE = 1.26, 1.2
 
 
-class InverseCQT(FeatureTransform):
+class InverseCQT(ToWaveform):
     """The waveform whose constant-Q or variable-Q transform lies nearest to given values.
 
     The weighted adjoint of the analysis comes first: every value times its wavelet, added up, octave by octave at the
@@ -88,7 +86,6 @@ class InverseCQT(FeatureTransform):
     """
 
     takes_complex = True
-    gives_waveforms = True
     remedy = "give the values of CQT(power=None); a magnitude alone has lost the phase, and comes from power=1.0 or 2.0"
 
     def __init__(
@@ -196,16 +193,6 @@ class InverseCQT(FeatureTransform):
         """
         return ((frames - 1) * self.hop_length).clamp(min=1) * (frames > 0)
 
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """The lengths of the results, which are samples: see `sample_lengths`."""
-        return self.sample_lengths(lengths)
-
-    def _result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
-        length = settings.get("length")
-        if isinstance(length, torch.Tensor):
-            return length.to(lengths.device)
-        return self.sample_lengths(lengths) if length is None else torch.full_like(lengths, cast("int", length))
-
     def _clip_length(self, frames: Count, length: Count | None) -> Count:
         """Samples of the clip that has so many frames: the length asked for if it may be that, or else the longest."""
         longest = frames * self.hop_length - self._early
@@ -249,14 +236,7 @@ class InverseCQT(FeatureTransform):
                 f"spectrum has shape {tuple(spectrum.shape)}, and there are n_bins={self.n_bins} bins; the second last "
                 "dimension is the bins, of a CQT of the same settings"
             )
-        if isinstance(length, torch.Tensor):
-            batch = spectrum.shape[0] if spectrum.dim() > 2 else 1
-            length = check_lengths(length, batch, torch.iinfo(torch.int32).max, unit="samples")
-            if lengths is None:
-                lengths = torch.full_like(length, spectrum.shape[-1])
-        elif length is not None:
-            length = check_count("length", length)
-        return self._run(spectrum, lengths, length=length)
+        return self._run_to(spectrum, length, lengths)
 
     def _compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
@@ -280,17 +260,8 @@ class InverseCQT(FeatureTransform):
         return samples.view(clips, rows, wanted)
 
     def _synthesis(self, like: torch.Tensor) -> Synthesis:
-        analysis = self.analysis
-        decimations = {
-            factor: Decimation(
-                response=analysis._filter(f"response_{factor}", like),
-                block=decimation_block(factor),
-                reach=decimation_reach(factor),
-            )
-            for factor in analysis._factors
-        }
-        kernels, weights = analysis._filter("kernels", like), self._filter("weights", like)
-        return synthesis(analysis._levels, kernels, weights, decimations)
+        kernels, weights = self.analysis._filter("kernels", like), self._filter("weights", like)
+        return synthesis(self.analysis._levels, kernels, weights, self.analysis._decimations(like))
 
     def _of_one_length(
         self, pairs: torch.Tensor, by: Synthesis, length: int | None, wanted: int, *, graph: bool

@@ -14,8 +14,7 @@ from audiofeed.methods.inverse import Synthesis, by_basis, by_fft, inverse_short
 from audiofeed.signal.inverse import LEAST_COVER, largest_hop, least_cover, synthesis_basis
 from audiofeed.signal.windows import Window, get_window, pad_window
 from audiofeed.transforms.arguments import check_count
-from audiofeed.transforms.base import check_lengths
-from audiofeed.transforms.features import FeatureTransform
+from audiofeed.transforms.to_waveform import ToWaveform
 
 
 def _window(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
@@ -26,10 +25,8 @@ def _basis(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.nd
     return synthesis_basis(_window(window, win_length, n_fft, periodic))
 
 
-class Resynthesis(FeatureTransform):
+class Resynthesis(ToWaveform):
     """What every transform from frames to a waveform shares: the settings of the frames, and its length."""
-
-    gives_waveforms = True
 
     def __init__(
         self,
@@ -66,23 +63,6 @@ class Resynthesis(FeatureTransform):
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
         """Samples of clips of `frames` frames, where no length is given.  Shape: integers of any shape -> the same."""
         return natural_length(self._framing, frames)
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """The lengths of the results, which are samples: see `sample_lengths`."""
-        return self.sample_lengths(lengths)
-
-    def _result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
-        length = settings.get("length")
-        if isinstance(length, torch.Tensor):
-            return length.to(lengths.device)
-        return self.sample_lengths(lengths) if length is None else torch.full_like(lengths, cast("int", length))
-
-    def _check_length(self, length: int | torch.Tensor | None, features: torch.Tensor) -> int | torch.Tensor | None:
-        """The length asked for, after making sure that it is one: a count of samples, or one for each clip."""
-        if length is None or not isinstance(length, torch.Tensor):
-            return length if length is None else check_count("length", length)
-        batch = features.shape[0] if features.dim() > 2 else 1
-        return check_lengths(length, batch, torch.iinfo(torch.int32).max, unit="samples")
 
     def _check_bins(self, features: torch.Tensor) -> None:
         if features.shape[-2] != self.n_fft // 2 + 1:
@@ -192,11 +172,7 @@ class InverseSTFT(Resynthesis):
         """
         self._check_features(spectrum)
         self._check_bins(spectrum)
-        length = self._check_length(length, spectrum)
-        if isinstance(length, torch.Tensor) and lengths is None:
-            frames = torch.full_like(length, spectrum.shape[-1])
-            return self._run(spectrum, frames, length=length)
-        return self._run(spectrum, lengths, length=length)
+        return self._run_to(spectrum, length, lengths)
 
     def _compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object

@@ -26,8 +26,8 @@ from audiofeed.signal.gabor_frames import (
     synthesis_weights,
 )
 from audiofeed.transforms.arguments import check_count, check_rate
-from audiofeed.transforms.base import check_lengths, in_full_precision, with_leading
-from audiofeed.transforms.features import FeatureTransform
+from audiofeed.transforms.base import in_full_precision, with_leading
+from audiofeed.transforms.to_waveform import ToWaveform
 
 # the lowest C of a piano
 C1 = 32.70319566257483
@@ -148,7 +148,7 @@ def check_seen(seen: int, unit: str) -> None:
         raise ValueError(f"the stream ends without a {unit}; give at least one before or with the last chunk")
 
 
-class InvertibleCQTInverse(FeatureTransform):
+class InvertibleCQTInverse(ToWaveform):
     """The waveform of which `InvertibleCQT` made these coefficients.
 
     Args:
@@ -171,7 +171,6 @@ class InvertibleCQTInverse(FeatureTransform):
     """
 
     takes_complex = True
-    gives_waveforms = True
     remedy = "give the coefficients of InvertibleCQT(power=None)"
 
     def __init__(
@@ -246,15 +245,12 @@ class InvertibleCQTInverse(FeatureTransform):
 
     # ---------------------------------------------------------------- synthesis
 
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `lengths` frames, where no length is given: as far as the last frame."""
-        return ((lengths - 1) * self.hop_length + 1) * (lengths > 0)
+    def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
+        """Samples of clips of `frames` frames, where no length is given: as far as the last frame.
 
-    def _result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
-        length = settings.get("length")
-        if isinstance(length, torch.Tensor):
-            return length.to(lengths.device)
-        return self.frame_lengths(lengths) if length is None else torch.full_like(lengths, cast("int", length))
+        Shape: integers of any shape -> the same.
+        """
+        return ((frames - 1) * self.hop_length + 1) * (frames > 0)
 
     def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
         self,
@@ -281,14 +277,7 @@ class InvertibleCQTInverse(FeatureTransform):
         """
         self._check_features(coefficients)
         self._check_bins(coefficients)
-        if isinstance(length, torch.Tensor):
-            batch = coefficients.shape[0] if coefficients.dim() > 2 else 1
-            length = check_lengths(length, batch, torch.iinfo(torch.int32).max, unit="samples")
-            if lengths is None:
-                lengths = torch.full_like(length, coefficients.shape[-1])
-        elif length is not None:
-            length = check_count("length", length)
-        return self._run(coefficients, lengths, length=length)
+        return self._run_to(coefficients, length, lengths)
 
     def _check_bins(self, coefficients: torch.Tensor) -> None:
         if coefficients.shape[-2] != self.n_bins:

@@ -22,13 +22,16 @@ _CALLED = {
     "trainable_CQT": "trainable",
     "freq_bins": "n_bins",
 }
-_REMEDIES = {
-    "htk": "htk=True is mel_scale='htk' here",
-    "melkwargs": "its entries are arguments of their own here",
-    "speckwargs": "its entries are arguments of their own here",
-    "wkwargs": "a window's parameters stand beside its name: window=('kaiser', 8.6)",
-    "output_format": "power=None gives complex values, power=1.0 magnitudes, power=2.0 powers",
-    "dtype": "the result has the dtype of the waveform",
+# from a name to the argument that takes its place, where a class has that one, and how
+_REPLACED = {
+    "htk": ("mel_scale", "htk=True is mel_scale='htk' here"),
+    "melkwargs": ("n_fft", "its entries are arguments of their own here"),
+    "speckwargs": ("n_fft", "its entries are arguments of their own here"),
+    "wkwargs": ("window", "a window's parameters stand beside its name: window=('kaiser', 8.6)"),
+    "output_format": ("power", "power=1.0 gives magnitudes, power=2.0 powers, and power=None complex values"),
+}
+_NEEDLESS = {
+    "dtype": "the result has the dtype of what is given",
     "device": "a module goes to a device with .to(device)",
     "verbose": "nothing is printed here",
 }
@@ -59,8 +62,9 @@ def explaining(init: Callable[..., None]) -> Callable[..., None]:
         if len(args) > positional and not takes_more:
             value = type(args[positional]).__name__ if takes_any else repr(args[positional])
             example = f"{named[positional] if positional < len(named) else 'name'}={value}"
+            count = f"{positional or 'no'} argument{'s' if positional > 1 else ''}"
             raise TypeError(
-                f"{type(self).__name__} takes {positional} arguments without a name and was given {len(args)}; "
+                f"{type(self).__name__} takes {count} without a name and was given {len(args)}; "
                 f"write the others as name=value ({example}, ...)"
             )
         init(self, *args, **settings)
@@ -71,7 +75,10 @@ def explaining(init: Callable[..., None]) -> Callable[..., None]:
 def _hint(name: str, named: list[str]) -> str:
     if _CALLED.get(name) in named:
         return f"it is called {_CALLED[name]} here"
-    if name in _REMEDIES:
-        return _REMEDIES[name]
+    argument, remedy = _REPLACED.get(name, (None, ""))
+    if argument in named:
+        return remedy
+    if name in _NEEDLESS:
+        return _NEEDLESS[name]
     close = difflib.get_close_matches(name, named, n=1)
     return f"do you mean {close[0]}?" if close else f"the arguments are {', '.join(named)}"

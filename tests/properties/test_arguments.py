@@ -10,6 +10,7 @@ import torch
 
 import audiofeed as af
 from audiofeed.methods.choose import choose_short_time
+from audiofeed.transforms import naming
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()
 STFT = {"n_fft": 64}
@@ -111,6 +112,9 @@ def test_a_wrong_argument_is_named(cls, config, message):
         (lambda: af.STFT(400, window_fn=torch.hann_window), "STFT has no argument window_fn=.* called window here"),
         (lambda: af.STFT(400, win_lenght=200), "win_lenght=200; do you mean win_length?"),
         (lambda: af.AmplitudeToDB(quux=1), "quux=1; the arguments are .*top_db"),
+        (lambda: af.STFT(htk=True), "STFT has no argument htk=True; (?!htk=True is)"),
+        (lambda: af.MFCC(sample_rate=16000, htk=True), "htk=True is mel_scale='htk' here"),
+        (lambda: af.CFP(sample_rate=16000, device="cuda"), r"goes to a device with \.to\(device\)"),
         # of a name that another class has, and this one has not
         (lambda: af.InverseMFCC(sr=16000), "InverseMFCC has no argument sr=16000; (?!it is called)"),
     ],
@@ -120,10 +124,17 @@ def test_another_librarys_names_are_explained(make, message):
         make()
 
 
+def test_the_names_that_are_pointed_to_are_there():
+    public = (getattr(af.transforms, name) for name in af.transforms.__all__)
+    arguments = {name for cls in public for name in inspect.signature(cls).parameters}
+    assert {*naming._CALLED.values(), *(argument for argument, _ in naming._REPLACED.values())} <= arguments
+    assert arguments.isdisjoint({*naming._CALLED, *naming._REPLACED, *naming._NEEDLESS})
+
+
 def test_keywords_only_after_the_first():
-    with pytest.raises(TypeError, match=r"STFT takes 1 arguments without a name and was given 2; .*hop_length=16"):
+    with pytest.raises(TypeError, match=r"STFT takes 1 argument without a name and was given 2; .*hop_length=16"):
         af.STFT(64, 16)
-    with pytest.raises(TypeError, match=r"MelSpectrogram takes 0 .* \(sample_rate=16000, ...\)"):
+    with pytest.raises(TypeError, match=r"MelSpectrogram takes no argument without .* \(sample_rate=16000, ...\)"):
         af.MelSpectrogram(16000)
 
 

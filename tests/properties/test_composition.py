@@ -140,7 +140,7 @@ def test_wrong_members_are_named():
         af.Stack(mel=3)
     with pytest.raises(ValueError, match="name=transform"):
         af.Stack()
-    with pytest.raises(TypeError, match=r"Stack takes 0 arguments without a name .* \(name=Gain, ...\)"):
+    with pytest.raises(TypeError, match=r"Stack takes no argument without a name .* \(name=Gain, ...\)"):
         af.Stack(Gain())
     with pytest.raises(ValueError, match="'keys' cannot be the name"):
         af.Stack(keys=Gain())

@@ -41,7 +41,7 @@ def by_frames(call):
 @pytest.mark.parametrize(("method", "hop_length"), CASES)
 def test_some_kernels_are_long_and_some_are_not(method, hop_length):
     level = transform(method, hop_length, None, "constant")._levels[0]
-    chosen = [octaves._in_hops(band, level) for band in level.bands]
+    chosen = [octaves._is_long(band, level) for band in level.bands]
     assert any(chosen)
     assert not all(chosen)
     assert any(band.taps % hop_length for band, hops in zip(level.bands, chosen, strict=True) if hops)
