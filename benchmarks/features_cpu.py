@@ -15,6 +15,7 @@ import json
 import sys
 import warnings
 from dataclasses import dataclass
+from unittest import mock
 
 import librosa
 import numpy as np
@@ -22,6 +23,7 @@ import peers
 import torch
 
 import audiofeed as af
+from audiofeed.methods import fft
 
 FLOOR = 1e-10
 BARS = {"torchaudio": (1.5, 3.0, 3.0), "nnAudio2": (3.0, 15.0, 10.0), "librosa": (5.0, 5.0, 5.0)}
@@ -69,6 +71,12 @@ def reference(setting: Setting, x: torch.Tensor, *, pad_mode: str, **mel: object
     return np.log(np.maximum(np.matmul(filters, np.abs(spectrum) ** 2), FLOOR))
 
 
+def by_torch(transform: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Features as they are without llvmlite."""
+    with mock.patch.object(fft, "frames_of", return_value=None):
+        return transform(x)
+
+
 def contenders(setting: Setting, x: torch.Tensor) -> dict:
     """name -> (a call that computes log-mel of x, its own float64 reference)."""
     settings = {"n_fft": setting.n_fft, "hop_length": setting.hop_length, "n_mels": setting.n_mels}
@@ -77,6 +85,7 @@ def contenders(setting: Setting, x: torch.Tensor) -> dict:
 
     ours = af.LogMelSpectrogram(sample_rate=setting.sample_rate, floor=FLOOR, **settings)
     made["audiofeed"] = (lambda: ours(x), slaney)
+    made["audiofeed, torch's FFT"] = (lambda: by_torch(ours, x), slaney)
     conv = af.LogMelSpectrogram(sample_rate=setting.sample_rate, floor=FLOOR, method="conv", **settings)
     made["audiofeed, conv"] = (lambda: conv(x), slaney)
 
@@ -144,7 +153,7 @@ def main() -> int:
     text = (
         "Log-mel on a CPU, 2 threads: median time; how many times audiofeed's it is (median of the ratios within a "
         'round); largest error in nats against float64. librosa is called clip by clip, as a dataset does; "one call" '
-        "gives it all clips as one array.\n\n"
+        'gives it all clips as one array. "torch\'s FFT" is audiofeed without llvmlite.\n\n'
         + peers.markdown(["", *names], rows)
         + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} rounds. "
         "Made by `python benchmarks/features_cpu.py`.\n"

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 
 LOGS = ("ln", "log10", "db")
 
 
-def log_of(values: torch.Tensor, log: str, *, floor: float, power: float, in_place: bool) -> torch.Tensor:
+@dataclass(frozen=True)
+class Log:
     """ln, log10, or decibels of max(values, floor).
 
     Decibels are of power: values that are |z|^power count 20 / power to the factor ten.
 
-    >>> log_of(torch.tensor([0.0, 100.0]), "db", floor=1e-10, power=2.0, in_place=False).tolist()
+    >>> Log("db", floor=1e-10, power=2.0).of(torch.tensor([0.0, 100.0]), in_place=False).tolist()
     [-100.0, 20.0]
     """
-    clamped = values.clamp_(min=floor) if in_place else values.clamp(min=floor)
-    if log == "ln":
-        return clamped.log_() if in_place else clamped.log()
-    tens = clamped.log10_() if in_place else clamped.log10()
-    if log == "log10":
-        return tens
-    return tens.mul_(20.0 / power) if in_place else tens * (20.0 / power)
+
+    kind: str
+    floor: float
+    power: float
+
+    @property
+    def factor(self) -> float:
+        """What the natural logarithm is multiplied by."""
+        if self.kind == "ln":
+            return 1.0
+        return (1.0 if self.kind == "log10" else 20.0 / self.power) / math.log(10)
+
+    def of(self, values: torch.Tensor, *, in_place: bool) -> torch.Tensor:
+        """The logarithm of values.  Shape: any -> the same."""
+        clamped = values.clamp_(min=self.floor) if in_place else values.clamp(min=self.floor)
+        if self.kind == "ln":
+            return clamped.log_() if in_place else clamped.log()
+        tens = clamped.log10_() if in_place else clamped.log10()
+        if self.kind == "log10":
+            return tens
+        return tens.mul_(20.0 / self.power) if in_place else tens * (20.0 / self.power)
 
 
 def clip_peak(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:

@@ -20,6 +20,8 @@ CPU_BLOCK = 3 * 2**18
 GPU_BLOCK = 2**25
 
 Count = TypeVar("Count", int, torch.Tensor)
+# rows and frames of the result, in the order in which they lie in a piece
+Place = tuple[slice, slice]
 
 
 class Workspace:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import torch
 
-from audiofeed.methods.fft import Place, packed_pieces, put_back
-from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.fft import packed_pieces, put_back
+from audiofeed.methods.frames import Framing, Place, Workspace
 from audiofeed.methods.spectrum import raise_power
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from audiofeed.methods.banded import filtered
+from audiofeed.methods.banded import FilterBank
 from audiofeed.methods.cepstrum import over_bins
-from audiofeed.methods.decibels import LOGS, clip_peak, limit_range, log_of
+from audiofeed.methods.decibels import LOGS, Log, clip_peak, limit_range
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.signal.cepstrum import cepstral_matrix
@@ -100,6 +100,8 @@ class Cepstrum(PowerFeature):
             raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
         self.dct_type, self.norm, self.lifter = dct_type, norm, lifter
         self.log, self.offset, self.floor, self.top_db = log, float(offset), float(floor), top_db
+        # decibels are 10 log10 whatever the power, as librosa's and torchaudio's cepstra take them
+        self._log = Log(log, floor=self.floor, power=2.0)
         definition = functools.partial(
             filters, sample_rate=float(sample_rate), n_fft=self.n_fft, f_min=self.f_min, f_max=self.f_max
         )
@@ -117,15 +119,20 @@ class Cepstrum(PowerFeature):
         """None: a coefficient stands for no frequency."""
         return
 
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        in_place = workspace is not None
-        values = filtered(powers, self._filter(self._filters_name, powers), workspace, self._bands)
+    def _finishing(self, like: torch.Tensor) -> FilterBank:
+        filters = self._filter(self._filters_name, like)
+        return FilterBank(filters, self._bands, None if self.offset else self._log, self._rest)
+
+    def _rest(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """What comes after the filters, and without an offset after the logarithm."""
         if self.offset:
-            values = values.add_(self.offset) if in_place else values + self.offset
-        # decibels are 10 log10 whatever the power, as librosa's and torchaudio's cepstra take them
-        logs = log_of(values, self.log, floor=self.floor, power=2.0, in_place=in_place)
-        if self.top_db is not None:
-            return logs  # the clip's peak comes first
+            in_place = workspace is not None
+            values = self._log.of(values.add_(self.offset) if in_place else values + self.offset, in_place=in_place)
+        # with a limit, the clip's peak comes first
+        return values if self.top_db is not None else self._transformed(values, workspace)
+
+    def _transformed(self, logs: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """The cosine transform.  Shape: (..., frames, bands) -> (..., frames, coefficients)."""
         cosines = self._filter("cosines", logs).t()
         *leading, n_bands = logs.shape
         flat = logs.reshape(-1, n_bands)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.methods.decibels import limit_range, log_of
+from audiofeed.methods.decibels import Log, limit_range
 from audiofeed.methods.descriptors import extremes
 from audiofeed.methods.frames import Workspace
 from audiofeed.signal.descriptors import contrast_bands
@@ -100,7 +100,7 @@ class SpectralContrast(SpectralDescriptor):
         if self.linear:
             return features
         # librosa takes ten times the logarithm of the magnitudes as they are, whatever their power
-        peaks, valleys = log_of(features, "db", floor=1e-10, power=2.0, in_place=False).chunk(2, dim=-2)
+        peaks, valleys = Log("db", floor=1e-10, power=2.0).of(features, in_place=False).chunk(2, dim=-2)
         return limit_range(peaks, frames, 80.0) - limit_range(valleys, frames, 80.0)
 
     def extra_repr(self) -> str:

@@ -7,8 +7,8 @@ import math
 
 import torch
 
-from audiofeed.methods.banded import filtered
-from audiofeed.methods.frames import Workspace
+from audiofeed.methods.banded import FilterBank
+from audiofeed.signal.filterbanks import bands
 from audiofeed.signal.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
 from audiofeed.signal.windows import Window
 from audiofeed.transforms.arguments import check_count, check_rate, check_span
@@ -105,6 +105,8 @@ class Gammatonegram(PowerFeature):
             weighting=weighting,
             norm=norm,
         )
+        # gammatone filters have no zeros to skip: one tile of all filters
+        self._bands = bands(definition(), group=self.n_bins)
         self._define("gammatone", definition, trainable=trainable_gammatone)
 
     @property
@@ -112,10 +114,8 @@ class Gammatonegram(PowerFeature):
         """The centre of each filter in Hz, float64.  Shape: (n_bins,)."""
         return torch.from_numpy(gammatone_frequencies(self.n_bins, f_min=self.f_min, f_max=self.f_max))
 
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        # gammatone filters have no zeros to skip: one band of all bins
-        whole = ((0, self.n_bins, 0, powers.shape[-1]),)
-        return filtered(powers, self._filter("gammatone", powers), workspace, whole, "gammatones")
+    def _finishing(self, like: torch.Tensor) -> FilterBank:
+        return FilterBank(self._filter("gammatone", like), None if self.trainable_gammatone else self._bands)
 
     def extra_repr(self) -> str:
         """The settings of the frames and of the filters."""

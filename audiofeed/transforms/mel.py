@@ -7,9 +7,8 @@ import math
 
 import torch
 
-from audiofeed.methods.banded import filtered
-from audiofeed.methods.decibels import LOGS, limit_range, log_of
-from audiofeed.methods.frames import Workspace
+from audiofeed.methods.banded import FilterBank
+from audiofeed.methods.decibels import LOGS, Log, limit_range
 from audiofeed.signal.filterbanks import bands, mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
 from audiofeed.signal.windows import Window
@@ -42,6 +41,8 @@ class MelSpectrogram(PowerFeature):
     >>> MelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40)(torch.zeros(2, 1600)).shape
     torch.Size([2, 40, 17])
     """
+
+    _log: Log | None = None  # of what the filters give
 
     def __init__(
         self,
@@ -109,9 +110,8 @@ class MelSpectrogram(PowerFeature):
         points = mel_frequencies(self.n_mels + 2, f_min=self.f_min, f_max=self.f_max, mel_scale=self.mel_scale)
         return torch.from_numpy(points[1:-1].copy())
 
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        mel = self._filter("mel", powers)
-        return filtered(powers, mel, workspace, None if self.trainable_mel else self._bands)
+    def _finishing(self, like: torch.Tensor) -> FilterBank:
+        return FilterBank(self._filter("mel", like), None if self.trainable_mel else self._bands, self._log)
 
     def extra_repr(self) -> str:
         """The settings of the frames and of the filters."""
@@ -197,13 +197,10 @@ class LogMelSpectrogram(MelSpectrogram):
         if top_db is not None and not top_db > 0:
             raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
         self.log, self.floor, self.top_db = log, float(floor), top_db
+        self._log = Log(log, floor=self.floor, power=self._need_power())
 
     def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         return features if self.top_db is None else limit_range(features, frames, self.top_db)
-
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        mels = super()._finish(powers, workspace)
-        return log_of(mels, self.log, floor=self.floor, power=self._need_power(), in_place=workspace is not None)
 
     def extra_repr(self) -> str:
         """The settings of the frames, of the filters, and of the logarithm."""

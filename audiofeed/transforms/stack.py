@@ -109,11 +109,11 @@ def _is_complex(member: nn.Module) -> bool:
     return type(member) is STFT or (type(member) is Spectrogram and member.power is None)
 
 
-def _wanted(member: Any) -> tuple[float, Any]:
-    """The power that a member takes of the magnitude, and what it makes of that."""
+def _wanted(member: Any, like: torch.Tensor) -> tuple[float, Any]:
+    """The power that a member takes of the magnitude of a waveform `like` this, and what it makes of that."""
     if _is_complex(member):
         return 2.0, None
-    return member._need_power(), None if type(member) is Spectrogram else member._finish
+    return member._need_power(), None if type(member) is Spectrogram else member._finishing(like)
 
 
 def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Tensor | None) -> list[torch.Tensor]:
@@ -123,7 +123,7 @@ def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Ten
     lead._check_waveform(waveform)
     graph = any(first._needs_graph(waveform) for first in firsts)
     rows, row_lengths, leading = lead._prepare(waveform, lengths, graph=graph)
-    wanted = [_wanted(first) for first in firsts]
+    wanted = [_wanted(first, rows) for first in firsts]
     results: list[torch.Tensor] = []
     with in_full_precision(waveform.device, graph=graph):
         if any(_is_complex(first) for first in firsts):

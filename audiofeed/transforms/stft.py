@@ -225,6 +225,10 @@ class PowerFeature(ShortTime):
         """The settings of the frames and the power."""
         return f"{super().extra_repr()}, power={self.power}"
 
+    def _finishing(self, like: torch.Tensor) -> fft.Finish:
+        """What makes features of the powers of a waveform `like` this; where filters come first, a `FilterBank`."""
+        return self._finish
+
     def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Features of frames. With a workspace there is no graph: the powers may be overwritten, the result lie in it.
 
@@ -233,7 +237,8 @@ class PowerFeature(ShortTime):
         raise NotImplementedError
 
     def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self._powers(waveform, lengths, [(self._need_power(), self._finish)], graph=graph)[0]
+        wanted = [(self._need_power(), self._finishing(waveform))]
+        return self._powers(waveform, lengths, wanted, graph=graph)[0]
 
     def _need_power(self) -> float:
         if self.power is None:

@@ -25,7 +25,7 @@ FORBIDDEN = {
 }
 HEAVY = {
     "triton", "torchaudio", "matplotlib", "librosa", "ray", "webdataset", "soundfile", "soxr", "scipy", "rich",
-    "pyarrow",
+    "pyarrow", "llvmlite",
 }  # fmt: skip
 MAY_IMPORT_TRITON = {"methods/fused.py"}
 

@@ -129,9 +129,16 @@ def test_bands_cover_everything_that_is_not_zero(rows, columns, group, seed):
         np.random.default_rng(seed + 1).random((rows, columns)) > 0.9
     )
     rebuilt = np.zeros_like(weights)
-    for first, end, low, high in bands(weights, group=group):
+    found = bands(weights, group=group)
+    for first, end, low, high in found.tiles:
         rebuilt[first:end, low:high] = weights[first:end, low:high]
     np.testing.assert_array_equal(rebuilt, weights)
+    entries = weights.reshape(-1)[found.entries]
+    alone = np.zeros_like(weights)
+    for row, (low, end, place) in enumerate(found.spans.T):
+        assert low == end == 0 or (weights[row, low] and weights[row, end - 1])
+        alone[row, low:end] = entries[place + low : place + end]
+    np.testing.assert_array_equal(alone, weights)
 
 
 @pytest.mark.parametrize("n_fft", [1, 2, 5, 400, 2048])

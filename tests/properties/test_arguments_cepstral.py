@@ -220,8 +220,8 @@ def test_a_stack_shares_the_spectrum_and_changes_nothing(top_db):
     stack = af.Stack(**members)
     assert len(stack._groups()) == 1
     x, lengths = torch.stack([X, X * 1e-3]), torch.tensor([1000, 300])
-    for name, features in stack(x, lengths).items():
-        torch.testing.assert_close(features, members[name](x, lengths))
+    for name, features in stack(x, lengths).items():  # hundreds of decibels
+        torch.testing.assert_close(features, members[name](x, lengths), rtol=1e-5, atol=1e-4)
 
 
 def test_trained_filters_learn_through_the_cepstrum():

@@ -222,6 +222,13 @@ def test_gradcheck(case):
     assert torch.autograd.gradcheck(features, (x, *values))
 
 
+def rounding(case, transform, x, lengths):
+    """How far two computations in float32 may lie apart: where the feature itself is that sensitive, farther."""
+    with torch.no_grad():
+        exact = case.run(transform, x.to(torch.complex128 if x.is_complex() else torch.float64), lengths)
+        return max(1e-5, 3 * (case.run(transform, x, lengths) - exact).abs().nan_to_num().max().item())
+
+
 @every
 def test_the_graph_path_has_the_values_of_the_other(case):
     transform = case.build()
@@ -229,7 +236,8 @@ def test_the_graph_path_has_the_values_of_the_other(case):
     with_graph = case.run(transform, x.clone().requires_grad_(), lengths)
     assert with_graph.requires_grad or case.flat
     with torch.no_grad():
-        torch.testing.assert_close(with_graph.detach(), case.run(transform, x, lengths), rtol=1e-5, atol=1e-5)
+        alone = case.run(transform, x, lengths)
+        torch.testing.assert_close(with_graph.detach(), alone, rtol=1e-5, atol=rounding(case, transform, x, lengths))
 
 
 @every
@@ -315,7 +323,8 @@ def test_torch_compile_takes_it_as_one_graph(case):
     x, lengths = case.single(2), case.lengths(case.size, 23)
     torch._dynamo.reset()
     compiled = torch.compile(transform, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(case.run(compiled, x, lengths), case.run(transform, x, lengths), rtol=1e-4, atol=1e-5)
+    found, expected = case.run(compiled, x, lengths), case.run(transform, x, lengths)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=rounding(case, transform, x, lengths))
 
 
 @every
