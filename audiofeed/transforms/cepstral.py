@@ -121,14 +121,16 @@ class Cepstrum(PowerFeature):
 
     def _finishing(self, like: torch.Tensor) -> FilterBank:
         filters = self._filter(self._filters_name, like)
-        return FilterBank(filters, self._bands, None if self.offset else self._log, self._rest)
+        if self.offset:
+            return FilterBank(filters, self._bands, None, self._rest)
+        # with a limit, the clip's peak comes first
+        return FilterBank(filters, self._bands, self._log, self._rest if self.top_db is None else None)
 
     def _rest(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """What comes after the filters, and without an offset after the logarithm."""
         if self.offset:
             in_place = workspace is not None
             values = self._log.of(values.add_(self.offset) if in_place else values + self.offset, in_place=in_place)
-        # with a limit, the clip's peak comes first
         return values if self.top_db is not None else self._transformed(values, workspace)
 
     def _transformed(self, logs: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:

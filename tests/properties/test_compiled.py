@@ -271,6 +271,26 @@ def test_threads_of_its_own_where_torchs_cannot_be_had(monkeypatch):
     assert torch.equal(transform(x), expected)
 
 
+@pytest.mark.parametrize(
+    ("clips", "seconds", "n_fft", "threads"), [(1, 1, 400, 1), (8, 10, 400, 4), (3, 1, 1024, 3), (2, 1, 32768, 2)]
+)
+def test_no_more_threads_than_there_is_work_for(clips, seconds, n_fft, threads, monkeypatch):
+    """Another thread is asked for 2**16 samples of frames, and never for less than a tile."""
+    asked = []
+    in_parallel = jit._in_parallel
+
+    def spied(function, job, n_threads):
+        asked.append(n_threads)
+        in_parallel(function, job, n_threads)
+
+    monkeypatch.setattr(jit, "_in_parallel", spied)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(jit, "lanes", lambda: 16)
+    transform, x = af.Spectrogram(n_fft, hop_length=max(160, n_fft // 4)), noise(clips, 16000 * seconds)
+    assert worst_frame(transform(x), transform(x.double())) <= LIMIT
+    assert (asked or [1]) == [threads]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect")
 @pytest.mark.parametrize("n_fft", [400, 500, 2048])
 def test_nothing_past_the_end_of_the_samples_is_read(n_fft):
@@ -475,6 +495,14 @@ def test_without_a_compiler_torchs_fft_computes_the_same(how, monkeypatch, runs)
 def test_a_recipe_is_compiled_once():
     recipe = Recipe(n_fft=36, lanes=4, int16=False, power=2.0)
     assert jit.kernel(recipe) is jit.kernel(Recipe(n_fft=36, lanes=4, int16=False, power=2.0))
+
+
+def test_calls_one_after_another_work_in_the_same_memory(monkeypatch):
+    monkeypatch.setattr(jit, "_kernels", {})
+    for _ in range(3):
+        af.Spectrogram(400)(noise(2, 16000))
+    (kernel,) = jit._kernels.values()
+    assert len(kernel._free) == 1
 
 
 def test_a_size_without_passes_is_refused():

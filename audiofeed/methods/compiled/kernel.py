@@ -73,13 +73,22 @@ class Recipe:
 
     @property
     def n_loaded(self) -> int:
-        """Samples that are read of a frame: its own, and as many of what follows as fill the last vector."""
-        return -(-self.n_fft // self.lanes) * self.lanes
+        """Samples that are read of a frame."""
+        return loaded(self.n_fft, self.lanes)
 
     @property
     def vectors(self) -> int:
         """Vectors in each of the two halves of a thread's memory."""
         return max(self.n_loaded, 2 * self.n_bins)
+
+
+def loaded(n_fft: int, lanes: int) -> int:
+    """Samples that are read of a frame: its own, and as many of what follows as fill the last vector.
+
+    >>> loaded(100, 16)
+    112
+    """
+    return -(-n_fft // lanes) * lanes
 
 
 def can_compute(n_fft: int, lanes: int) -> bool:

@@ -10,9 +10,11 @@ import torch
 
 from audiofeed.methods.banded import FilterBank
 from audiofeed.methods.compiled import jit
-from audiofeed.methods.compiled.kernel import ROW, Recipe, can_compute
+from audiofeed.methods.compiled.kernel import ROW, Recipe, can_compute, loaded
 from audiofeed.methods.frames import Framing, Place, Workspace, mirrored
 from audiofeed.methods.spectrum import raise_power
+
+_INSIDE, _BEGINNING, _END, _FIRST_INSIDE, _FIRST_END, _COUNT = range(len(ROW))  # in the order of ROW
 
 # the rows and frames that a piece's values belong to, and the values
 Piece = tuple[list[Place], torch.Tensor]
@@ -73,48 +75,62 @@ class Frames:
     ) -> None:
         self.waveform = waveform if waveform.stride(-1) == 1 else waveform.contiguous()
         self.framing, self.lanes = framing, lanes
+        self._loaded = loaded(framing.n_fft, lanes)
         self._counts = self._lay_out(lengths)
-        loaded = self._recipe(None).n_loaded
-        self._window = np.zeros(loaded, np.float32)
-        self._window[: framing.n_fft] = window.detach().numpy() * np.float32(0.5)
+        self._window = np.zeros(self._loaded, np.float32)
+        np.multiply(window.detach().numpy(), np.float32(0.5), out=self._window[: framing.n_fft])
 
     def _lay_out(self, lengths: torch.Tensor | None) -> np.ndarray:
         """Fill in the table of rows, and copy their ends.  Returns the frames of each row."""
         rows, time = self.waveform.shape
         framing, hop, margin = self.framing, self.framing.hop_length, self.framing.margin
-        loaded = self._recipe(None).n_loaded
-        own = torch.tensor([time], device=CPU) if lengths is None else lengths
-        count = framing.count(own)
-        first_inside = torch.clamp(count, max=-(-margin // hop))
+        own = np.array([time]) if lengths is None else lengths.numpy()
+        count = np.array([framing.count(time)]) if lengths is None else framing.count(lengths).numpy()
+        first_inside = np.minimum(count, -(-margin // hop))
         # a frame lies inside where all that is read for it does
-        first_end = torch.minimum(torch.maximum((own + margin - loaded) // hop + 1, first_inside), count)
-        n_before = (int(first_inside.max()) - 1) * hop + loaded if int(first_inside.max()) else 0
-        at_end = int((count - first_end).max())
-        n_after = (at_end - 1) * hop + loaded if at_end else 0
-        before = torch.arange(n_before, device=CPU).expand(len(own), -1) - margin
-        after = (first_end * hop - margin)[:, None] + torch.arange(n_after, device=CPU)
-        self._ends = self._beyond(torch.cat([before, after], dim=1), own[:, None])
-        size = self.waveform.element_size()
-        table = np.zeros((rows, len(ROW)), np.int64)
+        first_end = np.minimum(np.maximum((own + margin - self._loaded) // hop + 1, first_inside), count)
+        most_before, most_after = int(first_inside.max()), int((count - first_end).max())
+        n_before = (most_before - 1) * hop + self._loaded if most_before else 0
+        n_after = (most_after - 1) * hop + self._loaded if most_after else 0
+        if framing.pad_mode == "constant" or margin == 0:
+            self._ends = self._with_zeros(own, n_before, n_after, first_end * hop - margin)
+        else:
+            self._ends = self._mirrored(own, n_before, n_after, first_end * hop - margin)
+        size, width = self.waveform.element_size(), n_before + n_after
         row = np.arange(rows)
-        end = (row * self._ends.shape[1] + n_before) * size - first_end.numpy() * hop * size
-        table[:, ROW.index("inside")] = self.waveform.data_ptr() + (row * self.waveform.stride(0) - margin) * size
-        table[:, ROW.index("beginning")] = self._ends.data_ptr() + row * self._ends.shape[1] * size
-        table[:, ROW.index("end")] = self._ends.data_ptr() + end
-        for name, values in (("first_inside", first_inside), ("first_end", first_end), ("count", count)):
-            table[:, ROW.index(name)] = values.numpy()
-        self._rows = table
-        return table[:, ROW.index("count")]
+        self._rows = table = np.zeros((rows, len(ROW)), np.int64)
+        beginning = self._ends.ctypes.data + row * (width * size)
+        table[:, _INSIDE] = self.waveform.data_ptr() + (row * self.waveform.stride(0) - margin) * size
+        table[:, _BEGINNING] = beginning
+        table[:, _END] = beginning + (n_before - first_end * hop) * size
+        table[:, _FIRST_INSIDE], table[:, _FIRST_END], table[:, _COUNT] = first_inside, first_end, count
+        return table[:, _COUNT]
 
-    def _beyond(self, positions: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        """Samples at positions inside and outside of rows of their own lengths.  Shape: (rows or 1, n) -> (rows, n)."""
-        rows = self.waveform.shape[0]
-        outside = (positions < 0) | (positions >= own)
-        if self.framing.pad_mode == "constant" or self.framing.margin == 0:
-            source = positions.clamp(min=0).minimum(own - 1)
-            return self.waveform.gather(1, source.expand(rows, -1)).masked_fill_(outside, 0)
-        source = mirrored(positions, own, self.framing.pad_mode)
-        return self.waveform.gather(1, source.expand(rows, -1))
+    def _with_zeros(self, own: np.ndarray, n_before: int, n_after: int, starts: np.ndarray) -> np.ndarray:
+        """The beginning of each row after `margin` zeros, then its end from `starts` on and zeros after that.
+
+        Shape: own and starts (rows,) or (1,) -> (rows, n_before + n_after).
+        """
+        samples, margin = self.waveform.detach().numpy(), self.framing.margin
+        out = np.zeros((samples.shape[0], n_before + n_after), samples.dtype)
+        alike = len(own) == 1
+        for row, (length, start) in enumerate(zip(own.tolist(), starts.tolist(), strict=True)):
+            of, to = (samples, out) if alike else (samples[row : row + 1], out[row : row + 1])
+            n = min(length, n_before - margin)
+            if n > 0:
+                to[:, margin : margin + n] = of[:, :n]
+            n = min(length - start, n_after)
+            if n > 0 and start >= 0:  # a row that ends before its first frame lies inside has none at its end
+                to[:, n_before : n_before + n] = of[:, start : start + n]
+        return out
+
+    def _mirrored(self, own: np.ndarray, n_before: int, n_after: int, starts: np.ndarray) -> np.ndarray:
+        """What `_with_zeros` gives, with what the pad mode puts beyond a row in place of zeros."""
+        ends = torch.from_numpy(own)[:, None]
+        before = (torch.arange(n_before, device=CPU) - self.framing.margin).expand(len(own), -1)
+        after = torch.from_numpy(starts)[:, None] + torch.arange(n_after, device=CPU)
+        source = mirrored(torch.cat([before, after], dim=1), ends, self.framing.pad_mode)
+        return self.waveform.detach().gather(1, source.expand(self.waveform.shape[0], -1)).numpy()
 
     def spectrum(self) -> torch.Tensor | None:
         """The complex spectrum.  Shape: -> (rows, frames, bins)."""
