@@ -20,13 +20,16 @@ def radices(size: int) -> list[int] | None:
     """Passes that make a transform of `size` points; None where its factors are too large for a pass each.
 
     >>> radices(200), radices(1024), radices(17)
-    ([8, 5, 5], [8, 8, 8, 2], None)
+    ([8, 5, 5], [8, 8, 4, 4], None)
     """
     found = []
     for radix in RADICES:
         while size % radix == 0:
             found.append(radix)
             size //= radix
+    if {8, 2} <= set(found):  # two passes of 4 are less work than one of 8 and one of 2
+        found.remove(8)
+        found = [*found[:-1], 4, 4]
     return found if size == 1 else None
 
 
