@@ -6,6 +6,7 @@ import ctypes
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import audiofeed as af
 from audiofeed.methods import fft
 from audiofeed.methods.compiled import fourier, jit, short_time
 from audiofeed.methods.compiled.code import Code
-from audiofeed.methods.compiled.kernel import Recipe
+from audiofeed.methods.compiled.kernel import FIELDS, Recipe
 from audiofeed.methods.compiled.logarithm import logarithm
 from audiofeed.methods.frames import PAD_MODES
 
@@ -266,9 +267,18 @@ def test_threads_that_call_at_once_do_not_meet():
 def test_threads_of_its_own_where_torchs_cannot_be_had(monkeypatch):
     transform, x = af.MelSpectrogram(sample_rate=16000, n_fft=512, n_mels=30), noise(4, 60000)
     expected = transform(x)
+    submitted = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *task):
+            submitted.append(task)
+            return super().submit(*task)
+
+    monkeypatch.setattr(jit, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(jit, "_torchs_threads", lambda: None)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(transform(x), expected)
+    assert len(submitted) == 2
 
 
 @pytest.mark.parametrize(
@@ -280,6 +290,8 @@ def test_no_more_threads_than_there_is_work_for(clips, seconds, n_fft, threads, 
     in_parallel = jit._in_parallel
 
     def spied(function, job, n_threads):
+        fields = dict(zip(FIELDS, (ctypes.c_int64 * len(FIELDS)).from_address(job), strict=True))
+        assert 1 <= fields["step"] * n_threads <= fields["n_tiles"]  # each of them finds some
         asked.append(n_threads)
         in_parallel(function, job, n_threads)
 
