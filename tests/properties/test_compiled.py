@@ -368,6 +368,9 @@ def test_nothing_outside_the_result_is_written():
         (af.LogMelSpectrogram(sample_rate=16000, n_fft=400, n_mels=10, power=3.0), [(2.0, False, False)]),
         (af.MFCC(sample_rate=16000, n_fft=400, n_mels=20), [(2.0, True, True)]),
         (af.MFCC(sample_rate=16000, n_fft=400, n_mels=20, offset=1e-6), [(2.0, True, False)]),
+        (af.MFCC(sample_rate=16000, n_fft=400, n_mels=20, log="ln", top_db=None), [(2.0, True, True)]),
+        (af.MelSpectrogram(sample_rate=16000, n_fft=400, n_mels=10, trainable_mel=True), [(2.0, False, False)]),
+        (af.Gammatonegram(sample_rate=16000, n_fft=400), [(2.0, False, False)]),
         (af.SpectralCentroid(sample_rate=16000, n_fft=400), [(1.0, False, False)]),
         (af.STFT(401), []),
         (af.STFT(2 * 17), []),
@@ -377,7 +380,8 @@ def test_nothing_outside_the_result_is_written():
 )
 def test_which_kernel_a_transform_uses(transform, expected, runs):
     with torch.no_grad():
-        transform(noise(2, 4000))
+        out = transform(noise(2, 4000))
+    torch.testing.assert_close(out, transform(noise(2, 4000).double()).to(out.dtype), rtol=1e-4, atol=1e-3)
     assert [(recipe.power, recipe.filters, recipe.floor is not None) for recipe in runs] == expected
     runs.clear()
     transform(noise(2, 4000).double())
