@@ -17,6 +17,8 @@ from audiofeed.data.decoder import Decoder
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.wav import parse_header
 
+# sample rate, channels, frames, container, subtype, and the byte where the samples begin
+_Layout = tuple[int, int, int, str, str, int]
 _WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -68,13 +70,13 @@ def read_info(path: str | bytes | os.PathLike[str]) -> AudioInfo:
     name = os.fsdecode(path)
     fd, size = _open(name)
     try:
-        info = _wav_info(fd, size, name)
+        layout = _wav_layout(fd, size, name)
     finally:
         os.close(fd)
-    if info is None:
+    if layout is None:
         with Decoder(name) as decoder:
             return _decoder_info(decoder, size)
-    return info
+    return AudioInfo(name, *layout, size)
 
 
 def read(
@@ -113,19 +115,24 @@ def read(
     fd, size = _open(name)
     try:
         if info is None:
-            info = _wav_info(fd, size, name)
+            layout = _wav_layout(fd, size, name)
         elif info.size != size:
             raise AudioReadError.of(
                 name, f"the file changed: {info.size} bytes when its header was read, {size} now; read the header again"
             )
-        if info is not None and info.data_offset >= 0:
-            frames = _check_range(info, start, frames)
-            return _read_samples(fd, info, start, frames), info.sample_rate
+        else:
+            at = info.data_offset
+            known = info.sample_rate, info.channels, info.frames, info.format, info.subtype, at
+            layout = known if at >= 0 else None
+        if layout is not None:
+            sample_rate, channels, held, _, subtype, offset = layout
+            frames = _check_range(name, held, start, frames)
+            return _read_samples(fd, name, channels, subtype, offset, start, frames), sample_rate
     finally:
         os.close(fd)
     with Decoder(name) as decoder:
         info = _decoder_info(decoder, size)
-        waveform = decoder.read(start, _check_range(info, start, frames))
+        waveform = decoder.read(start, _check_range(name, info.frames, start, frames))
     if waveform.dtype == torch.float32:
         _check_finite(waveform, name, start)
     return waveform, info.sample_rate
@@ -151,41 +158,30 @@ def _open(name: str) -> tuple[int, int]:
     return fd, status.st_size
 
 
-def _check_range(info: AudioInfo, start: int, frames: int | None) -> int:
-    """Return the number of frames to read."""
-    if not 0 <= start < info.frames:
-        raise ValueError(f"start={start} must be a frame of {info.path!r}: 0 to {info.frames - 1}")
+def _check_range(name: str, held: int, start: int, frames: int | None) -> int:
+    """Return the number of frames to read of a file that holds so many."""
+    if not 0 <= start < held:
+        raise ValueError(f"start={start} must be a frame of {name!r}: 0 to {held - 1}")
     if frames is None:
-        return info.frames - start
-    if not 1 <= frames <= info.frames - start:
-        raise ValueError(
-            f"frames={frames} must be 1 to {info.frames - start}: {info.path!r} has {info.frames} frames and "
-            f"start={start}"
-        )
+        return held - start
+    if not 1 <= frames <= held - start:
+        raise ValueError(f"frames={frames} must be 1 to {held - start}: {name!r} has {held} frames and start={start}")
     return frames
 
 
-def _wav_info(fd: int, size: int, name: str) -> AudioInfo | None:
-    """Return what a WAV's header says, or None where soundfile has to read the file."""
+def _wav_layout(fd: int, size: int, name: str) -> _Layout | None:
+    """Return where a WAV's samples lie and what they are, or None where soundfile has to read the file."""
     try:
         header = parse_header(fd, size, name)
     except OSError as error:
         raise AudioReadError.of(name, error.strerror or error) from error
-    if header is None or header.subtype is None:
+    subtype = None if header is None else header.subtype
+    if header is None or subtype is None:
         return None
     frames = header.data_bytes // header.block
     if frames == 0:
         raise AudioReadError.of(name, "the file holds no samples (0 frames)")
-    return AudioInfo(
-        name,
-        header.sample_rate,
-        header.channels,
-        frames,
-        header.container,
-        header.subtype,
-        header.data_offset,
-        size,
-    )
+    return header.sample_rate, header.channels, frames, header.container, subtype, header.data_offset
 
 
 def _decoder_info(decoder: Decoder, size: int) -> AudioInfo:
@@ -195,26 +191,27 @@ def _decoder_info(decoder: Decoder, size: int) -> AudioInfo:
     )
 
 
-def _read_samples(fd: int, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
+def _read_samples(
+    fd: int, name: str, channels: int, subtype: str, offset: int, start: int, frames: int
+) -> torch.Tensor:
     """Read samples by position: (time,) or (channel, time)."""
-    channels, subtype = info.channels, info.subtype
     count = frames * channels
     width = _WIDTHS[subtype]
-    position = info.data_offset + start * channels * width
+    position = offset + start * channels * width
     if subtype == "PCM_16":
         waveform = torch.empty(count, dtype=torch.int16)
-        _fill(fd, waveform.numpy(), position, info.path, start)
+        _fill(fd, waveform.numpy(), position, name, start)
     elif subtype == "FLOAT":
         waveform = torch.empty(count, dtype=torch.float32)
-        _fill(fd, waveform.numpy(), position, info.path, start)
+        _fill(fd, waveform.numpy(), position, name, start)
     else:
         raw = np.empty(count * width, dtype=np.uint8)
-        _fill(fd, raw, position, info.path, start)
+        _fill(fd, raw, position, name, start)
         waveform = torch.from_numpy(_scaled(raw, subtype))
     if channels > 1:
         waveform = waveform.view(frames, channels).T.contiguous()
     if subtype in ("FLOAT", "DOUBLE"):
-        _check_finite(waveform, info.path, start)
+        _check_finite(waveform, name, start)
     return waveform
 
 

@@ -26,6 +26,11 @@ _GUID_TAILS = (
     bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71"),
     bytes.fromhex("0000 2107 d311 8644 c8c1 ca00 0000"),
 )
+# soundfile's names by the bytes of a sample
+_WHOLE = {1: "PCM_U8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}
+_FLOATING = {4: "FLOAT", 8: "DOUBLE"}
+# nearly every header: a fmt chunk of 16 bytes, then the samples
+_USUAL = struct.Struct("<4sI4s4sI16s4sI")
 
 
 class WavHeader(NamedTuple):
@@ -52,9 +57,9 @@ class WavHeader(NamedTuple):
         if rest or not 8 * (width - 1) < self.bits <= 8 * width:
             return None
         if self.tag == PCM:
-            return {1: "PCM_U8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}.get(width)
+            return _WHOLE.get(width)
         if self.tag == FLOAT and self.bits == 8 * width:
-            return {4: "FLOAT", 8: "DOUBLE"}.get(width)
+            return _FLOATING.get(width)
         return None
 
 
@@ -73,6 +78,20 @@ def parse_header(fd: int, size: int, path: str) -> WavHeader | None:
         AudioReadError: The file begins as a RIFF/WAVE but is broken, or promises more samples than it holds.
     """
     page = os.pread(fd, _PAGE, 0)
+    if len(page) >= _USUAL.size:
+        riff, riff_bytes, kind, first, length, body, second, promised = _USUAL.unpack_from(page)
+        if (riff, kind, first, length, second) == (b"RIFF", b"WAVE", b"fmt ", 16, b"data"):
+            layout = _parse_format(body, path)
+            return _header("WAV", layout, _held_bytes(promised, riff_bytes, size, _USUAL.size, path), _USUAL.size)
+    return _parse_chunks(fd, size, path, page)
+
+
+def _header(container: str, layout: tuple[int, int, int, int, int], held: int, body: int) -> WavHeader:
+    return WavHeader(container, *layout, data_offset=body, data_bytes=held - held % layout[3])
+
+
+def _parse_chunks(fd: int, size: int, path: str, page: bytes) -> WavHeader | None:
+    """The header of a file whose chunks come in any order.  `page` is the file's first bytes."""
     if page[:4] not in (b"RIFF", b"RF64", b"BW64") or page[8:12] != b"WAVE":
         return None
 
@@ -101,8 +120,7 @@ def parse_header(fd: int, size: int, path: str) -> WavHeader | None:
         elif name == b"data":
             if layout is None:
                 raise AudioReadError.of(path, f"WAV data chunk at byte {position} comes before any fmt chunk")
-            held = _held_bytes(length, riff_bytes, size, body, path)
-            return WavHeader(container, *layout, data_offset=body, data_bytes=held - held % layout[3])
+            return _header(container, layout, _held_bytes(length, riff_bytes, size, body, path), body)
         position = body + length + (length & 1)  # chunks begin at even bytes
     raise AudioReadError.of(path, f"WAV header with more than {_MAX_CHUNKS} chunks and no data chunk among them")
 
