@@ -50,6 +50,12 @@ def test_which_kernel_a_transform_uses(transform, expected, runs):
     assert runs == []
 
 
+def test_llvm_is_not_loaded_for_what_it_cannot_compute(monkeypatch):
+    monkeypatch.setattr(jit, "lanes", lambda: pytest.fail("LLVM was asked for"))
+    af.STFT(400)(noise(1000).double())
+    af.STFT(400)(noise(1000).requires_grad_())
+
+
 def test_a_trained_window_counts_without_a_graph():
     stft = af.STFT(400, trainable_window=True)
     with torch.no_grad():

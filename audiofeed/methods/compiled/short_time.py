@@ -58,10 +58,10 @@ def frames_of(
 
     Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,).
     """
+    if not is_plain(waveform) or not is_plain(window):
+        return None  # before LLVM is loaded, which takes 70 MB
     lanes = lanes_for(framing.n_fft)
-    if not lanes or not is_plain(waveform) or not is_plain(window):
-        return None
-    return Frames(waveform, lengths, framing, window, lanes)
+    return Frames(waveform, lengths, framing, window, lanes) if lanes else None
 
 
 class Frames:
