@@ -99,6 +99,21 @@ def test_filters_and_their_logarithm(lanes, log, power, n_mels, monkeypatch, run
     assert [recipe.floor for recipe in runs] == [None, 1e-7]
 
 
+def test_rows_that_all_end_before_the_batch_does():
+    """A batch has as many frames as its time has, whether or not any row does."""
+    x, lengths = noise(2, 5000), torch.tensor([900, 1700])
+    for transform in (
+        af.STFT(400),
+        af.Spectrogram(400, power=0.5),
+        af.LogMelSpectrogram(sample_rate=16000, n_fft=400, n_mels=10),
+        af.MFCC(sample_rate=16000, n_fft=400, n_mels=10, n_mfcc=5, log="ln", top_db=None),
+        af.SpectralCentroid(sample_rate=16000, n_fft=400),
+    ):
+        out, expected = transform(x, lengths), transform(x.double(), lengths)
+        assert out.shape == expected.shape == (2, *out.shape[1:-1], 51)
+        torch.testing.assert_close(out, expected.to(out.dtype), rtol=1e-4, atol=1e-3)
+
+
 def test_a_filter_without_bins_is_zero():
     with pytest.warns(UserWarning, match="n_mels"):
         mel = af.MelSpectrogram(sample_rate=16000, n_fft=64, n_mels=40)

@@ -141,7 +141,7 @@ def everything(x):
     }
 
 
-@pytest.mark.parametrize("how", ["absent", "old", "broken", "stumbles"])
+@pytest.mark.parametrize("how", ["switched off", "absent", "old", "broken", "stumbles"])
 def test_without_a_compiler_torchs_fft_computes_the_same(how, monkeypatch, runs):
     x = noise(2, 3000)
     expected = everything(x)
@@ -151,7 +151,9 @@ def test_without_a_compiler_torchs_fft_computes_the_same(how, monkeypatch, runs)
     for cached in (jit._target, jit.lanes):
         cached.cache_clear()
     try:
-        if how == "absent":
+        if how == "switched off":
+            monkeypatch.setenv("AUDIOFEED_KERNELS", "0")
+        elif how == "absent":
             monkeypatch.setitem(sys.modules, "llvmlite", None)
             monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
         elif how == "old":
@@ -160,7 +162,7 @@ def test_without_a_compiler_torchs_fft_computes_the_same(how, monkeypatch, runs)
             monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: 1 / 0)
         else:
             monkeypatch.setattr("llvmlite.binding.parse_assembly", lambda text: 1 / 0)
-        if how in ("absent", "old"):
+        if how in ("switched off", "absent", "old"):
             out = everything(x)
         else:
             with pytest.warns(RuntimeWarning, match=r"llvmlite cannot make code .*ZeroDivisionError.*torch's FFT"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 
 from audiofeed.methods.compiled.kernel import FIELDS, Recipe, write
 
+# an environment variable: 0 for torch's FFT in place of kernels; looked at when the first kernel is asked for
+SWITCH = "AUDIOFEED_KERNELS"
 OLDEST = (17, 0, 0)  # LLVM before has pointers of another kind; llvmlite 0.45 brings 20
 ALIGNED = 64  # bytes; the widest vectors there are
 # Samples of frames that are too few to ask another thread for: about 40 us of work, where a thread takes 10 us to come
@@ -23,6 +26,8 @@ STEPS_OF_EACH = 8
 @functools.cache
 def _target() -> Any:
     """LLVM, what makes a code generator for this processor, and what the processor has; None without a compiler."""
+    if os.environ.get(SWITCH) == "0":
+        return None
     try:
         import llvmlite.binding as llvm
     except ImportError:
@@ -46,7 +51,7 @@ def _target() -> Any:
 def _give_up(error: Exception) -> None:
     warnings.warn(
         f"llvmlite cannot make code for this processor ({type(error).__name__}: {error}); features are computed by "
-        "torch's FFT instead, which is slower",
+        f"torch's FFT instead, which is slower; {SWITCH}=0 in the environment chooses that without this warning",
         RuntimeWarning,
         stacklevel=2,
     )

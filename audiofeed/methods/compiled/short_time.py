@@ -146,7 +146,7 @@ class Frames:
 
     def filtered(self, bank: FilterBank, power: float) -> torch.Tensor | None:
         """|spectrum|^power, 1.0 or 2.0, through filters and their logarithm.  Shape: -> (rows, n, frames)."""
-        n, frames = bank.filters.shape[0], int(self._counts.max())
+        n, frames = bank.filters.shape[0], self.framing.count(self.waveform.shape[-1])
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
         tiles[:, 2] = out.data_ptr() + 4 * (tiles[:, 0] * n * frames + tiles[:, 1])
@@ -185,7 +185,8 @@ class Frames:
     # ---------------------------------------------------------------- tiles
 
     def _rows_of(self, bins: int, dtype: torch.dtype) -> torch.Tensor:
-        return torch.empty(self.waveform.shape[0], int(self._counts.max()), bins, dtype=dtype, device=CPU)
+        frames = self.framing.count(self.waveform.shape[-1])
+        return torch.empty(self.waveform.shape[0], frames, bins, dtype=dtype, device=CPU)
 
     def _tiles(self) -> np.ndarray:
         """All tiles, row by row, without their places for results.  Shape: (tiles, TILE)."""
