@@ -73,7 +73,7 @@ def traced(transform, x):
     return torch.jit.trace(lambda waveform: transform(waveform), torch.zeros_like(x), check_trace=False)(x)
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("watch", [through_make_fx, traced])
 def test_whoever_watches_the_steps_sees_them(watch, runs):
     transform, x = af.STFT(64, hop_length=16), noise(3, 500)
@@ -103,7 +103,7 @@ def test_another_default_device_or_dtype_does_not_matter(runs):
     assert len(runs) == 4
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:`torch.jit:FutureWarning")
 def test_what_is_not_plain_memory_is_left_alone():
     x = noise(4, 100)
     assert short_time.is_plain(x)
