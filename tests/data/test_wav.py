@@ -95,6 +95,18 @@ def test_chunks_before_data_and_odd_padding(wav, write):
     np.testing.assert_array_equal(soundfile.read(path, dtype="int16")[0], SAMPLES)
 
 
+def test_what_only_looks_like_a_usual_header(wav, write):
+    """Its first 44 bytes are those of nearly every file, but for one thing."""
+    usual = wav.fmt(), wav.chunk(b"data", PCM)
+    assert read_info(write("wide.wav", wav.riff(*usual, magic=b"RF64"))).format == "RF64"
+    longer = wav.riff(wav.fmt(extra=b"data" + struct.pack("<I", 4) + bytes(4)), usual[1])
+    assert longer[36:40] == b"data"
+    np.testing.assert_array_equal(read(write("longer.wav", longer))[0].numpy(), SAMPLES)
+    for other in (wav.riff(*usual).replace(b"WAVE", b"AVI "), wav.riff(*usual).replace(b"RIFF", b"RIFX")):
+        with pytest.raises(AudioReadError, match=r"other\.wav"):
+            read(write("other.wav", other))
+
+
 def test_header_longer_than_a_page(wav, write):
     path = write("a.wav", wav.riff(wav.chunk(b"id3 ", bytes(9001)), wav.fmt(), wav.chunk(b"data", PCM)))
     assert read_info(path).data_offset > 9000
