@@ -64,7 +64,7 @@ def test_radices_multiply_to_the_size(size):
     assert max(fourier.radices(size)) <= 13
 
 
-@pytest.mark.parametrize("n_fft", [4096, 6000, 16384, 32768])
+@pytest.mark.parametrize("n_fft", [4096, 6000, 16384, 2**18])
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_long_frames(n_fft, lanes, monkeypatch, runs):
     monkeypatch.setattr(jit, "lanes", lambda: lanes)
@@ -74,9 +74,9 @@ def test_long_frames(n_fft, lanes, monkeypatch, runs):
     assert {recipe.lanes for recipe in runs} == {min(lanes, 8)}
 
 
-def test_frames_beyond_any_cache_are_left_to_a_library(runs):
+def test_frames_of_which_a_thread_would_need_much_memory_are_left_to_torch(runs):
     x = noise(70000)
-    transform = af.Spectrogram(2**16)
+    transform = af.Spectrogram(2**19)
     assert worst_frame(transform(x), transform(x.double())) <= LIMIT
     assert runs == []
 
