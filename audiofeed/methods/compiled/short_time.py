@@ -21,8 +21,8 @@ Piece = tuple[list[Place], torch.Tensor]
 
 # Both halves of a thread's memory fit into a core's own cache up to here; longer frames take half the lanes.
 LONG_FRAME = 2048
-# A thread works in 64 bytes for each sample of a frame: here in 16 MB. Up to 2**17 kernels took 0.25 to 0.55 of the time
-# of torch's FFT; longer frames were not timed.
+# A thread works in 64 bytes for each sample of a frame: here in 16 MB. Up to 2**17 kernels took 0.25 to 0.55 of the
+# time of torch's FFT; longer frames were not timed.
 LONGEST_FRAME = 2**18
 # named wherever a tensor is made: a user may have set another default
 CPU = torch.device("cpu")
