@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 import threading
@@ -87,6 +88,24 @@ def test_threads_of_its_own_where_torchs_cannot_be_had(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(transform(x), expected)
     assert len(submitted) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_its_parents_threads():
+    """Where torch's own parallel steps would hang."""
+    code = """
+import os, torch, audiofeed as af
+torch.set_num_threads(2)
+mel, x = af.LogMelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40), torch.randn(1, 320000)
+expected = mel(x)
+child = os.fork()
+if child == 0:
+    os._exit(0 if (mel(x).numpy() == expected.numpy()).all() else 1)  # torch.equal would hang
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert torch.equal(mel(x), expected)  # the parent goes on as before
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=20)
 
 
 @pytest.mark.parametrize(

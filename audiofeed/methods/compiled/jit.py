@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -148,9 +149,15 @@ def _torchs_threads() -> Any:
     return call
 
 
+# OpenMP's threads stay behind when a process forks, and the child would wait for them for ever
+_forked = threading.Event()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked.set)
+
+
 def _in_parallel(function: int, job: int, n_threads: int) -> None:
     """Call a function of machine code with the same job on so many threads."""
-    parallel = _torchs_threads()
+    parallel = None if _forked.is_set() else _torchs_threads()
     if parallel is not None:
         parallel(function, job, n_threads, 0)
         return
