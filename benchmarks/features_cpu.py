@@ -23,7 +23,7 @@ import peers
 import torch
 
 import audiofeed as af
-from audiofeed.methods import fft
+from audiofeed.methods.short_time import fft
 
 FLOOR = 1e-10
 BARS = {"torchaudio": (1.5, 3.0, 3.0), "nnAudio2": (3.0, 15.0, 10.0), "librosa": (5.0, 5.0, 5.0)}

@@ -1,205 +1,95 @@
-"""Waveforms through banks of long filters at a small hop, by FFT in blocks.
-
-A bank of 80 filters of 401 taps at every sample is 64,000 operations a sample as a convolution; by overlapping blocks
-of FFTs it is about 3,000. Without a graph a few blocks at a time are computed, so that they stay in cache; with one all
-blocks are computed at once.
-"""
+"""Powers of frames through a filter bank that is mostly zeros."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 
-from audiofeed.methods import frames
-from audiofeed.methods.frames import Framing, Workspace
-from audiofeed.methods.precision import conv1d, matmul
-
-# From this hop on, each tap of each frame by itself is less work than every sample by FFT.
-DENSE_HOP = 4
+from audiofeed.methods.decibels import Log
+from audiofeed.methods.frames import Workspace
+from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.plans.tiles import FilterTiles
 
 
-@dataclass(frozen=True, kw_only=True)
-class Blocks:
-    """Overlapping blocks that make `frames` frames each: block k begins at sample k * frames * hop_length."""
+class FilterBank:
+    """A finish of powers (see `fft.Finish`) whose first steps a kernel can do itself.
 
-    size: int
-    frames: int
-    hop_length: int
-
-    @classmethod
-    def of(cls, support: int, hop_length: int, length: int) -> Blocks:
-        """Blocks for frames that need `support` samples each, of padded rows of `length` samples.
-
-        Four times the support leaves a quarter or less to the overlap and keeps a block of 40 spectra in cache. A
-        shorter row needs no more than its own length.
-        """
-        size = 1 << (max(support, min(4 * support, length)) - 1).bit_length()
-        return cls(size=size, frames=(size - support) // hop_length + 1, hop_length=hop_length)
-
-    @property
-    def step(self) -> int:
-        """Samples from block to block."""
-        return self.frames * self.hop_length
-
-    def cut(self, padded: torch.Tensor, n_frames: int) -> torch.Tensor:
-        """The blocks that make `n_frames` frames.  Shape: (rows, padded time) -> (rows, blocks, size)."""
-        count = -(-n_frames // self.frames)
-        missing = (count - 1) * self.step + self.size - padded.shape[-1]
-        return F.pad(padded, (0, max(0, missing))).unfold(-1, self.size, self.step)[:, :count]
-
-    def join(self, blocks: torch.Tensor, n_frames: int) -> torch.Tensor:
-        """What the blocks of each row make.  Shape: (rows, blocks, n, frames of each) -> (rows, n, frames)."""
-        return blocks.transpose(1, 2).flatten(2)[..., :n_frames]
-
-
-# From blocks (m, size) and where their rows begin and end in them, (m,) each, to frames (m, n, frames of a block)
-Compute = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-
-
-def filtered_waveform(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, filters: torch.Tensor, *, graph: bool
-) -> torch.Tensor:
-    """Every filter slid along each row.  Shape: (rows, time), (n, taps) -> (rows, n, frames)."""
-    n, taps = filters.shape
-    if framing.hop_length >= DENSE_HOP:
-        return _dense(waveform, lengths, framing, filters, graph=graph)
-    length = max(waveform.shape[-1] + 2 * framing.margin, taps)
-    blocks = Blocks.of(taps, framing.hop_length, length)
-    spectra = torch.fft.rfft(filters, n=blocks.size).conj()  # (n, bins): a product with it slides, not convolves
-
-    def compute(samples: torch.Tensor, begin: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-        every = torch.fft.irfft(torch.fft.rfft(samples)[:, None] * spectra, n=blocks.size)  # (m, n, size)
-        return every[..., : blocks.step : blocks.hop_length]
-
-    if graph:
-        padded = framing.pad(waveform, lengths)
-        return _all_at_once(padded, lengths, framing.count(waveform.shape[-1]), blocks, compute, margin=0)
-    out = filters.new_empty(waveform.shape[0], n, framing.count(waveform.shape[-1]))
-    for rows, count, padded in framing.padded_runs(Workspace(filters), waveform, lengths):
-        for row, first, made in _some_at_a_time(padded, count, blocks, compute, n, margin=0):
-            out[rows.start + row, :, first : first + made.shape[-1]] = made
-    return out
-
-
-def _dense(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, filters: torch.Tensor, *, graph: bool
-) -> torch.Tensor:
-    if graph:
-        return conv1d(framing.pad(waveform, lengths), filters, framing.hop_length)
-    out = filters.new_empty(waveform.shape[0], filters.shape[0], framing.count(waveform.shape[-1]))
-    workspace = Workspace(filters)
-    for rows, count, padded in framing.padded_runs(workspace, waveform, lengths):
-        out[rows, :, :count] = conv1d(padded, filters, framing.hop_length)
-    return out
-
-
-def pooled_energies(
-    waveform: torch.Tensor,
-    lengths: torch.Tensor | None,
-    filters: torch.Tensor,
-    pools: torch.Tensor,
-    hop_length: int,
-    *,
-    graph: bool,
-) -> torch.Tensor:
-    """|row through each complex filter|^2, through that filter's own low-pass, every `hop_length` samples.
-
-    A row is 0 outside its own samples, and so are its energies: frame f is centred on sample f * hop_length.
-
-    Shape: waveform (rows, time), filters (2, n, taps), pools (n, pool taps), taps odd -> (rows, n, frames).
+    Args:
+        filters: (n, bins).
+        bands: where the filters are not zero; None: anywhere, as in filters that train.
+        log: of what the filters give; None: none.
+        rest: what comes after, from (..., frames, n) to (..., frames, features); None: nothing.
     """
-    _, n, taps = filters.shape
-    reach, margin = (taps - 1) // 2, (pools.shape[-1] - 1) // 2
-    time = waveform.shape[-1]
-    # the low-pass in pieces of one hop: a frame is the sum of so many products of consecutive hops
-    n_hops = -(-pools.shape[-1] // hop_length)
-    weights = F.pad(pools, (0, n_hops * hop_length - pools.shape[-1])).unflatten(-1, (n_hops, hop_length))
-    weights = weights.transpose(1, 2)  # (n, sample of a hop, hop)
-    blocks = Blocks.of(taps - 1 + n_hops * hop_length, hop_length, time + 2 * (reach + margin))
-    spectra = torch.fft.fft(torch.complex(filters[0], filters[1]), n=blocks.size).conj()  # (n, size)
 
-    def compute(samples: torch.Tensor, begin: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-        response = torch.fft.ifft(torch.fft.fft(samples)[:, None] * spectra)  # (m, n, size)
-        if graph:
-            energy = response.real.square() + response.imag.square()
-            at = torch.arange(blocks.size, device=samples.device)
-            own = (at >= begin[:, None]) & (at < end[:, None])  # (m, size)
-            energy = torch.where(own[:, None], energy, 0.0)
-        else:
-            parts = torch.view_as_real(response)
-            parts.mul_(parts)
-            energy = parts[..., 0] + parts[..., 1]  # one vectorised addition; a sum over a dimension of two is none
-            for one, low, high in zip(energy, begin.tolist(), end.tolist(), strict=True):
-                one[:, : max(0, low)] = 0
-                one[:, max(0, high) :] = 0
-        used = (blocks.frames + n_hops - 1) * hop_length
-        by_hop = energy[..., :used].unflatten(-1, (-1, hop_length))  # (m, n, hop, sample of a hop)
-        products = matmul(by_hop, weights.expand(len(samples), -1, -1, -1))  # (m, n, hop, hop of the low-pass)
-        total = products[:, :, : blocks.frames, 0]
-        for j in range(1, n_hops):
-            total = total + products[:, :, j : j + blocks.frames, j]
-        return total
+    def __init__(
+        self,
+        filters: torch.Tensor,
+        bands: FilterTiles | None,
+        log: Log | None = None,
+        rest: Callable[[torch.Tensor, Workspace | None], torch.Tensor] | None = None,
+    ) -> None:
+        self.filters, self.bands, self.log, self.rest = filters, bands, log, rest
 
-    framing = Framing(n_fft=2 * (reach + margin) + 1, hop_length=hop_length, center=True, pad_mode="constant")
-    if graph:
-        padded = framing.pad(waveform, lengths)
-        return _all_at_once(padded, lengths, framing.count(time), blocks, compute, margin=margin, time=time)
-    # zeros, because what comes after may mix the frames of a row: 0 times what memory holds could be a NaN
-    out = pools.new_zeros(waveform.shape[0], n, framing.count(time))
-    for rows, count, padded in framing.padded_runs(Workspace(pools), waveform, lengths):
-        own_time = padded.shape[-1] - 2 * framing.margin
-        ends = None if lengths is None or lengths.device.type == "cpu" else lengths[rows]
-        made = _some_at_a_time(padded, count, blocks, compute, n, margin=margin, time=own_time, ends=ends)
-        for row, first, found in made:
-            out[rows.start + row, :, first : first + found.shape[-1]] = found
-    return out
+    def __call__(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """Shape: (..., frames, bins) -> (..., frames, features)."""
+        values = filtered(powers, self.filters, workspace, self.bands)
+        if self.log is not None:
+            values = self.log.of(values, in_place=workspace is not None)
+        return values if self.rest is None else self.rest(values, workspace)
 
 
-def _all_at_once(
-    padded: torch.Tensor,
-    lengths: torch.Tensor | None,
-    n_frames: int,
-    blocks: Blocks,
-    compute: Compute,
-    *,
-    margin: int,
-    time: int = 0,
+def filtered(
+    powers: torch.Tensor,
+    filters: torch.Tensor,
+    workspace: Workspace | None,
+    bands: FilterTiles | None,
+    name: str = "mels",
 ) -> torch.Tensor:
-    """All frames of all rows, for autograd to see."""
-    samples = blocks.cut(padded, n_frames)  # (row, block, size)
-    rows, count, size = samples.shape
-    offset = margin - torch.arange(count, device=padded.device) * blocks.step
-    ends = torch.full((rows,), time, device=padded.device) if lengths is None else lengths
-    begin = offset.expand(rows, -1).reshape(-1)
-    end = (offset + ends[:, None]).reshape(-1)
-    made = compute(samples.reshape(rows * count, size), begin, end)
-    return blocks.join(made.unflatten(0, (rows, count)), n_frames)
+    """Each frame through each filter.
+
+    On a CPU and without a graph the product skips the zeros of the filters, some neighbouring filters at a time.
+
+    Args:
+        workspace: where there is no graph: the result lies in it, under `name`.
+        bands: where the filters are not zero; None: anywhere, as in filters that train.
+
+    Shape: powers (..., frames, bins), filters (n, bins) -> (..., frames, n).
+
+    >>> filtered(torch.ones(5, 3), torch.ones(2, 3), None, None).shape
+    torch.Size([5, 2])
+    """
+    *leading, n_bins = powers.shape
+    flat = powers.reshape(-1, n_bins)
+    if workspace is None or bands is None or powers.device.type != "cpu":
+        return _product(flat, filters).view(*leading, -1)
+    out = workspace.take(name, flat.shape[0], filters.shape[0])
+    for first, end, low, high in bands.tiles:
+        starts = _starts(end - first, low, high)
+        for start, stop in itertools.pairwise(starts):
+            part = flat[:, start:stop], filters[first:end, start:stop].t()
+            if start == low:
+                matmul_into(out[:, first:end], *part)
+            else:
+                out[:, first:end] += matmul(*part)
+    return out.view(*leading, -1)
 
 
-def _some_at_a_time(
-    padded: torch.Tensor,
-    n_frames: int,
-    blocks: Blocks,
-    compute: Compute,
-    n: int,
-    *,
-    margin: int,
-    time: int = 0,
-    ends: torch.Tensor | None = None,
-) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """(row, first frame, frames) of each row, a few blocks at a time."""
-    samples = blocks.cut(padded, n_frames)
-    budget = frames.CPU_BLOCK // 4 if padded.device.type == "cpu" else frames.GPU_BLOCK
-    step = max(1, math.ceil(budget / (n * blocks.size)))
-    for row in range(samples.shape[0]):
-        for first in range(0, samples.shape[1], step):
-            some = samples[row, first : first + step]
-            begin = margin - torch.arange(first, first + len(some), device=padded.device) * blocks.step
-            end = begin + (time if ends is None else ends[row])
-            made = compute(some, begin, end)  # (block, n, frames of a block)
-            left = n_frames - first * blocks.frames
-            yield row, first * blocks.frames, made.transpose(0, 1).flatten(1)[:, :left]
+# A product sums bin after bin. Few filters are wide, and the rounding of a thousand terms would be more than 2e-6.
+FEW_FILTERS, SUMMED_AT_ONCE = 8, 128
+
+
+def _starts(n_filters: int, low: int, high: int) -> list[int]:
+    """Where the bins of a product are cut into sums, and the end."""
+    step = SUMMED_AT_ONCE if n_filters <= FEW_FILTERS else max(1, high - low)
+    return [*range(low, max(high, low + 1), step), high]
+
+
+def _product(flat: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    """Shape: (frames, bins), (n, bins) -> (frames, n)."""
+    first, *others = [
+        matmul(flat[:, start:stop], filters[:, start:stop].t())
+        for start, stop in itertools.pairwise(_starts(filters.shape[0], 0, flat.shape[1]))
+    ]
+    return sum(others, first)

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from nnAudio2 import features as nnaudio
 
-from audiofeed.signal.gabor import gabor_filters, gaussian_pools
-from audiofeed.signal.gammatone import gammatone_filterbank
-from audiofeed.signal.sinc import sinc_filters
-from audiofeed.transforms.gabor import GaborFilterbank
-from audiofeed.transforms.gammatone import Gammatonegram
-from audiofeed.transforms.pcen import PCEN
-from audiofeed.transforms.sinc import SincFilterbank
+from audiofeed.signal.auditory.gammatone import gammatone_filterbank
+from audiofeed.signal.auditory.leaf import gabor_filters, gaussian_pools
+from audiofeed.signal.auditory.sinc import sinc_filters
+from audiofeed.transforms.auditory.gammatone import Gammatonegram
+from audiofeed.transforms.auditory.leaf import GaborFilterbank
+from audiofeed.transforms.auditory.pcen import PCEN
+from audiofeed.transforms.auditory.sinc import SincFilterbank
 from catalogue import Contest
 
 PLAIN = "plain conv1d"

@@ -12,10 +12,10 @@ import torch
 import torchaudio
 from nnAudio2 import features as nnaudio
 
-from audiofeed.transforms.cepstral import BFCC, LFCC, MFCC
-from audiofeed.transforms.cmvn import CMVN
-from audiofeed.transforms.deltas import Deltas
-from audiofeed.transforms.inverse_mfcc import InverseMFCC
+from audiofeed.transforms.cepstral.cmvn import CMVN
+from audiofeed.transforms.cepstral.coefficients import BFCC, LFCC, MFCC
+from audiofeed.transforms.cepstral.deltas import Deltas
+from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from catalogue import Contest
 
 CLIPS, SECONDS = 16, 10

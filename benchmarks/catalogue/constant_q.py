@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from nnAudio2 import features as nnaudio
 
-from audiofeed.transforms.constant_q import CQT, VQT
-from audiofeed.transforms.hybrid_cqt import HybridCQT, PseudoCQT
+from audiofeed.transforms.constant_q.cqt import CQT, VQT
+from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
 from catalogue import Contest
 
 HOP = 512

@@ -9,19 +9,19 @@ import librosa
 import numpy as np
 import torch
 
-from audiofeed.transforms.chroma import Chroma
-from audiofeed.transforms.contrast import SpectralContrast
-from audiofeed.transforms.descriptors import (
+from audiofeed.transforms.descriptors.contrast import SpectralContrast
+from audiofeed.transforms.descriptors.spectral import (
     PolyFeatures,
     SpectralBandwidth,
     SpectralCentroid,
     SpectralFlatness,
     SpectralRolloff,
 )
-from audiofeed.transforms.onset import OnsetStrength
-from audiofeed.transforms.tempogram import FourierTempogram, Tempogram
-from audiofeed.transforms.tonnetz import Tonnetz
-from audiofeed.transforms.waveform_descriptors import RMS, ZeroCrossingRate
+from audiofeed.transforms.descriptors.waveform import RMS, ZeroCrossingRate
+from audiofeed.transforms.harmony.chroma import Chroma
+from audiofeed.transforms.harmony.tonnetz import Tonnetz
+from audiofeed.transforms.rhythm.onset import OnsetStrength
+from audiofeed.transforms.rhythm.tempogram import FourierTempogram, Tempogram
 from benchmarks.catalogue import Contest
 
 RATE, CLIPS, SECONDS = 22050, 16, 10

@@ -9,10 +9,10 @@ import librosa
 import numpy as np
 import torch
 
-from audiofeed.transforms.chroma_cens import ChromaCENS
-from audiofeed.transforms.chroma_cqt import ChromaCQT, ChromaVQT
-from audiofeed.transforms.constant_q import CQT
-from audiofeed.transforms.harmonic_cqt import HarmonicCQT
+from audiofeed.transforms.constant_q.cqt import CQT
+from audiofeed.transforms.constant_q.harmonic_cqt import HarmonicCQT
+from audiofeed.transforms.harmony.chroma_cens import ChromaCENS
+from audiofeed.transforms.harmony.chroma_cqt import ChromaCQT, ChromaVQT
 from catalogue import Contest
 
 RATE, CLIPS, SECONDS = 22050, 4, 10

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 import torchaudio
 
-from audiofeed.signal.filterbanks import mel_filterbank
-from audiofeed.transforms.griffin_lim import GriffinLim
-from audiofeed.transforms.inverse_mel import InverseMel
-from audiofeed.transforms.inverse_stft import InverseSTFT
-from audiofeed.transforms.time_stretch import TimeStretch
+from audiofeed.signal.auditory.filterbanks import mel_filterbank
+from audiofeed.transforms.inverse.griffin_lim import GriffinLim
+from audiofeed.transforms.inverse.inverse_mel import InverseMel
+from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
+from audiofeed.transforms.short_time.time_stretch import TimeStretch
 from benchmarks.catalogue import Contest
 
 RATE, CLIPS, SECONDS = 16000, 16, 10

@@ -9,8 +9,8 @@ import librosa
 import numpy as np
 import torch
 
-from audiofeed.transforms.constant_q import CQT
-from audiofeed.transforms.inverse_cqt import InverseCQT
+from audiofeed.transforms.constant_q.cqt import CQT
+from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
 from catalogue import Contest
 
 RATE, CLIPS, SECONDS = 22050, 8, 10

@@ -9,9 +9,9 @@ import librosa
 import numpy as np
 import torch
 
-from audiofeed.transforms.cfp import CFP
-from audiofeed.transforms.log_frequency import LogFrequencySpectrogram
-from audiofeed.transforms.reassigned import ReassignedSpectrogram
+from audiofeed.transforms.harmony.cfp import CFP
+from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram
+from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from catalogue import Contest
 
 RATE = 16_000

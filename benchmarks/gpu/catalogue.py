@@ -10,7 +10,7 @@ import torch
 
 from gpu.checks import Recorder
 from gpu.correctness import Outcome, relative_l2
-from tests.properties.cases import CASES, IDS, Case
+from tests.transforms.cases import CASES, IDS, Case
 
 SECTION = "catalogue"
 # of float64: sums in another order, over up to a few thousand terms, through logarithms and roots

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.choose import METHODS
-from audiofeed.signal.filterbanks import mel_filterbank
-from audiofeed.signal.fourier import fourier_basis
+from audiofeed.signal.auditory.filterbanks import mel_filterbank
+from audiofeed.signal.short_time.fourier import fourier_basis
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms import LogMelSpectrogram
 

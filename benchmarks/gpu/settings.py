@@ -15,7 +15,7 @@ import torch
 
 from audiofeed import transforms
 from audiofeed.methods.choose import METHODS
-from tests.properties.cases import CASES as CONTRACT
+from tests.transforms.cases import CASES as CONTRACT
 
 RATE = 16_000
 

@@ -142,7 +142,7 @@ def test_transform_without_a_row_fails(smoke: Any, monkeypatch: pytest.MonkeyPat
 
 def test_wrong_samples_on_the_device_are_found(smoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from audiofeed.feed import runtime
-    from audiofeed.transforms import stft
+    from audiofeed.transforms.short_time import stft
 
     feeding, checks = smoke("gpu.feeding"), smoke("gpu.checks")
     scale = runtime.to_float

@@ -15,7 +15,17 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # The way the data flows; a part imports only from parts above it. data/ knows no transform, and feed/ knows a transform
 # only as a callable module.
-ORDER = ["signal", "methods", "transforms", "augment", "presets", "data", "feed", "plot", "report", "demo", "cli"]
+ORDER = [
+    "signal", "plans", "methods", "transforms", "augment", "presets", "data", "feed", "plot", "report", "demo", "cli",
+]  # fmt: skip
+# One vocabulary of folders in these parts. A family imports only from families above it; a file beside the families
+# (a window, a frame, a logarithm) from none of them; `contract` from no family, and every family from it.
+FAMILIES = [
+    "contract", "short_time", "auditory", "cepstral", "descriptors", "inverse", "constant_q", "harmony", "rhythm",
+    "compose",
+]  # fmt: skip
+IN_FAMILIES = ("signal", "plans", "methods", "transforms")
+MOST_FILES = 15
 FORBIDDEN = {
     ("data", "transforms"),
     ("data", "augment"),
@@ -33,6 +43,11 @@ MAY_IMPORT_TRITON = {"methods/fused.py"}
 def part_of(path: Path) -> str:
     relative = path.relative_to(PACKAGE)
     return relative.parts[0].removesuffix(".py")
+
+
+def is_module(package: str | None, name: str) -> bool:
+    """Whether a name that is imported from a package of ours is a file of it."""
+    return (ROOT / f"{package}.{name}".replace(".", "/")).with_suffix(".py").exists()
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
@@ -58,7 +73,11 @@ def imports(path: Path) -> list[tuple[str, bool]]:
             found += [(alias.name, id(node) not in inside) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.append((str(node.module), id(node) not in inside))
+            at_top = id(node) not in inside
+            found.append((str(node.module), at_top))
+            found += [
+                (f"{node.module}.{alias.name}", at_top) for alias in node.names if is_module(node.module, alias.name)
+            ]
     return found
 
 
@@ -75,6 +94,66 @@ def test_a_file_imports_only_from_what_stands_above_it(path):
             continue
         assert ORDER.index(names[1]) <= ORDER.index(part), f"{path} imports {module}, which stands below it"
         assert (part, names[1]) not in FORBIDDEN, f"{path} imports {module}"
+
+
+def family_of(part: str, module: str) -> str | None:
+    """The family that a module of a part belongs to; None for a file beside the families."""
+    names = module.split(".")
+    in_folder = len(names) > 2 and (PACKAGE / part / names[2]).is_dir()
+    return names[2] if names[1] == part and in_folder else None
+
+
+@pytest.mark.parametrize("part", IN_FAMILIES)
+def test_a_part_has_no_folder_but_families(part):
+    folders = {path.name for path in (PACKAGE / part).iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders <= set(FAMILIES), f"{part} has other folders: {sorted(folders - set(FAMILIES))}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if part_of(path) in IN_FAMILIES and path.name != "__init__.py"],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_a_family_imports_only_from_families_above_it(path):
+    part = part_of(path)
+    own = path.relative_to(PACKAGE).parts[1]
+    place = FAMILIES.index(own) if own in FAMILIES else -1
+    for module, _ in imports(path):
+        family = family_of(part, module) if module.startswith("audiofeed.") else None
+        if family is not None:
+            assert FAMILIES.index(family) <= place, f"{path} imports {module}, which stands below it"
+
+
+def test_no_folder_has_too_many_files():
+    for folder in {
+        path.parent for path in [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    }:
+        files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= MOST_FILES, f"{folder} has {len(files)} files"
+
+
+def cycles(arrows: dict[str, set[str]]) -> set[str]:
+    """Modules that lie on a circle of imports."""
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        ahead = set(arrows.get(start, ()))
+        while ahead:
+            found |= ahead
+            ahead = {module for at in ahead for module in arrows.get(at, ())} - found
+        return found
+
+    return {module for module in arrows if module in reached(module)}
+
+
+def test_no_import_goes_in_a_circle():
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == {"a", "b", "c"}
+    known = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
+    arrows = {
+        name: {module for module, at_top in imports(path) if at_top and module in known} for name, path in known.items()
+    }
+    assert sum(map(len, arrows.values())) > 100
+    assert not cycles(arrows)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -1,0 +1,1 @@
+"""Long filters, pooled energies and per-channel energy normalization."""

@@ -1,0 +1,1 @@
+"""Cosine transforms over bins, deltas, and normalization over time."""

@@ -1,0 +1,84 @@
+"""A lower sample rate by overlap-save: filtered and thinned out block by block, each block in two short FFTs."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from audiofeed.methods import frames
+from audiofeed.methods.frames import Count
+
+
+def lower_length(length: Count, factor: int) -> Count:
+    """Samples that are left of `length`: every factor-th one from the first on.
+
+    >>> lower_length(5, 2)
+    3
+    """
+    return (length + factor - 1) // factor
+
+
+def filled_length(length: Count, factor: int) -> Count:
+    """How many of `lower_length` samples librosa has from soxr, which rounds a length; the others it sets to 0.
+
+    >>> [filled_length(length, 4) for length in (1, 5, 6, 8)]
+    [1, 1, 2, 2]
+    """
+    filled = (2 * length + factor) // (2 * factor)
+    return filled.clamp(min=1) if isinstance(filled, torch.Tensor) else max(1, filled)
+
+
+def decimate(waveform: torch.Tensor, response: torch.Tensor, factor: int, block: int, reach: int) -> torch.Tensor:
+    """Rows, silent past their ends, at 1 / `factor` of their rate, with a graph.
+
+    Args:
+        response, block, reach: see `signal.constant_q.halfband`.
+
+    Shape: (rows, time) -> (rows, ceil(time / factor)).
+    """
+    count, step = lower_length(waveform.shape[-1], factor), block - 2 * reach
+    blocks = -(-count * factor // step)
+    padded = F.pad(waveform, (reach, blocks * step + reach - waveform.shape[-1]))
+    return _filtered(padded.unfold(-1, block, step), response, factor, reach).flatten(1)[:, :count]
+
+
+def padded_length(time: int, block: int, reach: int) -> int:
+    """Samples that `decimate_into` reads, from `reach` before the first of `time` samples on."""
+    step = block - 2 * reach
+    return -(-time // step) * step + 2 * reach
+
+
+def decimate_into(
+    out: torch.Tensor, padded: torch.Tensor, response: torch.Tensor, factor: int, block: int, reach: int
+) -> None:
+    """Write rows at 1 / `factor` of their rate where they belong, without a graph.
+
+    Args:
+        padded: rows of `padded_length` samples, 0 outside their own.
+
+    Shape: out (rows, ceil(time / factor)), padded (rows, padded time).
+    """
+    step = block - 2 * reach
+    windows = padded.unfold(-1, block, step)  # (row, block, sample)
+    rows, blocks, _ = windows.shape
+    most = max(1, frames.CPU_BLOCK // (block * rows))
+    kept, count = step // factor, out.shape[-1]
+    for first in range(0, blocks, most):
+        done = _filtered(windows[:, first : first + most], response, factor, reach)
+        start = first * kept
+        part = out[:, start : start + done.shape[1] * kept]
+        whole = part.shape[-1] // kept
+        part[:, : whole * kept].unflatten(-1, (whole, kept)).copy_(done[:, :whole])
+        if whole < done.shape[1] and start < count:
+            part[:, whole * kept :] = done[:, whole, : part.shape[-1] - whole * kept]
+
+
+def _filtered(windows: torch.Tensor, response: torch.Tensor, factor: int, reach: int) -> torch.Tensor:
+    """The inner samples of blocks, thinned out.  Shape: (rows, blocks, block) -> (rows, blocks, kept)."""
+    block = windows.shape[-1]
+    lead, kept = reach // factor, (block - 2 * reach) // factor
+    spectrum = torch.view_as_real(torch.fft.rfft(windows))[..., : response.shape[0] // 2, :]  # (row, block, bin, 2)
+    weights = response.view(-1, 2)
+    own = not (spectrum.requires_grad or torch.compiler.is_compiling())
+    spectrum = spectrum.mul_(weights) if own else spectrum * weights
+    return torch.fft.irfft(torch.view_as_complex(spectrum), n=block // factor)[..., lead : lead + kept]

@@ -1,0 +1,1 @@
+"""Spectral descriptors, levels and zero crossings, frame by frame."""

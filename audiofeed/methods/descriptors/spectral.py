@@ -1,0 +1,113 @@
+"""The shape of a spectrum in a few numbers: centre, spread, rolloff, flatness, peaks and valleys.
+
+Each function takes frames of powers or magnitudes, (..., frames, bins), and gives (..., frames, n). With a workspace
+there is no graph, and intermediates lie in memory that the next frames take over; the magnitudes stay as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from audiofeed.methods.filterbank import filtered
+from audiofeed.methods.frames import Workspace
+from audiofeed.methods.norms import divided
+from audiofeed.methods.spectrum import raise_power
+
+
+def centroid(magnitudes: torch.Tensor, weights: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+    """The mean frequency, weighed by magnitude; 0 for silence.
+
+    Shape: (..., frames, bins), weights (2, bins) (frequencies, then ones) -> (..., frames, 1).
+
+    >>> centroid(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.tensor([[0.0, 100.0], [1.0, 1.0]]), None).tolist()
+    [[75.0], [0.0]]
+    """
+    moments = filtered(magnitudes, weights, workspace, None, "moments")
+    return divided(moments[..., :1], moments[..., 1:])
+
+
+def bandwidth(
+    magnitudes: torch.Tensor, weights: torch.Tensor, workspace: Workspace | None, *, p: float, norm: bool
+) -> torch.Tensor:
+    """The p-th root of the p-th moment about the centroid; of magnitudes of sum 1 with `norm`. 0 for silence.
+
+    Shape: as in `centroid`.
+    """
+    moments = filtered(magnitudes, weights, workspace, None, "moments")
+    total = moments[..., 1:]
+    middle = divided(moments[..., :1], total)
+    if workspace is None:
+        spread = (raise_power((weights[0] - middle).square(), p) * magnitudes).sum(-1, keepdim=True)
+    else:
+        away = torch.sub(weights[0], middle, out=workspace.take("away", *magnitudes.shape))
+        away = raise_power(away.mul_(away), p)
+        spread = away.mul_(magnitudes).sum(-1, keepdim=True)
+    # x^(1 / p), with gradient 0 at 0
+    return raise_power(divided(spread, total) if norm else spread, 2.0 / p)
+
+
+def rolloff(
+    magnitudes: torch.Tensor, frequencies: torch.Tensor, workspace: Workspace | None, *, share: float
+) -> torch.Tensor:
+    """The lowest frequency below which lies that share of the sum of magnitudes: a step function, without gradient.
+
+    Shape: (..., frames, bins), frequencies (bins,) -> (..., frames, 1).
+
+    >>> rolloff(torch.tensor([[1.0, 2.0, 1.0]]), torch.tensor([0.0, 10.0, 20.0]), None, share=0.6).tolist()
+    [[10.0]]
+    """
+    magnitudes = magnitudes.detach()
+    if workspace is None:
+        below = magnitudes.cumsum(-1)
+    else:
+        below = torch.cumsum(magnitudes, -1, out=workspace.take("below", *magnitudes.shape))
+    # sums of what is not negative never fall, so the bins that have not reached the share are the first ones
+    reached = (below < share * below[..., -1:]).sum(-1, keepdim=True)
+    return frequencies[reached]
+
+
+def flatness(powers: torch.Tensor, workspace: Workspace | None, *, amin: float) -> torch.Tensor:
+    """The geometric over the arithmetic mean of powers, none taken smaller than `amin`.  Shape: -> (..., frames, 1).
+
+    >>> flatness(torch.ones(3, 5), None, amin=1e-10).flatten().tolist()
+    [1.0, 1.0, 1.0]
+    """
+    if workspace is None:
+        held = powers.clamp(min=amin)
+        return held.log().mean(-1, keepdim=True).exp() / held.mean(-1, keepdim=True)
+    held = torch.clamp(powers, min=amin, out=workspace.take("held", *powers.shape))
+    arithmetic = held.mean(-1, keepdim=True)
+    return held.log_().mean(-1, keepdim=True).exp_().div_(arithmetic)
+
+
+def extremes(
+    magnitudes: torch.Tensor, bands: tuple[tuple[int, int, int], ...], workspace: Workspace | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean of the largest and of the smallest magnitudes of each band.
+
+    Args:
+        bands: (first bin, end bin, how many are averaged) of each.
+
+    Shape: (..., frames, bins) -> two of (..., frames, bands).
+
+    >>> [each.tolist() for each in extremes(torch.tensor([[5.0, 1.0, 3.0]]), ((0, 3, 2),), None)]
+    [[[4.0]], [[2.0]]]
+    """
+    peaks, valleys = [], []
+    for first, end, count in bands:
+        band = magnitudes[..., first:end]
+        if count == 1:
+            peaks.append(band.amax(-1, keepdim=True))
+            valleys.append(band.amin(-1, keepdim=True))
+            continue
+        if workspace is not None and band.device.type == "cpu":
+            ordered = workspace.take("band", *band.shape).copy_(band)
+            # numpy sorts with vector instructions: 6 times as fast as torch.topk for 9 of 430 values
+            ordered.numpy().sort(-1)
+            highest, lowest = ordered[..., -count:], ordered[..., :count]
+        else:
+            highest = band.topk(count, sorted=False).values
+            lowest = band.topk(count, largest=False, sorted=False).values
+        peaks.append(highest.mean(-1, keepdim=True))
+        valleys.append(lowest.mean(-1, keepdim=True))
+    return torch.cat(peaks, -1), torch.cat(valleys, -1)

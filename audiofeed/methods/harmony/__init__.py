@@ -1,0 +1,1 @@
+"""Chroma statistics and generalized cepstra."""

@@ -1,0 +1,1 @@
+"""Overlap-add, Griffin-Lim and non-negative least squares."""

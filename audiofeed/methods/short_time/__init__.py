@@ -1,0 +1,1 @@
+"""Short-time spectra by machine code, FFT or convolution."""

@@ -1,0 +1,196 @@
+"""The real FFT of one frame in each lane, after Stockham's sorted passes of radix 8, 5, 4, 3 and 2.
+
+A real frame of n samples is a complex one of n / 2, of which the real spectrum is untangled; nothing of another frame
+enters its rounding, as it would where two frames share one complex transform.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from audiofeed.methods.short_time.kernel.code import Code, Name, Whole
+
+Complex = tuple[Name, Name]
+RADICES = (8, 5, 3, 7, 11, 13, 4, 2)
+
+
+def radices(size: int) -> list[int] | None:
+    """Passes that make a transform of `size` points; None where its factors are too large for a pass each.
+
+    >>> radices(200), radices(1024), radices(17)
+    ([8, 5, 5], [8, 8, 4, 4], None)
+    """
+    found = []
+    for radix in RADICES:
+        while size % radix == 0:
+            found.append(radix)
+            size //= radix
+    if {8, 2} <= set(found):  # two passes of 4 are less work than one of 8 and one of 2
+        found.remove(8)
+        found = [*found[:-1], 4, 4]
+    return found if size == 1 else None
+
+
+def roots(period: int, powers: np.ndarray) -> np.ndarray:
+    """exp(-2 pi i power / period) in float32, real and imaginary parts in turn.  Shape: (n,) -> (2 n,)."""
+    angle = -2 * np.pi * (np.asarray(powers) % period) / period
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32).reshape(-1)
+
+
+def transform(code: Code, size: int, source: Name, target: Name, twiddles: Name) -> tuple[Name, Name, np.ndarray]:
+    """The complex transform of `size` vectors in `source`, real and imaginary parts in turn.
+
+    Returns:
+        where the result lies, the memory that is free again, and the floats that `twiddles` must point to.
+    """
+    passes = radices(size)
+    if passes is None:
+        raise ValueError(f"size={size} must be a product of {RADICES}; use methods.fft")
+    tables: list[np.ndarray] = []
+    at = 0
+    left, stride = size, 1
+    for radix in passes:
+        groups = left // radix
+        if groups == 1:  # all turns are 1
+            with code.loop(0, stride) as q:
+                _butterfly(code, radix, source, target, 0, q.index, groups, stride, None)
+        else:
+            with code.loop(0, groups) as p:
+                first = code.plus(at, code.times(p.index, 2 * (radix - 1)))
+                turns = [_complex_everywhere(code, twiddles, code.plus(first, 2 * k)) for k in range(radix - 1)]
+                if stride == 1:
+                    _butterfly(code, radix, source, target, p.index, 0, groups, stride, turns)
+                else:
+                    with code.loop(0, stride) as q:
+                        _butterfly(code, radix, source, target, p.index, q.index, groups, stride, turns)
+            tables.append(roots(left, np.outer(np.arange(groups), np.arange(1, radix)).reshape(-1)))
+            at += 2 * groups * (radix - 1)
+        source, target = target, source
+        left, stride = groups, stride * radix
+    return source, target, np.concatenate([*tables, np.zeros(1, np.float32)])
+
+
+def untangled(code: Code, n_fft: int, source: Name, turns: Name, k: Whole) -> tuple[Complex, Complex]:
+    """The bins k and n_fft / 2 - k, twice as large, of the transform of n_fft / 2 pairs of real samples."""
+    half = n_fft // 2
+    (ar, ai), (br, bi) = _load(code, source, k), _load(code, source, code.minus(half, k))
+    even = code.add(ar, br), code.subtract(ai, bi)
+    odd = code.add(ai, bi), code.subtract(br, ar)
+    turned = _turn(code, odd, _complex_everywhere(code, turns, code.times(2, k)))
+    (er, ei), (tr, ti) = even, turned
+    return (code.add(er, tr), code.add(ei, ti)), (code.subtract(er, tr), code.subtract(ti, ei))
+
+
+def ends(code: Code, source: Name) -> tuple[Name, Name]:
+    """The real bins 0 and n_fft / 2, twice as large."""
+    real, imaginary = _load(code, source, 0)
+    two = code.constant(2.0)
+    return code.multiply(two, code.add(real, imaginary)), code.multiply(two, code.subtract(real, imaginary))
+
+
+def _load(code: Code, pointer: Name, index: Whole) -> Complex:
+    at = code.times(2, index)
+    return code.vector_at(pointer, at), code.vector_at(pointer, code.plus(at, 1))
+
+
+def _complex_everywhere(code: Code, pointer: Name, at: Whole) -> Complex:
+    return code.float_everywhere(pointer, at), code.float_everywhere(pointer, code.plus(at, 1))
+
+
+def _turn(code: Code, value: Complex, by: Complex) -> Complex:
+    (a, b), (c, d) = value, by
+    real = code.multiply_add(code.negate(b), d, code.multiply(a, c))
+    return real, code.multiply_add(a, d, code.multiply(b, c))
+
+
+def _butterfly(
+    code: Code,
+    radix: int,
+    source: Name,
+    target: Name,
+    p: Whole,
+    q: Whole,
+    groups: int,
+    stride: int,
+    turns: list[Complex] | None,
+) -> None:
+    """Points p, p + groups, ... of one pass, to where the next pass finds them."""
+    points = [_load(code, source, code.plus(q, code.times(stride, code.plus(p, groups * j)))) for j in range(radix)]
+    for k, value in enumerate(_small(code, points)):
+        turned = value if turns is None or k == 0 else _turn(code, value, turns[k - 1])
+        at = code.times(2, code.plus(q, code.times(stride, code.plus(code.times(radix, p), k))))
+        code.put_vector(turned[0], target, at)
+        code.put_vector(turned[1], target, code.plus(at, 1))
+
+
+def _add(code: Code, a: Complex, b: Complex) -> Complex:
+    return code.add(a[0], b[0]), code.add(a[1], b[1])
+
+
+def _subtract(code: Code, a: Complex, b: Complex) -> Complex:
+    return code.subtract(a[0], b[0]), code.subtract(a[1], b[1])
+
+
+def _around(code: Code, a: Complex, b: Complex) -> tuple[Complex, Complex]:
+    """a - i b and a + i b."""
+    minus = code.add(a[0], b[1]), code.subtract(a[1], b[0])
+    return minus, (code.subtract(a[0], b[1]), code.add(a[1], b[0]))
+
+
+def _small(code: Code, x: list[Complex]) -> list[Complex]:
+    """The transform of 2, 4, 8 or an odd number of points, without loops."""
+    radix = len(x)
+    if radix == 2:
+        return [_add(code, *x), _subtract(code, *x)]
+    if radix == 4:
+        s, d = _add(code, x[0], x[2]), _subtract(code, x[0], x[2])
+        t, e = _add(code, x[1], x[3]), _subtract(code, x[1], x[3])
+        minus, plus = _around(code, d, e)
+        return [_add(code, s, t), minus, _subtract(code, s, t), plus]
+    if radix == 8:
+        return _eight(code, _small(code, x[0::2]), _small(code, x[1::2]))
+    return _odd(code, x)
+
+
+def _eight(code: Code, even: list[Complex], odd: list[Complex]) -> list[Complex]:
+    half = code.constant(math.sqrt(0.5))
+    real, imaginary = odd[1]
+    first = code.multiply(code.add(real, imaginary), half), code.multiply(code.subtract(imaginary, real), half)
+    real, imaginary = odd[3]
+    third = (
+        code.multiply(code.subtract(imaginary, real), half),
+        code.negate(code.multiply(code.add(real, imaginary), half)),
+    )
+    second = _around(code, even[2], odd[2])
+    turned = {0: odd[0], 1: first, 3: third}
+    low = [second[0] if k == 2 else _add(code, even[k], turned[k]) for k in range(4)]
+    high = [second[1] if k == 2 else _subtract(code, even[k], turned[k]) for k in range(4)]
+    return low + high
+
+
+def _odd(code: Code, x: list[Complex]) -> list[Complex]:
+    """Sums and differences of the points that lie opposite each other, through cosines and sines."""
+    radix, half = len(x), len(x) // 2
+    sums = [_add(code, x[j], x[radix - j]) for j in range(1, half + 1)]
+    differences = [_subtract(code, x[j], x[radix - j]) for j in range(1, half + 1)]
+    total = x[0]
+    for each in sums:
+        total = _add(code, total, each)
+    out = [total] * radix
+    for k in range(1, half + 1):
+        a = x[0]
+        b: Complex | None = None
+        for j in range(1, half + 1):
+            angle = 2 * math.pi * ((j * k) % radix) / radix
+            cosine, sine = code.constant(math.cos(angle)), code.constant(math.sin(angle))
+            s, d = sums[j - 1], differences[j - 1]
+            a = code.multiply_add(cosine, s[0], a[0]), code.multiply_add(cosine, s[1], a[1])
+            if b is None:
+                b = code.multiply(sine, d[0]), code.multiply(sine, d[1])
+            else:
+                b = code.multiply_add(sine, d[0], b[0]), code.multiply_add(sine, d[1], b[1])
+        assert b is not None
+        out[k], out[radix - k] = _around(code, a, b)
+    return out

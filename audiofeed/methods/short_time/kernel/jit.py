@@ -1,0 +1,169 @@
+"""From a kernel's text to machine code, run on as many threads as torch uses. The only file that imports llvmlite."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiofeed.methods.short_time.kernel.source import FIELDS, Recipe, write
+
+# an environment variable: 0 for torch's FFT in place of kernels; looked at when the first kernel is asked for
+SWITCH = "AUDIOFEED_KERNELS"
+OLDEST = (17, 0, 0)  # LLVM before has pointers of another kind; llvmlite 0.45 brings 20
+ALIGNED = 64  # bytes; the widest vectors there are
+# Samples of frames that are too few to ask another thread for: about 40 us of work, where a thread takes 10 us to come
+FEW_SAMPLES = 2**16
+STEPS_OF_EACH = 8
+
+
+@functools.cache
+def _target() -> Any:
+    """LLVM, what makes a code generator for this processor, and what the processor has; None without a compiler."""
+    if os.environ.get(SWITCH) == "0":
+        return None
+    try:
+        import llvmlite.binding as llvm
+    except ImportError:
+        return None
+    if llvm.llvm_version_info < OLDEST:
+        return None
+    try:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        target = llvm.Target.from_default_triple()
+        cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+        # an engine takes its machine with it when it goes: each has its own
+        make = functools.partial(target.create_target_machine, cpu=cpu, features=features.flatten(), opt=3)
+        make()
+    except Exception as error:  # noqa: BLE001  # whatever LLVM finds wrong with this machine, another method is there
+        _give_up(error)
+        return None
+    return llvm, make, features
+
+
+def _give_up(error: Exception) -> None:
+    warnings.warn(
+        f"llvmlite cannot make code for this processor ({type(error).__name__}: {error}); features are computed by "
+        f"torch's FFT instead, which is slower; {SWITCH}=0 in the environment chooses that without this warning",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+@functools.cache
+def lanes() -> int:
+    """Floats in a vector of this processor; 0 where there is no compiler."""
+    target = _target()
+    if target is None:
+        return 0
+    features = target[2]
+    if features.get("avx512f"):
+        return 16
+    return 8 if features.get("avx") else 4
+
+
+class Kernel:
+    """The machine code of a recipe, and memory for the threads that run it."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        llvm, make, _ = _target()
+        self.recipe = recipe
+        source = write(recipe)
+        module = llvm.parse_assembly(source.text)
+        module.verify()
+        self._engine = llvm.create_mcjit_compiler(module, make())
+        self._engine.finalize_object()
+        self._address = self._engine.get_function_address("kernel")
+        self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)
+        self._tables = {"twiddles": source.twiddles, "turns": source.turns}
+        self._free: list[np.ndarray] = []
+
+    def run(self, n_tiles: int, fields: dict[str, int]) -> None:
+        """Compute all tiles of a job on as many threads as torch would use."""
+        n_samples = n_tiles * self.recipe.lanes * self.recipe.n_fft
+        n_threads = min(torch.get_num_threads(), n_tiles, max(1, n_samples // FEW_SAMPLES))
+        memory_of_each = -(-2 * self.recipe.vectors * self.recipe.lanes * 4 // ALIGNED) * ALIGNED
+        memory = self._memory(n_threads * memory_of_each)
+        own = {
+            **fields,
+            **{name: table.ctypes.data for name, table in self._tables.items()},
+            "next_tile": 0,
+            "next_thread": 0,
+            "n_tiles": n_tiles,
+            "step": max(1, n_tiles // (n_threads * STEPS_OF_EACH)),
+            "memory": memory.ctypes.data + -memory.ctypes.data % ALIGNED,
+            "memory_of_each": memory_of_each,
+        }
+        job = np.array([own[name] for name in FIELDS], dtype=np.int64)
+        if n_threads == 1:
+            self._call(job.ctypes.data)
+        else:
+            _in_parallel(self._address, job.ctypes.data, n_threads)
+        self._free.append(memory)
+
+    def _memory(self, size: int) -> np.ndarray:
+        """Memory of at least `size` bytes, and ALIGNED more, that no call uses at the moment."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            return np.empty(size + ALIGNED, np.uint8)
+        return memory if memory.nbytes >= size + ALIGNED else np.empty(size + ALIGNED, np.uint8)
+
+
+_kernels: dict[Recipe, Kernel | None] = {}
+
+
+def kernel(recipe: Recipe) -> Kernel | None:
+    """The kernel of a recipe, compiled when it is first asked for; None where that fails, with a warning, once."""
+    if recipe not in _kernels:
+        # of two threads that come at once both compile, and one's work is lost; a lock could be held across a fork
+        try:
+            _kernels[recipe] = Kernel(recipe)
+        except Exception as error:  # noqa: BLE001  # whatever LLVM stumbles on, another method is there
+            _give_up(error)
+            _kernels[recipe] = None
+    return _kernels[recipe]
+
+
+@functools.cache
+def _torchs_threads() -> Any:
+    """`GOMP_parallel` of the OpenMP that torch has loaded; None elsewhere than on Linux.
+
+    Torch's threads go on looking for work for a while after each of its steps. Other threads would have to share the
+    cores with them, and took three times as long.
+    """
+    try:
+        call = ctypes.CDLL(None).GOMP_parallel
+    except (OSError, AttributeError, TypeError):
+        return None
+    call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    call.restype = None
+    return call
+
+
+# OpenMP's threads stay behind when a process forks, and the child would wait for them for ever
+_forked = threading.Event()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked.set)
+
+
+def _in_parallel(function: int, job: int, n_threads: int) -> None:
+    """Call a function of machine code with the same job on so many threads."""
+    parallel = None if _forked.is_set() else _torchs_threads()
+    if parallel is not None:
+        parallel(function, job, n_threads, 0)
+        return
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
+    with ThreadPoolExecutor(n_threads - 1) as pool:
+        others = [pool.submit(call, job) for _ in range(n_threads - 1)]
+        call(job)
+        for other in others:
+            other.result()

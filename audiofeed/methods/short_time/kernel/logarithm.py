@@ -1,0 +1,70 @@
+"""The natural logarithm of a vector, from the bits of its floats and a polynomial."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from audiofeed.methods.short_time.kernel.code import Code, Name
+
+# the mantissa is taken from sqrt(1/2) to sqrt(2), where the logarithm is smallest
+LOW = math.sqrt(0.5)
+DEGREE = 9
+# ln 2 as a float of few bits, of which any exponent's multiple is exact, and the rest
+LN2_HIGH = 0.693359375
+LN2_LOW = math.log(2) - LN2_HIGH
+
+
+@functools.cache
+def coefficients() -> tuple[float, ...]:
+    """c of ln(1 + x) = x - x^2 / 2 + x^3 (c[0] + c[1] x + ...) for a mantissa 1 + x, by Chebyshev interpolation.
+
+    >>> abs(coefficients()[0] - 1 / 3) < 1e-6
+    True
+    """
+
+    def rest(x: np.ndarray) -> np.ndarray:
+        # the series where the difference would cancel
+        terms = [(-1) ** k / (k + 3) * x**k for k in range(40)]
+        return np.where(np.abs(x) < 0.1, sum(terms), (np.log1p(x) - x + x * x / 2) / np.where(x == 0, 1, x) ** 3)
+
+    low, high = LOW - 1, 2 * LOW - 1
+    fitted = np.polynomial.Chebyshev.interpolate(rest, DEGREE, domain=[low, high])
+    return tuple(float(c) for c in fitted.convert(kind=np.polynomial.Polynomial).coef)
+
+
+def logarithm(code: Code, value: Name, floor: float, factor: float) -> Name:
+    """factor * ln(max(value, floor)) of floats; what is no number stays so, and infinity too.
+
+    Args:
+        floor: at least the smallest normal float.
+    """
+    v, w = code.vector, code.wholes
+
+    def whole(n: int) -> Name:
+        return "<" + ", ".join([f"i32 {n}"] * code.lanes) + ">"
+
+    least, endless = code.constant(floor), code.constant(math.inf)
+    value = code.select(code.let(f"fcmp olt {v} {value}, {least}"), least, value)
+    # bits less those of LOW: above the mantissa stands the exponent, and the mantissa counts from LOW
+    start = int(np.float32(LOW).view(np.int32))
+    bits = code.let(f"bitcast {v} {value} to {w}")
+    shifted = code.let(f"sub {w} {bits}, {whole(start)}")
+    exponent = code.let(f"ashr {w} {shifted}, {whole(23)}")
+    power = code.let(f"shl {w} {exponent}, {whole(23)}")
+    mantissa = code.let(f"bitcast {w} {code.let(f'sub {w} {bits}, {power}')} to {v}")
+    e = code.let(f"sitofp {w} {exponent} to {v}")
+    x = code.subtract(mantissa, code.constant(1.0))
+    *lower, highest = coefficients()
+    total = code.constant(highest)
+    for c in reversed(lower):
+        total = code.multiply_add(total, x, code.constant(c))
+    square = code.multiply(x, x)
+    small = code.multiply_add(code.multiply(total, x), square, code.multiply(e, code.constant(LN2_LOW)))
+    small = code.multiply_add(code.constant(-0.5), square, small)
+    result = code.multiply_add(e, code.constant(LN2_HIGH), code.add(x, small))
+    if factor != 1.0:
+        result = code.multiply(result, code.constant(factor))
+    return code.select(code.let(f"fcmp olt {v} {value}, {endless}"), result, value)

@@ -1,0 +1,142 @@
+"""Which constant-Q bins a stack of harmonics is made of, each of them once, in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from audiofeed.plans.constant_q.levels import Band, Level, dense_kernels, dense_levels, octave_kernels, octave_levels
+from audiofeed.signal.constant_q.wavelets import WaveletBank
+
+# Steps between harmonics that are this close to a whole number of bins are one: 1e-9 of an octave are 1e-6 cents, and
+# the logarithm of a ratio is exact to 1e-15.
+_SAME = 1e-9
+
+# A piece of a band: neighbouring bins of a bank, as the only band of a level at their own rate.
+Piece = tuple[WaveletBank, Level]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedBins:
+    """What is computed for several banks at once.
+
+    Args:
+        levels: with the bins of all banks, numbered through.
+        pieces: where they come from, in the order of their numbers.
+        places: for each bank the numbers of its bins.
+    """
+
+    levels: tuple[Level, ...]
+    pieces: tuple[Piece, ...]
+    places: tuple[tuple[int, ...], ...]
+
+    def kernels(self, normalization: str, *, scale: bool, sparsity: float | None) -> np.ndarray:
+        """The kernels of all bands, as `octave_kernels` has them; sparsity None: `dense_kernels`."""
+        found = []
+        for bank, level in self.pieces:
+            gains = bank.gains(normalization, scale=scale)
+            if sparsity is None:
+                found.append(dense_kernels(bank, (level,), gains))
+            else:
+                found.append(octave_kernels(bank, (level,), gains, sparsity=sparsity))
+        return np.concatenate(found)
+
+
+def harmonic_steps(harmonics: Sequence[float], bins_per_octave: int) -> np.ndarray:
+    """How many bins each harmonic lies above the first one's place, whole where that is a matter of rounding.
+
+    >>> harmonic_steps((0.5, 1, 3), 12).round(2).tolist()
+    [-12.0, 0.0, 19.02]
+    """
+    steps = bins_per_octave * np.log2(np.asarray(harmonics, dtype=np.float64))
+    whole = np.round(steps)
+    return np.where(np.abs(steps - whole) <= _SAME * bins_per_octave, whole, steps)
+
+
+def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
+    """The levels of librosa's recursion for each bank, merged: every rate once, every bin once at a rate.
+
+    A bin that two banks have is computed once if librosa computes it for both at the same rate, from spectra of the
+    same length; that is so for banks an octave apart that fall to a rate of their own before their highest octave.
+    Else it is computed for each, because another rate rounds the wavelet's length to other samples: on noise 1 %.
+    """
+    found: dict[tuple, tuple[float, int, int, int]] = {}  # a bin -> its (part, taps, piece, place in that)
+    rates: dict[float, dict[int, list[Piece]]] = {}  # part -> taps -> pieces
+    keys: list[dict[int, tuple]] = []
+    for bank, (group, above) in zip(banks, _grid(banks), strict=True):
+        keys.append({})
+        for level in octave_levels(bank, hop_length):
+            for band in level.bands:
+                pieces = rates.setdefault(level.part, {}).setdefault(band.taps, [])
+                own = {k: (group, above + k, level.part, band.taps) for k in band.bins}
+                keys[-1] |= own
+                for first, end in _runs([k for k, key in own.items() if key not in found]):
+                    found |= {own[k]: (level.part, band.taps, len(pieces), k - first) for k in range(first, end)}
+                    pieces.append((bank, replace(level, bands=(replace(band, first=first, end=end),))))
+    levels: list[Level] = []
+    ordered: list[Piece] = []
+    starts: dict[tuple[float, int, int], int] = {}  # (part, taps, piece) -> the number of its first bin
+    count, higher = 0, 1.0
+    for part, shapes in sorted(rates.items(), reverse=True):
+        bands = []
+        for taps, pieces in sorted(shapes.items()):
+            first = count
+            for index, (_, level) in enumerate(pieces):
+                starts[part, taps, index] = count
+                count += len(level.bands[0].bins)
+            bands.append(replace(pieces[0][1].bands[0], first=first, end=count))
+            ordered += pieces
+        hop = pieces[0][1].hop_length
+        levels.append(Level(factor=round(higher / part), part=part, hop_length=hop, bands=tuple(bands)))
+        higher = part
+    places = [[starts[found[key][:3]] + found[key][3] for _, key in sorted(each.items())] for each in keys]
+    return SharedBins(levels=tuple(levels), pieces=tuple(ordered), places=tuple(map(tuple, places)))
+
+
+def shared_dense(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
+    """All bins of all banks at the full rate, each once; see `plans.constant_q.levels.dense_levels`."""
+    grid = _grid(banks)
+    numbers: dict[tuple[float, int], int] = {}
+    bands: list[Band] = []
+    pieces: list[Piece] = []
+    for bank, (group, above) in zip(banks, grid, strict=True):
+        for first, end in _runs([k for k in range(bank.n_bins) if (group, above + k) not in numbers]):
+            start = len(numbers)
+            numbers |= {(group, above + k): start + k - first for k in range(first, end)}
+            part = replace(bank, f_min=float(bank.frequencies[first]), n_bins=end - first)
+            (level,) = dense_levels(part, hop_length)
+            pieces.append((part, level))
+            bands += [replace(band, first=start + band.first, end=start + band.end) for band in level.bands]
+    level = Level(factor=1, part=1.0, hop_length=hop_length, bands=tuple(bands))
+    places = [
+        [numbers[group, above + k] for k in range(bank.n_bins)]
+        for bank, (group, above) in zip(banks, grid, strict=True)
+    ]
+    return SharedBins(levels=(level,), pieces=tuple(pieces), places=tuple(map(tuple, places)))
+
+
+def _grid(banks: Sequence[WaveletBank]) -> list[tuple[float, int]]:
+    """How far each bank begins above the first one: a part of a bin, and whole bins."""
+    found = []
+    for bank in banks:
+        step = float(harmonic_steps([bank.f_min / banks[0].f_min], bank.bins_per_octave)[0])
+        whole = math.floor(step)
+        found.append((round(step - whole, 9), whole))
+    return found
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """(first, end) of each run of consecutive numbers.
+
+    >>> list(_runs([2, 3, 7]))
+    [(2, 4), (7, 8)]
+    """
+    first = 0
+    for i in range(1, len(numbers) + 1):
+        if i == len(numbers) or numbers[i] != numbers[i - 1] + 1:
+            if i > first:
+                yield numbers[first], numbers[i - 1] + 1
+            first = i

@@ -1,0 +1,1 @@
+"""Plans of short-time transforms: an oversampled FFT and its interpolation."""

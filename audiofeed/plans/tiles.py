@@ -1,0 +1,53 @@
+"""Where a filter bank is not zero, so that a product may skip the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FilterTiles:
+    """Where the filters of a bank are not zero.
+
+    Args:
+        tiles: (first filter, end filter, first bin, end bin) of filters that lie near each other; an all-zero run has
+            an empty span.
+        spans: (3, n), for each filter its first bin, its end bin, and where bin 0 would lie among the entries.
+        entries: where the filters' weights from first to end bin, one filter after another, lie in the (n, bins) bank.
+    """
+
+    tiles: tuple[tuple[int, int, int, int], ...]
+    spans: np.ndarray
+    entries: np.ndarray
+
+
+def filter_tiles(weights: np.ndarray, *, group: int = 32) -> FilterTiles:
+    """Where the rows of a filter bank are not zero, row by row and in runs of `group` rows.
+
+    A product over such tiles skips the zeros that make up nearly all of a mel matrix. Of runs of 8, 16,
+    32 and all rows, 16 and 32 were fastest for 80 and 128 mels; 32 calls half as many products.
+
+    Shape: (n, bins).
+
+    >>> filter_tiles(np.eye(4), group=2).tiles
+    ((0, 2, 0, 2), (2, 4, 2, 4))
+    >>> filter_tiles(np.array([[0, 1, 2], [0, 0, 0], [3, 0, 4]])).entries.tolist()
+    [1, 2, 6, 7, 8]
+    """
+    tiles = []
+    for first in range(0, weights.shape[0], group):
+        end = min(first + group, weights.shape[0])
+        used = np.flatnonzero(weights[first:end].any(axis=0))
+        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
+        tiles.append((first, end, low, high))
+    bins = weights.shape[1]
+    present = weights != 0
+    begins = np.where(present.any(axis=1), present.argmax(axis=1), 0)
+    ends = np.where(present.any(axis=1), bins - present[:, ::-1].argmax(axis=1), 0)
+    columns = np.arange(bins)
+    inside = (columns >= begins[:, None]) & (columns < ends[:, None])
+    sizes = ends - begins
+    spans = np.stack([begins, ends, np.cumsum(sizes) - sizes - begins]).astype(np.int64)
+    return FilterTiles(tiles=tuple(tiles), spans=spans, entries=np.flatnonzero(inside))

@@ -1,0 +1,1 @@
+"""Definitions of auditory filters: mel, linear and bark triangles, gammatone, sinc and Gabor filters."""

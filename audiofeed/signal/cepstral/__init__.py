@@ -1,0 +1,1 @@
+"""Definitions of cepstra: cosine transforms, lifters, slope filters."""

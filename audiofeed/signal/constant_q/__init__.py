@@ -1,0 +1,1 @@
+"""Definitions of constant-Q transforms: wavelets, the low-pass filters between rates, invertible bands."""

@@ -1,0 +1,1 @@
+"""Definitions of spectral descriptors: moments, polynomial fits, contrast bands."""

@@ -1,0 +1,1 @@
+"""Definitions of pitch classes, the tonal centroid, and combined frequency and periodicity."""

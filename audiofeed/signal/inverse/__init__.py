@@ -1,0 +1,1 @@
+"""Definitions of inverses: synthesis bases and tables for non-negative least squares."""

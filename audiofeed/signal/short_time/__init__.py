@@ -1,0 +1,1 @@
+"""Definitions of short-time transforms: bases, frequency grids, windows of reassignment."""

@@ -1,0 +1,1 @@
+"""Mel and log-mel spectrograms, gammatone, sinc and Gabor filter banks, PCEN, decibels."""

@@ -1,0 +1,70 @@
+"""Decibels of a spectrogram, limited clip by clip."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from audiofeed.methods.decibels import clip_peak, limit_range
+from audiofeed.transforms.contract.feature_transform import FeatureTransform
+
+
+class AmplitudeToDB(FeatureTransform):
+    """Decibels of a power or magnitude spectrogram, with the range limited by each clip's own peak.
+
+    Equal to `librosa.power_to_db` and `librosa.amplitude_to_db` of each clip alone. torchaudio's takes the peak of a
+    whole (batch, bins, frames) tensor, so that a loud neighbour raises the floor of a quiet clip; here the first of
+    three or more dimensions is the batch.
+
+    Args:
+        stype: "power" (10 log10) or "magnitude" (20 log10).
+        ref: the value that is 0 dB, > 0, or "max": each clip's own peak.
+        amin: the smallest value the logarithm sees, > 0; None: 1e-10 for power, 1e-5 for magnitude.
+        top_db: nothing lies more than this below the clip's peak, > 0; None: no limit.
+
+    Shape:
+        spectrogram (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames -> the same shape.
+
+    Raises:
+        ValueError: for a setting outside its range, or lengths that do not fit.
+        TypeError: for a spectrogram that is complex or of integers.
+
+    >>> AmplitudeToDB()(torch.tensor([[1.0, 100.0]])).tolist()
+    [[0.0, 20.0]]
+    """
+
+    keeps_bins = True
+
+    def __init__(
+        self,
+        stype: str = "power",
+        *,
+        ref: float | str = 1.0,
+        amin: float | None = None,
+        top_db: float | None = 80.0,
+    ) -> None:
+        super().__init__()
+        if stype not in ("power", "magnitude"):
+            raise ValueError(f"stype={stype!r} must be 'power' or 'magnitude'")
+        if ref != "max" and (isinstance(ref, str) or not ref > 0):
+            raise ValueError(f"ref={ref!r} must be a number > 0, or 'max'")
+        if amin is not None and not amin > 0:
+            raise ValueError(f"amin={amin!r} must be a number > 0, or None")
+        if top_db is not None and not top_db > 0:
+            raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
+        self.stype, self.ref, self.top_db = stype, ref, top_db
+        self.amin = amin if amin is not None else (1e-10 if stype == "power" else 1e-5)
+
+    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        factor = 10.0 if self.stype == "power" else 20.0
+        decibels = factor * features.clamp(min=self.amin).log10()
+        if self.ref == "max":
+            decibels = decibels - factor * clip_peak(features, lengths).clamp(min=self.amin).log10()
+        else:
+            decibels = decibels - factor * math.log10(max(self.amin, float(self.ref)))
+        return decibels if self.top_db is None else limit_range(decibels, lengths, self.top_db)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"{self.stype!r}, ref={self.ref!r}, amin={self.amin:g}, top_db={self.top_db}"

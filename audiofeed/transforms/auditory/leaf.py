@@ -1,0 +1,225 @@
+"""LEAF: Gabor filters, low-passes and compression, all of which are learned."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+
+from audiofeed.methods.auditory.long_filters import pooled_energies
+from audiofeed.methods.bounded import inside, wide
+from audiofeed.signal.auditory.leaf import (
+    CENTRE_BOUNDS,
+    deviation_bounds,
+    gabor_filters,
+    gabor_start,
+    gaussian_pools,
+    pool_bounds,
+)
+from audiofeed.signal.bounds import angle_of, drawn_in
+from audiofeed.transforms.auditory.pcen import PCEN
+from audiofeed.transforms.contract.checks import check_count, check_odd, check_rate, check_span
+from audiofeed.transforms.contract.transform import Transform
+
+COMPRESSIONS = ("pcen", "log", None)
+
+
+def _start(given: functools.partial[np.ndarray], row: int, low: float, high: float) -> np.ndarray:
+    return angle_of(given()[row], low, high)
+
+
+def _pool_start(pool_width: float, n_filters: int, win_length: int) -> np.ndarray:
+    bounds = pool_bounds(win_length)
+    return np.full(n_filters, angle_of(drawn_in(pool_width, *bounds), *bounds))
+
+
+def _fixed(given: functools.partial[np.ndarray], win_length: int) -> np.ndarray:
+    centre, deviation = given()
+    return gabor_filters(centre, deviation, win_length)
+
+
+def _fixed_pools(pool_width: float, n_filters: int, win_length: int) -> np.ndarray:
+    return gaussian_pools(np.full(n_filters, drawn_in(pool_width, *pool_bounds(win_length))), win_length)
+
+
+class GaborFilterbank(Transform):
+    """LEAF, a front-end learned whole: Gabor filters, squared modulus, Gaussian low-passes, compression.
+
+    Zeghidour et al. (2021). Each filter has a centre frequency in 0 to sample_rate / 2 and a bandwidth (full width at
+    half maximum) of sample_rate / win_length to sample_rate / 4, each low-pass a width of 2 / win_length to 1/2 of half
+    its length; whatever the optimizer does, they stay there. They start as wide as mel filters are.
+
+    Args:
+        sample_rate: Hz.
+        n_filters: number of filters.
+        win_length: taps of the filters and of the low-passes, odd; None: 25 ms (401 at 16 kHz).
+        hop_length: samples from frame to frame; None: 10 ms (160 at 16 kHz).
+        f_min, f_max: Hz; the centre frequencies start evenly spaced in mel between them. `f_max=None` is 0.975 *
+            sample_rate / 2 (7800 Hz at 16 kHz).
+        pool_width: standard deviation of the low-passes at the start, in units of half their length, within 2 /
+            win_length and 0.5.
+        compression: "pcen" (`PCEN` with one of each setting for each filter, and the paper's start: gain 0.96, bias 2,
+            power 0.5, b 0.04, eps 1e-12, initial "first"), "log" (natural), or None.
+        floor: the smallest energy that leaves the low-passes, > 0. Below it there is no gradient.
+        trainable: all of this is trained: `raw_centre`, `raw_deviation`, `raw_pool`, and those of `pcen`.
+
+    Shape:
+        waveform (..., time), lengths (batch,) -> (..., n_filters, frames), with ceil(time / hop_length) frames: frame f
+        is centred on sample f * hop_length, and a clip is 0 outside its own samples.
+
+    Raises:
+        ValueError: for a setting outside its range, saying which.
+
+    Differs from the published code: values stay in their bounds smoothly (there they are clamped, which stops the
+    gradient), frame 0 is centred on the first sample (there it depends on the clip's length), and the bandwidths start
+    from mel filters themselves rather than from their bins in an FFT.
+
+    >>> GaborFilterbank(sample_rate=16000)(torch.zeros(2, 16000)).shape
+    torch.Size([2, 40, 100])
+    """
+
+    raw_centre: torch.Tensor
+    raw_deviation: torch.Tensor
+    raw_pool: torch.Tensor
+
+    def __init__(
+        self,
+        *,
+        sample_rate: float,
+        n_filters: int = 40,
+        win_length: int | None = None,
+        hop_length: int | None = None,
+        f_min: float = 60.0,
+        f_max: float | None = None,
+        pool_width: float = 0.4,
+        compression: str | None = "pcen",
+        floor: float = 1e-5,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        self.sample_rate = check_rate(sample_rate)  # type: ignore[assignment]
+        self._rate = float(sample_rate)
+        self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
+        milliseconds_25 = max(3, int(sample_rate * 0.025) // 2 * 2 + 1)
+        self.win_length = milliseconds_25 if win_length is None else check_odd("win_length", win_length)
+        milliseconds_10 = max(1, int(sample_rate * 0.01))
+        self.hop_length = milliseconds_10 if hop_length is None else check_count("hop_length", hop_length)
+        self.f_min, self.f_max = check_span(f_min, f_max, sample_rate, default=0.975 * sample_rate / 2)
+        narrowest, widest = pool_bounds(self.win_length)
+        if not narrowest <= pool_width <= widest:
+            raise ValueError(
+                f"pool_width={pool_width!r} must lie between {narrowest:g}, 2 / win_length, and {widest:g}; "
+                "0.4 is about a Hann window"
+            )
+        if compression not in COMPRESSIONS:
+            raise ValueError(f"compression={compression!r} must be 'pcen', 'log' or None")
+        if not (floor >= torch.finfo(torch.float32).tiny and math.isfinite(floor)):
+            raise ValueError(f"floor={floor!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
+        self.pool_width = float(pool_width)
+        self.compression, self.floor, self.trainable = compression, float(floor), trainable
+        self._given = functools.partial(
+            gabor_start,
+            self.n_filters,
+            sample_rate=float(sample_rate),
+            f_min=self.f_min,
+            f_max=self.f_max,
+            win_length=self.win_length,
+        )
+        pooling = (self.pool_width, self.n_filters, self.win_length)
+        if trainable:
+            self._define("raw_centre", functools.partial(_start, self._given, 0, *CENTRE_BOUNDS), trainable=True)
+            bounds = deviation_bounds(self.win_length)
+            self._define("raw_deviation", functools.partial(_start, self._given, 1, *bounds), trainable=True)
+            self._define("raw_pool", functools.partial(_pool_start, *pooling), trainable=True)
+        else:
+            self._define("filters", functools.partial(_fixed, self._given, self.win_length))
+            self._define("pools", functools.partial(_fixed_pools, *pooling))
+        self.pcen = None
+        if compression == "pcen":
+            self.pcen = PCEN(
+                sample_rate=sample_rate,
+                hop_length=self.hop_length,
+                gain=0.96,
+                bias=2.0,
+                power=0.5,
+                b=0.04,
+                eps=1e-12,
+                initial="first",
+                trainable=trainable,
+                n_bins=self.n_filters if trainable else None,
+            )
+
+    @property
+    def centres(self) -> torch.Tensor:
+        """The present centre frequencies in cycles per sample, float64.  Shape: (n_filters,)."""
+        if not self.trainable:
+            return torch.from_numpy(self._given()[0])
+        return inside(wide(self.raw_centre), *CENTRE_BOUNDS)
+
+    @property
+    def deviations(self) -> torch.Tensor:
+        """The present standard deviations of the filters in samples, float64.  Shape: (n_filters,)."""
+        if not self.trainable:
+            return torch.from_numpy(self._given()[1])
+        return inside(wide(self.raw_deviation), *deviation_bounds(self.win_length))
+
+    @property
+    def pool_widths(self) -> torch.Tensor:
+        """The present standard deviations of the low-passes in units of half their length.  Shape: (n_filters,)."""
+        if not self.trainable:
+            width = float(drawn_in(self.pool_width, *pool_bounds(self.win_length)))
+            return torch.full((self.n_filters,), width, dtype=torch.float64)
+        return inside(wide(self.raw_pool), *pool_bounds(self.win_length))
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """The present centre frequencies in Hz, float64.  Shape: (n_filters,)."""
+        return self.centres.detach() * self._rate
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames of clips of `lengths` samples.
+
+        >>> GaborFilterbank(sample_rate=16000).frame_lengths(torch.tensor([16000, 1])).tolist()
+        [100, 1]
+        """
+        return (lengths + self.hop_length - 1) // self.hop_length
+
+    def times(self, n_frames: int) -> torch.Tensor:
+        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
+        return torch.arange(n_frames, dtype=torch.float64) * self.hop_length / self._rate
+
+    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        if self.trainable:
+            filters, pools = self._trained(waveform)
+        else:
+            filters, pools = self._filter("filters", waveform), self._filter("pools", waveform)
+        energies = pooled_energies(waveform, lengths, filters, pools, self.hop_length, graph=graph)
+        energies = energies.clamp(min=self.floor) if graph else energies.clamp_(min=self.floor)
+        if self.pcen is not None:
+            # a running average looks back only: what lies past a row's end does not come into its frames
+            return self.pcen(energies)
+        if self.compression is None:
+            return energies
+        return energies.log() if graph else energies.log_()
+
+    def _trained(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The present filters and low-passes; `signal.auditory.leaf` in torch.  Shape: (2, n, taps), (n, taps)."""
+        centre, deviation = self.centres[:, None], self.deviations[:, None]
+        t = torch.arange(self.win_length, dtype=centre.dtype, device=centre.device) - (self.win_length - 1) / 2
+        envelope = (-0.5 * (t / deviation).square()).exp() / (math.sqrt(2 * math.pi) * deviation)
+        phase = 2 * math.pi * centre * t
+        filters = torch.stack([phase.cos() * envelope, phase.sin() * envelope])
+        half = t / ((self.win_length - 1) / 2)
+        pools = (-0.5 * (half / self.pool_widths[:, None]).square()).exp()
+        return filters.to(like.dtype), pools.to(like.dtype)
+
+    def extra_repr(self) -> str:
+        """The settings; what trains as it began."""
+        return (
+            f"sample_rate={self.sample_rate}, n_filters={self.n_filters}, win_length={self.win_length}, "
+            f"hop_length={self.hop_length}, f_min={self.f_min:g}, f_max={self.f_max:g}, "
+            f"pool_width={self.pool_width:g}, compression={self.compression!r}, floor={self.floor:g}, "
+            f"trainable={self.trainable}"
+        )

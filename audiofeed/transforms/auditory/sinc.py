@@ -1,0 +1,184 @@
+"""SincNet's first layer: band-pass filters whose cutoff frequencies are learned."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+
+from audiofeed.methods.auditory.long_filters import filtered_waveform
+from audiofeed.methods.bounded import inside, wide
+from audiofeed.methods.frames import PAD_MODES, Framing
+from audiofeed.signal.auditory.sinc import NORMS, sinc_cutoffs, sinc_filters
+from audiofeed.signal.bounds import angle_of
+from audiofeed.signal.windows import Window, get_window
+from audiofeed.transforms.contract.checks import check_count, check_odd, check_rate
+from audiofeed.transforms.contract.transform import Transform
+
+
+def _start(given: functools.partial[np.ndarray], min_low: float, min_band: float, top: float, row: int) -> np.ndarray:
+    low, high = given()
+    return angle_of(low, min_low, top - min_band) if row == 0 else angle_of(high, low + min_band, top)
+
+
+def _fixed(
+    given: functools.partial[np.ndarray], sample_rate: float, win_length: int, window: Window, norm: str | None
+) -> np.ndarray:
+    return sinc_filters(given(), sample_rate=sample_rate, win_length=win_length, window=window, norm=norm)
+
+
+class SincFilterbank(Transform):
+    """Band-pass filters of two learned cutoff frequencies each: the first layer of SincNet.
+
+    Ravanelli and Bengio (2018). A filter is a windowed ideal band-pass; only its lower and upper cutoff train. Whatever
+    the optimizer does, min_low_hz <= lower, lower + min_band_hz <= upper, and upper <= sample_rate / 2.
+
+    Args:
+        sample_rate: Hz.
+        n_filters: number of filters.
+        win_length: taps of a filter, odd.
+        hop_length: samples from frame to frame; 1 gives every sample, as SincNet has it.
+        f_min, f_max: Hz; the bands start evenly spaced in mel over this span, raised by min_low_hz.
+            `f_max=None` is sample_rate / 2 - min_low_hz - min_band_hz, which it may not exceed.
+        min_low_hz: the lowest lower cutoff, >= 0.
+        min_band_hz: the narrowest band, > 0.
+        window: of the filters, symmetric; see `get_window`.
+        norm: "peak" (the middle tap is 1, as in SincNet), or None (gain about 1 within the band).
+        center: frame f is centred on sample f * hop_length; False: it starts there.
+        pad_mode: past each clip's own ends: "constant" (zeros), "reflect", "replicate" or "circular".
+        trainable: the cutoffs are trained (parameters `raw_low` and `raw_high`, of shape (n_filters,); `cutoffs` are
+            the present values).
+
+    Shape:
+        waveform (..., time), lengths (batch,) -> (..., n_filters, frames); with center=True ceil(time / hop_length)
+        frames.
+
+    Raises:
+        ValueError: for a setting outside its range, saying which.
+
+    Differs from SincNet: the cutoffs stay in their bounds smoothly (there by an absolute value and a clamp, which stops
+    the gradient), the window is the symmetric one, and clips are extended at both ends (there center=False).
+
+    >>> SincFilterbank(sample_rate=16000, hop_length=160)(torch.zeros(2, 16000)).shape
+    torch.Size([2, 80, 100])
+    """
+
+    raw_low: torch.Tensor
+    raw_high: torch.Tensor
+
+    gives_waveforms = True
+
+    def __init__(
+        self,
+        *,
+        sample_rate: float,
+        n_filters: int = 80,
+        win_length: int = 251,
+        hop_length: int = 1,
+        f_min: float = 30.0,
+        f_max: float | None = None,
+        min_low_hz: float = 50.0,
+        min_band_hz: float = 50.0,
+        window: Window = "hamming",
+        norm: str | None = "peak",
+        center: bool = True,
+        pad_mode: str = "constant",
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        check_rate(sample_rate)
+        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self._rate = float(sample_rate)
+        self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
+        self.win_length = check_odd("win_length", win_length)
+        self.hop_length = check_count("hop_length", hop_length)
+        if pad_mode not in PAD_MODES:
+            raise ValueError(f"pad_mode={pad_mode!r} must be one of {PAD_MODES}")
+        if norm not in NORMS:
+            raise ValueError(f"norm={norm!r} must be 'peak' or None")
+        if not (min_low_hz >= 0 and min_band_hz > 0 and min_low_hz + min_band_hz < sample_rate / 2):
+            raise ValueError(
+                f"min_low_hz={min_low_hz!r}, min_band_hz={min_band_hz!r} must satisfy min_low_hz >= 0, min_band_hz > 0 "
+                f"and min_low_hz + min_band_hz < {sample_rate / 2:g} Hz, half of sample_rate={sample_rate!r}"
+            )
+        most = sample_rate / 2 - min_low_hz - min_band_hz
+        top = most if f_max is None else f_max
+        if not 0 <= f_min < top <= most:
+            raise ValueError(
+                f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {most:g} Hz, half of "
+                f"sample_rate={sample_rate!r} less min_low_hz={min_low_hz!r} and min_band_hz={min_band_hz!r}"
+            )
+        get_window(window, self.win_length, periodic=False)  # raises if there is no such window
+        self.f_min, self.f_max = float(f_min), float(top)
+        self.min_low_hz, self.min_band_hz = float(min_low_hz), float(min_band_hz)
+        self.window, self.norm, self.center, self.pad_mode = window, norm, center, pad_mode
+        self.trainable = trainable
+        self._framing = Framing(n_fft=self.win_length, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
+        self._given = functools.partial(
+            sinc_cutoffs,
+            self.n_filters,
+            sample_rate=float(sample_rate),
+            f_min=self.f_min,
+            f_max=self.f_max,
+            min_low_hz=self.min_low_hz,
+            min_band_hz=self.min_band_hz,
+        )
+        if trainable:
+            bounds = (self.min_low_hz, self.min_band_hz, sample_rate / 2)
+            self._define("raw_low", functools.partial(_start, self._given, *bounds, 0), trainable=True)
+            self._define("raw_high", functools.partial(_start, self._given, *bounds, 1), trainable=True)
+            self._define("taper", functools.partial(get_window, window, self.win_length, periodic=False))
+        else:
+            settings = (float(sample_rate), self.win_length, window, norm)
+            self._define("filters", functools.partial(_fixed, self._given, *settings))
+
+    @property
+    def cutoffs(self) -> torch.Tensor:
+        """The present lower and upper cutoffs in Hz, float64.  Shape: (2, n_filters)."""
+        if not self.trainable:
+            return torch.from_numpy(self._given())
+        top = self._rate / 2
+        low = inside(wide(self.raw_low), self.min_low_hz, top - self.min_band_hz)
+        return torch.stack([low, inside(wide(self.raw_high), low + self.min_band_hz, top)])
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """The middle of each present band in Hz, float64.  Shape: (n_filters,)."""
+        return self.cutoffs.detach().mean(0)
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames of clips of `lengths` samples.
+
+        >>> SincFilterbank(sample_rate=16000, hop_length=160).frame_lengths(torch.tensor([16000, 1])).tolist()
+        [100, 1]
+        """
+        return self._framing.count(lengths)
+
+    def times(self, n_frames: int) -> torch.Tensor:
+        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
+        centre = 0 if self.center else (self.win_length - 1) / 2
+        return (torch.arange(n_frames, dtype=torch.float64) * self.hop_length + centre) / self._rate
+
+    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        filters = self._trained(waveform) if self.trainable else self._filter("filters", waveform)
+        return filtered_waveform(waveform, lengths, self._framing, filters, graph=graph)
+
+    def _trained(self, like: torch.Tensor) -> torch.Tensor:
+        """The filters of the present cutoffs; `sinc_filters` in torch.  Shape: (n_filters, win_length)."""
+        low, high = (self.cutoffs / self._rate)[..., None].unbind(0)  # (filter, 1) each
+        tap = torch.arange(self.win_length, dtype=low.dtype, device=low.device) - (self.win_length - 1) / 2
+        filters = 2 * high * torch.sinc(2 * high * tap) - 2 * low * torch.sinc(2 * low * tap)
+        filters = filters * self._filter("taper", low)
+        if self.norm == "peak":
+            filters = filters / (2 * (high - low))
+        return filters.to(like.dtype)
+
+    def extra_repr(self) -> str:
+        """The settings; cutoffs that train as they began."""
+        return (
+            f"sample_rate={self.sample_rate}, n_filters={self.n_filters}, win_length={self.win_length}, "
+            f"hop_length={self.hop_length}, f_min={self.f_min:g}, f_max={self.f_max:g}, "
+            f"min_low_hz={self.min_low_hz:g}, min_band_hz={self.min_band_hz:g}, window={self.window!r}, "
+            f"norm={self.norm!r}, center={self.center}, pad_mode={self.pad_mode!r}, trainable={self.trainable}"
+        )

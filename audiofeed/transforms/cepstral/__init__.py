@@ -1,0 +1,1 @@
+"""Cepstral coefficients, deltas, and mean and variance normalization."""

@@ -1,0 +1,1 @@
+"""Transforms one after another, and several of one waveform."""

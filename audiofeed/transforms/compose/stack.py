@@ -1,0 +1,157 @@
+"""Several features of one waveform in one pass, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from audiofeed.methods.spectrum import raise_power
+from audiofeed.transforms.compose.chain import Chain
+from audiofeed.transforms.contract.explain import explaining
+from audiofeed.transforms.contract.transform import in_full_precision, with_leading
+from audiofeed.transforms.short_time.stft import STFT, PowerFeature, ShortTime, Spectrogram
+
+
+class Stack(nn.ModuleDict):
+    """Several features of one waveform, by name; features over the same frames share one STFT.
+
+    Members with the same n_fft, hop_length, win_length, window, centring, padding and method, whose basis is not
+    trained, are computed of one short-time spectrum, piece by piece while it is in the cache. That holds for members of
+    a `Chain` too, by the chain's first transform.
+
+    Args:
+        transforms: name=transform; each takes the waveform. One without `frame_lengths` (torchaudio's) is called with
+            the waveform alone.
+
+    Shape:
+        waveform (..., time), lengths (batch,) -> {name: what that transform gives}.
+
+    Raises:
+        TypeError: for a member that is no module.
+        ValueError: without members, or for a name that the class has for itself.
+
+    >>> from audiofeed.transforms.auditory.mel import LogMelSpectrogram
+    >>> stack = Stack(mel=LogMelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40), power=Spectrogram(400))
+    >>> {name: tuple(feature.shape) for name, feature in stack(torch.zeros(2, 1600)).items()}
+    {'mel': (2, 40, 17), 'power': (2, 201, 17)}
+    """
+
+    @explaining
+    def __init__(self, **transforms: nn.Module) -> None:
+        super().__init__()
+        if not transforms:
+            raise ValueError("Stack() must be given one transform or more, as name=transform")
+        for name, transform in transforms.items():
+            if not isinstance(transform, nn.Module):
+                raise TypeError(f"{name}={transform!r} is a {type(transform).__name__}, and must be an nn.Module")
+            if hasattr(self, name):
+                raise ValueError(f"{name!r} cannot be the name of a feature: {name} of a Stack is something else")
+            self[name] = transform
+        rates = {name: rate for name, rate in self._rates() if rate is not None}
+        if len(set(rates.values())) > 1:
+            raise ValueError(f"sample_rate must be the same in all members of a Stack, and is {rates}")
+
+    @property
+    def sample_rate(self) -> Any:
+        """Hz, as the members say; None where none does."""
+        return next((rate for _, rate in self._rates() if rate is not None), None)
+
+    @property
+    def takes_int16(self) -> bool:
+        """Whether every member takes int16 samples as they are."""
+        return all(getattr(member, "takes_int16", False) for member in self.values())
+
+    def _rates(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(member, "sample_rate", None)) for name, member in self.items()]
+
+    def frame_lengths(self, lengths: torch.Tensor) -> dict[str, torch.Tensor | None]:
+        """Frames of each feature of clips of `lengths` samples; None for a member that does not say."""
+        known = {name: getattr(member, "frame_lengths", None) for name, member in self.items()}
+        return {name: None if count is None else count(lengths) for name, count in known.items()}
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> dict[str, Any]:
+        """Every feature of one clip or of a batch: see `Transform.forward`."""
+        results: dict[str, Any] = {}
+        for names in self._groups():
+            members = [self[name] for name in names]
+            if len(members) > 1:
+                found = _shared(members, waveform, lengths)
+            elif hasattr(members[0], "frame_lengths"):
+                found = [members[0](waveform, lengths)]
+            else:
+                found = [members[0](waveform)]
+            results.update(zip(names, found, strict=True))
+        return {name: results[name] for name in self}
+
+    def _groups(self) -> list[list[str]]:
+        """Names whose features can be made of one short-time spectrum; the others alone."""
+        groups: dict[object, list[str]] = {}
+        for name, member in self.items():
+            groups.setdefault(_frames_of(_first(member)) or name, []).append(name)
+        return list(groups.values())
+
+
+def _first(member: nn.Module) -> nn.Module:
+    return _first(member[0]) if isinstance(member, Chain) else member
+
+
+def _frames_of(member: nn.Module) -> object:
+    """What two transforms must have in common to share a spectrum; None for one that shares none."""
+    shares = type(member) in (STFT, Spectrogram) or (
+        isinstance(member, PowerFeature) and type(member)._compute is PowerFeature._compute
+    )
+    return member.frames_key if shares and isinstance(member, ShortTime) else None
+
+
+def _is_complex(member: nn.Module) -> bool:
+    return type(member) is STFT or (type(member) is Spectrogram and member.power is None)
+
+
+def _wanted(member: Any, like: torch.Tensor) -> tuple[float, Any]:
+    """The power that a member takes of the magnitude of a waveform `like` this, and what it makes of that."""
+    if _is_complex(member):
+        return 2.0, None
+    return member._need_power(), None if type(member) is Spectrogram else member._finishing(like)
+
+
+def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Tensor | None) -> list[torch.Tensor]:
+    """The results of members over the same frames."""
+    firsts: list[Any] = [_first(member) for member in members]
+    lead = next((first for first in firsts if isinstance(first, PowerFeature)), firsts[0])
+    lead._check_waveform(waveform)
+    graph = any(first._needs_graph(waveform) for first in firsts)
+    rows, row_lengths, leading = lead._prepare(waveform, lengths, graph=graph)
+    wanted = [_wanted(first, rows) for first in firsts]
+    results: list[torch.Tensor] = []
+    with in_full_precision(waveform.device, graph=graph):
+        if any(_is_complex(first) for first in firsts):
+            spectrum = lead._complex(rows, row_lengths, graph=graph)
+            computed = [
+                spectrum if _is_complex(first) else _of_spectrum(spectrum, power, finish)
+                for first, (power, finish) in zip(firsts, wanted, strict=True)
+            ]
+        else:
+            computed = lead._powers(rows, row_lengths, wanted, graph=graph)
+        for i, (first, features) in enumerate(zip(firsts, computed, strict=True)):
+            own = features.clone() if any(features is earlier for earlier in computed[:i]) else features
+            results.append(first._finish_rows(own, row_lengths, leading, graph=graph))
+    return [
+        _rest(member, with_leading(features, leading), lengths)
+        for member, features in zip(members, results, strict=True)
+    ]
+
+
+def _of_spectrum(spectrum: torch.Tensor, power: float, finish: Any) -> torch.Tensor:
+    """A feature of a spectrum that is there.  Shape: complex (rows, bins, frames) -> (rows, features, frames)."""
+    squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+    powers = raise_power(squared, power)
+    return (powers if finish is None else finish(powers, None)).transpose(1, 2)
+
+
+def _rest(member: nn.Module, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    """What the rest of a chain makes of the result of its very first transform."""
+    if not isinstance(member, Chain):
+        return result
+    return member._after_first(_rest(member[0], result, lengths), lengths)

@@ -1,0 +1,1 @@
+"""What every transform keeps: settings, filters, shapes, lengths and precision."""

@@ -1,0 +1,65 @@
+"""What is computed of another transform's features of the same waveform."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
+
+
+class Derived(Transform):
+    """A transform from waveforms by way of another, `source`: a subclass gives `_derive`."""
+
+    def __init__(self, source: Transform) -> None:
+        super().__init__()
+        self.source = source
+        self.sample_rate = source.sample_rate
+
+    @property
+    def takes_int16(self) -> bool:  # type: ignore[override]
+        """Whether the source takes int16 samples as they are."""
+        return self.source.takes_int16
+
+    def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """Of the source's features, 0 past their ends.  Shape: (rows, bins, n), frames (rows,) -> (rows, ..., m)."""
+        raise NotImplementedError
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Features of one clip or of a batch: see `Transform.forward`."""
+        # by the source's own call, which may see clips where `_compute` sees rows (a tuning that is estimated for each)
+        features = self.source(waveform, lengths)
+        graph = self._needs_graph(waveform)
+        *leading, time = waveform.shape
+        row_lengths = frames = None
+        if lengths is not None:
+            row_lengths = self._row_lengths(lengths, leading, time).to(waveform.device)
+            frames = self.source.frame_lengths(row_lengths)
+        with in_full_precision(waveform.device, graph=graph):
+            rows = features.reshape(-1, *features.shape[len(leading) :])
+            derived = self._finish_rows(self._derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
+        return with_leading(derived, leading)
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames of clips of `lengths` samples: here, those of the source."""
+        return self.source.frame_lengths(lengths)
+
+    def times(self, n_frames: int) -> torch.Tensor:
+        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
+        source: Any = self.source
+        return source.times(n_frames)
+
+
+def check_source(name: str, source: object, sample_rate: float) -> Transform:
+    """A transform from waveforms at that rate, or an error that names it.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for one at another rate.
+    """
+    if not isinstance(source, Transform):
+        raise TypeError(f"{name}={source!r} is a {type(source).__name__}, and must be a transform from waveforms")
+    if source.sample_rate is not None and source.sample_rate != sample_rate:
+        raise ValueError(f"sample_rate={sample_rate!r} must be that of {name}, which has {source.sample_rate!r}")
+    return source

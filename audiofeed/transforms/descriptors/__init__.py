@@ -1,0 +1,1 @@
+"""Spectral shape, contrast, level and zero crossings."""

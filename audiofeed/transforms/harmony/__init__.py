@@ -1,0 +1,1 @@
+"""Chroma, tonal centroids and pitch salience."""

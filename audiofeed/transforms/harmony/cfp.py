@@ -1,0 +1,203 @@
+"""Combined frequency and periodicity: where a spectrum and a cepstrum agree on a pitch."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from audiofeed.methods.filterbank import filtered
+from audiofeed.methods.frames import Workspace
+from audiofeed.methods.harmony.cfp import alternated
+from audiofeed.plans.tiles import filter_tiles
+from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
+from audiofeed.signal.windows import Window, get_window
+from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate
+from audiofeed.transforms.contract.transform import in_full_precision, with_leading
+from audiofeed.transforms.short_time.stft import PowerFeature
+
+OUTPUTS = ("salience", "spectrum", "frequency", "periodicity")
+
+
+class CFPParts(NamedTuple):
+    """All that a CFP is made of; each (..., n_bins, frames)."""
+
+    salience: torch.Tensor
+    spectrum: torch.Tensor
+    frequency: torch.Tensor
+    periodicity: torch.Tensor
+
+
+class CFP(PowerFeature):
+    """Combined frequency and periodicity, a pitch salience for several voices (Su and Yang 2015).
+
+    A tone has a peak at its pitch both in the spectrum, whose false peaks are overtones, and in the cepstrum, whose
+    false peaks are undertones: the product of the two keeps the pitch. With three gammas the frequency part is the
+    generalized cepstrum of the generalized cepstrum, which is a spectrum again, the periodicity part the cepstrum.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: points of the spectra, odd or even; None: sample_rate / 2, so that bins are 2 Hz apart, and at least
+            win_length.
+        hop_length, win_length, window, periodic, center, pad_mode: as in `STFT`; the window is scaled to norm 1.
+        f_min, f_max: the lowest and the highest pitch in Hz; the spectrum below f_min and the cepstrum below the
+            period of f_max count as 0. f_max is at most sample_rate / 2, and the period of f_min at most n_fft / 2.
+        bins_per_octave: filters in an octave.
+        gammas: exponents of the spectrum's magnitude, of the cepstrum, of the spectrum's again, and so on, two or more
+            and each >= 0; 0 takes the logarithm.
+        output: "salience" (frequency times periodicity), or one of its parts: "spectrum" (the magnitudes), "frequency",
+            "periodicity". `parts` gives all of them.
+
+    Shape:
+        waveform (..., time), lengths (batch,) -> (..., n_bins, frames).
+
+    Raises:
+        ValueError: for a setting outside its range, saying which.
+
+    Differs from nnAudio's `CFP` (its fr, fs, window_size, fc, tc, g and NumPerOct are here n_fft = fs / fr,
+    sample_rate, win_length, f_min, 1 / f_max, gammas and bins_per_octave): bins and quefrencies stand at their own
+    frequencies, and count where a filter has its peak; both halves of a cepstrum are cut alike; the first and the last
+    band are neither 0 nor missing. As there, a high band that lies between two quefrencies is 0 in the periodicity, and
+    so in the salience: with the defaults at 16 kHz, 17 bands from 508 Hz on.
+
+    >>> cfp = CFP(sample_rate=16000)
+    >>> cfp(torch.zeros(2, 3200)).shape
+    torch.Size([2, 175, 11])
+    """
+
+    sample_rate: float  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        sample_rate: float,
+        n_fft: int | None = None,
+        hop_length: int | None = 320,
+        win_length: int = 2049,
+        window: Window = "blackmanharris",
+        periodic: bool = False,
+        center: bool = True,
+        pad_mode: str = "constant",
+        f_min: float = 80.0,
+        f_max: float = 1000.0,
+        bins_per_octave: float = 48,
+        gammas: Sequence[float] = (0.24, 0.6, 1.0),
+        output: str = "salience",
+    ) -> None:
+        check_rate(sample_rate, "the pitches are in Hz")
+        if n_fft is None:
+            n_fft = max(round(sample_rate / 2), check_count("win_length", win_length))
+        super().__init__(
+            n_fft,
+            power=1.0,
+            hop_length=hop_length,
+            win_length=win_length,
+            window=window,
+            periodic=periodic,
+            center=center,
+            pad_mode=pad_mode,
+            method="fft",
+            sample_rate=sample_rate,
+        )
+        lowest = 2 * sample_rate / self.n_fft
+        if not lowest <= f_min < f_max <= sample_rate / 2:
+            raise ValueError(
+                f"f_min={f_min!r}, f_max={f_max!r} must satisfy {lowest:g} <= f_min < f_max <= {sample_rate / 2:g} Hz: "
+                f"the period of f_min must fit twice into n_fft={self.n_fft}, and f_max lie below half the sample rate"
+            )
+        check_positive("bins_per_octave", bins_per_octave, "a number > 0")
+        self.gammas = tuple(float(gamma) for gamma in gammas)
+        if len(self.gammas) < 2 or not all(gamma >= 0 and math.isfinite(gamma) for gamma in self.gammas):
+            raise ValueError(
+                f"gammas={gammas!r} must be two or more numbers >= 0: one for the spectrum, one for the cepstrum, ..."
+            )
+        if output not in OUTPUTS:
+            raise ValueError(f"output={output!r} must be one of {OUTPUTS}")
+        self.f_min, self.f_max, self.bins_per_octave = float(f_min), float(f_max), bins_per_octave
+        self.output = output
+        self._grid = cfp_frequencies(f_min=self.f_min, f_max=self.f_max, bins_per_octave=bins_per_octave)
+        self.n_bins = len(self._grid)
+        self._scale = 1.0 / float(np.linalg.norm(get_window(window, self.win_length, periodic=periodic)))
+        self._spectrum_from = round(f_min * self.n_fft / sample_rate)
+        self._cepstrum_from = round(sample_rate / f_max)
+        self._bands = {}
+        for name, filterbank in (("spectrum", spectrum_filterbank), ("cepstrum", cepstrum_filterbank)):
+            definition = functools.partial(
+                filterbank,
+                sample_rate=float(sample_rate),
+                n_fft=self.n_fft,
+                f_min=self.f_min,
+                f_max=self.f_max,
+                bins_per_octave=bins_per_octave,
+            )
+            self._define(f"{name}_filters", definition)
+            self._bands[name] = filter_tiles(definition())
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """The pitch of each bin in Hz, float64.  Shape: (n_bins,)."""
+        return torch.from_numpy(self._grid.copy())
+
+    def parts(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> CFPParts:
+        """The salience and what it is made of, in one pass.
+
+        Args:
+            waveform, lengths: as in `forward`.
+
+        Returns:
+            (salience, spectrum, frequency, periodicity), each (..., n_bins, frames), 0 past the frames of a clip.
+        """
+        self._check_waveform(waveform)
+        graph = self._needs_graph(waveform)
+        rows, row_lengths, leading = self._prepare(waveform, lengths, graph=graph)
+        with in_full_precision(waveform.device, graph=graph):
+            found = self._powers(rows, row_lengths, [(1.0, self._all_parts)], graph=graph)[0]
+            found = self._finish_rows(found, row_lengths, leading, graph=graph)
+        return CFPParts(*with_leading(found, leading).unflatten(-2, (len(OUTPUTS), -1)).unbind(-3))
+
+    def extra_repr(self) -> str:
+        """The settings of the frames and of the pitches."""
+        return (
+            f"{super().extra_repr()}, sample_rate={self.sample_rate}, periodic={self.periodic}, f_min={self.f_min:g}, "
+            f"f_max={self.f_max:g}, bins_per_octave={self.bins_per_octave}, gammas={self.gammas}, "
+            f"output={self.output!r}"
+        )
+
+    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        magnitudes = self._scaled(powers, workspace)
+        if self.output == "spectrum":
+            return self._banded("spectrum", magnitudes, workspace, "spectrum part")
+        frequency, periodicity = self._two(magnitudes, workspace)
+        if self.output == "salience":
+            return frequency * periodicity
+        return frequency if self.output == "frequency" else periodicity
+
+    def _all_parts(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """Shape: (..., frames, bins) -> (..., frames, parts * n_bins)."""
+        magnitudes = self._scaled(powers, workspace)
+        spectrum = self._banded("spectrum", magnitudes, workspace, "spectrum part")
+        frequency, periodicity = self._two(magnitudes, workspace)
+        return torch.cat([frequency * periodicity, spectrum, frequency, periodicity], dim=-1)
+
+    def _scaled(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        return powers * self._scale if workspace is None else powers.mul_(self._scale)
+
+    def _two(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The frequency part and the periodicity part.  Shape: (..., frames, bins) -> two of (..., frames, n_bins)."""
+        spectrum, cepstrum = alternated(
+            magnitudes,
+            self.n_fft,
+            self.gammas,
+            workspace,
+            spectrum_from=self._spectrum_from,
+            cepstrum_from=self._cepstrum_from,
+        )
+        frequency = self._banded("spectrum", spectrum, workspace, "frequency part")
+        return frequency, self._banded("cepstrum", cepstrum, workspace, "periodicity part")
+
+    def _banded(self, bank: str, values: torch.Tensor, workspace: Workspace | None, name: str) -> torch.Tensor:
+        return filtered(values, self._filter(f"{bank}_filters", values), workspace, self._bands[bank], name)

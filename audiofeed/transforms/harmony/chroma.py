@@ -1,0 +1,182 @@
+"""Chroma: how strong each pitch class is."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+
+from audiofeed.methods.constant_q.tuning import estimate_tuning
+from audiofeed.methods.filterbank import filtered
+from audiofeed.methods.frames import Workspace
+from audiofeed.methods.harmony.chroma import chroma_filters
+from audiofeed.methods.norms import normalized
+from audiofeed.methods.precision import matmul
+from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
+from audiofeed.signal.harmony.chroma import chroma_filterbank, chroma_positions
+from audiofeed.signal.windows import Window
+from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate
+from audiofeed.transforms.descriptors.spectral import SpectralDescriptor
+
+
+def check_norm(norm: float | None) -> float | None:
+    """The p of a p-norm, or None for none.
+
+    >>> check_norm(math.inf)
+    inf
+    """
+    if norm is None:
+        return None
+    if isinstance(norm, str) or not norm > 0:
+        raise ValueError(f"norm={norm!r} must be a number > 0 (1, 2, math.inf), or None")
+    return float(norm)
+
+
+def _places(sample_rate: float, n_fft: int, n_chroma: int, ctroct: float) -> np.ndarray:
+    positions, widths = chroma_positions(sample_rate=sample_rate, n_fft=n_fft, n_chroma=n_chroma)
+    return np.stack([positions % n_chroma, widths, positions / n_chroma - ctroct])
+
+
+class Chroma(SpectralDescriptor):
+    """The strength of each pitch class, equal to `librosa.feature.chroma_stft`.
+
+    With `tuning=None` each clip's tuning is estimated from its own frames, all its channels together, as
+    `librosa.estimate_tuning` does for that clip alone; whatever else is in the batch does not count. The estimate is
+    one of 100 values and no gradient flows through it; it does through the chroma. Two values whose votes are within
+    rounding of each other may be told apart differently in float32 and float64.
+
+    Args:
+        sample_rate: Hz.
+        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable: as in `STFT`.
+        power: exponent of the magnitude, > 0.
+        n_chroma: pitch classes in an octave.
+        tuning: deviation from A440 in fractions of a class; None: estimated for each clip.
+        norm: p-norm of each frame, > 0 (`math.inf`: maximum 1); None: as it is. Silence stays 0.
+        ctroct: the octave, counted from A0, that weighs most.
+        octwidth: standard deviation of the weighing in octaves, > 0; None: all weigh alike.
+        base_c: class 0 is C; False: A.
+        trainable_chroma: the filters are a parameter (`chroma`, of shape (n_chroma, n_fft // 2 + 1)); needs a number as
+            tuning.
+
+    Shape:
+        waveform (..., time), lengths (batch,) -> (..., n_chroma, frames).
+
+    Raises:
+        ValueError: for a setting outside its range, saying which.
+
+    Differs from librosa: `hop_length=None` is win_length // 4; filters are exact in float64 (there float32, unless
+    dtype says otherwise); for odd `n_fft` the tuning is estimated with the bins' own frequencies (there with those of
+    n_fft - 1); a batch given to librosa as one array has one tuning for all.
+
+    >>> Chroma(sample_rate=16000, n_fft=1024)(torch.zeros(2, 1600)).shape
+    torch.Size([2, 12, 7])
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate: float,
+        n_fft: int = 2048,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        window: Window = "hann",
+        periodic: bool = True,
+        center: bool = True,
+        pad_mode: str = "constant",
+        power: float = 2.0,
+        n_chroma: int = 12,
+        tuning: float | None = None,
+        norm: float | None = math.inf,
+        ctroct: float = 5.0,
+        octwidth: float | None = 2.0,
+        base_c: bool = True,
+        method: str = "auto",
+        trainable: bool = False,
+        trainable_chroma: bool = False,
+    ) -> None:
+        super().__init__(
+            n_fft,
+            power=check_positive("power", power),
+            hop_length=hop_length,
+            win_length=win_length,
+            window=window,
+            periodic=periodic,
+            center=center,
+            pad_mode=pad_mode,
+            method=method,
+            trainable=trainable,
+            sample_rate=check_rate(sample_rate),
+        )
+        self.n_chroma = check_count("n_chroma", n_chroma, "a whole number of pitch classes, 1 or more")
+        if tuning is not None and not math.isfinite(tuning):
+            raise ValueError(f"tuning={tuning!r} must be a finite number of classes, or None to estimate it")
+        if not math.isfinite(ctroct):
+            raise ValueError(f"ctroct={ctroct!r} must be a finite number of octaves")
+        if tuning is None and trainable_chroma:
+            raise ValueError(
+                "trainable_chroma=True needs a number as tuning: with tuning=None each clip has filters of its own; "
+                "use tuning=0.0"
+            )
+        self.tuning = None if tuning is None else float(tuning)
+        self.norm, self.ctroct, self.base_c = check_norm(norm), float(ctroct), base_c
+        self.octwidth = None if octwidth is None else check_positive("octwidth", octwidth)
+        self.trainable_chroma = trainable_chroma
+        rate = float(sample_rate)
+        self._pitch_bins = pitch_bins(sample_rate=rate, n_fft=self.n_fft)
+        if self.tuning is None:
+            self._define("places", functools.partial(_places, rate, self.n_fft, self.n_chroma, self.ctroct))
+            self._define("edges", tuning_edges)
+            return
+        definition = functools.partial(
+            chroma_filterbank,
+            sample_rate=rate,
+            n_fft=self.n_fft,
+            n_chroma=self.n_chroma,
+            tuning=self.tuning,
+            ctroct=self.ctroct,
+            octwidth=self.octwidth,
+            base_c=base_c,
+        )
+        self._define("chroma", definition, trainable=trainable_chroma)
+
+    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        if self.tuning is None:
+            return powers
+        classes = filtered(powers, self._filter("chroma", powers), workspace, None, "classes")
+        return normalized(classes, self.norm, -1)
+
+    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        if self.tuning is not None:
+            return features
+        clips, rows, bins, n = features.shape
+        filters = chroma_filters(
+            self._estimate(features, frames),
+            self._filter("places", features),
+            n_chroma=self.n_chroma,
+            octwidth=self.octwidth,
+            base_c=self.base_c,
+        )
+        filters = filters[:, None].expand(-1, rows, -1, -1).reshape(clips * rows, self.n_chroma, bins)
+        classes = matmul(filters, features.reshape(clips * rows, bins, n))
+        return normalized(classes, self.norm, -2).view(clips, rows, self.n_chroma, n)
+
+    def _estimate(self, powers: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """The tuning of each clip.  Shape: (clips, rows of each, bins, frames) -> (clips,)."""
+        return estimate_tuning(
+            powers.detach(),
+            frames,
+            self._filter("edges", powers),
+            bins=self._pitch_bins,
+            hertz=self._need_rate("tuning") / self.n_fft,
+            n_chroma=self.n_chroma,
+        )
+
+    def extra_repr(self) -> str:
+        """The settings of the frames and of the filters."""
+        return (
+            f"{super().extra_repr()}, n_chroma={self.n_chroma}, tuning={self.tuning}, "
+            f"norm={self.norm}, ctroct={self.ctroct:g}, octwidth={self.octwidth}, base_c={self.base_c}, "
+            f"trainable_chroma={self.trainable_chroma}"
+        )

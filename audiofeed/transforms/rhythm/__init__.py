@@ -1,0 +1,1 @@
+"""Onset strength and tempograms."""

@@ -1,0 +1,1 @@
+"""Short-time spectra: STFT, spectrograms, log-frequency and reassigned spectrograms, time stretching."""

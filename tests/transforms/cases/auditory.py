@@ -1,0 +1,75 @@
+"""Gammatone, sinc and Gabor filters, and per-channel energy normalization."""
+
+from __future__ import annotations
+
+from audiofeed.transforms.auditory.gammatone import Gammatonegram
+from audiofeed.transforms.auditory.leaf import GaborFilterbank
+from audiofeed.transforms.auditory.pcen import PCEN
+from audiofeed.transforms.auditory.sinc import SincFilterbank
+from tests.transforms.cases import Case
+
+GAMMATONE = {"sample_rate": 8000, "n_fft": 128, "hop_length": 32, "n_bins": 10}
+SMALL_GAMMATONE = {"n_fft": 16, "hop_length": 7, "win_length": None, "n_bins": 3}
+SINC = {"sample_rate": 8000, "n_filters": 6, "win_length": 31}
+SMALL_SINC = {"n_filters": 2, "win_length": 7}
+GABOR = {"sample_rate": 8000, "n_filters": 6, "win_length": 41, "hop_length": 16}
+SMALL_GABOR = {"n_filters": 2, "win_length": 9, "hop_length": 4}
+PCEN_INPUT = {"takes": "power", "bins": 9, "small_bins": 3, "small_size": 5}
+RAW_PCEN = ("raw_gain", "raw_bias", "raw_power", "raw_b")
+RAW_GABOR = ("raw_centre", "raw_deviation", "raw_pool")
+
+CASES = [
+    Case(cls=Gammatonegram, settings=GAMMATONE, small=SMALL_GAMMATONE),
+    Case(
+        cls=Gammatonegram,
+        settings={**GAMMATONE, "method": "conv", "weighting": "power", "norm": "slaney", "pad_mode": "reflect"},
+        small=SMALL_GAMMATONE,
+    ),
+    Case(
+        cls=Gammatonegram,
+        settings={**GAMMATONE, "trainable": True, "trainable_gammatone": True},
+        small=SMALL_GAMMATONE,
+        state=("basis", "gammatone"),
+    ),
+    Case(cls=PCEN, settings={"sample_rate": 8000, "hop_length": 32}, **PCEN_INPUT),
+    Case(cls=PCEN, settings={"sample_rate": 8000, "max_size": 4, "power": 0.25, "initial": "first"}, **PCEN_INPUT),
+    Case(cls=PCEN, settings={"sample_rate": 8000, "bias": 0.0, "b": 0.1}, **PCEN_INPUT),
+    Case(cls=PCEN, settings={"sample_rate": 8000, "power": 0.0, "gain": 0.5}, **PCEN_INPUT),
+    Case(cls=PCEN, settings={"sample_rate": 8000, "trainable": True}, **PCEN_INPUT, state=RAW_PCEN),
+    Case(
+        cls=PCEN,
+        settings={"sample_rate": 8000, "trainable": True, "n_bins": 9, "max_size": 3},
+        small={"n_bins": 3},
+        **PCEN_INPUT,
+        state=RAW_PCEN,
+    ),
+    Case(cls=SincFilterbank, settings={**SINC, "trainable": False}, small=SMALL_SINC),
+    Case(
+        cls=SincFilterbank,
+        settings={**SINC, "trainable": False, "hop_length": 20, "norm": None, "pad_mode": "reflect"},
+        small=SMALL_SINC,
+    ),
+    Case(
+        cls=SincFilterbank,
+        settings={**SINC, "hop_length": 3, "center": False},
+        small=SMALL_SINC,
+        tolerance=1e-5,
+        why="a few samples under a filter's first taps give a thousandth of what an FFT's rounding counts from",
+        state=("raw_low", "raw_high"),
+    ),
+    Case(cls=SincFilterbank, settings={**SINC, "hop_length": 10}, small=SMALL_SINC, state=("raw_low", "raw_high")),
+    Case(cls=GaborFilterbank, settings={**GABOR, "trainable": False, "compression": None}, small=SMALL_GABOR),
+    Case(cls=GaborFilterbank, settings={**GABOR, "trainable": False, "hop_length": 50}, small=SMALL_GABOR),
+    Case(
+        cls=GaborFilterbank,
+        settings={**GABOR, "compression": "log"},
+        small=SMALL_GABOR,
+        state=RAW_GABOR,
+    ),
+    Case(
+        cls=GaborFilterbank,
+        settings=GABOR,
+        small=SMALL_GABOR,
+        state=(*RAW_GABOR, *(f"pcen.{name}" for name in RAW_PCEN)),
+    ),
+]

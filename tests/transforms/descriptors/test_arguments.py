@@ -1,0 +1,283 @@
+"""Every argument of the descriptors, of chroma and of tempograms has an effect, and a wrong one is named."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from audiofeed.transforms.auditory.mel import MelSpectrogram
+from audiofeed.transforms.descriptors.contrast import SpectralContrast
+from audiofeed.transforms.descriptors.spectral import (
+    PolyFeatures,
+    SpectralBandwidth,
+    SpectralCentroid,
+    SpectralFlatness,
+    SpectralRolloff,
+)
+from audiofeed.transforms.descriptors.waveform import RMS, ZeroCrossingRate
+from audiofeed.transforms.harmony.chroma import Chroma
+from audiofeed.transforms.harmony.tonnetz import Tonnetz
+from audiofeed.transforms.rhythm.onset import OnsetStrength
+from audiofeed.transforms.rhythm.tempogram import FourierTempogram, Tempogram
+
+X = torch.from_numpy(np.random.default_rng(0).standard_normal(3000)) * torch.linspace(0, 1, 3000)
+N_FFT = {"n_fft": 64, "hop_length": 16}
+RATED = {"sample_rate": 8000, **N_FFT}
+CONTRAST = {**RATED, "n_bands": 3, "f_min": 400.0}
+ONSETS = {"sample_rate": 8000, "n_fft": 256, "hop_length": 64, "n_mels": 10}
+ONSET = OnsetStrength(**ONSETS)
+TEMPO = {"sample_rate": 8000, "hop_length": 64, "win_length": 12}
+SHORT_TIME = [
+    {"n_fft": 65},
+    {"hop_length": 17},
+    {"win_length": 32},
+    {"window": "boxcar"},
+    {"periodic": False},
+    {"center": False},
+    {"pad_mode": "reflect"},
+]
+POWER = {"power": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("cls", "base", "change"),
+    [
+        *[
+            (cls, base, change)
+            for cls, base in (
+                (SpectralCentroid, RATED),
+                (SpectralBandwidth, RATED),
+                # steps of a bin: a window must be short for its last sample to count
+                (SpectralRolloff, {**RATED, "win_length": 6}),
+                (SpectralFlatness, N_FFT),
+                (SpectralContrast, CONTRAST),
+                (PolyFeatures, RATED),
+                (Chroma, {**RATED, "tuning": 0.0}),
+            )
+            for change in [*SHORT_TIME, POWER]
+        ],
+        *[
+            (cls, RATED, {"sample_rate": 10000})
+            for cls in (SpectralCentroid, SpectralBandwidth, SpectralRolloff, PolyFeatures, Chroma, Tonnetz)
+        ],
+        (SpectralContrast, CONTRAST, {"sample_rate": 10000}),
+        (SpectralBandwidth, RATED, {"p": 3.0}),
+        (SpectralBandwidth, RATED, {"norm": False}),
+        (SpectralRolloff, RATED, {"roll_percent": 0.5}),
+        (SpectralFlatness, N_FFT, {"amin": 1.0}),
+        (PolyFeatures, RATED, {"order": 2}),
+        (SpectralContrast, CONTRAST, {"f_min": 600.0}),
+        (SpectralContrast, CONTRAST, {"n_bands": 2}),
+        (SpectralContrast, CONTRAST, {"quantile": 0.5}),
+        (SpectralContrast, CONTRAST, {"linear": True}),
+        *[
+            (RMS, {"frame_length": 64}, change)
+            for change in ({"frame_length": 65}, {"hop_length": 17}, {"center": False}, {"pad_mode": "reflect"})
+        ],
+        *[
+            (ZeroCrossingRate, {"frame_length": 64}, change)
+            for change in (
+                {"frame_length": 65},
+                {"hop_length": 17},
+                {"center": False},
+                {"threshold": 0.2},
+                {"zero_pos": False, "threshold": 0.2},
+                {"pad": True},
+            )
+        ],
+        *[
+            (Chroma, RATED, change)
+            for change in (
+                {"n_chroma": 24},
+                {"tuning": 0.3},
+                {"norm": 1.0},
+                {"norm": None},
+                {"ctroct": 4.0},
+                {"octwidth": 1.0},
+                {"octwidth": None},
+                {"base_c": False},
+            )
+        ],
+        (Chroma, {**RATED, "tuning": 0.1}, {"tuning": 0.2}),
+        (Tonnetz, RATED, {"n_fft": 65}),
+        (Tonnetz, RATED, {"hop_length": 17}),
+        (Tonnetz, RATED, {"tuning": 0.3}),
+        (Tonnetz, {"sample_rate": 8000}, {"chroma": Chroma(**RATED, tuning=0.4)}),
+        *[
+            (OnsetStrength, ONSETS, change)
+            for change in (
+                {"sample_rate": 10000},
+                {"n_fft": 255},
+                {"hop_length": 50},
+                {"win_length": 100},
+                {"window": "boxcar"},
+                {"periodic": False},
+                {"pad_mode": "reflect"},
+                {"n_mels": 12},
+                {"f_min": 300.0},
+                {"f_max": 3000.0},
+                {"mel_scale": "htk"},
+                {"lag": 2},
+                {"max_size": 3},
+                {"detrend": True},
+                {"center": False},
+                {"aggregate": "median"},
+            )
+        ],
+        *[
+            (cls, TEMPO, change)
+            for cls in (Tempogram, FourierTempogram)
+            for change in (
+                {"sample_rate": 10000},
+                {"n_fft": 512},
+                {"hop_length": 50},
+                {"win_length": 13},
+                {"center": False},
+                {"window": "boxcar"},
+                {"onset": ONSET},
+            )
+        ],
+        (Tempogram, TEMPO, {"norm": 1.0}),
+        (Tempogram, TEMPO, {"norm": None}),
+    ],
+    ids=str,
+)
+def test_every_argument_has_an_effect(cls, base, change):
+    if "zero_pos" in change:
+        base = {**base, "threshold": change["threshold"]}
+    before, after = cls(**base)(X), cls(**{**base, **change})(X)
+    if before.shape == after.shape:
+        assert not torch.allclose(before, after, rtol=1e-3, atol=1e-6)
+
+
+def test_the_norm_of_onset_filters_counts_where_bands_leave_the_range():
+    loud = X * 1e4 * torch.sin(0.1 * torch.arange(3000))
+    changed = [OnsetStrength(**ONSETS, norm=norm)(loud * 1e-7) for norm in ("slaney", None)]
+    assert not torch.allclose(*changed, rtol=1e-3)
+
+
+def test_gradients_reach_what_trains():
+    for cls, settings in (
+        (SpectralCentroid, RATED),
+        (SpectralBandwidth, RATED),
+        (SpectralFlatness, N_FFT),
+        (SpectralContrast, CONTRAST),
+        (PolyFeatures, RATED),
+        (Chroma, RATED),
+        (OnsetStrength, ONSETS),
+    ):
+        transform = cls(**settings, trainable=True)
+        transform(X.float()).square().sum().backward()
+        assert transform.basis.grad.abs().sum() > 0
+    for transform, name in (
+        (Chroma(**RATED, tuning=0.0, trainable_chroma=True), "chroma"),
+        (OnsetStrength(**ONSETS, trainable_mel=True), "mel"),
+    ):
+        transform(X.float()).square().sum().backward()
+        assert getattr(transform, name).grad.abs().sum() > 0
+
+
+def test_a_step_function_has_no_gradient():
+    for transform in (SpectralRolloff(**RATED), ZeroCrossingRate(64)):
+        assert not transform(X.clone().requires_grad_()).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("cls", "config", "message"),
+    [
+        *[
+            (cls, {"sample_rate": None}, "sample_rate=None must be a positive number of Hz")
+            for cls in (SpectralCentroid, SpectralBandwidth, SpectralRolloff, SpectralContrast, PolyFeatures)
+        ],
+        *[
+            (cls, {"sample_rate": None}, "sample_rate=None must be a positive number of Hz")
+            for cls in (Chroma, Tonnetz, OnsetStrength, Tempogram, FourierTempogram)
+        ],
+        *[
+            (cls, {"sample_rate": 8000, "power": 0.0}, "power=0.0 must be a finite number > 0")
+            for cls in (SpectralCentroid, SpectralBandwidth, SpectralRolloff, SpectralContrast, PolyFeatures, Chroma)
+        ],
+        (SpectralFlatness, {"power": -1.0}, "power=-1.0"),
+        (SpectralFlatness, {"amin": 0.0}, "amin=0.0 must be a number > 0"),
+        (SpectralBandwidth, {"sample_rate": 8000, "p": 0.0}, "p=0.0 must be a finite number > 0"),
+        (SpectralRolloff, {"sample_rate": 8000, "roll_percent": 1.0}, "roll_percent=1.0 must lie between 0 and 1"),
+        (PolyFeatures, {**RATED, "order": -1}, "order=-1 must be a whole number, 0 or more and below the 33 bins"),
+        (PolyFeatures, {**RATED, "order": 33}, "order=33"),
+        (SpectralContrast, {**RATED, "n_bands": 0}, "n_bands=0"),
+        (SpectralContrast, {**RATED, "f_min": 0.0}, "f_min=0.0"),
+        (SpectralContrast, {**CONTRAST, "quantile": 0.0}, "quantile=0.0"),
+        (SpectralContrast, {**CONTRAST, "n_bands": 6}, r"n_bands=6 must satisfy f_min \* 2\^\(n_bands - 1\) < 4000 Hz"),
+        (SpectralContrast, {**RATED, "f_min": 100.0, "n_bands": 2}, "n_fft=64 has no bin.*larger n_fft"),
+        (RMS, {"frame_length": 0}, "frame_length=0 must be a whole number"),
+        (RMS, {"hop_length": 0}, "hop_length=0"),
+        (RMS, {"pad_mode": "edge"}, "pad_mode='edge'"),
+        (RMS, {"sample_rate": -1.0}, "sample_rate=-1.0"),
+        (ZeroCrossingRate, {"threshold": -1.0}, "threshold=-1.0"),
+        (Chroma, {**RATED, "n_chroma": 0}, "n_chroma=0"),
+        (Chroma, {**RATED, "tuning": math.nan}, "tuning=nan"),
+        (Chroma, {**RATED, "norm": 0}, "norm=0 must be a number > 0"),
+        (Chroma, {**RATED, "norm": "slaney"}, "norm='slaney'"),
+        (Chroma, {**RATED, "ctroct": math.inf}, "ctroct=inf"),
+        (Chroma, {**RATED, "octwidth": 0.0}, "octwidth=0.0"),
+        (Chroma, {**RATED, "trainable_chroma": True}, "trainable_chroma=True needs a number as tuning.*tuning=0.0"),
+        (Tonnetz, {**RATED, "chroma": Chroma(**RATED)}, "n_fft=64.*must be left out with chroma"),
+        (Tonnetz, {"sample_rate": 9000, "chroma": Chroma(**RATED)}, "sample_rate=9000 must be that of chroma"),
+        (OnsetStrength, {**ONSETS, "lag": 0}, "lag=0"),
+        (OnsetStrength, {**ONSETS, "max_size": 0}, "max_size=0"),
+        (OnsetStrength, {**ONSETS, "aggregate": "max"}, "aggregate='max' must be 'mean' or 'median'"),
+        (Tempogram, {"sample_rate": 8000, "win_length": 0}, "win_length=0 must be a whole number of frames"),
+        (Tempogram, {"sample_rate": 8000, "hop_length": 0}, "hop_length=0"),
+        (Tempogram, {"sample_rate": 8000, "norm": -1}, "norm=-1"),
+        (Tempogram, {"sample_rate": 8000, "window": "ha"}, "window='ha'"),
+        (Tempogram, {"sample_rate": 8000, "hop_length": 32, "onset": ONSET}, "hop_length=32 must be that of onset"),
+        (Tempogram, {**TEMPO, "n_fft": 512, "onset": ONSET}, "n_fft=512 must be left out with onset"),
+        (Tempogram, {**TEMPO, "sample_rate": 16000, "onset": ONSET}, "sample_rate=16000 must be that of onset"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_named(cls, config, message):
+    with pytest.raises(ValueError, match=message):
+        cls(**config)
+
+
+def test_a_source_that_is_no_transform_is_named():
+    with pytest.raises(TypeError, match=r"chroma=Identity\(\) is a Identity"):
+        Tonnetz(sample_rate=8000, chroma=nn.Identity())
+    with pytest.raises(TypeError, match="onset"):
+        Tempogram(sample_rate=8000, onset=nn.Identity())
+    mel = MelSpectrogram(sample_rate=8000, n_fft=256, hop_length=64, n_mels=10)
+    with pytest.raises(ValueError, match="onset has 10 rows, and must have 1"):
+        Tempogram(**TEMPO, onset=mel)(X)
+    with pytest.raises(ValueError, match="chroma has 10 rows, and must have 12"):
+        Tonnetz(sample_rate=8000, chroma=mel)(X)
+
+
+def test_rows_that_are_no_bins_have_no_frequencies():
+    for transform in (SpectralCentroid(**RATED), Chroma(**RATED), ONSET, RMS(64)):
+        assert not hasattr(transform, "frequencies")
+
+
+def test_times():
+    import librosa
+
+    expected = librosa.frames_to_time(np.arange(5), sr=8000, hop_length=64)
+    for transform in (
+        RMS(256, hop_length=64, sample_rate=8000),
+        ONSET,
+        Tempogram(**TEMPO),
+        Tonnetz(sample_rate=8000, n_fft=256, hop_length=64),
+    ):
+        np.testing.assert_allclose(transform.times(5), expected)
+    assert RMS(256, hop_length=64, center=False, sample_rate=8000).times(1).item() == 128 / 8000
+    assert Tempogram(**TEMPO, center=False).times(1).item() == 6 * 64 / 8000
+    with pytest.raises(ValueError, match="sample_rate="):
+        RMS(64).times(1)
+
+
+def test_int16_samples_are_taken_as_they_lie_where_the_source_takes_them():
+    assert Tempogram(**TEMPO).takes_int16
+    assert not Tempogram(**TEMPO, onset=RMS(256, hop_length=64)).takes_int16
