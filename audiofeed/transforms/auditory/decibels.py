@@ -56,7 +56,7 @@ class AmplitudeToDB(FeatureTransform):
         self.stype, self.ref, self.top_db = stype, ref, top_db
         self.amin = amin if amin is not None else (1e-10 if stype == "power" else 1e-5)
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         factor = 10.0 if self.stype == "power" else 20.0
         decibels = factor * features.clamp(min=self.amin).log10()
         if self.ref == "max":

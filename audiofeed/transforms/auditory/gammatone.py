@@ -107,7 +107,7 @@ class Gammatonegram(PowerFeature):
         )
         # gammatone filters have no zeros to skip: one tile of all filters
         self._bands = filter_tiles(definition(), group=self.n_bins)
-        self._define("gammatone", definition, trainable=trainable_gammatone)
+        self.define("gammatone", definition, trainable=trainable_gammatone)
 
     @property
     def frequencies(self) -> torch.Tensor:
@@ -115,7 +115,7 @@ class Gammatonegram(PowerFeature):
         return torch.from_numpy(gammatone_frequencies(self.n_bins, f_min=self.f_min, f_max=self.f_max))
 
     def _finishing(self, like: torch.Tensor) -> FilterBank:
-        return FilterBank(self._filter("gammatone", like), None if self.trainable_gammatone else self._bands)
+        return FilterBank(self.filter_like("gammatone", like), None if self.trainable_gammatone else self._bands)
 
     def extra_repr(self) -> str:
         """The settings of the frames and of the filters."""

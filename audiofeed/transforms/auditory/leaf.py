@@ -99,7 +99,7 @@ class GaborFilterbank(Transform):
         trainable: bool = True,
     ) -> None:
         super().__init__()
-        self.sample_rate = check_rate(sample_rate)  # type: ignore[assignment]
+        self.sample_rate = check_rate(sample_rate)
         self._rate = float(sample_rate)
         self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
         milliseconds_25 = max(3, int(sample_rate * 0.025) // 2 * 2 + 1)
@@ -129,13 +129,13 @@ class GaborFilterbank(Transform):
         )
         pooling = (self.pool_width, self.n_filters, self.win_length)
         if trainable:
-            self._define("raw_centre", functools.partial(_start, self._given, 0, *CENTRE_BOUNDS), trainable=True)
+            self.define("raw_centre", functools.partial(_start, self._given, 0, *CENTRE_BOUNDS), trainable=True)
             bounds = deviation_bounds(self.win_length)
-            self._define("raw_deviation", functools.partial(_start, self._given, 1, *bounds), trainable=True)
-            self._define("raw_pool", functools.partial(_pool_start, *pooling), trainable=True)
+            self.define("raw_deviation", functools.partial(_start, self._given, 1, *bounds), trainable=True)
+            self.define("raw_pool", functools.partial(_pool_start, *pooling), trainable=True)
         else:
-            self._define("filters", functools.partial(_fixed, self._given, self.win_length))
-            self._define("pools", functools.partial(_fixed_pools, *pooling))
+            self.define("filters", functools.partial(_fixed, self._given, self.win_length))
+            self.define("pools", functools.partial(_fixed_pools, *pooling))
         self.pcen = None
         if compression == "pcen":
             self.pcen = PCEN(
@@ -190,11 +190,11 @@ class GaborFilterbank(Transform):
         """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
         return torch.arange(n_frames, dtype=torch.float64) * self.hop_length / self._rate
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.trainable:
             filters, pools = self._trained(waveform)
         else:
-            filters, pools = self._filter("filters", waveform), self._filter("pools", waveform)
+            filters, pools = self.filter_like("filters", waveform), self.filter_like("pools", waveform)
         energies = pooled_energies(waveform, lengths, filters, pools, self.hop_length, graph=graph)
         energies = energies.clamp(min=self.floor) if graph else energies.clamp_(min=self.floor)
         if self.pcen is not None:

@@ -103,7 +103,7 @@ class MelSpectrogram(PowerFeature):
         weights = definition()
         warn_of_empty(weights, "n_mels", self.n_fft, sample_rate)
         self._bands = filter_tiles(weights)
-        self._define("mel", definition, trainable=trainable_mel)
+        self.define("mel", definition, trainable=trainable_mel)
 
     @property
     def frequencies(self) -> torch.Tensor:
@@ -112,7 +112,7 @@ class MelSpectrogram(PowerFeature):
         return torch.from_numpy(points[1:-1].copy())
 
     def _finishing(self, like: torch.Tensor) -> FilterBank:
-        return FilterBank(self._filter("mel", like), None if self.trainable_mel else self._bands, self._log)
+        return FilterBank(self.filter_like("mel", like), None if self.trainable_mel else self._bands, self._log)
 
     def extra_repr(self) -> str:
         """The settings of the frames and of the filters."""
@@ -200,7 +200,7 @@ class LogMelSpectrogram(MelSpectrogram):
         self.log, self.floor, self.top_db = log, float(floor), top_db
         self._log = Log(log, floor=self.floor, power=self._need_power())
 
-    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+    def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         return features if self.top_db is None else limit_range(features, frames, self.top_db)
 
     def extra_repr(self) -> str:

@@ -124,7 +124,7 @@ class PCEN(FeatureTransform):
                 if name == "bias":
                     value, low, high = math.log(value), math.log(low), math.log(high)
                 start = functools.partial(_angles, value, low, high, self.n_bins or 1)
-                self._define(f"raw_{name}", start, trainable=True)
+                self.define(f"raw_{name}", start, trainable=True)
 
     @property
     def gain(self) -> Value:
@@ -163,7 +163,7 @@ class PCEN(FeatureTransform):
         >>> torch.allclose(torch.cat([first, pcen.stream(x[:, 30:], state)[0]], -1), pcen(x), atol=1e-5)
         True
         """
-        self._check_features(features)
+        self.check_features(features)
         if state is not None and state.shape != features.shape[:-1]:
             raise ValueError(
                 f"state has shape {tuple(state.shape)}, and must be {tuple(features.shape[:-1])}, as the features are; "
@@ -174,7 +174,7 @@ class PCEN(FeatureTransform):
         with torch.autocast(features.device.type, enabled=False):
             return self._normalized(features, state)
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if graph or self.trainable:
             return self._normalized(features, None)[0]
         start = None if self.initial == "first" else float(self.initial)

@@ -88,7 +88,7 @@ class SincFilterbank(Transform):
     ) -> None:
         super().__init__()
         check_rate(sample_rate)
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self.sample_rate = sample_rate
         self._rate = float(sample_rate)
         self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
         self.win_length = check_odd("win_length", win_length)
@@ -126,12 +126,12 @@ class SincFilterbank(Transform):
         )
         if trainable:
             bounds = (self.min_low_hz, self.min_band_hz, sample_rate / 2)
-            self._define("raw_low", functools.partial(_start, self._given, *bounds, 0), trainable=True)
-            self._define("raw_high", functools.partial(_start, self._given, *bounds, 1), trainable=True)
-            self._define("taper", functools.partial(get_window, window, self.win_length, periodic=False))
+            self.define("raw_low", functools.partial(_start, self._given, *bounds, 0), trainable=True)
+            self.define("raw_high", functools.partial(_start, self._given, *bounds, 1), trainable=True)
+            self.define("taper", functools.partial(get_window, window, self.win_length, periodic=False))
         else:
             settings = (float(sample_rate), self.win_length, window, norm)
-            self._define("filters", functools.partial(_fixed, self._given, *settings))
+            self.define("filters", functools.partial(_fixed, self._given, *settings))
 
     @property
     def cutoffs(self) -> torch.Tensor:
@@ -160,8 +160,8 @@ class SincFilterbank(Transform):
         centre = 0 if self.center else (self.win_length - 1) / 2
         return (torch.arange(n_frames, dtype=torch.float64) * self.hop_length + centre) / self._rate
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        filters = self._trained(waveform) if self.trainable else self._filter("filters", waveform)
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        filters = self._trained(waveform) if self.trainable else self.filter_like("filters", waveform)
         return filtered_waveform(waveform, lengths, self._framing, filters, graph=graph)
 
     def _trained(self, like: torch.Tensor) -> torch.Tensor:
@@ -169,7 +169,7 @@ class SincFilterbank(Transform):
         low, high = (self.cutoffs / self._rate)[..., None].unbind(0)  # (filter, 1) each
         tap = torch.arange(self.win_length, dtype=low.dtype, device=low.device) - (self.win_length - 1) / 2
         filters = 2 * high * torch.sinc(2 * high * tap) - 2 * low * torch.sinc(2 * low * tap)
-        filters = filters * self._filter("taper", low)
+        filters = filters * self.filter_like("taper", low)
         if self.norm == "peak":
             filters = filters / (2 * (high - low))
         return filters.to(like.dtype)

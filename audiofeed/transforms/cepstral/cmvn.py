@@ -72,7 +72,7 @@ class CMVN(FeatureTransform):
         self.center, self.norm_vars, self.floor = center, norm_vars, float(floor)
         self.min_window = _MIN_WINDOW if min_window is None else int(min_window)
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.window is None:
             return normalise_clips(features, lengths, norm_vars=self.norm_vars, floor=self.floor, graph=graph)
         return normalise_sliding(

@@ -109,8 +109,8 @@ class Cepstrum(PowerFeature):
         weights = definition()
         warn_of_empty(weights, self._bands_name, self.n_fft, sample_rate)
         self._bands = None if trainable_filters else filter_tiles(weights)
-        self._define(self._filters_name, definition, trainable=trainable_filters)
-        self._define(
+        self.define(self._filters_name, definition, trainable=trainable_filters)
+        self.define(
             "cosines",
             functools.partial(cepstral_matrix, n_coefficients, n_bands, dct_type=dct_type, norm=norm, lifter=lifter),
         )
@@ -121,7 +121,7 @@ class Cepstrum(PowerFeature):
         return
 
     def _finishing(self, like: torch.Tensor) -> FilterBank:
-        filters = self._filter(self._filters_name, like)
+        filters = self.filter_like(self._filters_name, like)
         if self.offset:
             return FilterBank(filters, self._bands, None, self._rest)
         # with a limit, the clip's peak comes first
@@ -136,7 +136,7 @@ class Cepstrum(PowerFeature):
 
     def _transformed(self, logs: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """The cosine transform.  Shape: (..., frames, bands) -> (..., frames, coefficients)."""
-        cosines = self._filter("cosines", logs).t()
+        cosines = self.filter_like("cosines", logs).t()
         *leading, n_bands = logs.shape
         flat = logs.reshape(-1, n_bands)
         if workspace is None:
@@ -145,14 +145,14 @@ class Cepstrum(PowerFeature):
         matmul_into(out, flat, cosines)
         return out.view(*leading, -1)
 
-    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+    def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         if self.top_db is None:
             return features
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             features = limit_range(features, frames, self.top_db)
         else:
             torch.maximum(features, clip_peak(features, frames) - self.top_db, out=features)
-        return over_bins(features, self._filter("cosines", features))
+        return over_bins(features, self.filter_like("cosines", features))
 
     def _settings(self) -> str:
         """The filters' settings, for `repr`."""

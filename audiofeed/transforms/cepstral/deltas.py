@@ -68,15 +68,15 @@ class Deltas(FeatureTransform):
         # as numbers, not tensors: they are multiplied with whole blocks, in any dtype
         self._weights = {n: slope_filter(self.win_length, n).tolist() for n in self._orders}
         for n in self._orders:
-            self._define(f"short_{n}", functools.partial(slope_filters, self.win_length, n))
+            self.define(f"short_{n}", functools.partial(slope_filters, self.win_length, n))
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         found = [
             deltas(
                 features,
                 lengths,
                 self._weights[n],
-                self._filter(f"short_{n}", features),
+                self.filter_like(f"short_{n}", features),
                 mode=self.mode,
                 graph=graph,
             )

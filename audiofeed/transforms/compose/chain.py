@@ -146,6 +146,6 @@ def result_lengths(member: nn.Module, lengths: torch.Tensor) -> torch.Tensor:
     [3]
     """
     if isinstance(member, FeatureTransform):
-        return member._result_lengths(lengths)
+        return member.result_lengths(lengths)
     known = getattr(member, "frame_lengths", None)
     return lengths if known is None else known(lengths)

@@ -10,6 +10,7 @@ from torch import nn
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.contract.explain import explaining
+from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.stft import STFT, PowerFeature, ShortTime, Spectrogram
 
@@ -100,7 +101,7 @@ def _first(member: nn.Module) -> nn.Module:
 def _frames_of(member: nn.Module) -> object:
     """What two transforms must have in common to share a spectrum; None for one that shares none."""
     shares = type(member) in (STFT, Spectrogram) or (
-        isinstance(member, PowerFeature) and type(member)._compute is PowerFeature._compute
+        isinstance(member, PowerFeature) and type(member).compute is PowerFeature.compute
     )
     return member.frames_key if shares and isinstance(member, ShortTime) else None
 
@@ -120,9 +121,9 @@ def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Ten
     """The results of members over the same frames."""
     firsts: list[Any] = [_first(member) for member in members]
     lead = next((first for first in firsts if isinstance(first, PowerFeature)), firsts[0])
-    lead._check_waveform(waveform)
-    graph = any(first._needs_graph(waveform) for first in firsts)
-    rows, row_lengths, leading = lead._prepare(waveform, lengths, graph=graph)
+    lead.check_waveform(waveform)
+    graph = any(needs_graph(first, waveform) for first in firsts)
+    rows, row_lengths, leading = lead.rows_of(waveform, lengths, graph=graph)
     wanted = [_wanted(first, rows) for first in firsts]
     results: list[torch.Tensor] = []
     with in_full_precision(waveform.device, graph=graph):
@@ -136,7 +137,7 @@ def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Ten
             computed = lead._powers(rows, row_lengths, wanted, graph=graph)
         for i, (first, features) in enumerate(zip(firsts, computed, strict=True)):
             own = features.clone() if any(features is earlier for earlier in computed[:i]) else features
-            results.append(first._finish_rows(own, row_lengths, leading, graph=graph))
+            results.append(first.finish_rows(own, row_lengths, leading, graph=graph))
     return [
         _rest(member, with_leading(features, leading), lengths)
         for member, features in zip(members, results, strict=True)

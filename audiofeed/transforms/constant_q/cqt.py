@@ -58,16 +58,16 @@ class KernelTransform(WaveletTransform):
         """Keep the levels, their kernels and the filters between them."""
         self._levels = levels
         self._blocks: dict[int, Blocks] | None = None
-        self._define("kernels", kernels, trainable=self.trainable)
+        self.define("kernels", kernels, trainable=self.trainable)
         self._factors = tuple(sorted({level.factor for level in levels} - {1}))
         for factor in self._factors:
-            self._define(f"response_{factor}", functools.partial(decimation_response, factor))
+            self.define(f"response_{factor}", functools.partial(decimation_response, factor))
 
     def _decimations(self, like: torch.Tensor) -> dict[int, Decimation]:
         """The filters between the levels, by factor, in the dtype and on the device of `like`."""
         return {
             factor: Decimation(
-                response=self._filter(f"response_{factor}", like),
+                response=self.filter_like(f"response_{factor}", like),
                 block=decimation_block(factor),
                 reach=decimation_reach(factor),
             )
@@ -77,7 +77,7 @@ class KernelTransform(WaveletTransform):
     def _in_blocks(self) -> dict[int, Blocks]:
         """The kernels of long bands in blocks, exact to float32, by their first bin; made when first asked for."""
         if self._blocks is None:
-            kernels, start = self._definitions["kernels"](), 0
+            kernels, start = self._filters.definitions["kernels"](), 0
             self._blocks = {}
             for level in self._levels:
                 for band in level.bands:
@@ -102,13 +102,13 @@ class KernelTransform(WaveletTransform):
         """
         return frame_count(lengths, self._levels[0])
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        fixed = "kernels" in self._definitions
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        fixed = "kernels" in self._filters.definitions
         in_blocks = fixed and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
         execution = Execution(
             levels=self._levels,
             hop_length=self.hop_length,
-            kernels=self._filter("kernels", waveform),
+            kernels=self.filter_like("kernels", waveform),
             blocks=self._in_blocks() if in_blocks else {},
             decimations=self._decimations(waveform),
             pad_mode=self.pad_mode,

@@ -188,8 +188,8 @@ class HarmonicCQT(KernelTransform):
 
     # ---------------------------------------------------------------- computing
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        values = super()._compute(waveform, lengths, graph=graph).transpose(1, 2)  # (row, frame, bin)
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        values = super().compute(waveform, lengths, graph=graph).transpose(1, 2)  # (row, frame, bin)
         if self._places == ((0, values.shape[-1]),):
             return values.transpose(1, 2)
         parts = [
@@ -198,10 +198,10 @@ class HarmonicCQT(KernelTransform):
         ]
         return torch.cat(parts, dim=-1).transpose(1, 2)  # (row, harmonic * bin, frame)
 
-    def _finish_rows(
+    def finish_rows(
         self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
     ) -> torch.Tensor:
-        finished = super()._finish_rows(features, lengths, leading, graph=graph)
+        finished = super().finish_rows(features, lengths, leading, graph=graph)
         return finished.unflatten(1, (len(self.harmonics), -1))
 
 

@@ -122,22 +122,22 @@ class PseudoCQT(WaveletTransform):
         self._framing = Framing(n_fft=n_fft, hop_length=self.hop_length, center=True, pad_mode=pad_mode)
         settings = (self.bank, n_fft, sparsity, scale)
         self._tiles = spans(spectral_weights(*settings))
-        self._define("analysis_window", functools.partial(get_window, "hann", n_fft))
-        self._define("weights", functools.partial(packed_weights, *settings, self._tiles))
+        self.define("analysis_window", functools.partial(get_window, "hann", n_fft))
+        self.define("weights", functools.partial(packed_weights, *settings, self._tiles))
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames of clips of `lengths` samples."""
         return self._framing.count(lengths)
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        window = self._filter("analysis_window", waveform)
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        window = self.filter_like("analysis_window", waveform)
         wanted = [(1.0, self._finish)]
         return fft.short_time_powers(waveform, lengths, self._framing, window, wanted=wanted, graph=graph)[0]
 
     def _finish(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Shape: (..., frames, FFT bins) -> (..., frames, bins)."""
         *leading, n = magnitudes.shape
-        flat, weights = magnitudes.reshape(-1, n), self._filter("weights", magnitudes)
+        flat, weights = magnitudes.reshape(-1, n), self.filter_like("weights", magnitudes)
         out = None if workspace is None else workspace.take("bins", len(flat), self.n_bins)
         parts, start = [], 0
         for first, end, low, high in self._tiles:
@@ -224,8 +224,8 @@ class HybridCQT(WaveletTransform):
         counts = [part.frame_lengths(lengths) for part in (self.full, self.pseudo) if part is not None]
         return torch.minimum(counts[0], counts[-1])
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        parts = [part._compute(waveform, lengths, graph=graph) for part in (self.full, self.pseudo) if part is not None]
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        parts = [part.compute(waveform, lengths, graph=graph) for part in (self.full, self.pseudo) if part is not None]
         frames = min(part.shape[-1] for part in parts)
         return torch.cat([part[..., :frames] for part in parts], dim=1)
 

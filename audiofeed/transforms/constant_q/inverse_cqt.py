@@ -86,7 +86,7 @@ class InverseCQT(ToWaveform):
     """
 
     takes_complex = True
-    remedy = "give the values of CQT(power=None); a magnitude alone has lost the phase, and comes from power=1.0 or 2.0"
+    hint = "give the values of CQT(power=None); a magnitude alone has lost the phase, and comes from power=1.0 or 2.0"
 
     def __init__(
         self,
@@ -140,12 +140,14 @@ class InverseCQT(ToWaveform):
         self.method, self.method_reason = self.analysis.method, self.analysis.method_reason
         levels = self.analysis._levels
         self._early = levels[0].factor
-        weights = frame_weights(self.analysis.bank, levels, self.analysis._definitions["kernels"](), self.hop_length)
-        self._define("weights", functools.partial(np.array, weights))
+        weights = frame_weights(
+            self.analysis.bank, levels, self.analysis._filters.definitions["kernels"](), self.hop_length
+        )
+        self.define("weights", functools.partial(np.array, weights))
         if self.n_iter:
             largest = self._largest_eigenvalue()
             if largest > MOST_EIGENVALUE:
-                self._define("weights", functools.partial(np.array, weights * (SAFE_EIGENVALUE / largest)))
+                self.define("weights", functools.partial(np.array, weights * (SAFE_EIGENVALUE / largest)))
         hops = largest_hops(self.analysis.bank)
         self.largest_hop = max(1, int(hops.min()))
         self._warn_of_undersampled(hops)
@@ -158,7 +160,7 @@ class InverseCQT(ToWaveform):
         with in_full_precision(found.device, graph=False):
             by = self._synthesis(found)
             for _ in range(POWER_STEPS):
-                values = torch.view_as_real(self.analysis._compute(found, None, graph=False).transpose(1, 2))
+                values = torch.view_as_real(self.analysis.compute(found, None, graph=False).transpose(1, 2))
                 found = synthesise(values.flatten(-2), by, time, None, graph=False)
                 size = float(found.norm())
                 if size == 0.0:
@@ -230,7 +232,7 @@ class InverseCQT(ToWaveform):
             TypeError: for values that are not complex, or lengths that are not integers.
             ValueError: for another number of bins, an empty spectrum, or lengths that do not fit it.
         """
-        self._check_features(spectrum)
+        self.check_features(spectrum)
         if spectrum.shape[-2] != self.n_bins:
             raise ValueError(
                 f"spectrum has shape {tuple(spectrum.shape)}, and there are n_bins={self.n_bins} bins; the second last "
@@ -238,7 +240,7 @@ class InverseCQT(ToWaveform):
             )
         return self._run_to(spectrum, length, lengths)
 
-    def _compute(
+    def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
         clips, rows, _, most = features.shape
@@ -260,7 +262,7 @@ class InverseCQT(ToWaveform):
         return samples.view(clips, rows, wanted)
 
     def _synthesis(self, like: torch.Tensor) -> Synthesis:
-        kernels, weights = self.analysis._filter("kernels", like), self._filter("weights", like)
+        kernels, weights = self.analysis.filter_like("kernels", like), self.filter_like("weights", like)
         return synthesis(self.analysis._levels, kernels, weights, self.analysis._decimations(like))
 
     def _of_one_length(
@@ -313,7 +315,7 @@ class InverseCQT(ToWaveform):
             past = (torch.arange(count, device=pairs.device) >= frames[:, None])[..., None]
 
         def forth(samples: torch.Tensor) -> torch.Tensor:
-            values = self.analysis._compute(samples, times, graph=graph).transpose(1, 2)[:, :count]
+            values = self.analysis.compute(samples, times, graph=graph).transpose(1, 2)[:, :count]
             found = torch.view_as_real(values).flatten(-2)
             return found if past is None else found.masked_fill(past, 0)
 

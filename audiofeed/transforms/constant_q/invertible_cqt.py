@@ -18,6 +18,7 @@ from audiofeed.transforms.constant_q.invertible_cqt_inverse import (
     ended,
     runs_of,
 )
+from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
 
 
@@ -71,7 +72,7 @@ class InvertibleCQT(Transform):
     True
     """
 
-    sample_rate: float  # type: ignore[assignment]
+    sample_rate: float
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ class InvertibleCQT(Transform):
         """The waveform of coefficients: see `InvertibleCQTInverse`; `lengths` are in frames, `length` in samples."""
         return self.frame(coefficients, length, lengths=lengths)
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if lengths is None:
             return self._powers(self._rows(waveform, graph=graph))
         frames = count_frames(waveform.shape[-1], self.hop_length)
@@ -209,11 +210,11 @@ class InvertibleCQT(Transform):
         >>> first.shape[-1] + rest.shape[-1] == cqt(torch.ones(25001)).shape[-1]
         True
         """
-        graph = self._needs_graph(chunk)
+        graph = needs_graph(self, chunk)
         leading = list(chunk.shape[:-1])
         if chunk.numel():
-            self._check_waveform(chunk)
-            joined, _, _ = self._prepare(chunk, None, graph=graph)
+            self.check_waveform(chunk)
+            joined, _, _ = self.rows_of(chunk, None, graph=graph)
         else:
             dtype = torch.float64 if chunk.dtype == torch.float64 else torch.float32
             joined = chunk.new_zeros((math.prod(leading), 0), dtype=dtype)

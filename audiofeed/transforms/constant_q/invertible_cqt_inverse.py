@@ -26,6 +26,7 @@ from audiofeed.signal.constant_q.sliced_bands import (
     synthesis_weights,
 )
 from audiofeed.transforms.contract.checks import check_count, check_rate
+from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 
@@ -171,7 +172,7 @@ class InvertibleCQTInverse(ToWaveform):
     """
 
     takes_complex = True
-    remedy = "give the coefficients of InvertibleCQT(power=None)"
+    hint = "give the coefficients of InvertibleCQT(power=None)"
 
     def __init__(
         self,
@@ -196,8 +197,8 @@ class InvertibleCQTInverse(ToWaveform):
         self.register_buffer("bins", torch.from_numpy(entries.bins), persistent=False)
         self.register_buffer("places", torch.from_numpy(_places(entries, self._slices.frames)), persistent=False)
         settings = (self._bands, self.slice_length, self.hop_length)
-        self._define("analysis", functools.partial(analysis_weights, *settings))
-        self._define("synthesis", functools.partial(synthesis_weights, *settings))
+        self.define("analysis", functools.partial(analysis_weights, *settings))
+        self.define("synthesis", functools.partial(synthesis_weights, *settings))
         self._whole: dict[tuple[int, torch.device, torch.dtype], Bands] = {}
 
     # ---------------------------------------------------------------- the frame, which the analysis shares
@@ -216,7 +217,7 @@ class InvertibleCQTInverse(ToWaveform):
         """The slices of clips of `frames` frames (None: of several lengths) and their bands, for the real `like`."""
         if frames is None or frames > self._slices.most_whole or torch.compiler.is_compiling():
             bins, places = cast("torch.Tensor", self.bins), cast("torch.Tensor", self.places)
-            weights = self._filter("analysis", like), self._filter("synthesis", like)
+            weights = self.filter_like("analysis", like), self.filter_like("synthesis", like)
             return self._slices, Bands(self._spans, bins, places, *weights)
         slices = self._slices.whole(frames)
         key = (slices.length, like.device, like.dtype)
@@ -275,7 +276,7 @@ class InvertibleCQTInverse(ToWaveform):
             TypeError: for coefficients that are not complex, or lengths that are not integers.
             ValueError: for another number of bins, empty coefficients, or lengths that do not fit them.
         """
-        self._check_features(coefficients)
+        self.check_features(coefficients)
         self._check_bins(coefficients)
         return self._run_to(coefficients, length, lengths)
 
@@ -286,7 +287,7 @@ class InvertibleCQTInverse(ToWaveform):
                 "last dimension is the bins, of an InvertibleCQT of the same settings"
             )
 
-    def _compute(
+    def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
         clips, rows = features.shape[:2]
@@ -350,9 +351,9 @@ class InvertibleCQTInverse(ToWaveform):
                 stream, or a length that ends before what was already given.
         """
         if chunk.numel():
-            self._check_features(chunk)
+            self.check_features(chunk)
         self._check_bins(chunk)
-        graph = self._needs_graph(chunk)
+        graph = needs_graph(self, chunk)
         *leading, bins, _ = chunk.shape
         joined = chunk.reshape(math.prod(leading), bins, -1)
         state = begun(state, joined, leading)

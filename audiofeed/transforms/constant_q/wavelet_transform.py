@@ -52,7 +52,7 @@ class WaveletTransform(Transform):
         intervals: str | Sequence[float] = "equal",
     ) -> None:
         super().__init__()
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self.sample_rate = sample_rate
         self.hop_length = check_count("hop_length", hop_length)
         self.f_min = C1 if f_min is None else f_min
         self.tuning = tuning
@@ -77,8 +77,8 @@ class WaveletTransform(Transform):
             )
         self._tuned: dict[float, WaveletTransform] = {}
         if tuning is None:
-            self._define("tuning_window", _tuning_window)
-            self._define("tuning_edges", tuning_edges)
+            self.define("tuning_window", _tuning_window)
+            self.define("tuning_edges", tuning_edges)
 
     def _check_settings(self) -> None:
         check_rate(self.sample_rate, "the bins lie in Hz")
@@ -129,7 +129,7 @@ class WaveletTransform(Transform):
 
     def _most_bins(self) -> int:
         """As many bins as stay below half the rate, for any tuning if that is to be estimated."""
-        rate: float = self.sample_rate  # type: ignore[assignment]
+        rate = self.rate("bins")
         tuning = 0.5 if self.tuning is None else self.tuning
         most = math.ceil(self.bins_per_octave * max(0.0, math.log2(rate / 2 / self.f_min)) + self.bins_per_octave)
         while most > 0 and self._bank(most, tuning).cutoff > rate / 2:
@@ -144,7 +144,7 @@ class WaveletTransform(Transform):
 
     def times(self, n_frames: int) -> torch.Tensor:
         """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
-        rate: float = self.sample_rate  # type: ignore[assignment]
+        rate = self.rate("bins")
         return torch.arange(n_frames, dtype=torch.float64) * self.hop_length / rate
 
     @property
@@ -158,7 +158,7 @@ class WaveletTransform(Transform):
         """Features of one clip or of a batch: see `Transform.forward`."""
         if self.tuning is not None:
             return super().forward(waveform, lengths)
-        self._check_waveform(waveform)
+        self.check_waveform(waveform)
         tunings = self._estimate(waveform, lengths)
         if waveform.dim() == 1:
             return self._fitted(self._with_tuning(tunings[0])(waveform, lengths), waveform.shape[-1])
@@ -177,10 +177,10 @@ class WaveletTransform(Transform):
 
     def _estimate(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> list[float]:
         """The tuning of each clip, all its channels together."""
-        rows, row_lengths, leading = self._prepare(waveform.detach(), lengths, graph=False)
+        rows, row_lengths, leading = self.rows_of(waveform.detach(), lengths, graph=False)
         batch = leading[0] if leading else 1
         with in_full_precision(rows.device, graph=False):
-            window = self._filter("tuning_window", rows)
+            window = self.filter_like("tuning_window", rows)
             powers = fft.short_time_powers(
                 rows, row_lengths, _TUNING_FRAMES, window, wanted=[(1.0, None)], graph=False
             )[0]
@@ -189,7 +189,7 @@ class WaveletTransform(Transform):
             found = estimate_tuning(
                 powers.unflatten(0, (batch, -1)),
                 frames,
-                self._filter("tuning_edges", rows),
+                self.filter_like("tuning_edges", rows),
                 bins=pitch_bins(sample_rate=rate, n_fft=_TUNING_FRAMES.n_fft),
                 hertz=rate / _TUNING_FRAMES.n_fft,
                 n_chroma=self.bins_per_octave,

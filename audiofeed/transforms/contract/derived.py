@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
+from audiofeed.transforms.contract.filters import needs_graph
+from audiofeed.transforms.contract.transform import Transform, in_full_precision, lengths_of_rows, with_leading
 
 
 class Derived(Transform):
@@ -28,17 +29,17 @@ class Derived(Transform):
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Features of one clip or of a batch: see `Transform.forward`."""
-        # by the source's own call, which may see clips where `_compute` sees rows (a tuning that is estimated for each)
+        # by the source's own call, which may see clips where `compute` sees rows (a tuning that is estimated for each)
         features = self.source(waveform, lengths)
-        graph = self._needs_graph(waveform)
+        graph = needs_graph(self, waveform)
         *leading, time = waveform.shape
         row_lengths = frames = None
         if lengths is not None:
-            row_lengths = self._row_lengths(lengths, leading, time).to(waveform.device)
+            row_lengths = lengths_of_rows(lengths, leading, time).to(waveform.device)
             frames = self.source.frame_lengths(row_lengths)
         with in_full_precision(waveform.device, graph=graph):
             rows = features.reshape(-1, *features.shape[len(leading) :])
-            derived = self._finish_rows(self._derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
+            derived = self.finish_rows(self._derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
         return with_leading(derived, leading)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:

@@ -1,12 +1,28 @@
-"""What a call with another library's argument names is told."""
+"""What a transform says of itself: its whole signature, an entry for each argument, its settings, and other names.
+
+A transform that takes groups of settings (see `settings`) is declared with `takes`:
+
+    @takes(Frames, Execution, hop_length=320)
+    def __init__(self, *, sample_rate: float, **settings: Unpack[FeatureOptions]) -> None: ...
+
+`inspect.signature`, `help` and editors then show every argument, the class's documentation has an entry for each, and
+`settings` holds them all, defaults included.
+"""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import inspect
+import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+from torch import nn
+
+from audiofeed.transforms.contract.settings import arguments_of
 
 # from librosa's, torchaudio's and nnAudio's names to ours, and what else there is to say
 _CALLED = {
@@ -35,6 +51,132 @@ _NEEDLESS = {
     "device": "a module goes to a device with .to(device)",
     "verbose": "nothing is printed here",
 }
+_WIDTH = 116  # of a line of documentation
+_SHORT = 8  # samples of a window that are shown
+_OWN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def takes(
+    *groups: type, without: tuple[str, ...] = (), **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Spell out the arguments of groups of settings in the signature of an `__init__` with `**settings`.
+
+    Args:
+        groups: settings with `argument` fields, whose arguments follow the function's own.
+        without: arguments of the groups that this function does not take.
+        defaults: other defaults than the groups'.
+
+    Returns:
+        A decorator; the decorated `__init__` is given every argument of the groups in `settings`.
+    """
+
+    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(init).parameters.values() if p.kind in _OWN]
+        names = {p.name for p in own}
+        fields = [f for group in groups for f in arguments_of(group) if f.name not in without and f.name not in names]
+        filled = {field.name: defaults.get(field.name, field.default) for field in fields}
+        unknown = set(defaults) - set(filled)
+        if unknown:
+            raise TypeError(f"defaults for {sorted(unknown)} are of no argument of {[g.__name__ for g in groups]}")
+
+        @functools.wraps(init)
+        def settled(self: Any, *args: Any, **settings: Any) -> None:
+            init(self, *args, **{**filled, **settings})
+
+        more = [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=filled[f.name], annotation=f.type)
+            for f in fields
+        ]
+        # what must be given comes first, and what may be given by position
+        parameters = sorted(
+            [*own, *more], key=lambda p: (p.kind, p.kind == p.KEYWORD_ONLY and p.default is not p.empty)
+        )
+        settled.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
+        settled.documented = {f.name: f.metadata["doc"] for f in fields}  # type: ignore[attr-defined]
+        return settled
+
+    return decorate
+
+
+def complete(cls: type[nn.Module]) -> None:
+    """Let a class answer wrong argument names, and document each argument of its `__init__`."""
+    init = cls.__dict__.get("__init__")
+    if init is None:
+        return
+    if cls.__doc__ is not None:
+        cls.__doc__ = documented(cls.__doc__, init)
+    cls.__init__ = explaining(init)  # type: ignore[method-assign]
+
+
+# ---------------------------------------------------------------- documentation
+
+
+def documented(text: str, init: Callable[..., None]) -> str:
+    """A class's documentation with an entry for each argument, in the order of the signature.
+
+    What the class says of an argument itself stands before what its group of settings says.
+    """
+    said: dict[str, str] = getattr(init, "documented", {})
+    parameters = list(inspect.signature(init).parameters.values())[1:]
+    if not said:
+        return text
+    before, own, after = _split(inspect.cleandoc(text))
+    entries = {**said, **own}
+    names = [p.name for p in parameters if p.name in entries] + [name for name in own if name not in said]
+    lines = [line for name in dict.fromkeys(names) for line in _entry(name, entries[name])]
+    return "\n".join([before.rstrip(), "", "Args:", *lines, "", after.lstrip("\n")]).rstrip() + "\n"
+
+
+def _entry(name: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        f"{name}: {text}", _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False
+    )
+
+
+def _split(text: str) -> tuple[str, dict[str, str], str]:
+    """What stands before the arguments, the entry of each, and what stands after them."""
+    match = re.search(r"^Args:\n((?:    .*\n|\n(?=    ))*)", text + "\n", re.MULTILINE)
+    if match is None:
+        before, _, after = text.partition("\n\n")
+        return before, {}, after
+    entries: dict[str, str] = {}
+    name = ""
+    for line in match.group(1).splitlines():
+        found = re.match(r"    (\w+): (.*)", line)
+        if found:
+            name = found.group(1)
+            entries[name] = found.group(2)
+        elif line.strip():
+            entries[name] += " " + line.strip()
+    return text[: match.start()], entries, text[match.end() :]
+
+
+# ---------------------------------------------------------------- the settings of a module
+
+
+def shown(module: nn.Module) -> str:
+    """The settings of a module for its `repr`: every argument but modules, which stand below it."""
+    parts = []
+    for parameter in inspect.signature(type(module)).parameters.values():
+        if parameter.kind not in _OWN:
+            continue
+        value = getattr(module, parameter.name)
+        if isinstance(value, nn.Module):
+            continue
+        text = _value(value)
+        parts.append(text if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else f"{parameter.name}={text}")
+    return ", ".join(parts)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    if isinstance(value, (list, tuple, np.ndarray)) and len(value) > _SHORT:
+        return f"<{len(value)} values>"
+    return repr(value)
+
+
+# ---------------------------------------------------------------- other libraries' names
 
 
 def explaining(init: Callable[..., None]) -> Callable[..., None]:
@@ -47,7 +189,7 @@ def explaining(init: Callable[..., None]) -> Callable[..., None]:
     TypeError: NoneType has no argument sr=8000; it is called sample_rate here
     """
     parameters = inspect.signature(init).parameters.values()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)][1:]
+    named = [p.name for p in parameters if p.kind in _OWN][1:]
     positional = sum(p.kind == p.POSITIONAL_OR_KEYWORD for p in parameters) - 1
     takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
     takes_more = any(p.kind == p.VAR_POSITIONAL for p in parameters)

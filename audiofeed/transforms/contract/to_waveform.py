@@ -14,7 +14,7 @@ from audiofeed.transforms.contract.transform import check_lengths
 class ToWaveform(FeatureTransform):
     """A module from (batch, ..., bins, frames) to waveforms: `transform(features, length=None, *, lengths=None)`.
 
-    A subclass computes clips (`_compute`, with the `length` that was asked for) and says how long they are by
+    A subclass computes clips (`compute`, with the `length` that was asked for) and says how long they are by
     themselves (`sample_lengths`). What is asked of a length is kept here.
     """
 
@@ -28,7 +28,7 @@ class ToWaveform(FeatureTransform):
         """The lengths of the results, which are samples: see `sample_lengths`."""
         return self.sample_lengths(lengths)
 
-    def _result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
+    def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
         length = settings.get("length")
         if isinstance(length, torch.Tensor):
             return length.to(lengths.device)
@@ -52,4 +52,4 @@ class ToWaveform(FeatureTransform):
         length = self._check_length(length, features)
         if isinstance(length, torch.Tensor) and lengths is None:
             lengths = torch.full_like(length, features.shape[-1])
-        return self._run(features, lengths, length=length, **settings)
+        return self.run(features, lengths, length=length, **settings)

@@ -96,7 +96,7 @@ class SpectralContrast(SpectralDescriptor):
         peaks, valleys = extremes(powers, self._bands, workspace)
         return peaks - valleys if self.linear else torch.cat([peaks, valleys], -1)
 
-    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+    def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         if self.linear:
             return features
         # librosa takes ten times the logarithm of the magnitudes as they are, whatever their power

@@ -83,10 +83,10 @@ class SpectralCentroid(SpectralDescriptor):
             sample_rate=check_rate(sample_rate),
         )
         weights = functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft)
-        self._define("weights", weights)
+        self.define("weights", weights)
 
     def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return descriptors.centroid(powers, self._filter("weights", powers), workspace)
+        return descriptors.centroid(powers, self.filter_like("weights", powers), workspace)
 
 
 class SpectralBandwidth(SpectralDescriptor):
@@ -145,10 +145,10 @@ class SpectralBandwidth(SpectralDescriptor):
         )
         self.p, self.norm = check_positive("p", p), norm
         weights = functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft)
-        self._define("weights", weights)
+        self.define("weights", weights)
 
     def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        weights = self._filter("weights", powers)
+        weights = self.filter_like("weights", powers)
         return descriptors.bandwidth(powers, weights, workspace, p=self.p, norm=self.norm)
 
     def extra_repr(self) -> str:
@@ -208,10 +208,10 @@ class SpectralRolloff(SpectralDescriptor):
             sample_rate=check_rate(sample_rate),
         )
         self.roll_percent = check_share("roll_percent", roll_percent)
-        self._define("hertz", functools.partial(fft_frequencies, float(sample_rate), self.n_fft))
+        self.define("hertz", functools.partial(fft_frequencies, float(sample_rate), self.n_fft))
 
     def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return descriptors.rolloff(powers, self._filter("hertz", powers), workspace, share=self.roll_percent)
+        return descriptors.rolloff(powers, self.filter_like("hertz", powers), workspace, share=self.roll_percent)
 
     def extra_repr(self) -> str:
         """The settings of the frames and the share."""
@@ -340,10 +340,10 @@ class PolyFeatures(SpectralDescriptor):
         if self.order >= bins:
             raise ValueError(f"order={order!r} must be {rule}")
         fit = functools.partial(polynomial_fit, sample_rate=float(sample_rate), n_fft=self.n_fft, order=self.order)
-        self._define("fit", fit)
+        self.define("fit", fit)
 
     def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return filtered(powers, self._filter("fit", powers), workspace, None, "coefficients")
+        return filtered(powers, self.filter_like("fit", powers), workspace, None, "coefficients")
 
     def extra_repr(self) -> str:
         """The settings of the frames and the degree."""

@@ -29,7 +29,7 @@ class WaveformDescriptor(Transform):
         if sample_rate is not None:
             check_rate(sample_rate, "times are told by it")
         self.center, self.pad_mode = center, pad_mode
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self.sample_rate = sample_rate
         self._framing = Framing(n_fft=self.frame_length, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
@@ -82,7 +82,7 @@ class RMS(WaveformDescriptor):
     ) -> None:
         super().__init__(frame_length, hop_length, center, pad_mode, sample_rate)
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         function = functools.partial(framewise.level, framing=self._framing)
         return framewise.of_frames(waveform, lengths, self._framing, function, graph=graph)
 
@@ -135,7 +135,7 @@ class ZeroCrossingRate(WaveformDescriptor):
             raise ValueError(f"threshold={threshold!r} must be a finite number, 0 or more")
         self.threshold, self.zero_pos, self.pad = float(threshold), zero_pos, pad
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         function = functools.partial(
             framewise.crossings,
             framing=self._framing,

@@ -17,6 +17,7 @@ from audiofeed.plans.tiles import filter_tiles
 from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
 from audiofeed.signal.windows import Window, get_window
 from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate
+from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.stft import PowerFeature
 
@@ -69,7 +70,7 @@ class CFP(PowerFeature):
     torch.Size([2, 175, 11])
     """
 
-    sample_rate: float  # type: ignore[assignment]
+    sample_rate: float
 
     def __init__(
         self,
@@ -134,7 +135,7 @@ class CFP(PowerFeature):
                 f_max=self.f_max,
                 bins_per_octave=bins_per_octave,
             )
-            self._define(f"{name}_filters", definition)
+            self.define(f"{name}_filters", definition)
             self._bands[name] = filter_tiles(definition())
 
     @property
@@ -151,12 +152,12 @@ class CFP(PowerFeature):
         Returns:
             (salience, spectrum, frequency, periodicity), each (..., n_bins, frames), 0 past the frames of a clip.
         """
-        self._check_waveform(waveform)
-        graph = self._needs_graph(waveform)
-        rows, row_lengths, leading = self._prepare(waveform, lengths, graph=graph)
+        self.check_waveform(waveform)
+        graph = needs_graph(self, waveform)
+        rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
         with in_full_precision(waveform.device, graph=graph):
             found = self._powers(rows, row_lengths, [(1.0, self._all_parts)], graph=graph)[0]
-            found = self._finish_rows(found, row_lengths, leading, graph=graph)
+            found = self.finish_rows(found, row_lengths, leading, graph=graph)
         return CFPParts(*with_leading(found, leading).unflatten(-2, (len(OUTPUTS), -1)).unbind(-3))
 
     def extra_repr(self) -> str:
@@ -200,4 +201,4 @@ class CFP(PowerFeature):
         return frequency, self._banded("cepstrum", cepstrum, workspace, "periodicity part")
 
     def _banded(self, bank: str, values: torch.Tensor, workspace: Workspace | None, name: str) -> torch.Tensor:
-        return filtered(values, self._filter(f"{bank}_filters", values), workspace, self._bands[bank], name)
+        return filtered(values, self.filter_like(f"{bank}_filters", values), workspace, self._bands[bank], name)

@@ -126,8 +126,8 @@ class Chroma(SpectralDescriptor):
         rate = float(sample_rate)
         self._pitch_bins = pitch_bins(sample_rate=rate, n_fft=self.n_fft)
         if self.tuning is None:
-            self._define("places", functools.partial(_places, rate, self.n_fft, self.n_chroma, self.ctroct))
-            self._define("edges", tuning_edges)
+            self.define("places", functools.partial(_places, rate, self.n_fft, self.n_chroma, self.ctroct))
+            self.define("edges", tuning_edges)
             return
         definition = functools.partial(
             chroma_filterbank,
@@ -139,21 +139,21 @@ class Chroma(SpectralDescriptor):
             octwidth=self.octwidth,
             base_c=base_c,
         )
-        self._define("chroma", definition, trainable=trainable_chroma)
+        self.define("chroma", definition, trainable=trainable_chroma)
 
     def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         if self.tuning is None:
             return powers
-        classes = filtered(powers, self._filter("chroma", powers), workspace, None, "classes")
+        classes = filtered(powers, self.filter_like("chroma", powers), workspace, None, "classes")
         return normalized(classes, self.norm, -1)
 
-    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+    def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         if self.tuning is not None:
             return features
         clips, rows, bins, n = features.shape
         filters = chroma_filters(
             self._estimate(features, frames),
-            self._filter("places", features),
+            self.filter_like("places", features),
             n_chroma=self.n_chroma,
             octwidth=self.octwidth,
             base_c=self.base_c,
@@ -167,7 +167,7 @@ class Chroma(SpectralDescriptor):
         return estimate_tuning(
             powers.detach(),
             frames,
-            self._filter("edges", powers),
+            self.filter_like("edges", powers),
             bins=self._pitch_bins,
             hertz=self._need_rate("tuning") / self.n_fft,
             n_chroma=self.n_chroma,

@@ -97,12 +97,12 @@ class ChromaCENS(Derived):
                 smoothing_filter(smoothing_window, frames)
             except ValueError as error:
                 raise ValueError(f"smoothing_{error}") from error
-            self._define("smoothing", functools.partial(smoothing_filter, smoothing_window, frames))
+            self.define("smoothing", functools.partial(smoothing_filter, smoothing_window, frames))
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         counts = quantized(features, CENS_STEPS)
         if self.win_len_smooth is not None:
-            counts = smoothed(counts, self._filter("smoothing", counts))
+            counts = smoothed(counts, self.filter_like("smoothing", counts))
         return normalized(counts, self.norm, -2)
 
     def extra_repr(self) -> str:

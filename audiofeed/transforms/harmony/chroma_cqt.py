@@ -55,7 +55,7 @@ class ConstantQChroma(Derived):
             f_min=f_min,
             window=None if window is None else np.asarray(window),
         )
-        self._define("chroma", definition, trainable=trainable_chroma)
+        self.define("chroma", definition, trainable=trainable_chroma)
 
     @property
     def hop_length(self) -> int:
@@ -75,7 +75,7 @@ class ConstantQChroma(Derived):
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         rows, bins, n = features.shape
         flat = features.transpose(1, 2).reshape(-1, bins)  # (row and frame, bin)
-        classes = matmul(flat, self._filter("chroma", features).t())
+        classes = matmul(flat, self.filter_like("chroma", features).t())
         if self.threshold is not None:
             classes = classes.masked_fill(classes < self.threshold, 0.0)
         return normalized(classes, self.norm, -1).view(rows, n, -1).transpose(1, 2)

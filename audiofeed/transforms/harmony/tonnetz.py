@@ -64,12 +64,12 @@ class Tonnetz(Derived):
             )
         super().__init__(check_source("chroma", chroma, sample_rate))
         self._named = named
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self.sample_rate = sample_rate
         # a chroma of our own says how many classes it has; another is asked at its first features
-        self._define("basis", functools.partial(tonnetz_basis, int(getattr(chroma, "n_chroma", 12))))
+        self.define("basis", functools.partial(tonnetz_basis, int(getattr(chroma, "n_chroma", 12))))
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        basis = self._filter("basis", features)
+        basis = self.filter_like("basis", features)
         if features.shape[-2] != basis.shape[1]:
             raise ValueError(
                 f"chroma has {features.shape[-2]} rows, and must have {basis.shape[1]}; a transform with another "

@@ -49,7 +49,7 @@ class GriffinLim(Resynthesis):
     torch.Size([2, 1024])
     """
 
-    remedy = "give magnitudes; for a complex spectrum there is InverseSTFT"
+    hint = "give magnitudes; for a complex spectrum there is InverseSTFT"
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class GriffinLim(Resynthesis):
             TypeError: for magnitudes that are not real floating point, or lengths or seeds that are not integers.
             ValueError: for another number of bins, an empty spectrogram, or lengths or seeds that do not fit it.
         """
-        self._check_features(magnitude)
+        self.check_features(magnitude)
         self._check_bins(magnitude)
         return self._run_to(magnitude, length, lengths, seeds=self._check_seed(seed, magnitude))
 
@@ -132,7 +132,7 @@ class GriffinLim(Resynthesis):
             raise ValueError(f"seed has shape {tuple(seed.shape)}, and must be ({batch},): one for each clip")
         return seed.reshape(-1).to(features.device, torch.int64)
 
-    def _compute(
+    def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
         clips, rows, bins, frames = features.shape
@@ -143,7 +143,7 @@ class GriffinLim(Resynthesis):
         samples, most = self._searched(lengths, length, frames)
         search = Search(
             framing=self._framing,
-            window=self._filter("synthesis_window", magnitude),
+            window=self.filter_like("synthesis_window", magnitude),
             samples=samples.repeat_interleave(rows) if isinstance(samples, torch.Tensor) else samples,
             most=most,
             frames=None if lengths is None else lengths.repeat_interleave(rows),

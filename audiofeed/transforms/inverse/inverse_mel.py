@@ -63,7 +63,7 @@ class InverseMel(FeatureTransform):
     torch.Size([2, 257, 9])
     """
 
-    remedy = "give the mel spectrogram of powers or magnitudes, not decibels"
+    hint = "give the mel spectrogram of powers or magnitudes, not decibels"
 
     def __init__(
         self,
@@ -103,18 +103,18 @@ class InverseMel(FeatureTransform):
                 f"{self.f_min:g} and {self.f_max:g} Hz are empty"
             )
         if solver == "lstsq":
-            self._define("pseudoinverse", functools.partial(_pseudoinverse, **settings))
+            self.define("pseudoinverse", functools.partial(_pseudoinverse, **settings))
             return
-        self._define("mel", definition)
-        self._define("ratios", functools.partial(_ratios, **settings))
-        self._define("sums", functools.partial(_sums, **settings))
+        self.define("mel", definition)
+        self.define("ratios", functools.partial(_ratios, **settings))
+        self.define("sums", functools.partial(_sums, **settings))
 
     @property
     def frequencies(self) -> torch.Tensor:
         """The centre of each bin of the result in Hz, float64.  Shape: (bins,)."""
         return torch.from_numpy(fft_frequencies(self.sample_rate, self.n_fft))
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         clips, rows, mels, frames = features.shape
         if mels != self.n_mels:
             raise ValueError(
@@ -123,10 +123,10 @@ class InverseMel(FeatureTransform):
             )
         if self.solver == "lstsq":
             frames_last = features.transpose(-1, -2)  # (clip, row, frame, mel)
-            spectra = matmul(frames_last.reshape(-1, mels), self._filter("pseudoinverse", features).t())
+            spectra = matmul(frames_last.reshape(-1, mels), self.filter_like("pseudoinverse", features).t())
             return spectra.clamp(min=0).view(clips, rows, frames, -1).transpose(-1, -2)
         exact = features.permute(2, 0, 1, 3).reshape(mels, -1).double()  # (mel, frame of any clip)
-        tables = [self._filter(name, exact) for name in ("mel", "ratios", "sums")]
+        tables = [self.filter_like(name, exact) for name in ("mel", "ratios", "sums")]
         bins = tables[0].shape[1]
         size = exact.shape[1] if graph else max(1, BLOCK // bins)
         pieces = [nnls(piece, *tables).to(features.dtype) for piece in exact.split(size, dim=1)]

@@ -43,7 +43,7 @@ class InverseMFCC(FeatureTransform):
     torch.Size([2, 40, 100])
     """
 
-    remedy = "give the coefficients as MFCC returns them"
+    hint = "give the coefficients as MFCC returns them"
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class InverseMFCC(FeatureTransform):
         definition = functools.partial(
             inverse_cepstral_matrix, self.n_mels, dct_type=dct_type, norm=norm, lifter=lifter
         )
-        self._define("cosines", definition)
+        self.define("cosines", definition)
         lost = np.flatnonzero(np.abs(lifter_weights(self.n_mels, lifter)) < 1e-12 * max(1.0, lifter))
         self._first_lost = int(lost[0]) if lost.size else None
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         count = features.shape[-2]
         if count > self.n_mels:
             raise ValueError(
@@ -83,7 +83,7 @@ class InverseMFCC(FeatureTransform):
                 f"lifter={self.lifter:g} made coefficient {self._first_lost} zero, and it cannot come back; use a "
                 f"lifter above {count}"
             )
-        logs = over_bins(features, self._filter("cosines", features)[:, :count])
+        logs = over_bins(features, self.filter_like("cosines", features)[:, :count])
         scale = {"ln": 1.0, "log10": math.log(10.0), "db": math.log(10.0) / 10.0}[self.log]
         # ref in the exponent would round it away in float32; as a factor it is exact
         powers = (logs * scale).exp() if graph else logs.mul_(scale).exp_()

@@ -58,7 +58,7 @@ class Resynthesis(ToWaveform):
                 f"cover every sample, and leaves gaps that cannot be inverted; {remedy}"
             )
         self._framing = Framing(n_fft=self.n_fft, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
-        self._define("synthesis_window", functools.partial(_window, *self._settings))
+        self.define("synthesis_window", functools.partial(_window, *self._settings))
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
         """Samples of clips of `frames` frames, where no length is given.  Shape: integers of any shape -> the same."""
@@ -120,7 +120,7 @@ class InverseSTFT(Resynthesis):
     """
 
     takes_complex = True
-    remedy = "give the spectrum that STFT returns; for a magnitude alone there is GriffinLim"
+    hint = "give the spectrum that STFT returns; for a magnitude alone there is GriffinLim"
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class InverseSTFT(Resynthesis):
         choice = choose_short_time(method, trainable=trainable)
         self.method, self.method_reason = choice.method, choice.reason
         if self.method == "conv":
-            self._define("basis", functools.partial(_basis, *self._settings), trainable=trainable)
+            self.define("basis", functools.partial(_basis, *self._settings), trainable=trainable)
 
     def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
         self,
@@ -170,25 +170,25 @@ class InverseSTFT(Resynthesis):
             TypeError: for a spectrum that is not complex, or lengths that are not integers.
             ValueError: for another number of bins, an empty spectrum, or lengths that do not fit it.
         """
-        self._check_features(spectrum)
+        self.check_features(spectrum)
         self._check_bins(spectrum)
         return self._run_to(spectrum, length, lengths)
 
-    def _compute(
+    def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
         clips, rows, bins, frames = features.shape
         flat = features.reshape(clips * rows, bins, frames)
         own = None if lengths is None else lengths.repeat_interleave(rows)
         longest = self._longest(cast("int | torch.Tensor | None", settings["length"]), frames)
-        window = self._filter("synthesis_window", flat.real)
+        window = self.filter_like("synthesis_window", flat.real)
         samples = inverse_short_time(flat, own, self._framing, window, self._synthesis(flat), longest, graph=graph)
         return samples.view(clips, rows, longest)
 
     def _synthesis(self, spectrum: torch.Tensor) -> Synthesis:
         if self.method == "fft":
-            return functools.partial(by_fft, window=self._filter("synthesis_window", spectrum.real))
-        return functools.partial(by_basis, basis=self._filter("basis", spectrum.real))
+            return functools.partial(by_fft, window=self.filter_like("synthesis_window", spectrum.real))
+        return functools.partial(by_basis, basis=self.filter_like("basis", spectrum.real))
 
     def extra_repr(self) -> str:
         """The settings of the frames and the method."""

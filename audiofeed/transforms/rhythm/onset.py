@@ -102,7 +102,7 @@ class OnsetStrength(LogMelSpectrogram):
         """Not there: an onset has none."""
         raise AttributeError("OnsetStrength has no frequencies: its one row counts all bands")
 
-    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+    def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         decibels = limit_range(features, frames, 80.0)
         flux = spectral_flux(decibels, lag=self.lag, max_size=self.max_size, aggregate=self.aggregate)
         strength = delayed(flux, self._delay)

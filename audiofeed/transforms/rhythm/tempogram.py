@@ -41,11 +41,11 @@ class OfOnsets(Derived):
         elif getattr(onset, "hop_length", own_hop) != own_hop:
             raise ValueError(f"hop_length={hop_length!r} must be that of onset, which has {onset.hop_length!r}")
         super().__init__(check_source("onset", onset, sample_rate))
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self.sample_rate = sample_rate
         self.hop_length = own_hop
         self.win_length = check_count("win_length", win_length, "a whole number of frames, 1 or more")
         self.center, self.window = center, window
-        self._define("tempo_window", functools.partial(get_window, window, self.win_length))
+        self.define("tempo_window", functools.partial(get_window, window, self.win_length))
 
     def _envelope(self, features: torch.Tensor) -> torch.Tensor:
         if features.shape[-2] != 1:
@@ -140,7 +140,7 @@ class Tempogram(OfOnsets):
         return frames if self.center else self._framing.count(frames)
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        window = self._filter("tempo_window", features)
+        window = self.filter_like("tempo_window", features)
         return autocorrelation.tempogram(
             self._envelope(features), frames, window, center=self.center, norm=self.norm, graph=graph
         )
@@ -206,5 +206,5 @@ class FourierTempogram(OfOnsets):
         return self._framing.count(self.source.frame_lengths(lengths))
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        window = self._filter("tempo_window", features)
+        window = self.filter_like("tempo_window", features)
         return fft.short_time_spectrum(self._envelope(features), frames, self._framing, window, graph=graph)

@@ -100,7 +100,7 @@ class LogFrequencySTFT(ShortTime):
     torch.Size([2, 8, 16])
     """
 
-    sample_rate: float  # type: ignore[assignment]
+    sample_rate: float
 
     def __init__(
         self,
@@ -144,8 +144,8 @@ class LogFrequencySTFT(ShortTime):
             self._interpolation = Interpolation(
                 length=oversampled_length(self.n_fft), tiles=interpolation_tiles(turns, self.n_fft)
             )
-            self._define("compensation", functools.partial(compensation, self.n_fft))
-            self._define("interpolation", functools.partial(interpolation, turns, self.n_fft))
+            self.define("compensation", functools.partial(compensation, self.n_fft))
+            self.define("interpolation", functools.partial(interpolation, turns, self.n_fft))
 
     @property
     def frequencies(self) -> torch.Tensor:
@@ -159,7 +159,7 @@ class LogFrequencySTFT(ShortTime):
             f"f_min={self.f_min:g}, f_max={self.f_max:g}, n_bins={self.n_bins}, bins_per_octave={self.bins_per_octave}"
         )
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         return self._transformed(waveform, lengths, None, graph=graph)
 
     def _transformed(
@@ -167,8 +167,8 @@ class LogFrequencySTFT(ShortTime):
     ) -> torch.Tensor:
         """The complex transform, or |transform|^power.  Shape: (rows, time) -> (rows, n_bins, frames)."""
         if self.method == "fft":
-            window = self._analysis("analysis_window", waveform) * self._filter("compensation", waveform)
-            weights = self._filter("interpolation", waveform)
+            window = self._analysis("analysis_window", waveform) * self.filter_like("compensation", waveform)
+            weights = self.filter_like("interpolation", waveform)
             return nonuniform.short_time_spectrum(
                 waveform, lengths, self._framing, window, weights, self._interpolation, power=power, graph=graph
             )
@@ -246,5 +246,5 @@ class LogFrequencySpectrogram(LogFrequencySTFT):
         """The settings of the frames, of the frequencies, and the power."""
         return f"{super().extra_repr()}, power={self.power}"
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         return self._transformed(waveform, lengths, self.power, graph=graph)

@@ -14,6 +14,7 @@ from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted
 from audiofeed.signal.windows import Window, get_window, pad_window
 from audiofeed.transforms.contract.checks import check_rate
+from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.stft import ShortTime
 
@@ -72,7 +73,7 @@ class ReassignedSpectrogram(ShortTime):
     '1007.0 Hz'
     """
 
-    sample_rate: float  # type: ignore[assignment]
+    sample_rate: float
 
     def __init__(
         self,
@@ -120,8 +121,8 @@ class ReassignedSpectrogram(ShortTime):
             frequencies=reassign_frequencies, times=reassign_times, ref_power=self.ref_power, fill=fill_nan, clip=clip
         )
         settings = (window, self.win_length, self.n_fft, periodic)
-        self._define("derivative_window", functools.partial(_derivative, *settings))
-        self._define("time_window", functools.partial(_time_weighted, *settings))
+        self.define("derivative_window", functools.partial(_derivative, *settings))
+        self.define("time_window", functools.partial(_time_weighted, *settings))
 
     def coordinates(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Coordinates:
         """Frequency (Hz), time (s) and magnitude of each cell, equal to `librosa.reassigned_spectrogram`.
@@ -134,9 +135,9 @@ class ReassignedSpectrogram(ShortTime):
             cells that cannot say where they lie (see `ref_power`) are NaN, or with `fill_nan` the bin's frequency and
             the frame's time.
         """
-        self._check_waveform(waveform)
-        graph = self._needs_graph(waveform)
-        rows, row_lengths, leading = self._prepare(waveform, lengths, graph=graph)
+        self.check_waveform(waveform)
+        graph = needs_graph(self, waveform)
+        rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
         with in_full_precision(waveform.device, graph=graph):
             found = reassignment.coordinates(
                 rows,
@@ -147,7 +148,7 @@ class ReassignedSpectrogram(ShortTime):
                 sample_rate=self.sample_rate,
                 graph=graph,
             )
-            found = self._finish_rows(found, row_lengths, leading, graph=graph)
+            found = self.finish_rows(found, row_lengths, leading, graph=graph)
         return Coordinates(*with_leading(found, leading).unflatten(-2, (3, -1)).unbind(-3))
 
     def extra_repr(self) -> str:
@@ -162,7 +163,7 @@ class ReassignedSpectrogram(ShortTime):
         names = ("analysis_window", "derivative_window", "time_window")
         return Windows(*(self._analysis(name, waveform) for name in names))
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         return reassignment.onto_grid(
             waveform, lengths, self._framing, self._windows(waveform), self._how, power=self.power, graph=graph
         )

@@ -77,7 +77,7 @@ class ShortTime(Transform):
         self.center = center
         self.pad_mode = pad_mode
         self.trainable, self.trainable_window = trainable, trainable_window
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self.sample_rate = sample_rate
         choice = choose_short_time(method, trainable=trainable)
         self.method, self.method_reason = choice.method, choice.reason
         if trainable_window and self.method != "fft":
@@ -92,13 +92,13 @@ class ShortTime(Transform):
         alike = (self._framing, self.win_length, samples, periodic, self.method)
         self.frames_key = None if trainable or trainable_window else alike
         if self.method == "fft":
-            self._define("analysis_window", functools.partial(_analysis_window, *settings), trainable=trainable_window)
+            self.define("analysis_window", functools.partial(_analysis_window, *settings), trainable=trainable_window)
         else:
-            self._define("basis", functools.partial(_analysis_basis, basis, *settings), trainable=trainable)
+            self.define("basis", functools.partial(_analysis_basis, basis, *settings), trainable=trainable)
 
     def _analysis(self, name: str, waveform: torch.Tensor) -> torch.Tensor:
         """The window or the basis for a waveform; that of int16 samples brings their scale."""
-        held = self._filter(name, waveform)
+        held = self.filter_like(name, waveform)
         return held if waveform.is_floating_point() else held * INT16_SCALE
 
     def _complex(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
@@ -178,7 +178,7 @@ class STFT(ShortTime):
     torch.Size([2, 257, 8])
     """
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         return self._complex(waveform, lengths, graph=graph)
 
 
@@ -236,7 +236,7 @@ class PowerFeature(ShortTime):
         """
         raise NotImplementedError
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         wanted = [(self._need_power(), self._finishing(waveform))]
         return self._powers(waveform, lengths, wanted, graph=graph)[0]
 
@@ -279,7 +279,7 @@ class Spectrogram(PowerFeature):
     torch.Size([257, 8])
     """
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.power is None:
             return self._complex(waveform, lengths, graph=graph)
         return self._powers(waveform, lengths, [(self.power, None)], graph=graph)[0]
