@@ -93,3 +93,35 @@ def _product(flat: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
         for start, stop in itertools.pairwise(_starts(filters.shape[0], 0, flat.shape[1]))
     ]
     return sum(others, first)
+
+
+class Apply:
+    """A function of frames."""
+
+    def __init__(self, function: Callable[[torch.Tensor, Workspace | None], torch.Tensor]) -> None:
+        self.function = function
+
+
+Step = FilterBank | Log | Apply
+
+
+def finish_of(steps: tuple[Step, ...]) -> Callable[[torch.Tensor, Workspace | None], torch.Tensor] | None:
+    """One function of steps."""
+    if not steps:
+        return None
+    first, others = (steps[0], steps[1:]) if isinstance(steps[0], FilterBank) else (None, steps)
+    log = None
+    if first is not None and others and isinstance(others[0], Log):
+        log, others = others[0], others[1:]
+
+    def rest(values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        for step in others:
+            if isinstance(step, Log):
+                values = step.of(values, in_place=workspace is not None)
+            elif isinstance(step, Apply):
+                values = step.function(values, workspace)
+        return values
+
+    if first is None:
+        return rest
+    return FilterBank(first.filters, first.bands, log, rest if others else None)

@@ -103,7 +103,7 @@ def test_rates_that_contradict_each_other():
 
 @pytest.mark.parametrize("rate", [0, 16000.5, -1])
 def test_a_rate_that_is_none(rate):
-    with pytest.raises(ValueError, match=r"sample_rate=.*whole number"):
+    with pytest.raises(ValueError, match=r"sample_rate=.*integer"):
         only({"waveform": WAVE, "sample_rate": rate})
 
 

@@ -14,7 +14,7 @@ class AmplitudeToDB(FeatureTransform):
     """Decibels of a power or magnitude spectrogram, with the range limited by each clip's own peak.
 
     Equal to `librosa.power_to_db` and `librosa.amplitude_to_db` of each clip alone. torchaudio's takes the peak of a
-    whole (batch, bins, frames) tensor, so that a loud neighbour raises the floor of a quiet clip; here the first of
+    whole (batch, bins, frames) tensor, so that a loud neighbor raises the floor of a quiet clip; here the first of
     three or more dimensions is the batch.
 
     Args:
@@ -23,8 +23,9 @@ class AmplitudeToDB(FeatureTransform):
         amin: the smallest value the logarithm sees, > 0; None: 1e-10 for power, 1e-5 for magnitude.
         top_db: nothing lies more than this below the clip's peak, > 0; None: no limit.
 
-    Shape:
-        spectrogram (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames -> the same shape.
+    Returns:
+        the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in
+        frames.
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.

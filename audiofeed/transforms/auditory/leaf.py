@@ -36,8 +36,8 @@ def _pool_start(pool_width: float, n_filters: int, win_length: int) -> np.ndarra
 
 
 def _fixed(given: functools.partial[np.ndarray], win_length: int) -> np.ndarray:
-    centre, deviation = given()
-    return gabor_filters(centre, deviation, win_length)
+    center, deviation = given()
+    return gabor_filters(center, deviation, win_length)
 
 
 def _fixed_pools(pool_width: float, n_filters: int, win_length: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def _fixed_pools(pool_width: float, n_filters: int, win_length: int) -> np.ndarr
 class GaborFilterbank(Transform):
     """LEAF, a front-end learned whole: Gabor filters, squared modulus, Gaussian low-passes, compression.
 
-    Zeghidour et al. (2021). Each filter has a centre frequency in 0 to sample_rate / 2 and a bandwidth (full width at
+    Zeghidour et al. (2021). Each filter has a center frequency in 0 to sample_rate / 2 and a bandwidth (full width at
     half maximum) of sample_rate / win_length to sample_rate / 4, each low-pass a width of 2 / win_length to 1/2 of half
     its length; whatever the optimizer does, they stay there. They start as wide as mel filters are.
 
@@ -56,7 +56,7 @@ class GaborFilterbank(Transform):
         n_filters: number of filters.
         win_length: taps of the filters and of the low-passes, odd; None: 25 ms (401 at 16 kHz).
         hop_length: samples from frame to frame; None: 10 ms (160 at 16 kHz).
-        f_min, f_max: Hz; the centre frequencies start evenly spaced in mel between them. `f_max=None` is 0.975 *
+        f_min, f_max: Hz; the center frequencies start evenly spaced in mel between them. `f_max=None` is 0.975 *
             sample_rate / 2 (7800 Hz at 16 kHz).
         pool_width: standard deviation of the low-passes at the start, in units of half their length, within 2 /
             win_length and 0.5.
@@ -65,15 +65,12 @@ class GaborFilterbank(Transform):
         floor: the smallest energy that leaves the low-passes, > 0. Below it there is no gradient.
         trainable: all of this is trained: `raw_centre`, `raw_deviation`, `raw_pool`, and those of `pcen`.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_filters, frames), with ceil(time / hop_length) frames: frame f
-        is centred on sample f * hop_length, and a clip is 0 outside its own samples.
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_filters, frames), with ceil(time / hop_length) frames: frame f is centered on sample f *
+        hop_length, and a clip is 0 outside its own samples, from a waveform (..., time) and lengths (batch,).
 
     Differs from the published code: values stay in their bounds smoothly (there they are clamped, which stops the
-    gradient), frame 0 is centred on the first sample (there it depends on the clip's length), and the bandwidths start
+    gradient), frame 0 is centered on the first sample (there it depends on the clip's length), and the bandwidths start
     from mel filters themselves rather than from their bins in an FFT.
 
     >>> GaborFilterbank(sample_rate=16000)(torch.zeros(2, 16000)).shape
@@ -101,7 +98,7 @@ class GaborFilterbank(Transform):
         super().__init__()
         self.sample_rate = check_rate(sample_rate)
         self._rate = float(sample_rate)
-        self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
+        self.n_filters = check_count("n_filters", n_filters, "an integer number of filters, 1 or more")
         milliseconds_25 = max(3, int(sample_rate * 0.025) // 2 * 2 + 1)
         self.win_length = milliseconds_25 if win_length is None else check_odd("win_length", win_length)
         milliseconds_10 = max(1, int(sample_rate * 0.01))
@@ -153,7 +150,7 @@ class GaborFilterbank(Transform):
 
     @property
     def centres(self) -> torch.Tensor:
-        """The present centre frequencies in cycles per sample, float64.  Shape: (n_filters,)."""
+        """The present center frequencies in cycles per sample, float64.  Shape: (n_filters,)."""
         if not self.trainable:
             return torch.from_numpy(self._given()[0])
         return inside(wide(self.raw_centre), *CENTRE_BOUNDS)
@@ -175,7 +172,7 @@ class GaborFilterbank(Transform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The present centre frequencies in Hz, float64.  Shape: (n_filters,)."""
+        """The present center frequencies in Hz, float64.  Shape: (n_filters,)."""
         return self.centres.detach() * self._rate
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
@@ -187,7 +184,7 @@ class GaborFilterbank(Transform):
         return (lengths + self.hop_length - 1) // self.hop_length
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
+        """The center of each frame in seconds, float64.  Shape: (n_frames,)."""
         return torch.arange(n_frames, dtype=torch.float64) * self.hop_length / self._rate
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
@@ -206,10 +203,10 @@ class GaborFilterbank(Transform):
 
     def _trained(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The present filters and low-passes; `signal.auditory.leaf` in torch.  Shape: (2, n, taps), (n, taps)."""
-        centre, deviation = self.centres[:, None], self.deviations[:, None]
-        t = torch.arange(self.win_length, dtype=centre.dtype, device=centre.device) - (self.win_length - 1) / 2
+        center, deviation = self.centres[:, None], self.deviations[:, None]
+        t = torch.arange(self.win_length, dtype=center.dtype, device=center.device) - (self.win_length - 1) / 2
         envelope = (-0.5 * (t / deviation).square()).exp() / (math.sqrt(2 * math.pi) * deviation)
-        phase = 2 * math.pi * centre * t
+        phase = 2 * math.pi * center * t
         filters = torch.stack([phase.cos() * envelope, phase.sin() * envelope])
         half = t / ((self.win_length - 1) / 2)
         pools = (-0.5 * (half / self.pool_widths[:, None]).square()).exp()

@@ -43,15 +43,16 @@ class PCEN(FeatureTransform):
         time_constant: of the average, in seconds, > 0; with `b` it counts for nothing.
         eps: added to the average, > 0.
         b: weight of the new frame in the average, in (0, 1]; None: from `time_constant`.
-        max_size: the average is taken over the largest of so many neighbouring bins, 1 or more.
+        max_size: the average is taken over the largest of so many neighboring bins, 1 or more.
         initial: M before the first frame, a number >= 0 (librosa's is 1), or "first": the first frame.
         trainable: gain, bias, power and b are trained; they stay in (0, 1), (0.001, 1000), (0, 1) and (0, 1) whatever
             the optimizer does. `raw_gain`, `raw_bias`, `raw_power` and `raw_b` are the parameters; `gain`, `bias`,
             `power` and `b` are their present values.
         n_bins: with trainable=True: one of each setting for each of so many bins; None: one for all.
 
-    Shape:
-        spectrogram (batch, ..., bins, frames) or (bins, frames) of numbers >= 0, lengths (batch,) -> the same shape.
+    Returns:
+        the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames) of numbers >= 0, lengths
+        (batch,).
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.
@@ -89,7 +90,7 @@ class PCEN(FeatureTransform):
         super().__init__()
         self.sample_rate = check_rate(sample_rate, "the time constant is in seconds")
         self.hop_length = check_count("hop_length", hop_length)
-        self.max_size = check_count("max_size", max_size, "a whole number of bins, 1 or more")
+        self.max_size = check_count("max_size", max_size, "an integer number of bins, 1 or more")
         for name, value in (("gain", gain), ("bias", bias), ("power", power)):
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name}={value!r} must be a number >= 0")
@@ -102,7 +103,9 @@ class PCEN(FeatureTransform):
             raise ValueError(f"initial={initial!r} must be a number >= 0, or 'first'")
         if n_bins is not None and not trainable:
             raise ValueError(f"n_bins={n_bins!r} must be None with trainable=False: one setting holds for all bins")
-        self.n_bins = n_bins if n_bins is None else check_count("n_bins", n_bins, "a whole number of bins, 1 or more")
+        self.n_bins = (
+            n_bins if n_bins is None else check_count("n_bins", n_bins, "an integer number of bins, 1 or more")
+        )
         self.time_constant, self.eps, self.initial, self.trainable = time_constant, float(eps), initial, trainable
         if b is None:
             # the half-power width of the average is then that of time_constant (Lostanlen et al., eq. 5)

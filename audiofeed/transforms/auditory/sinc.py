@@ -45,17 +45,14 @@ class SincFilterbank(Transform):
         min_band_hz: the narrowest band, > 0.
         window: of the filters, symmetric; see `get_window`.
         norm: "peak" (the middle tap is 1, as in SincNet), or None (gain about 1 within the band).
-        center: frame f is centred on sample f * hop_length; False: it starts there.
+        center: frame f is centered on sample f * hop_length; False: it starts there.
         pad_mode: past each clip's own ends: "constant" (zeros), "reflect", "replicate" or "circular".
         trainable: the cutoffs are trained (parameters `raw_low` and `raw_high`, of shape (n_filters,); `cutoffs` are
             the present values).
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_filters, frames); with center=True ceil(time / hop_length)
-        frames.
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_filters, frames); with center=True ceil(time / hop_length) frames, from a waveform (..., time)
+        and lengths (batch,).
 
     Differs from SincNet: the cutoffs stay in their bounds smoothly (there by an absolute value and a clamp, which stops
     the gradient), the window is the symmetric one, and clips are extended at both ends (there center=False).
@@ -90,7 +87,7 @@ class SincFilterbank(Transform):
         check_rate(sample_rate)
         self.sample_rate = sample_rate
         self._rate = float(sample_rate)
-        self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
+        self.n_filters = check_count("n_filters", n_filters, "an integer number of filters, 1 or more")
         self.win_length = check_odd("win_length", win_length)
         self.hop_length = check_count("hop_length", hop_length)
         if pad_mode not in PAD_MODES:
@@ -156,9 +153,9 @@ class SincFilterbank(Transform):
         return self._framing.count(lengths)
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
-        centre = 0 if self.center else (self.win_length - 1) / 2
-        return (torch.arange(n_frames, dtype=torch.float64) * self.hop_length + centre) / self._rate
+        """The center of each frame in seconds, float64.  Shape: (n_frames,)."""
+        center = 0 if self.center else (self.win_length - 1) / 2
+        return (torch.arange(n_frames, dtype=torch.float64) * self.hop_length + center) / self._rate
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         filters = self._trained(waveform) if self.trainable else self.filter_like("filters", waveform)

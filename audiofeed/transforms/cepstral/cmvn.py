@@ -1,4 +1,4 @@
-"""Cepstral mean and variance normalisation."""
+"""Cepstral mean and variance normalization."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from audiofeed.methods.cepstral.normalization import Sliding, normalise_clips, normalise_sliding
+from audiofeed.methods.cepstral.normalization import Sliding, normalize_clips, normalize_sliding
 from audiofeed.transforms.contract.checks import check_count
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
@@ -28,8 +28,8 @@ class CMVN(FeatureTransform):
             None: 100.
         floor: the smallest variance that is divided by, > 0. A bin that does not change is 0, with finite gradient.
 
-    Shape:
-        features (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames -> the same shape.
+    Returns:
+        the same shape, from features (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range or without effect, or lengths that do not fit.
@@ -57,11 +57,11 @@ class CMVN(FeatureTransform):
         floor: float = 1e-10,
     ) -> None:
         super().__init__()
-        self.window = None if window is None else check_count("window", window, "a whole number of frames, or None")
+        self.window = None if window is None else check_count("window", window, "an integer number of frames, or None")
         if center and window is None:
-            raise ValueError("center=True needs a window to centre; pass window=, in frames")
+            raise ValueError("center=True needs a window to center; pass window=, in frames")
         if min_window is not None:
-            check_count("min_window", min_window, "a whole number of frames, 1 or more, or None")
+            check_count("min_window", min_window, "an integer number of frames, 1 or more, or None")
             if window is None or center:
                 raise ValueError(
                     f"min_window={min_window} has an effect only with window= and center=False, where the first frames "
@@ -74,8 +74,8 @@ class CMVN(FeatureTransform):
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.window is None:
-            return normalise_clips(features, lengths, norm_vars=self.norm_vars, floor=self.floor, graph=graph)
-        return normalise_sliding(
+            return normalize_clips(features, lengths, norm_vars=self.norm_vars, floor=self.floor, graph=graph)
+        return normalize_sliding(
             features,
             lengths,
             Sliding(window=self.window, min_window=self.min_window, center=self.center),

@@ -13,7 +13,7 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class Deltas(FeatureTransform):
-    """The slope of each bin over neighbouring frames, equal to `librosa.feature.delta` of each clip alone.
+    """The slope of each bin over neighboring frames, equal to `librosa.feature.delta` of each clip alone.
 
     A polynomial of degree `order` is fitted to `win_length` frames (Savitzky and Golay 1964), and its derivative of
     that order taken; at the ends of a clip, its own true ends, `mode` says what the filter sees.
@@ -24,11 +24,11 @@ class Deltas(FeatureTransform):
         mode: "interp" (half a window at each end repeats the slope of the whole window beside it), or the clip is
             continued by "nearest" (its last frame), "mirror" (without repeating that), "wrap" or "constant" (zeros).
         append: the result is the features, and below them their deltas of order 1 to `order`: (order + 1) * bins, what
-            recognisers take. False: the deltas of that order alone.
+            recognizers take. False: the deltas of that order alone.
 
-    Shape:
-        features (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames -> the same shape, or
-        (..., (order + 1) * bins, frames) with append=True.
+    Returns:
+        the same shape, or (..., (order + 1) * bins, frames) with append=True, from features (batch, ..., bins,
+        frames) or (bins, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.
@@ -52,7 +52,7 @@ class Deltas(FeatureTransform):
         self.win_length = check_count("win_length", win_length, "an odd number of frames, 3 or more")
         if self.win_length < 3 or self.win_length % 2 == 0:
             raise ValueError(f"win_length={win_length} must be an odd number of frames, 3 or more")
-        self.order = check_count("order", order, "a whole number, 1 or more: the derivative that is taken")
+        self.order = check_count("order", order, "an integer, 1 or more: the derivative that is taken")
         if self.order >= self.win_length:
             raise ValueError(
                 f"order={order} must be below win_length={win_length}: a fit of that degree takes more frames"

@@ -11,6 +11,7 @@ A transform that takes groups of settings (see `settings`) is declared with `tak
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -62,7 +63,8 @@ def takes(
     """Spell out the arguments of groups of settings in the signature of an `__init__` with `**settings`.
 
     Args:
-        groups: settings with `argument` fields, whose arguments follow the function's own.
+        groups: settings with `argument` fields, whose arguments follow the function's own; of two groups that share
+            a name, the later says what it is.
         without: arguments of the groups that this function does not take.
         defaults: other defaults than the groups'.
 
@@ -73,7 +75,8 @@ def takes(
     def decorate(init: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(init).parameters.values() if p.kind in _OWN]
         names = {p.name for p in own}
-        fields = [f for group in groups for f in arguments_of(group) if f.name not in without and f.name not in names]
+        every = {f.name: f for group in groups for f in arguments_of(group)}
+        fields = [f for f in every.values() if f.name not in without and f.name not in names]
         filled = {field.name: defaults.get(field.name, field.default) for field in fields}
         unknown = set(defaults) - set(filled)
         if unknown:
@@ -84,7 +87,7 @@ def takes(
             init(self, *args, **{**filled, **settings})
 
         more = [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=filled[f.name], annotation=f.type)
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=filled[f.name], annotation=_type(f))
             for f in fields
         ]
         # what must be given comes first, and what may be given by position
@@ -96,6 +99,12 @@ def takes(
         return settled
 
     return decorate
+
+
+def _type(field: dataclasses.Field[Any]) -> str:
+    """What a caller may give: None too, where that is the default, whatever it is settled to."""
+    optional = field.default is None and "None" not in str(field.type)
+    return f"{field.type} | None" if optional else str(field.type)
 
 
 def complete(cls: type[nn.Module]) -> None:

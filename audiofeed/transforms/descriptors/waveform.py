@@ -37,11 +37,11 @@ class WaveformDescriptor(Transform):
         return self._framing.count(lengths)
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,). Needs `sample_rate`."""
+        """The center of each frame in seconds, float64.  Shape: (n_frames,). Needs `sample_rate`."""
         if self.sample_rate is None:
             raise ValueError("times needs the sample rate; make the transform with sample_rate=...")
-        centre = 0.0 if self.center else self.frame_length / 2
-        return (torch.arange(n_frames, dtype=torch.float64) * self.hop_length + centre) / self.sample_rate
+        center = 0.0 if self.center else self.frame_length / 2
+        return (torch.arange(n_frames, dtype=torch.float64) * self.hop_length + center) / self.sample_rate
 
 
 class RMS(WaveformDescriptor):
@@ -54,16 +54,13 @@ class RMS(WaveformDescriptor):
     Args:
         frame_length: samples of a frame.
         hop_length: samples from frame to frame; None: frame_length // 4.
-        center: frame f is centred on sample f * hop_length; False: it starts there, and a clip shorter than a frame is
+        center: frame f is centered on sample f * hop_length; False: it starts there, and a clip shorter than a frame is
             filled up with zeros.
         pad_mode: what stands beyond the ends of a clip: "constant" (zeros), "reflect", "replicate" or "circular".
         sample_rate: Hz; only `times` needs it.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., 1, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., 1, frames), from a waveform (..., time) and lengths (batch,).
 
     Differs from librosa: float64 samples are squared in float64 (there in float32, unless dtype says otherwise).
 
@@ -102,18 +99,15 @@ class ZeroCrossingRate(WaveformDescriptor):
     Args:
         frame_length: samples of a frame.
         hop_length: samples from frame to frame; None: frame_length // 4.
-        center: frame f is centred on sample f * hop_length, and the first and last sample of a clip are repeated beyond
-            its ends; False: it starts there, and a clip shorter than a frame is filled up with zeros.
+        center: frame f is centered on sample f * hop_length, and the first and last sample of a clip are repeated
+            beyond its ends; False: it starts there, and a clip shorter than a frame is filled up with zeros.
         threshold: samples no larger than this are 0, >= 0.
         zero_pos: 0 counts as positive; False: as a sign of its own.
         pad: the first sample of each frame counts as a crossing.
         sample_rate: Hz; only `times` needs it.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., 1, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., 1, frames), from a waveform (..., time) and lengths (batch,).
 
     >>> ZeroCrossingRate(400, hop_length=160)(torch.ones(2, 1600)).shape
     torch.Size([2, 1, 11])

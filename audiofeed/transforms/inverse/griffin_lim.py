@@ -32,8 +32,8 @@ class GriffinLim(Resynthesis):
         progress: called in every iteration with its number from 1, `n_iter`, and, for each row of the batch, how far
             the magnitudes of its signal are from the given ones, relative; None: nothing is called.
 
-    Shape:
-        magnitude (..., n_fft // 2 + 1, frames), lengths (batch,) in frames -> (..., time).
+    Returns:
+        (..., time), from magnitude (..., n_fft // 2 + 1, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, and for a hop that leaves samples uncovered.
@@ -77,7 +77,7 @@ class GriffinLim(Resynthesis):
             center=center,
             pad_mode=pad_mode,
         )
-        self.n_iter = check_count("n_iter", n_iter, "a whole number of iterations, 1 or more")
+        self.n_iter = check_count("n_iter", n_iter, "an integer number of iterations, 1 or more")
         if pad_mode not in PAD_MODES:
             raise ValueError(f"pad_mode={pad_mode!r} must be one of {PAD_MODES}")
         if not (power > 0 and math.isfinite(power)):
@@ -85,9 +85,7 @@ class GriffinLim(Resynthesis):
         if not (momentum >= 0 and math.isfinite(momentum)):
             raise ValueError(f"momentum={momentum!r} must be a number, 0 or more; 0 is plain Griffin-Lim")
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ValueError(
-                f"seed={seed!r} must be a whole number from 0 to 2^63 - 1; to forward give one for each clip"
-            )
+            raise ValueError(f"seed={seed!r} must be an integer from 0 to 2^63 - 1; to forward give one for each clip")
         if progress is not None and not callable(progress):
             raise ValueError(f"progress={progress!r} must be a function of (iteration, n_iter, distances), or None")
         self.pad_mode, self.power, self.momentum = pad_mode, float(power), float(momentum)

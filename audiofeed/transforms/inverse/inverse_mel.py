@@ -50,11 +50,9 @@ class InverseMel(FeatureTransform):
         norm: "slaney" (area 1), None (peak 1), or a number p > 0 (p-norm 1).
         solver: "nnls" (the nearest spectrum that is not negative) or "lstsq" (torchaudio's).
 
-    Shape:
-        mel (..., n_mels, frames), lengths (batch,) in frames -> (..., n_fft // 2 + 1, frames).
+    Returns:
+        (..., n_fft // 2 + 1, frames), from mel (..., n_mels, frames), lengths (batch,) in frames.
 
-    Raises:
-        ValueError: for a setting outside its range, saying which.
 
     "nnls" is computed in float64, and there is a gradient. Differs from librosa.feature.inverse.mel_to_stft, which
     searches by L-BFGS-B and takes the root; from torchaudio's InverseMelScale, which is our "lstsq".
@@ -80,7 +78,7 @@ class InverseMel(FeatureTransform):
         super().__init__()
         self.sample_rate = check_rate(sample_rate, "the filters lie in Hz")
         self.n_fft = check_count("n_fft", n_fft)
-        self.n_mels = check_count("n_mels", n_mels, "a whole number of filters, 1 or more")
+        self.n_mels = check_count("n_mels", n_mels, "an integer number of filters, 1 or more")
         self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
         if mel_scale not in MEL_SCALES:
             raise ValueError(f"mel_scale={mel_scale!r} must be 'slaney' or 'htk'")
@@ -111,7 +109,7 @@ class InverseMel(FeatureTransform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The centre of each bin of the result in Hz, float64.  Shape: (bins,)."""
+        """The center of each bin of the result in Hz, float64.  Shape: (bins,)."""
         return torch.from_numpy(fft_frequencies(self.sample_rate, self.n_fft))
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:

@@ -27,9 +27,9 @@ class InverseMFCC(FeatureTransform):
         log: the logarithm that is undone: "db" (10 log10), "ln" or "log10".
         ref: the power that was 0 in the logarithm, > 0: the result is multiplied by it.
 
-    Shape:
-        coefficients (batch, ..., n_mfcc, frames) or (n_mfcc, frames), lengths (batch,) in frames ->
-        (..., n_mels, frames).
+    Returns:
+        (..., n_mels, frames), from coefficients (batch, ..., n_mfcc, frames) or (n_mfcc, frames), lengths
+        (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, more coefficients than mels, or lengths that do not fit.
@@ -56,7 +56,7 @@ class InverseMFCC(FeatureTransform):
         ref: float = 1.0,
     ) -> None:
         super().__init__()
-        self.n_mels = check_count("n_mels", n_mels, "a whole number of mels, 1 or more")
+        self.n_mels = check_count("n_mels", n_mels, "an integer number of mels, 1 or more")
         if not (lifter >= 0 and math.isfinite(lifter)):
             raise ValueError(f"lifter={lifter!r} must be a number >= 0; 0 does not lifter")
         if log not in LOGS:

@@ -97,12 +97,12 @@ class InverseSTFT(Resynthesis):
         win_length: samples of the window, at most n_fft; None: n_fft.
         window: a name, a (name, parameter) tuple, a Kaiser beta, or win_length samples: see `get_window`.
         periodic: False for the symmetric window.
-        center: frames are centred on multiples of the hop, as those of `STFT(center=True)`; False: they start there.
+        center: frames are centered on multiples of the hop, as those of `STFT(center=True)`; False: they start there.
         method: "auto", "fft" or "conv" (see `methods`).
         trainable: the synthesis basis is a parameter (`basis`, of real parts then imaginary parts); method "conv".
 
-    Shape:
-        spectrum complex (..., n_fft // 2 + 1, frames), lengths (batch,) in frames -> (..., time).
+    Returns:
+        (..., time), from spectrum complex (..., n_fft // 2 + 1, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, and for a hop that leaves samples uncovered, with the largest that
@@ -112,7 +112,7 @@ class InverseSTFT(Resynthesis):
     last windows, where the overlapped squared window is at most 64 eps of its peak (8e-6 in float32).
 
     Differs from librosa: a hop that cannot be inverted is an error; there is no division by less than 64 eps; a single
-    centred frame of an even n_fft is one sample, not none. Differs from torch.istft, which refuses windows that start
+    centered frame of an even n_fft is one sample, not none. Differs from torch.istft, which refuses windows that start
     with 0 for center=False.
 
     >>> InverseSTFT(512, hop_length=128)(torch.zeros(2, 257, 9, dtype=torch.complex64)).shape

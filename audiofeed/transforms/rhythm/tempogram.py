@@ -43,7 +43,7 @@ class OfOnsets(Derived):
         super().__init__(check_source("onset", onset, sample_rate))
         self.sample_rate = sample_rate
         self.hop_length = own_hop
-        self.win_length = check_count("win_length", win_length, "a whole number of frames, 1 or more")
+        self.win_length = check_count("win_length", win_length, "an integer number of frames, 1 or more")
         self.center, self.window = center, window
         self.define("tempo_window", functools.partial(get_window, window, self.win_length))
 
@@ -63,10 +63,10 @@ class OfOnsets(Derived):
         raise NotImplementedError
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each stretch in seconds, float64.  Shape: (n_frames,)."""
-        centre = 0.0 if self.center else self.win_length / 2
+        """The center of each stretch in seconds, float64.  Shape: (n_frames,)."""
+        center = 0.0 if self.center else self.win_length / 2
         return (
-            (torch.arange(n_frames, dtype=torch.float64) + centre)
+            (torch.arange(n_frames, dtype=torch.float64) + center)
             * self.hop_length
             / float(check_rate(self.sample_rate))
         )
@@ -89,17 +89,15 @@ class Tempogram(OfOnsets):
         n_fft: samples of a frame of the onset strength; with `onset` its own, and left out here.
         hop_length: samples from frame to frame.
         win_length: frames of the window that is correlated with itself, and lags of the result.
-        center: stretch f is centred on frame f, and the envelope goes down to 0 in a straight line beyond the clip's
+        center: stretch f is centered on frame f, and the envelope goes down to 0 in a straight line beyond the clip's
             own ends; False: it starts there, and a clip shorter than the window is filled up with zeros.
         window: of the stretch, as in `STFT`.
         norm: p-norm of each column, > 0 (`math.inf`: maximum 1); None: as it is. Silence stays 0.
         onset: a transform from waveforms to (..., 1, frames) to be used for the envelope; None: `OnsetStrength`.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., win_length, frames).
+    Returns:
+        (..., win_length, frames), from a waveform (..., time) and lengths (batch,).
 
-    Raises:
-        ValueError: for a setting outside its range, saying which.
         TypeError: for an onset that is no transform from waveforms.
 
     Differs from librosa: with `center=False` it refuses envelopes shorter than the window.
@@ -160,17 +158,15 @@ class FourierTempogram(OfOnsets):
         n_fft: samples of a frame of the onset strength; with `onset` its own, and left out here.
         hop_length: samples from frame to frame.
         win_length: frames of the window of the transform.
-        center: stretch f is centred on frame f, with zeros beyond the clip's own ends; False: it starts there, and a
+        center: stretch f is centered on frame f, with zeros beyond the clip's own ends; False: it starts there, and a
             clip shorter than the window is filled up with zeros.
         window: of the stretch, as in `STFT`.
         onset: a transform from waveforms to (..., 1, frames) to be used for the envelope; None: `OnsetStrength`.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> complex (..., win_length // 2 + 1, frames), one frame more than the
-        envelope for an even win_length.
+    Returns:
+        complex (..., win_length // 2 + 1, frames), one frame more than the envelope for an even win_length,
+        from a waveform (..., time) and lengths (batch,).
 
-    Raises:
-        ValueError: for a setting outside its range, saying which.
         TypeError: for an onset that is no transform from waveforms.
 
     >>> FourierTempogram(sample_rate=16000, n_fft=1024, win_length=100)(torch.zeros(2, 16000)).shape

@@ -20,8 +20,9 @@ class TimeStretch(FeatureTransform):
     Args:
         rate: how much faster, > 0: 2.0 leaves half the frames. None: `forward` is given it.
 
-    Shape:
-        spectrum complex (..., bins, frames), lengths (batch,) in frames -> complex (..., bins, ceil(frames / rate)).
+    Returns:
+        complex (..., bins, ceil(frames / rate)), from spectrum complex (..., bins, frames), lengths (batch,) in
+        frames.
 
     Raises:
         ValueError: for a rate that is no number > 0, or none at all.

@@ -104,7 +104,7 @@ def test_every_argument_has_an_effect(cls, base, change):
         (LogFrequencySTFT, {**LOG, "f_min": -1.0, "freq_scale": "linear"}, "f_min=-1.0.*0 <= f_min"),
         (LogFrequencySTFT, {**LOG, "f_max": 4001.0}, "f_max=4001.0.*4000 Hz"),
         (LogFrequencySTFT, {**LOG, "f_max": 200.0}, "f_min=200.0, f_max=200.0"),
-        (LogFrequencySTFT, {**LOG, "n_bins": 0}, "n_bins=0 must be a whole number of bins"),
+        (LogFrequencySTFT, {**LOG, "n_bins": 0}, "n_bins=0 must be a integer number of bins"),
         (LogFrequencySTFT, {**LOG, "bins_per_octave": 12}, "bins_per_octave=12 must be given with freq_scale='octave'"),
         (
             LogFrequencySTFT,

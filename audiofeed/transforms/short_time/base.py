@@ -1,0 +1,190 @@
+"""What every transform of short frames shares: the frames, the window or the basis, the method, and the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiofeed.methods.choose import choose_short_time
+from audiofeed.methods.filterbank import finish_of
+from audiofeed.methods.frames import Framing
+from audiofeed.methods.short_time import conv, fft
+from audiofeed.plans.tiles import filter_tiles
+from audiofeed.signal.samples import INT16_SCALE
+from audiofeed.signal.scales import fft_frequencies
+from audiofeed.signal.short_time.fourier import fourier_basis
+from audiofeed.transforms.contract.checks import warn_of_empty
+from audiofeed.transforms.contract.settings import Execution, Frames
+from audiofeed.transforms.contract.transform import Transform
+from audiofeed.transforms.short_time.steps import Bank, Step, split
+
+
+class ShortTime(Transform):
+    """A feature of short frames: their complex spectrum, or steps that begin with |STFT|^power.
+
+    Derive from it for a feature of your own over frames: give `steps`. Several features over the same frames share one
+    STFT in a `Stack`.
+
+    Args:
+        frames: where the frames lie, and their window.
+        execution: how the spectrum is computed, and what of it is trained.
+        sample_rate: Hz; None where nothing depends on it.
+        power: of the magnitude that the steps begin with, > 0; None: the complex spectrum.
+        basis: from the window to another basis than Fourier's, for the "conv" method.
+
+    >>> class Loudest(ShortTime):
+    ...     def __init__(self, *, n_fft: int = 400) -> None:
+    ...         super().__init__(Frames(n_fft=n_fft), power=1.0)
+    ...     def steps(self):
+    ...         return (PerFrame(lambda powers, workspace: powers.amax(-1, keepdim=True)),)
+    >>> from audiofeed.transforms.short_time.steps import PerFrame
+    >>> Loudest()(torch.ones(2, 1600)).shape
+    torch.Size([2, 1, 17])
+    """
+
+    takes_int16 = True
+    # whether a row of the result stands for a frequency
+    rows_are_bins = True
+    framing: Framing
+    n_fft: int
+    win_length: int
+    trainable_mel: bool
+
+    def __init__(
+        self,
+        frames: Frames,
+        execution: Execution | None = None,
+        *,
+        sample_rate: float | None = None,
+        power: float | None = None,
+        basis: Callable[[np.ndarray], np.ndarray] = fourier_basis,
+    ) -> None:
+        super().__init__(sample_rate)
+        execution = Execution() if execution is None else execution
+        self.keep(frames)
+        self.keep(execution)
+        self.power, self.framing = power, frames.framing
+        choice = choose_short_time(execution.method, trainable=execution.trainable)
+        self.method, self.method_reason = choice.method, choice.reason
+        if execution.trainable_window and self.method != "fft":
+            raise ValueError(
+                f"trainable_window=True trains the window of method='fft', and the method is {self.method!r}, whose "
+                "basis holds the window; train the basis (trainable=True), or leave trainable and method as they are"
+            )
+        # what two transforms must have in common for their spectra to be the same; what is trained is like no other
+        trained = execution.trainable or execution.trainable_window
+        self.frames_key = None if trained else (frames, self.method)
+        if self.method == "fft":
+            self.define("analysis_window", frames.analysis_window, trainable=execution.trainable_window)
+        else:
+            self.define("basis", frames.of_window(basis), trainable=execution.trainable)
+
+    # ---------------------------------------------------------------- what a subclass gives
+
+    def steps(self) -> Sequence[Step]:
+        """The steps from |STFT|^power to the feature; none: the powers."""
+        return ()
+
+    # ---------------------------------------------------------------- filters
+
+    def define_bank(
+        self,
+        name: str,
+        definition: Callable[[], np.ndarray],
+        *,
+        trainable: bool = False,
+        group: int | None = 32,
+        counted: str | None = None,
+    ) -> Bank:
+        """Keep a filter bank over the bins of the spectrum, and return its step.
+
+        Args:
+            name: of the parameter or buffer.
+            definition: returns the float64 bank, of shape (filters, bins).
+            trainable: the bank is a parameter; it may then be non-zero anywhere.
+            group: neighboring filters that are multiplied together; None: all of them.
+            counted: the argument that counts the filters: those without a bin are then warned of under this name.
+        """
+        weights = definition()
+        if counted is not None:
+            warn_of_empty(weights, counted, self.n_fft, self.rate("the filter bank"))
+        self.define(name, definition, trainable=trainable, values=weights)
+        tiles = None if trainable else filter_tiles(weights, group=len(weights) if group is None else group)
+        return Bank(name, tiles)
+
+    def analysis(self, name: str, waveform: torch.Tensor) -> torch.Tensor:
+        """The window or the basis for a waveform; that for int16 samples brings their scale."""
+        held = self.filter_like(name, waveform)
+        return held if waveform.is_floating_point() else held * INT16_SCALE
+
+    # ---------------------------------------------------------------- computing
+
+    def spectrum(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """The complex spectrum of rows.
+
+        Args:
+            waveform: (rows, time).
+            lengths: (rows,) samples of each row; None: all of them.
+            graph: autograd or a compiler records what is computed.
+
+        Returns:
+            complex (rows, bins, frames).
+        """
+        if self.method == "fft":
+            window = self.analysis("analysis_window", waveform)
+            return fft.short_time_spectrum(waveform, lengths, self.framing, window, graph=graph)
+        return conv.short_time_spectrum(waveform, lengths, self.framing, self.analysis("basis", waveform), graph=graph)
+
+    def powers(
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None, wanted: Sequence[Any], *, graph: bool
+    ) -> list[torch.Tensor]:
+        """|STFT|^power of rows through steps of frames, for each that is wanted.
+
+        Args:
+            waveform: (rows, time).
+            lengths: (rows,) samples of each row; None: all of them.
+            wanted: powers and steps, as `wanted` gives them.
+            graph: autograd or a compiler records what is computed.
+
+        Returns:
+            For each that is wanted (rows, features, frames).
+        """
+        if self.method == "fft":
+            window = self.analysis("analysis_window", waveform)
+            return fft.short_time_powers(waveform, lengths, self.framing, window, wanted=wanted, graph=graph)
+        basis = self.analysis("basis", waveform)
+        return conv.short_time_powers(waveform, lengths, self.framing, basis, wanted=wanted, graph=graph)
+
+    def wanted(self, like: torch.Tensor) -> Any:
+        """The power, and the steps of frames for a waveform `like` this one."""
+        of_frames, _ = split(self.steps())
+        return self.power, finish_of(tuple(value for step in of_frames for value in step.on_frames(self, like)))
+
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """The complex spectrum, or what the steps of frames make of its powers."""
+        if self.power is None:
+            return self.spectrum(waveform, lengths, graph=graph)
+        return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]
+
+    def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """The steps of clips."""
+        for step in split(self.steps())[1]:
+            features = step.on_clips(self, features, frames)
+        return features
+
+    # ---------------------------------------------------------------- axes
+
+    @property
+    def frequencies(self) -> torch.Tensor | None:
+        """Hz of each bin, float64, of shape (bins,), for which `sample_rate` is needed; None: rows are no bins.
+
+        >>> from audiofeed.transforms.short_time.stft import STFT
+        >>> STFT(4, sample_rate=16000).frequencies.tolist()
+        [0.0, 4000.0, 8000.0]
+        """
+        if not self.rows_are_bins:
+            return None
+        return torch.from_numpy(fft_frequencies(self.rate("frequencies"), self.n_fft))
