@@ -7,7 +7,9 @@ import math
 import torch
 
 from audiofeed.methods.decibels import clip_peak, limit_range
+from audiofeed.transforms.contract.checks import check_choice, check_positive
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
+from audiofeed.transforms.contract.settings import check_top_db
 
 
 class AmplitudeToDB(FeatureTransform):
@@ -46,14 +48,12 @@ class AmplitudeToDB(FeatureTransform):
         top_db: float | None = 80.0,
     ) -> None:
         super().__init__()
-        if stype not in ("power", "magnitude"):
-            raise ValueError(f"stype={stype!r} must be 'power' or 'magnitude'")
+        check_choice("stype", stype, ("power", "magnitude"))
         if ref != "max" and (isinstance(ref, str) or not ref > 0):
             raise ValueError(f"ref={ref!r} must be a number > 0, or 'max'")
-        if amin is not None and not amin > 0:
-            raise ValueError(f"amin={amin!r} must be a number > 0, or None")
-        if top_db is not None and not top_db > 0:
-            raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
+        if amin is not None:
+            check_positive("amin", amin, "a number > 0, or None")
+        check_top_db(top_db)
         self.stype, self.ref, self.top_db = stype, ref, top_db
         self.amin = amin if amin is not None else (1e-10 if stype == "power" else 1e-5)
 
@@ -65,7 +65,3 @@ class AmplitudeToDB(FeatureTransform):
         else:
             decibels = decibels - factor * math.log10(max(self.amin, float(self.ref)))
         return decibels if self.top_db is None else limit_range(decibels, lengths, self.top_db)
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return f"{self.stype!r}, ref={self.ref!r}, amin={self.amin:g}, top_db={self.top_db}"

@@ -20,7 +20,14 @@ from audiofeed.signal.auditory.leaf import (
 )
 from audiofeed.signal.bounds import angle_of, drawn_in
 from audiofeed.transforms.auditory.pcen import PCEN
-from audiofeed.transforms.contract.checks import check_count, check_odd, check_rate, check_span
+from audiofeed.transforms.contract.checks import (
+    check_choice,
+    check_count,
+    check_floor,
+    check_odd,
+    check_rate,
+    check_span,
+)
 from audiofeed.transforms.contract.transform import Transform
 
 COMPRESSIONS = ("pcen", "log", None)
@@ -56,8 +63,8 @@ class GaborFilterbank(Transform):
         n_filters: number of filters.
         win_length: taps of the filters and of the low-passes, odd; None: 25 ms (401 at 16 kHz).
         hop_length: samples from frame to frame; None: 10 ms (160 at 16 kHz).
-        f_min, f_max: Hz; the center frequencies start evenly spaced in mel between them. `f_max=None` is 0.975 *
-            sample_rate / 2 (7800 Hz at 16 kHz).
+        f_min: Hz, the lower end of the span in which the center frequencies start evenly spaced in mel, >= 0.
+        f_max: Hz, its upper end, at most sample_rate / 2; None: 0.975 * sample_rate / 2 (7800 Hz at 16 kHz).
         pool_width: standard deviation of the low-passes at the start, in units of half their length, within 2 /
             win_length and 0.5.
         compression: "pcen" (`PCEN` with one of each setting for each filter, and the paper's start: gain 0.96, bias 2,
@@ -95,8 +102,7 @@ class GaborFilterbank(Transform):
         floor: float = 1e-5,
         trainable: bool = True,
     ) -> None:
-        super().__init__()
-        self.sample_rate = check_rate(sample_rate)
+        super().__init__(check_rate(sample_rate))
         self._rate = float(sample_rate)
         self.n_filters = check_count("n_filters", n_filters, "an integer number of filters, 1 or more")
         milliseconds_25 = max(3, int(sample_rate * 0.025) // 2 * 2 + 1)
@@ -110,12 +116,12 @@ class GaborFilterbank(Transform):
                 f"pool_width={pool_width!r} must lie between {narrowest:g}, 2 / win_length, and {widest:g}; "
                 "0.4 is about a Hann window"
             )
-        if compression not in COMPRESSIONS:
-            raise ValueError(f"compression={compression!r} must be 'pcen', 'log' or None")
-        if not (floor >= torch.finfo(torch.float32).tiny and math.isfinite(floor)):
-            raise ValueError(f"floor={floor!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
         self.pool_width = float(pool_width)
-        self.compression, self.floor, self.trainable = compression, float(floor), trainable
+        self.compression, self.floor = (
+            check_choice("compression", compression, COMPRESSIONS),
+            check_floor("floor", floor),
+        )
+        self.trainable = trainable
         self._given = functools.partial(
             gabor_start,
             self.n_filters,
@@ -183,10 +189,6 @@ class GaborFilterbank(Transform):
         """
         return (lengths + self.hop_length - 1) // self.hop_length
 
-    def times(self, n_frames: int) -> torch.Tensor:
-        """The center of each frame in seconds, float64.  Shape: (n_frames,)."""
-        return torch.arange(n_frames, dtype=torch.float64) * self.hop_length / self._rate
-
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.trainable:
             filters, pools = self._trained(waveform)
@@ -211,12 +213,3 @@ class GaborFilterbank(Transform):
         half = t / ((self.win_length - 1) / 2)
         pools = (-0.5 * (half / self.pool_widths[:, None]).square()).exp()
         return filters.to(like.dtype), pools.to(like.dtype)
-
-    def extra_repr(self) -> str:
-        """The settings; what trains as it began."""
-        return (
-            f"sample_rate={self.sample_rate}, n_filters={self.n_filters}, win_length={self.win_length}, "
-            f"hop_length={self.hop_length}, f_min={self.f_min:g}, f_max={self.f_max:g}, "
-            f"pool_width={self.pool_width:g}, compression={self.compression!r}, floor={self.floor:g}, "
-            f"trainable={self.trainable}"
-        )

@@ -11,7 +11,7 @@ import torch
 from audiofeed.methods.auditory.pcen import Value, compressed, local_maximum, normalized_in_blocks, running_average
 from audiofeed.methods.bounded import inside
 from audiofeed.signal.bounds import angle_of
-from audiofeed.transforms.contract.checks import check_count, check_rate
+from audiofeed.transforms.contract.checks import check_count, check_not_negative, check_positive, check_rate
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 # where trained settings stay; the bias moves on a logarithmic scale
@@ -91,12 +91,9 @@ class PCEN(FeatureTransform):
         self.sample_rate = check_rate(sample_rate, "the time constant is in seconds")
         self.hop_length = check_count("hop_length", hop_length)
         self.max_size = check_count("max_size", max_size, "an integer number of bins, 1 or more")
-        for name, value in (("gain", gain), ("bias", bias), ("power", power)):
-            if not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"{name}={value!r} must be a number >= 0")
-        for name, value in (("time_constant", time_constant), ("eps", eps)):
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name}={value!r} must be a number > 0")
+        given = {"gain": gain, "bias": bias, "power": power}
+        self._given = {name: check_not_negative(name, value) for name, value in given.items()}
+        self.time_constant, self.eps = check_positive("time_constant", time_constant), check_positive("eps", eps)
         if b is not None and not 0 < b <= 1:
             raise ValueError(f"b={b!r} must lie in (0, 1], or be None: from time_constant={time_constant!r}")
         if initial != "first" and (isinstance(initial, str) or not (initial >= 0 and math.isfinite(initial))):
@@ -106,14 +103,14 @@ class PCEN(FeatureTransform):
         self.n_bins = (
             n_bins if n_bins is None else check_count("n_bins", n_bins, "an integer number of bins, 1 or more")
         )
-        self.time_constant, self.eps, self.initial, self.trainable = time_constant, float(eps), initial, trainable
+        self.initial, self.trainable = initial, trainable
         if b is None:
             # the half-power width of the average is then that of time_constant (Lostanlen et al., eq. 5)
             frames = time_constant * sample_rate / self.hop_length
             weight = (math.sqrt(1.0 + 4.0 * frames**2) - 1.0) / (2.0 * frames**2)
         else:
             weight = float(b)
-        self._given = {"gain": float(gain), "bias": float(bias), "power": float(power), "b": weight}
+        self._given["b"] = weight
         self._b = b
         if trainable:
             spans = {"gain": _GAIN, "bias": _BIAS, "power": _POWER, "b": _WEIGHT}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from audiofeed.methods.cepstral.normalization import Sliding, normalize_clips, normalize_sliding
-from audiofeed.transforms.contract.checks import check_count
+from audiofeed.transforms.contract.checks import check_count, check_floor
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 # Kaldi's and torchaudio's
@@ -67,9 +65,7 @@ class CMVN(FeatureTransform):
                     f"min_window={min_window} has an effect only with window= and center=False, where the first frames "
                     "have little behind them; leave it out"
                 )
-        if not (floor >= torch.finfo(torch.float32).tiny and math.isfinite(floor)):
-            raise ValueError(f"floor={floor!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
-        self.center, self.norm_vars, self.floor = center, norm_vars, float(floor)
+        self.center, self.norm_vars, self.floor = center, norm_vars, check_floor("floor", floor)
         self.min_window = _MIN_WINDOW if min_window is None else int(min_window)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
@@ -83,10 +79,3 @@ class CMVN(FeatureTransform):
             floor=self.floor,
             graph=graph,
         )
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        if self.window is None:
-            return f"window=None, norm_vars={self.norm_vars}, floor={self.floor:g}"
-        ahead = "" if self.center else f", min_window={self.min_window}"
-        return f"window={self.window}, center={self.center}{ahead}, norm_vars={self.norm_vars}, floor={self.floor:g}"

@@ -8,7 +8,7 @@ import torch
 
 from audiofeed.methods.cepstral.deltas import EDGES, MODES, deltas
 from audiofeed.signal.cepstral.cepstrum import slope_filter, slope_filters
-from audiofeed.transforms.contract.checks import check_count
+from audiofeed.transforms.contract.checks import check_choice, check_count
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -57,11 +57,7 @@ class Deltas(FeatureTransform):
             raise ValueError(
                 f"order={order} must be below win_length={win_length}: a fit of that degree takes more frames"
             )
-        if mode not in MODES:
-            known = {here: scipy for scipy, here in EDGES.items()}.get(mode)
-            raise ValueError(
-                f"mode={mode!r} must be one of {MODES}" + (f"; it is called {known!r} here" if known else "")
-            )
+        check_choice("mode", mode, MODES, called={here: scipy for scipy, here in EDGES.items()})
         self.mode, self.append = mode, append
         self.keeps_bins = not append
         self._orders = range(1, self.order + 1) if append else range(self.order, self.order + 1)
@@ -83,7 +79,3 @@ class Deltas(FeatureTransform):
             for n in self._orders
         ]
         return torch.cat([features, *found], dim=-2) if self.append else found[0]
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return f"win_length={self.win_length}, order={self.order}, mode={self.mode!r}, append={self.append}"

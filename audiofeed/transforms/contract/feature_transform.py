@@ -11,6 +11,7 @@ from torch import nn
 
 from audiofeed.transforms.contract.explain import complete, shown
 from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
+from audiofeed.transforms.contract.settings import arguments_of
 from audiofeed.transforms.contract.transform import check_lengths, in_full_precision
 
 
@@ -77,6 +78,11 @@ class FeatureTransform(nn.Module):
         return lengths
 
     # ---------------------------------------------------------------- what a subclass uses
+
+    def keep(self, settings: Any) -> None:
+        """Keep the values of settings as attributes of their names."""
+        for field in arguments_of(type(settings)):
+            setattr(self, field.name, getattr(settings, field.name))
 
     def define(
         self, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None

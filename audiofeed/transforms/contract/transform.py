@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.transforms.contract.checks import check_rate
 from audiofeed.transforms.contract.explain import complete, shown
 from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
+from audiofeed.transforms.contract.settings import arguments_of
 
 
 class Transform(nn.Module):
@@ -110,9 +110,8 @@ class Transform(nn.Module):
 
     def keep(self, settings: Any) -> None:
         """Keep the values of settings as attributes of their names."""
-        for field in fields(settings):
-            if "doc" in field.metadata:
-                setattr(self, field.name, getattr(settings, field.name))
+        for field in arguments_of(type(settings)):
+            setattr(self, field.name, getattr(settings, field.name))
 
     def define(
         self, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,8 +12,14 @@ import torch
 from audiofeed.methods.cepstral.cepstrum import over_bins
 from audiofeed.methods.decibels import LOGS
 from audiofeed.signal.cepstral.cepstrum import inverse_cepstral_matrix, lifter_weights
-from audiofeed.transforms.contract.checks import check_count, warn_caller
+from audiofeed.transforms.cepstral.settings import CosineOptions, Cosines
+from audiofeed.transforms.contract.checks import check_choice, check_count, check_positive, warn_caller
+from audiofeed.transforms.contract.explain import takes
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
+from audiofeed.transforms.contract.settings import pick
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class InverseMFCC(FeatureTransform):
@@ -22,8 +29,8 @@ class InverseMFCC(FeatureTransform):
     many coefficients as mels they come back whole.
 
     Args:
-        n_mels: number of mels of the result, at least the number of coefficients.
-        dct_type, norm, lifter: as in the `MFCC` that made the coefficients.
+        n_mels: number of mels of the result, at least the number of coefficients. The cosine transform is that of the
+            `MFCC` that made them.
         log: the logarithm that is undone: "db" (10 log10), "ln" or "log10".
         ref: the power that was 0 in the logarithm, > 0: the result is multiplied by it.
 
@@ -45,25 +52,16 @@ class InverseMFCC(FeatureTransform):
 
     hint = "give the coefficients as MFCC returns them"
 
+    @takes(Cosines)
     def __init__(
-        self,
-        n_mels: int = 128,
-        *,
-        dct_type: int = 2,
-        norm: str | None = "ortho",
-        lifter: float = 0.0,
-        log: str = "db",
-        ref: float = 1.0,
+        self, n_mels: int = 128, *, log: str = "db", ref: float = 1.0, **settings: Unpack[CosineOptions]
     ) -> None:
         super().__init__()
         self.n_mels = check_count("n_mels", n_mels, "an integer number of mels, 1 or more")
-        if not (lifter >= 0 and math.isfinite(lifter)):
-            raise ValueError(f"lifter={lifter!r} must be a number >= 0; 0 does not lifter")
-        if log not in LOGS:
-            raise ValueError(f"log={log!r} must be 'ln', 'log10' or 'db'")
-        if not (ref > 0 and math.isfinite(ref)):
-            raise ValueError(f"ref={ref!r} must be a number > 0")
-        self.dct_type, self.norm, self.lifter, self.log, self.ref = dct_type, norm, lifter, log, float(ref)
+        cosines = pick(Cosines, settings)
+        self.keep(cosines)
+        self.log, self.ref = check_choice("log", log, LOGS), check_positive("ref", ref)
+        dct_type, norm, lifter = cosines.dct_type, cosines.norm, cosines.lifter
         definition = functools.partial(
             inverse_cepstral_matrix, self.n_mels, dct_type=dct_type, norm=norm, lifter=lifter
         )
@@ -88,10 +86,3 @@ class InverseMFCC(FeatureTransform):
         # ref in the exponent would round it away in float32; as a factor it is exact
         powers = (logs * scale).exp() if graph else logs.mul_(scale).exp_()
         return powers if self.ref == 1.0 else powers * self.ref
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return (
-            f"n_mels={self.n_mels}, dct_type={self.dct_type}, norm={self.norm!r}, lifter={self.lifter:g}, "
-            f"log={self.log!r}, ref={self.ref:g}"
-        )

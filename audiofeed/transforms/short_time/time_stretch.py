@@ -84,10 +84,6 @@ class TimeStretch(FeatureTransform):
         stretched = stretch(features.flatten(0, 1), cast("float", settings["rate"]), graph=graph)
         return stretched.unflatten(0, features.shape[:2])
 
-    def extra_repr(self) -> str:
-        """The rate."""
-        return f"rate={self.rate}"
-
 
 def _checked(rate: float) -> float:
     if not (rate > 0 and math.isfinite(rate)):
