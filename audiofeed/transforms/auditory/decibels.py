@@ -6,8 +6,8 @@ import math
 
 import torch
 
+from audiofeed.arguments.checks import check_choice, check_positive
 from audiofeed.methods.decibels import clip_peak, limit_range
-from audiofeed.transforms.contract.checks import check_choice, check_positive
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.settings import check_top_db
 

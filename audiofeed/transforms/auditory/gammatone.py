@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate, check_span
+from audiofeed.arguments.explain import takes
 from audiofeed.signal.auditory.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_positive, check_rate, check_span
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_power, pick
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_power
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class Gammatonegram(ShortTime):
@@ -64,9 +61,7 @@ class Gammatonegram(ShortTime):
         **settings: Unpack[FeatureOptions],
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
-        super().__init__(
-            pick(Frames, settings), pick(Execution, settings), sample_rate=sample_rate, power=check_power(power)
-        )
+        super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
         self.n_bins = check_count("n_bins", n_bins, "an integer number of filters, 1 or more")
         self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
         self.width = check_positive("width", width, "a finite number > 0; 1 is the ear's own bandwidth")

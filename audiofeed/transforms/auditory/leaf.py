@@ -8,6 +8,14 @@ import math
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import (
+    check_choice,
+    check_count,
+    check_floor,
+    check_odd,
+    check_rate,
+    check_span,
+)
 from audiofeed.methods.auditory.long_filters import pooled_energies
 from audiofeed.methods.bounded import inside, wide
 from audiofeed.signal.auditory.leaf import (
@@ -20,14 +28,6 @@ from audiofeed.signal.auditory.leaf import (
 )
 from audiofeed.signal.bounds import angle_of, drawn_in
 from audiofeed.transforms.auditory.pcen import PCEN
-from audiofeed.transforms.contract.checks import (
-    check_choice,
-    check_count,
-    check_floor,
-    check_odd,
-    check_rate,
-    check_span,
-)
 from audiofeed.transforms.contract.transform import Transform
 
 COMPRESSIONS = ("pcen", "log", None)

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.explain import takes
+from audiofeed.arguments.settings import pick
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
-from audiofeed.transforms.contract.checks import check_rate
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import (
-    Execution,
-    FeatureOptions,
-    Frames,
-    Logarithm,
-    LogOptions,
-    check_power,
-    pick,
-)
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions, check_power
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms, Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class MelSpectrogramOptions(FeatureOptions, MelOptions, total=False):
@@ -64,9 +54,7 @@ class MelSpectrogram(ShortTime):
         **settings: Unpack[MelSpectrogramOptions],
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
-        super().__init__(
-            pick(Frames, settings), pick(Execution, settings), sample_rate=sample_rate, power=check_power(power)
-        )
+        super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
         self._mel, self._bank = keep_mel(self, settings, trainable=trainable_mel)
 
     @property
@@ -111,9 +99,7 @@ class LogMelSpectrogram(ShortTime):
         **settings: Unpack[LogMelSpectrogramOptions],
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
-        super().__init__(
-            pick(Frames, settings), pick(Execution, settings), sample_rate=sample_rate, power=check_power(power)
-        )
+        super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
         self._mel, bank = keep_mel(self, settings, trainable=trainable_mel)
         logarithm = pick(Logarithm, settings)
         self.keep(logarithm)

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_count, check_not_negative, check_positive, check_rate
 from audiofeed.methods.auditory.pcen import Value, compressed, local_maximum, normalized_in_blocks, running_average
 from audiofeed.methods.bounded import inside
 from audiofeed.signal.bounds import angle_of
-from audiofeed.transforms.contract.checks import check_count, check_not_negative, check_positive, check_rate
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 # where trained settings stay; the bias moves on a logarithmic scale

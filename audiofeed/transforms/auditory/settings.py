@@ -9,10 +9,10 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_choice, check_count, check_rate, check_span
+from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_rate, check_span
-from audiofeed.transforms.contract.settings import argument, pick, settle
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import Bank
 

@@ -7,13 +7,13 @@ import functools
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_choice, check_count, check_odd, check_rate
 from audiofeed.methods.auditory.long_filters import filtered_waveform
 from audiofeed.methods.bounded import inside, wide
 from audiofeed.methods.frames import Framing
 from audiofeed.signal.auditory.sinc import NORMS, sinc_cutoffs, sinc_filters
 from audiofeed.signal.bounds import angle_of
 from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_odd, check_rate
 from audiofeed.transforms.contract.settings import check_pad_mode
 from audiofeed.transforms.contract.transform import Transform
 

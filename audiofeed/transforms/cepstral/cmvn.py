@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from audiofeed.arguments.checks import check_count, check_floor
 from audiofeed.methods.cepstral.normalization import Sliding, normalize_clips, normalize_sliding
-from audiofeed.transforms.contract.checks import check_count, check_floor
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 # Kaldi's and torchaudio's

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from typing_extensions import Unpack
+
+from audiofeed.arguments.checks import check_choice, check_count, check_rate, check_span
+from audiofeed.arguments.explain import takes
 from audiofeed.signal.auditory.filterbanks import bark_filterbank, linear_filterbank
 from audiofeed.signal.scales import BARK_SCALES
 from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, check_mel_norm, keep_mel
 from audiofeed.transforms.cepstral.settings import CepstralLogarithm, CepstralOptions, Cosines, keep_cepstrum
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_rate, check_span
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import Execution, Frames, check_power, pick
+from audiofeed.transforms.contract.settings import Execution, Frames, check_power
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class MFCCOptions(CepstralOptions, MelSpanOptions, total=False):
@@ -69,9 +67,7 @@ class MFCC(ShortTime):
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
         check_mel_norm("mel_norm", mel_norm)
-        super().__init__(
-            pick(Frames, settings), pick(Execution, settings), sample_rate=sample_rate, power=check_power(power)
-        )
+        super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
         _, bank = keep_mel(self, settings, trainable=trainable_mel, norm=mel_norm)
         self.n_mfcc, self.mel_norm = n_mfcc, mel_norm
         self._steps = keep_cepstrum(self, settings, bank, {"n_mfcc": n_mfcc, "n_mels": self.n_mels})
@@ -124,9 +120,7 @@ class LFCC(ShortTime):
         **settings: Unpack[CepstralOptions],
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
-        super().__init__(
-            pick(Frames, settings), pick(Execution, settings), sample_rate=sample_rate, power=check_power(power)
-        )
+        super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
         self.n_lfcc, self.trainable_filters = n_lfcc, trainable_filters
         self.n_filter = check_count("n_filter", n_filter, "an integer number of filters, 1 or more")
         self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
@@ -191,9 +185,7 @@ class BFCC(ShortTime):
         **settings: Unpack[CepstralOptions],
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
-        super().__init__(
-            pick(Frames, settings), pick(Execution, settings), sample_rate=sample_rate, power=check_power(power)
-        )
+        super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
         self.n_bfcc, self.trainable_filters = n_bfcc, trainable_filters
         self.n_barks = check_count("n_barks", n_barks, "an integer number of filters, 1 or more")
         self.bark_scale = check_choice("bark_scale", bark_scale, BARK_SCALES)

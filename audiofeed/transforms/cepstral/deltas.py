@@ -6,9 +6,9 @@ import functools
 
 import torch
 
+from audiofeed.arguments.checks import check_choice, check_count
 from audiofeed.methods.cepstral.deltas import EDGES, MODES, deltas
 from audiofeed.signal.cepstral.cepstrum import slope_filter, slope_filters
-from audiofeed.transforms.contract.checks import check_choice, check_count
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 

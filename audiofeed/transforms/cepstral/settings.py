@@ -9,10 +9,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from audiofeed.arguments.checks import check_count, check_not_negative
+from audiofeed.arguments.settings import argument, pick
 from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
-from audiofeed.transforms.contract.checks import check_count, check_not_negative
 from audiofeed.transforms.contract.filters import Definition
-from audiofeed.transforms.contract.settings import FeatureOptions, Logarithm, LogOptions, argument, pick
+from audiofeed.transforms.contract.settings import FeatureOptions, Logarithm, LogOptions
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matrix, Step
 

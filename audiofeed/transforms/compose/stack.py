@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from audiofeed.arguments.explain import explaining
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.transforms.compose.chain import Chain
-from audiofeed.transforms.contract.explain import explaining
 from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.base import ShortTime

@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_count, check_positive, check_rate
 from audiofeed.plans.constant_q.shared_bins import SharedBins, harmonic_steps, shared_dense, shared_octaves
 from audiofeed.signal.constant_q.wavelets import C1, WaveletBank
 from audiofeed.transforms.constant_q.cqt import CQT, KernelTransform
 from audiofeed.transforms.constant_q.wavelet_transform import WaveletTransform
-from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate
 
 ABOVE_NYQUIST = ("raise", "zeros")
 

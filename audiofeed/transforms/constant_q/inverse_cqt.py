@@ -11,12 +11,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from audiofeed.arguments.checks import warn_caller
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.octave_synthesis import Synthesis, least_squares, synthesis, synthesise
 from audiofeed.methods.frames import Count
 from audiofeed.plans.constant_q.invertibility import frame_weights, largest_hops
 from audiofeed.transforms.constant_q.cqt import VQT
-from audiofeed.transforms.contract.checks import warn_caller
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_count, check_rate
 from audiofeed.methods.constant_q.sliced_frame import OPEN, Bands, Slices, fill, synthesise
 from audiofeed.plans.sizes import smooth_length
 from audiofeed.signal.constant_q.sliced_bands import (
@@ -25,7 +26,6 @@ from audiofeed.signal.constant_q.sliced_bands import (
     largest_hop,
     synthesis_weights,
 )
-from audiofeed.transforms.contract.checks import check_count, check_rate
 from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_count, check_positive, check_rate
 from audiofeed.methods.constant_q.tuning import estimate_tuning
 from audiofeed.methods.frames import PAD_MODES, Framing
 from audiofeed.methods.short_time import fft
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
 from audiofeed.signal.constant_q.wavelets import C1, INTERVALS, WaveletBank
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate
 from audiofeed.transforms.contract.transform import Transform, in_full_precision
 
 # the frames of `librosa.estimate_tuning`

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from audiofeed.transforms.contract.explain import complete, shown
+from audiofeed.arguments.explain import complete, shown
+from audiofeed.arguments.settings import arguments_of
 from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
-from audiofeed.transforms.contract.settings import arguments_of
 from audiofeed.transforms.contract.transform import check_lengths, in_full_precision
 
 

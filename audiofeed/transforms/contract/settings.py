@@ -1,62 +1,26 @@
-"""Settings that many transforms share: frozen values that check themselves.
-
-Each argument is said once, here: its name, its default, its check and its entry in the documentation. A `TypedDict`
-beside a group of settings has the types that a caller may give, for type checkers and editors. A transform names the
-groups that it takes (see `explain.takes`) and builds their values with `pick`.
-"""
+"""Settings that transforms share: frames and their window, the method, the logarithm."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar
+from typing import TypedDict
 
 import numpy as np
 
-from audiofeed.methods.decibels import LOGS, Log
-from audiofeed.methods.frames import PAD_MODES, Framing
-from audiofeed.signal.windows import Window, get_window, pad_window
-from audiofeed.transforms.contract.checks import (
+from audiofeed.arguments.checks import (
     check_choice,
     check_count,
     check_floor,
     check_not_negative,
     check_positive,
 )
-
-S = TypeVar("S")
-
-
-def argument(default: Any, doc: str) -> Any:
-    """A field of settings that is an argument of a transform, with its default and its documentation."""
-    return dataclasses.field(default=default, metadata={"doc": doc})
-
-
-def arguments_of(group: type) -> list[dataclasses.Field[Any]]:
-    """The fields of a group of settings that are arguments.
-
-    >>> [field.name for field in arguments_of(Execution)]
-    ['method', 'trainable', 'trainable_window']
-    """
-    return [field for field in dataclasses.fields(group) if "doc" in field.metadata]
-
-
-def pick(group: type[S], given: Mapping[str, Any], **others: Any) -> S:
-    """Settings from those of the given arguments that belong to the group, and from others.
-
-    >>> pick(Frames, {"n_fft": 400, "n_mels": 80}, center=False).hop_length
-    100
-    """
-    own = {field.name for field in arguments_of(group)}
-    return group(**{**{name: value for name, value in given.items() if name in own}, **others})
-
-
-def settle(settings: Any, **values: Any) -> None:
-    """Replace fields of frozen settings while they are made, by what was checked."""
-    for name, value in values.items():
-        object.__setattr__(settings, name, value)
+from audiofeed.arguments.settings import argument, settle
+from audiofeed.methods.decibels import LOGS, Log
+from audiofeed.methods.frames import PAD_MODES, Framing
+from audiofeed.signal.windows import Window, get_window, pad_window
 
 
 def check_pad_mode(pad_mode: str) -> str:
@@ -251,16 +215,3 @@ def check_power_or_complex(power: float | None) -> float | None:
     if power is None:
         return None
     return check_positive("power", power, "a number > 0, or None for complex values")
-
-
-def check_norm(norm: float | None) -> float | None:
-    """The p of a p-norm, or None for no normalization.
-
-    >>> check_norm(math.inf)
-    inf
-    """
-    if norm is None:
-        return None
-    if isinstance(norm, str) or not norm > 0:
-        raise ValueError(f"norm={norm!r} must be a number > 0 (1, 2, math.inf), or None")
-    return float(norm)

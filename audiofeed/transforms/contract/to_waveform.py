@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 
-from audiofeed.transforms.contract.checks import check_count
+from audiofeed.arguments.checks import check_count
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.transform import check_lengths
 

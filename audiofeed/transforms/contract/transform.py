@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.explain import complete, shown
+from audiofeed.arguments.settings import arguments_of
 from audiofeed.methods.frames import Framing
 from audiofeed.signal.samples import INT16_SCALE
-from audiofeed.transforms.contract.checks import check_rate
-from audiofeed.transforms.contract.explain import complete, shown
 from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
-from audiofeed.transforms.contract.settings import arguments_of
 
 
 class Transform(nn.Module):

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_count, check_positive, check_rate, check_share
+from audiofeed.arguments.explain import takes
 from audiofeed.methods.decibels import Log, limit_range
 from audiofeed.methods.descriptors.spectral import extremes
 from audiofeed.methods.frames import Workspace
 from audiofeed.signal.descriptors.spectral import contrast_bands
-from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate, check_share
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, pick
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import PerClip, PerFrame, Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class SpectralContrast(ShortTime):
@@ -65,12 +62,7 @@ class SpectralContrast(ShortTime):
         linear: bool = False,
         **settings: Unpack[FeatureOptions],
     ) -> None:
-        super().__init__(
-            pick(Frames, settings),
-            pick(Execution, settings),
-            sample_rate=check_rate(sample_rate),
-            power=check_positive("power", power),
-        )
+        super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.f_min = check_positive("f_min", f_min)
         self.n_bands = check_count("n_bands", n_bands, "an integer number of octaves, 1 or more")
         if self.f_min * 2 ** (self.n_bands - 1) >= sample_rate / 2:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_count, check_floor, check_positive, check_rate, check_share
+from audiofeed.arguments.explain import takes
 from audiofeed.methods.descriptors import spectral
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace
 from audiofeed.signal.descriptors.spectral import moment_weights, polynomial_fit
 from audiofeed.signal.scales import fft_frequencies
-from audiofeed.transforms.contract.checks import check_count, check_floor, check_positive, check_rate, check_share
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import (
-    Execution,
-    FeatureOptions,
-    FrameOptions,
-    Frames,
-    ShortTimeOptions,
-    pick,
-)
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, FrameOptions, Frames, ShortTimeOptions
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import PerFrame, Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class RolloffOptions(FrameOptions, total=False):
@@ -61,12 +51,7 @@ class SpectralCentroid(ShortTime):
 
     @takes(Frames, Execution)
     def __init__(self, *, sample_rate: float, power: float = 1.0, **settings: Unpack[FeatureOptions]) -> None:
-        super().__init__(
-            pick(Frames, settings),
-            pick(Execution, settings),
-            sample_rate=check_rate(sample_rate),
-            power=check_positive("power", power),
-        )
+        super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.define("weights", functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft))
 
     def steps(self) -> Sequence[Step]:
@@ -109,12 +94,7 @@ class SpectralBandwidth(ShortTime):
         norm: bool = True,
         **settings: Unpack[FeatureOptions],
     ) -> None:
-        super().__init__(
-            pick(Frames, settings),
-            pick(Execution, settings),
-            sample_rate=check_rate(sample_rate),
-            power=check_positive("power", power),
-        )
+        super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.p, self.norm = check_positive("p", p), norm
         self.define("weights", functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft))
 
@@ -159,12 +139,7 @@ class SpectralRolloff(ShortTime):
         roll_percent: float = 0.85,
         **settings: Unpack[RolloffOptions],
     ) -> None:
-        super().__init__(
-            pick(Frames, settings),
-            pick(Execution, settings),
-            sample_rate=check_rate(sample_rate),
-            power=check_positive("power", power),
-        )
+        super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.roll_percent = check_share("roll_percent", roll_percent)
         self.define("hertz", functools.partial(fft_frequencies, float(sample_rate), self.n_fft))
 
@@ -208,12 +183,7 @@ class SpectralFlatness(ShortTime):
         sample_rate: float | None = None,
         **settings: Unpack[ShortTimeOptions],
     ) -> None:
-        super().__init__(
-            pick(Frames, settings, n_fft=n_fft),
-            pick(Execution, settings),
-            sample_rate=sample_rate,
-            power=check_positive("power", power),
-        )
+        super().__init__({**settings, "n_fft": n_fft}, sample_rate=sample_rate, power=check_positive("power", power))
         self.amin = check_floor("amin", amin)
 
     def steps(self) -> Sequence[Step]:
@@ -250,12 +220,7 @@ class PolyFeatures(ShortTime):
     def __init__(
         self, *, sample_rate: float, power: float = 1.0, order: int = 1, **settings: Unpack[FeatureOptions]
     ) -> None:
-        super().__init__(
-            pick(Frames, settings),
-            pick(Execution, settings),
-            sample_rate=check_rate(sample_rate),
-            power=check_positive("power", power),
-        )
+        super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         bins = self.n_fft // 2 + 1
         rule = f"an integer, 0 or more and below the {bins} bins of n_fft={self.n_fft}"
         self.order = 0 if order == 0 and not isinstance(order, bool) else check_count("order", order, rule)

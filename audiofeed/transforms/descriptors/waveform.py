@@ -6,9 +6,9 @@ import functools
 
 import torch
 
+from audiofeed.arguments.checks import check_count, check_not_negative
 from audiofeed.methods.descriptors import waveform as framewise
 from audiofeed.methods.frames import Framing
-from audiofeed.transforms.contract.checks import check_count, check_not_negative
 from audiofeed.transforms.contract.settings import check_pad_mode
 from audiofeed.transforms.contract.transform import Transform
 

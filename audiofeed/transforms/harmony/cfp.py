@@ -5,26 +5,24 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
+from audiofeed.arguments.explain import takes
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.harmony.cfp import alternated
 from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_positive, check_rate
-from audiofeed.transforms.contract.explain import takes
 from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.contract.settings import Execution, FrameOptions, Frames, pick
+from audiofeed.transforms.contract.settings import FrameOptions, Frames
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import PerFrame, Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 OUTPUTS = ("salience", "spectrum", "frequency", "periodicity")
 
@@ -95,8 +93,7 @@ class CFP(ShortTime):
         check_rate(sample_rate, "the pitches are in Hz")
         if n_fft is None:
             n_fft = max(round(sample_rate / 2), check_count("win_length", settings["win_length"]))
-        frames = pick(Frames, settings, n_fft=n_fft)
-        super().__init__(frames, Execution(method="fft"), sample_rate=sample_rate, power=1.0)
+        super().__init__({**settings, "n_fft": n_fft, "method": "fft"}, sample_rate=sample_rate, power=1.0)
         lowest = 2 * sample_rate / self.n_fft
         if not lowest <= f_min < f_max <= sample_rate / 2:
             raise ValueError(
@@ -113,9 +110,7 @@ class CFP(ShortTime):
         self.output = check_choice("output", output, OUTPUTS)
         self._grid = cfp_frequencies(f_min=self.f_min, f_max=self.f_max, bins_per_octave=bins_per_octave)
         self.n_bins = len(self._grid)
-        self._scale = 1.0 / float(
-            np.linalg.norm(get_window(frames.window, frames.win_length, periodic=frames.periodic))
-        )
+        self._scale = 1.0 / float(np.linalg.norm(get_window(self.window, self.win_length, periodic=self.periodic)))
         self._spectrum_from = round(f_min * self.n_fft / sample_rate)
         self._cepstrum_from = round(sample_rate / f_max)
         self._banks = {}

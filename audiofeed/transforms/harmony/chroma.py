@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_count, check_norm, check_positive, check_rate
+from audiofeed.arguments.explain import takes
 from audiofeed.methods.constant_q.tuning import estimate_tuning
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace
@@ -18,14 +20,9 @@ from audiofeed.methods.norms import normalized
 from audiofeed.methods.precision import matmul
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
 from audiofeed.signal.harmony.chroma import chroma_filterbank, chroma_positions
-from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_norm, pick
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import PerClip, PerFrame, Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def _places(sample_rate: float, n_fft: int, n_chroma: int, ctroct: float) -> np.ndarray:
@@ -81,12 +78,7 @@ class Chroma(ShortTime):
         trainable_chroma: bool = False,
         **settings: Unpack[FeatureOptions],
     ) -> None:
-        super().__init__(
-            pick(Frames, settings),
-            pick(Execution, settings),
-            sample_rate=check_rate(sample_rate),
-            power=check_positive("power", power),
-        )
+        super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.n_chroma = check_count("n_chroma", n_chroma, "an integer number of pitch classes, 1 or more")
         if tuning is not None and not math.isfinite(tuning):
             raise ValueError(f"tuning={tuning!r} must be a finite number of classes, or None to estimate it")

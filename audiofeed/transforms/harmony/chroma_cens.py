@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_count
 from audiofeed.methods.harmony.cens import quantized, smoothed
 from audiofeed.methods.norms import normalized
 from audiofeed.signal.harmony.chroma import CENS_STEPS
 from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.contract.checks import check_count
 from audiofeed.transforms.contract.derived import Derived
 from audiofeed.transforms.harmony.chroma import check_norm
 from audiofeed.transforms.harmony.chroma_cqt import ChromaCQT

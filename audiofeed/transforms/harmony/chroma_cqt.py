@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_count, check_positive
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.precision import matmul
 from audiofeed.signal.constant_q.wavelets import C1
@@ -17,7 +18,6 @@ from audiofeed.signal.harmony.chroma import cq_to_chroma
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT
 from audiofeed.transforms.constant_q.wavelet_transform import WaveletTransform
-from audiofeed.transforms.contract.checks import check_count, check_positive
 from audiofeed.transforms.contract.derived import Derived
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.harmony.chroma import check_norm

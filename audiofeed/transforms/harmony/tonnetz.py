@@ -6,10 +6,10 @@ import functools
 
 import torch
 
+from audiofeed.arguments.checks import check_rate
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.precision import matmul
 from audiofeed.signal.harmony.chroma import tonnetz_basis
-from audiofeed.transforms.contract.checks import check_rate
 from audiofeed.transforms.contract.derived import Derived, check_source
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.harmony.chroma import Chroma

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_count, check_not_negative, check_positive
+from audiofeed.arguments.explain import takes
+from audiofeed.arguments.settings import pick
 from audiofeed.methods.inverse.griffin_lim import Progress, Search, griffin_lim, random_phases
 from audiofeed.methods.inverse.overlap_add import natural_length
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.transforms.contract.checks import check_count, check_not_negative, check_positive
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import FrameOptions, Frames, pick
+from audiofeed.transforms.contract.settings import FrameOptions, Frames
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.inverse.resynthesis import Resynthesis
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class GriffinLim(ToWaveform):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice, check_count, check_rate
+from audiofeed.arguments.explain import takes
+from audiofeed.arguments.settings import pick
 from audiofeed.methods.inverse.nnls import nnls
 from audiofeed.methods.precision import matmul
 from audiofeed.signal.inverse.synthesis import overlapping_pairs
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.transforms.auditory.settings import Mel, MelOptions
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_rate
-from audiofeed.transforms.contract.explain import takes
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-from audiofeed.transforms.contract.settings import pick
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 # How many values of spectra are computed at once, in float64: few enough to stay near the cache of a CPU.
 BLOCK = 2**20

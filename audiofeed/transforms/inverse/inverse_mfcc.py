@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, warn_caller
+from audiofeed.arguments.explain import takes
+from audiofeed.arguments.settings import pick
 from audiofeed.methods.cepstral.cepstrum import over_bins
 from audiofeed.methods.decibels import LOGS
 from audiofeed.signal.cepstral.cepstrum import inverse_cepstral_matrix, lifter_weights
 from audiofeed.transforms.cepstral.settings import CosineOptions, Cosines
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_positive, warn_caller
-from audiofeed.transforms.contract.explain import takes
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-from audiofeed.transforms.contract.settings import pick
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class InverseMFCC(FeatureTransform):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.explain import takes
+from audiofeed.arguments.settings import pick
 from audiofeed.methods.choose import choose_short_time
 from audiofeed.methods.inverse.overlap_add import Synthesis, by_basis, by_fft, inverse_short_time
 from audiofeed.signal.inverse.synthesis import synthesis_basis
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import Execution, Frames, pick
+from audiofeed.transforms.contract.settings import Execution, Frames
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.inverse.resynthesis import Resynthesis, SynthesisOptions
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class InverseOptions(SynthesisOptions, total=False):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice, check_count, check_rate
+from audiofeed.arguments.explain import takes
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.rhythm.onsets import delayed, spectral_flux, without_drift
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_rate
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import Execution, Frames, MethodOptions, WindowOptions, pick
+from audiofeed.transforms.contract.settings import Execution, Frames, MethodOptions, WindowOptions
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms, PerClip, Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 AGGREGATES = ("mean", "median")
 
@@ -73,7 +70,7 @@ class OnsetStrength(ShortTime):
         **settings: Unpack[OnsetOptions],
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
-        super().__init__(pick(Frames, settings), pick(Execution, settings), sample_rate=sample_rate, power=2.0)
+        super().__init__(settings, sample_rate=sample_rate, power=2.0)
         _, bank = keep_mel(self, settings, trainable=trainable_mel)
         self.lag = check_count("lag", lag, "an integer number of frames, 1 or more")
         self.max_size = check_count("max_size", max_size, "an integer number of bands, 1 or more")

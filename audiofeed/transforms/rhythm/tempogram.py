@@ -7,12 +7,12 @@ import math
 
 import torch
 
+from audiofeed.arguments.checks import check_count, check_rate
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.rhythm import autocorrelation
 from audiofeed.methods.short_time import fft
 from audiofeed.signal.rhythm.tempo import fourier_tempi, lag_tempi
 from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.contract.checks import check_count, check_rate
 from audiofeed.transforms.contract.derived import Derived, check_source
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.harmony.chroma import check_norm

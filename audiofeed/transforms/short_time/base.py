@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import warn_of_empty
+from audiofeed.arguments.settings import pick
 from audiofeed.methods.choose import choose_short_time
 from audiofeed.methods.filterbank import finish_of
 from audiofeed.methods.frames import Framing
@@ -16,7 +18,6 @@ from audiofeed.plans.tiles import filter_tiles
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.short_time.fourier import fourier_basis
-from audiofeed.transforms.contract.checks import warn_of_empty
 from audiofeed.transforms.contract.settings import Execution, Frames
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.short_time.steps import Bank, Step, split
@@ -29,15 +30,14 @@ class ShortTime(Transform):
     STFT in a `Stack`.
 
     Args:
-        frames: where the frames lie, and their window.
-        execution: how the spectrum is computed, and what of it is trained.
+        settings: arguments of `Frames` and of `Execution`; others are left to the subclass.
         sample_rate: Hz; None where nothing depends on it.
         power: of the magnitude that the steps begin with, > 0; None: the complex spectrum.
         basis: from the window to another basis than Fourier's, for the "conv" method.
 
     >>> class Loudest(ShortTime):
     ...     def __init__(self, *, n_fft: int = 400) -> None:
-    ...         super().__init__(Frames(n_fft=n_fft), power=1.0)
+    ...         super().__init__({"n_fft": n_fft}, power=1.0)
     ...     def steps(self):
     ...         return (PerFrame(lambda powers, workspace: powers.amax(-1, keepdim=True)),)
     >>> from audiofeed.transforms.short_time.steps import PerFrame
@@ -55,15 +55,15 @@ class ShortTime(Transform):
 
     def __init__(
         self,
-        frames: Frames,
-        execution: Execution | None = None,
+        settings: Mapping[str, Any],
         *,
         sample_rate: float | None = None,
         power: float | None = None,
         basis: Callable[[np.ndarray], np.ndarray] = fourier_basis,
     ) -> None:
         super().__init__(sample_rate)
-        execution = Execution() if execution is None else execution
+        frames, execution = pick(Frames, settings), pick(Execution, settings)
+        self.frames = frames
         self.keep(frames)
         self.keep(execution)
         self.power, self.framing = power, frames.framing

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
+from audiofeed.arguments.explain import takes
+from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.methods.short_time import conv, nonuniform
 from audiofeed.methods.short_time.nonuniform import Interpolation
 from audiofeed.plans.short_time.interpolation import (
@@ -18,21 +22,8 @@ from audiofeed.plans.short_time.interpolation import (
     oversampled_length,
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
-from audiofeed.transforms.contract.checks import check_choice, check_count, check_positive, check_rate
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import (
-    Execution,
-    FeatureOptions,
-    Frames,
-    argument,
-    check_power_or_complex,
-    pick,
-    settle,
-)
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_power_or_complex
 from audiofeed.transforms.short_time.base import ShortTime
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class GridOptions(TypedDict, total=False):
@@ -177,9 +168,8 @@ class LogFrequencySTFT(ShortTime):
 
     @takes(Frames, Grid, Execution)
     def __init__(self, *, sample_rate: float, **settings: Unpack[LogFrequencyOptions]) -> None:
-        frames = pick(Frames, settings)
-        grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=frames.n_fft)
-        super().__init__(frames, pick(Execution, settings), sample_rate=sample_rate, basis=grid.basis)
+        grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
+        super().__init__(settings, sample_rate=sample_rate, basis=grid.basis)
         self._grid = Interpolated(self, grid)
 
     @property
@@ -216,15 +206,8 @@ class LogFrequencySpectrogram(ShortTime):
     def __init__(
         self, *, sample_rate: float, power: float | None = 2.0, **settings: Unpack[LogFrequencyOptions]
     ) -> None:
-        frames = pick(Frames, settings)
-        grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=frames.n_fft)
-        super().__init__(
-            frames,
-            pick(Execution, settings),
-            sample_rate=sample_rate,
-            power=check_power_or_complex(power),
-            basis=grid.basis,
-        )
+        grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
+        super().__init__(settings, sample_rate=sample_rate, power=check_power_or_complex(power), basis=grid.basis)
         self._grid = Interpolated(self, grid)
 
     @property

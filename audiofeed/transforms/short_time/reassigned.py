@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.explain import takes
 from audiofeed.methods.short_time import reassignment
 from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted
-from audiofeed.transforms.contract.checks import check_rate
-from audiofeed.transforms.contract.explain import takes
 from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.contract.settings import Execution, FrameOptions, Frames, check_power, pick
+from audiofeed.transforms.contract.settings import FrameOptions, Frames, check_power
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.base import ShortTime
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class ReassignedOptions(FrameOptions, total=False):
@@ -84,10 +82,8 @@ class ReassignedSpectrogram(ShortTime):
         **settings: Unpack[ReassignedOptions],
     ) -> None:
         check_rate(sample_rate, "the coordinates are in Hz and seconds")
-        frames = pick(Frames, settings)
         super().__init__(
-            frames,
-            Execution(method="fft"),
+            {**settings, "method": "fft"},
             sample_rate=sample_rate,
             power=check_power(power, "what is moved has no phase"),
         )
@@ -103,8 +99,8 @@ class ReassignedSpectrogram(ShortTime):
         self._how = Reassignment(
             frequencies=reassign_frequencies, times=reassign_times, ref_power=self.ref_power, fill=fill_nan, clip=clip
         )
-        self.define("derivative_window", frames.of_window(derivative))
-        self.define("time_window", frames.of_window(time_weighted))
+        self.define("derivative_window", self.frames.of_window(derivative))
+        self.define("time_window", self.frames.of_window(time_weighted))
 
     def coordinates(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Coordinates:
         """Frequency (Hz), time (s) and magnitude of each cell, equal to `librosa.reassigned_spectrogram`.

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing_extensions import Unpack
 
-from audiofeed.transforms.contract.explain import takes
-from audiofeed.transforms.contract.settings import (
-    Execution,
-    Frames,
-    ShortTimeOptions,
-    check_power_or_complex,
-    pick,
-)
+from audiofeed.arguments.explain import takes
+from audiofeed.transforms.contract.settings import Execution, Frames, ShortTimeOptions, check_power_or_complex
 from audiofeed.transforms.short_time.base import ShortTime
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class STFT(ShortTime):
@@ -49,7 +40,7 @@ class STFT(ShortTime):
     def __init__(
         self, n_fft: int = 2048, *, sample_rate: float | None = None, **settings: Unpack[ShortTimeOptions]
     ) -> None:
-        super().__init__(pick(Frames, settings, n_fft=n_fft), pick(Execution, settings), sample_rate=sample_rate)
+        super().__init__({**settings, "n_fft": n_fft}, sample_rate=sample_rate)
 
 
 class Spectrogram(ShortTime):
@@ -80,9 +71,4 @@ class Spectrogram(ShortTime):
         sample_rate: float | None = None,
         **settings: Unpack[ShortTimeOptions],
     ) -> None:
-        super().__init__(
-            pick(Frames, settings, n_fft=n_fft),
-            pick(Execution, settings),
-            sample_rate=sample_rate,
-            power=check_power_or_complex(power),
-        )
+        super().__init__({**settings, "n_fft": n_fft}, sample_rate=sample_rate, power=check_power_or_complex(power))

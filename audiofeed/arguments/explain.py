@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from audiofeed.transforms.contract.settings import arguments_of
+from audiofeed.arguments.settings import arguments_of
 
 # from librosa's, torchaudio's and nnAudio's names to ours, and what else there is to say
 _CALLED = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-_PACKAGE = Path(__file__).parents[2]
+_PACKAGE = Path(__file__).parents[1]
 
 
 def check_count(name: str, value: object, rule: str = "an integer number of samples, 1 or more") -> int:
@@ -123,6 +123,19 @@ def check_floor(name: str, value: float) -> float:
     if value is None or isinstance(value, str) or not (value >= np.finfo(np.float32).tiny and math.isfinite(value)):
         raise ValueError(f"{name}={value!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
     return float(value)
+
+
+def check_norm(norm: float | None) -> float | None:
+    """The p of a p-norm, or None for no normalization.
+
+    >>> check_norm(math.inf)
+    inf
+    """
+    if norm is None:
+        return None
+    if isinstance(norm, str) or not norm > 0:
+        raise ValueError(f"norm={norm!r} must be a number > 0 (1, 2, math.inf), or None")
+    return float(norm)
 
 
 def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float) -> None:
