@@ -90,10 +90,9 @@ def takes(
             inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=filled[f.name], annotation=_type(f))
             for f in fields
         ]
-        # what must be given comes first, and what may be given by position
-        parameters = sorted(
-            [*own, *more], key=lambda p: (p.kind, p.kind == p.KEYWORD_ONLY and p.default is not p.empty)
-        )
+        # what may be given by position, then what must be given, the groups, and the rest of the function's own
+        first = [p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD or p.default is p.empty]
+        parameters = [*first, *more, *(p for p in own if p not in first)]
         settled.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
         settled.documented = {f.name: f.metadata["doc"] for f in fields}  # type: ignore[attr-defined]
         return settled
@@ -178,8 +177,6 @@ def shown(module: nn.Module) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, float) and float(f"{value:g}") == value:
-        return f"{value:g}"
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) > _SHORT:
         return f"<{len(value)} values>"
     return repr(value)

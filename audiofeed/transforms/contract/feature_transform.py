@@ -56,7 +56,10 @@ class FeatureTransform(nn.Module):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Settings are attributes."""
+            """Settings are attributes, set by `keep`."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Settings are attributes, set by `keep`."""
 
     # ---------------------------------------------------------------- what a subclass gives
 

@@ -66,6 +66,9 @@ class Transform(nn.Module):
         def __getattr__(self, name: str) -> Any:
             """Settings are attributes, set by `keep`."""
 
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Settings are attributes, set by `keep`."""
+
     # ---------------------------------------------------------------- what a subclass gives
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:

@@ -51,7 +51,6 @@ class ShortTime(Transform):
     framing: Framing
     n_fft: int
     win_length: int
-    trainable_mel: bool
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class Grid:
                     f"bins_per_octave={self.bins_per_octave!r} must be given with freq_scale='octave' and without "
                     "n_bins: it is the other way to say how many bins there are"
                 )
-            check_positive("bins_per_octave", self.bins_per_octave)
+            check_positive("bins_per_octave", self.bins_per_octave, "a number > 0")
         elif self.n_bins is None:
             settle(self, n_bins=self.n_fft // 2 + 1)
         else:
