@@ -18,7 +18,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from torch import nn
@@ -57,9 +57,11 @@ _SHORT = 8  # samples of a window that are shown
 _OWN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def takes(
-    *groups: type, without: tuple[str, ...] = (), **defaults: Any
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+# an `__init__`, of which a decorator keeps the signature that type checkers see
+Init = TypeVar("Init", bound=Callable[..., None])
+
+
+def takes(*groups: type, without: tuple[str, ...] = (), **defaults: Any) -> Callable[[Init], Init]:
     """Spell out the arguments of groups of settings in the signature of an `__init__` with `**settings`.
 
     Args:
@@ -72,7 +74,7 @@ def takes(
         A decorator; the decorated `__init__` is given every argument of the groups in `settings`.
     """
 
-    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+    def decorate(init: Init) -> Init:
         own = [p for p in inspect.signature(init).parameters.values() if p.kind in _OWN]
         names = {p.name for p in own}
         every = {f.name: f for group in groups for f in arguments_of(group)}
@@ -95,7 +97,7 @@ def takes(
         parameters = [*first, *more, *(p for p in own if p not in first)]
         settled.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
         settled.documented = {f.name: f.metadata["doc"] for f in fields}  # type: ignore[attr-defined]
-        return settled
+        return cast("Init", settled)
 
     return decorate
 
@@ -185,7 +187,7 @@ def _value(value: Any) -> str:
 # ---------------------------------------------------------------- other libraries' names
 
 
-def explaining(init: Callable[..., None]) -> Callable[..., None]:
+def explaining(init: Init) -> Init:
     """An `__init__` that says what an argument is called here, where it is given another library's name.
 
     >>> @explaining
@@ -217,7 +219,7 @@ def explaining(init: Callable[..., None]) -> Callable[..., None]:
             )
         init(self, *args, **settings)
 
-    return checked
+    return cast("Init", checked)
 
 
 def _hint(name: str, named: list[str]) -> str:
