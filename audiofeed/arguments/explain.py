@@ -173,8 +173,7 @@ def shown(module: nn.Module) -> str:
         value = getattr(module, parameter.name)
         if isinstance(value, nn.Module):
             continue
-        text = _value(value)
-        parts.append(text if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else f"{parameter.name}={text}")
+        parts.append(f"{parameter.name}={_value(value)}")
     return ", ".join(parts)
 
 
