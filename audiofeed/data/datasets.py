@@ -16,12 +16,13 @@ from torch.utils.data import Dataset
 from audiofeed.data.crops import Crop, Windows
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
+from audiofeed.data.labels import index_classes
 from audiofeed.data.packed import Fields, pack, plain
 from audiofeed.data.readers import AudioInfo, read
-from audiofeed.data.resample import resample_crop, resampled_frames, to_float
+from audiofeed.data.resample import resample_crop, resampled_frames
+from audiofeed.data.samples import to_float
 from audiofeed.data.scan import FileTable, scan
 from audiofeed.data.seeds import draw_below, seed_of
-from audiofeed.data.targets import index_classes
 
 OnError = Literal["raise", "skip"]
 Key = int | tuple[int, int]

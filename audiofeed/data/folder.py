@@ -9,13 +9,9 @@ from typing import Any
 
 from audiofeed.data.crops import Crop
 from audiofeed.data.datasets import AudioFiles, OnError, check_options
+from audiofeed.data.labels import NamePattern
+from audiofeed.data.readers import known_extensions
 from audiofeed.data.scan import find_files
-from audiofeed.data.targets import NamePattern
-
-EXTENSIONS = (
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".w64", ".rf64", ".bwf",
-    ".caf", ".au", ".snd", ".sph",
-)  # fmt: skip
 
 
 class AudioFolder(AudioFiles):
@@ -40,7 +36,8 @@ class AudioFolder(AudioFiles):
         on_error: "raise" raises `AudioReadError` for a bad file. "skip" leaves out what the headers show, with one
             warning, and puts another example, always the same, in place of what turns out bad when it is read
             (`AudioExample.faults`).
-        extensions: Endings of the files to take, in any case.
+        extensions: Endings of the files to take, in any case; None takes those of every registered reader
+            (`audiofeed.data.register_reader`).
         seed: Any integer; with the epoch and the index it decides every random draw.
         progress: Whether to draw a progress bar over the headers; None does so on a terminal when they take over a
             second.
@@ -77,14 +74,14 @@ class AudioFolder(AudioFiles):
         crop: Crop | None = None,
         mono: bool = True,
         on_error: OnError = "raise",
-        extensions: Iterable[str] = EXTENSIONS,
+        extensions: Iterable[str] | None = None,
         seed: int = 0,
         progress: bool | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error)
         pattern = NamePattern(target) if isinstance(target, str) else None
         self.root = os.fsdecode(root)
-        paths = self._find(extensions)
+        paths = self._find(known_extensions() if extensions is None else extensions)
         fields: dict[str, list[Any]] = {}
         labels: Sequence[Any]
         if pattern is not None:

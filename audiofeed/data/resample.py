@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from audiofeed.signal.samples import INT16_SCALE
+from audiofeed.data.samples import to_float
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -67,11 +67,6 @@ def resample_crop(
     result = soxr.resample(np.ascontiguousarray(piece.T), rate, new_rate, quality="HQ").T
     offset = start - first // down * up
     return torch.from_numpy(np.ascontiguousarray(result[..., offset : offset + length]))
-
-
-def to_float(waveform: torch.Tensor) -> torch.Tensor:
-    """Return a waveform as float32 with full scale at 1; int16 is divided by 32768."""
-    return waveform.float() * INT16_SCALE if waveform.dtype == torch.int16 else waveform
 
 
 def _soxr() -> ModuleType:

@@ -37,11 +37,14 @@ class FileTable:
 
     def __init__(self, infos: Sequence[AudioInfo]) -> None:
         self.paths = PackedStrings(info.path for info in infos)
-        kinds = sorted({(info.format, info.subtype) for info in infos})
-        number = {kind: i for i, kind in enumerate(kinds)}
-        self._kinds = kinds
+        # the readers themselves: a worker that never saw them registered reads with them all the same
+        self._kinds = list(dict.fromkeys((info.format, info.subtype, info.reader) for info in infos))
+        number = {kind: i for i, kind in enumerate(self._kinds)}
         self._rows = np.array(
-            [(i.sample_rate, i.channels, i.frames, number[i.format, i.subtype], i.data_offset, i.size) for i in infos],
+            [
+                (i.sample_rate, i.channels, i.frames, number[i.format, i.subtype, i.reader], i.data_offset, i.size)
+                for i in infos
+            ],
             dtype=_ROW,
         )
 
@@ -71,8 +74,8 @@ class FileTable:
     def info(self, index: int) -> AudioInfo:
         """Return what one file's header says."""
         rate, channels, frames, kind, offset, size = self._rows[index].item()
-        form, subtype = self._kinds[kind]
-        return AudioInfo(self.paths[index], rate, channels, frames, form, subtype, offset, size)
+        form, subtype, reader = self._kinds[kind]
+        return AudioInfo(self.paths[index], rate, channels, frames, form, subtype, offset, size, reader)
 
 
 def find_files(root: str, extensions: Iterable[str]) -> tuple[list[str], int]:
