@@ -1,4 +1,4 @@
-"""Raw waveforms come in: files to examples, with nothing computed and nothing kept."""
+"""Audio files to raw examples: readers, crops and datasets. No feature is computed and nothing is cached."""
 
 from audiofeed.data.crops import CenterCrop, RandomCrop, Windows
 from audiofeed.data.errors import AudioReadError

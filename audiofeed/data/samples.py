@@ -30,7 +30,7 @@ def bad_samples(waveform: np.ndarray) -> tuple[int, int]:
         waveform: (time,) or (channel, time), floating point.
 
     Returns:
-        How many there are, and the earliest frame that has one; (0, -1) if all are finite.
+        Their number, and the earliest frame with one; (0, -1) if all are finite.
 
     >>> bad_samples(np.array([[0.0, 1.0, np.nan], [0.0, np.inf, np.nan]]))
     (3, 1)

@@ -117,7 +117,7 @@ class AudioFile:
             open: Maps the path to a context manager, which is entered at the first call and left by `close`.
 
         Returns:
-            What entering it returned.
+            The result of entering it.
         """
         if self._kept is None:
             manager = open(self.path)
@@ -183,7 +183,7 @@ class Reader(ABC):
 
         Args:
             file: The open file.
-            info: What `info` returned for it, now or when the dataset was made.
+            info: The result of `info` for it, from now or from when the dataset was made.
             start: First frame, 0 or more.
             frames: Number of frames, 1 or more; all of them are within `info.frames`.
 

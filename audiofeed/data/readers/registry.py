@@ -65,7 +65,10 @@ def register_reader(reader: Reader) -> None:
 
 
 def known_extensions() -> tuple[str, ...]:
-    """Return the endings of all registered readers, each once.
+    """Return the extensions of all registered readers, each once.
+
+    Returns:
+        Lower-case endings with the dot.
 
     >>> known_extensions()[:4]
     ('.wav', '.wave', '.rf64', '.bwf')
