@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_BESIDE_THE_PACKAGE = [
     ".ci/run", ".gitignore", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
     "audiofeed/data/README.md", "benchmarks/reading.py", "benchmarks/results/reading.json", "constraints.txt",
-    "docs/migration.md", "examples/own_dataset.py", "pyproject.toml", "tests/core/test_packaging.py",
+    "docs/design.md", "docs/migration.md", "examples/own_dataset.py", "pyproject.toml", "tests/core/test_packaging.py",
 ]  # fmt: skip
 
 # a user's line -> what mypy says of it; None: nothing
