@@ -68,13 +68,85 @@ if __name__ == "__main__":
     assert batch.targets.tolist() == [0, 0, 1, 1]
 """,
     ),
+    Extension(
+        title="A transform of your own",
+        in_the_package=True,
+        files={
+            "audiofeed/transforms/auditory/root.py": '''"""Roots of features."""
+
+from __future__ import annotations
+
+import torch
+
+from audiofeed.arguments.checks import check_positive
+from audiofeed.transforms.contract.feature_transform import FeatureTransform
+
+
+class RootCompression(FeatureTransform):
+    """The root of a spectrogram.
+
+    Args:
+        degree: of the root, > 0.
+
+    Returns:
+        (..., bins, frames), from features of that shape.
+
+    >>> RootCompression()(torch.full((2, 3), 4.0)).tolist()
+    [[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]
+    """
+
+    keeps_bins = True
+
+    def __init__(self, *, degree: float = 2.0) -> None:
+        super().__init__()
+        self.degree = check_positive("degree", degree)
+
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """The root of clips."""
+        return features.clamp(min=1e-12).pow(1.0 / self.degree)
+'''
+        },
+        changes={
+            "audiofeed/transforms/__init__.py": [
+                (
+                    "from audiofeed.transforms.auditory.sinc import SincFilterbank",
+                    "from audiofeed.transforms.auditory.root import RootCompression\n"
+                    "from audiofeed.transforms.auditory.sinc import SincFilterbank",
+                ),
+                ('    "RMS",\n', '    "RMS",\n    "RootCompression",\n'),
+            ],
+            "tests/transforms/cases/auditory.py": [
+                (
+                    "from tests.transforms.cases import Case",
+                    "from audiofeed.transforms.auditory.root import RootCompression\n"
+                    "from tests.transforms.cases import Case",
+                ),
+                ("CASES = [\n", 'CASES = [\n    Case(cls=RootCompression, takes="power", bins=5, small_bins=2),\n'),
+            ],
+        },
+        use="""
+import doctest
+import subprocess
+import sys
+
+import audiofeed as af
+from audiofeed.transforms.auditory import root
+
+assert doctest.testmod(root) == (0, 1)
+assert "RootCompression" in af.__all__ and af.RootCompression(degree=3.0).degree == 3.0
+files = ["tests/transforms/contract", "tests/core/test_layout.py", "tests/core/test_migration.py"]
+chosen = "RootCompression or root or public or every or page"
+done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen])
+assert done.returncode == 0
+""",
+    ),
 ]
 
 
 def make(extension: Extension, folder: Path) -> int:
     """Write the extension's files and return their number."""
     if extension.in_the_package:
-        for name in ("audiofeed", "tests", "docs"):
+        for name in ("audiofeed", "tests", "docs", "benchmarks"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("README.md", "Makefile", "pyproject.toml", "CONTRIBUTING.md"):
             shutil.copy(ROOT / name, folder / name)
