@@ -7,9 +7,10 @@ import functools
 import numpy as np
 import torch
 
+from audiofeed.methods.filterbank import Apply, Wanted
 from audiofeed.methods.frames import Framing, Workspace
 from audiofeed.methods.precision import matmul, matmul_into
-from audiofeed.methods.short_time import fft
+from audiofeed.methods.short_time.table import short_time_powers
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.signal.constant_q.wavelets import WaveletBank, least_power_of_two, wavelet_spectra
 from audiofeed.signal.windows import get_window
@@ -131,8 +132,8 @@ class PseudoCQT(WaveletTransform):
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         window = self.filter_like("analysis_window", waveform)
-        wanted = [(1.0, self._finish)]
-        return fft.short_time_powers(waveform, lengths, self._framing, window, wanted=wanted, graph=graph)[0]
+        wanted = [Wanted(1.0, (Apply(self._finish),))]
+        return short_time_powers(waveform, lengths, self._framing, window, wanted=wanted, graph=graph)[0]
 
     def _finish(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Shape: (..., frames, FFT bins) -> (..., frames, bins)."""

@@ -11,8 +11,9 @@ import torch
 
 from audiofeed.arguments.checks import check_count, check_positive, check_rate
 from audiofeed.methods.constant_q.tuning import estimate_tuning
+from audiofeed.methods.filterbank import Wanted
 from audiofeed.methods.frames import PAD_MODES, Framing
-from audiofeed.methods.short_time import fft
+from audiofeed.methods.short_time.table import short_time_powers
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
 from audiofeed.signal.constant_q.wavelets import C1, INTERVALS, WaveletBank
 from audiofeed.signal.windows import get_window
@@ -181,9 +182,7 @@ class WaveletTransform(Transform):
         batch = leading[0] if leading else 1
         with in_full_precision(rows.device, graph=False):
             window = self.filter_like("tuning_window", rows)
-            powers = fft.short_time_powers(
-                rows, row_lengths, _TUNING_FRAMES, window, wanted=[(1.0, None)], graph=False
-            )[0]
+            powers = short_time_powers(rows, row_lengths, _TUNING_FRAMES, window, wanted=[Wanted(1.0)], graph=False)[0]
             frames = None if row_lengths is None else _TUNING_FRAMES.count(row_lengths[:: len(rows) // batch])
             rate = float(self.sample_rate)  # type: ignore[arg-type]
             found = estimate_tuning(
