@@ -48,7 +48,7 @@ def check(transform, y, expected):
     reach = np.linalg.norm(y) * np.sqrt(repeats)
     as_noise = float(transform.kernels.double().square().sum() / transform.hop_length) ** 0.5 * reach
     scale = max(np.linalg.norm(expected), as_noise)
-    early = transform._levels[0].factor > 2
+    early = transform.kernel_bank.levels[0].factor > 2
     for dtype, tolerance in TOLERANCE.items():
         tolerance = EARLY if early else tolerance
         ours = transform(torch.from_numpy(y).to(dtype)).numpy()
@@ -166,7 +166,7 @@ def clips(draw):
 
 def soft_start(y, transform):
     """The clip after a silence that early downsampling by 4 or more can forget, where there is such."""
-    factor = transform._levels[0].factor
+    factor = transform.kernel_bank.levels[0].factor
     return y if factor == 1 else np.concatenate([np.zeros(64 * factor), y])
 
 
@@ -175,7 +175,7 @@ def well_defined(y, transform):
     if transform.pad_mode != "reflect":
         return True
     n = len(y)
-    for level in transform._levels:
+    for level in transform.kernel_bank.levels:
         n = -(-n // level.factor)
         for band in level.bands:
             tail = (n + band.taps // 2 - band.taps) // level.hop_length + 1
@@ -289,7 +289,7 @@ def test_early_downsampling_of_a_loud_start(factor):
     config = {"sample_rate": 22050, "n_bins": {2: 72, 4: 60}[factor]}
     y = random(66150)
     transform = CQT(power=None, **config)
-    assert transform._levels[0].factor == factor
+    assert transform.kernel_bank.levels[0].factor == factor
     expected = of_librosa(librosa.cqt, y, **config)
     ours = transform(torch.from_numpy(y)).numpy()
     assert relative_error(ours, expected) <= (1e-6 if factor == 2 else 1e-2)
