@@ -36,8 +36,6 @@ def packed(weights: np.ndarray, spans: tuple[Span, ...]) -> np.ndarray:
     return np.concatenate([weights[first:end, low:high].ravel() for first, end, low, high in spans])
 
 
-def packed_weights(
-    bank: WaveletBank, n_fft: int, sparsity: float, scale: bool, spans: tuple[Span, ...]
-) -> np.ndarray:
+def packed_weights(bank: WaveletBank, n_fft: int, sparsity: float, scale: bool, spans: tuple[Span, ...]) -> np.ndarray:
     """`spectral_weights` inside the spans."""
     return packed(spectral_weights(bank, n_fft, sparsity, scale), spans)

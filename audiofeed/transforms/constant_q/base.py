@@ -104,7 +104,8 @@ class ConstantQTransform(Transform):
                 del self._tuned[next(iter(self._tuned))]
             wavelets = replace(self.wavelets, tuning=tuning)
             options = options_of(wavelets, *self._others)
-            self._tuned[tuning] = type(self)(sample_rate=wavelets.sample_rate, **options)
+            make: Any = type(self)
+            self._tuned[tuning] = make(sample_rate=wavelets.sample_rate, **options)
         return self._tuned[tuning]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from audiofeed.signal.constant_q.wavelets import least_power_of_two, spectral_we
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms.constant_q.base import ConstantQTransform
 from audiofeed.transforms.constant_q.cqt import CQT
-from audiofeed.transforms.constant_q.settings import ConstantQ, ConstantQOptions, options_of
+from audiofeed.transforms.constant_q.settings import ConstantQ, MagnitudeOptions, options_of
 from audiofeed.transforms.contract.settings import check_power
 
 
@@ -47,7 +47,7 @@ class PseudoCQT(ConstantQTransform):
     """
 
     @takes(ConstantQ)
-    def __init__(self, *, sample_rate: float, **settings: Unpack[ConstantQOptions]) -> None:
+    def __init__(self, *, sample_rate: float, **settings: Unpack[MagnitudeOptions]) -> None:
         super().__init__(_magnitudes(settings, sample_rate))
         bank, hop = self.bank, self.wavelets.hop_length
         n_fft = max(least_power_of_two(float(bank.lengths.max())), 2 * least_power_of_two(hop))
@@ -111,7 +111,7 @@ class HybridCQT(ConstantQTransform):
     """
 
     @takes(ConstantQ)
-    def __init__(self, *, sample_rate: float, **settings: Unpack[ConstantQOptions]) -> None:
+    def __init__(self, *, sample_rate: float, **settings: Unpack[MagnitudeOptions]) -> None:
         wavelets = _magnitudes(settings, sample_rate)
         super().__init__(wavelets)
         high = np.array([least_power_of_two(length) < 2 * wavelets.hop_length for length in self.bank.lengths])

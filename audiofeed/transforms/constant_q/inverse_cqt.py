@@ -92,6 +92,8 @@ class InverseCQT(ToWaveform):
     torch.Size([2, 1000])
     """
 
+    hop_length: int
+    n_bins: int
     takes_complex = True
     hint = "give the values of CQT(power=None); a magnitude alone has lost the phase, and comes from power=1.0 or 2.0"
 

@@ -35,12 +35,17 @@ class WaveletOptions(TypedDict, total=False):
     scale: bool
 
 
-class ConstantQOptions(WaveletOptions, total=False):
+class AnalysisOptions(WaveletOptions, total=False):
     """What a caller may say of the analysis by wavelets of constant Q."""
 
     tuning: float | None
     pad_mode: str
-    power: float | None
+
+
+class MagnitudeOptions(AnalysisOptions, total=False):
+    """What a caller may say of magnitudes of constant Q."""
+
+    power: float
 
 
 class SpacingOptions(TypedDict, total=False):
@@ -57,9 +62,10 @@ class MethodOptions(TypedDict, total=False):
     normalization: str
 
 
-class CQTOptions(ConstantQOptions, MethodOptions, total=False):
+class CQTOptions(AnalysisOptions, MethodOptions, total=False):
     """What a caller may say of a constant-Q transform."""
 
+    power: float | None
     trainable: bool
 
 

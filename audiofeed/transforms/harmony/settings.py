@@ -169,9 +169,7 @@ class Folding:
         "p-norm of each frame, > 0 (`math.inf`: maximum 1); None: as it is. A silent clip stays 0; silence beside a "
         "sound holds what rounding leaves of that, 1e-7, which is scaled up, as in librosa, unless below `threshold`.",
     )
-    threshold: float | None = argument(
-        0.0, "classes below it are set to 0 before they are normalized; None: none is."
-    )
+    threshold: float | None = argument(0.0, "classes below it are set to 0 before they are normalized; None: none is.")
     trainable_chroma: bool = argument(
         False, "the filters are a parameter (`chroma`, of shape (n_chroma, n_octaves * bins_per_octave))."
     )
