@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from audiofeed.arguments.explain import complete, shown
 from audiofeed.arguments.settings import arguments_of
+from audiofeed.arguments.signature import complete, shown
 from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
 from audiofeed.transforms.contract.transform import check_lengths, in_full_precision
 

@@ -11,8 +11,8 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_norm, check_rate
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.rhythm import autocorrelation
 from audiofeed.methods.short_time import fft

@@ -11,8 +11,8 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time import conv, nonuniform
 from audiofeed.methods.short_time.nonuniform import Interpolation
 from audiofeed.plans.short_time.interpolation import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.arguments import explain as naming
+from audiofeed.arguments import names as naming
 from audiofeed.methods.choose import choose_short_time
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()

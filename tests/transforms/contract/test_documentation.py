@@ -9,7 +9,7 @@ import pytest
 import typing_extensions
 
 import audiofeed as af
-from audiofeed.arguments import explain
+from audiofeed.arguments import signature
 
 PUBLIC = [getattr(af, name) for name in af.__all__ if inspect.isclass(getattr(af, name))]
 CLASSES = [cls for cls in PUBLIC if not issubclass(cls, Exception)]
@@ -66,8 +66,8 @@ def test_a_class_completes_what_it_does_not_say_itself():
     said = (
         "Title.\n\nMore.\n\nArgs:\n    own: mine,\n        in two lines.\n    f_min: said here.\n\nReturns:\n    x.\n"
     )
-    text = explain.documented(said, init)
+    text = signature.documented(said, init)
     assert entries(text) == {"own": "mine, in two lines.", "f_min": "said here.", "n_fft": "samples."}
     assert text.startswith("Title.\n\nMore.\n\nArgs:")
     assert text.rstrip().endswith("Returns:\n    x.")
-    assert entries(explain.documented("Title.", init))["n_fft"] == "samples."
+    assert entries(signature.documented("Title.", init))["n_fft"] == "samples."
