@@ -129,7 +129,7 @@ def _crystal(logs: np.ndarray, count: int) -> list[tuple[int, ...]]:
 
 
 def relative_bandwidths(frequencies: np.ndarray, bins_per_octave: int) -> np.ndarray:
-    """The bandwidth of each bin as a part of its frequency, from the distance to its neighbours.
+    """The bandwidth of each bin as a part of its frequency, from the distance to its neighbors.
 
     >>> relative_bandwidths(np.array([1.0, 2.0, 4.0]), 1).tolist()
     [0.6, 0.6, 0.6]
@@ -138,7 +138,7 @@ def relative_bandwidths(frequencies: np.ndarray, bins_per_octave: int) -> np.nda
         steps = np.array([1.0 / bins_per_octave])
     else:
         logs = np.log2(frequencies)
-        steps = np.gradient(logs)  # half the distance between both neighbours; at an end, to the only one
+        steps = np.gradient(logs)  # half the distance between both neighbors; at an end, to the only one
     squared = 2.0 ** (2.0 * steps)
     return (squared - 1.0) / (squared + 1.0)
 
@@ -160,7 +160,7 @@ def window_bandwidth(window: str | float | tuple) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class WaveletBank:
-    """Which wavelets analyse a signal: their frequencies, bandwidths and lengths.
+    """Which wavelets analyze a signal: their frequencies, bandwidths and lengths.
 
     Args:
         sample_rate: Hz; f_min: Hz, of the lowest bin, tuning included.
@@ -181,7 +181,7 @@ class WaveletBank:
 
     @cached_property
     def frequencies(self) -> np.ndarray:
-        """Centre frequencies in Hz, ascending."""
+        """Center frequencies in Hz, ascending."""
         ratios = interval_ratios(self.intervals, self.bins_per_octave)
         octaves = 2.0 ** np.arange(self.n_octaves)
         return self.f_min * np.sort(np.multiply.outer(octaves, ratios).flatten()[: self.n_bins])
@@ -214,7 +214,7 @@ class WaveletBank:
 
     @cached_property
     def cutoff(self) -> float:
-        """The highest frequency in Hz that a wavelet reaches, half its bandwidth above its centre."""
+        """The highest frequency in Hz that a wavelet reaches, half its bandwidth above its center."""
         quality = self.filter_scale / self.relative_bandwidths
         reach = self.frequencies * (1.0 + 0.5 * window_bandwidth(self.window) / quality) + 0.5 * self.offsets
         return float(reach.max())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.transforms.constant_q.base import ConstantQTransform
 from audiofeed.transforms.constant_q.kernels import KernelBank
 from audiofeed.transforms.constant_q.settings import ConstantQ, CQTOptions, Kernels, VariableQ, VQTOptions

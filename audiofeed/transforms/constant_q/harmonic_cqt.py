@@ -13,8 +13,8 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_positive
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.signature import takes
 from audiofeed.plans.constant_q.shared_bins import SharedBins, harmonic_steps, shared_dense, shared_octaves
 from audiofeed.signal.constant_q.wavelets import WaveletBank
 from audiofeed.transforms.constant_q.base import ConstantQTransform

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.frames import Framing, Workspace
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.short_time import fft

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import warn_caller
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.octave_synthesis import Synthesis, least_squares, synthesis, synthesise
 from audiofeed.methods.frames import Count
@@ -41,7 +41,7 @@ class InverseCQT(ToWaveform):
 
     The weighted adjoint of the analysis comes first: every value times its wavelet, added up, octave by octave at the
     analysis's own rates. Where the hop is short it is the inverse but for 3 %, of which most stands at a clip's ends.
-    Each of `n_iter` steps then analyses what was found and adds the inverse of what is missing, which converges to the
+    Each of `n_iter` steps then analyzes what was found and adds the inverse of what is missing, which converges to the
     least-squares inverse (the signal of least energy among those that fit). All of it is linear in the values, and has
     a gradient.
 
@@ -303,7 +303,7 @@ def _fitted(samples: torch.Tensor, wanted: int) -> torch.Tensor:
 
 
 def _runs(sizes: list[tuple[int, int]]) -> Iterator[tuple[slice, int, int]]:
-    """(rows, their frames, their samples) for neighbouring rows of one size, few enough to stay in cache."""
+    """(rows, their frames, their samples) for neighboring rows of one size, few enough to stay in cache."""
     first = 0
     for (count, time), group in itertools.groupby(sizes):
         end = first + len(list(group))

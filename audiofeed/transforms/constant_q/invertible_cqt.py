@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import OPEN, analyse, count_frames, fill
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
@@ -49,7 +49,7 @@ class InvertibleCQT(Transform):
 
     Follows Holighaus, Dörfler, Velasco and Grill, "A framework for invertible, real-time constant-Q transforms" (2013)
     and Velasco et al. (2011), with smoother bands that are their own dual, one hop for all, and slices that overlap by
-    as much as the bands ring, in place of slices that are windowed: what is kept of neighbours is one transform, not
+    as much as the bands ring, in place of slices that are windowed: what is kept of neighbors is one transform, not
     two layers, and sums to no modulation. Differs from `librosa.cqt`, whose kernels are Hann windows in time: these are
     half as wide in frequency, and twice as long.
 
@@ -83,7 +83,7 @@ class InvertibleCQT(Transform):
     @property
     def frequencies(self) -> torch.Tensor:
         """The frequency of each bin in Hz, from 0 to sample_rate / 2, float64, of shape (n_bins,)."""
-        return torch.from_numpy(self.frame.settings.bands.centres.copy())
+        return torch.from_numpy(self.frame.settings.bands.centers.copy())
 
     @property
     def latency(self) -> int:

@@ -9,8 +9,8 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import OPEN, fill, synthesise
 from audiofeed.transforms.constant_q.sliced_frame import (
     SlicedBands,
@@ -36,7 +36,7 @@ class InvertibleCQTInverse(ToWaveform):
     Returns:
         (..., time), from complex coefficients (..., n_bins, frames) and lengths (batch,) in frames.
 
-    Coefficients that no waveform has (a model's) are synthesised by the same bands; what the imaginary parts of the
+    Coefficients that no waveform has (a model's) are synthesized by the same bands; what the imaginary parts of the
     first and last bin hold is not looked at, since those bands are real.
 
     >>> from audiofeed.transforms.constant_q.invertible_cqt import InvertibleCQT

@@ -47,7 +47,7 @@ class Derived(Transform):
         return self.source.frame_lengths(lengths)
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
+        """The center of each frame in seconds, float64.  Shape: (n_frames,)."""
         source: Any = self.source
         return source.times(n_frames)
 

@@ -8,7 +8,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_norm
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.harmony.cens import quantized, smoothed
 from audiofeed.methods.norms import normalized
 from audiofeed.signal.harmony.chroma import CENS_STEPS, smoothing_filter

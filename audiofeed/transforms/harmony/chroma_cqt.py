@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT
 from audiofeed.transforms.constant_q.settings import options_of

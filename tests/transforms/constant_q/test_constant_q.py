@@ -249,7 +249,7 @@ def test_a_long_clip_is_the_same_in_segments(hop, pad_mode, monkeypatch):
     monkeypatch.setattr("audiofeed.methods.frames.CPU_BLOCK", 20_000)
     monkeypatch.setattr(octaves, "_SEGMENT", 3)
     calls = []
-    levels = octaves.kernel_bank.levels
+    levels = octaves._levels
     monkeypatch.setattr(octaves, "_levels", lambda *args: (calls.append(1), levels(*args)))
     cut = cqt(x)
     assert len(calls) > 4

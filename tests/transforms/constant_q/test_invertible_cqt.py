@@ -145,7 +145,7 @@ def test_bands_cover_everything_and_fit_the_rate(rate, bins, part, share):
     frequencies = constant_q_frequencies(sample_rate=rate, f_min=f_min, f_max=f_max, bins_per_octave=bins)
     hop = largest_hop(frequencies, sample_rate=rate, bins_per_octave=bins)
     bands = gabor_bands(sample_rate=rate, f_min=f_min, f_max=f_max, bins_per_octave=bins, hop_length=hop)
-    f, stop = bands.centres, bands.first + bands.count
+    f, stop = bands.centers, bands.first + bands.count
     assert f[0] == 0
     assert f[-1] == rate / 2
     assert np.all(f[1:] > f[:-1])

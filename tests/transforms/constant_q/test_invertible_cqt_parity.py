@@ -54,10 +54,10 @@ def definition(x, transform, reach):
     frames = 1 + -(-(len(x) - 1) // hop)
     x = np.pad(x, (0, (frames - 1) * hop + 1 - len(x)))
     mirrored = np.pad(x, reach, mode="reflect")
-    centres = transform.frequencies.numpy()
-    fades = [[p, q] for p, q in itertools.pairwise(centres)]
+    centers = transform.frequencies.numpy()
+    fades = [[p, q] for p, q in itertools.pairwise(centers)]
     if transform.constant_q.start == 1:
-        fades[0][0] = centres[1] * 2 ** (-1 / transform.bins_per_octave)
+        fades[0][0] = centers[1] * 2 ** (-1 / transform.bins_per_octave)
 
     def up(f, fade):
         u = np.clip((f - fade[0]) / (fade[1] - fade[0]), 0, 1)
@@ -70,15 +70,15 @@ def definition(x, transform, reach):
     t = np.arange(-reach, reach + 1)
     # a sum over frequencies repeats in time after 1 / step seconds: five times the reach
     step = rate / (10 * reach)
-    out = np.empty((len(centres), frames), dtype=complex)
-    for k in range(len(centres)):
+    out = np.empty((len(centers), frames), dtype=complex)
+    for k in range(len(centers)):
         low = -fades[0][1] if k == 0 else fades[k - 1][0]
-        high = 2 * centres[-1] - fades[-1][0] if k == len(centres) - 1 else fades[k][1]
+        high = 2 * centers[-1] - fades[-1][0] if k == len(centers) - 1 else fades[k][1]
         f = np.arange(np.floor(low / step), np.ceil(high / step) + 1) * step
         if k == 0:
             band, scale = down(np.abs(f), fades[0]), 1.0
-        elif k == len(centres) - 1:
-            band, scale = up(np.minimum(f, 2 * centres[-1] - f), fades[-1]), 1.0
+        elif k == len(centers) - 1:
+            band, scale = up(np.minimum(f, 2 * centers[-1] - f), fades[-1]), 1.0
         else:
             band, scale = up(f, fades[k - 1]) * down(f, fades[k]), 2.0
         response = scale * (band * (step / rate)) @ np.exp(2j * np.pi / rate * np.outer(f, t))

@@ -328,16 +328,16 @@ def test_the_tuning_of_each_clip_is_librosas(tuning):
 
 @pytest.mark.parametrize("method", ["octaves", "conv"])
 def test_a_steady_tone_has_its_phase_in_every_octave(method):
-    """A tone on a bin has at the centre of every frame the phase that the tone has there."""
+    """A tone on a bin has at the center of every frame the phase that the tone has there."""
     cqt = CQT(sample_rate=22050, hop_length=512, method=method, sparsity=0.0, power=None, normalization="wrap")
     t = torch.arange(3 * 22050, dtype=torch.float64) / 22050
     for octave in range(7):
         k = 12 * octave + 5
         f = float(cqt.frequencies[k])
         found = cqt(torch.cos(2 * torch.pi * f * t + 0.7))[k]
-        centres = cqt.times(len(found))
+        centers = cqt.times(len(found))
         inside = slice(30, -30)  # clear of the ends
-        phase = torch.angle(found * torch.exp(-1j * (2 * torch.pi * f * centres + 0.7)))[inside]
+        phase = torch.angle(found * torch.exp(-1j * (2 * torch.pi * f * centers + 0.7)))[inside]
         assert phase.abs().max() < 1e-3
         # "wrap": a sine has its amplitude, but for what the filters between the octaves take
         assert (found[inside].abs() - 1).abs().max() < 1e-2
@@ -345,7 +345,7 @@ def test_a_steady_tone_has_its_phase_in_every_octave(method):
 
 @pytest.mark.parametrize("method", ["octaves", "conv"])
 def test_an_impulse_has_the_phase_of_its_delay_in_every_octave(method):
-    """d samples after a frame's centre an impulse meets the wavelet's exponential at -d."""
+    """d samples after a frame's center an impulse meets the wavelet's exponential at -d."""
     cqt = CQT(sample_rate=22050, hop_length=512, method=method, sparsity=0.0, power=None)
     x = torch.zeros(44100, dtype=torch.float64)
     frame = 40
