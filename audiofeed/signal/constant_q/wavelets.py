@@ -208,7 +208,7 @@ class WaveletBank:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Lengths of the wavelets in samples, not whole."""
+        """Lengths of the wavelets in samples, not rounded."""
         alpha = self.relative_bandwidths
         return self.filter_scale / alpha * self.sample_rate / (self.frequencies + self.offsets / alpha)
 

@@ -30,6 +30,9 @@ class CQT(ConstantQTransform):
     Returns:
         (..., n_bins, frames), from a waveform (..., time) and lengths (batch,); complex for `power=None`.
 
+    Raises:
+        ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
+
     Differs from librosa: magnitudes unless `power=None`; clips shorter than a factor of early downsampling work;
     `pad_mode` has torch's names; wavelets are exact in float64 (there float32); a batch given to librosa as one array
     has one tuning for all. Where all wavelets are so low that the rate is divided by 4 or more before the first octave,
@@ -67,6 +70,9 @@ class VQT(ConstantQTransform):
 
     Returns:
         (..., n_bins, frames), from a waveform (..., time) and lengths (batch,); complex for `power=None`.
+
+    Raises:
+        ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
 
     Follows Schörkhuber, Klapuri, Holighaus and Dörfler (2014); differs from librosa as `CQT` does.
 

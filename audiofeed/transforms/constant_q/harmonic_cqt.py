@@ -146,6 +146,10 @@ class HarmonicCQT(ConstantQTransform):
     Returns:
         (..., harmonics, n_bins, frames), from a waveform (..., time) and lengths (batch,); complex for `power=None`.
 
+    Raises:
+        ValueError: for bins of a harmonic that reach above half the sample rate, with the number of bins that do not,
+            unless `above_nyquist="zeros"`.
+
     Differs from a stack of `librosa.cqt`: as `CQT` does; all harmonics have the frames of the one with the fewest; a
     harmonic low enough for a lower rate before its highest octave gets there by steps that others share, where librosa
     takes one filter (3e-7 to 1e-6, see tests/transforms/constant_q/test_harmonic_cqt.py).

@@ -35,10 +35,13 @@ class PseudoCQT(ConstantQTransform):
     Args:
         sample_rate: Hz.
         hop_length: samples from frame to frame, 1 or more.
-        power: of the result, > 0.
+        power: exponent of the magnitude, > 0.
 
     Returns:
         (..., n_bins, frames), from a waveform (..., time) and lengths (batch,).
+
+    Raises:
+        ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
 
     Differs from librosa as `CQT` does.
 
@@ -99,10 +102,13 @@ class HybridCQT(ConstantQTransform):
 
     Args:
         sample_rate: Hz.
-        power: of the magnitude, > 0.
+        power: exponent of the magnitude, > 0.
 
     Returns:
         (..., n_bins, frames), from a waveform (..., time) and lengths (batch,).
+
+    Raises:
+        ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
 
     Differs from librosa as `CQT` does.
 

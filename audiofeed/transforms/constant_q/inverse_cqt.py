@@ -68,14 +68,17 @@ class InverseCQT(ToWaveform):
 
     Args:
         sample_rate: Hz.
-        tuning: of all frequencies, in fractions of a bin; not None: values do not tell what was estimated from each
-            clip.
+        tuning: deviation of all frequencies, in fractions of a bin; not None: the values do not tell what was
+            estimated for each clip.
         gamma: Hz added to the bandwidth of each bin, >= 0, as `VQT` has it; 0.0 for the values of a `CQT`; None: as
             much as makes it a constant part of the ear's (ERB).
         n_iter: steps after the adjoint, >= 0. A step takes as long as an analysis and an adjoint.
 
     Returns:
         (..., time), from a complex spectrum (..., n_bins, frames) and lengths (batch,) in frames.
+
+    Raises:
+        ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
 
     Warns:
         UserWarning: for a hop at which bins are undersampled in time, with the remedy.
@@ -119,6 +122,7 @@ class InverseCQT(ToWaveform):
             largest = self._largest_eigenvalue()
             if largest > MOST_EIGENVALUE:
                 self.define("weights", functools.partial(np.array, weights * (SAFE_EIGENVALUE / largest)))
+        kernels.release()
         hops = largest_hops(self.analysis.bank)
         self.largest_hop = max(1, int(hops.min()))
         self._warn_of_undersampled(hops)

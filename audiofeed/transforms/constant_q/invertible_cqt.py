@@ -41,7 +41,11 @@ class InvertibleCQT(Transform):
         power: None (complex), 1.0 (magnitude), 2.0 (power) or any number > 0; only complex coefficients invert.
 
     Returns:
-        (..., n_bins, frames), from a waveform (..., time) and lengths (batch,); complex for power=None.
+        (..., n_bins, frames), from a waveform (..., time) and lengths (batch,); complex for `power=None`.
+
+    Raises:
+        ValueError: for bands without room below half the sample rate; for a hop, a slice or a transition that the bands
+            do not allow, with the nearest that they do.
 
     Frame n is centered on sample n * hop_length, and the last stands at or after the last sample, less than a hop away.
     `inverse` returns the waveform, `inverse_transform()` is that as a module, `stream` takes a waveform in chunks.

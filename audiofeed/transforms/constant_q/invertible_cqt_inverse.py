@@ -36,6 +36,9 @@ class InvertibleCQTInverse(ToWaveform):
     Returns:
         (..., time), from complex coefficients (..., n_bins, frames) and lengths (batch,) in frames.
 
+    Raises:
+        ValueError: as `InvertibleCQT`.
+
     Coefficients that no waveform has (a model's) are synthesized by the same bands; what the imaginary parts of the
     first and last bin hold is not looked at, since those bands are real.
 

@@ -44,7 +44,12 @@ class KernelBank:
 
     def exact(self) -> np.ndarray:
         """The kernels as they are defined, float64, also where they are trained."""
-        return self._definition() if self._exact is None else self._exact
+        known = self._exact  # another thread may release it meanwhile
+        return self._definition() if known is None else known
+
+    def release(self) -> None:
+        """Give up what the construction computed: from now on, `exact` computes it again."""
+        self._exact = None
 
     def decimations(self, module: Transform, like: torch.Tensor) -> dict[int, Decimation]:
         """The filters between the levels, by factor, in the dtype and on the device of `like`."""
@@ -86,7 +91,8 @@ class KernelBank:
             not self.trainable and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
         )
         blocks = self.in_blocks() if in_blocks else {}
-        self._exact = None
+        if not torch.compiler.is_compiling():
+            self.release()
         execution = Execution(
             levels=self.levels,
             hop_length=self._wavelets.hop_length,

@@ -90,12 +90,12 @@ class ConstantQ:
     intervals: str | Sequence[float] = "equal"
     tuning: float | None = argument(
         0.0,
-        "of all frequencies, in fractions of a bin; None: estimated for each clip, as `librosa.estimate_tuning` does "
-        "for that clip alone, all its channels together. The transform waits for the values on the host, and keeps "
-        "kernels for the last 16 tunings that it met.",
+        "deviation of all frequencies, in fractions of a bin; None: estimated for each clip, as "
+        "`librosa.estimate_tuning` does for that clip alone, all its channels together. The transform then waits for "
+        "the values on the host, and keeps kernels for the last 16 tunings.",
     )
     filter_scale: float = argument(
-        1.0, "length of the wavelets, > 0: below 1 they are shorter, the time is resolved better."
+        1.0, "factor of the wavelets' lengths, > 0; below 1 improves the resolution in time, above 1 in frequency."
     )
     norm: float | None = argument(
         1.0,
@@ -110,10 +110,10 @@ class ConstantQ:
     )
     sparsity: float = argument(
         0.01,
-        "part of the sum of magnitudes of each wavelet's spectrum that its smallest bins are dropped for, in [0, 1).",
+        "share of the sum of magnitudes of each wavelet's spectrum that is dropped, smallest bins first, in [0, 1).",
     )
-    scale: bool = argument(True, "each bin is divided by the root of its wavelet's length.")
-    power: float | None = argument(1.0, "of the magnitude, > 0; None: complex values.")
+    scale: bool = argument(True, "each bin is divided by the square root of its wavelet's length.")
+    power: float | None = argument(1.0, "exponent of the magnitude, > 0; None: complex values.")
 
     def __post_init__(self) -> None:
         check_rate(self.sample_rate, "the bins lie in Hz")
@@ -228,7 +228,11 @@ class Kernels:
     """How wavelets become kernels, and whether these are trained."""
 
     wavelets: ConstantQ
-    method: str = argument("auto", '"auto" (that is "octaves"), "octaves" or "conv".')
+    method: str = argument(
+        "auto",
+        '"octaves" (librosa\'s recursion, at a lower rate for each octave) or "conv" (every wavelet at the full rate); '
+        '"auto" is "octaves". See `CQT` for how the results differ.',
+    )
     trainable: bool = argument(
         False,
         "the kernels are a parameter (`kernels`, those of all bins one after another), with either method; needs a "

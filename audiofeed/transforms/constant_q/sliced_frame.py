@@ -54,13 +54,13 @@ class SlicedBands:
     """Bands that cover all frequencies, and the slices that they are computed in."""
 
     sample_rate: float
-    f_min: float = argument(None, "Hz of the lowest bin of constant Q; None: 32.70 (C1).")
+    f_min: float = argument(None, "Hz, of the lowest bin of constant Q; None: C1, 32.7 Hz.")
     f_max: float | None = argument(
         None,
         "Hz; the highest bin of constant Q is the last that does not exceed it, and whose band ends below half the "
         "sample rate; None: half the sample rate.",
     )
-    bins_per_octave: int = argument(12, "bins of constant Q to an octave, 1 or more.")
+    bins_per_octave: int = argument(12, "bins of constant Q in an octave, 1 or more.")
     hop_length: int = argument(
         None,
         "samples from frame to frame, at most sample_rate / (2 * (distance from the highest bin of constant Q to the "

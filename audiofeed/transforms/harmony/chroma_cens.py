@@ -36,6 +36,9 @@ class ChromaCENS(Derived):
     Returns:
         (..., n_chroma, frames), from a waveform (..., time) and lengths (batch,).
 
+    Raises:
+        ValueError: for octaves that reach above half the sample rate, with the number of octaves that do not.
+
     Differs from librosa: as `CQT` does. A class within rounding of a step may be counted differently in float32 and
     float64.
 

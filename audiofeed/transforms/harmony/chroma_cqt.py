@@ -27,6 +27,9 @@ class ChromaCQT(Derived):
     Returns:
         (..., n_chroma, frames), from a waveform (..., time) and lengths (batch,).
 
+    Raises:
+        ValueError: for octaves that reach above half the sample rate, with the number of octaves that do not.
+
     Differs from librosa: as `CQT` does (a batch given to librosa as one array has one tuning for all).
 
     >>> ChromaCQT(sample_rate=22050)(torch.zeros(2, 22050)).shape
@@ -70,6 +73,9 @@ class ChromaVQT(Derived):
 
     Returns:
         (..., bins_per_octave, frames), from a waveform (..., time) and lengths (batch,).
+
+    Raises:
+        ValueError: for octaves that reach above half the sample rate, with the number of octaves that do not.
 
     Differs from librosa as `VQT` does.
 

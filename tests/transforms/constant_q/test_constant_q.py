@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiofeed.methods.constant_q import octaves
+from audiofeed.plans.constant_q.levels import octave_kernels, octave_levels
+from audiofeed.transforms.constant_q import settings as kernel_settings
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
+from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
 from tests.oracle import defaults
 from tests.transforms.cases import noise
 
@@ -374,3 +377,58 @@ def test_a_tuned_clip_has_the_frames_that_are_promised():
     assert cqt(tuned).shape[-1] == int(cqt.frame_lengths(torch.tensor(n))) == 20
     batch = torch.stack([tuned, chord(0, n)])
     torch.testing.assert_close(cqt(batch)[0], cqt(tuned))
+
+
+# ---------------------------------------------------------------- definitions
+
+
+@pytest.fixture
+def default_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_kernels_are_computed_once(monkeypatch):
+    """For the construction and the first call together, and for an inverse with all that it looks at."""
+    calls = []
+    found = kernel_settings.octave_kernels
+    monkeypatch.setattr(kernel_settings, "octave_kernels", lambda *a, **k: calls.append(1) or found(*a, **k))
+    cqt = CQT(sample_rate=22050)
+    first = cqt(torch.ones(1, 4000))
+    assert len(calls) == 1
+    assert torch.equal(cqt(torch.ones(1, 4000)), first)
+    assert len(calls) == 1
+    InverseCQT(sample_rate=8000, hop_length=8, f_min=250.0, n_bins=24, bins_per_octave=6)
+    assert len(calls) == 2
+
+
+def test_what_the_construction_computed_is_given_up_at_the_first_call():
+    cqt = CQT(sample_rate=22050)
+    exact = cqt.kernel_bank.exact()
+    assert cqt.kernel_bank.exact() is exact
+    cqt(torch.ones(1, 4000))
+    again = cqt.kernel_bank.exact()
+    assert again is not exact
+    assert np.array_equal(again, exact)
+
+
+def test_octaves_that_share_their_wavelets_are_as_if_computed_alone():
+    """To the bit; and most octaves of a bank do share them."""
+    bank = CQT(sample_rate=22050).bank
+    levels = octave_levels(bank, 512)
+    gains = bank.gains("librosa", scale=True)
+    made = {}
+    together = octave_kernels(bank, levels, gains, sparsity=0.01, made=made)
+    alone = [octave_kernels(bank, (level,), gains, sparsity=0.01) for level in levels]
+    assert np.array_equal(together, np.concatenate(alone))
+    assert len(made) <= len(levels) // 2
+
+
+def test_filters_that_definitions_keep_are_not_shared_by_modules(default_float64):
+    """In float64, where no cast makes a copy."""
+    config = {"sample_rate": 8000, "f_min": 200.0, "n_bins": 20, "bins_per_octave": 5, "hop_length": 32}
+    cqt = CQT(**config)
+    expected = cqt.response_2.clone()
+    cqt.response_2.zero_()
+    assert torch.equal(CQT(**config).response_2, expected)

@@ -340,3 +340,16 @@ def test_wrong_streams_are_named():
     _, state = inverse.stream(coefficients)
     with pytest.raises(ValueError, match=r"length=3 must be at least \d+, the samples that were already given"):
         inverse.stream(coefficients[:, :0], state, last=True, length=3)
+
+
+def test_a_transform_and_its_inverse_share_their_bands():
+    """What moves or casts one, moves or casts the other."""
+    cqt = InvertibleCQT(**STREAM)
+    inverse = cqt.inverse_transform()
+    assert inverse.frame is cqt.frame
+    alone = InvertibleCQTInverse(**STREAM)
+    assert repr(inverse) == repr(alone)
+    cqt.double()
+    assert inverse.frame.analysis.dtype == torch.float64
+    x = noise(2, 300)
+    assert torch.equal(inverse(cqt(x), 300), alone.double()(cqt(x), 300))
