@@ -14,6 +14,7 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.short_time.table import short_time_powers
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
 from audiofeed.signal.windows import get_window
+from audiofeed.transforms.constant_q.kernels import KernelBank
 from audiofeed.transforms.constant_q.settings import ConstantQ, options_of
 from audiofeed.transforms.contract.transform import Transform, in_full_precision
 
@@ -26,10 +27,14 @@ MOST_TUNINGS = 16
 class ConstantQTransform(Transform):
     """A transform by wavelets (`bank`), whose frames are centered; with `tuning=None` by those of each clip's tuning.
 
+    A subclass keeps a `kernel_bank`, or gives `frame_lengths` and `compute` of its own.
+
     Args:
         wavelets: the settings of the wavelets.
         others: further settings that the subclass is made with. The arguments of all are kept as attributes.
     """
+
+    kernel_bank: KernelBank
 
     def __init__(self, wavelets: ConstantQ, *others: Any) -> None:
         super().__init__(wavelets.sample_rate)
@@ -41,6 +46,13 @@ class ConstantQTransform(Transform):
         if wavelets.tuning is None:
             self.define("tuning_window", _tuning_window)
             self.define("tuning_edges", tuning_edges)
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames of clips of `lengths` samples."""
+        return self.kernel_bank.frame_lengths(lengths)
+
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
 
     @property
     def frequencies(self) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.settings import pick
@@ -51,15 +50,7 @@ class CQT(ConstantQTransform):
         wavelets = pick(ConstantQ, settings, sample_rate=sample_rate)
         kernels = pick(Kernels, settings, wavelets=wavelets)
         super().__init__(wavelets, kernels)
-        levels = kernels.levels()
-        self.kernel_bank = KernelBank(self, kernels, levels, kernels.definition(levels))
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
-
-    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
+        self.kernel_bank = KernelBank(self, kernels, *kernels.plan())
 
 
 class VQT(ConstantQTransform):
@@ -85,12 +76,4 @@ class VQT(ConstantQTransform):
         wavelets = pick(VariableQ, settings, sample_rate=sample_rate)
         kernels = pick(Kernels, settings, wavelets=wavelets)
         super().__init__(wavelets, kernels)
-        levels = kernels.levels()
-        self.kernel_bank = KernelBank(self, kernels, levels, kernels.definition(levels))
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
-
-    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
+        self.kernel_bank = KernelBank(self, kernels, *kernels.plan())

@@ -176,12 +176,8 @@ class HarmonicCQT(ConstantQTransform):
         lowest = self.bank.f_min * 2.0 ** (torch.from_numpy(self.wavelets.steps) / self.bins_per_octave)
         return torch.outer(lowest, 2.0 ** (torch.arange(self.n_bins, dtype=torch.float64) / self.bins_per_octave))
 
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
-
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        values = self.kernel_bank.compute(self, waveform, lengths, graph=graph).transpose(1, 2)  # (row, frame, bin)
+        values = super().compute(waveform, lengths, graph=graph).transpose(1, 2)  # (row, frame, bin)
         if self._places == ((0, values.shape[-1]),):
             return values.transpose(1, 2)
         parts = [

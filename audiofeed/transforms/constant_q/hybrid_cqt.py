@@ -56,7 +56,7 @@ class PseudoCQT(ConstantQTransform):
         bank, hop = self.bank, self.wavelets.hop_length
         n_fft = max(least_power_of_two(float(bank.lengths.max())), 2 * least_power_of_two(hop))
         self.n_fft = n_fft
-        self.framing = Framing(n_fft=n_fft, hop_length=hop, center=True, pad_mode=self.wavelets.pad_mode)
+        self._framing = Framing(n_fft=n_fft, hop_length=hop, center=True, pad_mode=self.wavelets.pad_mode)
         of_bank = (bank, n_fft, self.wavelets.sparsity, self.wavelets.scale)
         weights = spectral_weights(*of_bank)
         self._spans = spectral_spans(weights)
@@ -64,11 +64,14 @@ class PseudoCQT(ConstantQTransform):
         definition = functools.partial(packed_weights, *of_bank, self._spans)
         self.define("weights", definition, values=packed(weights, self._spans))
 
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames of clips of `lengths` samples."""
+        return self._framing.count(lengths)
+
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         window = self.filter_like("analysis_window", waveform)
-        assert self.framing is not None
         wanted = [Wanted(1.0, (Apply(self.weighted),))]
-        return short_time_powers(waveform, lengths, self.framing, window, wanted=wanted, graph=graph)[0]
+        return short_time_powers(waveform, lengths, self._framing, window, wanted=wanted, graph=graph)[0]
 
     def weighted(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Bins from magnitudes of a spectrum.

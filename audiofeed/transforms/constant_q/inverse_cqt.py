@@ -226,51 +226,40 @@ class InverseCQT(ToWaveform):
             wanted = int(length.max())
         else:
             wanted = max(1, (most - 1) * self.hop_length) if length is None else length
-        by = self._synthesis(pairs)
-        if lengths is None:
-            samples = self._of_one_length(pairs, by, cast("int | None", length), wanted, graph=graph)
-        else:
-            own = lengths.repeat_interleave(rows)
-            if isinstance(length, torch.Tensor):
-                length = length.to(own.device).repeat_interleave(rows)
-            samples = self._of_lengths(pairs, own, by, length, wanted, graph=graph)
-        return samples.view(clips, rows, wanted)
+        own = None if lengths is None else lengths.repeat_interleave(rows)
+        if own is not None and isinstance(length, torch.Tensor):
+            length = length.to(own.device).repeat_interleave(rows)
+        return self._samples(pairs, own, length, wanted, graph=graph).view(clips, rows, wanted)
 
     def _synthesis(self, like: torch.Tensor) -> Synthesis:
         kernels, weights = self.analysis.filter_like("kernels", like), self.filter_like("weights", like)
         bank = self.analysis.kernel_bank
         return synthesis(bank.levels, kernels, weights, bank.decimations(self.analysis, like))
 
-    def _of_one_length(
-        self, pairs: torch.Tensor, by: Synthesis, length: int | None, wanted: int, *, graph: bool
-    ) -> torch.Tensor:
-        time = self._clip_length(pairs.shape[1], length)
-        if graph or pairs.device.type != "cpu":
-            return _fitted(self._solve(pairs, by, time, None, None, graph=graph), wanted)
-        out = pairs.new_zeros(len(pairs), wanted)
-        for run, _, _ in _runs([(pairs.shape[1], time)] * len(pairs)):
-            found = self._solve(pairs[run], by, time, None, None, graph=False)[:, :wanted]
-            out[run, : found.shape[1]] = found
-        return out
-
-    def _of_lengths(
+    def _samples(
         self,
         pairs: torch.Tensor,
-        frames: torch.Tensor,
-        by: Synthesis,
+        frames: torch.Tensor | None,
         length: int | torch.Tensor | None,
         wanted: int,
         *,
         graph: bool,
     ) -> torch.Tensor:
-        asked = torch.full_like(frames, length) if isinstance(length, int) else length
-        times = self._clip_length(frames, asked)
+        """Samples of rows, each from its own frames; all together, or on a CPU without a graph a few at a time."""
+        by, count, times = self._synthesis(pairs), pairs.shape[1], None
+        if frames is None:
+            time = self._clip_length(count, cast("int | None", length))
+        else:
+            asked = torch.full_like(frames, length) if isinstance(length, int) else length
+            time, times = self._clip_length(count, None), self._clip_length(frames, asked)
         if graph or pairs.device.type != "cpu":
-            longest = self._clip_length(pairs.shape[1], None)
-            return _fitted(self._solve(pairs, by, longest, frames, times, graph=graph), wanted)
+            return _fitted(self._solve(pairs, by, time, frames, times, graph=graph), wanted)
+        sizes = [(count, time)] * len(pairs)
+        if frames is not None and times is not None:
+            sizes = list(zip(frames.tolist(), times.tolist(), strict=True))
         out = pairs.new_zeros(len(pairs), wanted)
-        for run, count, time in _runs(list(zip(frames.tolist(), times.tolist(), strict=True))):
-            found = self._solve(pairs[run, :count], by, time, None, None, graph=False)[:, :wanted]
+        for run, own, samples in _runs(sizes):
+            found = self._solve(pairs[run, :own], by, samples, None, None, graph=False)[:, :wanted]
             out[run, : found.shape[1]] = found
         return out
 

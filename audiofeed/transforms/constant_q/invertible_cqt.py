@@ -11,16 +11,10 @@ from typing_extensions import Unpack
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import OPEN, analyse, count_frames, fill
+from audiofeed.methods.constant_q.stream import StreamState
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
-from audiofeed.transforms.constant_q.sliced_frame import (
-    SlicedBands,
-    SlicedFrame,
-    SliceOptions,
-    StreamState,
-    a_few,
-    runs_of,
-)
+from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions, a_few, runs_of
 from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.settings import check_power_or_complex
 from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading

@@ -12,14 +12,8 @@ from audiofeed.arguments.checks import check_count
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import OPEN, fill, synthesise
-from audiofeed.transforms.constant_q.sliced_frame import (
-    SlicedBands,
-    SlicedFrame,
-    SliceOptions,
-    StreamState,
-    a_few,
-    runs_of,
-)
+from audiofeed.methods.constant_q.stream import StreamState
+from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions, a_few, runs_of
 from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading

@@ -265,15 +265,12 @@ class Kernels:
         """How the method lays the kernels out."""
         return CONSTANT_Q.methods[self.method].run
 
-    def levels(self) -> tuple[Level, ...]:
-        """The rates that the kernels are computed at."""
-        return self.layout.levels(self.wavelets.bank, self.wavelets.hop_length)
-
-    def definition(self, levels: tuple[Level, ...]) -> Callable[[], np.ndarray]:
-        """What computes the kernels of the levels, in float64."""
-        bank = self.wavelets.bank
-        gains = bank.gains(self.normalization, scale=self.wavelets.scale)
-        return functools.partial(self.layout.kernels, bank, levels, gains, self.wavelets.sparsity)
+    def plan(self) -> tuple[tuple[Level, ...], Callable[[], np.ndarray]]:
+        """The rates that the kernels are computed at, and what computes the kernels, in float64."""
+        wavelets, bank = self.wavelets, self.wavelets.bank
+        levels = self.layout.levels(bank, wavelets.hop_length)
+        gains = bank.gains(self.normalization, scale=wavelets.scale)
+        return levels, functools.partial(self.layout.kernels, bank, levels, gains, wavelets.sparsity)
 
 
 def options_of(*groups: Any) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class ChromaVQT(Derived):
         super().__init__(VQT(sample_rate=sample_rate, trainable=trainable, **options_of(notes.wavelets)))
         self.keep(notes)
         self.keep(folding)
-        self.intervals, self.n_chroma = notes.intervals, notes.bins_per_octave
+        self.intervals, self.n_chroma = notes.intervals, notes.n_chroma
         self.trainable, self._folding = trainable, folding
         self.define("chroma", notes.filters, trainable=folding.trainable_chroma)
 

@@ -12,9 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiofeed.methods.constant_q import octaves
+from audiofeed.methods.constant_q import octaves, table
 from audiofeed.plans.constant_q.levels import octave_kernels, octave_levels
-from audiofeed.transforms.constant_q import settings as kernel_settings
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
@@ -392,8 +391,8 @@ def default_float64():
 def test_kernels_are_computed_once(monkeypatch):
     """For the construction and the first call together, and for an inverse with all that it looks at."""
     calls = []
-    found = kernel_settings.octave_kernels
-    monkeypatch.setattr(kernel_settings, "octave_kernels", lambda *a, **k: calls.append(1) or found(*a, **k))
+    found = table.octave_kernels
+    monkeypatch.setattr(table, "octave_kernels", lambda *a, **k: calls.append(1) or found(*a, **k))
     cqt = CQT(sample_rate=22050)
     first = cqt(torch.ones(1, 4000))
     assert len(calls) == 1
