@@ -131,10 +131,10 @@ def test_rates():
         pad_clips([slow], None, 16000)
 
 
-def test_keys_and_seeds():
+def test_names_and_seeds():
     padded = pad_clips([Clip(noise(3), key="a", seed=1), Clip(noise(3), seed=2**64 - 1)], None)
-    assert padded.keys == ["a", None]
+    assert padded.names == ["a", None]
     assert padded.seeds.tolist() == [1, -1]
     padded = pad_clips([Clip(noise(3), seed=1), Clip(noise(3))], None)
-    assert padded.keys is None
+    assert padded.names is None
     assert padded.seeds is None
