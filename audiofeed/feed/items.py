@@ -115,8 +115,8 @@ def unregister_item_form(name: str) -> None:
 def item_forms() -> tuple[ItemForm, ...]:
     """Return the known forms in the order in which they are tried.
 
-    >>> [form.name for form in item_forms()][:2]
-    ['an AudioExample', 'a tensor or NumPy array (time,) or (channel, time)']
+    >>> [form.name for form in item_forms()][-1]
+    '(waveform, target) or (waveform, sample_rate, target, ...)'
     """
     return (*_own_forms, *_BUILT_IN)
 

@@ -182,7 +182,7 @@ def test_an_error_is_kept_by_the_state_that_waits(monkeypatch, accelerated):
         raise MemoryError("no pages to lock")
 
     monkeypatch.setattr(Padded, "pin_memory", refuse)
-    batch, streams = start(Bands())
+    batch, _ = start(Bands())
     state = batch._progress.state
     assert isinstance(state.error, KeptError)
     assert state.started is None
@@ -235,6 +235,25 @@ def test_every_stream_waits_for_work_started_ahead(accelerated, gradient):
     _ = batch.lengths
     assert streams.waits == 2
     _ = batch.features
+    assert streams.waits == 2
+
+
+def test_a_stream_waits_too_where_computing_again_has_failed(accelerated):
+    class FailsWithGradient(Bands):
+        def forward(self, waveform, lengths=None):
+            if waveform.requires_grad:
+                raise ZeroDivisionError("with a gradient")
+            return super().forward(waveform, lengths)
+
+    gain = Gain(trainable=False)
+    batch, streams = start(FailsWithGradient(), augment=gain)
+    _ = batch.features
+    gain.gain.requires_grad_(True)
+    with pytest.raises(ZeroDivisionError, match="with a gradient"):
+        _ = batch.features
+    assert type(batch._progress.state) is Moved
+    streams.current_stream = lambda device: "another"
+    _ = batch.lengths
     assert streams.waits == 2
 
 
