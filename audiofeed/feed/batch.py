@@ -8,8 +8,9 @@ from typing import Any, overload
 
 import torch
 
+from audiofeed.feed.fields import FIELDS
 from audiofeed.feed.progress import Progress, Target
-from audiofeed.feed.states import FIELDS, Ready, State
+from audiofeed.feed.states import Ready, State
 
 
 class AudioBatch(Mapping[str, Any]):

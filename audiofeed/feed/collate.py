@@ -11,11 +11,12 @@ import torch
 from audiofeed.data.example import AudioExample
 from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets
 from audiofeed.feed.contract import frame_lengths_of, sample_rate_of, takes_features
+from audiofeed.feed.fields import CollateInfo
 from audiofeed.feed.items import read_items
 from audiofeed.feed.padding import Padded, pad_clips
 from audiofeed.feed.progress import Progress
 from audiofeed.feed.runtime import Runtime, find_runtime
-from audiofeed.feed.states import CollateInfo, Waiting
+from audiofeed.feed.states import Waiting
 from audiofeed.feed.targets import collate_targets
 
 

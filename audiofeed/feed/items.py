@@ -19,6 +19,9 @@ CLIP_NAMES = ("key", "id", "path")
 # Below this a second tuple entry is a class index or a count; the lowest rate in audio files is 4000 Hz.
 LOWEST_RATE = 1000
 
+_ARRAYS = (torch.Tensor, np.ndarray)
+_SEQUENCES = (tuple, list)
+
 
 class Clip(NamedTuple):
     """One item of a batch, taken apart but not checked.
@@ -116,7 +119,7 @@ def item_forms() -> tuple[ItemForm, ...]:
     """Return the known forms in the order in which they are tried.
 
     >>> [form.name for form in item_forms()][-1]
-    '(waveform, target) or (waveform, sample_rate, target, ...)'
+    "torchcodec's AudioDecoder or AudioSamples"
     """
     return (*_own_forms, *_BUILT_IN)
 
@@ -183,8 +186,10 @@ def _read_item(
         if not isinstance(example, AudioExample):
             raise TypeError(f"to_example returned {describe(example)} for clip {index}; it must return an AudioExample")
         return _read_example(example)
-    form = next((form for form in forms if form.matches(item)), None)
-    if form is None:
+    for form in forms:
+        if form.matches(item):
+            break
+    else:
         raise TypeError(
             f"clip {index} is {describe(item)}, which is not a known form; the known forms are: "
             f"{'; '.join(form.name for form in forms)}. Give to_example= a function that turns your item into an "
@@ -209,7 +214,7 @@ def _read_example(item: AudioExample) -> Clip:
 
 
 def _is_array(item: Any) -> bool:
-    return isinstance(item, torch.Tensor | np.ndarray)
+    return isinstance(item, _ARRAYS)
 
 
 def _is_array_mapping(item: Any) -> bool:
@@ -223,8 +228,7 @@ def _read_array_mapping(item: Mapping[Any, Any]) -> Clip:
 
 
 def _is_torchcodec(item: Any) -> bool:
-    # Protocols are slow to check: first what most items are.
-    return not isinstance(item, tuple | list | Mapping) and isinstance(item, _Decoder | _Samples)
+    return isinstance(item, _Decoder | _Samples)
 
 
 def _read_torchcodec(item: Any) -> Clip:
@@ -235,53 +239,54 @@ def _read_torchcodec(item: Any) -> Clip:
 # What may stand alone, first in a tuple, or as the waveform of a dict.
 _SOUNDS = (
     ItemForm("a tensor or NumPy array (time,) or (channel, time)", _is_array, Clip),
-    ItemForm("torchcodec's AudioDecoder or AudioSamples", _is_torchcodec, _read_torchcodec),
     ItemForm("Hugging Face's {'array', 'sampling_rate'}", _is_array_mapping, _read_array_mapping),
+    ItemForm("torchcodec's AudioDecoder or AudioSamples", _is_torchcodec, _read_torchcodec),
 )
 
 
-def _sound_form(value: Any) -> ItemForm | None:
-    return next((form for form in _SOUNDS if form.matches(value)), None)
+def _is_sound(value: Any) -> bool:
+    return _is_array(value) or _is_array_mapping(value) or _is_torchcodec(value)
 
 
 def _read_sound(value: Any) -> Clip:
-    form = _sound_form(value)
-    assert form is not None
-    clip = form.read(value)
-    assert isinstance(clip, Clip)
-    return clip
+    if _is_array(value):
+        return Clip(value)
+    return _read_array_mapping(value) if _is_array_mapping(value) else _read_torchcodec(value)
 
 
 def _is_tuple(item: Any) -> bool:
-    return isinstance(item, list | tuple) and bool(item) and _sound_form(item[0]) is not None
+    return isinstance(item, _SEQUENCES) and bool(item) and _is_sound(item[0]) and _as_mapping(item) is None
 
 
 def _read_tuple(item: list[Any] | tuple[Any, ...]) -> Clip:
     sound = _read_sound(item[0])
-    rate, rest = sound.sample_rate, tuple(item[1:])
+    rate, rest = sound.sample_rate, item[1:]
     if len(rest) >= 2 and _is_rate(rest[0]):
         rate, rest = _rate(rest[0]), rest[1:]
-    target = None if not rest else rest[0] if len(rest) == 1 else rest
-    return sound._replace(sample_rate=rate, target=target)
+    target = None if not rest else rest[0] if len(rest) == 1 else tuple(rest)
+    return Clip(sound.waveform, rate, target, sound.key)
 
 
 def _as_mapping(item: Any) -> Mapping[Any, Any] | None:
     """Return a dict or a named tuple with a waveform as a mapping, else None."""
-    if is_named_tuple(item) and any(name in WAVEFORM_NAMES for name in item._fields):
-        return item._asdict()
+    if is_named_tuple(item):
+        return item._asdict() if any(name in WAVEFORM_NAMES for name in item._fields) else None
     return item if isinstance(item, Mapping) else None
 
 
 def _waveform_name(item: Mapping[Any, Any]) -> str | None:
-    return next((name for name in WAVEFORM_NAMES if item.get(name) is not None), None)
+    for name in WAVEFORM_NAMES:
+        if item.get(name) is not None:
+            return name
+    return None
 
 
 def _is_mapping(item: Any) -> bool:
     mapping = _as_mapping(item)
-    source = None if mapping is None else _waveform_name(mapping)
-    if mapping is None or source is None:
+    if mapping is None or "array" in mapping:
         return False
-    return isinstance(mapping[source], list) or _sound_form(mapping[source]) is not None
+    source = _waveform_name(mapping)
+    return source is not None and (isinstance(mapping[source], list) or _is_sound(mapping[source]))
 
 
 def _read_mapping(item: Any) -> Clip:
@@ -302,11 +307,9 @@ def _read_mapping(item: Any) -> Clip:
         key = mapping[names[0]]
     targets = [name for name in TARGET_NAMES if name in mapping]
     if len(targets) == 1:
-        target = mapping[targets[0]]
-    else:
-        used = {source, *RATE_NAMES, *names[:1]}
-        target = {name: entry for name, entry in mapping.items() if name not in used} or None
-    return sound._replace(sample_rate=rate, target=target, key=key)
+        return Clip(sound.waveform, rate, mapping[targets[0]], key)
+    used = {source, *RATE_NAMES, *names[:1]}
+    return Clip(sound.waveform, rate, {name: entry for name, entry in mapping.items() if name not in used} or None, key)
 
 
 def _is_rate(value: Any) -> bool:
@@ -325,9 +328,10 @@ def _rate(value: Any) -> int:
 
 # Every worker process has its own; see `register_item_form`.
 _own_forms: list[ItemForm] = []
+# The most frequent first: of these, no item matches two.
 _BUILT_IN = (
     ItemForm("an AudioExample", lambda item: isinstance(item, AudioExample), _read_example),
-    *_SOUNDS,
-    ItemForm("a dict or named tuple with 'waveform' or 'audio'", _is_mapping, _read_mapping),
     ItemForm("(waveform, target) or (waveform, sample_rate, target, ...)", _is_tuple, _read_tuple),
+    ItemForm("a dict or named tuple with 'waveform' or 'audio'", _is_mapping, _read_mapping),
+    *_SOUNDS,
 )

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from audiofeed.feed.states import FIELDS, METADATA, KeptError, Ready, State, Waiting
+from audiofeed.feed.fields import FIELDS, METADATA
+from audiofeed.feed.states import KeptError, Ready, State, Waiting
 from audiofeed.feed.trees import describe, to_device
 
 

@@ -3,9 +3,11 @@
 Each state is a frozen value. Its one method that leads on, `advance(name)`, returns the next state on the way to a
 field, or None if the field can be read here with `read(name)`. Nothing is computed before a field needs it:
 
-    Waiting --copy to the device, or the result of work started ahead--> Moved --transform--> Ready
-                                                      Moved --scale and augment the waveforms--> Moved
-                                                                  Ready --the same with a gradient--> Ready
+    Waiting -> Moved          copy the padded batch to the device
+    Waiting -> Ready          take the result of work that was started ahead
+    Moved -> Moved            scale and augment the waveforms, if the field needs them
+    Moved -> Ready            compute the features
+    Ready -> Moved or Ready   the same again with a gradient; waveforms that no one had read before
 
 A state knows whether its values were computed with a gradient, and `Waiting` keeps the error of work that failed ahead.
 """
@@ -13,7 +15,6 @@ A state knows whether its values were computed with a gradient, and `Waiting` ke
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -21,34 +22,13 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import torch
-from torch.utils.data import get_worker_info
 
 from audiofeed.feed.ahead import Completion, Started
 from audiofeed.feed.contract import frame_lengths_of, takes_int16
+from audiofeed.feed.fields import FEATURE_FIELDS, FIELDS, METADATA, CollateInfo, describe_pending, foreign_message
 from audiofeed.feed.padding import Padded, frame_mask, to_float
 from audiofeed.feed.runtime import Runtime, find_runtime
 from audiofeed.feed.trees import describe, map_tensors, pin, tensors_in, to_device
-
-FIELDS = ("features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "names", "sample_rate")
-FEATURE_FIELDS = ("features", "feature_lengths", "feature_mask")
-METADATA = ("names", "sample_rate")  # never on a device
-
-
-@dataclass(frozen=True)
-class CollateInfo:
-    """What a batch knows about its collate in every process: names and settings, no module.
-
-    Args:
-        token: Token of the collate's `Runtime`; None for a `PadCollate`, which has no features.
-        transform_name: Class name of the transform.
-        knows_lengths: Whether the transform has `frame_lengths`.
-        augments: Whether waveforms are augmented.
-    """
-
-    token: str | None = None
-    transform_name: str = ""
-    knows_lengths: bool = True
-    augments: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +178,7 @@ class Waiting:
         if name in FEATURE_FIELDS and self.info.token is None:
             return None
         if name in FEATURE_FIELDS or (name == "waveforms" and self.info.augments):
-            raise RuntimeError(_foreign_message(name, self.info))
+            raise RuntimeError(foreign_message(name, self.info))
         value = _carried(self.padded, name)
         return to_float(value) if name == "waveforms" else value
 
@@ -210,7 +190,7 @@ class Waiting:
             return "None"
         if self.error is not None and (name == "features" or self.info.knows_lengths):
             return f"{type(self.error.error).__name__}, raised at the first read"
-        return _describe_pending(name, self.info, "computed at the first read" if self.started is None else "started")
+        return describe_pending(name, self.info, "computed at the first read" if self.started is None else "started")
 
     def to(self, device: torch.device, non_blocking: bool) -> Waiting | None:
         """Return a batch without features on a device, where 16-bit samples arrive as such; None with features."""
@@ -285,7 +265,7 @@ class Moved:
             RuntimeError: The field was not computed yet, and this is a forked process that must not compute it.
         """
         if name in FEATURE_FIELDS or (name == "waveforms" and self.waveforms is None):
-            raise RuntimeError(_foreign_message(name, self.info))
+            raise RuntimeError(foreign_message(name, self.info))
         return self.waveforms if name == "waveforms" else _carried(self.padded, name)
 
     def tensors(self) -> Iterator[torch.Tensor]:
@@ -296,7 +276,7 @@ class Moved:
     def describe(self, name: str) -> str:
         """Describe a field, or the work that it waits for."""
         if name in FEATURE_FIELDS:
-            return _describe_pending(name, self.info, "computed at the first read")
+            return describe_pending(name, self.info, "computed at the first read")
         waveforms_are_there = name == "waveforms" and self.waveforms is not None
         return describe(self.waveforms if waveforms_are_there else _carried(self.padded, name), device=True)
 
@@ -432,7 +412,7 @@ class Ready:
             assert self.moved is not None
             return self.moved.describe(name)
         if name in FEATURE_FIELDS and self.fields[name] is None and not self.info.knows_lengths:
-            return _describe_pending(name, self.info, "")
+            return describe_pending(name, self.info, "")
         return describe(self.fields[name], device=True)
 
     def to(self, device: torch.device, non_blocking: bool) -> Ready | None:
@@ -478,24 +458,6 @@ def _is_trained(*modules: Any) -> bool:
         for module in modules
         if isinstance(module, torch.nn.Module)
         for parameter in module.parameters()
-    )
-
-
-def _describe_pending(name: str, info: CollateInfo, progress: str) -> str:
-    """Describe a field of features that is not there."""
-    if name != "features" and not info.knows_lengths:
-        return f"unknown: {info.transform_name} has no frame_lengths"
-    return f"{progress}, by {info.transform_name}" if name == "features" else progress
-
-
-def _foreign_message(name: str, info: CollateInfo) -> str:
-    worker = get_worker_info()
-    place = f"process {os.getpid()}" + ("" if worker is None else f", DataLoader worker {worker.id}")
-    return (
-        f"batch.{name} was read in {place}, where the GPUSpecCollate({info.transform_name}) that made this batch "
-        "does not live. Features are computed in the process that built the collate, because a worker must not use "
-        f"the GPU: read batch.{name} in the training loop. To use batches in another process, build a GPUSpecCollate "
-        "there, or read batch.features before the batch is pickled, so that the pickle carries them"
     )
 
 

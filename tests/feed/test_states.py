@@ -10,8 +10,9 @@ from torch import nn
 
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
 from audiofeed.feed.ahead import Ahead
+from audiofeed.feed.fields import FEATURE_FIELDS, FIELDS
 from audiofeed.feed.padding import Padded
-from audiofeed.feed.states import FEATURE_FIELDS, FIELDS, KeptError, Moved, Ready, Waiting
+from audiofeed.feed.states import KeptError, Moved, Ready, Waiting
 
 ITEMS = [Pairs()[index] for index in range(3)]
 SAMPLES = [torch.arange(100 + 50 * index, dtype=torch.int16) * 40 for index in range(3)]
