@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+_FEW = 3  # values that are listed with an "or"
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -98,6 +99,8 @@ def check_choice(
         return value
     *others, last = [repr(each) for each in known]
     listed = f"{', '.join(others)} or {last}" if others else last
+    if len(known) > _FEW:
+        listed = f"one of {', '.join([*others, last])}"
     ours = (called or {}).get(value) if isinstance(value, str) else None
     hint = f"; it is called {ours!r} here" if ours else f"; {remedy}" if remedy else ""
     raise ValueError(f"{name}={value!r} must be {listed}{hint}")
@@ -110,7 +113,7 @@ def check_not_negative(name: str, value: float, remedy: str = "") -> float:
     0.0
     """
     if value is None or isinstance(value, str) or not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} must be a finite number >= 0" + (f"; {remedy}" if remedy else ""))
+        raise ValueError(f"{name}={value!r} must be a number >= 0" + (f"; {remedy}" if remedy else ""))
     return float(value)
 
 

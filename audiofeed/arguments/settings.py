@@ -2,7 +2,7 @@
 
 Each argument is said once: its name, its default, its check and its entry in the documentation. A `TypedDict` beside a
 group has the types that a caller may give, for type checkers and editors. A class names the groups that it takes (see
-`explain.takes`) and builds their values with `pick`.
+`signature.takes`) and builds their values with `pick`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
+from audiofeed.data.samples import bad_samples
 from audiofeed.feed.items import Clip
 from audiofeed.feed.trees import pin, to_device
 from audiofeed.signal.samples import INT16_SCALE
@@ -110,15 +111,6 @@ def pad_clips(clips: Sequence[Clip], targets: Any, sample_rate: int | None = Non
         seeds=_seed_tensor(seeds) if len(seeds) == len(clips) else None,
         faults=tuple(fault for clip in clips for fault in clip.faults),
     )
-
-
-def to_float(waveforms: torch.Tensor) -> torch.Tensor:
-    """Scale int16 samples to float32 with full scale at 1; return float32 unchanged.
-
-    >>> to_float(torch.tensor([-32768], dtype=torch.int16))
-    tensor([-1.])
-    """
-    return waveforms.to(torch.float32).mul_(INT16_SCALE) if waveforms.dtype == torch.int16 else waveforms
 
 
 def frame_mask(values: Any, lengths: Any) -> Any:
@@ -239,12 +231,11 @@ def _write(row: np.ndarray, waveform: torch.Tensor) -> None:
 
 def _check_finite(clips: Sequence[Clip], rows: np.ndarray) -> None:
     for index, (clip, row) in enumerate(zip(clips, rows, strict=True)):
-        bad = ~np.isfinite(row)
-        if bad.any():
-            first = int(np.argwhere(bad)[0][-1])
+        count, first = bad_samples(row)
+        if count:
             raise ValueError(
-                f"{_name(index, clip)} has {int(bad.sum())} NaN or infinite samples in float32, the first at sample "
-                f"{first}; samples must be finite: remove the file or repair it in the dataset"
+                f"{_name(index, clip)} has {count} NaN or infinite samples in float32, the first at sample {first}; "
+                "samples must be finite: remove the file or repair it in the dataset"
             )
 
 

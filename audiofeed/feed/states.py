@@ -23,10 +23,11 @@ from typing import Any, Protocol
 
 import torch
 
+from audiofeed.data.samples import to_float
 from audiofeed.feed.ahead import Completion, Started
 from audiofeed.feed.contract import frame_lengths_of, takes_int16
 from audiofeed.feed.fields import FEATURE_FIELDS, FIELDS, METADATA, CollateInfo, describe_pending, foreign_message
-from audiofeed.feed.padding import Padded, frame_mask, to_float
+from audiofeed.feed.padding import Padded, frame_mask
 from audiofeed.feed.runtime import Runtime, find_runtime
 from audiofeed.feed.trees import describe, map_tensors, pin, tensors_in, to_device
 

@@ -20,7 +20,7 @@ from tests.transforms.cases import CASES as CONTRACT
 RATE = 16_000
 
 # Names of audiofeed.transforms that are no transform by themselves, or several (a Stack gives what its members give).
-ABSTRACT = ("FeatureTransform", "Transform", "Stack")
+ABSTRACT = ("FeatureTransform", "ShortTime", "Transform", "Stack")
 
 
 @dataclass(frozen=True, kw_only=True)

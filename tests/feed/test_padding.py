@@ -6,9 +6,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from audiofeed.data.example import AudioExample
+from audiofeed.data.samples import to_float
 from audiofeed.feed import PadCollate
 from audiofeed.feed.items import Clip
-from audiofeed.feed.padding import pad_clips, to_float
+from audiofeed.feed.padding import pad_clips
 
 
 def pad(*waveforms, **settings):

@@ -8,8 +8,8 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_rate
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions, check_power
 from audiofeed.transforms.short_time.base import ShortTime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -11,6 +12,7 @@ import torch
 
 from audiofeed.arguments.checks import check_choice, check_count, check_rate, check_span
 from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
 from audiofeed.transforms.short_time.base import ShortTime
@@ -78,7 +80,14 @@ def keep_mel(module: ShortTime, settings: Mapping[str, Any], *, trainable: bool,
     module.trainable_mel = trainable
     mel = pick(Mel, settings, sample_rate=module.rate("the filter bank"), n_fft=module.n_fft, **others)
     module.keep(mel)
-    return mel, module.define_bank("mel", mel.definition, trainable=trainable, counted="n_mels")
+    return mel, module.define_bank("mel", mel.definition, trainable=trainable, counted="n_mels", made=_made(mel))
+
+
+@functools.lru_cache(maxsize=8)
+def _made(mel: Mel) -> tuple[np.ndarray, FilterTiles]:
+    """The filters and where they are not zero, for the next module with the same."""
+    weights = mel.definition()
+    return weights, filter_tiles(weights)
 
 
 def check_mel_norm(name: str, norm: str | float | None) -> None:

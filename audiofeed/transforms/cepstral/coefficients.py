@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_rate, check_span
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.filterbanks import bark_filterbank, linear_filterbank
 from audiofeed.signal.scales import BARK_SCALES
 from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, check_mel_norm, keep_mel

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from audiofeed.arguments.explain import explaining
+from audiofeed.arguments.names import explaining
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.contract.filters import needs_graph

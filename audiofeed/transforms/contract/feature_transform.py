@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from audiofeed.arguments.explain import complete, shown
 from audiofeed.arguments.settings import arguments_of
+from audiofeed.arguments.signature import complete, shown
 from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
 from audiofeed.transforms.contract.transform import check_lengths, in_full_precision
 
@@ -56,7 +56,10 @@ class FeatureTransform(nn.Module):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Settings are attributes."""
+            """Settings are attributes, set by `keep`."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Settings are attributes, set by `keep`."""
 
     # ---------------------------------------------------------------- what a subclass gives
 

@@ -33,7 +33,7 @@ class FilterStore:
         values: np.ndarray | None = None,
     ) -> None:
         """Register a filter: a parameter if trainable, else a buffer; `values` are the definition's, if known."""
-        exact = _exact(definition() if values is None else values).to(torch.get_default_dtype())
+        exact = _exact(definition() if values is None else values).to(torch.get_default_dtype(), copy=True)
         if trainable:
             module.register_parameter(name, nn.Parameter(exact))
             return

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.checks import check_rate
-from audiofeed.arguments.explain import complete, shown
 from audiofeed.arguments.settings import arguments_of
+from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.frames import Framing
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
@@ -64,6 +64,9 @@ class Transform(nn.Module):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
+            """Settings are attributes, set by `keep`."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
             """Settings are attributes, set by `keep`."""
 
     # ---------------------------------------------------------------- what a subclass gives

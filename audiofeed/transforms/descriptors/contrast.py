@@ -8,7 +8,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_positive, check_rate, check_share
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.decibels import Log, limit_range
 from audiofeed.methods.descriptors.spectral import extremes
 from audiofeed.methods.frames import Workspace

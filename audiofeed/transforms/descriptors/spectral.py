@@ -9,7 +9,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_floor, check_positive, check_rate, check_share
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.descriptors import spectral
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace

@@ -12,7 +12,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.harmony.cfp import alternated

@@ -11,7 +11,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_norm, check_positive, check_rate
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.tuning import estimate_tuning
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace

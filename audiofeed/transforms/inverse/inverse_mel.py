@@ -9,8 +9,8 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_rate
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.nnls import nnls
 from audiofeed.methods.precision import matmul
 from audiofeed.signal.inverse.synthesis import overlapping_pairs

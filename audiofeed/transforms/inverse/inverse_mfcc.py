@@ -10,8 +10,8 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, warn_caller
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.cepstral.cepstrum import over_bins
 from audiofeed.methods.decibels import LOGS
 from audiofeed.signal.cepstral.cepstrum import inverse_cepstral_matrix, lifter_weights

@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.choose import choose_short_time
 from audiofeed.methods.inverse.overlap_add import Synthesis, by_basis, by_fft, inverse_short_time
 from audiofeed.signal.inverse.synthesis import synthesis_basis

@@ -8,7 +8,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_rate
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.rhythm.onsets import delayed, spectral_flux, without_drift
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel

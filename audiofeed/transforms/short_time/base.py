@@ -14,7 +14,7 @@ from audiofeed.methods.choose import choose_short_time
 from audiofeed.methods.filterbank import finish_of
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.short_time import conv, fft
-from audiofeed.plans.tiles import filter_tiles
+from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.short_time.fourier import fourier_basis
@@ -51,7 +51,6 @@ class ShortTime(Transform):
     framing: Framing
     n_fft: int
     win_length: int
-    trainable_mel: bool
 
     def __init__(
         self,
@@ -98,6 +97,7 @@ class ShortTime(Transform):
         trainable: bool = False,
         group: int | None = 32,
         counted: str | None = None,
+        made: tuple[np.ndarray, FilterTiles] | None = None,
     ) -> Bank:
         """Keep a filter bank over the bins of the spectrum, and return its step.
 
@@ -107,12 +107,15 @@ class ShortTime(Transform):
             trainable: the bank is a parameter; it may then be non-zero anywhere.
             group: neighboring filters that are multiplied together; None: all of them.
             counted: the argument that counts the filters: those without a bin are then warned of under this name.
+            made: the bank and its tiles, where they were computed already.
         """
-        weights = definition()
+        weights = definition() if made is None else made[0]
         if counted is not None:
             warn_of_empty(weights, counted, self.n_fft, self.rate("the filter bank"))
         self.define(name, definition, trainable=trainable, values=weights)
-        tiles = None if trainable else filter_tiles(weights, group=len(weights) if group is None else group)
+        if trainable:
+            return Bank(name, None)
+        tiles = filter_tiles(weights, group=len(weights) if group is None else group) if made is None else made[1]
         return Bank(name, tiles)
 
     def analysis(self, name: str, waveform: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
-from audiofeed.arguments.explain import takes
 from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time import conv, nonuniform
 from audiofeed.methods.short_time.nonuniform import Interpolation
 from audiofeed.plans.short_time.interpolation import (
@@ -75,7 +75,7 @@ class Grid:
                     f"bins_per_octave={self.bins_per_octave!r} must be given with freq_scale='octave' and without "
                     "n_bins: it is the other way to say how many bins there are"
                 )
-            check_positive("bins_per_octave", self.bins_per_octave)
+            check_positive("bins_per_octave", self.bins_per_octave, "a number > 0")
         elif self.n_bins is None:
             settle(self, n_bins=self.n_fft // 2 + 1)
         else:

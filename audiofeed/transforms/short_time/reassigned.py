@@ -9,7 +9,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_rate
-from audiofeed.arguments.explain import takes
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time import reassignment
 from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted

@@ -139,7 +139,7 @@ def test_every_argument_has_an_effect(cls, base, change):
             for cls in (ChromaCQT, ChromaCENS)
             for change, message in (
                 ({"sample_rate": None}, "sample_rate=None"),
-                ({"n_chroma": 0}, "n_chroma=0 must be a integer number of pitch classes"),
+                ({"n_chroma": 0}, "n_chroma=0 must be an integer number of pitch classes"),
                 ({"bins_per_octave": 30}, "bins_per_octave=30 must be a multiple of n_chroma=12; use 24"),
                 ({"bins_per_octave": 5}, "bins_per_octave=5 must be a multiple of n_chroma=12; use 12"),
                 ({"n_octaves": 0}, "n_octaves=0"),
@@ -155,7 +155,7 @@ def test_every_argument_has_an_effect(cls, base, change):
         (ChromaCQT, CLASSES, {"threshold": math.nan}, "threshold=nan"),
         (ChromaCQT, CLASSES, {"hybrid": True, "trainable": True}, "trainable=True must not be with hybrid=True"),
         (ChromaCQT, CLASSES, {"trainable": True, "tuning": None}, "trainable=True needs a number as tuning"),
-        (ChromaCENS, CLASSES, {"win_len_smooth": 0}, "win_len_smooth=0 must be a integer number of frames"),
+        (ChromaCENS, CLASSES, {"win_len_smooth": 0}, "win_len_smooth=0 must be an integer number of frames"),
         (ChromaCENS, CLASSES, {"smoothing_window": "hanm"}, "smoothing_window='hanm'"),
         (ChromaVQT, SCALE, {"intervals": "just"}, "intervals='just'"),
         (ChromaVQT, SCALE, {"intervals": (1.0, 2.5)}, r"intervals=\(1.0, 2.5\)"),

@@ -189,7 +189,7 @@ def test_every_argument_has_an_effect(name):
     ("changes", "message"),
     [
         ({"tuning": None}, "tuning=None must be a number"),
-        ({"n_iter": -1}, "n_iter=-1 must be a integer number of steps, 0 or more"),
+        ({"n_iter": -1}, "n_iter=-1 must be an integer number of steps, 0 or more"),
         ({"n_iter": 2.5}, r"n_iter=2\.5 must be an integer"),
         ({"n_iter": True}, "n_iter=True must be an integer"),
         ({"hop_length": 0}, "hop_length=0 must be"),

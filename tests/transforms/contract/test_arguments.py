@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import audiofeed as af
+from audiofeed.arguments import names as naming
 from audiofeed.methods.choose import choose_short_time
-from audiofeed.transforms.contract import explain as naming
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()
 STFT = {"n_fft": 64}

@@ -1,6 +1,6 @@
-"""What a transform says of itself: its whole signature, an entry for each argument, its settings, and other names.
+"""The signature and the documentation of a class that takes groups of settings, and its `repr`.
 
-A transform that takes groups of settings (see `settings`) is declared with `takes`:
+A class that takes groups of settings (see `settings`) is declared with `takes`:
 
     @takes(Frames, Execution, hop_length=320)
     def __init__(self, *, sample_rate: float, **settings: Unpack[FeatureOptions]) -> None: ...
@@ -12,54 +12,25 @@ A transform that takes groups of settings (see `settings`) is declared with `tak
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import re
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
 
+from audiofeed.arguments.names import Init, explaining
 from audiofeed.arguments.settings import arguments_of
 
-# from librosa's, torchaudio's and nnAudio's names to ours, and what else there is to say
-_CALLED = {
-    "sr": "sample_rate",
-    "fs": "sample_rate",
-    "fmin": "f_min",
-    "fmax": "f_max",
-    "hop_size": "hop_length",
-    "win_size": "win_length",
-    "window_fn": "window",
-    "normalization_type": "normalization",
-    "trainable_STFT": "trainable",
-    "trainable_CQT": "trainable",
-    "freq_bins": "n_bins",
-}
-# from a name to the argument that takes its place, where a class has that one, and how
-_REPLACED = {
-    "htk": ("mel_scale", "htk=True is mel_scale='htk' here"),
-    "melkwargs": ("n_fft", "its entries are arguments of their own here"),
-    "speckwargs": ("n_fft", "its entries are arguments of their own here"),
-    "wkwargs": ("window", "a window's parameters stand beside its name: window=('kaiser', 8.6)"),
-    "output_format": ("power", "power=1.0 gives magnitudes, power=2.0 powers, and power=None complex values"),
-}
-_NEEDLESS = {
-    "dtype": "the result has the dtype of what is given",
-    "device": "a module goes to a device with .to(device)",
-    "verbose": "nothing is printed here",
-}
 _WIDTH = 116  # of a line of documentation
 _SHORT = 8  # samples of a window that are shown
 _OWN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def takes(
-    *groups: type, without: tuple[str, ...] = (), **defaults: Any
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(*groups: type, without: tuple[str, ...] = (), **defaults: Any) -> Callable[[Init], Init]:
     """Spell out the arguments of groups of settings in the signature of an `__init__` with `**settings`.
 
     Args:
@@ -72,7 +43,7 @@ def takes(
         A decorator; the decorated `__init__` is given every argument of the groups in `settings`.
     """
 
-    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+    def decorate(init: Init) -> Init:
         own = [p for p in inspect.signature(init).parameters.values() if p.kind in _OWN]
         names = {p.name for p in own}
         every = {f.name: f for group in groups for f in arguments_of(group)}
@@ -90,13 +61,12 @@ def takes(
             inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=filled[f.name], annotation=_type(f))
             for f in fields
         ]
-        # what must be given comes first, and what may be given by position
-        parameters = sorted(
-            [*own, *more], key=lambda p: (p.kind, p.kind == p.KEYWORD_ONLY and p.default is not p.empty)
-        )
+        # what may be given by position, then what must be given, the groups, and the rest of the function's own
+        first = [p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD or p.default is p.empty]
+        parameters = [*first, *more, *(p for p in own if p not in first)]
         settled.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
         settled.documented = {f.name: f.metadata["doc"] for f in fields}  # type: ignore[attr-defined]
-        return settled
+        return cast("Init", settled)
 
     return decorate
 
@@ -172,64 +142,11 @@ def shown(module: nn.Module) -> str:
         value = getattr(module, parameter.name)
         if isinstance(value, nn.Module):
             continue
-        text = _value(value)
-        parts.append(text if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else f"{parameter.name}={text}")
+        parts.append(f"{parameter.name}={_value(value)}")
     return ", ".join(parts)
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, float) and float(f"{value:g}") == value:
-        return f"{value:g}"
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) > _SHORT:
         return f"<{len(value)} values>"
     return repr(value)
-
-
-# ---------------------------------------------------------------- other libraries' names
-
-
-def explaining(init: Callable[..., None]) -> Callable[..., None]:
-    """An `__init__` that says what an argument is called here, where it is given another library's name.
-
-    >>> @explaining
-    ... def __init__(self, *, sample_rate): ...
-    >>> __init__(None, sr=8000)
-    Traceback (most recent call last):
-    TypeError: NoneType has no argument sr=8000; it is called sample_rate here
-    """
-    parameters = inspect.signature(init).parameters.values()
-    named = [p.name for p in parameters if p.kind in _OWN][1:]
-    positional = sum(p.kind == p.POSITIONAL_OR_KEYWORD for p in parameters) - 1
-    takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
-    takes_more = any(p.kind == p.VAR_POSITIONAL for p in parameters)
-
-    @functools.wraps(init)
-    def checked(self: Any, *args: Any, **settings: Any) -> None:
-        for name in () if takes_any else settings:
-            if name not in named:
-                raise TypeError(
-                    f"{type(self).__name__} has no argument {name}={settings[name]!r}; {_hint(name, named)}"
-                )
-        if len(args) > positional and not takes_more:
-            value = type(args[positional]).__name__ if takes_any else repr(args[positional])
-            example = f"{named[positional] if positional < len(named) else 'name'}={value}"
-            count = f"{positional or 'no'} argument{'s' if positional > 1 else ''}"
-            raise TypeError(
-                f"{type(self).__name__} takes {count} without a name and was given {len(args)}; "
-                f"write the others as name=value ({example}, ...)"
-            )
-        init(self, *args, **settings)
-
-    return checked
-
-
-def _hint(name: str, named: list[str]) -> str:
-    if _CALLED.get(name) in named:
-        return f"it is called {_CALLED[name]} here"
-    argument, remedy = _REPLACED.get(name, (None, ""))
-    if argument in named:
-        return remedy
-    if name in _NEEDLESS:
-        return _NEEDLESS[name]
-    close = difflib.get_close_matches(name, named, n=1)
-    return f"do you mean {close[0]}?" if close else f"the arguments are {', '.join(named)}"
