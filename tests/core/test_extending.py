@@ -20,6 +20,7 @@ STATED = {
     for title, most, number in re.findall(r"^### (.+): (at most )?(\d+) files?$", CONTRIBUTING, flags=re.MULTILINE)
 }
 (OUR_READER,) = re.findall(r"```python\n(.*?)```", (ROOT / "audiofeed/data/README.md").read_text(), flags=re.DOTALL)
+(OUR_FORM,) = re.findall(r"```python\n(.*?)```", (ROOT / "audiofeed/feed/README.md").read_text(), flags=re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,30 @@ if __name__ == "__main__":
     (batch,) = DataLoader(dataset, batch_size=4, num_workers=1, collate_fn=collate)
     assert batch.features.shape == (4, 40, 26), batch.features.shape
     assert batch.targets.tolist() == [0, 0, 1, 1]
+""",
+    ),
+    Extension(
+        title="An item form of your own",
+        files={"sessions.py": OUR_FORM},
+        use="""
+from torch.utils.data import DataLoader
+
+import audiofeed as af
+import sessions
+
+if __name__ == "__main__":
+    for method in ("fork", "spawn"):
+        loader = DataLoader(
+            sessions.Session(),
+            batch_size=3,
+            num_workers=1,
+            multiprocessing_context=method,
+            collate_fn=af.GPUSpecCollate(af.Spectrogram(64, hop_length=10), device="cpu"),
+        )
+        (batch,) = loader
+        assert batch.features.shape == (3, 33, 11), batch.features.shape
+        assert batch.targets.tolist() == [0, 1, 2]
+        assert batch.sample_rate == 8000
 """,
     ),
     Extension(

@@ -1,16 +1,12 @@
 """Forms of an item of one's own: registered, tried in order, named in errors, known to workers."""
 
-import importlib
-import re
-from pathlib import Path
-
 import pytest
 import torch
 from own_form import Take, Takes, read_take
 from torch.utils.data import DataLoader
 
 from audiofeed.data.example import AudioExample
-from audiofeed.feed import PadCollate, items, register_item_form
+from audiofeed.feed import PadCollate, register_item_form
 from audiofeed.feed.items import Clip, item_forms, read_items, unregister_item_form
 
 WAVE = torch.ones(6)
@@ -38,20 +34,6 @@ def test_workers_know_a_form_that_is_registered_with_its_dataset(method):
     assert [batch.targets.tolist() for batch in batches] == [[0, 1], [2, 3]]
     assert [batch.lengths.tolist() for batch in batches] == [[100, 101], [102, 103]]
     assert batches[0].sample_rate == 8000
-
-
-def test_the_example_of_the_readme_is_one_file_that_works(tmp_path, monkeypatch):
-    text = (Path(items.__file__).parent / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    (tmp_path / "sessions.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    try:
-        loader = DataLoader(importlib.import_module("sessions").Session(), batch_size=3, collate_fn=PadCollate())
-        (batch,) = loader
-    finally:
-        unregister_item_form("a Take of a Session")
-    assert batch.targets.tolist() == [0, 1, 2]
-    assert batch.sample_rate == 8000
 
 
 def test_a_form_of_ones_own_comes_before_the_built_in_ones(form):
