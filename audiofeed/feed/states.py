@@ -304,7 +304,7 @@ class Moved:
     def _prepare(self) -> Moved:
         """Return the state with its waveforms scaled and augmented."""
         augment, padded = self.runtime.augment, self.padded
-        grad = torch.is_grad_enabled() and _is_trained(*self.runtime.modules())
+        grad = augment is not None and torch.is_grad_enabled() and _is_trained(*self.runtime.modules())
         with _fixed_modes(self.runtime.device(), grad=grad):
             waveforms = to_float(padded.waveforms)
             if augment is not None:
