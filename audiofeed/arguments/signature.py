@@ -57,8 +57,14 @@ def takes(*groups: type, without: tuple[str, ...] = (), **defaults: Any) -> Call
         def settled(self: Any, *args: Any, **settings: Any) -> None:
             init(self, *args, **{**filled, **settings})
 
+        types = _given_types(init)
         more = [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=filled[f.name], annotation=_type(f))
+            inspect.Parameter(
+                f.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=filled[f.name],
+                annotation=types.get(f.name) or _type(f),
+            )
             for f in fields
         ]
         # what may be given by position, then what must be given, the groups, and the rest of the function's own
@@ -69,6 +75,16 @@ def takes(*groups: type, without: tuple[str, ...] = (), **defaults: Any) -> Call
         return cast("Init", settled)
 
     return decorate
+
+
+def _given_types(init: Callable[..., None]) -> dict[str, str]:
+    """What a caller may give, by the `TypedDict` that is unpacked in the signature."""
+    for parameter in inspect.signature(init).parameters.values():
+        named = re.fullmatch(r"Unpack\[(\w+)\]", str(parameter.annotation))
+        options = init.__globals__.get(named.group(1)) if named else None
+        if options is not None:
+            return {name: getattr(t, "__forward_arg__", str(t)) for name, t in options.__annotations__.items()}
+    return {}
 
 
 def _type(field: dataclasses.Field[Any]) -> str:

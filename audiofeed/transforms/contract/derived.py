@@ -1,4 +1,4 @@
-"""What is computed of another transform's features of the same waveform."""
+"""Transforms of another transform's features of the same waveform."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from audiofeed.transforms.contract.transform import Transform, in_full_precision
 
 
 class Derived(Transform):
-    """A transform from waveforms by way of another, `source`: a subclass gives `_derive`."""
+    """A transform of waveforms by way of another, `source`: a subclass gives `_derive`.
+
+    Args:
+        source: computes the features that this one is derived from.
+    """
 
     def __init__(self, source: Transform) -> None:
         super().__init__()
@@ -24,7 +28,16 @@ class Derived(Transform):
         return self.source.takes_int16
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Of the source's features, 0 past their ends.  Shape: (rows, bins, n), frames (rows,) -> (rows, ..., m)."""
+        """Results from the source's features.
+
+        Args:
+            features: (rows, bins, frames), 0 past their ends.
+            frames: (rows,) frames of each row; None: all of them.
+            graph: autograd or a compiler records what is computed.
+
+        Returns:
+            (rows, ..., frames of the result).
+        """
         raise NotImplementedError
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
@@ -47,7 +60,7 @@ class Derived(Transform):
         return self.source.frame_lengths(lengths)
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
+        """The center of each frame in seconds, float64, of shape (n_frames,)."""
         source: Any = self.source
         return source.times(n_frames)
 

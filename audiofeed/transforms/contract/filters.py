@@ -33,7 +33,7 @@ class FilterStore:
         values: np.ndarray | None = None,
     ) -> None:
         """Register a filter: a parameter if trainable, else a buffer; `values` are the definition's, if known."""
-        exact = _exact(definition() if values is None else values).to(torch.get_default_dtype(), copy=True)
+        exact = _tensor(definition() if values is None else values, torch.get_default_dtype())
         if trainable:
             module.register_parameter(name, nn.Parameter(exact))
             return
@@ -50,7 +50,7 @@ class FilterStore:
             return held
         key = (name, like.device, dtype)
         if key not in self._others:
-            self._others[key] = _exact(self.definitions[name]()).to(dtype=dtype).to(device=like.device)
+            self._others[key] = _tensor(self.definitions[name](), dtype).to(device=like.device)
         return self._others[key]
 
     def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
@@ -62,14 +62,19 @@ class FilterStore:
             held = getattr(module, name)
             # a cast would keep the old rounding (float32 values in float64); the definition has them all
             if held.dtype != before[name] and held.dtype.is_floating_point and held.device.type != "meta":
-                setattr(module, name, _exact(definition()).to(dtype=held.dtype).to(device=held.device))
+                setattr(module, name, _tensor(definition(), held.dtype).to(device=held.device))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_others": {}}
 
 
-def _exact(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values))
+# torch's cast of a large array waits for all its threads
+_IN_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    """The values of a definition in a dtype, in memory of their own: a definition may keep its array for the next."""
+    return torch.from_numpy(np.array(values, dtype=_IN_NUMPY.get(dtype), order="C")).to(dtype)
 
 
 def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""The contract of what takes features back to waveforms: how long they are to be."""
+"""The contract of transforms from features back to waveforms, and the lengths of these."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from audiofeed.transforms.contract.transform import check_lengths
 class ToWaveform(FeatureTransform):
     """A module from (batch, ..., bins, frames) to waveforms: `transform(features, length=None, *, lengths=None)`.
 
-    A subclass computes clips (`compute`, with the `length` that was asked for) and says how long they are by
-    themselves (`sample_lengths`). What is asked of a length is kept here.
+    A subclass gives `compute`, which is told the `length` that was asked for, and `sample_lengths`. The checks of a
+    length are kept here.
     """
 
     gives_waveforms = True
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames, where no length is given.  Shape: integers of any shape -> the same."""
+        """Samples of clips of `frames` frames, where no length is given: integers of any shape, and of the same."""
         raise NotImplementedError
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:

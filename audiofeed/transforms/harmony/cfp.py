@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.filterbank import filtered
+from audiofeed.methods.filterbank import Apply, Wanted, filtered
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.harmony.cfp import alternated
 from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
@@ -93,7 +93,7 @@ class CFP(ShortTime):
         check_rate(sample_rate, "the pitches are in Hz")
         if n_fft is None:
             n_fft = max(round(sample_rate / 2), check_count("win_length", settings["win_length"]))
-        super().__init__({**settings, "n_fft": n_fft, "method": "fft"}, sample_rate=sample_rate, power=1.0)
+        super().__init__({**settings, "n_fft": n_fft}, sample_rate=sample_rate, power=1.0)
         lowest = 2 * sample_rate / self.n_fft
         if not lowest <= f_min < f_max <= sample_rate / 2:
             raise ValueError(
@@ -143,7 +143,7 @@ class CFP(ShortTime):
         graph = needs_graph(self, waveform)
         rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
         with in_full_precision(waveform.device, graph=graph):
-            found = self.powers(rows, row_lengths, [(1.0, self._all_parts)], graph=graph)[0]
+            found = self.powers(rows, row_lengths, [Wanted(1.0, (Apply(self._all_parts),))], graph=graph)[0]
             found = self.finish_rows(found, row_lengths, leading, graph=graph)
         return CFPParts(*with_leading(found, leading).unflatten(-2, (len(OUTPUTS), -1)).unbind(-3))
 

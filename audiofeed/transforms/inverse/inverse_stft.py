@@ -10,8 +10,7 @@ from typing_extensions import Unpack
 
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.choose import choose_short_time
-from audiofeed.methods.inverse.overlap_add import Synthesis, by_basis, by_fft, inverse_short_time
+from audiofeed.methods.inverse.overlap_add import INVERSE, Synthesis, inverse_short_time
 from audiofeed.signal.inverse.synthesis import synthesis_basis
 from audiofeed.transforms.contract.settings import Execution, Frames
 from audiofeed.transforms.contract.to_waveform import ToWaveform
@@ -64,9 +63,9 @@ class InverseSTFT(ToWaveform):
         frames, execution = pick(Frames, settings, n_fft=n_fft), pick(Execution, settings)
         self._frames = Resynthesis(self, frames)
         self.trainable = execution.trainable
-        choice = choose_short_time(execution.method, trainable=execution.trainable)
-        self.method, self.method_reason = choice.method, choice.reason
-        if self.method == "conv":
+        self._choice = INVERSE.choose(execution.method, trainable=execution.trainable)
+        self.method, self.method_reason = self._choice.method, self._choice.reason
+        if self._choice.filters == "basis":
             self.define("basis", frames.of_window(synthesis_basis), trainable=execution.trainable)
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
@@ -113,6 +112,5 @@ class InverseSTFT(ToWaveform):
         return samples.view(clips, rows, longest)
 
     def _synthesis(self, spectrum: torch.Tensor) -> Synthesis:
-        if self.method == "fft":
-            return functools.partial(by_fft, window=self.filter_like("synthesis_window", spectrum.real))
-        return functools.partial(by_basis, basis=self.filter_like("basis", spectrum.real))
+        (method,) = self._choice.candidates
+        return functools.partial(method.run, filters=self.filter_like(method.filters, spectrum.real))

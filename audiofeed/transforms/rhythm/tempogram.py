@@ -15,7 +15,7 @@ from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.rhythm import autocorrelation
-from audiofeed.methods.short_time import fft
+from audiofeed.methods.short_time.table import short_time_spectrum
 from audiofeed.signal.rhythm.tempo import fourier_tempi, lag_tempi
 from audiofeed.signal.windows import Window, get_window
 from audiofeed.transforms.contract.derived import Derived, check_source
@@ -217,4 +217,4 @@ class FourierTempogram(Derived):
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """The spectra of stretches of the envelope."""
         window = self.filter_like("tempo_window", features)
-        return fft.short_time_spectrum(envelope(features), frames, self._stretches, window, graph=graph)
+        return short_time_spectrum(envelope(features), frames, self._stretches, window, graph=graph)

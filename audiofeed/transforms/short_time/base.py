@@ -10,14 +10,15 @@ import torch
 
 from audiofeed.arguments.checks import warn_of_empty
 from audiofeed.arguments.settings import pick
-from audiofeed.methods.choose import choose_short_time
-from audiofeed.methods.filterbank import finish_of
+from audiofeed.methods.choose import Path, Table
+from audiofeed.methods.filterbank import Wanted
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.short_time import conv, fft
+from audiofeed.methods.short_time.table import SHORT_TIME, short_time_powers, short_time_spectrum
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.short_time.fourier import fourier_basis
+from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.settings import Execution, Frames
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.short_time.steps import Bank, Step, split
@@ -34,6 +35,7 @@ class ShortTime(Transform):
         sample_rate: Hz; None where nothing depends on it.
         power: of the magnitude that the steps begin with, > 0; None: the complex spectrum.
         basis: from the window to another basis than Fourier's, for the "conv" method.
+        methods: the table of methods that can compute the spectrum.
 
     >>> class Loudest(ShortTime):
     ...     def __init__(self, *, n_fft: int = 400) -> None:
@@ -59,6 +61,7 @@ class ShortTime(Transform):
         sample_rate: float | None = None,
         power: float | None = None,
         basis: Callable[[np.ndarray], np.ndarray] = fourier_basis,
+        methods: Table[Any] = SHORT_TIME,
     ) -> None:
         super().__init__(sample_rate)
         frames, execution = pick(Frames, settings), pick(Execution, settings)
@@ -66,20 +69,18 @@ class ShortTime(Transform):
         self.keep(frames)
         self.keep(execution)
         self.power, self.framing = power, frames.framing
-        choice = choose_short_time(execution.method, trainable=execution.trainable)
-        self.method, self.method_reason = choice.method, choice.reason
-        if execution.trainable_window and self.method != "fft":
+        self._choice = methods.choose(execution.method, trainable=execution.trainable, n_fft=frames.n_fft)
+        self.method, self.method_reason = self._choice.method, self._choice.reason
+        if execution.trainable_window and self._choice.filters != "analysis_window":
             raise ValueError(
                 f"trainable_window=True trains the window of method='fft', and the method is {self.method!r}, whose "
                 "basis holds the window; train the basis (trainable=True), or leave trainable and method as they are"
             )
         # what two transforms must have in common for their spectra to be the same; what is trained is like no other
-        trained = execution.trainable or execution.trainable_window
-        self.frames_key = None if trained else (frames, self.method)
-        if self.method == "fft":
-            self.define("analysis_window", frames.analysis_window, trainable=execution.trainable_window)
-        else:
-            self.define("basis", frames.of_window(basis), trainable=execution.trainable)
+        trains = execution.trainable or execution.trainable_window
+        self.frames_key = None if trains else (frames, self._choice)
+        definitions = {"analysis_window": frames.analysis_window, "basis": frames.of_window(basis)}
+        self.define(self._choice.filters, definitions[self._choice.filters], trainable=trains)
 
     # ---------------------------------------------------------------- what a subclass gives
 
@@ -118,9 +119,9 @@ class ShortTime(Transform):
         tiles = filter_tiles(weights, group=len(weights) if group is None else group) if made is None else made[1]
         return Bank(name, tiles)
 
-    def analysis(self, name: str, waveform: torch.Tensor) -> torch.Tensor:
-        """The window or the basis for a waveform; that for int16 samples brings their scale."""
-        held = self.filter_like(name, waveform)
+    def analysis(self, waveform: torch.Tensor, name: str | None = None) -> torch.Tensor:
+        """The window or the basis for a waveform, or another filter; for int16 samples it brings their scale."""
+        held = self.filter_like(self._choice.filters if name is None else name, waveform)
         return held if waveform.is_floating_point() else held * INT16_SCALE
 
     # ---------------------------------------------------------------- computing
@@ -136,13 +137,12 @@ class ShortTime(Transform):
         Returns:
             complex (rows, bins, frames).
         """
-        if self.method == "fft":
-            window = self.analysis("analysis_window", waveform)
-            return fft.short_time_spectrum(waveform, lengths, self.framing, window, graph=graph)
-        return conv.short_time_spectrum(waveform, lengths, self.framing, self.analysis("basis", waveform), graph=graph)
+        return short_time_spectrum(
+            waveform, lengths, self.framing, self.analysis(waveform), graph=graph, choice=self._choice
+        )
 
     def powers(
-        self, waveform: torch.Tensor, lengths: torch.Tensor | None, wanted: Sequence[Any], *, graph: bool
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None, wanted: Sequence[Wanted], *, graph: bool
     ) -> list[torch.Tensor]:
         """|STFT|^power of rows through steps of frames, for each that is wanted.
 
@@ -155,16 +155,15 @@ class ShortTime(Transform):
         Returns:
             For each that is wanted (rows, features, frames).
         """
-        if self.method == "fft":
-            window = self.analysis("analysis_window", waveform)
-            return fft.short_time_powers(waveform, lengths, self.framing, window, wanted=wanted, graph=graph)
-        basis = self.analysis("basis", waveform)
-        return conv.short_time_powers(waveform, lengths, self.framing, basis, wanted=wanted, graph=graph)
+        return short_time_powers(
+            waveform, lengths, self.framing, self.analysis(waveform), wanted=wanted, graph=graph, choice=self._choice
+        )
 
-    def wanted(self, like: torch.Tensor) -> Any:
+    def wanted(self, like: torch.Tensor) -> Wanted:
         """The power, and the steps of frames for a waveform `like` this one."""
         of_frames, _ = split(self.steps())
-        return self.power, finish_of(tuple(value for step in of_frames for value in step.on_frames(self, like)))
+        power = 2.0 if self.power is None else self.power
+        return Wanted(power, tuple(value for step in of_frames for value in step.on_frames(self, like)))
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """The complex spectrum, or what the steps of frames make of its powers."""
@@ -177,6 +176,25 @@ class ShortTime(Transform):
         for step in split(self.steps())[1]:
             features = step.on_clips(self, features, frames)
         return features
+
+    def runs_on(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Path:
+        """The method that computes a given input here and now, and why.
+
+        Args:
+            waveform: (..., time), as for a call.
+            lengths: as for a call.
+
+        Returns:
+            The method's name and the reason: what a faster one misses, or why this one was taken.
+
+        >>> from audiofeed.transforms.short_time.stft import STFT
+        >>> str(STFT(401).runs_on(torch.zeros(2, 1600, dtype=torch.float64)))
+        'fft: kernel: float64'
+        """
+        self.check_waveform(waveform)
+        graph = needs_graph(self, waveform)
+        rows, _, _ = self.rows_of(waveform, lengths, graph=graph)
+        return self._choice.path(rows, self.framing, self.analysis(rows), graph=graph)
 
     # ---------------------------------------------------------------- axes
 

@@ -13,8 +13,11 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
 from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.arguments.signature import takes
+from audiofeed.methods.choose import Method, table
+from audiofeed.methods.filterbank import Wanted
 from audiofeed.methods.short_time import conv, nonuniform
 from audiofeed.methods.short_time.nonuniform import Interpolation
+from audiofeed.methods.short_time.table import SHORT_TIME
 from audiofeed.plans.short_time.interpolation import (
     compensation,
     interpolation,
@@ -104,8 +107,8 @@ class Grid:
         return frequency_basis(window, self.turns)
 
 
-class Interpolated:
-    """The spectrum of a short-time transform at the frequencies of a grid, by either method.
+class GridSpectrum:
+    """The spectrum of a short-time transform at the frequencies of a grid, by any method of `LOG_FREQUENCY`.
 
     Args:
         module: the transform, whose attributes the grid's settings become and which keeps the filters.
@@ -115,30 +118,56 @@ class Interpolated:
     def __init__(self, module: ShortTime, grid: Grid) -> None:
         module.keep(grid)
         self.frequencies = grid.frequencies
-        if module.method != "fft":
-            return
-        self._plan = Interpolation(
-            length=oversampled_length(grid.n_fft), tiles=interpolation_tiles(grid.turns, grid.n_fft)
-        )
-        module.define("compensation", functools.partial(compensation, grid.n_fft))
-        module.define("interpolation", functools.partial(interpolation, grid.turns, grid.n_fft))
+        length = oversampled_length(grid.n_fft)
+        self.plan = Interpolation(length=length, tiles=interpolation_tiles(grid.turns, grid.n_fft))
+        self._run = LOG_FREQUENCY.methods[module.method].run
+        if module.method != "conv":
+            module.define("compensation", functools.partial(compensation, grid.n_fft))
+            module.define("interpolation", functools.partial(interpolation, grid.turns, grid.n_fft))
 
     def spectrum(
         self, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> torch.Tensor:
         """The complex transform of rows, or |transform|^power.  Shape: (rows, time) -> (rows, n_bins, frames)."""
-        framing, power = module.framing, module.power
-        if module.method == "fft":
-            window = module.analysis("analysis_window", waveform) * module.filter_like("compensation", waveform)
-            weights = module.filter_like("interpolation", waveform)
-            return nonuniform.short_time_spectrum(
-                waveform, lengths, framing, window, weights, self._plan, power=power, graph=graph
-            )
-        basis = module.analysis("basis", waveform)
-        if power is None:
-            return conv.short_time_spectrum(waveform, lengths, framing, basis, graph=graph)
-        wanted = [(power, None)]
-        return conv.short_time_powers(waveform, lengths, framing, basis, wanted=wanted, graph=graph)[0]
+        return self._run(self, module, waveform, lengths, graph=graph)
+
+
+def _by_interpolation(
+    grid: GridSpectrum, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+) -> torch.Tensor:
+    window = module.analysis(waveform) * module.filter_like("compensation", waveform)
+    weights = module.filter_like("interpolation", waveform)
+    return nonuniform.short_time_spectrum(
+        waveform, lengths, module.framing, window, weights, grid.plan, power=module.power, graph=graph
+    )
+
+
+def _by_basis(
+    grid: GridSpectrum, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+) -> torch.Tensor:
+    basis, framing = module.analysis(waveform), module.framing
+    if module.power is None:
+        return conv.short_time_spectrum(waveform, lengths, framing, basis, graph=graph)
+    wanted = [Wanted(module.power)]
+    return conv.short_time_powers(waveform, lengths, framing, basis, wanted=wanted, graph=graph)[0]
+
+
+LOG_FREQUENCY = table(
+    "short-time spectra at chosen frequencies",
+    Method(
+        name="fft",
+        run=_by_interpolation,
+        filters="analysis_window",
+        cannot=SHORT_TIME.methods["fft"].cannot,
+        reason="the fastest: an FFT, interpolated to rounding",
+    ),
+    Method(
+        name="conv",
+        run=_by_basis,
+        filters="basis",
+        reason="trainable=True: the basis is a parameter of a convolution",
+    ),
+)
 
 
 class LogFrequencySTFT(ShortTime):
@@ -169,8 +198,8 @@ class LogFrequencySTFT(ShortTime):
     @takes(Frames, Grid, Execution)
     def __init__(self, *, sample_rate: float, **settings: Unpack[LogFrequencyOptions]) -> None:
         grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
-        super().__init__(settings, sample_rate=sample_rate, basis=grid.basis)
-        self._grid = Interpolated(self, grid)
+        super().__init__(settings, sample_rate=sample_rate, basis=grid.basis, methods=LOG_FREQUENCY)
+        self._grid = GridSpectrum(self, grid)
 
     @property
     def frequencies(self) -> torch.Tensor:
@@ -207,8 +236,14 @@ class LogFrequencySpectrogram(ShortTime):
         self, *, sample_rate: float, power: float | None = 2.0, **settings: Unpack[LogFrequencyOptions]
     ) -> None:
         grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
-        super().__init__(settings, sample_rate=sample_rate, power=check_power_or_complex(power), basis=grid.basis)
-        self._grid = Interpolated(self, grid)
+        super().__init__(
+            settings,
+            sample_rate=sample_rate,
+            power=check_power_or_complex(power),
+            basis=grid.basis,
+            methods=LOG_FREQUENCY,
+        )
+        self._grid = GridSpectrum(self, grid)
 
     @property
     def frequencies(self) -> torch.Tensor:

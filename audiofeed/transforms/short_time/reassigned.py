@@ -83,7 +83,7 @@ class ReassignedSpectrogram(ShortTime):
     ) -> None:
         check_rate(sample_rate, "the coordinates are in Hz and seconds")
         super().__init__(
-            {**settings, "method": "fft"},
+            settings,
             sample_rate=sample_rate,
             power=check_power(power, "what is moved has no phase"),
         )
@@ -131,7 +131,7 @@ class ReassignedSpectrogram(ShortTime):
 
     def _windows(self, waveform: torch.Tensor) -> Windows:
         names = ("analysis_window", "derivative_window", "time_window")
-        return Windows(*(self.analysis(name, waveform) for name in names))
+        return Windows(*(self.analysis(waveform, name) for name in names))
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         return reassignment.onto_grid(

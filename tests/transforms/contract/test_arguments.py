@@ -10,7 +10,7 @@ import torch
 
 import audiofeed as af
 from audiofeed.arguments import names as naming
-from audiofeed.methods.choose import choose_short_time
+from audiofeed.methods.short_time.table import SHORT_TIME
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()
 STFT = {"n_fft": 64}
@@ -166,7 +166,7 @@ def test_the_method_and_its_reason_are_said():
     assert af.STFT(64).method == "fft"
     assert af.STFT(64, trainable=True).method == "conv"
     assert "parameter" in af.STFT(64, trainable=True).method_reason
-    assert "named" in choose_short_time("conv", trainable=False).reason
+    assert "named" in SHORT_TIME.choose("conv", trainable=False).reason
 
 
 def test_times_and_frequencies():

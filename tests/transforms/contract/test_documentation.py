@@ -46,6 +46,8 @@ def test_what_a_caller_may_give_is_what_the_signature_has(cls):
     assert typing_extensions.is_typeddict(options)
     assert set(options.__annotations__) | own == set(inspect.signature(cls).parameters)
     for parameter in inspect.signature(cls).parameters.values():
+        if parameter.name in options.__annotations__ and parameter.name not in own:
+            assert parameter.annotation == options.__annotations__[parameter.name].__forward_arg__
         if parameter.name in options.__annotations__ and parameter.default is None:
             assert "None" in str(options.__annotations__[parameter.name]), f"{parameter.name}=None is the default"
 
