@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 import torch
 
@@ -22,7 +22,6 @@ from audiofeed.plans.tiles import FilterTiles
 from audiofeed.transforms.contract.transform import Transform
 
 
-@runtime_checkable
 class FrameStep(Protocol):
     """A step that sees frames: (..., frames, values) -> (..., frames, other values)."""
 
@@ -30,7 +29,6 @@ class FrameStep(Protocol):
         """What is computed of frames of a waveform `like` this one, with filters in its dtype and on its device."""
 
 
-@runtime_checkable
 class ClipStep(Protocol):
     """A step that sees whole clips: (clips, rows of each, values, frames) -> the same of other values."""
 
@@ -135,9 +133,6 @@ def split(steps: Sequence[Step]) -> tuple[Sequence[FrameStep], Sequence[ClipStep
     >>> [len(part) for part in split((Matrix("a"), Limit(80.0), Matrix("b")))]
     [1, 2]
     """
-    of_frames: list[FrameStep] = []
-    for i, step in enumerate(steps):
-        if not isinstance(step, FrameStep):
-            return of_frames, [step for step in steps[i:] if isinstance(step, ClipStep)]
-        of_frames.append(step)
-    return of_frames, []
+    # by the attribute: asking a Protocol takes longer than a short clip's features
+    first = next((i for i, step in enumerate(steps) if not hasattr(step, "on_frames")), len(steps))
+    return cast("Sequence[FrameStep]", steps[:first]), cast("Sequence[ClipStep]", steps[first:])
