@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -110,7 +109,7 @@ class Frames:
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
         tiles[:, 2] = out.data_ptr() + 4 * (tiles[:, 0] * n * frames + tiles[:, 1])
-        return out if self._run(self._bank_recipe(log, power), tiles, bank, frames) else None
+        return out if self._run(self._recipe(power, filters=True, log=log), tiles, bank, frames) else None
 
     def power_pieces(self, power: float, workspace: Workspace) -> Iterator[Piece] | None:
         """|spectrum|^power, 1.0 or 2.0, some frames at a time.  Shape: -> (frames of the piece, bins)."""
@@ -131,7 +130,7 @@ class Frames:
         self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace
     ) -> Iterator[Piece] | None:
         """What `filtered` gives, some frames at a time.  Shape: -> (frames of the piece, n)."""
-        recipe, n = self._bank_recipe(log, power), bank.filters.shape[0]
+        recipe, n = self._recipe(power, filters=True, log=log), bank.filters.shape[0]
         if jit.kernel(recipe) is None:
             return None
 
@@ -186,12 +185,16 @@ class Frames:
         tiles[:, 2] = out.data_ptr() + 4 * recipe.n_values * (tiles[:, 0] * out.shape[1] + tiles[:, 1])
         return self._run(recipe, tiles)
 
-    def _recipe(self, power: float | None) -> Recipe:
-        return Recipe(n_fft=self.framing.n_fft, lanes=self.lanes, int16=self.waveform.dtype == torch.int16, power=power)
-
-    def _bank_recipe(self, log: Log | None, power: float) -> Recipe:
-        recipe = replace(self._recipe(power), filters=True)
-        return recipe if log is None else replace(recipe, floor=log.floor, factor=log.factor)
+    def _recipe(self, power: float | None, *, filters: bool = False, log: Log | None = None) -> Recipe:
+        return Recipe(
+            n_fft=self.framing.n_fft,
+            lanes=self.lanes,
+            int16=self.waveform.dtype == torch.int16,
+            power=power,
+            filters=filters,
+            floor=None if log is None else log.floor,
+            factor=1.0 if log is None else log.factor,
+        )
 
     def _run(self, recipe: Recipe, tiles: np.ndarray, bank: FilterBank | None = None, stride: int = 0) -> bool:
         """Compute tiles whose places are filled in; whether there was a kernel for it."""
