@@ -182,38 +182,8 @@ class InverseCQT(ToWaveform):
         fits = isinstance(length, int) and (frames - 1) * self.hop_length <= length < longest
         return cast("int", length) if fits else longest
 
-    # ---------------------------------------------------------------- synthesis
-
-    def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
-        self,
-        spectrum: torch.Tensor,
-        length: int | torch.Tensor | None = None,
-        *,
-        lengths: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Waveforms of the values of one clip or of a batch.
-
-        Args:
-            spectrum: complex (..., bins, frames) with any leading dimensions, of which the first is the batch.
-            length: samples of the waveform, or (batch,) samples of each; a batch is as long as its longest. None:
-                `sample_lengths` of the frames. Where it is the length that the values were computed from, the end is
-                as good as the rest. Zeros follow where the frames end before.
-            lengths: (batch,) frames of each clip of a padded batch. What stands past them is not looked at.
-
-        Returns:
-            (..., time). Row i equals that clip alone, with zeros past its end.
-
-        Raises:
-            TypeError: for values that are not complex, or lengths that are not integers.
-            ValueError: for another number of bins, an empty spectrum, or lengths that do not fit it.
-        """
-        self.check_features(spectrum)
-        if spectrum.shape[-2] != self.n_bins:
-            raise ValueError(
-                f"spectrum has shape {tuple(spectrum.shape)}, and there are n_bins={self.n_bins} bins; the second last "
-                "dimension is the bins, of a CQT of the same settings"
-            )
-        return self._run_to(spectrum, length, lengths)
+    def bins_of_features(self) -> tuple[int, str]:
+        return self.n_bins, f"there are n_bins={self.n_bins} bins, as of a CQT of the same settings"
 
     def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
