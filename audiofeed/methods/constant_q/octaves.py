@@ -6,7 +6,6 @@ take over. A segment sees so much of the clip beyond its own frames that they co
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.decimation import decimate, decimate_into, filled_length, lower_length, padded_length
-from audiofeed.methods.frames import Count, Framing, Workspace, mirrored
+from audiofeed.methods.frames import Count, Framing, Workspace, mirrored, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.plans.constant_q.levels import Band, Level
@@ -253,13 +252,8 @@ def _hop_products(padded: torch.Tensor, kernels: torch.Tensor, n: int, hop: int,
 def _runs(waveform: torch.Tensor, lengths: torch.Tensor | None) -> Iterator[tuple[slice, int]]:
     """(rows, their samples) for neighbouring rows of the same length, few enough to stay in cache."""
     rows, time = waveform.shape
-    first = 0
-    for length, group in itertools.groupby([time] * rows if lengths is None else lengths.tolist()):
-        end = first + len(list(group))
-        step = max(1, blocks.CPU_BLOCK // length)
-        for start in range(first, end, step):
-            yield slice(start, min(start + step, end)), length
-        first = end
+    own = [time] * rows if lengths is None else lengths.tolist()
+    return runs_of(own, lambda length: max(1, blocks.CPU_BLOCK // length))
 
 
 def _segments(out: torch.Tensor, waveform: torch.Tensor, execution: Execution, workspace: Workspace) -> None:

@@ -82,42 +82,14 @@ class InvertibleCQTInverse(ToWaveform):
     # ---------------------------------------------------------------- synthesis
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames, where no length is given: as far as the last frame."""
+        """Samples of clips of `frames` frames, where no length is given: as far as the last frame.
+
+        These are up to hop_length - 1 past the end of the clip, of zeros.
+        """
         return ((frames - 1) * self.hop_length + 1) * (frames > 0)
 
-    def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
-        self,
-        coefficients: torch.Tensor,
-        length: int | torch.Tensor | None = None,
-        *,
-        lengths: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Waveforms of the coefficients of one clip or of a batch.
-
-        Args:
-            coefficients: complex (..., bins, frames) with any leading dimensions, of which the first is the batch.
-            length: samples of the waveform, or (batch,) samples of each; a batch is as long as its longest. None: as
-                far as the last frame, which is up to hop_length - 1 samples past the end, of zeros. Zeros follow where
-                the frames end before.
-            lengths: (batch,) frames of each clip of a padded batch. What stands past them is not looked at.
-
-        Returns:
-            (..., time). Row i equals that clip alone, with zeros past its end.
-
-        Raises:
-            TypeError: for coefficients that are not complex, or lengths that are not integers.
-            ValueError: for another number of bins, empty coefficients, or lengths that do not fit them.
-        """
-        self.check_features(coefficients)
-        self._check_bins(coefficients)
-        return self._run_to(coefficients, length, lengths)
-
-    def _check_bins(self, coefficients: torch.Tensor) -> None:
-        if coefficients.shape[-2] != self.n_bins:
-            raise ValueError(
-                f"coefficients has shape {tuple(coefficients.shape)}, and there are {self.n_bins} bins; the second "
-                "last dimension is the bins, of an InvertibleCQT of the same settings"
-            )
+    def bins_of_features(self) -> tuple[int, str]:
+        return self.n_bins, f"there are {self.n_bins} bins, as of an InvertibleCQT of the same settings"
 
     def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
@@ -183,7 +155,7 @@ class InvertibleCQTInverse(ToWaveform):
         """
         if chunk.numel():
             self.check_features(chunk)
-        self._check_bins(chunk)
+        self.check_bins(chunk)
         graph = needs_graph(self, chunk)
         *leading, bins, _ = chunk.shape
         joined = chunk.reshape(math.prod(leading), bins, -1)
