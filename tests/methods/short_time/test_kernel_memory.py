@@ -1,4 +1,4 @@
-"""Memory of kernels: how many are kept, and that every address they read or write is checked where that is asked for."""
+"""Memory of kernels: how many are kept, and each address they read or write, checked where that is asked for."""
 
 from __future__ import annotations
 
@@ -71,14 +71,15 @@ SETTINGS = [
 def test_every_address_lies_inside_its_memory(cls, settings, dtype, monkeypatch):
     jobs = []
     followed = check.check_job
-    monkeypatch.setattr(check, "ENABLED", True)
     monkeypatch.setattr(check, "check_job", lambda *args, **given: jobs.append(followed(*args, **given)))
     transform = cls(**settings)
     for lengths in ([1], [2, 700, 65, 64, 31], [3000, 1]):
         x = (noise(len(lengths), max(lengths)) * 1000).to(dtype)
+        monkeypatch.setattr(check, "ENABLED", False)
         unchecked = transform(x, torch.tensor(lengths))
+        monkeypatch.setattr(check, "ENABLED", True)
         assert torch.equal(transform(x, torch.tensor(lengths)), unchecked)
-    assert len(jobs) >= 6
+    assert len(jobs) >= 3
 
 
 @pytest.mark.parametrize(
