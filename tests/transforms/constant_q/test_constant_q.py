@@ -22,51 +22,6 @@ SMALL = {"sample_rate": 8000, "f_min": 200.0, "n_bins": 20, "bins_per_octave": 5
 
 
 X = noise(2000)
-SHARED = (
-    {"sample_rate": 9000},
-    {"hop_length": 33},
-    {"hop_length": 64},
-    {"f_min": 150.0},
-    {"f_min": None},
-    {"n_bins": 15},
-    {"n_bins": None},
-    {"bins_per_octave": 7},
-    {"tuning": 0.4},
-    {"filter_scale": 0.6},
-    {"norm": 2.0},
-    {"norm": math.inf},
-    {"norm": None},
-    {"window": "hamming"},
-    {"pad_mode": "reflect"},
-    {"pad_mode": "replicate"},
-    {"pad_mode": "circular"},
-    {"sparsity": 0.0},
-    {"sparsity": 0.2},
-    {"scale": False},
-    {"power": 2.0},
-)
-
-
-@pytest.mark.parametrize(
-    ("cls", "change"),
-    [
-        *[(cls, change) for cls in (CQT, VQT, HybridCQT, PseudoCQT) for change in SHARED],
-        *[(cls, {"power": None}) for cls in (CQT, VQT)],
-        *[(cls, {"method": "conv"}) for cls in (CQT, VQT)],
-        *[(cls, {"normalization": name}) for cls in (CQT, VQT) for name in ("convolutional", "wrap")],
-        *[
-            (VQT, change)
-            for change in ({"gamma": 0.0}, {"gamma": 50.0}, {"intervals": "ji5"}, {"intervals": (1, 1.5), "n_bins": 6})
-        ],
-    ],
-    ids=str,
-)
-def test_every_argument_has_an_effect(cls, change):
-    # a hybrid needs short wavelets to have both of its parts
-    base = {**SMALL, "hop_length": 128} if cls is HybridCQT else SMALL
-    before, after = cls(**base)(X), cls(**{**base, **change})(X)
-    if before.shape == after.shape and before.dtype == after.dtype:
-        assert float((before - after).norm()) > 1e-3 * float(before.norm())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What comes back from our own constant-Q values; lengths, linearity, the limit in time, every argument."""
+"""What comes back from our own constant-Q values; lengths, linearity, the limit in time, wrong arguments."""
 
 from __future__ import annotations
 
@@ -153,36 +153,6 @@ def test_the_limit_is_where_the_signal_begins_to_be_lost():
     assert found[best] > 30
     assert found[2 * best] < 25
     assert found[4 * best] < 12
-
-
-# what changes each argument, for the analysis and the inverse alike
-CHANGES = {
-    "sample_rate": 9000,
-    "hop_length": 24,
-    "f_min": 190.0,
-    "n_bins": 12,
-    "bins_per_octave": 7,
-    "tuning": 0.3,
-    "filter_scale": 0.7,
-    "norm": 2.0,
-    "window": "hamming",
-    "sparsity": 0.3,
-    "scale": False,
-    "gamma": 20.0,
-    "intervals": "ji5",
-    "method": "conv",
-    "normalization": "wrap",
-    "n_iter": 5,
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_every_argument_has_an_effect(name):
-    forward, inverse = pair()
-    values = forward(noise(1000))
-    _, changed = pair(**{name: CHANGES[name]})
-    bins = changed.n_bins
-    assert not torch.allclose(changed(values[:bins], 900), inverse(values, 900), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(
