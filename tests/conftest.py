@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,7 +24,13 @@ settings.register_profile(
 settings.load_profile("fixed")
 
 
+# Inputs there are a few hundred samples: two threads spend their time waiting for each other, most of all where other
+# processes want the cores too. That threads change nothing is a test of its own (test_contract.py), and kernels, data
+# and batches are tested with two.
+ONE_THREAD = Path(__file__).parent / "transforms"
+
+
 @pytest.fixture(autouse=True)
-def _threads() -> None:
-    """Two threads, so that a small machine is not asked for more; no test depends on the number."""
-    torch.set_num_threads(2)
+def _threads(request: pytest.FixtureRequest) -> None:
+    """At most two threads, so that a small machine is not asked for more."""
+    torch.set_num_threads(1 if ONE_THREAD in request.path.parents else 2)

@@ -140,7 +140,7 @@ def test_lengths_clear_what_lies_past_and_look_at_nothing_there(case):
 @given(data=st.data())
 def test_each_clip_is_what_it_is_alone(case, data):
     """Every row of a padded batch equals the clip alone, at all of its frames."""
-    transform = case.build()
+    transform = case.shared()
     lengths = torch.tensor(data.draw(st.lists(st.integers(1, case.size), min_size=1, max_size=4), "lengths"))
     extra = data.draw(st.sampled_from([0, 0, 9]), "extra")
     clips = [case.single(n=int(n), seed=i) * 10.0 ** -data.draw(st.integers(0, 3)) for i, n in enumerate(lengths)]
@@ -269,6 +269,18 @@ def test_the_graph_path_has_the_values_of_the_other(case):
     with torch.no_grad():
         alone = case.run(transform, x, lengths)
         torch.testing.assert_close(with_graph.detach(), alone, rtol=1e-5, atol=rounding(case, transform, x, lengths))
+
+
+@every
+def test_two_threads_compute_what_one_computes(case):
+    """Of an input long enough for torch to share it out; the threads of kernels have tests of their own."""
+    transform, x, lengths = case.shared(), case.single(6, n=6 * case.size), torch.arange(1, 7) * case.size
+    limit = rounding(case, transform, x, lengths)
+    with torch.no_grad():
+        alone = case.run(transform, x, lengths)
+        torch.set_num_threads(2)
+        both = case.run(transform, x, lengths)
+    torch.testing.assert_close(both, alone, rtol=1e-5, atol=limit)
 
 
 @every
