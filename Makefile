@@ -26,6 +26,7 @@ types: .venv/.test
 	$(V)/mypy
 
 bench: .venv/.test
+	$(V)/python benchmarks/import_time.py --check
 	$(V)/python benchmarks/features_cpu.py
 	$(V)/python benchmarks/catalogue_cpu.py
 	$(V)/python benchmarks/constant_q_scaling.py
