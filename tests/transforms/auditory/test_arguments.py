@@ -82,7 +82,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("cls", "base", "change", "message"), WRONG, ids=str)
-def test_a_wrong_argument_is_named(cls, base, change, message):
+def test_a_wrong_argument_of_an_auditory_filter_bank_is_named(cls, base, change, message):
     with pytest.raises(ValueError, match=message):
         cls(**{**base, **change})
 
@@ -96,7 +96,7 @@ def test_a_trained_pcen_for_other_bins_and_a_state_of_another_stream_are_named()
         PCEN(sample_rate=8000).stream(POWERS.to(torch.complex64))
 
 
-def test_frequencies_and_times():
+def test_frequencies_and_times_of_filters():
     gammatone = Gammatonegram(**GAMMATONE, f_min=100.0, f_max=3000.0)
     np.testing.assert_allclose(gammatone.frequencies, gammatone_frequencies(10, f_min=100.0, f_max=3000.0))
     sinc, gabor = SincFilterbank(**SINC), GaborFilterbank(**GABOR)

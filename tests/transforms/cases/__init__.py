@@ -21,11 +21,6 @@ SIZE = {"waveform": 500, "power": 40, "magnitude": 40, "features": 40, "spectrum
 _BUILT: dict[int, torch.nn.Module] = {}
 
 
-def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    """Noise that is the same at every call."""
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(dtype)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One transform with one set of settings, and what is to be expected of it.

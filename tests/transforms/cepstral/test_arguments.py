@@ -92,12 +92,12 @@ def test_a_wrong_argument_of_a_cepstrum_is_named(cls, base, change, message):
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_one_cepstral_class_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 
 
-def test_keywords_only_after_the_first():
+def test_cepstral_arguments_are_keywords():
     for make in (lambda: MFCC(8000), lambda: LFCC(8000), lambda: BFCC(8000), lambda: CMVN(9)):
         with pytest.raises(TypeError):
             make()
@@ -115,7 +115,7 @@ def test_keywords_only_after_the_first():
         (BFCC, {"n_barks": 80}, "of n_barks=80 filters hold no bin"),
     ],
 )
-def test_filters_that_hold_no_bin_are_warned_of(cls, config, message):
+def test_cepstral_filters_that_hold_no_bin_are_warned_of(cls, config, message):
     with pytest.warns(UserWarning, match=message) as found:
         cls(**FRAMES, **config)
     assert found[0].filename == __file__

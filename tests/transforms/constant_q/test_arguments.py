@@ -85,7 +85,7 @@ SCALE = {"sample_rate": 8000, "f_min": 110.0, "n_octaves": 3, "intervals": "equa
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, base, change, message):
+def test_a_wrong_argument_of_harmonic_stacks_and_chroma_is_named(cls, base, change, message):
     with pytest.raises(ValueError, match=message):
         cls(**{**base, **change})
 
@@ -93,7 +93,7 @@ def test_a_wrong_argument_is_named(cls, base, change, message):
 @pytest.mark.parametrize(
     ("cls", "base"), [(HarmonicCQT, STACK), (ChromaCQT, CLASSES), (ChromaVQT, SCALE), (ChromaCENS, CLASSES)], ids=str
 )
-def test_keywords_only(cls, base):
+def test_harmonic_stacks_and_chroma_take_keywords_only(cls, base):
     with pytest.raises(TypeError):
         cls(8000, **{name: value for name, value in base.items() if name != "sample_rate"})
 

@@ -16,7 +16,7 @@ from audiofeed.methods.constant_q import octaves
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
 from tests.oracle import defaults
-from tests.transforms.cases import noise
+from tests.signals import noise
 
 SMALL = {"sample_rate": 8000, "f_min": 200.0, "n_bins": 20, "bins_per_octave": 5, "hop_length": 32}
 
@@ -66,7 +66,7 @@ X = noise(2000)
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, change, message):
+def test_a_wrong_argument_of_a_cqt_is_named(cls, change, message):
     with pytest.raises(ValueError, match=message):
         cls(**{**SMALL, **change})
 
@@ -89,7 +89,7 @@ def test_defaults_are_librosas(cls, function):
     assert ours["power"] == 1.0
 
 
-def test_frequencies_and_times():
+def test_frequencies_and_times_of_a_cqt():
     cqt = CQT(sample_rate=22050, hop_length=441, tuning=0.25)
     np.testing.assert_allclose(cqt.frequencies, librosa.cqt_frequencies(84, fmin=librosa.note_to_hz("C1"), tuning=0.25))
     np.testing.assert_allclose(cqt.times(7), librosa.frames_to_time(np.arange(7), sr=22050, hop_length=441))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from audiofeed.transforms.constant_q.cqt import VQT
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
+from tests.signals import band_noise
 
 # 18 bins of 6 in an octave from 200 Hz, all of them sampled often enough
 CONFIG = {"sample_rate": 8000, "hop_length": 16, "f_min": 200.0, "n_bins": 18, "bins_per_octave": 6}
@@ -26,11 +27,9 @@ def pair(n_iter=2, **config):
         return VQT(**{"gamma": 0.0, **config}, power=None), InverseCQT(**config, n_iter=n_iter)
 
 
-def noise(*shape, low=260.0, high=1000.0, rate=8000, seed=0):
-    """Noise between two frequencies in Hz."""
-    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(shape))
-    hertz = np.fft.rfftfreq(shape[-1], 1 / rate)
-    return torch.from_numpy(np.fft.irfft(np.where((hertz >= low) & (hertz <= high), spectrum, 0), shape[-1]))
+def noise(*shape, high=1000.0, seed=0):
+    """Within the bins of `CONFIG`."""
+    return band_noise(*shape, low=260.0, high=high, seed=seed)
 
 
 def snr(expected, found):
@@ -109,7 +108,7 @@ def test_a_known_length_saves_the_end():
     assert torch.all(longer[3008:] == 0)
 
 
-def test_a_padded_batch_comes_back_clip_by_clip():
+def test_a_padded_batch_of_constant_q_values_comes_back_clip_by_clip():
     forward, inverse = pair()
     lengths = torch.tensor([2000, 1203, 40])
     x = torch.zeros(3, 2, 2000, dtype=torch.float64)
@@ -167,7 +166,7 @@ def test_the_limit_is_where_the_signal_begins_to_be_lost():
         ({"method": "fft"}, "method='fft' must be"),
     ],
 )
-def test_a_wrong_argument_is_named(changes, message):
+def test_a_wrong_argument_of_the_inverse_cqt_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
         InverseCQT(**{**CONFIG, **changes})
 

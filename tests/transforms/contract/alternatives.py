@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import audiofeed as af
+from tests.signals import noise
 from tests.transforms.contract import effects
 from tests.transforms.contract.effects import Effect
 
@@ -55,21 +56,17 @@ class Base:
     more: tuple[dict[str, Any], ...] = ()
 
 
-def _noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
-
-
 def _complex(*shape: int) -> torch.Tensor:
-    return torch.complex(_noise(*shape), _noise(*shape, seed=1))
+    return torch.complex(noise(*shape), noise(*shape, seed=1))
 
 
 _T = torch.arange(6000, dtype=torch.float64) / 8000
-NOISE = _noise(1000).float()  # single precision: what the compiled kernels take
-LONG_NOISE = _noise(2000)
-RISING = _noise(3000) * torch.linspace(0.2, 1, 3000)
-CHORD = torch.sin(2 * torch.pi * 446 * _T) + torch.sin(2 * torch.pi * 664 * _T) + 0.05 * _noise(6000)
-FEATURES = _noise(6, 40, seed=1).float()
-POWERS = _noise(6, 50).square().float()
+NOISE = noise(1000).float()  # single precision: what the compiled kernels take
+LONG_NOISE = noise(2000)
+RISING = noise(3000) * torch.linspace(0.2, 1, 3000)
+CHORD = torch.sin(2 * torch.pi * 446 * _T) + torch.sin(2 * torch.pi * 664 * _T) + 0.05 * noise(6000)
+FEATURES = noise(6, 40, seed=1).float()
+POWERS = noise(6, 50).square().float()
 SPECTRUM = _complex(64, 30)
 
 RATED = {"sample_rate": 8000, "n_fft": 64, "hop_length": 16}
@@ -467,7 +464,7 @@ OF: dict[type, Base] = {
         _bins,
         values=_INVERSE_CQT,
     ),
-    af.InvertibleCQT: Base(SLICES, _noise(3000), values={**_SLICED, "power": [1.0, 2.0, 0.7]}),
+    af.InvertibleCQT: Base(SLICES, noise(3000), values={**_SLICED, "power": [1.0, 2.0, 0.7]}),
     af.InvertibleCQTInverse: Base(SLICES, _complex(64, 750), _bins, values=_SLICED),
     af.ChromaCQT: Base(
         PITCHES,

@@ -46,7 +46,7 @@ MEL = {"sample_rate": 8000, "n_fft": 128, "n_mels": 10}
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_a_spectrum_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 

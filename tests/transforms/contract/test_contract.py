@@ -21,6 +21,7 @@ import audiofeed as af
 import audiofeed.transforms
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.transform import Transform
+from tests.signals import single_noise as noise
 from tests.transforms.cases import CASES, IDS
 
 every = pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -38,10 +39,6 @@ of_features = pytest.mark.parametrize(
 ABSTRACT = {af.transforms.Transform, af.transforms.FeatureTransform}
 # of other transforms; a Stack has several results, and tests of its own in test_composition.py
 COMPOSED = {af.Chain, af.Stack}
-
-
-def noise(*shape, seed=0, dtype=torch.float32):
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(dtype)
 
 
 def real(x):

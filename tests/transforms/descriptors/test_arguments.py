@@ -118,7 +118,7 @@ def test_a_step_function_has_no_gradient():
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_a_descriptor_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 

@@ -67,12 +67,12 @@ MOVED = {"sample_rate": 8000, "n_fft": 64, "ref_power": 1.0}
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_a_pitch_transform_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 
 
-def test_keywords_only():
+def test_pitch_transforms_take_keywords_only():
     with pytest.raises(TypeError):
         LogFrequencySTFT(8000)
 

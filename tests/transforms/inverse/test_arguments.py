@@ -77,12 +77,12 @@ def test_the_hop_in_the_error_works_and_the_next_does_not():
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_an_inverse_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 
 
-def test_a_wrong_input_is_named():
+def test_a_wrong_input_of_an_inverse_is_named():
     spectrum = torch.zeros(2, 33, 5, dtype=torch.complex64)
     for transform, x in ((InverseSTFT(64), spectrum), (GriffinLim(64, n_iter=1), spectrum.abs())):
         with pytest.raises(ValueError, match=r"\(2, 30, 5\), and n_fft=64 has 33 bins"):

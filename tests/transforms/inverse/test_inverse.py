@@ -20,7 +20,7 @@ from audiofeed.transforms.inverse.griffin_lim import GriffinLim
 from audiofeed.transforms.inverse.inverse_mel import InverseMel
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
-from tests.transforms.cases import noise
+from tests.signals import noise
 
 WINDOWS = ["hann", "hamming", "blackman", "boxcar", "nuttall", ("kaiser", 8.6), ("tukey", 0.4)]
 
