@@ -1,21 +1,24 @@
-"""Raw waveforms come in: files to examples, with nothing computed and nothing kept."""
+"""Audio files to raw examples: readers, crops and datasets. No feature is computed and nothing is cached."""
 
 from audiofeed.data.crops import CenterCrop, RandomCrop, Windows
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.folder import AudioFolder
 from audiofeed.data.manifest import AudioManifest
-from audiofeed.data.readers import AudioInfo, read, read_info
+from audiofeed.data.readers import AudioFile, AudioInfo, Reader, read, read_info, register_reader
 
 __all__ = [
     "AudioExample",
+    "AudioFile",
     "AudioFolder",
     "AudioInfo",
     "AudioManifest",
     "AudioReadError",
     "CenterCrop",
     "RandomCrop",
+    "Reader",
     "Windows",
     "read",
     "read_info",
+    "register_reader",
 ]

@@ -1,7 +1,7 @@
-"""Which part of a clip becomes an example.
+"""Crops: the part of a clip that becomes an example.
 
-A crop maps a clip of so many frames to a start and a length in frames. It never pads: a clip shorter than the crop is
-taken whole, and the collate pads the batch and carries the true lengths.
+A crop maps the length of a clip to a start and a length in frames. It never pads: a clip shorter than the crop is taken
+whole, and the collate pads the batch and carries the true lengths.
 """
 
 from __future__ import annotations
@@ -17,14 +17,32 @@ _CROP_DRAW = 0x63726F70
 
 
 class Crop(Protocol):
-    """What a dataset asks of a crop; any object with these two methods will do."""
+    """The protocol of a crop: any object with these two methods."""
 
     def count(self, frames: int, sample_rate: int) -> int:
-        """Return how many examples a clip of so many frames gives, 1 or more."""
+        """Return the number of examples that a clip gives.
+
+        Args:
+            frames: Length of the clip in frames, 1 or more.
+            sample_rate: Hz.
+
+        Returns:
+            1 or more.
+        """
         ...
 
     def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
-        """Return (start, length) in frames of one of a clip's examples."""
+        """Place one of a clip's examples.
+
+        Args:
+            frames: Length of the clip in frames, 1 or more.
+            sample_rate: Hz.
+            seed: The example's 63-bit seed.
+            part: Index of the example, 0 to count - 1.
+
+        Returns:
+            (start, length) in frames, within the clip.
+        """
         ...
 
 
@@ -60,7 +78,15 @@ class RandomCrop:
         _check_seconds("seconds", self.seconds)
 
     def count(self, frames: int, sample_rate: int) -> int:
-        """Return 1: a clip gives one example."""
+        """Return 1: a clip gives one example.
+
+        Args:
+            frames: Not used.
+            sample_rate: Not used.
+
+        Returns:
+            1.
+        """
         return 1
 
     def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
@@ -71,6 +97,9 @@ class RandomCrop:
             sample_rate: Hz.
             seed: The example's 63-bit seed; the same seed gives the same start.
             part: Always 0.
+
+        Returns:
+            (start, length) in frames.
         """
         length = min(frames, _frames(self.seconds, sample_rate))
         return draw_below(frames - length + 1, seed_of(seed, _CROP_DRAW)), length
@@ -96,7 +125,15 @@ class CenterCrop:
         _check_seconds("seconds", self.seconds)
 
     def count(self, frames: int, sample_rate: int) -> int:
-        """Return 1: a clip gives one example."""
+        """Return 1: a clip gives one example.
+
+        Args:
+            frames: Not used.
+            sample_rate: Not used.
+
+        Returns:
+            1.
+        """
         return 1
 
     def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
@@ -107,6 +144,9 @@ class CenterCrop:
             sample_rate: Hz.
             seed: Not used; there is one middle.
             part: Always 0.
+
+        Returns:
+            (start, length) in frames.
         """
         length = min(frames, _frames(self.seconds, sample_rate))
         return (frames - length) // 2, length
@@ -121,8 +161,8 @@ class Windows:
     Args:
         seconds: Length of a window, above 0.
         stride: Seconds from one start to the next, 0.001 or more; None for windows side by side.
-        last: What becomes of a rest at the end that no whole window covers: "drop" leaves it out, "keep" makes it a
-            shorter last window, which an evaluation that must see every sample wants.
+        last: "drop" discards a remainder that is shorter than a window; "keep" makes it a shorter last window, for an
+            evaluation that must see every sample.
 
     Raises:
         ValueError: An argument is out of range.
@@ -148,11 +188,14 @@ class Windows:
             raise ValueError(f"last={self.last!r} must be 'drop' or 'keep'")
 
     def count(self, frames: int, sample_rate: int) -> int:
-        """Return how many windows a clip gives.
+        """Return the number of windows of a clip.
 
         Args:
             frames: Length of the clip in frames, 1 or more.
             sample_rate: Hz.
+
+        Returns:
+            1 or more.
         """
         length = _frames(self.seconds, sample_rate)
         if frames <= length:
@@ -173,8 +216,11 @@ class Windows:
         Args:
             frames: Length of the clip in frames, 1 or more.
             sample_rate: Hz.
-            seed: Not used; windows stand where they stand.
-            part: Which window, 0 to count - 1.
+            seed: Not used; windows have fixed places.
+            part: Index of the window, 0 to count - 1.
+
+        Returns:
+            (start, length) in frames.
         """
         start = self._start(part, sample_rate)
         return start, min(_frames(self.seconds, sample_rate), frames - start)

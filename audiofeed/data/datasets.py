@@ -1,4 +1,4 @@
-"""What every dataset of audio files does, wherever its list of files comes from."""
+"""The base of all datasets of audio files: headers, selection, epochs, faults and loading."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ from torch.utils.data import Dataset
 from audiofeed.data.crops import Crop, Windows
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
+from audiofeed.data.labels import index_classes
 from audiofeed.data.packed import Fields, pack, plain
 from audiofeed.data.readers import AudioInfo, read
-from audiofeed.data.resample import resample_crop, resampled_frames, to_float
+from audiofeed.data.resample import resample_crop, resampled_frames
+from audiofeed.data.samples import to_float
 from audiofeed.data.scan import FileTable, scan
 from audiofeed.data.seeds import draw_below, seed_of
-from audiofeed.data.targets import index_classes
 
 OnError = Literal["raise", "skip"]
 Key = int | tuple[int, int]
 Self = TypeVar("Self", bound="AudioFiles")
 
-# under on_error="skip": so many files in a row, drawn at random, are not bad by accident
+# under on_error="skip": this many files in a row, drawn at random, are not bad by accident
 _TRIES = 16
 # one clip: which file, the first frame and the number of frames at the file's own rate
 _CLIP = np.dtype([("file", "<i4"), ("first", "<i8"), ("frames", "<i8")])
 
 
 class AudioFiles(Dataset[AudioExample]):
-    """Examples from audio files whose headers have been read once: what `AudioFolder` and `AudioManifest` share.
+    """Examples from audio files whose headers are read once: the base of `AudioFolder` and `AudioManifest`.
 
     A key is an index, or an (epoch, index) pair as a sampler may give it; an index alone stands for the dataset's
-    current epoch, which `set_epoch` sets for workers already running too. Whatever is random in an example is drawn
-    from a hash of (seed, epoch, index), so it does not depend on who loads it.
+    current epoch, which `set_epoch` sets for workers already running too. Every random draw of an example comes from a
+    hash of (seed, epoch, index), so it does not depend on the process that loads it.
 
     Lengths are exact: a clip of n frames at rate r has round(n * sample_rate / r) frames at another, and a crop of s
     seconds has round(s * sample_rate), less only where the clip is shorter.
 
     Args:
         paths: One per clip; a file may hold several clips.
-        labels: One per clip: strings become class indices, everything else is kept.
+        labels: One per clip: strings become class indices, all other values are kept.
         fields: Further columns, one value per clip.
-        segment: Maps (clip, what its file's header says) to the clip's first frame and frame count; None: whole files.
-        describe: Says where a clip comes from, for messages about its file.
-        keyed: For each clip, whether its key needs its place in the file, and its end too: "", "start" or "span".
+        segment: Maps (clip, its file's header) to the clip's first frame and frame count; None: whole files.
+        describe: Maps a clip to its place in the table, for messages about its file.
+        keyed: For each clip, the part of its place in the file that its key needs: "", "start" or "span".
         sample_rate, crop, mono, on_error, seed, progress: As in `AudioFolder`.
     """
 
@@ -166,7 +167,7 @@ class AudioFiles(Dataset[AudioExample]):
             [self.crop.place(n, self.sample_rate, seed=0, part=part)[1] for n, part in places], dtype=np.int64
         )
 
-    # what there is
+    # metadata
 
     def __len__(self) -> int:
         return len(self._example_clip)
@@ -190,7 +191,7 @@ class AudioFiles(Dataset[AudioExample]):
 
     @property
     def durations(self) -> np.ndarray:
-        """Each example's length in seconds as it will be read: after the crop, from the headers; (len,) float64."""
+        """Each example's length in seconds, after the crop, from the headers; (len,) float64."""
         return self._lengths / self.sample_rate
 
     @property
@@ -200,29 +201,30 @@ class AudioFiles(Dataset[AudioExample]):
 
     @property
     def targets(self) -> np.ndarray | list[Any]:
-        """Each example's target: an int64 array where all are integers or classes, else a list."""
+        """Each example's target: an int64 array if all are integers or classes, else a list."""
         if isinstance(self._targets, np.ndarray):
             return self._targets[self._example_clip]
         return [self._targets[i] for i in self._example_clip.tolist()]
 
     @property
     def class_to_index(self) -> dict[str, int]:
-        """The target that stands for each class."""
+        """The target of each class."""
         return {name: i for i, name in enumerate(self.classes)}
 
     @property
     def fields(self) -> Fields:
-        """What else is known of each example: `fields[i]` is a dict, `fields["name"]` a column."""
+        """The other metadata of each example: `fields[i]` is a dict, `fields["name"]` a column."""
         return Fields(self._fields, self._example_clip)
 
     def row(self, index: int) -> dict[str, Any]:
-        """Return what is known of one example without reading it.
-
-        The keys are path, start (seconds into the file, of the clip), duration (seconds, after the crop), target, label
-        (the class's name where targets are classes, else the target), and the fields by name.
+        """Return the metadata of one example without reading it.
 
         Args:
-            index: Which example.
+            index: Index of the example.
+
+        Returns:
+            A dict with the keys path, start (of the clip, seconds into the file), duration (seconds, after the crop),
+            target, label (the class's name if targets are classes, else the target), and the fields by name.
         """
         clip = self._example_clip[index]
         file, first, _ = self._clips[clip].item()
@@ -237,15 +239,18 @@ class AudioFiles(Dataset[AudioExample]):
         }
 
     def select(self: Self, chosen: Iterable[int] | Callable[[dict[str, Any]], bool]) -> Self:
-        """Return a dataset of some of the examples, with the same classes, sharing what the scan found.
+        """Return a dataset of some of the examples, with the same classes, sharing the headers.
 
         Its examples are numbered anew, it has its own epoch, and `faults` stays with the whole.
 
         Args:
-            chosen: Indices in the order wanted, a boolean mask, or a function of an example's `row`.
+            chosen: Indices in the order of the new dataset, a boolean mask, or a function of an example's `row`.
+
+        Returns:
+            The selection, of the same class.
 
         Raises:
-            ValueError: Nothing is chosen, or a mask has another length than the dataset.
+            ValueError: No example is chosen, or a mask has another length than the dataset.
             IndexError: An index is out of range.
         """
         if callable(chosen):
@@ -283,6 +288,9 @@ class AudioFiles(Dataset[AudioExample]):
 
         Args:
             epoch: 0 or more.
+
+        Raises:
+            ValueError: `epoch` is negative.
         """
         epoch = operator.index(epoch)
         if epoch < 0:
@@ -376,12 +384,24 @@ class AudioFiles(Dataset[AudioExample]):
 
 
 def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> None:
-    """Raise if an argument that all datasets share is out of range, before any file is opened."""
+    """Check the arguments that all datasets share, before any file is opened.
+
+    Args:
+        sample_rate: As in `AudioFolder`.
+        crop: As in `AudioFolder`.
+        on_error: As in `AudioFolder`.
+
+    Raises:
+        ValueError: `sample_rate` is not a positive integer, or `on_error` is not "raise" or "skip".
+        TypeError: `crop` has no `count` or `place`.
+
+    >>> check_options(16_000, None, "skip")
+    """
     if sample_rate is not None and (
         isinstance(sample_rate, bool) or not isinstance(sample_rate, int) or sample_rate < 1
     ):
         raise ValueError(
-            f"sample_rate={sample_rate!r} must be a whole number of Hz, 1 or more, or None to keep the files' own"
+            f"sample_rate={sample_rate!r} must be an integer number of Hz, 1 or more, or None to keep the files' own"
         )
     if crop is not None and not (hasattr(crop, "count") and hasattr(crop, "place")):
         raise TypeError(f"crop={crop!r} must be RandomCrop, CenterCrop, Windows or None")

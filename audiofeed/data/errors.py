@@ -1,4 +1,4 @@
-"""The one error that a file can cause."""
+"""The error for a file that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class AudioReadError(Exception):
     """A file that cannot be read as audio, with its path, the frame where reading began, and the cause.
 
     It is built from one string, because a DataLoader rebuilds a worker's exception in the main process as
-    ``type(error)(traceback_text)``. The attributes are read back from that text, so they survive the trip.
+    `type(error)(traceback_text)`. The attributes are parsed from that text, so they survive the trip.
 
     Args:
-        message: The text, as `AudioReadError.of` writes it; a traceback that ends in such a text will do.
+        message: The text that `AudioReadError.of` writes, or a traceback that ends in it.
 
     Attributes:
-        path: The file, or None where the message names none.
-        offset: The first frame asked for, or None where the file fails as a whole.
-        cause: What is wrong, in one line, or None where the message has another form.
+        path: The file, or None if the message does not name one.
+        offset: The first frame requested, or None if the whole file fails.
+        cause: The reason in one line, or None if the message has another form.
 
     >>> error = AudioReadError.of("speech/a.wav", "no such file")
     >>> str(error)
@@ -53,8 +53,11 @@ class AudioReadError(Exception):
 
         Args:
             path: The file.
-            cause: What is wrong: a text or the exception that said so.
-            offset: The first frame asked for, 0 or more; None where the file fails as a whole.
+            cause: The reason: a text, or the exception that was raised.
+            offset: The first frame requested, 0 or more; None if the whole file fails.
+
+        Returns:
+            The error, whose message is one printable line.
         """
         text = " ".join(str(cause).split()) or type(cause).__name__
         where = "" if offset is None else f" from frame {offset}"

@@ -1,4 +1,4 @@
-"""What a dataset yields: one raw waveform and what is known about it."""
+"""The item of a dataset: one raw waveform with its metadata."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ class AudioExample:
     """One raw waveform on its way to the collate.
 
     Args:
-        waveform: int16 as stored in the file, or float32 with full scale at 1.
+        waveform: (time,) if mono, else (channel, time), at least one sample; int16 as stored in the file, or float32
+            with full scale at 1.
         sample_rate: Samples per second, Hz, 1 or more.
         target: The label, or None.
-        key: What names the example: a path, with ``@start`` in seconds where a file gives several examples.
+        key: The example's name: a path, with `@start` in seconds if a file gives several examples.
         seed: 63-bit seed of this example in this epoch; augmentation draws from it.
-        faults: The files that this example stands in for, where ``on_error="skip"`` replaced them.
-
-    Shape:
-        waveform: (time,) if mono, else (channel, time); at least one sample.
+        faults: The files that this example replaces under `on_error="skip"`.
 
     Raises:
-        TypeError: The waveform is no int16 or float32 tensor.
-        ValueError: The waveform's shape or the sample rate is out of range.
+        TypeError: The waveform is not an int16 or float32 tensor.
+        ValueError: The waveform has another shape or no samples, or the sample rate is below 1.
 
     >>> AudioExample(torch.zeros(16000, dtype=torch.int16), 16000, target=3, key="a.wav")
     AudioExample(waveform=int16 (16000,), sample_rate=16000, target=3, key='a.wav', seed=None)

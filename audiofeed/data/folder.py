@@ -9,13 +9,9 @@ from typing import Any
 
 from audiofeed.data.crops import Crop
 from audiofeed.data.datasets import AudioFiles, OnError, check_options
+from audiofeed.data.labels import NamePattern
+from audiofeed.data.readers import known_extensions
 from audiofeed.data.scan import find_files
-from audiofeed.data.targets import NamePattern
-
-EXTENSIONS = (
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".w64", ".rf64", ".bwf",
-    ".caf", ".au", ".snd", ".sph",
-)  # fmt: skip
 
 
 class AudioFolder(AudioFiles):
@@ -24,33 +20,34 @@ class AudioFolder(AudioFiles):
     Headers are read at once, samples when an example is asked for, and of those only the crop's. Nothing is cached.
     The attributes have one entry per example, in the order of the sorted paths: `paths`, `durations` (seconds, after
     the crop), `targets`, `sample_rates` (the files' own), `fields`. `classes` and `class_to_index` name the targets,
-    `faults` holds what ``on_error="skip"`` left out.
+    `faults` lists the files that `on_error="skip"` left out.
 
     Args:
-        root: The folder; subfolders are searched, names that begin with a dot passed over.
+        root: The folder; subfolders are searched, names that begin with a dot are skipped.
         sample_rate: Hz of every example; files of another rate are resampled in the worker (soxr HQ). None keeps the
-            files' own, which must then be one.
-        target: Where targets come from. None: the path of the file's folder below `root`, or None for each where all
-            files lie in `root` itself. A pattern such as ``"{target}_{speaker}_{take}"``: the file's name without its
-            extension, taken apart; the other parts become `fields`. A function of the path: whatever it returns.
-            Strings become indices into the sorted `classes`.
+            files' own rate, which must then be the same in all of them.
+        target: The source of the targets. None: the path of the file's folder below `root`, or no target if all files
+            lie in `root` itself. A pattern such as `"{target}_{speaker}_{take}"` splits the file's name without its
+            extension; the other parts become `fields`. A function maps the path to the target. Strings become indices
+            into the sorted `classes`.
         crop: `RandomCrop`, `CenterCrop` or `Windows`; None for whole files.
-        mono: Whether to average the channels, which gives float32; a single channel stays as it is stored. False gives
-            (channel, time) for files of several channels, of which all files must have the same number.
-        on_error: "raise" raises `AudioReadError` for a bad file. "skip" leaves out what the headers show, with one
-            warning, and puts another example, always the same, in place of what turns out bad when it is read
+        mono: True averages the channels, which gives float32; a single channel stays as it is stored. False gives
+            (channel, time) for files of several channels, all of which must have the same number.
+        on_error: "raise" raises `AudioReadError` for a bad file. "skip" leaves out files with a bad header, with one
+            warning, and replaces an example that fails when it is read by another, always the same one
             (`AudioExample.faults`).
-        extensions: Endings of the files to take, in any case.
-        seed: Any integer; with the epoch and the index it decides every random draw.
-        progress: Whether to draw a progress bar over the headers; None does so on a terminal when they take over a
-            second.
+        extensions: Endings of the files to take, in any case; None takes those of every registered reader
+            (`audiofeed.data.register_reader`).
+        seed: Any integer; every random draw depends on it, the epoch and the index.
+        progress: True draws a progress bar over the headers; None draws one on a terminal if they take over a second.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        FileNotFoundError: `root` does not exist.
         NotADirectoryError: `root` is a file.
-        AudioReadError: A file is bad under ``on_error="raise"``, or every file is.
-        ValueError: No file matches, rates or channels are mixed, a name does not fit the pattern, or an argument is out
-            of range.
+        AudioReadError: A file cannot be read under `on_error="raise"`, or no file can.
+        ValueError: No file matches, rates or channels are mixed, a name does not match the pattern, or an argument is
+            out of range.
+        TypeError: `target` or `crop` is of another type.
 
     >>> import tempfile, wave
     >>> root = tempfile.TemporaryDirectory()
@@ -77,14 +74,14 @@ class AudioFolder(AudioFiles):
         crop: Crop | None = None,
         mono: bool = True,
         on_error: OnError = "raise",
-        extensions: Iterable[str] = EXTENSIONS,
+        extensions: Iterable[str] | None = None,
         seed: int = 0,
         progress: bool | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error)
         pattern = NamePattern(target) if isinstance(target, str) else None
         self.root = os.fsdecode(root)
-        paths = self._find(extensions)
+        paths = self._find(known_extensions() if extensions is None else extensions)
         fields: dict[str, list[Any]] = {}
         labels: Sequence[Any]
         if pattern is not None:
@@ -143,7 +140,7 @@ class AudioFolder(AudioFiles):
 
 
 def _match(paths: Sequence[str], pattern: NamePattern) -> tuple[list[str], dict[str, list[Any]]]:
-    """Return the labels and the other fields of file names taken apart."""
+    """Return the labels and the other fields of the file names."""
     labels: list[str] = []
     fields: dict[str, list[Any]] = {}
     for path in paths:

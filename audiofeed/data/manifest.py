@@ -1,4 +1,4 @@
-"""A dataset from a table of files, or of parts of files."""
+"""A dataset from a table of files or parts of files."""
 
 from __future__ import annotations
 
@@ -18,30 +18,39 @@ _ROUNDING = 0.01
 
 
 class AudioManifest(AudioFiles):
-    """The audio files that a table lists, or the parts of them, raw, with a target for each row.
+    """The audio files, or parts of files, listed in a table, raw, with a target for each row.
 
-    The columns are ``path``, and where wanted ``start`` and ``duration`` in seconds and ``target``; every other column
-    is kept in `fields`. An empty start is 0, an empty duration the rest of the file. A part is a clip of its own:
-    crops, windows and resampling see nothing beyond it. A row with a start or a duration has the key ``path@start``
-    or ``path@start-end``, in seconds.
+    The columns are `path` and optionally `start` and `duration` in seconds and `target`; all other columns become
+    `fields`. An empty start is 0, an empty duration the rest of the file. A part is a clip of its own: crops, windows
+    and resampling see nothing beyond it. A row with a start or a duration has the key `path@start` or
+    `path@start-end`, in seconds.
 
-    Targets that are strings become indices into the sorted `classes`; numbers, lists and the like are kept. In CSV,
-    where everything is a string, a target column of nothing but whole numbers becomes integers, kept as they are.
+    Targets that are strings become indices into the sorted `classes`; numbers, lists and other values are kept. In CSV,
+    where every value is a string, a target column of integers only becomes integers, kept as they are.
 
     Args:
         source: A .csv or .tsv file with a header line, a .jsonl or .ndjson file, a .parquet file, or a list of dicts.
-        root: The folder that relative paths start from; None for the manifest's own, or the current one for a list.
-        path_column: The column that holds the path.
-        target_column: The column that holds the target; where no row has it, every target is None.
-        sample_rate, crop, mono, on_error, seed, progress: As in `AudioFolder`. A row that contradicts itself or its
-            file raises under ``on_error="skip"`` too: the table is wrong, not the file.
+        root: The folder of relative paths; None for the manifest's own folder, or the current one for a list.
+        path_column: The column of the path.
+        target_column: The column of the target; if no row has it, every target is None.
+        sample_rate: Hz of every example; files of another rate are resampled in the worker (soxr HQ). None keeps the
+            files' own rate, which must then be the same in all of them.
+        crop: `RandomCrop`, `CenterCrop` or `Windows`; None for the whole of each row.
+        mono: True averages the channels, which gives float32; a single channel stays as it is stored. False gives
+            (channel, time) for files of several channels, all of which must have the same number.
+        on_error: "raise" raises `AudioReadError` for a bad file. "skip" leaves out files with a bad header, with one
+            warning, and replaces an example that fails when it is read by another, always the same one
+            (`AudioExample.faults`). A row that contradicts itself or its file raises under "skip" too: the table is
+            wrong, not the file.
+        seed: Any integer; every random draw depends on it, the epoch and the index.
+        progress: True draws a progress bar over the headers; None draws one on a terminal if they take over a second.
 
     Raises:
-        FileNotFoundError: There is no such manifest.
-        AudioReadError: A file is bad under ``on_error="raise"``, or every file is.
+        FileNotFoundError: The manifest does not exist.
+        AudioReadError: A file cannot be read under `on_error="raise"`, or no file can.
         ValueError: A row is wrong (the message has its line, column, value and the rule), rates or channels are mixed,
             or an argument is out of range.
-        ModuleNotFoundError: A Parquet manifest without pyarrow.
+        ModuleNotFoundError: The manifest is Parquet and pyarrow is not installed.
 
     >>> import tempfile, wave
     >>> root = tempfile.TemporaryDirectory()
@@ -160,7 +169,7 @@ def _targets(table: Table, column: str) -> list[Any]:
     if any(strings) and not all(strings):
         odd = strings.index(not strings[0])
         raise ValueError(
-            f"{table.place(odd)}: {column}={values[odd]!r} is {'' if strings[odd] else 'no '}text, unlike "
+            f"{table.place(odd)}: {column}={values[odd]!r} is {'' if strings[odd] else 'not '}text, unlike "
             f"{values[0]!r} in {table.place(0)}; write all as text, or none"
         )
     return values

@@ -47,7 +47,13 @@ class PackedStrings(Sequence[str]):
 
 
 def pack(values: Sequence[Any]) -> Any:
-    """Return values as an int64 or float64 array or packed strings where all are of that kind, else as a list.
+    """Return values as an int64 or float64 array or packed strings if all are of that kind, else as a list.
+
+    Args:
+        values: A column.
+
+    Returns:
+        An array, a `PackedStrings`, or a list.
 
     >>> pack([1, 2]), pack(["a", 1])
     (array([1, 2]), ['a', 1])
@@ -65,16 +71,26 @@ def pack(values: Sequence[Any]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return a numpy scalar as the Python number it stands for, anything else as it is."""
+    """Return a NumPy scalar as a Python number, anything else as it is.
+
+    Args:
+        value: Any object.
+
+    Returns:
+        The Python number, or `value` itself.
+
+    >>> plain(np.int64(3)), plain("x")
+    (3, 'x')
+    """
     return value.item() if isinstance(value, np.generic) else value
 
 
 class Fields(Sequence[dict[str, Any]]):
-    """What is known about each example beside its audio: a dict by number, a column by name.
+    """Metadata of the examples: a dict by index, a column by name.
 
     Args:
         columns: Values by column name, one per clip.
-        clips: Which clip each example belongs to.
+        clips: The clip that each example belongs to.
 
     >>> fields = Fields({"speaker": ["ann", "bob"]}, np.array([0, 1, 1]))
     >>> fields[2], fields["speaker"]

@@ -1,8 +1,8 @@
-"""Another sample rate for part of a clip, equal to that part of the whole clip resampled.
+"""Resample part of a clip so that it equals that part of the whole clip resampled.
 
 soxr "HQ" (librosa's default) does the work, in the worker, on the crop and a little context. benchmarks/reading.py
 compares it with scipy's polyphase filter and torchaudio's sinc convolution: on a crop soxr is at least three times
-quicker than either and comes at least eight times closer to the exact band-limited signal.
+faster than either and at least eight times closer to the exact band-limited signal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from audiofeed.signal.samples import INT16_SCALE
+from audiofeed.data.samples import to_float
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,6 +26,14 @@ _CONTEXT = 192
 
 def resampled_frames(frames: int, rate: int, new_rate: int) -> int:
     """Return the length of a clip at another rate: frames * new_rate / rate, rounded, at least 1.
+
+    Args:
+        frames: Length at `rate`, 1 or more.
+        rate: The clip's own rate in Hz.
+        new_rate: The new rate in Hz.
+
+    Returns:
+        The length at `new_rate`.
 
     >>> resampled_frames(44_100, 44_100, 16_000), resampled_frames(1, 48_000, 8_000)
     (16000, 1)
@@ -39,18 +47,22 @@ def resample_crop(
     """Return part of a clip at another rate, reading only what that part depends on.
 
     Args:
-        read: Gives `length` frames of the clip from `start`, (time,) or (channel, time), int16 or float32.
+        read: Maps (start, length) to these frames of the clip, (time,) or (channel, time), int16 or float32.
         frames: Length of the clip at its own rate.
         rate: The clip's own rate in Hz.
-        new_rate: The rate wanted in Hz.
-        start: First frame wanted, at the new rate.
-        length: Frames wanted, at the new rate; start + length is at most `resampled_frames`.
+        new_rate: The new rate in Hz.
+        start: First frame of the part, at the new rate.
+        length: Number of frames of the part, at the new rate; start + length is at most `resampled_frames`.
 
-    Shape:
-        (time,) or (channel, time), float32, `length` frames.
+    Returns:
+        (length,) or (channel, length), float32.
 
     Raises:
         ModuleNotFoundError: soxr is not installed.
+
+    >>> clip = torch.ones(8000)
+    >>> resample_crop(lambda start, length: clip[start : start + length], 8000, 8000, 16_000, 4000, 1000).shape
+    torch.Size([1000])
     """
     soxr = _soxr()
     common = math.gcd(rate, new_rate)
@@ -69,13 +81,8 @@ def resample_crop(
     return torch.from_numpy(np.ascontiguousarray(result[..., offset : offset + length]))
 
 
-def to_float(waveform: torch.Tensor) -> torch.Tensor:
-    """Return a waveform as float32 with full scale at 1; int16 is divided by 32768."""
-    return waveform.float() * INT16_SCALE if waveform.dtype == torch.int16 else waveform
-
-
 def _soxr() -> ModuleType:
-    """Import soxr, or say what needs it."""
+    """Import soxr, or raise with the remedy."""
     try:
         import soxr
     except ImportError as error:

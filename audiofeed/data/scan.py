@@ -1,4 +1,4 @@
-"""Finding audio files and reading their headers, once, when a dataset is made."""
+"""Find audio files and read their headers, once, when a dataset is made."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from audiofeed.data.packed import PackedStrings
 from audiofeed.data.readers import AudioInfo, read_info
 
 # From a local disk eight threads take longer than one, for they spend it handing the interpreter to each other; from a
-# network file system, where each open waits, they take an eighth (benchmarks/reading.py). So the files themselves
-# tell: threads come in when a header has taken this many seconds.
+# network file system, where each open waits, they take an eighth (benchmarks/reading.py). So the files decide:
+# threads start if a header takes longer than this many seconds.
 _SLOW = 0.0005
 _THREADS = 8
 _CHUNK = 16
@@ -29,7 +29,7 @@ _ROW = np.dtype(
 
 
 class FileTable:
-    """What the headers of many files say, in columns.
+    """The headers of many files, in columns.
 
     Args:
         infos: One per file.
@@ -37,11 +37,14 @@ class FileTable:
 
     def __init__(self, infos: Sequence[AudioInfo]) -> None:
         self.paths = PackedStrings(info.path for info in infos)
-        kinds = sorted({(info.format, info.subtype) for info in infos})
-        number = {kind: i for i, kind in enumerate(kinds)}
-        self._kinds = kinds
+        # the readers themselves: a worker that never saw them registered reads with them all the same
+        self._kinds = list(dict.fromkeys((info.format, info.subtype, info.reader) for info in infos))
+        number = {kind: i for i, kind in enumerate(self._kinds)}
         self._rows = np.array(
-            [(i.sample_rate, i.channels, i.frames, number[i.format, i.subtype], i.data_offset, i.size) for i in infos],
+            [
+                (i.sample_rate, i.channels, i.frames, number[i.format, i.subtype, i.reader], i.data_offset, i.size)
+                for i in infos
+            ],
             dtype=_ROW,
         )
 
@@ -65,25 +68,35 @@ class FileTable:
 
     @property
     def decoded(self) -> np.ndarray:
-        """Whether a decoder has to make each file's samples, rather than a read of its bytes."""
+        """True for each file whose samples must be decoded rather than read by position."""
         return self._rows["offset"] < 0
 
     def info(self, index: int) -> AudioInfo:
-        """Return what one file's header says."""
+        """Return one file's header.
+
+        Args:
+            index: Index of the file.
+
+        Returns:
+            The header, with the reader that reads the file.
+        """
         rate, channels, frames, kind, offset, size = self._rows[index].item()
-        form, subtype = self._kinds[kind]
-        return AudioInfo(self.paths[index], rate, channels, frames, form, subtype, offset, size)
+        form, subtype, reader = self._kinds[kind]
+        return AudioInfo(self.paths[index], rate, channels, frames, form, subtype, offset, size, reader)
 
 
 def find_files(root: str, extensions: Iterable[str]) -> tuple[list[str], int]:
     """Return the files below a folder that have one of the extensions, sorted, and how many others there are.
 
-    Folders reached by a symbolic link are entered, each folder once. Names that begin with a dot are passed over:
-    beside each "a.wav" some systems leave a "._a.wav" that is no audio.
+    Symbolic links to folders are followed, each folder once. Names that begin with a dot are skipped: beside each
+    "a.wav" some systems leave a "._a.wav" that is not audio.
 
     Args:
         root: The folder.
-        extensions: Lower-case endings with the dot; the files' own case does not matter.
+        extensions: Lower-case endings with the dot; the case of the files' names does not matter.
+
+    Returns:
+        The sorted paths, and the number of other files.
     """
     endings = tuple(extensions)
     found: list[str] = []
@@ -114,17 +127,17 @@ def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInf
 
     Args:
         paths: The files.
-        progress: Whether to draw a progress bar; None draws one on a terminal when the scan takes over a second.
+        progress: True draws a progress bar; None draws one on a terminal if the scan takes over a second.
 
     Returns:
-        For each path what the header says, or why it cannot be read.
+        For each path its header, or the error that says why it cannot be read.
     """
     results = _with_progress(_in_chunks(paths), len(paths), progress)
     return [result for chunk in results for result in chunk]
 
 
 def _in_chunks(paths: Sequence[str]) -> Iterator[list[AudioInfo | AudioReadError]]:
-    """Read headers, first in this thread, and if that proves slow in several."""
+    """Read headers, first in this thread, then in several if that is slow."""
     done = 0
     while done < len(paths):
         chunk = paths[done : done + _CHUNK]
@@ -155,7 +168,7 @@ def _read_headers(paths: Sequence[str]) -> list[AudioInfo | AudioReadError]:
 def _with_progress(
     chunks: Iterator[list[AudioInfo | AudioReadError]], total: int, progress: bool | None
 ) -> Iterator[list[AudioInfo | AudioReadError]]:
-    """Pass chunks on, and draw how far they are."""
+    """Pass chunks on and draw the progress."""
     if progress is False or (progress is None and not sys.stderr.isatty()):
         yield from chunks
         return

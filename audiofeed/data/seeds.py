@@ -1,4 +1,4 @@
-"""Where every random draw of the data path comes from: a hash of who is drawing."""
+"""Seeds for every random draw of the data path: a hash of the dataset's seed, the epoch and the index."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def seed_of(*parts: int) -> int:
     Args:
         parts: Integers; each counts modulo 2**64.
 
+    Returns:
+        0 to 2**63 - 1.
+
     >>> seed_of(0, 0, 1) == seed_of(0, 0, 1), seed_of(0, 1, 0) == seed_of(0, 0, 1)
     (True, False)
     """
@@ -32,5 +35,16 @@ def seed_of(*parts: int) -> int:
 
 
 def draw_below(limit: int, seed: int) -> int:
-    """Map a 63-bit seed to 0..limit-1, every value equally likely to within limit / 2**63."""
+    """Map a 63-bit seed to an integer, all values equally likely to within limit / 2**63.
+
+    Args:
+        limit: Number of values, 1 or more.
+        seed: 0 to 2**63 - 1.
+
+    Returns:
+        0 to limit - 1.
+
+    >>> draw_below(10, 0), draw_below(10, 2**62), draw_below(10, 2**63 - 1)
+    (0, 5, 9)
+    """
     return (seed * limit) >> 63

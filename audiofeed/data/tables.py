@@ -16,11 +16,11 @@ class Table:
     """The rows of a manifest.
 
     Args:
-        name: The file, or a word for rows that come from none.
-        unit: What `numbers` counts: "line" of a text file, else "row", both from 1.
+        name: The file, or "the list" for rows that do not come from a file.
+        unit: The unit of `numbers`: "line" of a text file, else "row", both from 1.
         numbers: One per row.
         rows: Values by column name.
-        text: Whether every value is a string, because the format knows nothing else.
+        text: True if every value is a string because the format has no other type.
     """
 
     name: str
@@ -30,7 +30,14 @@ class Table:
     text: bool
 
     def place(self, index: int) -> str:
-        """Say where a row stands."""
+        """Describe where a row is, for messages.
+
+        Args:
+            index: Index of the row.
+
+        Returns:
+            For example "line 3 of train.csv".
+        """
         return f"{self.unit} {self.numbers[index]} of {self.name}"
 
 
@@ -40,10 +47,14 @@ def read_table(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> 
     Args:
         source: A .csv, .tsv, .jsonl, .ndjson or .parquet file, or the rows themselves.
 
+    Returns:
+        The rows, each with its line or row number.
+
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The ending is none of those, a line is broken, or there is no row.
-        ModuleNotFoundError: A Parquet file without pyarrow.
+        FileNotFoundError: The file does not exist.
+        ValueError: The extension is not one of those, a line is broken, or there are no rows.
+        TypeError: A row is not a mapping.
+        ModuleNotFoundError: The file is Parquet and pyarrow is not installed.
 
     >>> read_table([{"path": "a.wav"}]).place(0)
     'row 1 of the list'
@@ -68,7 +79,7 @@ def read_table(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> 
         if ending not in readers:
             raise ValueError(f"source={name!r} must end in one of {', '.join(readers)}, or be a list of dicts")
         if not os.path.isfile(name):
-            raise FileNotFoundError(f"source={name!r} does not exist, or is no file")
+            raise FileNotFoundError(f"source={name!r} does not exist, or is not a file")
         table = readers[ending](name)
     if not table.rows:
         raise ValueError(f"source={table.name!r} has no rows")
@@ -109,7 +120,7 @@ def _read_json_lines(name: str) -> Table:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise ValueError(f"line {number} of {name} is no JSON: {error}") from error
+                raise ValueError(f"line {number} of {name} is not JSON: {error}") from error
             if not isinstance(row, dict):
                 raise ValueError(f"line {number} of {name} is {line.strip()[:60]!r}; it must be an object with a path")
             numbers.append(number)
@@ -135,5 +146,5 @@ def _read_parquet(name: str) -> Table:
     try:
         rows = pyarrow.parquet.read_table(name).to_pylist()
     except pyarrow.ArrowException as error:
-        raise ValueError(f"source={name!r} is no Parquet file that pyarrow can read: {error}") from error
+        raise ValueError(f"source={name!r} is not a Parquet file that pyarrow can read: {error}") from error
     return Table(name, "row", list(range(1, len(rows) + 1)), rows, text=False)

@@ -1,37 +1,154 @@
-"""Which method runs: the one named, or for "auto" the first that can, with the reason."""
+"""One table of methods for each operation: what a method can do, or the reason why not.
+
+A new method is one entry in one table, and cannot fall through to another: `Table.choose` knows only what is in it. A
+method that the caller names runs, or raises with the reason. "auto" takes the first that can, for each call anew where
+that depends on the input.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-METHODS = ("fft", "conv")
+Operations = TypeVar("Operations")
+
+
+def _always(*args: Any, **needs: Any) -> None:
+    """No reason why not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Generic[Operations]):
+    """One way to compute an operation.
+
+    Args:
+        name: what the caller names it by.
+        run: its functions.
+        filters: the name of the filters that a transform keeps for it.
+        cannot: from what a transform needs (keyword arguments) to the reason why this method cannot, or None.
+        cannot_now: from an input to the reason why this method cannot compute it, or None; `_always` for a method that
+            computes any input.
+        reason: why "auto" takes it.
+        says: from an input to what is to be said where it is computed, beside the reason.
+    """
+
+    name: str
+    run: Operations
+    filters: str = ""
+    cannot: Callable[..., str | None] = _always
+    cannot_now: Callable[..., str | None] = _always
+    reason: str = "the first that can"
+    says: Callable[..., str] | None = None
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A method and why it was taken."""
+class Path:
+    """The method that a given input takes, and why.
+
+    >>> str(Path("fft", "llvmlite is not installed"))
+    'fft: llvmlite is not installed'
+    """
 
     method: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.method}: {self.reason}"
 
-def choose_short_time(method: str, *, trainable: bool) -> Choice:
-    """The method of a short-time Fourier transform.
 
-    Raises:
-        ValueError: for an unknown method, or one that cannot do what is asked; it never falls back silently.
+@dataclass(frozen=True)
+class Choice(Generic[Operations]):
+    """The methods that a transform's calls try, in order.
 
-    >>> choose_short_time("auto", trainable=True).method
-    'conv'
+    Args:
+        candidates: the last of them computes any input, unless the caller named a method that does not.
+        reason: why these.
     """
-    if method == "auto":
-        if trainable:
-            return Choice("conv", "trainable=True: the basis is a parameter of a convolution")
-        return Choice("fft", "the fastest that computes the definition with a fixed basis")
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} must be 'auto', 'fft' or 'conv'")
-    if method == "fft" and trainable:
-        raise ValueError(
-            "method='fft' cannot be used with trainable=True: an FFT has no basis to train; use method='conv' or 'auto'"
-        )
-    return Choice(method, "named by the caller")
+
+    candidates: tuple[Method[Operations], ...]
+    reason: str
+
+    @property
+    def method(self) -> str:
+        """The name of the method that always can."""
+        return self.candidates[-1].name
+
+    @property
+    def filters(self) -> str:
+        """The name of the filters that all candidates are computed with."""
+        return self.candidates[-1].filters
+
+    def for_input(self, *inputs: Any, **needs: Any) -> Iterator[Operations]:
+        """The functions of each method that can compute an input, best first.
+
+        Raises:
+            ValueError: if none of them can, with the reason, once all were tried.
+        """
+        reasons = []
+        for method in self.candidates:
+            why = method.cannot_now(*inputs, **needs)
+            if why is None:
+                yield method.run
+            reasons.append(f"method={method.name!r} cannot be used for this input: {why or 'it failed'}")
+        raise ValueError("; ".join(reasons) + "; use method='auto'")
+
+    def path(self, *inputs: Any, **needs: Any) -> Path:
+        """The method that an input takes, and why: what the better ones miss, or why it was taken."""
+        missed = ""
+        for method in self.candidates:
+            why = method.cannot_now(*inputs, **needs)
+            if why is None:
+                said = None if method.says is None else method.says(*inputs, **needs)
+                return Path(method.name, missed or said or self.reason)
+            missed = f"{method.name}: {why}"
+        return Path("none", missed)
+
+
+@dataclass(frozen=True)
+class Table(Generic[Operations]):
+    """The methods of one operation, the one that "auto" prefers first.
+
+    >>> table = Table("halving", {m.name: m for m in (Method(name="shift", run=1), Method(name="divide", run=2))})
+    >>> table.choose("auto").method, table.choose("divide").reason
+    ('shift', 'named by the caller')
+    >>> table.choose("guess")
+    Traceback (most recent call last):
+    ValueError: method='guess' must be 'auto', 'shift' or 'divide'
+    """
+
+    operation: str
+    methods: dict[str, Method[Operations]] = field(default_factory=dict)
+
+    def choose(self, named: str, **needs: Any) -> Choice[Operations]:
+        """The methods for a transform.
+
+        Args:
+            named: the caller's `method`.
+            needs: what the transform needs, as the methods' `cannot` take it.
+
+        Raises:
+            ValueError: for an unknown method, or one that cannot do what is needed; it never falls back silently.
+        """
+        if named == "auto":
+            found: list[Method[Operations]] = []
+            for method in self.methods.values():
+                if method.cannot(**needs) is not None or (found and method.filters != found[0].filters):
+                    continue
+                found.append(method)
+                if method.cannot_now is _always:
+                    return Choice(tuple(found), method.reason)
+            raise ValueError(f"no method of {self.operation} can do this: {needs}")
+        if named not in self.methods:
+            *others, last = [repr(name) for name in ("auto", *self.methods)]
+            raise ValueError(f"method={named!r} must be {', '.join(others)} or {last}")
+        method = self.methods[named]
+        why = method.cannot(**needs, named=True)
+        if why is not None:
+            raise ValueError(f"method={named!r} cannot be used with {why}")
+        return Choice((method,), "named by the caller")
+
+
+def table(operation: str, *methods: Method[Operations]) -> Table[Operations]:
+    """A table of methods by their names."""
+    return Table(operation, {method.name: method for method in methods})

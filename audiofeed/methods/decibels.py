@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from audiofeed.methods.frames import Workspace
+
 LOGS = ("ln", "log10", "db")
 
 
@@ -30,6 +32,10 @@ class Log:
         if self.kind == "ln":
             return 1.0
         return (1.0 if self.kind == "log10" else 20.0 / self.power) / math.log(10)
+
+    def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """The logarithm of values of frames; in place where there is a workspace.  Shape: any -> the same."""
+        return self.of(values, in_place=workspace is not None)
 
     def of(self, values: torch.Tensor, *, in_place: bool) -> torch.Tensor:
         """The logarithm of values.  Shape: any -> the same."""

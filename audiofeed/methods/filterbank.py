@@ -1,9 +1,11 @@
-"""Powers of frames through a filter bank that is mostly zeros."""
+"""Steps of frames after a spectrum: filter banks that are mostly zeros, logarithms, other functions."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -12,39 +14,66 @@ from audiofeed.methods.frames import Workspace
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.plans.tiles import FilterTiles
 
+# From (..., frames, values) to (..., frames, other values). A workspace is given where there is no graph: the values
+# may then be overwritten, and the result may lie in it.
+Function = Callable[[torch.Tensor, "Workspace | None"], torch.Tensor]
 
+
+@dataclass(frozen=True, eq=False)
 class FilterBank:
-    """A finish of powers (see `fft.Finish`) whose first steps a kernel can do itself.
+    """Each frame through filters.
 
     Args:
         filters: (n, bins).
-        bands: where the filters are not zero; None: anywhere, as in filters that train.
-        log: of what the filters give; None: none.
-        rest: what comes after, from (..., frames, n) to (..., frames, features); None: nothing.
+        tiles: where the filters are not zero; None: anywhere, as in filters that train.
     """
 
-    def __init__(
-        self,
-        filters: torch.Tensor,
-        bands: FilterTiles | None,
-        log: Log | None = None,
-        rest: Callable[[torch.Tensor, Workspace | None], torch.Tensor] | None = None,
-    ) -> None:
-        self.filters, self.bands, self.log, self.rest = filters, bands, log, rest
+    filters: torch.Tensor
+    tiles: FilterTiles | None
 
-    def __call__(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        """Shape: (..., frames, bins) -> (..., frames, features)."""
-        values = filtered(powers, self.filters, workspace, self.bands)
-        if self.log is not None:
-            values = self.log.of(values, in_place=workspace is not None)
-        return values if self.rest is None else self.rest(values, workspace)
+    def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """Shape: (..., frames, bins) -> (..., frames, n)."""
+        return filtered(values, self.filters, workspace, self.tiles)
+
+
+@dataclass(frozen=True)
+class Apply:
+    """A function of frames."""
+
+    function: Function
+
+    def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """Shape: (..., frames, values) -> (..., frames, other values)."""
+        return self.function(values, workspace)
+
+
+# a step of frames; a method may do the first of them in its own way
+Step = FilterBank | Log | Apply
+
+
+class Wanted(NamedTuple):
+    """What is wanted of a short-time spectrum: |z|^power, through steps of frames."""
+
+    power: float
+    steps: tuple[Step, ...] = ()
+
+
+def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+    """Values of frames through steps, one after another.
+
+    >>> through((Log("ln", floor=1.0, power=2.0),), torch.ones(2, 3), None).sum().item()
+    0.0
+    """
+    for step in steps:
+        values = step.apply(values, workspace)
+    return values
 
 
 def filtered(
     powers: torch.Tensor,
     filters: torch.Tensor,
     workspace: Workspace | None,
-    bands: FilterTiles | None,
+    tiles: FilterTiles | None,
     name: str = "mels",
 ) -> torch.Tensor:
     """Each frame through each filter.
@@ -53,7 +82,7 @@ def filtered(
 
     Args:
         workspace: where there is no graph: the result lies in it, under `name`.
-        bands: where the filters are not zero; None: anywhere, as in filters that train.
+        tiles: where the filters are not zero; None: anywhere, as in filters that train.
 
     Shape: powers (..., frames, bins), filters (n, bins) -> (..., frames, n).
 
@@ -62,10 +91,10 @@ def filtered(
     """
     *leading, n_bins = powers.shape
     flat = powers.reshape(-1, n_bins)
-    if workspace is None or bands is None or powers.device.type != "cpu":
+    if workspace is None or tiles is None or powers.device.type != "cpu":
         return _product(flat, filters).view(*leading, -1)
     out = workspace.take(name, flat.shape[0], filters.shape[0])
-    for first, end, low, high in bands.tiles:
+    for first, end, low, high in tiles.tiles:
         starts = _starts(end - first, low, high)
         for start, stop in itertools.pairwise(starts):
             part = flat[:, start:stop], filters[first:end, start:stop].t()

@@ -1,4 +1,4 @@
-"""Features as nn.Modules: build the filters once, call a method."""
+"""Features as nn.Modules. A new transform is added here, in two places, and is then public as `audiofeed.Name`."""
 
 from audiofeed.transforms.auditory.decibels import AmplitudeToDB
 from audiofeed.transforms.auditory.gammatone import Gammatonegram
@@ -39,6 +39,7 @@ from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
 from audiofeed.transforms.rhythm.onset import OnsetStrength
 from audiofeed.transforms.rhythm.tempogram import FourierTempogram, Tempogram
+from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.stft import STFT, Spectrogram
@@ -83,6 +84,7 @@ __all__ = [
     "PolyFeatures",
     "PseudoCQT",
     "ReassignedSpectrogram",
+    "ShortTime",
     "SincFilterbank",
     "SpectralBandwidth",
     "SpectralCentroid",

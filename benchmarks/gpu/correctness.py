@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from audiofeed.methods.choose import METHODS
 from gpu.checks import Check, Recorder
 from gpu.peers import CONFIGS, speech_like, torch_stft
 from gpu.settings import (
     ABSTRACT,
     CASES,
+    METHODS,
     SETTINGS,
     Case,
     Setting,

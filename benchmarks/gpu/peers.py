@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from audiofeed.methods.choose import METHODS
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
 from audiofeed.signal.short_time.fourier import fourier_basis
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms import LogMelSpectrogram
+from gpu.settings import METHODS
 
 FLOOR = 1e-10
 Call = Callable[[torch.Tensor], torch.Tensor]

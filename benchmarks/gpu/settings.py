@@ -14,13 +14,16 @@ from typing import Any
 import torch
 
 from audiofeed import transforms
-from audiofeed.methods.choose import METHODS
+from audiofeed.methods.short_time.table import SHORT_TIME
 from tests.transforms.cases import CASES as CONTRACT
 
 RATE = 16_000
 
+# the methods of short-time spectra that run on a GPU; kernels are made for a CPU
+METHODS = tuple(name for name in SHORT_TIME.methods if name != "kernel")
+
 # Names of audiofeed.transforms that are no transform by themselves, or several (a Stack gives what its members give).
-ABSTRACT = ("FeatureTransform", "Transform", "Stack")
+ABSTRACT = ("FeatureTransform", "ShortTime", "Transform", "Stack")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from audiofeed.feed import GPUSpecCollate
-from audiofeed.methods.choose import METHODS
 from gpu.checks import Recorder
 from gpu.clips import Noise, plain_collate
 from gpu.feeding import batches, make_loader
 from gpu.peers import CONFIGS, Config, speech_like, torch_stft, ways
+from gpu.settings import METHODS
 
 Row = dict[str, Any]
 # The largest error in nats that a timed float32 method of ours may have on quiet speech; TF32 once gives 5.

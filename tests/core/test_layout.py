@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import inspect
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # The way the data flows; a part imports only from parts above it. data/ knows no transform, and feed/ knows a transform
 # only as a callable module.
 ORDER = [
-    "signal", "plans", "methods", "transforms", "augment", "presets", "data", "feed", "plot", "report", "demo", "cli",
+    "arguments", "signal", "plans", "methods", "transforms", "augment", "presets", "data", "feed", "plot", "report",
+    "demo", "cli",
 ]  # fmt: skip
 # One vocabulary of folders in these parts. A family imports only from families above it; a file beside the families
 # (a window, a frame, a logarithm) from none of them; `contract` from no family, and every family from it.
@@ -28,6 +31,7 @@ FAMILIES = [
 ]  # fmt: skip
 IN_FAMILIES = ("signal", "plans", "methods", "transforms")
 MOST_FILES = 15
+MOST_STOREYS = 3
 FORBIDDEN = {
     ("data", "transforms"),
     ("data", "augment"),
@@ -164,6 +168,29 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
         return
     for module, at_top in imports(path):
         assert not (at_top and module.split(".")[0] in HEAVY), f"{path} imports {module} at its top"
+
+
+def storeys(cls: type, package: str) -> int:
+    """Classes of a package on the longest way from a class to one that derives from none of them, both counted."""
+    return 1 + max((storeys(base, package) for base in cls.__bases__ if base.__module__.startswith(package)), default=0)
+
+
+def test_no_class_stands_on_more_than_three_storeys():
+    modules = [
+        importlib.import_module(info.name)
+        for info in pkgutil.walk_packages([str(PACKAGE)], "audiofeed.")
+        if info.name != "audiofeed.__main__"
+    ]
+    classes = {
+        member
+        for module in modules
+        for member in vars(module).values()
+        if inspect.isclass(member) and member.__module__.startswith("audiofeed.")
+    }
+    assert storeys(type("D", (type("C", (type("B", (), {}),), {}),), {}), __name__) == 3
+    high = {f"{cls.__module__}.{cls.__name__}": storeys(cls, "audiofeed.") for cls in classes}
+    assert len(high) > 100
+    assert {name: n for name, n in high.items() if n > MOST_STOREYS} == {}
 
 
 def test_importing_the_package_loads_nothing_beside_torch_and_numpy():

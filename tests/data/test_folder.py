@@ -284,7 +284,7 @@ def test_a_bad_file_at_the_scan(root, write):
     assert bad not in dataset.paths
     (fault,) = dataset.faults
     assert (fault.path, fault.offset) == (bad, None)
-    assert "Format not recognised" in fault.cause
+    assert "Format not recognized" in fault.cause
 
 
 def test_a_bad_file_keeps_the_classes(root, write):

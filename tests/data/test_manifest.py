@@ -106,7 +106,7 @@ def test_targets(root):
     assert targets([None, None], "csv") == ([None, None], [])
     with pytest.raises(ValueError, match=r"line 3 of .*target is empty"):
         targets(["7", None], "csv")
-    with pytest.raises(ValueError, match="row 2 of the list: target=3 is no text"):
+    with pytest.raises(ValueError, match="row 2 of the list: target=3 is not text"):
         targets(["a", 3])
 
 
@@ -151,10 +151,10 @@ def test_broken_tables(root, write, tmp_path):
     refused("a.csv", b"path\n\xff\xfe.wav\n", "not UTF-8")
     refused("a.csv", b"path\n", "no rows")
     refused("a.csv", b"", "no rows")
-    refused("a.jsonl", b'{"path": "a.wav"}\n\n{"path"\n', "line 3 of .* is no JSON")
+    refused("a.jsonl", b'{"path": "a.wav"}\n\n{"path"\n', "line 3 of .* is not JSON")
     refused("a.jsonl", b"[1]\n", r"line 1 of .* '\[1\]'")
     refused("a.jsonl", b'{"path": "\xff"}\n', "not UTF-8")
-    refused("a.parquet", b"none", "no Parquet file")
+    refused("a.parquet", b"none", "not a Parquet file")
     refused("a.txt", b"a.wav", r"\.csv, \.tsv")
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         AudioManifest(tmp_path / "none.csv")

@@ -21,7 +21,7 @@ _BLOCK = 2**18
 Count = TypeVar("Count", int, torch.Tensor)
 
 
-def normalise_clips(
+def normalize_clips(
     features: torch.Tensor, lengths: torch.Tensor | None, *, norm_vars: bool, floor: float, graph: bool
 ) -> torch.Tensor:
     """Each row less its mean over its clip's own frames, and over its deviation there.
@@ -82,7 +82,7 @@ def _positive(value: Count) -> Count:
     return value.clamp(min=0) if isinstance(value, torch.Tensor) else max(value, 0)
 
 
-def normalise_sliding(
+def normalize_sliding(
     features: torch.Tensor,
     lengths: torch.Tensor | None,
     sliding: Sliding,

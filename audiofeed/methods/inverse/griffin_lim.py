@@ -17,7 +17,7 @@ import torch
 
 from audiofeed.methods.frames import Framing, Workspace
 from audiofeed.methods.inverse.overlap_add import add_in_pieces, by_fft, gain_of, inverse_short_time
-from audiofeed.methods.short_time import fft
+from audiofeed.methods.short_time.table import short_time_spectrum
 
 # (iteration, of how many, what is missing): the relative distance of each row's magnitudes from the given ones
 Progress = Callable[[int, int, torch.Tensor], None]
@@ -79,7 +79,7 @@ class Search:
     @property
     def synthesis(self) -> functools.partial[torch.Tensor]:
         """Windowed frames of a spectrum."""
-        return functools.partial(by_fft, window=self.window)
+        return functools.partial(by_fft, filters=self.window)
 
 
 def griffin_lim(magnitude: torch.Tensor, phases: torch.Tensor, search: Search, *, graph: bool) -> torch.Tensor:
@@ -118,7 +118,7 @@ def _refine_together(target: torch.Tensor, spectrum: torch.Tensor, search: Searc
         )
         if iteration == search.n_iter:
             return signal
-        consistent = fft.short_time_spectrum(signal, lengths, framing, window, graph=graph).transpose(1, 2)
+        consistent = short_time_spectrum(signal, lengths, framing, window, graph=graph).transpose(1, 2)
         consistent = consistent[:, :count]
         if search.progress is not None:
             missing = (consistent.detach().abs() - target.detach()).flatten(1).norm(dim=1)

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 
+from audiofeed.methods.choose import Method, table
 from audiofeed.methods.frames import Count, Framing, Workspace
 from audiofeed.methods.precision import matmul
+from audiofeed.methods.short_time.table import SHORT_TIME
 
 # From a complex (rows, bins, frames) to windowed samples (rows, frames, n_fft), which the caller may overwrite
 Synthesis = Callable[[torch.Tensor], torch.Tensor]
@@ -25,20 +27,41 @@ MOST_BLOCKS = 32
 COVERED = 64
 
 
-def by_fft(spectrum: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
-    """Windowed frames by inverse real FFT.  Shape: complex (rows, bins, frames) -> (rows, frames, n_fft)."""
-    samples = torch.fft.irfft(spectrum.transpose(-1, -2), n=window.shape[0])
-    return samples * window if samples.requires_grad or torch.compiler.is_compiling() else samples.mul_(window)
+def by_fft(spectrum: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    """Windowed frames by inverse real FFT.
+
+    Shape: complex (rows, bins, frames), filters (n_fft,) -> (rows, frames, n_fft).
+    """
+    samples = torch.fft.irfft(spectrum.transpose(-1, -2), n=filters.shape[0])
+    return samples * filters if samples.requires_grad or torch.compiler.is_compiling() else samples.mul_(filters)
 
 
-def by_basis(spectrum: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+def by_basis(spectrum: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     """Windowed frames by a synthesis basis.
 
-    Shape: complex (rows, bins, frames), basis (2 * bins, n_fft) -> (rows, frames, n_fft).
+    Shape: complex (rows, bins, frames), filters (2 * bins, n_fft) -> (rows, frames, n_fft).
     """
     rows, _, frames = spectrum.shape
     parts = torch.cat([spectrum.real, spectrum.imag], dim=1).transpose(1, 2)  # (row, frame, 2 bins)
-    return matmul(parts.reshape(rows * frames, -1), basis).view(rows, frames, -1)
+    return matmul(parts.reshape(rows * frames, -1), filters).view(rows, frames, -1)
+
+
+INVERSE = table(
+    "inverse short-time transforms",
+    Method(
+        name="fft",
+        run=by_fft,
+        filters="synthesis_window",
+        cannot=SHORT_TIME.methods["fft"].cannot,
+        reason="the fastest that computes the definition with a fixed basis",
+    ),
+    Method(
+        name="conv",
+        run=by_basis,
+        filters="basis",
+        reason="trainable=True: the basis is a parameter of a convolution",
+    ),
+)
 
 
 def natural_length(framing: Framing, frames: Count) -> Count:

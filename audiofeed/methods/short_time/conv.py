@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from audiofeed.methods.filterbank import Wanted
 from audiofeed.methods.frames import Framing, Workspace
 from audiofeed.methods.precision import conv1d
-from audiofeed.methods.short_time.fft import Finish, finished
+from audiofeed.methods.short_time.fft import finished
 
 
 def short_time_spectrum(
@@ -36,10 +37,10 @@ def short_time_powers(
     framing: Framing,
     basis: torch.Tensor,
     *,
-    wanted: Sequence[tuple[float, Finish | None]],
+    wanted: Sequence[Wanted],
     graph: bool,
 ) -> list[torch.Tensor]:
-    """One or several powers of |transform|, each taken through its finish where it has one.
+    """One or several powers of |transform|, each taken through its steps.
 
     Shape: waveform (rows, time), basis (2 * bins, n_fft) -> each (rows, features, frames).
     """

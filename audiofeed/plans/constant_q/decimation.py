@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
-from audiofeed.signal.constant_q.halfband import decimation_filter, decimation_reach
+from audiofeed.signal.constant_q.halfband import FACTORS, decimation_filter, decimation_reach
 
 # Overlap-save in blocks of 4096 samples halves a batch of 10 s clips in about the least time (2048: as much, 8192: 1.2
 # times; a product with a Toeplitz matrix instead: 1.8 times).
@@ -25,6 +26,7 @@ def decimation_block(factor: int) -> int:
 # Filtering and keeping every factor-th sample, in a block of B samples: the spectrum times the real response H, and an
 # inverse FFT of B / factor points, which reads just the bins below the new Nyquist frequency. The other bins, which it
 # would have to fold onto these, the filter has weakened by 126 dB or more.
+@functools.lru_cache(maxsize=len(FACTORS))
 def decimation_response(factor: int) -> np.ndarray:
     """The response at the bins 0..block / (2 factor) of a block's real FFT, each twice: for real and imaginary parts.
 
@@ -39,5 +41,6 @@ def decimation_response(factor: int) -> np.ndarray:
     reach = len(taps) // 2
     centred[: reach + 1] = taps[reach:]
     centred[-reach:] = taps[:reach]
-    response = np.fft.rfft(centred).real[: block // (2 * factor) + 1] / factor
-    return np.repeat(response, 2)
+    response = np.repeat(np.fft.rfft(centred).real[: block // (2 * factor) + 1] / factor, 2)
+    response.setflags(write=False)  # one array for all who ask
+    return response

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiofeed.signal.constant_q.halfband import FACTORS
-from audiofeed.signal.constant_q.wavelets import WaveletBank, least_power_of_two, wavelet_spectra
+from audiofeed.signal.constant_q.wavelets import Made, WaveletBank, least_power_of_two, wavelet_spectra
 
 # How much of the products at the full rate may be with the zeros beside the shorter ones of the wavelets that are
 # computed together. A product of a few wavelets costs as much as one of 8 to 16.
@@ -75,7 +75,9 @@ def octave_levels(bank: WaveletBank, hop_length: int) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def octave_kernels(bank: WaveletBank, levels: tuple[Level, ...], gains: np.ndarray, *, sparsity: float) -> np.ndarray:
+def octave_kernels(
+    bank: WaveletBank, levels: tuple[Level, ...], gains: np.ndarray, *, sparsity: float, made: Made | None = None
+) -> np.ndarray:
     """The kernels of all bands of `octave_levels`, one after another, each (bins, real and imaginary, taps).
 
     librosa multiplies the bins k = 0..N/2 of a frame's FFT by those of a wavelet's, B:
@@ -84,11 +86,16 @@ def octave_kernels(bank: WaveletBank, levels: tuple[Level, ...], gains: np.ndarr
 
     Summed over k first this is a kernel, the *forward* FFT of B. Its scale follows from librosa's factors (the
     wavelet's length at the octave's rate, roots of ratios of rates in every resampling), which leave the gain over N.
+
+    Args:
+        gains: (bins,) what each wavelet is multiplied by.
+        sparsity: part of each wavelet's sum of magnitudes that its smallest bins are dropped for.
+        made: spectra of banks of the same window and norm: see `wavelet_spectra`.
     """
-    kernels = []
+    kernels, made = [], {} if made is None else made
     for level in levels:
         for band in level.bands:
-            spectra = wavelet_spectra(bank, band.bins, level.part, band.taps, sparsity)
+            spectra = wavelet_spectra(bank, band.bins, level.part, band.taps, sparsity, made)
             found = np.fft.fft(spectra, n=band.taps, axis=1) * (gains[band.first : band.end, None] / band.taps)
             kernels.append(np.stack([found.real, found.imag], axis=1).ravel())
     return np.concatenate(kernels)
@@ -110,7 +117,7 @@ def dense_levels(bank: WaveletBank, hop_length: int) -> tuple[Level]:
 
 
 def _reversed_shape(bank: WaveletBank, bin_: int) -> tuple[int, int]:
-    samples = len(bank.wavelet(bin_))
+    samples = len(bank.samples(bin_))
     return samples - 1 - (samples + 1) // 2, samples
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from audiofeed.plans.constant_q.levels import Band, Level, dense_kernels, dense_levels, octave_kernels, octave_levels
-from audiofeed.signal.constant_q.wavelets import WaveletBank
+from audiofeed.signal.constant_q.wavelets import Made, WaveletBank
 
 # Steps between harmonics that are this close to a whole number of bins are one: 1e-9 of an octave are 1e-6 cents, and
 # the logarithm of a ratio is exact to 1e-15.
@@ -35,13 +35,14 @@ class SharedBins:
 
     def kernels(self, normalization: str, *, scale: bool, sparsity: float | None) -> np.ndarray:
         """The kernels of all bands, as `octave_kernels` has them; sparsity None: `dense_kernels`."""
-        found = []
+        found: list[np.ndarray] = []
+        made: Made = {}
         for bank, level in self.pieces:
             gains = bank.gains(normalization, scale=scale)
             if sparsity is None:
                 found.append(dense_kernels(bank, (level,), gains))
             else:
-                found.append(octave_kernels(bank, (level,), gains, sparsity=sparsity))
+                found.append(octave_kernels(bank, (level,), gains, sparsity=sparsity, made=made))
         return np.concatenate(found)
 
 

@@ -63,7 +63,7 @@ def triangles(points: np.ndarray, bins: np.ndarray) -> np.ndarray:
 
     Args:
         points: (n + 2,) frequencies in Hz, increasing.
-        bins: frequencies in Hz at which the filters are wanted.
+        bins: frequencies in Hz at which the filters are wanted, increasing.
 
     Returns:
         float64 array of shape (n, bins).
@@ -71,11 +71,18 @@ def triangles(points: np.ndarray, bins: np.ndarray) -> np.ndarray:
     >>> triangles(np.array([0.5, 2.5, 3.5]), np.arange(4.0)).tolist()
     [[0.0, 0.25, 0.75, 0.5]]
     """
-    width = np.diff(points)[:, None]
-    ramp = points[:, None] - bins[None, :]
-    rise = -ramp[:-2] / width[:-1]
-    fall = ramp[2:] / width[1:]
-    return np.maximum(0.0, np.minimum(rise, fall))
+    # nearly all of a bank is zero: only the bins between a filter's ends are computed
+    n = len(points) - 2
+    starts, ends = np.searchsorted(bins, points[:-2], "right"), np.searchsorted(bins, points[2:], "left")
+    counts = np.maximum(ends - starts, 0)
+    row = np.repeat(np.arange(n), counts)
+    column = np.arange(len(row)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    width, at = np.diff(points), bins[column]
+    rise = (at - points[row]) / width[row]
+    fall = (points[row + 2] - at) / width[row + 1]
+    filters = np.zeros((n, len(bins)))
+    filters[row, column] = np.maximum(0.0, np.minimum(rise, fall))
+    return filters
 
 
 def linear_filterbank(

@@ -31,7 +31,7 @@ LEAST_REACH = 1.0
 def smooth_step(u: np.ndarray) -> np.ndarray:
     """From 0 at u <= 0 to 1 at u >= 1 with ORDER - 1 derivatives that vanish at both; step(u) + step(1 - u) = 1.
 
-    It is the regularised incomplete beta function I_u(ORDER, ORDER), as a sum of positive terms.
+    It is the regularized incomplete beta function I_u(ORDER, ORDER), as a sum of positive terms.
 
     >>> smooth_step(np.array([-1.0, 0.0, 0.5, 1.0])).tolist()
     [0.0, 0.0, 0.5, 1.0]
@@ -47,13 +47,13 @@ class GaborBands:
     """Bands in Hz, from 0 to half the sample rate.
 
     Args:
-        centres: (bands,) Hz.
+        centers: (bands,) Hz.
         fades: (bands - 1, 2) Hz: where each band gives way to the next, from and to.
         first, count: which of the bands are those of constant Q.
     """
 
     sample_rate: float
-    centres: np.ndarray
+    centers: np.ndarray
     fades: np.ndarray
     first: int
     count: int
@@ -106,7 +106,7 @@ def gabor_bands(
     """Bands of constant Q, and what fills up below and above them, at the rate sample_rate / hop_length.
 
     >>> bands = gabor_bands(sample_rate=8000, f_min=500.0, bins_per_octave=1, hop_length=2)
-    >>> bands.centres.tolist(), bands.fades.tolist()
+    >>> bands.centers.tolist(), bands.fades.tolist()
     ([0.0, 500.0, 1000.0, 2000.0, 4000.0],
      [[250.0, 500.0], [500.0, 1000.0], [1000.0, 2000.0], [2000.0, 4000.0]])
     """
@@ -122,12 +122,12 @@ def gabor_bands(
         low = below * np.arange(1, steps + 1) / steps
     steps = max(1, math.ceil((nyquist - above) / half))
     high = above + (nyquist - above) * np.arange(steps) / steps
-    centres = np.concatenate([[0.0], low, inner, high, [nyquist]])
-    fades = np.stack([centres[:-1], centres[1:]], axis=1)
+    centers = np.concatenate([[0.0], low, inner, high, [nyquist]])
+    fades = np.stack([centers[:-1], centers[1:]], axis=1)
     if len(low) == 0:
         fades[0, 0] = below  # what lies below is the band at 0 alone
     return GaborBands(
-        sample_rate=float(sample_rate), centres=centres, fades=fades, first=1 + len(low), count=len(inner)
+        sample_rate=float(sample_rate), centers=centers, fades=fades, first=1 + len(low), count=len(inner)
     )
 
 
@@ -205,5 +205,5 @@ def synthesis_weights(bands: GaborBands, length: int, hop_length: int) -> np.nda
     [2.0, 0.0, 0.0, 1.0]
     """
     entries = band_bins(bands, length)
-    real = (entries.bands == 0) | (entries.bands == len(bands.centres) - 1)
+    real = (entries.bands == 0) | (entries.bands == len(bands.centers) - 1)
     return band_windows(bands, length) * np.where(real, 1.0, 0.5) * hop_length

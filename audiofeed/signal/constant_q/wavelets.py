@@ -129,7 +129,7 @@ def _crystal(logs: np.ndarray, count: int) -> list[tuple[int, ...]]:
 
 
 def relative_bandwidths(frequencies: np.ndarray, bins_per_octave: int) -> np.ndarray:
-    """The bandwidth of each bin as a part of its frequency, from the distance to its neighbours.
+    """The bandwidth of each bin as a part of its frequency, from the distance to its neighbors.
 
     >>> relative_bandwidths(np.array([1.0, 2.0, 4.0]), 1).tolist()
     [0.6, 0.6, 0.6]
@@ -138,7 +138,7 @@ def relative_bandwidths(frequencies: np.ndarray, bins_per_octave: int) -> np.nda
         steps = np.array([1.0 / bins_per_octave])
     else:
         logs = np.log2(frequencies)
-        steps = np.gradient(logs)  # half the distance between both neighbours; at an end, to the only one
+        steps = np.gradient(logs)  # half the distance between both neighbors; at an end, to the only one
     squared = 2.0 ** (2.0 * steps)
     return (squared - 1.0) / (squared + 1.0)
 
@@ -160,7 +160,7 @@ def window_bandwidth(window: str | float | tuple) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class WaveletBank:
-    """Which wavelets analyse a signal: their frequencies, bandwidths and lengths.
+    """Which wavelets analyze a signal: their frequencies, bandwidths and lengths.
 
     Args:
         sample_rate: Hz; f_min: Hz, of the lowest bin, tuning included.
@@ -181,7 +181,7 @@ class WaveletBank:
 
     @cached_property
     def frequencies(self) -> np.ndarray:
-        """Centre frequencies in Hz, ascending."""
+        """Center frequencies in Hz, ascending."""
         ratios = interval_ratios(self.intervals, self.bins_per_octave)
         octaves = 2.0 ** np.arange(self.n_octaves)
         return self.f_min * np.sort(np.multiply.outer(octaves, ratios).flatten()[: self.n_bins])
@@ -208,13 +208,13 @@ class WaveletBank:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Lengths of the wavelets in samples, not whole."""
+        """Lengths of the wavelets in samples, not rounded."""
         alpha = self.relative_bandwidths
         return self.filter_scale / alpha * self.sample_rate / (self.frequencies + self.offsets / alpha)
 
     @cached_property
     def cutoff(self) -> float:
-        """The highest frequency in Hz that a wavelet reaches, half its bandwidth above its centre."""
+        """The highest frequency in Hz that a wavelet reaches, half its bandwidth above its center."""
         quality = self.filter_scale / self.relative_bandwidths
         reach = self.frequencies * (1.0 + 0.5 * window_bandwidth(self.window) / quality) + 0.5 * self.offsets
         return float(reach.max())
@@ -224,16 +224,24 @@ class WaveletBank:
         """How often the rate can be halved before all wavelets, whatever the hop; librosa keeps one in reserve."""
         return max(0, math.ceil(math.log2(self.sample_rate / 2.0 / self.cutoff)) - 2)
 
+    def samples(self, bin_: int, part: float = 1.0) -> range:
+        """The samples of one wavelet at `part` of the sample rate, of which 0 is at time 0."""
+        half = self.lengths[bin_] * part / 2.0
+        return range(math.floor(-half), math.floor(half))
+
+    def turns(self, bin_: int, part: float = 1.0) -> float:
+        """Periods of one wavelet in a sample at `part` of the sample rate."""
+        return float(self.frequencies[bin_] / (self.sample_rate * part))
+
     def wavelet(self, bin_: int, part: float = 1.0) -> np.ndarray:
-        """The samples of one wavelet at `part` of the sample rate; time 0 is sample (len + 1) // 2.
+        """The values of one wavelet at its `samples`.
 
         A windowed complex exponential of phase 0 at time 0. The window is the periodic one of as many samples, so that
-        its middle lies half a sample before time 0 (for an odd number of them, which is any but a whole even length).
+        its middle lies half a sample before time 0 (for an odd number of them, which is any but an even length).
         """
-        half = self.lengths[bin_] * part / 2.0
-        samples = np.arange(math.floor(-half), math.floor(half))
-        turns = samples * (self.frequencies[bin_] / (self.sample_rate * part)) % 1.0
-        return normalized(np.exp(2j * np.pi * turns) * get_window(self.window, len(samples)), self.norm)
+        span = self.samples(bin_, part)
+        phases = np.arange(span.start, span.stop) * self.turns(bin_, part) % 1.0
+        return normalized(np.exp(2j * np.pi * phases) * get_window(self.window, len(span)), self.norm)
 
     def gains(self, normalization: str, *, scale: bool) -> np.ndarray:
         """What each wavelet is multiplied by; see `NORMALIZATIONS`."""
@@ -275,20 +283,37 @@ def kept_bins(spectra: np.ndarray, sparsity: float) -> np.ndarray:
     return sizes >= np.take_along_axis(ascending, first[:, None], axis=1)
 
 
-def wavelet_spectra(bank: WaveletBank, bins: range, part: float, n_fft: int, sparsity: float) -> np.ndarray:
+# Wavelets in the middle of an FFT in float32, and their spectra, by what they were made from. An octave's wavelets at
+# half the rate are those of the octave above, so that most octaves of a bank are made once.
+Made = dict[tuple, tuple[np.ndarray, np.ndarray]]
+
+
+def wavelet_spectra(
+    bank: WaveletBank, bins: range, part: float, n_fft: int, sparsity: float, made: Made | None = None
+) -> np.ndarray:
     """Spectra of wavelets in the middle of `n_fft` samples, at bins 0..n_fft / 2, sparsified.
 
-    Only these bins count in librosa's transform, which multiplies them with real FFTs of frames: a wavelet is rid of
-    its negative frequencies.
+    Only these bins count in librosa's transform, which multiplies them with real FFTs of frames: negative frequencies
+    are discarded.
 
-    Shape: complex (bins, n_fft // 2 + 1).
+    Args:
+        bins: of the bank.
+        part: of the sample rate.
+        made: what earlier calls made for banks of the same window and norm; this one adds its own.
+
+    Returns:
+        complex (bins, n_fft // 2 + 1).
     """
-    centred = np.zeros((len(bins), n_fft), dtype=np.complex128)
-    for row, bin_ in zip(centred, bins, strict=True):
-        samples = bank.wavelet(bin_, part)
-        left = (n_fft - len(samples)) // 2
-        row[left : left + len(samples)] = samples
-    spectra = np.fft.fft(centred, axis=1)[:, : n_fft // 2 + 1]
+    made = {} if made is None else made
+    key = (n_fft, *((bank.samples(bin_, part), bank.turns(bin_, part)) for bin_ in bins))
+    if key not in made:
+        centered = np.zeros((len(bins), n_fft), dtype=np.complex128)
+        for row, bin_ in zip(centered, bins, strict=True):
+            samples = bank.wavelet(bin_, part)
+            left = (n_fft - len(samples)) // 2
+            row[left : left + len(samples)] = samples
+        made[key] = centered.astype(np.complex64), np.fft.fft(centered, axis=1)[:, : n_fft // 2 + 1]
+    centered, spectra = made[key]
     if sparsity == 0.0:
         return spectra
     # librosa weighs the bins in float32, whose rounding tells nearly equal ones apart: to drop the same ones takes the
@@ -296,8 +321,15 @@ def wavelet_spectra(bank: WaveletBank, bins: range, part: float, n_fft: int, spa
     scale = bank.lengths[bins.start : bins.stop, None] * part / n_fft
     import scipy.fft  # here: not to be imported with the package
 
-    single = scipy.fft.fft((centred.astype(np.complex64) * scale).astype(np.complex64), axis=1)
+    single = scipy.fft.fft((centered * scale).astype(np.complex64), axis=1)
     return np.where(kept_bins(single[:, : n_fft // 2 + 1], sparsity), spectra, 0.0)
+
+
+def spectral_weights(bank: WaveletBank, n_fft: int, sparsity: float, scale: bool) -> np.ndarray:
+    """How much of each FFT bin's magnitude each wavelet takes.  Shape: (bins, n_fft // 2 + 1)."""
+    weights = np.abs(wavelet_spectra(bank, range(bank.n_bins), 1.0, n_fft, sparsity))
+    gains = bank.lengths if scale else bank.lengths**1.5
+    return weights * (gains / n_fft**1.5)[:, None]
 
 
 def least_power_of_two(length: float) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from audiofeed.signal.constant_q.tuning import LOWEST_A
 from audiofeed.signal.constant_q.wavelets import C1
+from audiofeed.signal.windows import Window, get_window
 
 # What a class holds of a frame's sum counts 1/4 for each of these that it exceeds: Müller and Ewert (2011), after a
 # logarithm's shape.
@@ -55,7 +56,7 @@ def chroma_filterbank(
         n_fft: FFT length in samples.
         n_chroma: pitch classes in an octave.
         tuning: deviation from A440, in fractions of a class.
-        ctroct, octwidth: centre and standard deviation of the Gaussian that weighs the octaves, counted from A0;
+        ctroct, octwidth: center and standard deviation of the Gaussian that weighs the octaves, counted from A0;
             `octwidth=None`: all weigh alike.
         base_c: class 0 is C; False: A.
 
@@ -138,3 +139,20 @@ def tonnetz_basis(n_chroma: int = 12) -> np.ndarray:
     angle = np.pi * np.outer([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], semitones)
     angle[::2] -= np.pi / 2  # a cosine a quarter turn late is a sine
     return np.array([1.0, 1.0, 1.0, 1.0, 0.5, 0.5])[:, None] * np.cos(angle)
+
+
+def smoothing_filter(window: Window, length: int) -> np.ndarray:
+    """A symmetric window of sum 1, without the two ends, which are 0 for a Hann window, counted.
+
+    Args:
+        window: see `audiofeed.signal.get_window`.
+        length: frames.
+
+    Returns:
+        float64 array of shape (length + 2,).
+
+    >>> smoothing_filter("hann", 1).tolist()
+    [0.0, 1.0, 0.0]
+    """
+    samples = get_window(window, length + 2, periodic=False)
+    return samples / samples.sum()

@@ -6,15 +6,17 @@ import math
 
 import torch
 
+from audiofeed.arguments.checks import check_choice, check_positive
 from audiofeed.methods.decibels import clip_peak, limit_range
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
+from audiofeed.transforms.contract.settings import check_top_db
 
 
 class AmplitudeToDB(FeatureTransform):
     """Decibels of a power or magnitude spectrogram, with the range limited by each clip's own peak.
 
     Equal to `librosa.power_to_db` and `librosa.amplitude_to_db` of each clip alone. torchaudio's takes the peak of a
-    whole (batch, bins, frames) tensor, so that a loud neighbour raises the floor of a quiet clip; here the first of
+    whole (batch, bins, frames) tensor, so that a loud neighbor raises the floor of a quiet clip; here the first of
     three or more dimensions is the batch.
 
     Args:
@@ -23,8 +25,9 @@ class AmplitudeToDB(FeatureTransform):
         amin: the smallest value the logarithm sees, > 0; None: 1e-10 for power, 1e-5 for magnitude.
         top_db: nothing lies more than this below the clip's peak, > 0; None: no limit.
 
-    Shape:
-        spectrogram (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames -> the same shape.
+    Returns:
+        the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in
+        frames.
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.
@@ -45,18 +48,16 @@ class AmplitudeToDB(FeatureTransform):
         top_db: float | None = 80.0,
     ) -> None:
         super().__init__()
-        if stype not in ("power", "magnitude"):
-            raise ValueError(f"stype={stype!r} must be 'power' or 'magnitude'")
+        check_choice("stype", stype, ("power", "magnitude"))
         if ref != "max" and (isinstance(ref, str) or not ref > 0):
             raise ValueError(f"ref={ref!r} must be a number > 0, or 'max'")
-        if amin is not None and not amin > 0:
-            raise ValueError(f"amin={amin!r} must be a number > 0, or None")
-        if top_db is not None and not top_db > 0:
-            raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
+        if amin is not None:
+            check_positive("amin", amin, "a number > 0, or None")
+        check_top_db(top_db)
         self.stype, self.ref, self.top_db = stype, ref, top_db
         self.amin = amin if amin is not None else (1e-10 if stype == "power" else 1e-5)
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         factor = 10.0 if self.stype == "power" else 20.0
         decibels = factor * features.clamp(min=self.amin).log10()
         if self.ref == "max":
@@ -64,7 +65,3 @@ class AmplitudeToDB(FeatureTransform):
         else:
             decibels = decibels - factor * math.log10(max(self.amin, float(self.ref)))
         return decibels if self.top_db is None else limit_range(decibels, lengths, self.top_db)
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return f"{self.stype!r}, ref={self.ref!r}, amin={self.amin:g}, top_db={self.top_db}"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-import math
+from collections.abc import Sequence
 
 import torch
+from typing_extensions import Unpack
 
-from audiofeed.methods.filterbank import FilterBank
-from audiofeed.plans.tiles import filter_tiles
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate, check_span
+from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
-from audiofeed.signal.windows import Window
-from audiofeed.transforms.contract.checks import check_count, check_rate, check_span
-from audiofeed.transforms.short_time.stft import PowerFeature
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_power
+from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.steps import Step
 
 
-class Gammatonegram(PowerFeature):
+class Gammatonegram(ShortTime):
     """A spectrogram gathered by gammatone filters on the ERB scale, the ear's own.
 
     Ellis's `gammatonegram` (2009) with Slaney's filters of order 4 (1993) and the bandwidths of Glasberg and Moore
@@ -23,23 +24,19 @@ class Gammatonegram(PowerFeature):
 
     Args:
         sample_rate: Hz.
-        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable: as in `STFT`.
         power: exponent of the magnitude before the filters, > 0.
-        n_bins: number of filters.
-        f_min, f_max: Hz; the filters begin at f_min and are evenly spaced in ERBs, the last one step below f_max.
-            `f_max=None` is sample_rate / 2, which it may not exceed.
+        n_bins: number of filters, 1 or more.
+        f_min: Hz, where the filters begin, >= 0 and below f_max; they are evenly spaced in ERBs.
+        f_max: Hz; the last filter lies one step below it; at most sample_rate / 2, None: that.
         width: bandwidth of the filters in units of the ear's, > 0.
         weighting: "magnitude" (|H|, as Ellis and nnAudio have it whatever the power), or "power" (|H|^2: with power=2
             the energy that leaves the gammatone filter).
-        norm: None (1 at a filter's centre), "slaney" (area 1 in Hz), "n_fft" (1 / n_fft at the centre, as Ellis and
+        norm: None (1 at a filter's center), "slaney" (area 1 in Hz), "n_fft" (1 / n_fft at the center, as Ellis and
             nnAudio have it), or a number p > 0 (p-norm 1).
         trainable_gammatone: the filters are a parameter (`gammatone`, of shape (n_bins, n_fft // 2 + 1)).
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_bins, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_bins, frames), from a waveform (..., time) and lengths (batch,).
 
     Differs from nnAudio2: `f_min` is 50 Hz (there 0), `norm` has an effect, `pad_mode` is "constant" (there "reflect"),
     and there is no `htk`, which is accepted and ignored there.
@@ -48,17 +45,11 @@ class Gammatonegram(PowerFeature):
     torch.Size([2, 64, 11])
     """
 
+    @takes(Frames, Execution)
     def __init__(
         self,
         *,
         sample_rate: float,
-        n_fft: int = 2048,
-        hop_length: int | None = None,
-        win_length: int | None = None,
-        window: Window = "hann",
-        periodic: bool = True,
-        center: bool = True,
-        pad_mode: str = "constant",
         power: float = 2.0,
         n_bins: int = 64,
         f_min: float = 50.0,
@@ -66,33 +57,15 @@ class Gammatonegram(PowerFeature):
         width: float = 1.0,
         weighting: str = "magnitude",
         norm: str | float | None = None,
-        method: str = "auto",
-        trainable: bool = False,
         trainable_gammatone: bool = False,
+        **settings: Unpack[FeatureOptions],
     ) -> None:
-        if power is None:
-            raise ValueError("power=None must be a number > 0: filters weigh powers; use STFT for complex values")
         check_rate(sample_rate, "the filters lie in Hz")
-        super().__init__(
-            n_fft,
-            power=power,
-            hop_length=hop_length,
-            win_length=win_length,
-            window=window,
-            periodic=periodic,
-            center=center,
-            pad_mode=pad_mode,
-            method=method,
-            trainable=trainable,
-            sample_rate=sample_rate,
-        )
-        self.n_bins = check_count("n_bins", n_bins, "a whole number of filters, 1 or more")
+        super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
+        self.n_bins = check_count("n_bins", n_bins, "an integer number of filters, 1 or more")
         self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
-        if not (width > 0 and math.isfinite(width)):
-            raise ValueError(f"width={width!r} must be a number > 0; 1 is the ear's own bandwidth")
-        if weighting not in WEIGHTINGS:
-            raise ValueError(f"weighting={weighting!r} must be 'magnitude' or 'power'")
-        self.width, self.weighting, self.norm = float(width), weighting, norm
+        self.width = check_positive("width", width, "a finite number > 0; 1 is the ear's own bandwidth")
+        self.weighting, self.norm = check_choice("weighting", weighting, tuple(WEIGHTINGS)), norm
         self.trainable_gammatone = trainable_gammatone
         definition = functools.partial(
             gammatone_filterbank,
@@ -106,21 +79,13 @@ class Gammatonegram(PowerFeature):
             norm=norm,
         )
         # gammatone filters have no zeros to skip: one tile of all filters
-        self._bands = filter_tiles(definition(), group=self.n_bins)
-        self._define("gammatone", definition, trainable=trainable_gammatone)
+        self._bank = self.define_bank("gammatone", definition, trainable=trainable_gammatone, group=None)
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The centre of each filter in Hz, float64.  Shape: (n_bins,)."""
+        """The center of each filter in Hz, float64, of shape (n_bins,)."""
         return torch.from_numpy(gammatone_frequencies(self.n_bins, f_min=self.f_min, f_max=self.f_max))
 
-    def _finishing(self, like: torch.Tensor) -> FilterBank:
-        return FilterBank(self._filter("gammatone", like), None if self.trainable_gammatone else self._bands)
-
-    def extra_repr(self) -> str:
-        """The settings of the frames and of the filters."""
-        return (
-            f"sample_rate={self.sample_rate}, n_fft={super().extra_repr()}, n_bins={self.n_bins}, "
-            f"f_min={self.f_min:g}, f_max={self.f_max:g}, width={self.width:g}, weighting={self.weighting!r}, "
-            f"norm={self.norm!r}, trainable_gammatone={self.trainable_gammatone}"
-        )
+    def steps(self) -> Sequence[Step]:
+        """The filters."""
+        return (self._bank,)

@@ -8,6 +8,14 @@ import math
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import (
+    check_choice,
+    check_count,
+    check_floor,
+    check_odd,
+    check_rate,
+    check_span,
+)
 from audiofeed.methods.auditory.long_filters import pooled_energies
 from audiofeed.methods.bounded import inside, wide
 from audiofeed.signal.auditory.leaf import (
@@ -20,7 +28,6 @@ from audiofeed.signal.auditory.leaf import (
 )
 from audiofeed.signal.bounds import angle_of, drawn_in
 from audiofeed.transforms.auditory.pcen import PCEN
-from audiofeed.transforms.contract.checks import check_count, check_odd, check_rate, check_span
 from audiofeed.transforms.contract.transform import Transform
 
 COMPRESSIONS = ("pcen", "log", None)
@@ -36,8 +43,8 @@ def _pool_start(pool_width: float, n_filters: int, win_length: int) -> np.ndarra
 
 
 def _fixed(given: functools.partial[np.ndarray], win_length: int) -> np.ndarray:
-    centre, deviation = given()
-    return gabor_filters(centre, deviation, win_length)
+    center, deviation = given()
+    return gabor_filters(center, deviation, win_length)
 
 
 def _fixed_pools(pool_width: float, n_filters: int, win_length: int) -> np.ndarray:
@@ -47,7 +54,7 @@ def _fixed_pools(pool_width: float, n_filters: int, win_length: int) -> np.ndarr
 class GaborFilterbank(Transform):
     """LEAF, a front-end learned whole: Gabor filters, squared modulus, Gaussian low-passes, compression.
 
-    Zeghidour et al. (2021). Each filter has a centre frequency in 0 to sample_rate / 2 and a bandwidth (full width at
+    Zeghidour et al. (2021). Each filter has a center frequency in 0 to sample_rate / 2 and a bandwidth (full width at
     half maximum) of sample_rate / win_length to sample_rate / 4, each low-pass a width of 2 / win_length to 1/2 of half
     its length; whatever the optimizer does, they stay there. They start as wide as mel filters are.
 
@@ -56,8 +63,8 @@ class GaborFilterbank(Transform):
         n_filters: number of filters.
         win_length: taps of the filters and of the low-passes, odd; None: 25 ms (401 at 16 kHz).
         hop_length: samples from frame to frame; None: 10 ms (160 at 16 kHz).
-        f_min, f_max: Hz; the centre frequencies start evenly spaced in mel between them. `f_max=None` is 0.975 *
-            sample_rate / 2 (7800 Hz at 16 kHz).
+        f_min: Hz, the lower end of the span in which the center frequencies start evenly spaced in mel, >= 0.
+        f_max: Hz, its upper end, at most sample_rate / 2; None: 0.975 * sample_rate / 2 (7800 Hz at 16 kHz).
         pool_width: standard deviation of the low-passes at the start, in units of half their length, within 2 /
             win_length and 0.5.
         compression: "pcen" (`PCEN` with one of each setting for each filter, and the paper's start: gain 0.96, bias 2,
@@ -65,15 +72,12 @@ class GaborFilterbank(Transform):
         floor: the smallest energy that leaves the low-passes, > 0. Below it there is no gradient.
         trainable: all of this is trained: `raw_centre`, `raw_deviation`, `raw_pool`, and those of `pcen`.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_filters, frames), with ceil(time / hop_length) frames: frame f
-        is centred on sample f * hop_length, and a clip is 0 outside its own samples.
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_filters, frames), with ceil(time / hop_length) frames: frame f is centered on sample f *
+        hop_length, and a clip is 0 outside its own samples, from a waveform (..., time) and lengths (batch,).
 
     Differs from the published code: values stay in their bounds smoothly (there they are clamped, which stops the
-    gradient), frame 0 is centred on the first sample (there it depends on the clip's length), and the bandwidths start
+    gradient), frame 0 is centered on the first sample (there it depends on the clip's length), and the bandwidths start
     from mel filters themselves rather than from their bins in an FFT.
 
     >>> GaborFilterbank(sample_rate=16000)(torch.zeros(2, 16000)).shape
@@ -98,10 +102,9 @@ class GaborFilterbank(Transform):
         floor: float = 1e-5,
         trainable: bool = True,
     ) -> None:
-        super().__init__()
-        self.sample_rate = check_rate(sample_rate)  # type: ignore[assignment]
+        super().__init__(check_rate(sample_rate))
         self._rate = float(sample_rate)
-        self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
+        self.n_filters = check_count("n_filters", n_filters, "an integer number of filters, 1 or more")
         milliseconds_25 = max(3, int(sample_rate * 0.025) // 2 * 2 + 1)
         self.win_length = milliseconds_25 if win_length is None else check_odd("win_length", win_length)
         milliseconds_10 = max(1, int(sample_rate * 0.01))
@@ -113,12 +116,12 @@ class GaborFilterbank(Transform):
                 f"pool_width={pool_width!r} must lie between {narrowest:g}, 2 / win_length, and {widest:g}; "
                 "0.4 is about a Hann window"
             )
-        if compression not in COMPRESSIONS:
-            raise ValueError(f"compression={compression!r} must be 'pcen', 'log' or None")
-        if not (floor >= torch.finfo(torch.float32).tiny and math.isfinite(floor)):
-            raise ValueError(f"floor={floor!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
         self.pool_width = float(pool_width)
-        self.compression, self.floor, self.trainable = compression, float(floor), trainable
+        self.compression, self.floor = (
+            check_choice("compression", compression, COMPRESSIONS),
+            check_floor("floor", floor),
+        )
+        self.trainable = trainable
         self._given = functools.partial(
             gabor_start,
             self.n_filters,
@@ -129,13 +132,13 @@ class GaborFilterbank(Transform):
         )
         pooling = (self.pool_width, self.n_filters, self.win_length)
         if trainable:
-            self._define("raw_centre", functools.partial(_start, self._given, 0, *CENTRE_BOUNDS), trainable=True)
+            self.define("raw_centre", functools.partial(_start, self._given, 0, *CENTRE_BOUNDS), trainable=True)
             bounds = deviation_bounds(self.win_length)
-            self._define("raw_deviation", functools.partial(_start, self._given, 1, *bounds), trainable=True)
-            self._define("raw_pool", functools.partial(_pool_start, *pooling), trainable=True)
+            self.define("raw_deviation", functools.partial(_start, self._given, 1, *bounds), trainable=True)
+            self.define("raw_pool", functools.partial(_pool_start, *pooling), trainable=True)
         else:
-            self._define("filters", functools.partial(_fixed, self._given, self.win_length))
-            self._define("pools", functools.partial(_fixed_pools, *pooling))
+            self.define("filters", functools.partial(_fixed, self._given, self.win_length))
+            self.define("pools", functools.partial(_fixed_pools, *pooling))
         self.pcen = None
         if compression == "pcen":
             self.pcen = PCEN(
@@ -153,7 +156,7 @@ class GaborFilterbank(Transform):
 
     @property
     def centres(self) -> torch.Tensor:
-        """The present centre frequencies in cycles per sample, float64.  Shape: (n_filters,)."""
+        """The present center frequencies in cycles per sample, float64.  Shape: (n_filters,)."""
         if not self.trainable:
             return torch.from_numpy(self._given()[0])
         return inside(wide(self.raw_centre), *CENTRE_BOUNDS)
@@ -175,7 +178,7 @@ class GaborFilterbank(Transform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The present centre frequencies in Hz, float64.  Shape: (n_filters,)."""
+        """The present center frequencies in Hz, float64.  Shape: (n_filters,)."""
         return self.centres.detach() * self._rate
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
@@ -186,15 +189,11 @@ class GaborFilterbank(Transform):
         """
         return (lengths + self.hop_length - 1) // self.hop_length
 
-    def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
-        return torch.arange(n_frames, dtype=torch.float64) * self.hop_length / self._rate
-
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.trainable:
             filters, pools = self._trained(waveform)
         else:
-            filters, pools = self._filter("filters", waveform), self._filter("pools", waveform)
+            filters, pools = self.filter_like("filters", waveform), self.filter_like("pools", waveform)
         energies = pooled_energies(waveform, lengths, filters, pools, self.hop_length, graph=graph)
         energies = energies.clamp(min=self.floor) if graph else energies.clamp_(min=self.floor)
         if self.pcen is not None:
@@ -206,20 +205,11 @@ class GaborFilterbank(Transform):
 
     def _trained(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The present filters and low-passes; `signal.auditory.leaf` in torch.  Shape: (2, n, taps), (n, taps)."""
-        centre, deviation = self.centres[:, None], self.deviations[:, None]
-        t = torch.arange(self.win_length, dtype=centre.dtype, device=centre.device) - (self.win_length - 1) / 2
+        center, deviation = self.centres[:, None], self.deviations[:, None]
+        t = torch.arange(self.win_length, dtype=center.dtype, device=center.device) - (self.win_length - 1) / 2
         envelope = (-0.5 * (t / deviation).square()).exp() / (math.sqrt(2 * math.pi) * deviation)
-        phase = 2 * math.pi * centre * t
+        phase = 2 * math.pi * center * t
         filters = torch.stack([phase.cos() * envelope, phase.sin() * envelope])
         half = t / ((self.win_length - 1) / 2)
         pools = (-0.5 * (half / self.pool_widths[:, None]).square()).exp()
         return filters.to(like.dtype), pools.to(like.dtype)
-
-    def extra_repr(self) -> str:
-        """The settings; what trains as it began."""
-        return (
-            f"sample_rate={self.sample_rate}, n_filters={self.n_filters}, win_length={self.win_length}, "
-            f"hop_length={self.hop_length}, f_min={self.f_min:g}, f_max={self.f_max:g}, "
-            f"pool_width={self.pool_width:g}, compression={self.compression!r}, floor={self.floor:g}, "
-            f"trainable={self.trainable}"
-        )

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_count, check_not_negative, check_positive, check_rate
 from audiofeed.methods.auditory.pcen import Value, compressed, local_maximum, normalized_in_blocks, running_average
 from audiofeed.methods.bounded import inside
 from audiofeed.signal.bounds import angle_of
-from audiofeed.transforms.contract.checks import check_count, check_rate
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 # where trained settings stay; the bias moves on a logarithmic scale
@@ -43,15 +43,16 @@ class PCEN(FeatureTransform):
         time_constant: of the average, in seconds, > 0; with `b` it counts for nothing.
         eps: added to the average, > 0.
         b: weight of the new frame in the average, in (0, 1]; None: from `time_constant`.
-        max_size: the average is taken over the largest of so many neighbouring bins, 1 or more.
+        max_size: the average is taken over the largest of so many neighboring bins, 1 or more.
         initial: M before the first frame, a number >= 0 (librosa's is 1), or "first": the first frame.
         trainable: gain, bias, power and b are trained; they stay in (0, 1), (0.001, 1000), (0, 1) and (0, 1) whatever
             the optimizer does. `raw_gain`, `raw_bias`, `raw_power` and `raw_b` are the parameters; `gain`, `bias`,
             `power` and `b` are their present values.
         n_bins: with trainable=True: one of each setting for each of so many bins; None: one for all.
 
-    Shape:
-        spectrogram (batch, ..., bins, frames) or (bins, frames) of numbers >= 0, lengths (batch,) -> the same shape.
+    Returns:
+        the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames) of numbers >= 0, lengths
+        (batch,).
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.
@@ -89,28 +90,27 @@ class PCEN(FeatureTransform):
         super().__init__()
         self.sample_rate = check_rate(sample_rate, "the time constant is in seconds")
         self.hop_length = check_count("hop_length", hop_length)
-        self.max_size = check_count("max_size", max_size, "a whole number of bins, 1 or more")
-        for name, value in (("gain", gain), ("bias", bias), ("power", power)):
-            if not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"{name}={value!r} must be a number >= 0")
-        for name, value in (("time_constant", time_constant), ("eps", eps)):
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name}={value!r} must be a number > 0")
+        self.max_size = check_count("max_size", max_size, "an integer number of bins, 1 or more")
+        given = {"gain": gain, "bias": bias, "power": power}
+        self._given = {name: check_not_negative(name, value) for name, value in given.items()}
+        self.time_constant, self.eps = check_positive("time_constant", time_constant), check_positive("eps", eps)
         if b is not None and not 0 < b <= 1:
             raise ValueError(f"b={b!r} must lie in (0, 1], or be None: from time_constant={time_constant!r}")
         if initial != "first" and (isinstance(initial, str) or not (initial >= 0 and math.isfinite(initial))):
             raise ValueError(f"initial={initial!r} must be a number >= 0, or 'first'")
         if n_bins is not None and not trainable:
             raise ValueError(f"n_bins={n_bins!r} must be None with trainable=False: one setting holds for all bins")
-        self.n_bins = n_bins if n_bins is None else check_count("n_bins", n_bins, "a whole number of bins, 1 or more")
-        self.time_constant, self.eps, self.initial, self.trainable = time_constant, float(eps), initial, trainable
+        self.n_bins = (
+            n_bins if n_bins is None else check_count("n_bins", n_bins, "an integer number of bins, 1 or more")
+        )
+        self.initial, self.trainable = initial, trainable
         if b is None:
             # the half-power width of the average is then that of time_constant (Lostanlen et al., eq. 5)
             frames = time_constant * sample_rate / self.hop_length
             weight = (math.sqrt(1.0 + 4.0 * frames**2) - 1.0) / (2.0 * frames**2)
         else:
             weight = float(b)
-        self._given = {"gain": float(gain), "bias": float(bias), "power": float(power), "b": weight}
+        self._given["b"] = weight
         self._b = b
         if trainable:
             spans = {"gain": _GAIN, "bias": _BIAS, "power": _POWER, "b": _WEIGHT}
@@ -124,7 +124,7 @@ class PCEN(FeatureTransform):
                 if name == "bias":
                     value, low, high = math.log(value), math.log(low), math.log(high)
                 start = functools.partial(_angles, value, low, high, self.n_bins or 1)
-                self._define(f"raw_{name}", start, trainable=True)
+                self.define(f"raw_{name}", start, trainable=True)
 
     @property
     def gain(self) -> Value:
@@ -163,7 +163,7 @@ class PCEN(FeatureTransform):
         >>> torch.allclose(torch.cat([first, pcen.stream(x[:, 30:], state)[0]], -1), pcen(x), atol=1e-5)
         True
         """
-        self._check_features(features)
+        self.check_features(features)
         if state is not None and state.shape != features.shape[:-1]:
             raise ValueError(
                 f"state has shape {tuple(state.shape)}, and must be {tuple(features.shape[:-1])}, as the features are; "
@@ -174,7 +174,7 @@ class PCEN(FeatureTransform):
         with torch.autocast(features.device.type, enabled=False):
             return self._normalized(features, state)
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if graph or self.trainable:
             return self._normalized(features, None)[0]
         start = None if self.initial == "first" else float(self.initial)

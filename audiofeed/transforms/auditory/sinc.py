@@ -7,13 +7,14 @@ import functools
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_choice, check_count, check_odd, check_rate
 from audiofeed.methods.auditory.long_filters import filtered_waveform
 from audiofeed.methods.bounded import inside, wide
-from audiofeed.methods.frames import PAD_MODES, Framing
+from audiofeed.methods.frames import Framing
 from audiofeed.signal.auditory.sinc import NORMS, sinc_cutoffs, sinc_filters
 from audiofeed.signal.bounds import angle_of
 from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.contract.checks import check_count, check_odd, check_rate
+from audiofeed.transforms.contract.settings import check_pad_mode
 from audiofeed.transforms.contract.transform import Transform
 
 
@@ -36,26 +37,23 @@ class SincFilterbank(Transform):
 
     Args:
         sample_rate: Hz.
-        n_filters: number of filters.
-        win_length: taps of a filter, odd.
-        hop_length: samples from frame to frame; 1 gives every sample, as SincNet has it.
-        f_min, f_max: Hz; the bands start evenly spaced in mel over this span, raised by min_low_hz.
-            `f_max=None` is sample_rate / 2 - min_low_hz - min_band_hz, which it may not exceed.
+        n_filters: number of filters, 1 or more.
+        win_length: taps of a filter, odd, 3 or more.
+        hop_length: samples from frame to frame, 1 or more; 1 gives every sample, as SincNet has it.
+        f_min: Hz, the lower end of the span in which the bands start evenly spaced in mel, before min_low_hz is added.
+        f_max: Hz, its upper end, at most sample_rate / 2 - min_low_hz - min_band_hz; None: that.
         min_low_hz: the lowest lower cutoff, >= 0.
         min_band_hz: the narrowest band, > 0.
         window: of the filters, symmetric; see `get_window`.
         norm: "peak" (the middle tap is 1, as in SincNet), or None (gain about 1 within the band).
-        center: frame f is centred on sample f * hop_length; False: it starts there.
+        center: frame f is centered on sample f * hop_length; False: it starts there.
         pad_mode: past each clip's own ends: "constant" (zeros), "reflect", "replicate" or "circular".
         trainable: the cutoffs are trained (parameters `raw_low` and `raw_high`, of shape (n_filters,); `cutoffs` are
             the present values).
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_filters, frames); with center=True ceil(time / hop_length)
-        frames.
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_filters, frames); with center=True ceil(time / hop_length) frames, from a waveform (..., time)
+        and lengths (batch,).
 
     Differs from SincNet: the cutoffs stay in their bounds smoothly (there by an absolute value and a clamp, which stops
     the gradient), the window is the symmetric one, and clips are extended at both ends (there center=False).
@@ -67,6 +65,7 @@ class SincFilterbank(Transform):
     raw_low: torch.Tensor
     raw_high: torch.Tensor
 
+    framing: Framing
     gives_waveforms = True
 
     def __init__(
@@ -86,17 +85,12 @@ class SincFilterbank(Transform):
         pad_mode: str = "constant",
         trainable: bool = True,
     ) -> None:
-        super().__init__()
-        check_rate(sample_rate)
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        super().__init__(check_rate(sample_rate))
         self._rate = float(sample_rate)
-        self.n_filters = check_count("n_filters", n_filters, "a whole number of filters, 1 or more")
+        self.n_filters = check_count("n_filters", n_filters, "an integer number of filters, 1 or more")
         self.win_length = check_odd("win_length", win_length)
         self.hop_length = check_count("hop_length", hop_length)
-        if pad_mode not in PAD_MODES:
-            raise ValueError(f"pad_mode={pad_mode!r} must be one of {PAD_MODES}")
-        if norm not in NORMS:
-            raise ValueError(f"norm={norm!r} must be 'peak' or None")
+        self.pad_mode, self.norm = check_pad_mode(pad_mode), check_choice("norm", norm, NORMS)
         if not (min_low_hz >= 0 and min_band_hz > 0 and min_low_hz + min_band_hz < sample_rate / 2):
             raise ValueError(
                 f"min_low_hz={min_low_hz!r}, min_band_hz={min_band_hz!r} must satisfy min_low_hz >= 0, min_band_hz > 0 "
@@ -112,9 +106,9 @@ class SincFilterbank(Transform):
         get_window(window, self.win_length, periodic=False)  # raises if there is no such window
         self.f_min, self.f_max = float(f_min), float(top)
         self.min_low_hz, self.min_band_hz = float(min_low_hz), float(min_band_hz)
-        self.window, self.norm, self.center, self.pad_mode = window, norm, center, pad_mode
+        self.window, self.center = window, center
         self.trainable = trainable
-        self._framing = Framing(n_fft=self.win_length, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
+        self.framing = Framing(n_fft=self.win_length, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
         self._given = functools.partial(
             sinc_cutoffs,
             self.n_filters,
@@ -126,12 +120,12 @@ class SincFilterbank(Transform):
         )
         if trainable:
             bounds = (self.min_low_hz, self.min_band_hz, sample_rate / 2)
-            self._define("raw_low", functools.partial(_start, self._given, *bounds, 0), trainable=True)
-            self._define("raw_high", functools.partial(_start, self._given, *bounds, 1), trainable=True)
-            self._define("taper", functools.partial(get_window, window, self.win_length, periodic=False))
+            self.define("raw_low", functools.partial(_start, self._given, *bounds, 0), trainable=True)
+            self.define("raw_high", functools.partial(_start, self._given, *bounds, 1), trainable=True)
+            self.define("taper", functools.partial(get_window, window, self.win_length, periodic=False))
         else:
             settings = (float(sample_rate), self.win_length, window, norm)
-            self._define("filters", functools.partial(_fixed, self._given, *settings))
+            self.define("filters", functools.partial(_fixed, self._given, *settings))
 
     @property
     def cutoffs(self) -> torch.Tensor:
@@ -143,42 +137,25 @@ class SincFilterbank(Transform):
         return torch.stack([low, inside(wide(self.raw_high), low + self.min_band_hz, top)])
 
     @property
+    def first_center(self) -> float:
+        """The sample that frame 0 is centered on."""
+        return 0.0 if self.center else (self.win_length - 1) / 2
+
+    @property
     def frequencies(self) -> torch.Tensor:
         """The middle of each present band in Hz, float64.  Shape: (n_filters,)."""
         return self.cutoffs.detach().mean(0)
 
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples.
-
-        >>> SincFilterbank(sample_rate=16000, hop_length=160).frame_lengths(torch.tensor([16000, 1])).tolist()
-        [100, 1]
-        """
-        return self._framing.count(lengths)
-
-    def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
-        centre = 0 if self.center else (self.win_length - 1) / 2
-        return (torch.arange(n_frames, dtype=torch.float64) * self.hop_length + centre) / self._rate
-
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        filters = self._trained(waveform) if self.trainable else self._filter("filters", waveform)
-        return filtered_waveform(waveform, lengths, self._framing, filters, graph=graph)
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        filters = self._trained(waveform) if self.trainable else self.filter_like("filters", waveform)
+        return filtered_waveform(waveform, lengths, self.framing, filters, graph=graph)
 
     def _trained(self, like: torch.Tensor) -> torch.Tensor:
         """The filters of the present cutoffs; `sinc_filters` in torch.  Shape: (n_filters, win_length)."""
         low, high = (self.cutoffs / self._rate)[..., None].unbind(0)  # (filter, 1) each
         tap = torch.arange(self.win_length, dtype=low.dtype, device=low.device) - (self.win_length - 1) / 2
         filters = 2 * high * torch.sinc(2 * high * tap) - 2 * low * torch.sinc(2 * low * tap)
-        filters = filters * self._filter("taper", low)
+        filters = filters * self.filter_like("taper", low)
         if self.norm == "peak":
             filters = filters / (2 * (high - low))
         return filters.to(like.dtype)
-
-    def extra_repr(self) -> str:
-        """The settings; cutoffs that train as they began."""
-        return (
-            f"sample_rate={self.sample_rate}, n_filters={self.n_filters}, win_length={self.win_length}, "
-            f"hop_length={self.hop_length}, f_min={self.f_min:g}, f_max={self.f_max:g}, "
-            f"min_low_hz={self.min_low_hz:g}, min_band_hz={self.min_band_hz:g}, window={self.window!r}, "
-            f"norm={self.norm!r}, center={self.center}, pad_mode={self.pad_mode!r}, trainable={self.trainable}"
-        )

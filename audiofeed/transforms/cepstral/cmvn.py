@@ -1,13 +1,11 @@
-"""Cepstral mean and variance normalisation."""
+"""Cepstral mean and variance normalization."""
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from audiofeed.methods.cepstral.normalization import Sliding, normalise_clips, normalise_sliding
-from audiofeed.transforms.contract.checks import check_count
+from audiofeed.arguments.checks import check_count, check_floor
+from audiofeed.methods.cepstral.normalization import Sliding, normalize_clips, normalize_sliding
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 # Kaldi's and torchaudio's
@@ -28,8 +26,8 @@ class CMVN(FeatureTransform):
             None: 100.
         floor: the smallest variance that is divided by, > 0. A bin that does not change is 0, with finite gradient.
 
-    Shape:
-        features (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames -> the same shape.
+    Returns:
+        the same shape, from features (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range or without effect, or lengths that do not fit.
@@ -57,25 +55,23 @@ class CMVN(FeatureTransform):
         floor: float = 1e-10,
     ) -> None:
         super().__init__()
-        self.window = None if window is None else check_count("window", window, "a whole number of frames, or None")
+        self.window = None if window is None else check_count("window", window, "an integer number of frames, or None")
         if center and window is None:
-            raise ValueError("center=True needs a window to centre; pass window=, in frames")
+            raise ValueError("center=True needs a window to center; pass window=, in frames")
         if min_window is not None:
-            check_count("min_window", min_window, "a whole number of frames, 1 or more, or None")
+            check_count("min_window", min_window, "an integer number of frames, 1 or more, or None")
             if window is None or center:
                 raise ValueError(
                     f"min_window={min_window} has an effect only with window= and center=False, where the first frames "
                     "have little behind them; leave it out"
                 )
-        if not (floor >= torch.finfo(torch.float32).tiny and math.isfinite(floor)):
-            raise ValueError(f"floor={floor!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
-        self.center, self.norm_vars, self.floor = center, norm_vars, float(floor)
+        self.center, self.norm_vars, self.floor = center, norm_vars, check_floor("floor", floor)
         self.min_window = _MIN_WINDOW if min_window is None else int(min_window)
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.window is None:
-            return normalise_clips(features, lengths, norm_vars=self.norm_vars, floor=self.floor, graph=graph)
-        return normalise_sliding(
+            return normalize_clips(features, lengths, norm_vars=self.norm_vars, floor=self.floor, graph=graph)
+        return normalize_sliding(
             features,
             lengths,
             Sliding(window=self.window, min_window=self.min_window, center=self.center),
@@ -83,10 +79,3 @@ class CMVN(FeatureTransform):
             floor=self.floor,
             graph=graph,
         )
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        if self.window is None:
-            return f"window=None, norm_vars={self.norm_vars}, floor={self.floor:g}"
-        ahead = "" if self.center else f", min_window={self.min_window}"
-        return f"window={self.window}, center={self.center}{ahead}, norm_vars={self.norm_vars}, floor={self.floor:g}"

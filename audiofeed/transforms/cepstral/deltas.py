@@ -6,14 +6,14 @@ import functools
 
 import torch
 
+from audiofeed.arguments.checks import check_choice, check_count
 from audiofeed.methods.cepstral.deltas import EDGES, MODES, deltas
 from audiofeed.signal.cepstral.cepstrum import slope_filter, slope_filters
-from audiofeed.transforms.contract.checks import check_count
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class Deltas(FeatureTransform):
-    """The slope of each bin over neighbouring frames, equal to `librosa.feature.delta` of each clip alone.
+    """The slope of each bin over neighboring frames, equal to `librosa.feature.delta` of each clip alone.
 
     A polynomial of degree `order` is fitted to `win_length` frames (Savitzky and Golay 1964), and its derivative of
     that order taken; at the ends of a clip, its own true ends, `mode` says what the filter sees.
@@ -24,11 +24,11 @@ class Deltas(FeatureTransform):
         mode: "interp" (half a window at each end repeats the slope of the whole window beside it), or the clip is
             continued by "nearest" (its last frame), "mirror" (without repeating that), "wrap" or "constant" (zeros).
         append: the result is the features, and below them their deltas of order 1 to `order`: (order + 1) * bins, what
-            recognisers take. False: the deltas of that order alone.
+            recognizers take. False: the deltas of that order alone.
 
-    Shape:
-        features (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames -> the same shape, or
-        (..., (order + 1) * bins, frames) with append=True.
+    Returns:
+        the same shape, or (..., (order + 1) * bins, frames) with append=True, from features (batch, ..., bins,
+        frames) or (bins, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.
@@ -52,38 +52,30 @@ class Deltas(FeatureTransform):
         self.win_length = check_count("win_length", win_length, "an odd number of frames, 3 or more")
         if self.win_length < 3 or self.win_length % 2 == 0:
             raise ValueError(f"win_length={win_length} must be an odd number of frames, 3 or more")
-        self.order = check_count("order", order, "a whole number, 1 or more: the derivative that is taken")
+        self.order = check_count("order", order, "an integer, 1 or more: the derivative that is taken")
         if self.order >= self.win_length:
             raise ValueError(
                 f"order={order} must be below win_length={win_length}: a fit of that degree takes more frames"
             )
-        if mode not in MODES:
-            known = {here: scipy for scipy, here in EDGES.items()}.get(mode)
-            raise ValueError(
-                f"mode={mode!r} must be one of {MODES}" + (f"; it is called {known!r} here" if known else "")
-            )
+        check_choice("mode", mode, MODES, called={here: scipy for scipy, here in EDGES.items()})
         self.mode, self.append = mode, append
         self.keeps_bins = not append
         self._orders = range(1, self.order + 1) if append else range(self.order, self.order + 1)
         # as numbers, not tensors: they are multiplied with whole blocks, in any dtype
         self._weights = {n: slope_filter(self.win_length, n).tolist() for n in self._orders}
         for n in self._orders:
-            self._define(f"short_{n}", functools.partial(slope_filters, self.win_length, n))
+            self.define(f"short_{n}", functools.partial(slope_filters, self.win_length, n))
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         found = [
             deltas(
                 features,
                 lengths,
                 self._weights[n],
-                self._filter(f"short_{n}", features),
+                self.filter_like(f"short_{n}", features),
                 mode=self.mode,
                 graph=graph,
             )
             for n in self._orders
         ]
         return torch.cat([features, *found], dim=-2) if self.append else found[0]
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return f"win_length={self.win_length}, order={self.order}, mode={self.mode!r}, append={self.append}"

@@ -19,11 +19,11 @@ class Chain(nn.Sequential):
 
     Args:
         transforms: modules; the first takes waveforms (or features, and then so does the chain). A module of another
-            kind, without `frame_lengths` (a normalisation layer, a convolution that keeps its frames), is called with
+            kind, without `frame_lengths` (a normalization layer, a convolution that keeps its frames), is called with
             the features alone, and what it puts past a clip's end is cleared.
 
-    Shape:
-        as the first takes, lengths (batch,) -> as the last gives.
+    Returns:
+        as the last gives, from as the first takes, lengths (batch,).
 
     Raises:
         TypeError: for a member that is no module, or that takes waveforms where features come.
@@ -77,8 +77,9 @@ class Chain(nn.Sequential):
     def frequencies(self) -> Any:
         """Hz of each bin, where the last member that has bins in Hz is followed by none that changes their number."""
         for i in reversed(range(len(self))):
-            if hasattr(type(self[i]), "frequencies"):
-                return self[i].frequencies
+            found = getattr(self[i], "frequencies", None)
+            if found is not None:
+                return found
             if not getattr(self[i], "keeps_bins", False):
                 break
         raise ValueError(
@@ -87,7 +88,7 @@ class Chain(nn.Sequential):
         )
 
     def times(self, n_frames: int) -> Any:
-        """The centre of each frame in seconds, as the first member says.  Shape: (n_frames,)."""
+        """The center of each frame in seconds, as the first member says.  Shape: (n_frames,)."""
         first: Any = self[0]
         return first.times(n_frames)
 
@@ -109,7 +110,7 @@ class Chain(nn.Sequential):
             result, lengths = self._step(i, result, lengths)
         return result
 
-    def _after_first(self, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    def after_first(self, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """What the other members make of the first one's result; `lengths` are those that the first was given."""
         if lengths is not None:
             lengths = result_lengths(self[0], lengths)
@@ -146,6 +147,6 @@ def result_lengths(member: nn.Module, lengths: torch.Tensor) -> torch.Tensor:
     [3]
     """
     if isinstance(member, FeatureTransform):
-        return member._result_lengths(lengths)
+        return member.result_lengths(lengths)
     known = getattr(member, "frame_lengths", None)
     return lengths if known is None else known(lengths)

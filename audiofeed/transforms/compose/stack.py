@@ -7,17 +7,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from audiofeed.arguments.names import explaining
+from audiofeed.methods.filterbank import Wanted, through
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.transforms.compose.chain import Chain
-from audiofeed.transforms.contract.explain import explaining
+from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
-from audiofeed.transforms.short_time.stft import STFT, PowerFeature, ShortTime, Spectrogram
+from audiofeed.transforms.short_time.base import ShortTime
 
 
 class Stack(nn.ModuleDict):
     """Several features of one waveform, by name; features over the same frames share one STFT.
 
-    Members with the same n_fft, hop_length, win_length, window, centring, padding and method, whose basis is not
+    Members with the same n_fft, hop_length, win_length, window, centering, padding and method, whose basis is not
     trained, are computed of one short-time spectrum, piece by piece while it is in the cache. That holds for members of
     a `Chain` too, by the chain's first transform.
 
@@ -25,14 +27,15 @@ class Stack(nn.ModuleDict):
         transforms: name=transform; each takes the waveform. One without `frame_lengths` (torchaudio's) is called with
             the waveform alone.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> {name: what that transform gives}.
+    Returns:
+        {name: what that transform gives}, from a waveform (..., time) and lengths (batch,).
 
     Raises:
         TypeError: for a member that is no module.
         ValueError: without members, or for a name that the class has for itself.
 
     >>> from audiofeed.transforms.auditory.mel import LogMelSpectrogram
+    >>> from audiofeed.transforms.short_time.stft import Spectrogram
     >>> stack = Stack(mel=LogMelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40), power=Spectrogram(400))
     >>> {name: tuple(feature.shape) for name, feature in stack(torch.zeros(2, 1600)).items()}
     {'mel': (2, 40, 17), 'power': (2, 201, 17)}
@@ -99,59 +102,46 @@ def _first(member: nn.Module) -> nn.Module:
 
 def _frames_of(member: nn.Module) -> object:
     """What two transforms must have in common to share a spectrum; None for one that shares none."""
-    shares = type(member) in (STFT, Spectrogram) or (
-        isinstance(member, PowerFeature) and type(member)._compute is PowerFeature._compute
+    plain = isinstance(member, ShortTime) and (type(member).compute, type(member).forward) == (
+        ShortTime.compute,
+        ShortTime.forward,
     )
-    return member.frames_key if shares and isinstance(member, ShortTime) else None
-
-
-def _is_complex(member: nn.Module) -> bool:
-    return type(member) is STFT or (type(member) is Spectrogram and member.power is None)
-
-
-def _wanted(member: Any, like: torch.Tensor) -> tuple[float, Any]:
-    """The power that a member takes of the magnitude of a waveform `like` this, and what it makes of that."""
-    if _is_complex(member):
-        return 2.0, None
-    return member._need_power(), None if type(member) is Spectrogram else member._finishing(like)
+    return member.frames_key if plain and isinstance(member, ShortTime) else None
 
 
 def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Tensor | None) -> list[torch.Tensor]:
     """The results of members over the same frames."""
-    firsts: list[Any] = [_first(member) for member in members]
-    lead = next((first for first in firsts if isinstance(first, PowerFeature)), firsts[0])
-    lead._check_waveform(waveform)
-    graph = any(first._needs_graph(waveform) for first in firsts)
-    rows, row_lengths, leading = lead._prepare(waveform, lengths, graph=graph)
-    wanted = [_wanted(first, rows) for first in firsts]
+    firsts = [first for first in map(_first, members) if isinstance(first, ShortTime)]
+    lead = firsts[0]
+    lead.check_waveform(waveform)
+    graph = any(needs_graph(first, waveform) for first in firsts)
+    rows, row_lengths, leading = lead.rows_of(waveform, lengths, graph=graph)
     results: list[torch.Tensor] = []
     with in_full_precision(waveform.device, graph=graph):
-        if any(_is_complex(first) for first in firsts):
-            spectrum = lead._complex(rows, row_lengths, graph=graph)
+        if any(first.power is None for first in firsts):
+            spectrum = lead.spectrum(rows, row_lengths, graph=graph)
             computed = [
-                spectrum if _is_complex(first) else _of_spectrum(spectrum, power, finish)
-                for first, (power, finish) in zip(firsts, wanted, strict=True)
+                spectrum if first.power is None else _of_spectrum(spectrum, first.wanted(rows)) for first in firsts
             ]
         else:
-            computed = lead._powers(rows, row_lengths, wanted, graph=graph)
+            computed = lead.powers(rows, row_lengths, [first.wanted(rows) for first in firsts], graph=graph)
         for i, (first, features) in enumerate(zip(firsts, computed, strict=True)):
             own = features.clone() if any(features is earlier for earlier in computed[:i]) else features
-            results.append(first._finish_rows(own, row_lengths, leading, graph=graph))
+            results.append(first.finish_rows(own, row_lengths, leading, graph=graph))
     return [
         _rest(member, with_leading(features, leading), lengths)
         for member, features in zip(members, results, strict=True)
     ]
 
 
-def _of_spectrum(spectrum: torch.Tensor, power: float, finish: Any) -> torch.Tensor:
+def _of_spectrum(spectrum: torch.Tensor, wanted: Wanted) -> torch.Tensor:
     """A feature of a spectrum that is there.  Shape: complex (rows, bins, frames) -> (rows, features, frames)."""
     squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
-    powers = raise_power(squared, power)
-    return (powers if finish is None else finish(powers, None)).transpose(1, 2)
+    return through(wanted.steps, raise_power(squared, wanted.power), None).transpose(1, 2)
 
 
 def _rest(member: nn.Module, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
     """What the rest of a chain makes of the result of its very first transform."""
     if not isinstance(member, Chain):
         return result
-    return member._after_first(_rest(member[0], result, lengths), lengths)
+    return member.after_first(_rest(member[0], result, lengths), lengths)

@@ -3,79 +3,46 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
+from audiofeed.methods.filterbank import Apply, Wanted
 from audiofeed.methods.frames import Framing, Workspace
 from audiofeed.methods.precision import matmul, matmul_into
-from audiofeed.methods.short_time import fft
+from audiofeed.methods.short_time.table import short_time_powers
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.signal.constant_q.wavelets import WaveletBank, least_power_of_two, wavelet_spectra
+from audiofeed.plans.constant_q.spectral_spans import packed, packed_weights, spectral_spans
+from audiofeed.signal.constant_q.wavelets import least_power_of_two, spectral_weights
 from audiofeed.signal.windows import get_window
+from audiofeed.transforms.constant_q.base import ConstantQTransform
 from audiofeed.transforms.constant_q.cqt import CQT
-from audiofeed.transforms.constant_q.wavelet_transform import WaveletTransform
-
-ARGUMENTS = (
-    "sample_rate",
-    "hop_length",
-    "f_min",
-    "n_bins",
-    "bins_per_octave",
-    "tuning",
-    "filter_scale",
-    "norm",
-    "window",
-    "pad_mode",
-    "sparsity",
-    "scale",
-    "power",
-)
-# bins that are multiplied together, with the span of FFT bins that any of them reaches
-_GROUP = 12
+from audiofeed.transforms.constant_q.settings import ConstantQ, MagnitudeOptions, options_of
+from audiofeed.transforms.contract.settings import check_power
 
 
-def spectral_weights(bank: WaveletBank, n_fft: int, sparsity: float, scale: bool) -> np.ndarray:
-    """How much of each FFT bin's magnitude each wavelet takes, in float64.  Shape: (bins, n_fft // 2 + 1)."""
-    weights = np.abs(wavelet_spectra(bank, range(bank.n_bins), 1.0, n_fft, sparsity))
-    gains = bank.lengths if scale else bank.lengths**1.5
-    return weights * (gains / n_fft**1.5)[:, None]
-
-
-def spans(weights: np.ndarray) -> tuple[tuple[int, int, int, int], ...]:
-    """(first bin, end bin, first FFT bin, end FFT bin) of groups of rows, where their weights are not 0."""
-    found = []
-    for first in range(0, len(weights), _GROUP):
-        used = np.flatnonzero(weights[first : first + _GROUP].any(axis=0))
-        end = min(first + _GROUP, len(weights))
-        found.append((first, end, int(used[0]), int(used[-1]) + 1) if used.size else (first, end, 0, 1))
-    return tuple(found)
-
-
-def packed_weights(
-    bank: WaveletBank, n_fft: int, sparsity: float, scale: bool, tiles: tuple[tuple[int, int, int, int], ...]
-) -> np.ndarray:
-    """The weights inside the spans, one after another.  Shape: (all tiles,)."""
-    weights = spectral_weights(bank, n_fft, sparsity, scale)
-    return np.concatenate([weights[first:end, low:high].ravel() for first, end, low, high in tiles])
-
-
-class PseudoCQT(WaveletTransform):
-    """Magnitudes of one short-time spectrum, weighed by those of constant-Q wavelets: `librosa.pseudo_cqt`.
+class PseudoCQT(ConstantQTransform):
+    """Magnitudes of one short-time spectrum, weighted by those of constant-Q wavelets: `librosa.pseudo_cqt`.
 
     All bins share one Hann window, as long as the longest wavelet: low bins are as in a constant-Q transform, high ones
     are as blurred in time as the low ones.
 
     Args:
-        sample_rate, hop_length, f_min, n_bins, bins_per_octave, tuning, filter_scale, norm, window, pad_mode, sparsity,
-            scale: as in `CQT`.
-        power: of the result, > 0.
+        sample_rate: Hz.
+        hop_length: samples from frame to frame, 1 or more.
+        power: exponent of the magnitude, > 0.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_bins, frames).
+    Returns:
+        (..., n_bins, frames), from a waveform (..., time) and lengths (batch,).
 
     Raises:
-        ValueError: for a setting outside its range, saying which.
+        ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
 
     Differs from librosa as `CQT` does.
 
@@ -83,64 +50,41 @@ class PseudoCQT(WaveletTransform):
     torch.Size([2, 84, 44])
     """
 
-    ARGUMENTS = ARGUMENTS
-
-    def __init__(
-        self,
-        *,
-        sample_rate: float,
-        hop_length: int = 512,
-        f_min: float | None = None,
-        n_bins: int | None = 84,
-        bins_per_octave: int = 12,
-        tuning: float | None = 0.0,
-        filter_scale: float = 1.0,
-        norm: float | None = 1.0,
-        window: str | float | tuple = "hann",
-        pad_mode: str = "constant",
-        sparsity: float = 0.01,
-        scale: bool = True,
-        power: float = 1.0,
-    ) -> None:
-        super().__init__(
-            sample_rate=sample_rate,
-            hop_length=hop_length,
-            f_min=f_min,
-            n_bins=n_bins,
-            bins_per_octave=bins_per_octave,
-            tuning=tuning,
-            filter_scale=filter_scale,
-            norm=norm,
-            window=window,
-            pad_mode=pad_mode,
-            sparsity=sparsity,
-            scale=scale,
-            power=check_magnitude(power),
-        )
-        n_fft = max(least_power_of_two(float(self.bank.lengths.max())), 2 * least_power_of_two(self.hop_length))
+    @takes(ConstantQ)
+    def __init__(self, *, sample_rate: float, **settings: Unpack[MagnitudeOptions]) -> None:
+        super().__init__(_magnitudes(settings, sample_rate))
+        bank, hop = self.bank, self.wavelets.hop_length
+        n_fft = max(least_power_of_two(float(bank.lengths.max())), 2 * least_power_of_two(hop))
         self.n_fft = n_fft
-        self._framing = Framing(n_fft=n_fft, hop_length=self.hop_length, center=True, pad_mode=pad_mode)
-        settings = (self.bank, n_fft, sparsity, scale)
-        self._tiles = spans(spectral_weights(*settings))
-        self._define("analysis_window", functools.partial(get_window, "hann", n_fft))
-        self._define("weights", functools.partial(packed_weights, *settings, self._tiles))
+        self.framing = Framing(n_fft=n_fft, hop_length=hop, center=True, pad_mode=self.wavelets.pad_mode)
+        of_bank = (bank, n_fft, self.wavelets.sparsity, self.wavelets.scale)
+        weights = spectral_weights(*of_bank)
+        self._spans = spectral_spans(weights)
+        self.define("analysis_window", functools.partial(get_window, "hann", n_fft))
+        definition = functools.partial(packed_weights, *of_bank, self._spans)
+        self.define("weights", definition, values=packed(weights, self._spans))
 
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self._framing.count(lengths)
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        window = self.filter_like("analysis_window", waveform)
+        assert self.framing is not None
+        wanted = [Wanted(1.0, (Apply(self.weighted),))]
+        return short_time_powers(waveform, lengths, self.framing, window, wanted=wanted, graph=graph)[0]
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        window = self._filter("analysis_window", waveform)
-        wanted = [(1.0, self._finish)]
-        return fft.short_time_powers(waveform, lengths, self._framing, window, wanted=wanted, graph=graph)[0]
+    def weighted(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """Bins from magnitudes of a spectrum.
 
-    def _finish(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        """Shape: (..., frames, FFT bins) -> (..., frames, bins)."""
+        Args:
+            magnitudes: (..., frames, FFT bins).
+            workspace: memory to compute in, without a graph.
+
+        Returns:
+            (..., frames, n_bins).
+        """
         *leading, n = magnitudes.shape
-        flat, weights = magnitudes.reshape(-1, n), self._filter("weights", magnitudes)
+        flat, weights = magnitudes.reshape(-1, n), self.filter_like("weights", magnitudes)
         out = None if workspace is None else workspace.take("bins", len(flat), self.n_bins)
         parts, start = [], 0
-        for first, end, low, high in self._tiles:
+        for first, end, low, high in self._spans:
             size = (end - first) * (high - low)
             tile = weights[start : start + size].view(end - first, high - low).t()
             start += size
@@ -152,21 +96,20 @@ class PseudoCQT(WaveletTransform):
         return _raised(found, self.power, in_place=out is not None).view(*leading, -1)
 
 
-class HybridCQT(WaveletTransform):
+class HybridCQT(ConstantQTransform):
     """Magnitudes of the constant-Q transform, `librosa.hybrid_cqt`: high bins by `PseudoCQT`, the others by `CQT`.
 
     High are the bins whose wavelets, rounded up to a power of two, are shorter than two hops.
 
     Args:
-        sample_rate, hop_length, f_min, n_bins, bins_per_octave, tuning, filter_scale, norm, window, pad_mode, sparsity,
-            scale: as in `CQT`.
-        power: of the magnitude, > 0.
+        sample_rate: Hz.
+        power: exponent of the magnitude, > 0.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_bins, frames).
+    Returns:
+        (..., n_bins, frames), from a waveform (..., time) and lengths (batch,).
 
     Raises:
-        ValueError: for a setting outside its range, saying which.
+        ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
 
     Differs from librosa as `CQT` does.
 
@@ -174,67 +117,38 @@ class HybridCQT(WaveletTransform):
     torch.Size([2, 84, 44])
     """
 
-    ARGUMENTS = ARGUMENTS
-
-    def __init__(
-        self,
-        *,
-        sample_rate: float,
-        hop_length: int = 512,
-        f_min: float | None = None,
-        n_bins: int | None = 84,
-        bins_per_octave: int = 12,
-        tuning: float | None = 0.0,
-        filter_scale: float = 1.0,
-        norm: float | None = 1.0,
-        window: str | float | tuple = "hann",
-        pad_mode: str = "constant",
-        sparsity: float = 0.01,
-        scale: bool = True,
-        power: float = 1.0,
-    ) -> None:
-        super().__init__(
-            sample_rate=sample_rate,
-            hop_length=hop_length,
-            f_min=f_min,
-            n_bins=n_bins,
-            bins_per_octave=bins_per_octave,
-            tuning=tuning,
-            filter_scale=filter_scale,
-            norm=norm,
-            window=window,
-            pad_mode=pad_mode,
-            sparsity=sparsity,
-            scale=scale,
-            power=check_magnitude(power),
-        )
-        high = np.array([least_power_of_two(length) < 2 * self.hop_length for length in self.bank.lengths])
+    @takes(ConstantQ)
+    def __init__(self, *, sample_rate: float, **settings: Unpack[MagnitudeOptions]) -> None:
+        wavelets = _magnitudes(settings, sample_rate)
+        super().__init__(wavelets)
+        high = np.array([least_power_of_two(length) < 2 * wavelets.hop_length for length in self.bank.lengths])
         self.n_pseudo = int(high.sum())
-        same = {name: getattr(self, name) for name in ARGUMENTS if name not in ("f_min", "n_bins", "tuning")}
         self.full: CQT | None = None
         self.pseudo: PseudoCQT | None = None
-        if self.n_pseudo < self.n_bins:
-            self.full = CQT(f_min=self.bank.f_min, n_bins=self.n_bins - self.n_pseudo, **same)
+        if self.n_pseudo < wavelets.n_bins:
+            n_full = wavelets.n_bins - self.n_pseudo
+            low_bins = replace(wavelets, f_min=self.bank.f_min, n_bins=n_full, tuning=0.0)
+            self.full = CQT(sample_rate=sample_rate, **options_of(low_bins))
         if self.n_pseudo:
             lowest = float(self.bank.frequencies[high].min())
-            self.pseudo = PseudoCQT(f_min=lowest, n_bins=self.n_pseudo, **same)
+            high_bins = replace(wavelets, f_min=lowest, n_bins=self.n_pseudo, tuning=0.0)
+            self.pseudo = PseudoCQT(sample_rate=sample_rate, **options_of(high_bins))
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames of clips of `lengths` samples: those that both parts have."""
         counts = [part.frame_lengths(lengths) for part in (self.full, self.pseudo) if part is not None]
         return torch.minimum(counts[0], counts[-1])
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        parts = [part._compute(waveform, lengths, graph=graph) for part in (self.full, self.pseudo) if part is not None]
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        parts = [part.compute(waveform, lengths, graph=graph) for part in (self.full, self.pseudo) if part is not None]
         frames = min(part.shape[-1] for part in parts)
         return torch.cat([part[..., :frames] for part in parts], dim=1)
 
 
-def check_magnitude(power: float) -> float:
-    """The exponent of what has magnitudes only."""
-    if power is None:
-        raise ValueError("power=None must be a number > 0: there are no complex values here; use CQT for them")
-    return power
+def _magnitudes(settings: Mapping[str, Any], sample_rate: float) -> ConstantQ:
+    """The settings of what has magnitudes only."""
+    check_power(settings["power"], "use CQT for complex values")
+    return pick(ConstantQ, settings, sample_rate=sample_rate)
 
 
 def _raised(magnitudes: torch.Tensor, power: float | None, *, in_place: bool) -> torch.Tensor:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import warn_caller
+from audiofeed.arguments.signature import takes
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.octave_synthesis import Synthesis, least_squares, synthesis, synthesise
 from audiofeed.methods.frames import Count
 from audiofeed.plans.constant_q.invertibility import frame_weights, largest_hops
 from audiofeed.transforms.constant_q.cqt import VQT
-from audiofeed.transforms.contract.checks import warn_caller
+from audiofeed.transforms.constant_q.settings import Kernels, MethodOptions, SpacingOptions, VariableQ, WaveletOptions
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision
 
@@ -27,12 +30,18 @@ POWER_STEPS = 16
 MOST_EIGENVALUE, SAFE_EIGENVALUE = 1.26, 1.2
 
 
+class InverseCQTOptions(WaveletOptions, SpacingOptions, MethodOptions, total=False):
+    """What a caller may say of the transform whose values are inverted."""
+
+    tuning: float
+
+
 class InverseCQT(ToWaveform):
     """The waveform whose constant-Q or variable-Q transform lies nearest to given values.
 
     The weighted adjoint of the analysis comes first: every value times its wavelet, added up, octave by octave at the
     analysis's own rates. Where the hop is short it is the inverse but for 3 %, of which most stands at a clip's ends.
-    Each of `n_iter` steps then analyses what was found and adds the inverse of what is missing, which converges to the
+    Each of `n_iter` steps then analyzes what was found and adds the inverse of what is missing, which converges to the
     least-squares inverse (the signal of least energy among those that fit). All of it is linear in the values, and has
     a gradient.
 
@@ -58,17 +67,18 @@ class InverseCQT(ToWaveform):
     For perfect reconstruction at any number of bins use `InvertibleCQT`, another transform made for it.
 
     Args:
-        sample_rate, hop_length, f_min, n_bins, bins_per_octave, filter_scale, norm, window, sparsity, scale, method,
-            normalization: those of the `CQT` or `VQT` whose values are given.
-        tuning: as in `CQT`, a number: values do not tell what was estimated from each clip.
-        gamma, intervals: as in `VQT`; as they are, those of `CQT`.
+        sample_rate: Hz.
+        tuning: deviation of all frequencies, in fractions of a bin; not None: the values do not tell what was
+            estimated for each clip.
+        gamma: Hz added to the bandwidth of each bin, >= 0, as `VQT` has it; 0.0 for the values of a `CQT`; None: as
+            much as makes it a constant part of the ear's (ERB).
         n_iter: steps after the adjoint, >= 0. A step takes as long as an analysis and an adjoint.
 
-    Shape:
-        spectrum complex (..., n_bins, frames), lengths (batch,) in frames -> (..., time).
+    Returns:
+        (..., time), from a complex spectrum (..., n_bins, frames) and lengths (batch,) in frames.
 
     Raises:
-        ValueError: for a setting outside its range, saying which.
+        ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
 
     Warns:
         UserWarning: for a hop at which bins are undersampled in time, with the remedy.
@@ -85,67 +95,34 @@ class InverseCQT(ToWaveform):
     torch.Size([2, 1000])
     """
 
+    hop_length: int
+    n_bins: int
     takes_complex = True
-    remedy = "give the values of CQT(power=None); a magnitude alone has lost the phase, and comes from power=1.0 or 2.0"
+    hint = "give the values of CQT(power=None); a magnitude alone has lost the phase, and comes from power=1.0 or 2.0"
 
-    def __init__(
-        self,
-        *,
-        sample_rate: float,
-        hop_length: int = 512,
-        f_min: float | None = None,
-        n_bins: int | None = 84,
-        bins_per_octave: int = 12,
-        tuning: float = 0.0,
-        filter_scale: float = 1.0,
-        norm: float | None = 1.0,
-        window: str | float | tuple = "hann",
-        sparsity: float = 0.01,
-        scale: bool = True,
-        gamma: float | None = 0.0,
-        intervals: str | Sequence[float] = "equal",
-        method: str = "auto",
-        normalization: str = "librosa",
-        n_iter: int = 2,
-    ) -> None:
+    @takes(VariableQ, Kernels, without=("pad_mode", "power", "trainable"), gamma=0.0)
+    def __init__(self, *, sample_rate: float, n_iter: int = 2, **settings: Unpack[InverseCQTOptions]) -> None:
         super().__init__()
-        if tuning is None:
+        if settings["tuning"] is None:
             raise ValueError(
                 "tuning=None must be a number here: it is estimated from a clip, which is not there yet; use the "
                 "tuning that the values were computed with, in fractions of a bin"
             )
         if isinstance(n_iter, bool) or not isinstance(n_iter, int | np.integer) or n_iter < 0:
-            raise ValueError(f"n_iter={n_iter!r} must be a whole number of steps, 0 or more; 0 is the adjoint alone")
-        self.n_iter = int(n_iter)
-        self.analysis = VQT(
-            sample_rate=sample_rate,
-            hop_length=hop_length,
-            f_min=f_min,
-            n_bins=n_bins,
-            gamma=gamma,
-            intervals=intervals,
-            bins_per_octave=bins_per_octave,
-            tuning=tuning,
-            filter_scale=filter_scale,
-            norm=norm,
-            window=window,
-            sparsity=sparsity,
-            scale=scale,
-            power=None,
-            method=method,
-            normalization=normalization,
-        )
-        self.sample_rate = sample_rate
-        self.hop_length, self.n_bins = self.analysis.hop_length, self.analysis.n_bins
-        self.method, self.method_reason = self.analysis.method, self.analysis.method_reason
-        levels = self.analysis._levels
-        self._early = levels[0].factor
-        weights = frame_weights(self.analysis.bank, levels, self.analysis._definitions["kernels"](), self.hop_length)
-        self._define("weights", functools.partial(np.array, weights))
+            raise ValueError(f"n_iter={n_iter!r} must be an integer number of steps, 0 or more; 0 is the adjoint alone")
+        self.analysis = VQT(sample_rate=sample_rate, power=None, **settings)
+        self.sample_rate, self.n_iter, self.method_reason = sample_rate, int(n_iter), self.analysis.method_reason
+        for name in settings:
+            setattr(self, name, getattr(self.analysis, name))
+        kernels = self.analysis.kernel_bank
+        self._early = kernels.levels[0].factor
+        weights = frame_weights(self.analysis.bank, kernels.levels, kernels.exact(), self.hop_length)
+        self.define("weights", functools.partial(np.array, weights))
         if self.n_iter:
             largest = self._largest_eigenvalue()
             if largest > MOST_EIGENVALUE:
-                self._define("weights", functools.partial(np.array, weights * (SAFE_EIGENVALUE / largest)))
+                self.define("weights", functools.partial(np.array, weights * (SAFE_EIGENVALUE / largest)))
+        kernels.release()
         hops = largest_hops(self.analysis.bank)
         self.largest_hop = max(1, int(hops.min()))
         self._warn_of_undersampled(hops)
@@ -158,7 +135,7 @@ class InverseCQT(ToWaveform):
         with in_full_precision(found.device, graph=False):
             by = self._synthesis(found)
             for _ in range(POWER_STEPS):
-                values = torch.view_as_real(self.analysis._compute(found, None, graph=False).transpose(1, 2))
+                values = torch.view_as_real(self.analysis.compute(found, None, graph=False).transpose(1, 2))
                 found = synthesise(values.flatten(-2), by, time, None, graph=False)
                 size = float(found.norm())
                 if size == 0.0:
@@ -180,7 +157,7 @@ class InverseCQT(ToWaveform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The centre of each bin in Hz, float64.  Shape: (bins,)."""
+        """The center of each bin in Hz, float64, of shape (n_bins,)."""
         return self.analysis.frequencies
 
     # ---------------------------------------------------------------- lengths
@@ -230,7 +207,7 @@ class InverseCQT(ToWaveform):
             TypeError: for values that are not complex, or lengths that are not integers.
             ValueError: for another number of bins, an empty spectrum, or lengths that do not fit it.
         """
-        self._check_features(spectrum)
+        self.check_features(spectrum)
         if spectrum.shape[-2] != self.n_bins:
             raise ValueError(
                 f"spectrum has shape {tuple(spectrum.shape)}, and there are n_bins={self.n_bins} bins; the second last "
@@ -238,7 +215,7 @@ class InverseCQT(ToWaveform):
             )
         return self._run_to(spectrum, length, lengths)
 
-    def _compute(
+    def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
         clips, rows, _, most = features.shape
@@ -260,8 +237,9 @@ class InverseCQT(ToWaveform):
         return samples.view(clips, rows, wanted)
 
     def _synthesis(self, like: torch.Tensor) -> Synthesis:
-        kernels, weights = self.analysis._filter("kernels", like), self._filter("weights", like)
-        return synthesis(self.analysis._levels, kernels, weights, self.analysis._decimations(like))
+        kernels, weights = self.analysis.filter_like("kernels", like), self.filter_like("weights", like)
+        bank = self.analysis.kernel_bank
+        return synthesis(bank.levels, kernels, weights, bank.decimations(self.analysis, like))
 
     def _of_one_length(
         self, pairs: torch.Tensor, by: Synthesis, length: int | None, wanted: int, *, graph: bool
@@ -313,7 +291,7 @@ class InverseCQT(ToWaveform):
             past = (torch.arange(count, device=pairs.device) >= frames[:, None])[..., None]
 
         def forth(samples: torch.Tensor) -> torch.Tensor:
-            values = self.analysis._compute(samples, times, graph=graph).transpose(1, 2)[:, :count]
+            values = self.analysis.compute(samples, times, graph=graph).transpose(1, 2)[:, :count]
             found = torch.view_as_real(values).flatten(-2)
             return found if past is None else found.masked_fill(past, 0)
 
@@ -322,12 +300,6 @@ class InverseCQT(ToWaveform):
 
         return least_squares(pairs, forth, back, self.n_iter)
 
-    def extra_repr(self) -> str:
-        """The settings of the analysis and the number of steps."""
-        hidden = ("pad_mode", "power", "trainable")
-        names = [name for name in self.analysis.ARGUMENTS if name not in hidden]
-        return ", ".join(f"{name}={getattr(self.analysis, name)!r}" for name in names) + f", n_iter={self.n_iter}"
-
 
 def _fitted(samples: torch.Tensor, wanted: int) -> torch.Tensor:
     inside = samples[:, :wanted]
@@ -335,7 +307,7 @@ def _fitted(samples: torch.Tensor, wanted: int) -> torch.Tensor:
 
 
 def _runs(sizes: list[tuple[int, int]]) -> Iterator[tuple[slice, int, int]]:
-    """(rows, their frames, their samples) for neighbouring rows of one size, few enough to stay in cache."""
+    """(rows, their frames, their samples) for neighboring rows of one size, few enough to stay in cache."""
     first = 0
     for (count, time), group in itertools.groupby(sizes):
         end = first + len(list(group))

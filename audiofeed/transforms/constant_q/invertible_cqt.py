@@ -6,18 +6,23 @@ import math
 from typing import Any
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import OPEN, analyse, count_frames, fill
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.transforms.constant_q.invertible_cqt_inverse import (
-    MOST_SAMPLES,
-    InvertibleCQTInverse,
+from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
+from audiofeed.transforms.constant_q.sliced_frame import (
+    SlicedBands,
+    SlicedFrame,
+    SliceOptions,
     StreamState,
-    begun,
-    check_seen,
-    ended,
+    a_few,
     runs_of,
 )
+from audiofeed.transforms.contract.filters import needs_graph
+from audiofeed.transforms.contract.settings import check_power_or_complex
 from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
 
 
@@ -33,33 +38,22 @@ class InvertibleCQT(Transform):
 
     Args:
         sample_rate: Hz.
-        f_min: Hz of the lowest bin of constant Q; None: 32.70 (C1).
-        f_max: Hz; the highest bin of constant Q is the last that does not exceed it, and whose band ends below half the
-            sample rate; None: half the sample rate.
-        bins_per_octave: bins of constant Q to an octave.
-        hop_length: samples from frame to frame, at most sample_rate / (2 * (distance from the highest bin of constant
-            Q to the next)); None: the largest power of two of these.
-        slice_length: samples of a slice, a multiple of the hop and even, more than 2 * transition; None: about 4 times
-            the transition. Longer ones waste less, and a stream waits longer for them.
-        transition: samples at either end of a slice that its neighbours give, a multiple of the hop. The bands ring
-            for that long; with t = transition * (f_min - the frequency a bin below) / sample_rate, what the lowest bins
-            hold returns 20 (t = 1), 48 (t = 3), 82 (t = 5), 118 (t = 7) or 136 dB (t = 8) above its error, and
-            everything else better. None: t = 8. At least t = 1.
         power: None (complex), 1.0 (magnitude), 2.0 (power) or any number > 0; only complex coefficients invert.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_bins, frames), complex for power=None.
+    Returns:
+        (..., n_bins, frames), from a waveform (..., time) and lengths (batch,); complex for `power=None`.
 
     Raises:
-        ValueError: for a setting outside its range, saying which.
+        ValueError: for bands without room below half the sample rate; for a hop, a slice or a transition that the bands
+            do not allow, with the nearest that they do.
 
-    Frame n is centred on sample n * hop_length, and the last stands at or after the last sample, less than a hop away.
+    Frame n is centered on sample n * hop_length, and the last stands at or after the last sample, less than a hop away.
     `inverse` returns the waveform, `inverse_transform()` is that as a module, `stream` takes a waveform in chunks.
     A clip no longer than `latency` is one slice, its mirror image beside it, without any error of transition.
 
     Follows Holighaus, Dörfler, Velasco and Grill, "A framework for invertible, real-time constant-Q transforms" (2013)
     and Velasco et al. (2011), with smoother bands that are their own dual, one hop for all, and slices that overlap by
-    as much as the bands ring, in place of slices that are windowed: what is kept of neighbours is one transform, not
+    as much as the bands ring, in place of slices that are windowed: what is kept of neighbors is one transform, not
     two layers, and sums to no modulation. Differs from `librosa.cqt`, whose kernels are Hann windows in time: these are
     half as wide in frequency, and twice as long.
 
@@ -71,36 +65,13 @@ class InvertibleCQT(Transform):
     True
     """
 
-    sample_rate: float  # type: ignore[assignment]
-
-    def __init__(
-        self,
-        *,
-        sample_rate: float,
-        f_min: float | None = None,
-        f_max: float | None = None,
-        bins_per_octave: int = 12,
-        hop_length: int | None = None,
-        slice_length: int | None = None,
-        transition: int | None = None,
-        power: float | None = None,
-    ) -> None:
-        super().__init__()
-        if power is not None and not (power > 0 and math.isfinite(power)):
-            raise ValueError(f"power={power!r} must be a number > 0, or None for the complex coefficients")
-        self.power = None if power is None else float(power)
-        self.frame = InvertibleCQTInverse(
-            sample_rate=sample_rate,
-            f_min=f_min,
-            f_max=f_max,
-            bins_per_octave=bins_per_octave,
-            hop_length=hop_length,
-            slice_length=slice_length,
-            transition=transition,
-        )
-        self.sample_rate, self.bins_per_octave = sample_rate, bins_per_octave
-        self.f_min, self.f_max, self.hop_length = self.frame.f_min, self.frame.f_max, self.frame.hop_length
-        self.slice_length, self.transition = self.frame.slice_length, self.frame.transition
+    @takes(SlicedBands)
+    def __init__(self, *, sample_rate: float, power: float | None = None, **settings: Unpack[SliceOptions]) -> None:
+        bands = pick(SlicedBands, settings, sample_rate=sample_rate)
+        super().__init__(sample_rate)
+        self.keep(bands)
+        self.power = check_power_or_complex(power)
+        self.frame = SlicedFrame(bands)
 
     @property
     def n_bins(self) -> int:
@@ -110,22 +81,18 @@ class InvertibleCQT(Transform):
     @property
     def constant_q(self) -> slice:
         """Which of the bins are those of constant Q."""
-        bands = self.frame._bands
+        bands = self.frame.settings.bands
         return slice(bands.first, bands.first + bands.count)
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The frequency of each bin in Hz, from 0 to sample_rate / 2, float64.  Shape: (n_bins,)."""
-        return torch.from_numpy(self.frame._bands.centres.copy())
+        """The frequency of each bin in Hz, from 0 to sample_rate / 2, float64, of shape (n_bins,)."""
+        return torch.from_numpy(self.frame.settings.bands.centers.copy())
 
     @property
     def latency(self) -> int:
         """Samples that a stream may be ahead of what it has given: a slice's step and its transition."""
         return self.frame.latency
-
-    def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
-        return torch.arange(n_frames, dtype=torch.float64) * (self.hop_length / self.sample_rate)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames of clips of `lengths` samples.
@@ -137,7 +104,7 @@ class InvertibleCQT(Transform):
 
     def inverse_transform(self) -> InvertibleCQTInverse:
         """The inverse as a module, which shares the bands; with a `stream` of its own."""
-        return self.frame
+        return InvertibleCQTInverse.of_frame(self.frame)
 
     def inverse(
         self,
@@ -147,9 +114,9 @@ class InvertibleCQT(Transform):
         lengths: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The waveform of coefficients: see `InvertibleCQTInverse`; `lengths` are in frames, `length` in samples."""
-        return self.frame(coefficients, length, lengths=lengths)
+        return self.inverse_transform()(coefficients, length, lengths=lengths)
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if lengths is None:
             return self._powers(self._rows(waveform, graph=graph))
         frames = count_frames(waveform.shape[-1], self.hop_length)
@@ -162,19 +129,18 @@ class InvertibleCQT(Transform):
         inside = torch.arange(waveform.shape[-1], device=waveform.device) < lengths[:, None]
         x = fill(waveform.where(inside, torch.zeros_like(waveform)), (frames - 1) * self.hop_length)
         ends = (count_frames(lengths, self.hop_length) - 1) * self.hop_length
-        slices, bands = self.frame._geometry(None, waveform)
+        slices, bands = self.frame.geometry(None, waveform)
         return self._powers(analyse(x, ends, slices, bands, frames=frames, graph=graph))
 
     def _rows(self, waveform: torch.Tensor, *, graph: bool) -> torch.Tensor:
         """Complex coefficients of rows of one length.  Shape: (rows, time) -> (rows, bands, frames)."""
         frames = count_frames(waveform.shape[-1], self.hop_length)
-        slices, bands = self.frame._geometry(frames, waveform)
+        slices, bands = self.frame.geometry(frames, waveform)
         end = (frames - 1) * self.hop_length
         x = fill(waveform, end)
         if graph:
             return analyse(x, end, slices, bands, frames=frames, graph=True)
-        few = max(1, MOST_SAMPLES // slices.length)
-        parts = [analyse(part, end, slices, bands, frames=frames, graph=False) for part in x.split(few)]
+        parts = [analyse(part, end, slices, bands, frames=frames, graph=False) for part in a_few(x, slices)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _result_dtype(self, waveform: torch.Tensor) -> torch.dtype:
@@ -209,39 +175,34 @@ class InvertibleCQT(Transform):
         >>> first.shape[-1] + rest.shape[-1] == cqt(torch.ones(25001)).shape[-1]
         True
         """
-        graph = self._needs_graph(chunk)
+        graph = needs_graph(self, chunk)
         leading = list(chunk.shape[:-1])
         if chunk.numel():
-            self._check_waveform(chunk)
-            joined, _, _ = self._prepare(chunk, None, graph=graph)
+            self.check_waveform(chunk)
+            joined, _, _ = self.rows_of(chunk, None, graph=graph)
         else:
             dtype = torch.float64 if chunk.dtype == torch.float64 else torch.float32
             joined = chunk.new_zeros((math.prod(leading), 0), dtype=dtype)
-        state = begun(state, joined, leading)
-        joined, seen, slices = state.joined(joined, leading), state.seen + chunk.shape[-1], self.frame._slices
+        state = StreamState.begin(joined, leading) if state is None else state
+        joined, seen, slices = state.joined(joined, leading), state.seen + chunk.shape[-1], self.frame.slices
         done = state.slices
+        settings: dict[str, Any] = {"first": done, "offset": state.offset, "graph": graph}
         with in_full_precision(chunk.device, graph=graph):
             if last:
-                check_seen(seen, "sample")
+                ended = state.ended(seen, "sample")
                 frames = count_frames(seen, self.hop_length)
                 end = (frames - 1) * self.hop_length
                 if done == 0 and frames <= slices.most_whole:
                     found = self._rows(joined, graph=graph)
                 else:
-                    slices, bands = self.frame._geometry(None, joined)
-                    settings: dict[str, Any] = {"first": done, "offset": state.offset, "graph": graph}
+                    slices, bands = self.frame.geometry(None, joined)
                     found = analyse(fill(joined, end - state.offset), end, slices, bands, frames=frames, **settings)
-                return with_leading(self._powers(found), leading), ended(state, joined, seen)
+                return with_leading(self._powers(found), leading), ended
             ready = max((seen - slices.transition) // slices.step, done)
             found = joined.new_zeros((len(joined), self.n_bins, 0), dtype=joined.dtype.to_complex())
             if ready > done:
-                slices, bands = self.frame._geometry(None, joined)
-                settings = {"first": done, "offset": state.offset, "graph": graph}
+                slices, bands = self.frame.geometry(None, joined)
                 found = analyse(joined, OPEN, slices, bands, frames=ready * slices.kept, **settings)
         offset = max(0, (ready - 1) * slices.step - slices.transition)
-        kept = joined[:, offset - state.offset :].clone()
-        return with_leading(self._powers(found), leading), StreamState(kept, offset, seen, ready, tuple(leading))
-
-    def extra_repr(self) -> str:
-        """The bands, the slices and the power."""
-        return f"{self.frame.extra_repr()}, power={self.power}"
+        moved = state.moved(joined, offset=offset, seen=seen, slices=ready)
+        return with_leading(self._powers(found), leading), moved

@@ -1,4 +1,4 @@
-"""What is computed of another transform's features of the same waveform."""
+"""Transforms of another transform's features of the same waveform."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from typing import Any
 
 import torch
 
-from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
+from audiofeed.transforms.contract.filters import needs_graph
+from audiofeed.transforms.contract.transform import Transform, in_full_precision, lengths_of_rows, with_leading
 
 
 class Derived(Transform):
-    """A transform from waveforms by way of another, `source`: a subclass gives `_derive`."""
+    """A transform of waveforms by way of another, `source`: a subclass gives `_derive`.
+
+    Args:
+        source: computes the features that this one is derived from.
+    """
 
     def __init__(self, source: Transform) -> None:
         super().__init__()
@@ -23,22 +28,31 @@ class Derived(Transform):
         return self.source.takes_int16
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Of the source's features, 0 past their ends.  Shape: (rows, bins, n), frames (rows,) -> (rows, ..., m)."""
+        """Results from the source's features.
+
+        Args:
+            features: (rows, bins, frames), 0 past their ends.
+            frames: (rows,) frames of each row; None: all of them.
+            graph: autograd or a compiler records what is computed.
+
+        Returns:
+            (rows, ..., frames of the result).
+        """
         raise NotImplementedError
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Features of one clip or of a batch: see `Transform.forward`."""
-        # by the source's own call, which may see clips where `_compute` sees rows (a tuning that is estimated for each)
+        # by the source's own call, which may see clips where `compute` sees rows (a tuning that is estimated for each)
         features = self.source(waveform, lengths)
-        graph = self._needs_graph(waveform)
+        graph = needs_graph(self, waveform)
         *leading, time = waveform.shape
         row_lengths = frames = None
         if lengths is not None:
-            row_lengths = self._row_lengths(lengths, leading, time).to(waveform.device)
+            row_lengths = lengths_of_rows(lengths, leading, time).to(waveform.device)
             frames = self.source.frame_lengths(row_lengths)
         with in_full_precision(waveform.device, graph=graph):
             rows = features.reshape(-1, *features.shape[len(leading) :])
-            derived = self._finish_rows(self._derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
+            derived = self.finish_rows(self._derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
         return with_leading(derived, leading)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
@@ -46,7 +60,7 @@ class Derived(Transform):
         return self.source.frame_lengths(lengths)
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The centre of each frame in seconds, float64.  Shape: (n_frames,)."""
+        """The center of each frame in seconds, float64, of shape (n_frames,)."""
         source: Any = self.source
         return source.times(n_frames)
 

@@ -1,18 +1,37 @@
-"""The contract of what takes features, not waveforms: decibels, deltas, inverses."""
+"""The contract of transforms of features, not waveforms: decibels, deltas, inverses."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from audiofeed.transforms.contract.filters import Filtered
+import numpy as np
+import torch
+from torch import nn
+
+from audiofeed.arguments.settings import arguments_of
+from audiofeed.arguments.signature import complete, shown
+from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
 from audiofeed.transforms.contract.transform import check_lengths, in_full_precision
 
 
-class FeatureTransform(Filtered):
+class FeatureTransform(nn.Module):
     """A module from (batch, ..., bins, frames) to features or waveforms: `transform(features, lengths=None)`.
 
-    A subclass computes clips (`_compute`) and says how long the results are (`frame_lengths`). The rest of the contract
-    is kept here: any leading dimensions, clips of their own length, zero past the end, float32 under autocast.
+    Derive from it for a transform of your own: give `compute` (results of clips) and, where a result has another
+    number of frames, `frame_lengths`. The rest of the contract is kept here: any leading dimensions, clips of their own
+    length, zero past the end, float32 under autocast. Every constructor argument must be kept as an attribute of its
+    name.
+
+    >>> class Root(FeatureTransform):
+    ...     keeps_bins = True
+    ...     def __init__(self, *, degree: float = 2.0) -> None:
+    ...         super().__init__()
+    ...         self.degree = degree
+    ...     def compute(self, features, lengths, *, graph):
+    ...         return features.pow(1 / self.degree)
+    >>> Root()(torch.full((2, 1, 3), 4.0), torch.tensor([3, 1])).squeeze(1).tolist()
+    [[2.0, 2.0, 2.0], [2.0, 0.0, 0.0]]
     """
 
     # a collate, which has waveforms, can say so before the first batch
@@ -20,24 +39,63 @@ class FeatureTransform(Filtered):
     # whether the features are complex (a spectrum) or real
     takes_complex = False
     # what complex or integer features should have been, for the error
-    remedy = "take its power or magnitude"
+    hint = "take its power or magnitude"
     # whether the result has the bins of the features, so that a bin keeps its frequency
     keeps_bins = False
-    # whether the result is waveforms, which a transform of waveforms may follow
+    # whether the output is a waveform, so that a transform of waveforms can follow in a Chain
     gives_waveforms = False
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        complete(cls)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._filters = FilterStore()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Settings are attributes, set by `keep`."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Settings are attributes, set by `keep`."""
 
     # ---------------------------------------------------------------- what a subclass gives
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Results of clips; what stands past a clip's own result does not matter.
 
-        Shape: (clips, rows of each, bins, frames), 0 past lengths (clips,) -> (clips, rows of each, ..., result).
+        Args:
+            features: (clips, rows of each, bins, frames), 0 past `lengths`.
+            lengths: (clips,) frames of each clip; None: all of them.
+            graph: autograd or a compiler records what is computed; without it the result may be computed in place.
+
+        Returns:
+            (clips, rows of each, ..., frames of the result).
         """
         raise NotImplementedError
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Lengths of the results of clips of `lengths` frames; here: frames in, frames out."""
         return lengths
+
+    # ---------------------------------------------------------------- what a subclass uses
+
+    def keep(self, settings: Any) -> None:
+        """Keep the values of settings as attributes of their names."""
+        for field in arguments_of(type(settings)):
+            setattr(self, field.name, getattr(settings, field.name))
+
+    def define(
+        self, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None
+    ) -> None:
+        """Keep a filter, defined in float64: see `Transform.define`."""
+        self._filters.define(self, name, definition, trainable=trainable, values=values)
+
+    def filter_like(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """A filter in the dtype and on the device of `like`."""
+        return self._filters.like(self, name, like)
 
     # ---------------------------------------------------------------- what a caller uses
 
@@ -50,16 +108,25 @@ class FeatureTransform(Filtered):
             lengths: (batch,) frames of each clip of a padded batch, 1 to frames. What stands past them is not looked
                 at, and there the result is 0.
 
+        Returns:
+            (..., bins, frames), or what the transform makes of them.
+
         Raises:
             TypeError: for features of another kind (integers; complex for real, or real for complex).
             ValueError: for empty features, or lengths that do not fit them.
         """
-        return self._run(features, lengths)
+        return self.run(features, lengths)
 
-    def _run(self, features: torch.Tensor, lengths: torch.Tensor | None, **settings: object) -> torch.Tensor:
-        """`forward` with further arguments for `_compute`."""
-        self._check_features(features)
-        graph = self._needs_graph(features)
+    def extra_repr(self) -> str:
+        """The settings."""
+        return shown(self)
+
+    # ---------------------------------------------------------------- the steps of a call
+
+    def run(self, features: torch.Tensor, lengths: torch.Tensor | None, **settings: object) -> torch.Tensor:
+        """`forward` with further arguments for `compute`."""
+        self.check_features(features)
+        graph = needs_graph(self, features)
         if features.dtype in (torch.float16, torch.bfloat16):
             features = features.float()
         *leading, bins, frames = features.shape
@@ -68,32 +135,41 @@ class FeatureTransform(Filtered):
             lengths = check_lengths(lengths, clips.shape[0], frames, unit="frames").to(clips.device)
             clips = clear_past(clips, lengths)
         with in_full_precision(clips.device, graph=graph):
-            result = self._compute(clips, lengths, graph=graph, **settings)
+            result = self.compute(clips, lengths, graph=graph, **settings)
             if lengths is not None:
-                result = clear_past(result, self._result_lengths(lengths, **settings))
+                result = clear_past(result, self.result_lengths(lengths, **settings))
         return result.reshape(*leading, *result.shape[2:])
 
-    def _result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
+    def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
         """Where each clip's result ends, along its last dimension."""
         return self.frame_lengths(lengths)
 
-    def _check_features(self, features: torch.Tensor) -> None:
+    def check_features(self, features: torch.Tensor) -> None:
+        """Raise an error that names the argument for anything but (..., bins, frames) of the right kind."""
         if not isinstance(features, torch.Tensor):
             raise TypeError(
                 f"features is a {type(features).__name__}, and must be a torch.Tensor; use torch.as_tensor(features)"
             )
         if self.takes_complex and not features.is_complex():
-            raise TypeError(f"features has dtype {features.dtype}, and must be complex: {self.remedy}")
+            raise TypeError(f"features has dtype {features.dtype}, and must be complex: {self.hint}")
         if not self.takes_complex and not features.is_floating_point():
-            raise TypeError(f"features has dtype {features.dtype}, and must be real floating point; {self.remedy}")
+            raise TypeError(f"features has dtype {features.dtype}, and must be real floating point; {self.hint}")
         if features.dim() < 2 or features.numel() == 0:
             raise ValueError(
                 f"features has shape {tuple(features.shape)}, and must be (..., bins, frames) with at least one frame"
             )
 
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        self._filters.apply(self, lambda: nn.Module._apply(self, fn, recurse))
+        return self
+
 
 def clear_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """0 past each clip's own length, whatever stood there.  Shape: (clips, ..., n), lengths (clips,) -> the same.
+    """0 past each clip's own length, whatever stood there.
+
+    Args:
+        features: (clips, ..., n).
+        lengths: (clips,).
 
     >>> clear_past(torch.ones(2, 3), torch.tensor([1, 3])).tolist()
     [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]

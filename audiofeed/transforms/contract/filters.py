@@ -1,4 +1,4 @@
-"""Filters that a module holds: fixed ones from their float64 definition, trainable ones as parameters."""
+"""Filters of a module: fixed ones from their float64 definition, trained ones as parameters."""
 
 from __future__ import annotations
 
@@ -9,67 +9,76 @@ import numpy as np
 import torch
 from torch import nn
 
-from audiofeed.transforms.contract.explain import explaining
+Definition = Callable[[], np.ndarray]
 
 
-class Filtered(nn.Module):
-    """A module whose fixed filters follow the device and the dtype and never enter the `state_dict`."""
+class FilterStore:
+    """The float64 definitions of a module's fixed filters, and copies in other dtypes and on other devices.
 
-    def __init_subclass__(cls, **settings: Any) -> None:
-        super().__init_subclass__(**settings)
-        if "__init__" in cls.__dict__:
-            cls.__init__ = explaining(cls.__init__)  # type: ignore[method-assign]
+    A fixed filter is a buffer outside the `state_dict`, and always comes from its definition, never from a rounded
+    buffer: float64 features are float64-exact, and `.half()` on the whole model does no harm.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        # name -> the float64 definition, computed when a dtype or device is first met
-        self._definitions: dict[str, Callable[[], np.ndarray]] = {}
-        self._other_filters: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
+        self.definitions: dict[str, Definition] = {}
+        self._others: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
 
-    def _needs_graph(self, x: torch.Tensor) -> bool:
-        """Whether autograd or a compiler is to see what is computed of `x`."""
-        return torch.compiler.is_compiling() or (
-            torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
-        )
-
-    def _define(self, name: str, definition: Callable[[], np.ndarray], *, trainable: bool = False) -> None:
-        """Hold a filter defined in float64: a parameter if trainable, else a buffer outside the state_dict."""
-        values = torch.from_numpy(np.ascontiguousarray(definition())).to(torch.get_default_dtype())
+    def define(
+        self,
+        module: nn.Module,
+        name: str,
+        definition: Definition,
+        *,
+        trainable: bool = False,
+        values: np.ndarray | None = None,
+    ) -> None:
+        """Register a filter: a parameter if trainable, else a buffer; `values` are the definition's, if known."""
+        exact = _tensor(definition() if values is None else values, torch.get_default_dtype())
         if trainable:
-            self.register_parameter(name, nn.Parameter(values))
+            module.register_parameter(name, nn.Parameter(exact))
             return
-        self._definitions[name] = definition
-        self.register_buffer(name, values, persistent=False)
+        self.definitions[name] = definition
+        module.register_buffer(name, exact, persistent=False)
 
-    def _filter(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """The filter in the dtype (float32 for int16) and on the device of `like`.
-
-        A fixed filter comes from its float64 definition, never from a rounded buffer, so that float64 features are
-        float64-exact and `.half()` on the whole model does no harm.
-        """
-        held: torch.Tensor = getattr(self, name)
+    def like(self, module: nn.Module, name: str, like: torch.Tensor) -> torch.Tensor:
+        """A filter in the dtype (float32 for int16) and on the device of `like`."""
+        held: torch.Tensor = getattr(module, name)
         dtype = like.dtype if like.is_floating_point() else torch.float32
-        if name not in self._definitions:
+        if name not in self.definitions:
             return held.to(dtype)
         if held.dtype == dtype and held.device == like.device:
             return held
         key = (name, like.device, dtype)
-        if key not in self._other_filters:
-            exact = torch.from_numpy(np.ascontiguousarray(self._definitions[name]()))
-            self._other_filters[key] = exact.to(dtype=dtype).to(device=like.device)
-        return self._other_filters[key]
+        if key not in self._others:
+            self._others[key] = _tensor(self.definitions[name](), dtype).to(device=like.device)
+        return self._others[key]
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-        before = {name: getattr(self, name).dtype for name in self._definitions}
-        self._other_filters.clear()
-        super()._apply(fn, recurse)
-        for name, definition in self._definitions.items():
-            held = getattr(self, name)
+    def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
+        """Move or cast the module by `cast`; fixed filters whose dtype changed come from their definition again."""
+        before = {name: getattr(module, name).dtype for name in self.definitions}
+        self._others.clear()
+        cast()
+        for name, definition in self.definitions.items():
+            held = getattr(module, name)
             # a cast would keep the old rounding (float32 values in float64); the definition has them all
             if held.dtype != before[name] and held.dtype.is_floating_point and held.device.type != "meta":
-                exact = torch.from_numpy(np.ascontiguousarray(definition()))
-                setattr(self, name, exact.to(dtype=held.dtype).to(device=held.device))
-        return self
+                setattr(module, name, _tensor(definition(), held.dtype).to(device=held.device))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_other_filters": {}}
+        return {**self.__dict__, "_others": {}}
+
+
+# torch's cast of a large array waits for all its threads
+_IN_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    """The values of a definition in a dtype, in memory of their own: a definition may keep its array for the next."""
+    return torch.from_numpy(np.array(values, dtype=_IN_NUMPY.get(dtype), order="C")).to(dtype)
+
+
+def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:
+    """Whether autograd or a compiler is to see what is computed from `x`."""
+    return torch.compiler.is_compiling() or (
+        torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in module.parameters()))
+    )

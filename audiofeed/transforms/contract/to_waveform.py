@@ -1,4 +1,4 @@
-"""The contract of what takes features back to waveforms: how long they are to be."""
+"""The contract of transforms from features back to waveforms, and the lengths of these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 
-from audiofeed.transforms.contract.checks import check_count
+from audiofeed.arguments.checks import check_count
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.transform import check_lengths
 
@@ -14,21 +14,21 @@ from audiofeed.transforms.contract.transform import check_lengths
 class ToWaveform(FeatureTransform):
     """A module from (batch, ..., bins, frames) to waveforms: `transform(features, length=None, *, lengths=None)`.
 
-    A subclass computes clips (`_compute`, with the `length` that was asked for) and says how long they are by
-    themselves (`sample_lengths`). What is asked of a length is kept here.
+    A subclass gives `compute`, which is told the `length` that was asked for, and `sample_lengths`. The checks of a
+    length are kept here.
     """
 
     gives_waveforms = True
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames, where no length is given.  Shape: integers of any shape -> the same."""
+        """Samples of clips of `frames` frames, where no length is given: integers of any shape, and of the same."""
         raise NotImplementedError
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """The lengths of the results, which are samples: see `sample_lengths`."""
         return self.sample_lengths(lengths)
 
-    def _result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
+    def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
         length = settings.get("length")
         if isinstance(length, torch.Tensor):
             return length.to(lengths.device)
@@ -52,4 +52,4 @@ class ToWaveform(FeatureTransform):
         length = self._check_length(length, features)
         if isinstance(length, torch.Tensor) and lengths is None:
             lengths = torch.full_like(length, features.shape[-1])
-        return self._run(features, lengths, length=length, **settings)
+        return self.run(features, lengths, length=length, **settings)

@@ -1,49 +1,170 @@
-"""The contract that every transform keeps: shapes, lengths, precision, filters."""
+"""The contract of transforms of waveforms: shapes, lengths, precision, filters."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from torch import nn
 
+from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.settings import arguments_of
+from audiofeed.arguments.signature import complete, shown
+from audiofeed.methods.frames import Framing
 from audiofeed.signal.samples import INT16_SCALE
-from audiofeed.transforms.contract.filters import Filtered
+from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
 
 
-class Transform(Filtered):
+class Transform(nn.Module):
     """A module from waveforms to features: `transform(waveform, lengths=None)`.
 
-    A subclass says how many frames a clip has (`frame_lengths`) and computes rows (`_compute`); the rest of the
-    contract is kept here: any leading dimensions, rows of their own length, zero past the end, float32 under autocast,
-    filters that follow the device and the dtype.
+    Derive from it for a transform of your own: give `compute` (features of rows) and, unless `framing` says it,
+    `frame_lengths`. The rest of the contract is kept here: any leading dimensions, rows of their own length, zero past
+    the end, float32 under autocast, filters that follow the device and the dtype. Every constructor argument must be
+    kept as an attribute of its name, for `repr`.
+
+    Args:
+        sample_rate: Hz; None where nothing depends on it.
+
+    >>> class Envelope(Transform):
+    ...     def __init__(self, *, hop_length: int = 100) -> None:
+    ...         super().__init__()
+    ...         self.hop_length = hop_length
+    ...     def frame_lengths(self, lengths):
+    ...         return lengths // self.hop_length
+    ...     def compute(self, waveform, lengths, *, graph):
+    ...         return waveform.abs().unfold(-1, self.hop_length, self.hop_length).amax(-1)[:, None]
+    >>> Envelope()(torch.ones(2, 3, 450), torch.tensor([450, 250])).sum(-1).squeeze(-1).tolist()
+    [[4.0, 4.0, 4.0], [2.0, 2.0, 2.0]]
     """
 
-    sample_rate: int | None = None
-    # whether `_compute` takes int16 samples as they are, without a graph; a collate then need not convert the batch
+    # whether `compute` takes int16 samples as they are, without a graph; a collate then need not convert the batch
     takes_int16 = False
-    # whether the result is waveforms too, which another such transform may follow
+    # whether the output is a waveform, so that another transform of waveforms can follow in a Chain
     gives_waveforms = False
+    sample_rate: float | None = None
+    # where the frames lie, if the transform has frames
+    framing: Framing | None = None
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        complete(cls)
+
+    def __init__(self, sample_rate: float | None = None) -> None:
+        super().__init__()
+        if sample_rate is not None:
+            check_rate(sample_rate, "it is needed for `frequencies` and `times`")
+        self.sample_rate = sample_rate
+        self._filters = FilterStore()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Settings are attributes, set by `keep`."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Settings are attributes, set by `keep`."""
 
     # ---------------------------------------------------------------- what a subclass gives
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Features of rows; what stands past a row's frames does not matter.
 
-        Shape: (rows, time), lengths (rows,) -> (rows, bins, frames).
+        Args:
+            waveform: (rows, time), floating point, or int16 where the class `takes_int16` and there is no graph.
+            lengths: (rows,) samples of each row; None: all of them.
+            graph: autograd or a compiler records what is computed; without it the result may be computed in place.
+
+        Returns:
+            (rows, bins, frames).
         """
         raise NotImplementedError
 
-    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        """What needs a whole clip at once.  Shape: (clips, rows of each, bins, frames), frames (clips,) -> the same."""
+    def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """The last step, for what needs a whole clip at once (its peak).
+
+        Args:
+            features: (clips, rows of each, bins, frames).
+            frames: (clips,) frames of each clip; None: all of them.
+
+        Returns:
+            (clips, rows of each, bins, frames).
+        """
         return features
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples.  Shape: any shape of integers -> the same shape."""
-        raise NotImplementedError
+        """Frames of clips of `lengths` samples.
+
+        Args:
+            lengths: integers of any shape.
+
+        Returns:
+            Integers of the same shape.
+        """
+        if self.framing is None:
+            raise NotImplementedError(f"{type(self).__name__} must have frame_lengths(lengths)")
+        return self.framing.count(lengths)
+
+    # ---------------------------------------------------------------- what a subclass uses
+
+    def keep(self, settings: Any) -> None:
+        """Keep the values of settings as attributes of their names."""
+        for field in arguments_of(type(settings)):
+            setattr(self, field.name, getattr(settings, field.name))
+
+    def define(
+        self, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None
+    ) -> None:
+        """Keep a filter, defined in float64: a parameter if trainable, else a buffer outside the `state_dict`.
+
+        Args:
+            name: of the parameter or buffer.
+            definition: returns the float64 array; must be picklable.
+            trainable: the filter is a parameter.
+            values: what the definition returns, where it was computed already.
+        """
+        self._filters.define(self, name, definition, trainable=trainable, values=values)
+
+    def filter_like(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """A filter in the dtype (float32 for int16) and on the device of `like`."""
+        return self._filters.like(self, name, like)
+
+    def rate(self, what: str) -> float:
+        """The sample rate, or a ValueError that names what needs it."""
+        if self.sample_rate is None:
+            raise ValueError(f"{what} needs the sample rate; make the transform with sample_rate=...")
+        return float(self.sample_rate)
 
     # ---------------------------------------------------------------- what a caller uses
+
+    @property
+    def frequencies(self) -> torch.Tensor | None:
+        """Hz of each bin, float64, of shape (bins,); None where rows stand for no frequency."""
+        return None
+
+    @property
+    def first_center(self) -> float:
+        """The sample that frame 0 is centered on."""
+        return 0.0 if self.framing is None or self.framing.center else self.framing.n_fft / 2
+
+    def times(self, n_frames: int) -> torch.Tensor:
+        """The center of each frame in seconds.
+
+        Args:
+            n_frames: how many frames.
+
+        Returns:
+            float64 of shape (n_frames,).
+
+        Raises:
+            ValueError: if the transform was made without `sample_rate`.
+        """
+        centers = torch.arange(n_frames, dtype=torch.float64) * self.hop_length + self.first_center
+        return centers / self.rate("times")
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Features of one clip or of a batch.
@@ -62,18 +183,24 @@ class Transform(Filtered):
             TypeError: for a waveform that is neither real floating point nor int16.
             ValueError: for an empty waveform, or lengths that do not fit it.
         """
-        self._check_waveform(waveform)
-        graph = self._needs_graph(waveform)
-        rows, row_lengths, leading = self._prepare(waveform, lengths, graph=graph)
+        self.check_waveform(waveform)
+        graph = needs_graph(self, waveform)
+        rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
         with in_full_precision(waveform.device, graph=graph):
-            features = self._compute(rows, row_lengths, graph=graph)
-            features = self._finish_rows(features, row_lengths, leading, graph=graph)
+            features = self.compute(rows, row_lengths, graph=graph)
+            features = self.finish_rows(features, row_lengths, leading, graph=graph)
         return with_leading(features, leading)
 
-    def _prepare(
+    def extra_repr(self) -> str:
+        """The settings."""
+        return shown(self)
+
+    # ---------------------------------------------------------------- the steps of a call
+
+    def rows_of(
         self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[int]]:
-        """Rows of a dtype to compute in, the length of each, and the leading dimensions they came in."""
+        """Rows in the dtype to compute in, the length of each, and the leading dimensions they came in."""
         if waveform.dtype in (torch.float16, torch.bfloat16):
             waveform = waveform.float()
         elif waveform.dtype == torch.int16 and (graph or not self.takes_int16):
@@ -81,10 +208,10 @@ class Transform(Filtered):
         *leading, time = waveform.shape
         row_lengths = None
         if lengths is not None:
-            row_lengths = self._row_lengths(lengths, leading, time).to(waveform.device)
+            row_lengths = lengths_of_rows(lengths, leading, time).to(waveform.device)
         return waveform.reshape(-1, time), row_lengths, leading
 
-    def _finish_rows(
+    def finish_rows(
         self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
     ) -> torch.Tensor:
         """Computed rows, finished clip by clip and cleared past their ends."""
@@ -92,7 +219,7 @@ class Transform(Filtered):
         batch = leading[0] if leading else 1
         clips = features.unflatten(0, (batch, -1))
         clip_frames = None if frames is None else frames[:: features.shape[0] // batch]
-        features = self._finish_clips(clips, clip_frames).flatten(0, 1)
+        features = self.finish_clips(clips, clip_frames).flatten(0, 1)
         if frames is None:
             return features
         if not graph and frames.device.type == "cpu":
@@ -102,7 +229,8 @@ class Transform(Filtered):
         past = (torch.arange(features.shape[-1], device=features.device) >= frames[:, None])[:, None]
         return features.masked_fill(past, 0) if graph else features.masked_fill_(past, 0)
 
-    def _check_waveform(self, waveform: torch.Tensor) -> None:
+    def check_waveform(self, waveform: torch.Tensor) -> None:
+        """Raise an error that names the argument for anything but (..., time) of real or int16 samples."""
         if not isinstance(waveform, torch.Tensor):
             raise TypeError(
                 f"waveform is a {type(waveform).__name__}, and must be a torch.Tensor; use torch.as_tensor(waveform)"
@@ -118,11 +246,20 @@ class Transform(Filtered):
                 "leave empty clips out of the batch"
             )
 
-    def _row_lengths(self, lengths: torch.Tensor, leading: list[int], time: int) -> torch.Tensor:
-        """One length for each row of the flattened leading dimensions."""
-        per_clip = math.prod(leading[1:])
-        checked = check_lengths(lengths, leading[0] if leading else 1, time, unit="samples")
-        return checked.repeat_interleave(per_clip) if per_clip > 1 else checked
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        self._filters.apply(self, lambda: nn.Module._apply(self, fn, recurse))
+        return self
+
+
+def lengths_of_rows(lengths: torch.Tensor, leading: list[int], time: int) -> torch.Tensor:
+    """One length for each row of the flattened leading dimensions.
+
+    >>> lengths_of_rows(torch.tensor([9, 5]), [2, 3], 9).tolist()
+    [9, 9, 9, 5, 5, 5]
+    """
+    per_clip = math.prod(leading[1:])
+    checked = check_lengths(lengths, leading[0] if leading else 1, time, unit="samples")
+    return checked.repeat_interleave(per_clip) if per_clip > 1 else checked
 
 
 @contextlib.contextmanager

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
+import torch
+from typing_extensions import Unpack
+
+from audiofeed.arguments.checks import check_count, check_positive, check_rate, check_share
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.decibels import Log, limit_range
 from audiofeed.methods.descriptors.spectral import extremes
 from audiofeed.methods.frames import Workspace
 from audiofeed.signal.descriptors.spectral import contrast_bands
-from audiofeed.signal.windows import Window
-from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate, check_share
-from audiofeed.transforms.descriptors.spectral import SpectralDescriptor
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.steps import PerClip, PerFrame, Step
 
 
-class SpectralContrast(SpectralDescriptor):
+class SpectralContrast(ShortTime):
     """Peaks over valleys of octave bands, in decibels: equal to `librosa.feature.spectral_contrast`.
 
     Jiang et al., "Music type classification by spectral contrast feature" (2002). Row 0 is the band below `f_min`, row
@@ -24,15 +29,14 @@ class SpectralContrast(SpectralDescriptor):
 
     Args:
         sample_rate: Hz.
-        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable: as in `STFT`.
         power: exponent of the magnitude, > 0.
         f_min: the end of the lowest band and the start of the first octave in Hz, > 0.
         n_bands: octaves above f_min, 1 or more; the last must begin below half the sample rate.
         quantile: the share of a band that is its peak, and its valley, between 0 and 1; one bin at least.
         linear: the plain difference instead of decibels.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_bands + 1, frames).
+    Returns:
+        (..., n_bands + 1, frames), from a waveform (..., time) and lengths (batch,).
 
     Raises:
         ValueError: for a setting outside its range, or a band without a bin, saying which.
@@ -44,40 +48,23 @@ class SpectralContrast(SpectralDescriptor):
     torch.Size([2, 6, 13])
     """
 
+    rows_are_bins = False
+
+    @takes(Frames, Execution)
     def __init__(
         self,
         *,
         sample_rate: float,
-        n_fft: int = 2048,
-        hop_length: int | None = None,
-        win_length: int | None = None,
-        window: Window = "hann",
-        periodic: bool = True,
-        center: bool = True,
-        pad_mode: str = "constant",
         power: float = 1.0,
         f_min: float = 200.0,
         n_bands: int = 6,
         quantile: float = 0.02,
         linear: bool = False,
-        method: str = "auto",
-        trainable: bool = False,
+        **settings: Unpack[FeatureOptions],
     ) -> None:
-        super().__init__(
-            n_fft,
-            power=check_positive("power", power),
-            hop_length=hop_length,
-            win_length=win_length,
-            window=window,
-            periodic=periodic,
-            center=center,
-            pad_mode=pad_mode,
-            method=method,
-            trainable=trainable,
-            sample_rate=check_rate(sample_rate),
-        )
+        super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.f_min = check_positive("f_min", f_min)
-        self.n_bands = check_count("n_bands", n_bands, "a whole number of octaves, 1 or more")
+        self.n_bands = check_count("n_bands", n_bands, "an integer number of octaves, 1 or more")
         if self.f_min * 2 ** (self.n_bands - 1) >= sample_rate / 2:
             raise ValueError(
                 f"f_min={f_min!r}, n_bands={n_bands!r} must satisfy f_min * 2^(n_bands - 1) < {sample_rate / 2:g} Hz, "
@@ -92,20 +79,15 @@ class SpectralContrast(SpectralDescriptor):
             quantile=self.quantile,
         )
 
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+    def steps(self) -> Sequence[Step]:
+        """The largest and the smallest of each band, and how far they lie apart."""
+        return (PerFrame(self._extremes),) if self.linear else (PerFrame(self._extremes), PerClip(self._decibels))
+
+    def _extremes(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         peaks, valleys = extremes(powers, self._bands, workspace)
         return peaks - valleys if self.linear else torch.cat([peaks, valleys], -1)
 
-    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        if self.linear:
-            return features
+    def _decibels(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         # librosa takes ten times the logarithm of the magnitudes as they are, whatever their power
         peaks, valleys = Log("db", floor=1e-10, power=2.0).of(features, in_place=False).chunk(2, dim=-2)
         return limit_range(peaks, frames, 80.0) - limit_range(valleys, frames, 80.0)
-
-    def extra_repr(self) -> str:
-        """The settings of the frames and of the bands."""
-        return (
-            f"{super().extra_repr()}, f_min={self.f_min:g}, n_bands={self.n_bands}, quantile={self.quantile:g}, "
-            f"linear={self.linear}"
-        )

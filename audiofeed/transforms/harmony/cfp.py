@@ -9,16 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
-from audiofeed.methods.filterbank import filtered
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
+from audiofeed.arguments.signature import takes
+from audiofeed.methods.filterbank import Apply, Wanted, filtered
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.harmony.cfp import alternated
-from audiofeed.plans.tiles import filter_tiles
 from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
-from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate
+from audiofeed.signal.windows import get_window
+from audiofeed.transforms.contract.filters import needs_graph
+from audiofeed.transforms.contract.settings import FrameOptions, Frames
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
-from audiofeed.transforms.short_time.stft import PowerFeature
+from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.steps import PerFrame, Step
 
 OUTPUTS = ("salience", "spectrum", "frequency", "periodicity")
 
@@ -32,7 +36,7 @@ class CFPParts(NamedTuple):
     periodicity: torch.Tensor
 
 
-class CFP(PowerFeature):
+class CFP(ShortTime):
     """Combined frequency and periodicity, a pitch salience for several voices (Su and Yang 2015).
 
     A tone has a peak at its pitch both in the spectrum, whose false peaks are overtones, and in the cepstrum, whose
@@ -43,20 +47,17 @@ class CFP(PowerFeature):
         sample_rate: Hz.
         n_fft: points of the spectra, odd or even; None: sample_rate / 2, so that bins are 2 Hz apart, and at least
             win_length.
-        hop_length, win_length, window, periodic, center, pad_mode: as in `STFT`; the window is scaled to norm 1.
-        f_min, f_max: the lowest and the highest pitch in Hz; the spectrum below f_min and the cepstrum below the
-            period of f_max count as 0. f_max is at most sample_rate / 2, and the period of f_min at most n_fft / 2.
-        bins_per_octave: filters in an octave.
+        f_min: Hz, the lowest pitch, below which the spectrum counts as 0; its period is at most n_fft / 2.
+        f_max: Hz, the highest pitch, below whose period the cepstrum counts as 0; at most sample_rate / 2.
+        bins_per_octave: filters in an octave, > 0.
         gammas: exponents of the spectrum's magnitude, of the cepstrum, of the spectrum's again, and so on, two or more
             and each >= 0; 0 takes the logarithm.
         output: "salience" (frequency times periodicity), or one of its parts: "spectrum" (the magnitudes), "frequency",
             "periodicity". `parts` gives all of them.
+        window: as in `STFT`, scaled to norm 1.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_bins, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_bins, frames), from a waveform (..., time) and lengths (batch,).
 
     Differs from nnAudio's `CFP` (its fr, fs, window_size, fc, tc, g and NumPerOct are here n_fft = fs / fr,
     sample_rate, win_length, f_min, 1 / f_max, gammas and bins_per_octave): bins and quefrencies stand at their own
@@ -69,40 +70,30 @@ class CFP(PowerFeature):
     torch.Size([2, 175, 11])
     """
 
-    sample_rate: float  # type: ignore[assignment]
-
+    @takes(
+        Frames,
+        without=("n_fft",),
+        hop_length=320,
+        win_length=2049,
+        window="blackmanharris",
+        periodic=False,
+    )
     def __init__(
         self,
         *,
         sample_rate: float,
         n_fft: int | None = None,
-        hop_length: int | None = 320,
-        win_length: int = 2049,
-        window: Window = "blackmanharris",
-        periodic: bool = False,
-        center: bool = True,
-        pad_mode: str = "constant",
         f_min: float = 80.0,
         f_max: float = 1000.0,
         bins_per_octave: float = 48,
         gammas: Sequence[float] = (0.24, 0.6, 1.0),
         output: str = "salience",
+        **settings: Unpack[FrameOptions],
     ) -> None:
         check_rate(sample_rate, "the pitches are in Hz")
         if n_fft is None:
-            n_fft = max(round(sample_rate / 2), check_count("win_length", win_length))
-        super().__init__(
-            n_fft,
-            power=1.0,
-            hop_length=hop_length,
-            win_length=win_length,
-            window=window,
-            periodic=periodic,
-            center=center,
-            pad_mode=pad_mode,
-            method="fft",
-            sample_rate=sample_rate,
-        )
+            n_fft = max(round(sample_rate / 2), check_count("win_length", settings["win_length"]))
+        super().__init__({**settings, "n_fft": n_fft}, sample_rate=sample_rate, power=1.0)
         lowest = 2 * sample_rate / self.n_fft
         if not lowest <= f_min < f_max <= sample_rate / 2:
             raise ValueError(
@@ -115,16 +106,14 @@ class CFP(PowerFeature):
             raise ValueError(
                 f"gammas={gammas!r} must be two or more numbers >= 0: one for the spectrum, one for the cepstrum, ..."
             )
-        if output not in OUTPUTS:
-            raise ValueError(f"output={output!r} must be one of {OUTPUTS}")
         self.f_min, self.f_max, self.bins_per_octave = float(f_min), float(f_max), bins_per_octave
-        self.output = output
+        self.output = check_choice("output", output, OUTPUTS)
         self._grid = cfp_frequencies(f_min=self.f_min, f_max=self.f_max, bins_per_octave=bins_per_octave)
         self.n_bins = len(self._grid)
-        self._scale = 1.0 / float(np.linalg.norm(get_window(window, self.win_length, periodic=periodic)))
+        self._scale = 1.0 / float(np.linalg.norm(get_window(self.window, self.win_length, periodic=self.periodic)))
         self._spectrum_from = round(f_min * self.n_fft / sample_rate)
         self._cepstrum_from = round(sample_rate / f_max)
-        self._bands = {}
+        self._banks = {}
         for name, filterbank in (("spectrum", spectrum_filterbank), ("cepstrum", cepstrum_filterbank)):
             definition = functools.partial(
                 filterbank,
@@ -134,8 +123,7 @@ class CFP(PowerFeature):
                 f_max=self.f_max,
                 bins_per_octave=bins_per_octave,
             )
-            self._define(f"{name}_filters", definition)
-            self._bands[name] = filter_tiles(definition())
+            self._banks[name] = self.define_bank(f"{name}_filters", definition)
 
     @property
     def frequencies(self) -> torch.Tensor:
@@ -151,23 +139,19 @@ class CFP(PowerFeature):
         Returns:
             (salience, spectrum, frequency, periodicity), each (..., n_bins, frames), 0 past the frames of a clip.
         """
-        self._check_waveform(waveform)
-        graph = self._needs_graph(waveform)
-        rows, row_lengths, leading = self._prepare(waveform, lengths, graph=graph)
+        self.check_waveform(waveform)
+        graph = needs_graph(self, waveform)
+        rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
         with in_full_precision(waveform.device, graph=graph):
-            found = self._powers(rows, row_lengths, [(1.0, self._all_parts)], graph=graph)[0]
-            found = self._finish_rows(found, row_lengths, leading, graph=graph)
+            found = self.powers(rows, row_lengths, [Wanted(1.0, (Apply(self._all_parts),))], graph=graph)[0]
+            found = self.finish_rows(found, row_lengths, leading, graph=graph)
         return CFPParts(*with_leading(found, leading).unflatten(-2, (len(OUTPUTS), -1)).unbind(-3))
 
-    def extra_repr(self) -> str:
-        """The settings of the frames and of the pitches."""
-        return (
-            f"{super().extra_repr()}, sample_rate={self.sample_rate}, periodic={self.periodic}, f_min={self.f_min:g}, "
-            f"f_max={self.f_max:g}, bins_per_octave={self.bins_per_octave}, gammas={self.gammas}, "
-            f"output={self.output!r}"
-        )
+    def steps(self) -> Sequence[Step]:
+        """The part that is asked for."""
+        return (PerFrame(self._part),)
 
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+    def _part(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         magnitudes = self._scaled(powers, workspace)
         if self.output == "spectrum":
             return self._banded("spectrum", magnitudes, workspace, "spectrum part")
@@ -200,4 +184,4 @@ class CFP(PowerFeature):
         return frequency, self._banded("cepstrum", cepstrum, workspace, "periodicity part")
 
     def _banded(self, bank: str, values: torch.Tensor, workspace: Workspace | None, name: str) -> torch.Tensor:
-        return filtered(values, self._filter(f"{bank}_filters", values), workspace, self._bands[bank], name)
+        return filtered(values, self.filter_like(f"{bank}_filters", values), workspace, self._banks[bank].tiles, name)

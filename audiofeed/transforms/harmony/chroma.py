@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_count, check_norm, check_positive, check_rate
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.tuning import estimate_tuning
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace
@@ -16,22 +20,9 @@ from audiofeed.methods.norms import normalized
 from audiofeed.methods.precision import matmul
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
 from audiofeed.signal.harmony.chroma import chroma_filterbank, chroma_positions
-from audiofeed.signal.windows import Window
-from audiofeed.transforms.contract.checks import check_count, check_positive, check_rate
-from audiofeed.transforms.descriptors.spectral import SpectralDescriptor
-
-
-def check_norm(norm: float | None) -> float | None:
-    """The p of a p-norm, or None for none.
-
-    >>> check_norm(math.inf)
-    inf
-    """
-    if norm is None:
-        return None
-    if isinstance(norm, str) or not norm > 0:
-        raise ValueError(f"norm={norm!r} must be a number > 0 (1, 2, math.inf), or None")
-    return float(norm)
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.steps import PerClip, PerFrame, Step
 
 
 def _places(sample_rate: float, n_fft: int, n_chroma: int, ctroct: float) -> np.ndarray:
@@ -39,7 +30,7 @@ def _places(sample_rate: float, n_fft: int, n_chroma: int, ctroct: float) -> np.
     return np.stack([positions % n_chroma, widths, positions / n_chroma - ctroct])
 
 
-class Chroma(SpectralDescriptor):
+class Chroma(ShortTime):
     """The strength of each pitch class, equal to `librosa.feature.chroma_stft`.
 
     With `tuning=None` each clip's tuning is estimated from its own frames, all its channels together, as
@@ -49,7 +40,6 @@ class Chroma(SpectralDescriptor):
 
     Args:
         sample_rate: Hz.
-        n_fft, hop_length, win_length, window, periodic, center, pad_mode, method, trainable: as in `STFT`.
         power: exponent of the magnitude, > 0.
         n_chroma: pitch classes in an octave.
         tuning: deviation from A440 in fractions of a class; None: estimated for each clip.
@@ -60,11 +50,8 @@ class Chroma(SpectralDescriptor):
         trainable_chroma: the filters are a parameter (`chroma`, of shape (n_chroma, n_fft // 2 + 1)); needs a number as
             tuning.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_chroma, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_chroma, frames), from a waveform (..., time) and lengths (batch,).
 
     Differs from librosa: `hop_length=None` is win_length // 4; filters are exact in float64 (there float32, unless
     dtype says otherwise); for odd `n_fft` the tuning is estimated with the bins' own frequencies (there with those of
@@ -74,17 +61,13 @@ class Chroma(SpectralDescriptor):
     torch.Size([2, 12, 7])
     """
 
+    rows_are_bins = False
+
+    @takes(Frames, Execution)
     def __init__(
         self,
         *,
         sample_rate: float,
-        n_fft: int = 2048,
-        hop_length: int | None = None,
-        win_length: int | None = None,
-        window: Window = "hann",
-        periodic: bool = True,
-        center: bool = True,
-        pad_mode: str = "constant",
         power: float = 2.0,
         n_chroma: int = 12,
         tuning: float | None = None,
@@ -92,24 +75,11 @@ class Chroma(SpectralDescriptor):
         ctroct: float = 5.0,
         octwidth: float | None = 2.0,
         base_c: bool = True,
-        method: str = "auto",
-        trainable: bool = False,
         trainable_chroma: bool = False,
+        **settings: Unpack[FeatureOptions],
     ) -> None:
-        super().__init__(
-            n_fft,
-            power=check_positive("power", power),
-            hop_length=hop_length,
-            win_length=win_length,
-            window=window,
-            periodic=periodic,
-            center=center,
-            pad_mode=pad_mode,
-            method=method,
-            trainable=trainable,
-            sample_rate=check_rate(sample_rate),
-        )
-        self.n_chroma = check_count("n_chroma", n_chroma, "a whole number of pitch classes, 1 or more")
+        super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
+        self.n_chroma = check_count("n_chroma", n_chroma, "an integer number of pitch classes, 1 or more")
         if tuning is not None and not math.isfinite(tuning):
             raise ValueError(f"tuning={tuning!r} must be a finite number of classes, or None to estimate it")
         if not math.isfinite(ctroct):
@@ -126,8 +96,8 @@ class Chroma(SpectralDescriptor):
         rate = float(sample_rate)
         self._pitch_bins = pitch_bins(sample_rate=rate, n_fft=self.n_fft)
         if self.tuning is None:
-            self._define("places", functools.partial(_places, rate, self.n_fft, self.n_chroma, self.ctroct))
-            self._define("edges", tuning_edges)
+            self.define("places", functools.partial(_places, rate, self.n_fft, self.n_chroma, self.ctroct))
+            self.define("edges", tuning_edges)
             return
         definition = functools.partial(
             chroma_filterbank,
@@ -139,21 +109,23 @@ class Chroma(SpectralDescriptor):
             octwidth=self.octwidth,
             base_c=base_c,
         )
-        self._define("chroma", definition, trainable=trainable_chroma)
+        self.define("chroma", definition, trainable=trainable_chroma)
 
-    def _finish(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        if self.tuning is None:
-            return powers
-        classes = filtered(powers, self._filter("chroma", powers), workspace, None, "classes")
+    def steps(self) -> Sequence[Step]:
+        """The filters of the tuning, or for each clip those of its own."""
+        if self.tuning is not None:
+            return (PerFrame(self._classes),)
+        return (PerFrame(_bin_by_bin), PerClip(self._tuned))
+
+    def _classes(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        classes = filtered(powers, self.filter_like("chroma", powers), workspace, None, "classes")
         return normalized(classes, self.norm, -1)
 
-    def _finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        if self.tuning is not None:
-            return features
+    def _tuned(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         clips, rows, bins, n = features.shape
         filters = chroma_filters(
             self._estimate(features, frames),
-            self._filter("places", features),
+            self.filter_like("places", features),
             n_chroma=self.n_chroma,
             octwidth=self.octwidth,
             base_c=self.base_c,
@@ -167,16 +139,13 @@ class Chroma(SpectralDescriptor):
         return estimate_tuning(
             powers.detach(),
             frames,
-            self._filter("edges", powers),
+            self.filter_like("edges", powers),
             bins=self._pitch_bins,
-            hertz=self._need_rate("tuning") / self.n_fft,
+            hertz=self.rate("tuning") / self.n_fft,
             n_chroma=self.n_chroma,
         )
 
-    def extra_repr(self) -> str:
-        """The settings of the frames and of the filters."""
-        return (
-            f"{super().extra_repr()}, n_chroma={self.n_chroma}, tuning={self.tuning}, "
-            f"norm={self.norm}, ctroct={self.ctroct:g}, octwidth={self.octwidth}, base_c={self.base_c}, "
-            f"trainable_chroma={self.trainable_chroma}"
-        )
+
+def _bin_by_bin(powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+    """The powers; after a step of frames they are laid out bin by bin, as the search for peaks reads them."""
+    return powers

@@ -6,10 +6,10 @@ import functools
 
 import torch
 
+from audiofeed.arguments.checks import check_rate
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.precision import matmul
 from audiofeed.signal.harmony.chroma import tonnetz_basis
-from audiofeed.transforms.contract.checks import check_rate
 from audiofeed.transforms.contract.derived import Derived, check_source
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.harmony.chroma import Chroma
@@ -24,18 +24,17 @@ class Tonnetz(Derived):
 
     Args:
         sample_rate: Hz.
-        n_fft: of the frames of chroma="stft".
+        n_fft: samples of a frame of chroma="stft".
         hop_length: samples from frame to frame; None: n_fft // 4, or 512 with chroma="cqt".
-        tuning: of the chroma, as in `Chroma` and `ChromaCQT`; None: estimated for each clip.
+        tuning: of the chroma, in fractions of a class or a bin; None: estimated for each clip.
         chroma: what is projected: "stft" is `Chroma`, "cqt" is `ChromaCQT`; or any transform that makes chroma, which
             brings its own `n_fft`, `hop_length` and `tuning`.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., 6, frames).
+    Returns:
+        (..., 6, frames), from a waveform (..., time) and lengths (batch,).
 
     Raises:
-        ValueError: for a setting outside its range, saying which.
-        TypeError: for a chroma that is no transform from waveforms.
+        TypeError: for a chroma that is not a transform of waveforms.
 
     Differs from librosa: there the chroma is `chroma_cqt` unless one is given, here with chroma="cqt"; else this is
     `librosa.feature.tonnetz(chroma=librosa.feature.chroma_stft(...))`.
@@ -54,7 +53,6 @@ class Tonnetz(Derived):
         chroma: str | Transform = "stft",
     ) -> None:
         check_rate(sample_rate)
-        named = f", chroma={chroma!r}" if isinstance(chroma, str) else ""
         if isinstance(chroma, str):
             chroma = _chroma(chroma, sample_rate, n_fft, hop_length, tuning)
         elif (n_fft, hop_length, tuning) != (2048, None, None):
@@ -63,23 +61,25 @@ class Tonnetz(Derived):
                 "brings its own; set them there"
             )
         super().__init__(check_source("chroma", chroma, sample_rate))
-        self._named = named
-        self.sample_rate = sample_rate  # type: ignore[assignment]
+        self.sample_rate = sample_rate
+        self.n_fft, self.tuning = getattr(chroma, "n_fft", n_fft), getattr(chroma, "tuning", tuning)
+        self.hop_length = getattr(chroma, "hop_length", hop_length)
         # a chroma of our own says how many classes it has; another is asked at its first features
-        self._define("basis", functools.partial(tonnetz_basis, int(getattr(chroma, "n_chroma", 12))))
+        self.define("basis", functools.partial(tonnetz_basis, int(getattr(chroma, "n_chroma", 12))))
+
+    @property
+    def chroma(self) -> Transform:
+        """What is projected."""
+        return self.source
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        basis = self._filter("basis", features)
+        basis = self.filter_like("basis", features)
         if features.shape[-2] != basis.shape[1]:
             raise ValueError(
                 f"chroma has {features.shape[-2]} rows, and must have {basis.shape[1]}; a transform with another "
                 "number of pitch classes must say so in its attribute n_chroma"
             )
         return matmul(basis, normalized(features, 1.0, -2))
-
-    def extra_repr(self) -> str:
-        """The sample rate, and the chroma by name; itself it stands below."""
-        return f"sample_rate={self.sample_rate}{self._named}"
 
 
 def _chroma(name: str, sample_rate: float, n_fft: int, hop_length: int | None, tuning: float | None) -> Transform:

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import torch
+from typing_extensions import Unpack
 
-from audiofeed.methods.frames import PAD_MODES
+from audiofeed.arguments.checks import check_count, check_not_negative, check_positive
+from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.griffin_lim import Progress, Search, griffin_lim, random_phases
 from audiofeed.methods.inverse.overlap_add import natural_length
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.signal.windows import Window
-from audiofeed.transforms.contract.checks import check_count
-from audiofeed.transforms.inverse.inverse_stft import Resynthesis
+from audiofeed.transforms.contract.settings import FrameOptions, Frames
+from audiofeed.transforms.contract.to_waveform import ToWaveform
+from audiofeed.transforms.inverse.resynthesis import Resynthesis
 
 
-class GriffinLim(Resynthesis):
+class GriffinLim(ToWaveform):
     """A waveform whose spectrogram comes near to a given one, by the fast Griffin-Lim algorithm.
 
     Perraudin, Balazs and Sondergaard (2013), as `librosa.griffinlim` and `torchaudio.transforms.GriffinLim` do it.
 
     Args:
-        n_fft, hop_length, win_length, window, periodic, center: as in `InverseSTFT`.
+        n_fft: samples of a frame, odd or even, 1 or more.
+        center: frames are centered on multiples of the hop, as those of `STFT(center=True)`; False: they start there.
         n_iter: iterations, 1 or more.
         power: the exponent of the magnitude in the input, > 0: 1.0 for magnitudes, 2.0 for powers.
         momentum: how far an iteration goes beyond plain Griffin-Lim's (0), 0 or more; above 1 it may not converge.
         rand_init: False: all phases begin at 0, not at random ones.
         seed: of the random phases, 0 to 2^63 - 1, for every clip; `forward` takes one for each clip.
-        pad_mode: what stands beyond the ends of the signal while it is looked for: see `STFT`.
+        pad_mode: what stands beyond the ends of the signal while it is searched for, as in `STFT`.
         progress: called in every iteration with its number from 1, `n_iter`, and, for each row of the batch, how far
             the magnitudes of its signal are from the given ones, relative; None: nothing is called.
 
-    Shape:
-        magnitude (..., n_fft // 2 + 1, frames), lengths (batch,) in frames -> (..., time).
+    Returns:
+        (..., time), from magnitude (..., n_fft // 2 + 1, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, and for a hop that leaves samples uncovered.
@@ -49,49 +52,35 @@ class GriffinLim(Resynthesis):
     torch.Size([2, 1024])
     """
 
-    remedy = "give magnitudes; for a complex spectrum there is InverseSTFT"
+    hint = "give magnitudes; for a complex spectrum there is InverseSTFT"
 
+    @takes(Frames)
     def __init__(
         self,
         n_fft: int = 2048,
         *,
         n_iter: int = 32,
-        hop_length: int | None = None,
-        win_length: int | None = None,
-        window: Window = "hann",
-        periodic: bool = True,
-        center: bool = True,
-        pad_mode: str = "constant",
         power: float = 1.0,
         momentum: float = 0.9,
         rand_init: bool = True,
         seed: int = 0,
         progress: Progress | None = None,
+        **settings: Unpack[FrameOptions],
     ) -> None:
-        super().__init__(
-            n_fft,
-            hop_length=hop_length,
-            win_length=win_length,
-            window=window,
-            periodic=periodic,
-            center=center,
-            pad_mode=pad_mode,
-        )
-        self.n_iter = check_count("n_iter", n_iter, "a whole number of iterations, 1 or more")
-        if pad_mode not in PAD_MODES:
-            raise ValueError(f"pad_mode={pad_mode!r} must be one of {PAD_MODES}")
-        if not (power > 0 and math.isfinite(power)):
-            raise ValueError(f"power={power!r} must be a number > 0: 1.0 for magnitudes, 2.0 for powers")
-        if not (momentum >= 0 and math.isfinite(momentum)):
-            raise ValueError(f"momentum={momentum!r} must be a number, 0 or more; 0 is plain Griffin-Lim")
+        super().__init__()
+        self._frames = Resynthesis(self, pick(Frames, settings, n_fft=n_fft))
+        self.n_iter = check_count("n_iter", n_iter, "an integer number of iterations, 1 or more")
+        self.power = check_positive("power", power, "a number > 0: 1.0 for magnitudes, 2.0 for powers")
+        self.momentum = check_not_negative("momentum", momentum, "0 is plain Griffin-Lim")
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ValueError(
-                f"seed={seed!r} must be a whole number from 0 to 2^63 - 1; to forward give one for each clip"
-            )
+            raise ValueError(f"seed={seed!r} must be an integer from 0 to 2^63 - 1; to forward give one for each clip")
         if progress is not None and not callable(progress):
             raise ValueError(f"progress={progress!r} must be a function of (iteration, n_iter, distances), or None")
-        self.pad_mode, self.power, self.momentum = pad_mode, float(power), float(momentum)
         self.rand_init, self.seed, self.progress = rand_init, seed, progress
+
+    def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
+        """Samples of clips of `frames` frames, where no length is given."""
+        return self._frames.sample_lengths(frames)
 
     def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
         self,
@@ -117,8 +106,8 @@ class GriffinLim(Resynthesis):
             TypeError: for magnitudes that are not real floating point, or lengths or seeds that are not integers.
             ValueError: for another number of bins, an empty spectrogram, or lengths or seeds that do not fit it.
         """
-        self._check_features(magnitude)
-        self._check_bins(magnitude)
+        self.check_features(magnitude)
+        self._frames.check_bins(magnitude)
         return self._run_to(magnitude, length, lengths, seeds=self._check_seed(seed, magnitude))
 
     def _check_seed(self, seed: int | torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
@@ -132,7 +121,7 @@ class GriffinLim(Resynthesis):
             raise ValueError(f"seed has shape {tuple(seed.shape)}, and must be ({batch},): one for each clip")
         return seed.reshape(-1).to(features.device, torch.int64)
 
-    def _compute(
+    def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
         clips, rows, bins, frames = features.shape
@@ -142,8 +131,8 @@ class GriffinLim(Resynthesis):
             magnitude = raise_power(magnitude, 2.0 / self.power)
         samples, most = self._searched(lengths, length, frames)
         search = Search(
-            framing=self._framing,
-            window=self._filter("synthesis_window", magnitude),
+            framing=self._frames.framing,
+            window=self.filter_like("synthesis_window", magnitude),
             samples=samples.repeat_interleave(rows) if isinstance(samples, torch.Tensor) else samples,
             most=most,
             frames=None if lengths is None else lengths.repeat_interleave(rows),
@@ -152,7 +141,7 @@ class GriffinLim(Resynthesis):
             progress=self.progress,
         )
         found = griffin_lim(magnitude, self._phases(magnitude, rows, settings), search, graph=graph)
-        longest = self._longest(length, frames)
+        longest = self._frames.longest(length, frames)
         found = torch.nn.functional.pad(found[:, :longest], (0, max(0, longest - most)))
         return found.view(clips, rows, longest)
 
@@ -161,7 +150,7 @@ class GriffinLim(Resynthesis):
     ) -> tuple[int | torch.Tensor, int]:
         """The samples of the signals that are looked for: those asked for, as far as they have these frames."""
         span = self.hop_length - 1
-        least = natural_length(self._framing, frames)
+        least = natural_length(self._frames.framing, frames)
         if lengths is None:
             count = least if length is None else min(max(cast("int", length), least), least + span)
             return count, count
@@ -182,10 +171,3 @@ class GriffinLim(Resynthesis):
         phases = random_phases(seeds, frames, bins, magnitude.dtype)
         repeated = phases if len(seeds) == 1 else phases.repeat_interleave(rows, dim=0)
         return repeated.expand(total, frames, bins)
-
-    def extra_repr(self) -> str:
-        """The settings of the frames and of the search."""
-        return (
-            f"{super().extra_repr()}, pad_mode={self.pad_mode!r}, n_iter={self.n_iter}, power={self.power}, "
-            f"momentum={self.momentum}, rand_init={self.rand_init}, seed={self.seed}"
-        )

@@ -7,11 +7,15 @@ import math
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, warn_caller
+from audiofeed.arguments.settings import pick
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.cepstral.cepstrum import over_bins
 from audiofeed.methods.decibels import LOGS
 from audiofeed.signal.cepstral.cepstrum import inverse_cepstral_matrix, lifter_weights
-from audiofeed.transforms.contract.checks import check_count, warn_caller
+from audiofeed.transforms.cepstral.settings import CosineOptions, Cosines
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -22,14 +26,14 @@ class InverseMFCC(FeatureTransform):
     many coefficients as mels they come back whole.
 
     Args:
-        n_mels: number of mels of the result, at least the number of coefficients.
-        dct_type, norm, lifter: as in the `MFCC` that made the coefficients.
+        n_mels: number of mels of the result, at least the number of coefficients. The cosine transform is that of the
+            `MFCC` that made them.
         log: the logarithm that is undone: "db" (10 log10), "ln" or "log10".
         ref: the power that was 0 in the logarithm, > 0: the result is multiplied by it.
 
-    Shape:
-        coefficients (batch, ..., n_mfcc, frames) or (n_mfcc, frames), lengths (batch,) in frames ->
-        (..., n_mels, frames).
+    Returns:
+        (..., n_mels, frames), from coefficients (batch, ..., n_mfcc, frames) or (n_mfcc, frames), lengths
+        (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, more coefficients than mels, or lengths that do not fit.
@@ -43,35 +47,26 @@ class InverseMFCC(FeatureTransform):
     torch.Size([2, 40, 100])
     """
 
-    remedy = "give the coefficients as MFCC returns them"
+    hint = "give the coefficients as MFCC returns them"
 
+    @takes(Cosines)
     def __init__(
-        self,
-        n_mels: int = 128,
-        *,
-        dct_type: int = 2,
-        norm: str | None = "ortho",
-        lifter: float = 0.0,
-        log: str = "db",
-        ref: float = 1.0,
+        self, n_mels: int = 128, *, log: str = "db", ref: float = 1.0, **settings: Unpack[CosineOptions]
     ) -> None:
         super().__init__()
-        self.n_mels = check_count("n_mels", n_mels, "a whole number of mels, 1 or more")
-        if not (lifter >= 0 and math.isfinite(lifter)):
-            raise ValueError(f"lifter={lifter!r} must be a number >= 0; 0 does not lifter")
-        if log not in LOGS:
-            raise ValueError(f"log={log!r} must be 'ln', 'log10' or 'db'")
-        if not (ref > 0 and math.isfinite(ref)):
-            raise ValueError(f"ref={ref!r} must be a number > 0")
-        self.dct_type, self.norm, self.lifter, self.log, self.ref = dct_type, norm, lifter, log, float(ref)
+        self.n_mels = check_count("n_mels", n_mels, "an integer number of mels, 1 or more")
+        cosines = pick(Cosines, settings)
+        self.keep(cosines)
+        self.log, self.ref = check_choice("log", log, LOGS), check_positive("ref", ref)
+        dct_type, norm, lifter = cosines.dct_type, cosines.norm, cosines.lifter
         definition = functools.partial(
             inverse_cepstral_matrix, self.n_mels, dct_type=dct_type, norm=norm, lifter=lifter
         )
-        self._define("cosines", definition)
+        self.define("cosines", definition)
         lost = np.flatnonzero(np.abs(lifter_weights(self.n_mels, lifter)) < 1e-12 * max(1.0, lifter))
         self._first_lost = int(lost[0]) if lost.size else None
 
-    def _compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         count = features.shape[-2]
         if count > self.n_mels:
             raise ValueError(
@@ -83,15 +78,8 @@ class InverseMFCC(FeatureTransform):
                 f"lifter={self.lifter:g} made coefficient {self._first_lost} zero, and it cannot come back; use a "
                 f"lifter above {count}"
             )
-        logs = over_bins(features, self._filter("cosines", features)[:, :count])
+        logs = over_bins(features, self.filter_like("cosines", features)[:, :count])
         scale = {"ln": 1.0, "log10": math.log(10.0), "db": math.log(10.0) / 10.0}[self.log]
         # ref in the exponent would round it away in float32; as a factor it is exact
         powers = (logs * scale).exp() if graph else logs.mul_(scale).exp_()
         return powers if self.ref == 1.0 else powers * self.ref
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return (
-            f"n_mels={self.n_mels}, dct_type={self.dct_type}, norm={self.norm!r}, lifter={self.lifter:g}, "
-            f"log={self.log!r}, ref={self.ref:g}"
-        )

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import functools
-import math
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
+from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.signature import takes
+from audiofeed.methods.choose import Method, table
+from audiofeed.methods.filterbank import Wanted
 from audiofeed.methods.short_time import conv, nonuniform
 from audiofeed.methods.short_time.nonuniform import Interpolation
+from audiofeed.methods.short_time.table import SHORT_TIME
 from audiofeed.plans.short_time.interpolation import (
     compensation,
     interpolation,
@@ -17,51 +25,149 @@ from audiofeed.plans.short_time.interpolation import (
     oversampled_length,
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
-from audiofeed.signal.windows import Window
-from audiofeed.transforms.contract.checks import check_count, check_rate
-from audiofeed.transforms.short_time.stft import ShortTime
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_power_or_complex
+from audiofeed.transforms.short_time.base import ShortTime
 
 
-def _checked_grid(
-    sample_rate: float,
-    n_fft: int,
-    freq_scale: str,
-    f_min: float,
-    f_max: float | None,
-    n_bins: int | None,
-    bins_per_octave: float | None,
-) -> np.ndarray:
-    """The frequencies that are asked for, in Hz, or an error that names what cannot be."""
-    check_rate(sample_rate, "the bins lie in Hz")
-    if freq_scale not in FREQ_SCALES:
-        known = {"log2": "octave", "no": "linear"}.get(freq_scale) if isinstance(freq_scale, str) else None
-        raise ValueError(
-            f"freq_scale={freq_scale!r} must be one of {FREQ_SCALES}"
-            + (f"; nnAudio's {freq_scale!r} is {known!r} here" if known else "")
-        )
-    top = sample_rate / 2 if f_max is None else f_max
-    low_is_right = f_min >= 0 if freq_scale == "linear" else f_min > 0
-    if not (low_is_right and f_min < top <= sample_rate / 2):
-        least = "0 <= f_min" if freq_scale == "linear" else "0 < f_min"
-        raise ValueError(
-            f"f_min={f_min!r}, f_max={f_max!r} must satisfy {least} < f_max <= {sample_rate / 2:g} Hz for "
-            f"freq_scale={freq_scale!r}; {sample_rate / 2:g} Hz is half of sample_rate={sample_rate!r}"
-        )
-    if bins_per_octave is not None:
-        if freq_scale != "octave" or n_bins is not None:
-            raise ValueError(
-                f"bins_per_octave={bins_per_octave!r} must be given with freq_scale='octave' and without n_bins: "
-                "it is the other way to say how many bins there are"
-            )
-        if not (bins_per_octave > 0 and math.isfinite(bins_per_octave)):
-            raise ValueError(f"bins_per_octave={bins_per_octave!r} must be a number > 0")
-    elif n_bins is None:
-        n_bins = check_count("n_fft", n_fft) // 2 + 1
-    else:
-        check_count("n_bins", n_bins, "a whole number of bins, 1 or more")
-    return frequency_grid(
-        freq_scale=freq_scale, f_min=float(f_min), f_max=float(top), n_bins=n_bins, bins_per_octave=bins_per_octave
+class GridOptions(TypedDict, total=False):
+    """What a caller may say of the frequencies."""
+
+    freq_scale: str
+    f_min: float
+    f_max: float | None
+    n_bins: int | None
+    bins_per_octave: float | None
+
+
+class LogFrequencyOptions(FeatureOptions, GridOptions, total=False):
+    """What a caller may say of a short-time transform at chosen frequencies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Frequencies between two, both of them included."""
+
+    sample_rate: float
+    n_fft: int
+    freq_scale: str = argument(
+        "log",
+        'how the frequencies lie between f_min and f_max: "log" or "octave" (even ratios), "linear" (even steps).',
     )
+    f_min: float = argument(50.0, 'Hz, the lowest frequency, > 0, or with "linear" >= 0.')
+    f_max: float = argument(None, "Hz, the highest frequency, at most sample_rate / 2; None: that.")
+    n_bins: int = argument(None, "number of frequencies, 1 or more; None: n_fft // 2 + 1.")
+    bins_per_octave: float | None = argument(
+        None, 'with "octave", in place of n_bins: f_min * 2^(k / bins_per_octave) as far as f_max, > 0.'
+    )
+
+    def __post_init__(self) -> None:
+        half = check_rate(self.sample_rate, "the bins lie in Hz") / 2
+        scale, f_min = self.freq_scale, self.f_min
+        check_choice("freq_scale", scale, FREQ_SCALES, called={"log2": "octave", "no": "linear"})
+        top = half if self.f_max is None else self.f_max
+        low_is_right = f_min >= 0 if scale == "linear" else f_min > 0
+        if not (low_is_right and f_min < top <= half):
+            least = "0 <= f_min" if scale == "linear" else "0 < f_min"
+            raise ValueError(
+                f"f_min={f_min!r}, f_max={self.f_max!r} must satisfy {least} < f_max <= {half:g} Hz for "
+                f"freq_scale={scale!r}; {half:g} Hz is half of sample_rate={self.sample_rate!r}"
+            )
+        if self.bins_per_octave is not None:
+            if scale != "octave" or self.n_bins is not None:
+                raise ValueError(
+                    f"bins_per_octave={self.bins_per_octave!r} must be given with freq_scale='octave' and without "
+                    "n_bins: it is the other way to say how many bins there are"
+                )
+            check_positive("bins_per_octave", self.bins_per_octave, "a number > 0")
+        elif self.n_bins is None:
+            settle(self, n_bins=self.n_fft // 2 + 1)
+        else:
+            check_count("n_bins", self.n_bins, "an integer number of bins, 1 or more")
+        settle(self, f_min=float(f_min), f_max=float(top))
+        settle(self, n_bins=len(self.frequencies))
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Hz, float64.  Shape: (n_bins,)."""
+        return frequency_grid(
+            freq_scale=self.freq_scale,
+            f_min=self.f_min,
+            f_max=self.f_max,
+            n_bins=None if self.bins_per_octave is not None else self.n_bins,
+            bins_per_octave=self.bins_per_octave,
+        )
+
+    @property
+    def turns(self) -> np.ndarray:
+        """Cycles per sample, float64.  Shape: (n_bins,)."""
+        return self.frequencies / self.sample_rate
+
+    def basis(self, window: np.ndarray) -> np.ndarray:
+        """The dense basis at these frequencies, of a window."""
+        return frequency_basis(window, self.turns)
+
+
+class GridSpectrum:
+    """The spectrum of a short-time transform at the frequencies of a grid, by any method of `LOG_FREQUENCY`.
+
+    Args:
+        module: the transform, whose attributes the grid's settings become and which keeps the filters.
+        grid: the frequencies.
+    """
+
+    def __init__(self, module: ShortTime, grid: Grid) -> None:
+        module.keep(grid)
+        self.frequencies = grid.frequencies
+        length = oversampled_length(grid.n_fft)
+        self.plan = Interpolation(length=length, tiles=interpolation_tiles(grid.turns, grid.n_fft))
+        self._run = LOG_FREQUENCY.methods[module.method].run
+        if module.method != "conv":
+            module.define("compensation", functools.partial(compensation, grid.n_fft))
+            module.define("interpolation", functools.partial(interpolation, grid.turns, grid.n_fft))
+
+    def spectrum(
+        self, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+    ) -> torch.Tensor:
+        """The complex transform of rows, or |transform|^power.  Shape: (rows, time) -> (rows, n_bins, frames)."""
+        return self._run(self, module, waveform, lengths, graph=graph)
+
+
+def _by_interpolation(
+    grid: GridSpectrum, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+) -> torch.Tensor:
+    window = module.analysis(waveform) * module.filter_like("compensation", waveform)
+    weights = module.filter_like("interpolation", waveform)
+    return nonuniform.short_time_spectrum(
+        waveform, lengths, module.framing, window, weights, grid.plan, power=module.power, graph=graph
+    )
+
+
+def _by_basis(
+    grid: GridSpectrum, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+) -> torch.Tensor:
+    basis, framing = module.analysis(waveform), module.framing
+    if module.power is None:
+        return conv.short_time_spectrum(waveform, lengths, framing, basis, graph=graph)
+    wanted = [Wanted(module.power)]
+    return conv.short_time_powers(waveform, lengths, framing, basis, wanted=wanted, graph=graph)[0]
+
+
+LOG_FREQUENCY = table(
+    "short-time spectra at chosen frequencies",
+    Method(
+        name="fft",
+        run=_by_interpolation,
+        filters="analysis_window",
+        cannot=SHORT_TIME.methods["fft"].cannot,
+        reason="the fastest: an FFT, interpolated to rounding",
+    ),
+    Method(
+        name="conv",
+        run=_by_basis,
+        filters="basis",
+        reason="trainable=True: the basis is a parameter of a convolution",
+    ),
+)
 
 
 class LogFrequencySTFT(ShortTime):
@@ -69,26 +175,15 @@ class LogFrequencySTFT(ShortTime):
 
     Bin k is the sum over the frame of window[n] x[n] exp(-2 pi i f_k n / sample_rate), which is what `STFT` has at
     f_k = k * sample_rate / n_fft. All bins have the same window, and so the same width in Hz: unlike in a CQT,
-    neighbours closer than that are all but equal.
+    neighbors closer than that are all but equal.
 
     Args:
         sample_rate: Hz.
-        n_fft, hop_length, win_length, window, periodic, center, pad_mode: as in `STFT`.
-        freq_scale: how the frequencies lie between f_min and f_max, both of them included: "log" or "octave" (even
-            ratios), "linear" (even steps).
-        f_min, f_max: the lowest and the highest frequency in Hz; f_min may be 0 with "linear" only; `f_max=None` is
-            sample_rate / 2, which it may not exceed.
-        n_bins: how many frequencies; None: n_fft // 2 + 1.
-        bins_per_octave: with "octave", instead of n_bins: f_min * 2^(k / bins_per_octave) as far as f_max.
         method: "fft" (interpolates an FFT, exact to rounding), "conv" (the dense basis), or "auto": "conv" if
             trainable, else "fft".
-        trainable: the basis is a parameter (`basis`, real parts then imaginary parts); with method "conv".
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> complex (..., n_bins, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        complex (..., n_bins, frames), from a waveform (..., time) and lengths (batch,).
 
     Differs from nnAudio's `STFT(freq_scale=...)`: its last frequency stays a step short of fmax, its "log2" is "octave"
     here, and it takes clips of one channel.
@@ -100,98 +195,33 @@ class LogFrequencySTFT(ShortTime):
     torch.Size([2, 8, 16])
     """
 
-    sample_rate: float  # type: ignore[assignment]
-
-    def __init__(
-        self,
-        *,
-        sample_rate: float,
-        n_fft: int = 2048,
-        hop_length: int | None = None,
-        win_length: int | None = None,
-        window: Window = "hann",
-        periodic: bool = True,
-        center: bool = True,
-        pad_mode: str = "constant",
-        freq_scale: str = "log",
-        f_min: float = 50.0,
-        f_max: float | None = None,
-        n_bins: int | None = None,
-        bins_per_octave: float | None = None,
-        method: str = "auto",
-        trainable: bool = False,
-    ) -> None:
-        grid = _checked_grid(sample_rate, n_fft, freq_scale, f_min, f_max, n_bins, bins_per_octave)
-        turns = grid / sample_rate
-        super().__init__(
-            n_fft,
-            hop_length=hop_length,
-            win_length=win_length,
-            window=window,
-            periodic=periodic,
-            center=center,
-            pad_mode=pad_mode,
-            method=method,
-            trainable=trainable,
-            sample_rate=sample_rate,
-            basis=functools.partial(frequency_basis, turns=turns),
-        )
-        self.freq_scale = freq_scale
-        self.f_min, self.f_max = float(f_min), sample_rate / 2 if f_max is None else float(f_max)
-        self.n_bins, self.bins_per_octave = len(grid), bins_per_octave
-        self._grid = grid
-        if self.method == "fft":
-            self._interpolation = Interpolation(
-                length=oversampled_length(self.n_fft), tiles=interpolation_tiles(turns, self.n_fft)
-            )
-            self._define("compensation", functools.partial(compensation, self.n_fft))
-            self._define("interpolation", functools.partial(interpolation, turns, self.n_fft))
+    @takes(Frames, Grid, Execution)
+    def __init__(self, *, sample_rate: float, **settings: Unpack[LogFrequencyOptions]) -> None:
+        grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
+        super().__init__(settings, sample_rate=sample_rate, basis=grid.basis, methods=LOG_FREQUENCY)
+        self._grid = GridSpectrum(self, grid)
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The frequency of each bin in Hz, float64.  Shape: (n_bins,)."""
-        return torch.from_numpy(self._grid.copy())
+        """The frequency of each bin in Hz, float64, of shape (n_bins,)."""
+        return torch.from_numpy(self._grid.frequencies.copy())
 
-    def extra_repr(self) -> str:
-        """The settings of the frames and of the frequencies."""
-        return (
-            f"{super().extra_repr()}, sample_rate={self.sample_rate}, freq_scale={self.freq_scale!r}, "
-            f"f_min={self.f_min:g}, f_max={self.f_max:g}, n_bins={self.n_bins}, bins_per_octave={self.bins_per_octave}"
-        )
-
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self._transformed(waveform, lengths, None, graph=graph)
-
-    def _transformed(
-        self, waveform: torch.Tensor, lengths: torch.Tensor | None, power: float | None, *, graph: bool
-    ) -> torch.Tensor:
-        """The complex transform, or |transform|^power.  Shape: (rows, time) -> (rows, n_bins, frames)."""
-        if self.method == "fft":
-            window = self._analysis("analysis_window", waveform) * self._filter("compensation", waveform)
-            weights = self._filter("interpolation", waveform)
-            return nonuniform.short_time_spectrum(
-                waveform, lengths, self._framing, window, weights, self._interpolation, power=power, graph=graph
-            )
-        basis = self._analysis("basis", waveform)
-        if power is None:
-            return conv.short_time_spectrum(waveform, lengths, self._framing, basis, graph=graph)
-        wanted = [(power, None)]
-        return conv.short_time_powers(waveform, lengths, self._framing, basis, wanted=wanted, graph=graph)[0]
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """The complex transform of rows."""
+        return self._grid.spectrum(self, waveform, lengths, graph=graph)
 
 
-class LogFrequencySpectrogram(LogFrequencySTFT):
+class LogFrequencySpectrogram(ShortTime):
     """|STFT|^power at logarithmically spaced frequencies, or evenly between any two.
 
     Args:
+        sample_rate: Hz.
         power: 2.0 (power), 1.0 (magnitude), any number > 0, or None (complex).
-        sample_rate, n_fft, hop_length, win_length, window, periodic, center, pad_mode, freq_scale, f_min, f_max,
-            n_bins, bins_per_octave, method, trainable: as in `LogFrequencySTFT`.
+        method: "fft" (interpolates an FFT, exact to rounding), "conv" (the dense basis), or "auto": "conv" if
+            trainable, else "fft".
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_bins, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_bins, frames), from a waveform (..., time) and lengths (batch,).
 
     Differs from nnAudio's `STFT(freq_scale=..., output_format="Magnitude")` as `LogFrequencySTFT` does; for its values
     give power=1.0.
@@ -201,50 +231,25 @@ class LogFrequencySpectrogram(LogFrequencySTFT):
     torch.Size([2, 169, 8])
     """
 
+    @takes(Frames, Grid, Execution)
     def __init__(
-        self,
-        *,
-        sample_rate: float,
-        n_fft: int = 2048,
-        power: float | None = 2.0,
-        hop_length: int | None = None,
-        win_length: int | None = None,
-        window: Window = "hann",
-        periodic: bool = True,
-        center: bool = True,
-        pad_mode: str = "constant",
-        freq_scale: str = "log",
-        f_min: float = 50.0,
-        f_max: float | None = None,
-        n_bins: int | None = None,
-        bins_per_octave: float | None = None,
-        method: str = "auto",
-        trainable: bool = False,
+        self, *, sample_rate: float, power: float | None = 2.0, **settings: Unpack[LogFrequencyOptions]
     ) -> None:
+        grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
         super().__init__(
+            settings,
             sample_rate=sample_rate,
-            n_fft=n_fft,
-            hop_length=hop_length,
-            win_length=win_length,
-            window=window,
-            periodic=periodic,
-            center=center,
-            pad_mode=pad_mode,
-            freq_scale=freq_scale,
-            f_min=f_min,
-            f_max=f_max,
-            n_bins=n_bins,
-            bins_per_octave=bins_per_octave,
-            method=method,
-            trainable=trainable,
+            power=check_power_or_complex(power),
+            basis=grid.basis,
+            methods=LOG_FREQUENCY,
         )
-        if power is not None and not (power > 0 and math.isfinite(power)):
-            raise ValueError(f"power={power!r} must be a number > 0, or None for the complex spectrum")
-        self.power = None if power is None else float(power)
+        self._grid = GridSpectrum(self, grid)
 
-    def extra_repr(self) -> str:
-        """The settings of the frames, of the frequencies, and the power."""
-        return f"{super().extra_repr()}, power={self.power}"
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """The frequency of each bin in Hz, float64, of shape (n_bins,)."""
+        return torch.from_numpy(self._grid.frequencies.copy())
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self._transformed(waveform, lengths, self.power, graph=graph)
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """|transform|^power of rows, or the complex transform."""
+        return self._grid.spectrum(self, waveform, lengths, graph=graph)

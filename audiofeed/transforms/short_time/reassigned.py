@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time import reassignment
 from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted
-from audiofeed.signal.windows import Window, get_window, pad_window
-from audiofeed.transforms.contract.checks import check_rate
+from audiofeed.transforms.contract.filters import needs_graph
+from audiofeed.transforms.contract.settings import FrameOptions, Frames, check_power
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
-from audiofeed.transforms.short_time.stft import ShortTime
+from audiofeed.transforms.short_time.base import ShortTime
+
+
+class ReassignedOptions(FrameOptions, total=False):
+    """What a caller may say of a reassigned spectrogram."""
+
+    n_fft: int
 
 
 class Coordinates(NamedTuple):
@@ -24,14 +31,6 @@ class Coordinates(NamedTuple):
     frequencies: torch.Tensor
     times: torch.Tensor
     magnitudes: torch.Tensor
-
-
-def _derivative(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
-    return derivative(pad_window(get_window(window, win_length, periodic=periodic), n_fft))
-
-
-def _time_weighted(window: Window, win_length: int, n_fft: int, periodic: bool) -> np.ndarray:
-    return time_weighted(pad_window(get_window(window, win_length, periodic=periodic), n_fft))
 
 
 class ReassignedSpectrogram(ShortTime):
@@ -43,19 +42,16 @@ class ReassignedSpectrogram(ShortTime):
 
     Args:
         sample_rate: Hz.
-        n_fft, hop_length, win_length, window, periodic, center, pad_mode: as in `STFT`.
         power: what is moved: 2.0 (power), 1.0 (magnitude), or any number > 0.
-        reassign_frequencies, reassign_times: along which axis to move; at least one.
+        reassign_frequencies: energy is moved along the frequencies; with False, `reassign_times` must be True.
+        reassign_times: energy is moved along time.
         ref_power: cells whose power is less, or 0, cannot say where they lie; >= 0.
         fill_nan: True: such cells stay where they are; False: their coordinates are NaN, and their energy is left out.
         clip: True: what lies outside the clip's own time, or outside 0 to sample_rate / 2, is moved to its edge; False:
             it is left as it is, and out of the grid.
 
-    Shape:
-        waveform (..., time), lengths (batch,) -> (..., n_fft // 2 + 1, frames).
-
-    Raises:
-        ValueError: for a setting outside its range, saying which.
+    Returns:
+        (..., n_fft // 2 + 1, frames), from a waveform (..., time) and lengths (batch,).
 
     The gradient of `forward` is that of the powers; where they are moved is taken as it is. On a GPU the order of that
     sum is not fixed, so that repeated calls differ by rounding.
@@ -72,40 +68,25 @@ class ReassignedSpectrogram(ShortTime):
     '1007.0 Hz'
     """
 
-    sample_rate: float  # type: ignore[assignment]
-
+    @takes(Frames)
     def __init__(
         self,
         *,
         sample_rate: float,
-        n_fft: int = 2048,
-        hop_length: int | None = None,
-        win_length: int | None = None,
-        window: Window = "hann",
-        periodic: bool = True,
-        center: bool = True,
-        pad_mode: str = "constant",
         power: float = 2.0,
         reassign_frequencies: bool = True,
         reassign_times: bool = True,
         ref_power: float = 1e-6,
         fill_nan: bool = False,
         clip: bool = True,
+        **settings: Unpack[ReassignedOptions],
     ) -> None:
         check_rate(sample_rate, "the coordinates are in Hz and seconds")
         super().__init__(
-            n_fft,
-            hop_length=hop_length,
-            win_length=win_length,
-            window=window,
-            periodic=periodic,
-            center=center,
-            pad_mode=pad_mode,
-            method="fft",
+            settings,
             sample_rate=sample_rate,
+            power=check_power(power, "what is moved has no phase"),
         )
-        if power is None or not (power > 0 and math.isfinite(power)):
-            raise ValueError(f"power={power!r} must be a number > 0: what is moved has no phase")
         if not (reassign_frequencies or reassign_times):
             raise ValueError(
                 "reassign_frequencies=False, reassign_times=False must not both be False; "
@@ -113,15 +94,13 @@ class ReassignedSpectrogram(ShortTime):
             )
         if callable(ref_power) or not (ref_power >= 0 and math.isfinite(ref_power)):
             raise ValueError(f"ref_power={ref_power!r} must be a number >= 0")
-        self.power = float(power)
         self.reassign_frequencies, self.reassign_times = reassign_frequencies, reassign_times
         self.ref_power, self.fill_nan, self.clip = float(ref_power), fill_nan, clip
         self._how = Reassignment(
             frequencies=reassign_frequencies, times=reassign_times, ref_power=self.ref_power, fill=fill_nan, clip=clip
         )
-        settings = (window, self.win_length, self.n_fft, periodic)
-        self._define("derivative_window", functools.partial(_derivative, *settings))
-        self._define("time_window", functools.partial(_time_weighted, *settings))
+        self.define("derivative_window", self.frames.of_window(derivative))
+        self.define("time_window", self.frames.of_window(time_weighted))
 
     def coordinates(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Coordinates:
         """Frequency (Hz), time (s) and magnitude of each cell, equal to `librosa.reassigned_spectrogram`.
@@ -134,35 +113,33 @@ class ReassignedSpectrogram(ShortTime):
             cells that cannot say where they lie (see `ref_power`) are NaN, or with `fill_nan` the bin's frequency and
             the frame's time.
         """
-        self._check_waveform(waveform)
-        graph = self._needs_graph(waveform)
-        rows, row_lengths, leading = self._prepare(waveform, lengths, graph=graph)
+        self.check_waveform(waveform)
+        graph = needs_graph(self, waveform)
+        rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
         with in_full_precision(waveform.device, graph=graph):
             found = reassignment.coordinates(
                 rows,
                 row_lengths,
-                self._framing,
+                self.framing,
                 self._windows(rows),
                 self._how,
-                sample_rate=self.sample_rate,
+                sample_rate=self.rate("coordinates"),
                 graph=graph,
             )
-            found = self._finish_rows(found, row_lengths, leading, graph=graph)
+            found = self.finish_rows(found, row_lengths, leading, graph=graph)
         return Coordinates(*with_leading(found, leading).unflatten(-2, (3, -1)).unbind(-3))
-
-    def extra_repr(self) -> str:
-        """The settings of the frames and of the reassignment."""
-        return (
-            f"{super().extra_repr()}, sample_rate={self.sample_rate}, power={self.power}, "
-            f"reassign_frequencies={self.reassign_frequencies}, reassign_times={self.reassign_times}, "
-            f"ref_power={self.ref_power:g}, fill_nan={self.fill_nan}, clip={self.clip}"
-        )
 
     def _windows(self, waveform: torch.Tensor) -> Windows:
         names = ("analysis_window", "derivative_window", "time_window")
-        return Windows(*(self._analysis(name, waveform) for name in names))
+        return Windows(*(self.analysis(waveform, name) for name in names))
 
-    def _compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         return reassignment.onto_grid(
-            waveform, lengths, self._framing, self._windows(waveform), self._how, power=self.power, graph=graph
+            waveform,
+            lengths,
+            self.framing,
+            self._windows(waveform),
+            self._how,
+            power=check_power(self.power),
+            graph=graph,
         )

@@ -20,8 +20,9 @@ class TimeStretch(FeatureTransform):
     Args:
         rate: how much faster, > 0: 2.0 leaves half the frames. None: `forward` is given it.
 
-    Shape:
-        spectrum complex (..., bins, frames), lengths (batch,) in frames -> complex (..., bins, ceil(frames / rate)).
+    Returns:
+        complex (..., bins, ceil(frames / rate)), from spectrum complex (..., bins, frames), lengths (batch,) in
+        frames.
 
     Raises:
         ValueError: for a rate that is no number > 0, or none at all.
@@ -34,7 +35,7 @@ class TimeStretch(FeatureTransform):
     """
 
     takes_complex = True
-    remedy = "give the spectrum that STFT returns"
+    hint = "give the spectrum that STFT returns"
 
     def __init__(self, rate: float | None = None) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class TimeStretch(FeatureTransform):
             TypeError: for a spectrum that is not complex.
             ValueError: for a rate that is no number > 0, an empty spectrum, or lengths that do not fit it.
         """
-        return self._run(spectrum, lengths, rate=self._rate(rate))
+        return self.run(spectrum, lengths, rate=self._rate(rate))
 
     def frame_lengths(self, lengths: torch.Tensor, rate: float | None = None) -> torch.Tensor:
         """Frames that are left of clips of `lengths` frames.  Shape: any shape of integers -> the same shape.
@@ -67,7 +68,7 @@ class TimeStretch(FeatureTransform):
         """
         return (lengths.double() / self._rate(rate)).ceil().long()
 
-    def _result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
+    def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
         return self.frame_lengths(lengths, cast("float | None", settings.get("rate")))
 
     def _rate(self, rate: float | None) -> float:
@@ -77,15 +78,11 @@ class TimeStretch(FeatureTransform):
             raise ValueError("rate=None must be a number > 0; make the transform with it, or give it with the spectrum")
         return self.rate
 
-    def _compute(
+    def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
         stretched = stretch(features.flatten(0, 1), cast("float", settings["rate"]), graph=graph)
         return stretched.unflatten(0, features.shape[:2])
-
-    def extra_repr(self) -> str:
-        """The rate."""
-        return f"rate={self.rate}"
 
 
 def _checked(rate: float) -> float:

@@ -40,7 +40,7 @@ def by_frames(call):
 
 @pytest.mark.parametrize(("method", "hop_length"), CASES)
 def test_some_kernels_are_long_and_some_are_not(method, hop_length):
-    level = transform(method, hop_length, None, "constant")._levels[0]
+    level = transform(method, hop_length, None, "constant").kernel_bank.levels[0]
     chosen = [octaves._is_long(band, level) for band in level.bands]
     assert any(chosen)
     assert not all(chosen)

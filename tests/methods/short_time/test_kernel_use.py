@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import audiofeed as af
-from audiofeed.methods.short_time.kernel import fourier, jit, layout
+from audiofeed.methods.short_time.kernel import fourier, guard, jit
 from audiofeed.methods.short_time.kernel.code import Code
 from audiofeed.methods.short_time.kernel.source import Recipe
 from tests.methods.short_time.kernels import needs_compiler, noise, runs
@@ -106,18 +106,18 @@ def test_another_default_device_or_dtype_does_not_matter(runs):
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:`torch.jit:FutureWarning")
 def test_what_is_not_plain_memory_is_left_alone():
     x = noise(4, 100)
-    assert layout.is_plain(x)
-    assert layout.is_plain(x.to(torch.int16))
-    assert layout.is_plain(x[:, ::2])
-    assert not layout.is_plain(x.double())
-    assert not layout.is_plain(x.to("meta"))
-    assert not layout.is_plain(x.to_sparse())
-    assert not layout.is_plain(x.as_subclass(type("Other", (torch.Tensor,), {})))
-    torch.func.vmap(lambda row: pytest.fail("plain") if layout.is_plain(row) else row)(x)
+    assert guard.watched(x) is None
+    assert guard.watched(x.to(torch.int16)) is None
+    assert guard.watched(x[:, ::2]) is None
+    assert guard.watched(x.double())
+    assert guard.watched(x.to("meta"))
+    assert guard.watched(x.to_sparse())
+    assert guard.watched(x.as_subclass(type("Other", (torch.Tensor,), {})))
+    torch.func.vmap(lambda row: pytest.fail("plain") if guard.watched(row) is None else row)(x)
     with Watching():
-        assert not layout.is_plain(x)
+        assert guard.watched(x)
     with torch.autograd.forward_ad.dual_level():  # a kernel would lose the tangent without a word
-        assert not layout.is_plain(torch.autograd.forward_ad.make_dual(x, x))
+        assert guard.watched(torch.autograd.forward_ad.make_dual(x, x))
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class Case:
         """Where the result of each clip ends."""
         if self.takes == "waveform":
             return transform.frame_lengths(lengths)
-        return transform._result_lengths(lengths)
+        return transform.result_lengths(lengths)
 
 
 def _found() -> list[Case]:

@@ -1,21 +1,25 @@
-"""Cepstra, deltas, and their normalisation."""
+"""Cepstral coefficients, deltas, normalization over time."""
 
 from __future__ import annotations
 
 from audiofeed.transforms.cepstral.cmvn import CMVN
 from audiofeed.transforms.cepstral.coefficients import BFCC, LFCC, MFCC
 from audiofeed.transforms.cepstral.deltas import Deltas
-from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from tests.transforms.cases import Case
 
 SMALL = {"n_fft": 16, "hop_length": 7}
+
 FRAMES = {"sample_rate": 8000, "n_fft": 128, "hop_length": 32}
+
 # a quiet floor, so that silence and a loud clip's tail are below it
 MEL = {**FRAMES, "n_mels": 10, "n_mfcc": 6, "floor": 1e-6}
+
 SMALL_MEL = {**SMALL, "n_mels": 3, "n_mfcc": 2}
+
 PEAK = "top_db counts from the peak of the clip, all channels together"
 
 FEATURES = {"takes": "features", "bins": 5, "small_bins": 2, "small_size": 12}
+
 MEAN = "a clip of one frame is its own mean"
 
 CASES = [
@@ -68,11 +72,4 @@ CASES = [
     Case(cls=CMVN, settings={"norm_vars": False}, **FEATURES, may_vanish=MEAN),
     Case(cls=CMVN, settings={"window": 7, "center": True}, small={"window": 4}, **FEATURES, may_vanish=MEAN),
     Case(cls=CMVN, settings={"window": 8, "min_window": 3, "norm_vars": False}, small={"window": 5}, **FEATURES),
-    Case(
-        cls=InverseMFCC,
-        settings={"n_mels": 8, "lifter": 13, "log": "ln", "ref": 2.0},
-        small={"n_mels": 4},
-        **FEATURES,
-    ),
-    Case(cls=InverseMFCC, settings={"n_mels": 5, "dct_type": 3, "norm": None}, small={"n_mels": 2}, **FEATURES),
 ]

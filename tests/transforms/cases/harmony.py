@@ -1,4 +1,4 @@
-"""Harmonics and pitch classes of constant-Q transforms."""
+"""Chroma, tonal centroids, combined frequency and periodicity."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ from typing import Any
 
 import torch
 
-from audiofeed.transforms.constant_q.harmonic_cqt import HarmonicCQT
+from audiofeed.transforms.harmony.cfp import CFP
+from audiofeed.transforms.harmony.chroma import Chroma
 from audiofeed.transforms.harmony.chroma_cens import ChromaCENS
 from audiofeed.transforms.harmony.chroma_cqt import ChromaCQT, ChromaVQT
 from audiofeed.transforms.harmony.tonnetz import Tonnetz
 from tests.transforms.cases import Case
 from tests.transforms.cases.constant_q import ON_HOST, PER_CLIP, STEPS
 
-CENTROIDS = {"tolerance": 1e-5, "why": "the classes of a frame, divided by their sum, cancel to a few hundredths"}
-COUNTS = "each class counts the steps that it exceeds"
-STACK = {"sample_rate": 8000, "f_min": 200.0, "n_bins": 12, "bins_per_octave": 5}
-SHORT = {"n_bins": 3, "bins_per_octave": 2, "f_min": 700.0, "hop_length": 6, "harmonics": (1, 1.5)}
+FRAMES = {"sample_rate": 8000, "n_fft": 64, "hop_length": 16}
+
+SMALL = {"n_fft": 16, "hop_length": 7}
+
+TUNED = "a clip has one tuning, all channels together"
+
+CANCELS = {"tolerance": 1e-4, "why": "the classes of an even chroma cancel to a small part of their sum"}
+
+
+def with_chroma(settings: dict[str, Any]) -> torch.nn.Module:
+    """A tonal centroid of any chroma."""
+    return Tonnetz(sample_rate=settings["sample_rate"], chroma=Chroma(**settings))
+
+
 CLASSES = {"sample_rate": 8000, "f_min": 200.0, "n_octaves": 4, "bins_per_octave": 10, "n_chroma": 5, "tuning": 0.0}
+
 FEW = {"n_octaves": 2, "bins_per_octave": 4, "n_chroma": 2, "f_min": 500.0, "hop_length": 6}
+
 SCALE = {"sample_rate": 8000, "f_min": 200.0, "n_octaves": 4, "bins_per_octave": 5}
 
 TWELVE = {"sample_rate": 8000, "f_min": 200.0, "n_octaves": 4, "bins_per_octave": 12, "tuning": 0.0}
@@ -29,33 +42,37 @@ def of_octaves(settings: dict[str, Any]) -> torch.nn.Module:
     return Tonnetz(sample_rate=settings["sample_rate"], chroma=ChromaCQT(**settings))
 
 
+COUNTS = "each class counts the steps that it exceeds"
+
+CENTROIDS = {"tolerance": 1e-5, "why": "the classes of a frame, divided by their sum, cancel to a few hundredths"}
+
+PITCH = {"sample_rate": 8000, "n_fft": 400, "win_length": 65, "hop_length": 40, "f_min": 100.0, "bins_per_octave": 12}
+
+# the transform of a flat spectrum is 0 but for 1e-8, and 1e-8^0.6 is 2e-5 in each bin
+ROOTS = {"rounding": 1e-3, "why": "the root of a number that is 0 but for rounding"}
+
+# smooth enough for the difference quotient: a root is infinitely steep where its argument crosses 0
+SMALL_PITCH = {
+    "n_fft": 32,
+    "win_length": 15,
+    "hop_length": 9,
+    "f_min": 600.0,
+    "f_max": 2000.0,
+    "bins_per_octave": 3,
+    "gammas": (2.0, 2.0, 2.0),
+}
+
 CASES = [
-    # octaves that share bins and others that do not; a hop with factors of 2 and one without
+    Case(cls=Chroma, settings={**FRAMES, "n_fft": 128}, small=SMALL, shares=TUNED),
     Case(
-        cls=HarmonicCQT, settings={**STACK, "hop_length": 64, "harmonics": (0.5, 1, 2, 3), "power": None}, small=SHORT
+        cls=Chroma,
+        settings={**FRAMES, "tuning": 0.1, "norm": 2.0, "trainable_chroma": True, "octwidth": None, "base_c": False},
+        small=SMALL,
+        state=("chroma",),
     ),
-    Case(
-        cls=HarmonicCQT,
-        settings={**STACK, "hop_length": 33, "harmonics": (2, 1, 1.5), "pad_mode": "reflect", "power": 2.0},
-        small=SHORT,
-    ),
-    Case(
-        cls=HarmonicCQT,
-        settings={**STACK, "hop_length": 32, "harmonics": (1, 7, 40), "above_nyquist": "zeros", "trainable": True},
-        small={**SHORT, "harmonics": (1, 3, 40)},
-        state=("kernels",),
-    ),
-    Case(cls=HarmonicCQT, settings={**STACK, "hop_length": 40, "harmonics": (1, 3), "exact": False}, small=SHORT),
-    Case(
-        cls=HarmonicCQT, settings={**STACK, "hop_length": 40, "harmonics": (0.5, 1, 3), "method": "conv"}, small=SHORT
-    ),
-    Case(
-        cls=HarmonicCQT,
-        settings={**STACK, "hop_length": 32, "harmonics": (1, 2, 3), "tuning": None},
-        shares=PER_CLIP,
-        not_compiled=ON_HOST,
-        kinks=STEPS,
-    ),
+    Case(cls=Chroma, settings={**FRAMES, "tuning": 0.0, "norm": None, "n_chroma": 24, "ctroct": 6.0}, small=SMALL),
+    Case(cls=Tonnetz, make=with_chroma, settings={**FRAMES, "n_fft": 128}, small=SMALL, shares=TUNED, **CANCELS),
+    Case(cls=Tonnetz, settings={**FRAMES, "tuning": 0.2}, small=SMALL, **CANCELS),
     Case(cls=ChromaCQT, settings={**CLASSES, "hop_length": 32, "norm": 2.0}, small=FEW),
     Case(
         cls=ChromaCQT,
@@ -101,4 +118,17 @@ CASES = [
     ),
     # few octaves: those of chroma="cqt" take seconds to make
     Case(cls=Tonnetz, make=of_octaves, settings={**TWELVE, "hop_length": 128}, small={"n_octaves": 2}, **CENTROIDS),
+    Case(cls=CFP, settings=PITCH, small=SMALL_PITCH, **ROOTS),
+    Case(
+        cls=CFP,
+        settings={**PITCH, "n_fft": 401, "hop_length": 17, "pad_mode": "reflect", "gammas": (0.5, 1.0)},
+        small=SMALL_PITCH,
+    ),
+    Case(
+        cls=CFP,
+        settings={**PITCH, "center": False, "gammas": (1.0, 0.0, 0.5, 0.6), "output": "periodicity"},
+        small=SMALL_PITCH,
+    ),
+    Case(cls=CFP, settings={**PITCH, "output": "spectrum", "window": "hann"}, small=SMALL_PITCH),
+    Case(cls=CFP, settings={**PITCH, "output": "frequency", "periodic": True}, small=SMALL_PITCH, **ROOTS),
 ]

@@ -1,22 +1,36 @@
-"""From features back to waveforms and spectra: the inverse STFT, Griffin-Lim, time stretching, the inverse of mel."""
+"""Inverses."""
 
 from __future__ import annotations
 
 from audiofeed.transforms.inverse.griffin_lim import GriffinLim
 from audiofeed.transforms.inverse.inverse_mel import InverseMel
+from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
-from audiofeed.transforms.short_time.time_stretch import TimeStretch
 from tests.transforms.cases import Case
 
+FEATURES = {"takes": "features", "bins": 5, "small_bins": 2, "small_size": 12}
+
 SPECTRUM = {"takes": "spectrum", "small_bins": 5, "small_size": 4}
+
 SMALL = {"n_fft": 8, "hop_length": 3, "win_length": None}
+
 MAGNITUDE = {**SPECTRUM, "takes": "magnitude"}
+
 # few iterations: each amplifies the rounding in which a clip of a batch differs from the clip alone
 SEARCH = {"n_fft": 32, "hop_length": 8, "n_iter": 3}
+
 MEL = {"takes": "power", "small_size": 3}
+
 STEPS = "the number of Newton's steps depends on the mels"
 
 CASES = [
+    Case(
+        cls=InverseMFCC,
+        settings={"n_mels": 8, "lifter": 13, "log": "ln", "ref": 2.0},
+        small={"n_mels": 4},
+        **FEATURES,
+    ),
+    Case(cls=InverseMFCC, settings={"n_mels": 5, "dct_type": 3, "norm": None}, small={"n_mels": 2}, **FEATURES),
     Case(cls=InverseSTFT, settings={"n_fft": 64, "hop_length": 16}, bins=33, small=SMALL, **SPECTRUM),
     Case(
         cls=InverseSTFT,
@@ -68,8 +82,6 @@ CASES = [
     ),
     # padded with zeros: a clip of one sample, reflected, is constant, and most of its bins have no phase but rounding
     Case(cls=GriffinLim, settings={**SEARCH, "rand_init": False}, bins=17, small=SMALL, **MAGNITUDE),
-    Case(cls=TimeStretch, settings={"rate": 1.3}, bins=17, **SPECTRUM),
-    Case(cls=TimeStretch, settings={"rate": 0.6}, bins=17, **SPECTRUM),
     Case(
         cls=InverseMel,
         settings={"sample_rate": 8000, "n_fft": 128, "n_mels": 10},

@@ -41,7 +41,7 @@ SCALE = {"sample_rate": 8000, "f_min": 110.0, "n_octaves": 3, "intervals": "equa
                 ({"harmonics": (1, 50)}, "at harmonic 50 .*use a lower f_min"),
                 ({"harmonics": (1, 50), "n_bins": None}, "at harmonic 50 .*use a lower f_min"),
                 ({"f_min": 5000.0, "above_nyquist": "zeros"}, "f_min=5000 Hz must leave a bin below half"),
-                ({"above_nyquist": "clip"}, "above_nyquist='clip' must be one of"),
+                ({"above_nyquist": "clip"}, "above_nyquist='clip' must be 'raise' or 'zeros'"),
                 ({"bins_per_octave": 0}, "bins_per_octave=0"),
                 ({"hop_length": 0}, "hop_length=0"),
                 ({"exact": None}, "exact=None must be True or False"),
@@ -57,7 +57,7 @@ SCALE = {"sample_rate": 8000, "f_min": 110.0, "n_octaves": 3, "intervals": "equa
             for cls in (ChromaCQT, ChromaCENS)
             for change, message in (
                 ({"sample_rate": None}, "sample_rate=None"),
-                ({"n_chroma": 0}, "n_chroma=0 must be a whole number of pitch classes"),
+                ({"n_chroma": 0}, "n_chroma=0 must be an integer number of pitch classes"),
                 ({"bins_per_octave": 30}, "bins_per_octave=30 must be a multiple of n_chroma=12; use 24"),
                 ({"bins_per_octave": 5}, "bins_per_octave=5 must be a multiple of n_chroma=12; use 12"),
                 ({"n_octaves": 0}, "n_octaves=0"),
@@ -73,7 +73,7 @@ SCALE = {"sample_rate": 8000, "f_min": 110.0, "n_octaves": 3, "intervals": "equa
         (ChromaCQT, CLASSES, {"threshold": math.nan}, "threshold=nan"),
         (ChromaCQT, CLASSES, {"hybrid": True, "trainable": True}, "trainable=True must not be with hybrid=True"),
         (ChromaCQT, CLASSES, {"trainable": True, "tuning": None}, "trainable=True needs a number as tuning"),
-        (ChromaCENS, CLASSES, {"win_len_smooth": 0}, "win_len_smooth=0 must be a whole number of frames"),
+        (ChromaCENS, CLASSES, {"win_len_smooth": 0}, "win_len_smooth=0 must be an integer number of frames"),
         (ChromaCENS, CLASSES, {"smoothing_window": "hanm"}, "smoothing_window='hanm'"),
         (ChromaVQT, SCALE, {"intervals": "just"}, "intervals='just'"),
         (ChromaVQT, SCALE, {"intervals": (1.0, 2.5)}, r"intervals=\(1.0, 2.5\)"),

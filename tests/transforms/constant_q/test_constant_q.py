@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiofeed.methods.constant_q import octaves
+from audiofeed.plans.constant_q.levels import octave_kernels, octave_levels
+from audiofeed.transforms.constant_q import settings as kernel_settings
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
+from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
 from tests.oracle import defaults
 from tests.signals import noise
 
@@ -116,7 +119,7 @@ def test_a_silent_bin_beside_a_loud_one_has_a_gradient():
     pseudo = PseudoCQT(**SMALL, power=0.5)
     magnitudes = torch.zeros(1, pseudo.n_fft // 2 + 1)
     magnitudes[0, round(float(pseudo.frequencies[9]) / 8000 * pseudo.n_fft)] = 1.0
-    out = pseudo._finish(magnitudes.requires_grad_(), None)
+    out = pseudo.weighted(magnitudes.requires_grad_(), None)
     assert out[0, 0] == 0
     assert out[0, 9] > 0
     out.sum().backward()
@@ -237,7 +240,7 @@ def test_memory_of_a_long_clip_does_not_grow_with_it(monkeypatch):
 def test_a_graph_leaves_out_what_soxr_leaves_out():
     """After early downsampling by 8 a length is rounded, not rounded up, with a graph as without one."""
     cqt = CQT(sample_rate=8000, f_min=100.0, n_bins=12, hop_length=64, power=None)
-    assert cqt._levels[0].factor == 8
+    assert cqt.kernel_bank.levels[0].factor == 8
     for n in (1, 9, 11, 12, 16, 1001, 1003, 1004):
         x = noise(n)
         plain = cqt(x)
@@ -247,7 +250,7 @@ def test_a_graph_leaves_out_what_soxr_leaves_out():
 def test_a_rate_that_no_filter_leads_to_is_not_looked_for():
     """Early downsampling ends at 256, the largest factor there is a filter for."""
     cqt = CQT(sample_rate=48000, f_min=6.0, n_bins=2, hop_length=8192, power=None)
-    assert cqt._levels[0].factor == 256
+    assert cqt.kernel_bank.levels[0].factor == 256
     t = torch.arange(48000 * 8, dtype=torch.float64) / 48000
     tone = torch.sin(2 * torch.pi * 6.0 * t)
     dense = CQT(sample_rate=48000, f_min=6.0, n_bins=2, hop_length=8192, power=None, method="conv")
@@ -281,7 +284,7 @@ def test_an_estimated_tuning_is_as_one_that_is_given(cls, config):
     estimated = cls(**config, tuning=None)
     quiet = 1e-3 * chord(-20)
     x = torch.stack([torch.stack([chord(30), quiet]), torch.stack([chord(-20), quiet]), torch.stack([chord(0), quiet])])
-    tunings = estimated._estimate(x, None)
+    tunings = estimated.estimate(x, None)
     bins_per_octave = config.get("bins_per_octave", 12)
     theirs = [librosa.estimate_tuning(y=clip.numpy(), sr=22050, bins_per_octave=bins_per_octave) for clip in x]
     assert tunings == pytest.approx(theirs, abs=1e-9)
@@ -302,7 +305,7 @@ def test_kernels_are_kept_for_the_last_tunings_and_do_not_travel(monkeypatch):
     cqt(x.float())
     assert len(cqt._tuned) == 3
     assert len(pickle.dumps(cqt)) == size
-    monkeypatch.setattr("audiofeed.transforms.constant_q.wavelet_transform._MOST_TUNINGS", 2)
+    monkeypatch.setattr("audiofeed.transforms.constant_q.base.MOST_TUNINGS", 2)
     other = CQT(sample_rate=22050, tuning=None)
     assert torch.equal(other(x), whole)
     assert len(other._tuned) == 2
@@ -320,12 +323,67 @@ def test_a_tuned_clip_has_the_frames_that_are_promised():
     top = CQT(f_min=400.0, **config).bank.cutoff
     f_min = 400.0 * (22050 / 2 / 8) / top * 1.005
     cqt = CQT(f_min=f_min, **config, tuning=None)
-    factors = {tuning: cqt._with_tuning(tuning)._levels[0].factor for tuning in (-0.3, 0.0)}
-    assert factors[-0.3] > factors[0.0] == cqt._levels[0].factor
+    factors = {tuning: cqt.tuned(tuning).kernel_bank.levels[0].factor for tuning in (-0.3, 0.0)}
+    assert factors[-0.3] > factors[0.0] == cqt.kernel_bank.levels[0].factor
     n = 512 * 20 - 3  # a half of it is 2 samples short of 20 hops, a quarter of it, rounded up, is all of them
     tuned = chord(-30, n)
-    assert cqt._estimate(tuned[None], None) == pytest.approx([-0.3], abs=0.05)
-    assert cqt._with_tuning(-0.3)(tuned).shape[-1] == 21
+    assert cqt.estimate(tuned[None], None) == pytest.approx([-0.3], abs=0.05)
+    assert cqt.tuned(-0.3)(tuned).shape[-1] == 21
     assert cqt(tuned).shape[-1] == int(cqt.frame_lengths(torch.tensor(n))) == 20
     batch = torch.stack([tuned, chord(0, n)])
     torch.testing.assert_close(cqt(batch)[0], cqt(tuned))
+
+
+# ---------------------------------------------------------------- definitions
+
+
+@pytest.fixture
+def default_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_kernels_are_computed_once(monkeypatch):
+    """For the construction and the first call together, and for an inverse with all that it looks at."""
+    calls = []
+    found = kernel_settings.octave_kernels
+    monkeypatch.setattr(kernel_settings, "octave_kernels", lambda *a, **k: calls.append(1) or found(*a, **k))
+    cqt = CQT(sample_rate=22050)
+    first = cqt(torch.ones(1, 4000))
+    assert len(calls) == 1
+    assert torch.equal(cqt(torch.ones(1, 4000)), first)
+    assert len(calls) == 1
+    InverseCQT(sample_rate=8000, hop_length=8, f_min=250.0, n_bins=24, bins_per_octave=6)
+    assert len(calls) == 2
+
+
+def test_what_the_construction_computed_is_given_up_at_the_first_call():
+    cqt = CQT(sample_rate=22050)
+    exact = cqt.kernel_bank.exact()
+    assert cqt.kernel_bank.exact() is exact
+    cqt(torch.ones(1, 4000))
+    again = cqt.kernel_bank.exact()
+    assert again is not exact
+    assert np.array_equal(again, exact)
+
+
+def test_octaves_that_share_their_wavelets_are_as_if_computed_alone():
+    """To the bit; and most octaves of a bank do share them."""
+    bank = CQT(sample_rate=22050).bank
+    levels = octave_levels(bank, 512)
+    gains = bank.gains("librosa", scale=True)
+    made = {}
+    together = octave_kernels(bank, levels, gains, sparsity=0.01, made=made)
+    alone = [octave_kernels(bank, (level,), gains, sparsity=0.01) for level in levels]
+    assert np.array_equal(together, np.concatenate(alone))
+    assert len(made) <= len(levels) // 2
+
+
+def test_filters_that_definitions_keep_are_not_shared_by_modules(default_float64):
+    """In float64, where no cast makes a copy."""
+    config = {"sample_rate": 8000, "f_min": 200.0, "n_bins": 20, "bins_per_octave": 5, "hop_length": 32}
+    cqt = CQT(**config)
+    expected = cqt.response_2.clone()
+    cqt.response_2.zero_()
+    assert torch.equal(CQT(**config).response_2, expected)

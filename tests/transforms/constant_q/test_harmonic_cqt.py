@@ -103,7 +103,7 @@ def test_each_harmonic_is_librosas(config, n, seed):
             **{name: value for name, value in config.items() if name not in ("harmonics", "f_min")},
             f_min=config["f_min"] * harmonic,
         )
-        ._levels[0]
+        .kernel_bank.levels[0]
         .factor
         for harmonic in config["harmonics"]
     ]
@@ -132,7 +132,7 @@ def test_loud_ends_of_a_low_harmonic_are_all_that_early_downsampling_leaves():
     y = random(22050 * 8)
     transform = HarmonicCQT(power=None, **config)
     assert octave_levels(CQT(sample_rate=22050, f_min=C1 / 2, n_bins=72).bank, 512)[0].factor == 4
-    assert transform._levels[0].factor == 1
+    assert transform.kernel_bank.levels[0].factor == 1
     expected = stack(y, transform.harmonics, C1, **{k: v for k, v in config.items() if k != "harmonics"})
     ours = transform(torch.from_numpy(y)).numpy()
     assert 1e-6 < relative_error(ours[0], expected[0]) <= 1e-2
@@ -151,7 +151,7 @@ def test_harmonics_are_our_own_transforms(hop, method):
     stacked = HarmonicCQT(**config, f_min=110.0, harmonics=(1, 2, 3, 3.9), power=None)
     for harmonic, found in zip(stacked.harmonics, stacked(y), strict=True):
         alone = CQT(**config, f_min=110.0 * harmonic, power=None)
-        assert alone._levels[0].factor <= 2
+        assert alone.kernel_bank.levels[0].factor <= 2
         assert relative_error(found.numpy(), alone(y).numpy()) <= 1e-9
 
 
@@ -223,14 +223,14 @@ def test_a_tone_lies_in_the_same_bin_of_all_its_harmonics():
 def test_shared_bins_are_computed_once():
     """Six octaves of six harmonics: 0.5, 1 and 2 share theirs as far as librosa has them at the same rate."""
     many = HarmonicCQT(sample_rate=22050)
-    bins = many._levels[-1].bands[-1].end
+    bins = many.kernel_bank.levels[-1].bands[-1].end
     assert bins == 60 * (8 + 3 * 6) < 0.75 * 6 * 360
     # at an odd hop, where all is at one rate, the harmonics 0.5, 1, 2 and 4 take 9 octaves
     odd = HarmonicCQT(sample_rate=22050, hop_length=441, bins_per_octave=12, n_bins=72)
-    assert odd._levels[-1].bands[-1].end == 12 * (9 + 6 + 6)
+    assert odd.kernel_bank.levels[-1].bands[-1].end == 12 * (9 + 6 + 6)
     dense = HarmonicCQT(sample_rate=22050, method="conv", bins_per_octave=12, n_bins=48, f_min=100.0)
-    assert dense._levels[-1].bands[-1].end == 12 * (7 + 4 + 4)
-    rates = [level.part for level in many._levels]
+    assert dense.kernel_bank.levels[-1].bands[-1].end == 12 * (7 + 4 + 4)
+    rates = [level.part for level in many.kernel_bank.levels]
     assert len(set(rates)) == len(rates)
 
 

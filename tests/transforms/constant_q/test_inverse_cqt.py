@@ -158,9 +158,9 @@ def test_the_limit_is_where_the_signal_begins_to_be_lost():
     ("changes", "message"),
     [
         ({"tuning": None}, "tuning=None must be a number"),
-        ({"n_iter": -1}, "n_iter=-1 must be a whole number of steps, 0 or more"),
-        ({"n_iter": 2.5}, r"n_iter=2\.5 must be a whole number"),
-        ({"n_iter": True}, "n_iter=True must be a whole number"),
+        ({"n_iter": -1}, "n_iter=-1 must be an integer number of steps, 0 or more"),
+        ({"n_iter": 2.5}, r"n_iter=2\.5 must be an integer"),
+        ({"n_iter": True}, "n_iter=True must be an integer"),
         ({"hop_length": 0}, "hop_length=0 must be"),
         ({"n_bins": 40}, "n_bins=40 bins"),
         ({"method": "fft"}, "method='fft' must be"),

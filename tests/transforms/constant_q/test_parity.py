@@ -48,7 +48,7 @@ def check(transform, y, expected):
     reach = np.linalg.norm(y) * np.sqrt(repeats)
     as_noise = float(transform.kernels.double().square().sum() / transform.hop_length) ** 0.5 * reach
     scale = max(np.linalg.norm(expected), as_noise)
-    early = transform._levels[0].factor > 2
+    early = transform.kernel_bank.levels[0].factor > 2
     for dtype, tolerance in TOLERANCE.items():
         tolerance = EARLY if early else tolerance
         ours = transform(torch.from_numpy(y).to(dtype)).numpy()
@@ -166,7 +166,7 @@ def clips(draw):
 
 def soft_start(y, transform):
     """The clip after a silence that early downsampling by 4 or more can forget, where there is such."""
-    factor = transform._levels[0].factor
+    factor = transform.kernel_bank.levels[0].factor
     return y if factor == 1 else np.concatenate([np.zeros(64 * factor), y])
 
 
@@ -175,7 +175,7 @@ def well_defined(y, transform):
     if transform.pad_mode != "reflect":
         return True
     n = len(y)
-    for level in transform._levels:
+    for level in transform.kernel_bank.levels:
         n = -(-n // level.factor)
         for band in level.bands:
             tail = (n + band.taps // 2 - band.taps) // level.hop_length + 1
@@ -289,7 +289,7 @@ def test_early_downsampling_of_a_loud_start(factor):
     config = {"sample_rate": 22050, "n_bins": {2: 72, 4: 60}[factor]}
     y = random(66150)
     transform = CQT(power=None, **config)
-    assert transform._levels[0].factor == factor
+    assert transform.kernel_bank.levels[0].factor == factor
     expected = of_librosa(librosa.cqt, y, **config)
     ours = transform(torch.from_numpy(y)).numpy()
     assert relative_error(ours, expected) <= (1e-6 if factor == 2 else 1e-2)
@@ -328,16 +328,16 @@ def test_the_tuning_of_each_clip_is_librosas(tuning):
 
 @pytest.mark.parametrize("method", ["octaves", "conv"])
 def test_a_steady_tone_has_its_phase_in_every_octave(method):
-    """A tone on a bin has at the centre of every frame the phase that the tone has there."""
+    """A tone on a bin has at the center of every frame the phase that the tone has there."""
     cqt = CQT(sample_rate=22050, hop_length=512, method=method, sparsity=0.0, power=None, normalization="wrap")
     t = torch.arange(3 * 22050, dtype=torch.float64) / 22050
     for octave in range(7):
         k = 12 * octave + 5
         f = float(cqt.frequencies[k])
         found = cqt(torch.cos(2 * torch.pi * f * t + 0.7))[k]
-        centres = cqt.times(len(found))
+        centers = cqt.times(len(found))
         inside = slice(30, -30)  # clear of the ends
-        phase = torch.angle(found * torch.exp(-1j * (2 * torch.pi * f * centres + 0.7)))[inside]
+        phase = torch.angle(found * torch.exp(-1j * (2 * torch.pi * f * centers + 0.7)))[inside]
         assert phase.abs().max() < 1e-3
         # "wrap": a sine has its amplitude, but for what the filters between the octaves take
         assert (found[inside].abs() - 1).abs().max() < 1e-2
@@ -345,7 +345,7 @@ def test_a_steady_tone_has_its_phase_in_every_octave(method):
 
 @pytest.mark.parametrize("method", ["octaves", "conv"])
 def test_an_impulse_has_the_phase_of_its_delay_in_every_octave(method):
-    """d samples after a frame's centre an impulse meets the wavelet's exponential at -d."""
+    """d samples after a frame's center an impulse meets the wavelet's exponential at -d."""
     cqt = CQT(sample_rate=22050, hop_length=512, method=method, sparsity=0.0, power=None)
     x = torch.zeros(44100, dtype=torch.float64)
     frame = 40

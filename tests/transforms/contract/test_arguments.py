@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.methods.choose import choose_short_time
-from audiofeed.transforms.contract import explain as naming
+from audiofeed.arguments import names as naming
+from audiofeed.methods.short_time.table import SHORT_TIME
 
 STFT = {"n_fft": 64}
 MEL = {"sample_rate": 8000, "n_fft": 128, "n_mels": 10}
@@ -19,7 +19,7 @@ MEL = {"sample_rate": 8000, "n_fft": 128, "n_mels": 10}
 @pytest.mark.parametrize(
     ("cls", "config", "message"),
     [
-        (af.STFT, {"n_fft": 0}, "n_fft=0 must be a whole number"),
+        (af.STFT, {"n_fft": 0}, "n_fft=0 must be an integer"),
         (af.STFT, {"n_fft": 64.0}, "n_fft=64.0"),
         (af.STFT, {"n_fft": True}, "n_fft=True"),
         (af.STFT, {"n_fft": 64, "hop_length": -1}, "hop_length=-1"),
@@ -114,7 +114,7 @@ def test_the_method_and_its_reason_are_said():
     assert af.STFT(64).method == "fft"
     assert af.STFT(64, trainable=True).method == "conv"
     assert "parameter" in af.STFT(64, trainable=True).method_reason
-    assert "named" in choose_short_time("conv", trainable=False).reason
+    assert "named" in SHORT_TIME.choose("conv", trainable=False).reason
 
 
 def test_times_and_frequencies():

@@ -223,7 +223,7 @@ def test_zero_crossings(frame, hop, y, center, threshold, zero_pos, pad):
         transform = ZeroCrossingRate(
             frame, hop_length=hop, center=center, threshold=threshold, zero_pos=zero_pos, pad=pad
         )
-        # whole numbers over a frame's length: equal but for the last rounding
+        # integers over a frame's length: equal but for the last rounding
         np.testing.assert_allclose(transform(torch.from_numpy(y.astype(dtype))).numpy(), expected, rtol=2e-7)
 
 

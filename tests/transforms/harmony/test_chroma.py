@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiofeed.methods.constant_q import tuning
+from audiofeed.methods.harmony.chroma import chroma_filters
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
 from audiofeed.signal.harmony import chroma as definitions
 from audiofeed.transforms.harmony.chroma import Chroma
@@ -76,9 +77,9 @@ def test_filters(sr, n_fft, n_chroma, tuned, ctroct, octwidth, base_c):
     positions, widths = definitions.chroma_positions(sample_rate=sr, n_fft=n_fft, n_chroma=n_chroma)
     places = torch.from_numpy(np.stack([positions % n_chroma, widths, positions / n_chroma - ctroct]))
     each = torch.tensor([tuned, 0.0], dtype=torch.float64)
-    np.testing.assert_allclose(tuning.chroma_filters(each, places, **bank)[0].numpy(), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(chroma_filters(each, places, **bank)[0].numpy(), expected, rtol=1e-9, atol=1e-12)
     # float32: a position of up to n_chroma, rounded, through a Gaussian of width 1/2 whose slope is at most 1.2
-    single = tuning.chroma_filters(each.float(), places.float(), **bank)[0].numpy()
+    single = chroma_filters(each.float(), places.float(), **bank)[0].numpy()
     np.testing.assert_allclose(single, expected, rtol=0, atol=1e-6 + 4e-7 * n_chroma)
 
 

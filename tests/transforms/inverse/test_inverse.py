@@ -374,7 +374,7 @@ def test_the_inverse_of_mel_gives_back_mels_and_is_the_smallest():
     inverse = InverseMel(sample_rate=8000, n_fft=256, n_mels=20)(mel)
     assert inverse.shape == powers.shape
     assert torch.all(inverse >= 0)
-    again = transform._filter("mel", mel) @ inverse
+    again = transform.filter_like("mel", mel) @ inverse
     assert float((again - mel).norm() / mel.norm()) < 1e-6
     assert torch.all(inverse.norm(dim=-2) <= powers.norm(dim=-2))
 

@@ -126,7 +126,8 @@ def test_mel_equals_librosa(method, framing, y, mel, power):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         transform = MelSpectrogram(method=method, power=power, **framing, **mel)
-    check(transform, y, expected, np.linalg.norm(expected))
+    # filters that the largest bins pass by hold the rounding of those, too: float32 is exact relative to them
+    check(transform, y, expected, max(np.linalg.norm(expected), 0.1 * largest))
 
 
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect"])

@@ -26,15 +26,15 @@ STEPS_OF_EACH = 8
 
 @functools.cache
 def _target() -> Any:
-    """LLVM, what makes a code generator for this processor, and what the processor has; None without a compiler."""
+    """LLVM, what makes a code generator for this processor, and what the processor has; without one the reason."""
     if os.environ.get(SWITCH) == "0":
-        return None
+        return f"{SWITCH}=0 in the environment"
     try:
         import llvmlite.binding as llvm
     except ImportError:
-        return None
+        return "llvmlite is not installed"
     if llvm.llvm_version_info < OLDEST:
-        return None
+        return f"llvmlite has LLVM {llvm.llvm_version_info[0]}, and kernels need {OLDEST[0]} or newer"
     try:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -45,7 +45,7 @@ def _target() -> Any:
         make()
     except Exception as error:  # noqa: BLE001  # whatever LLVM finds wrong with this machine, another method is there
         _give_up(error)
-        return None
+        return f"llvmlite cannot make code for this processor: {error}"
     return llvm, make, features
 
 
@@ -62,12 +62,18 @@ def _give_up(error: Exception) -> None:
 def lanes() -> int:
     """Floats in a vector of this processor; 0 where there is no compiler."""
     target = _target()
-    if target is None:
+    if isinstance(target, str):
         return 0
     features = target[2]
     if features.get("avx512f"):
         return 16
     return 8 if features.get("avx") else 4
+
+
+def missing() -> str | None:
+    """The reason why there is no compiler; None where there is one."""
+    target = _target()
+    return target if isinstance(target, str) else None
 
 
 class Kernel:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frames import Framing, Place, Workspace, mirrored
 from audiofeed.methods.short_time.kernel import jit
-from audiofeed.methods.short_time.kernel.source import ROW, Recipe, can_compute, loaded
+from audiofeed.methods.short_time.kernel.source import ROW, Recipe, loaded
 from audiofeed.methods.spectrum import raise_power
 
 _INSIDE, _BEGINNING, _END, _FIRST_INSIDE, _FIRST_END, _COUNT = range(len(ROW))  # in the order of ROW
@@ -19,50 +20,8 @@ _INSIDE, _BEGINNING, _END, _FIRST_INSIDE, _FIRST_END, _COUNT = range(len(ROW))  
 # the rows and frames that a piece's values belong to, and the values
 Piece = tuple[list[Place], torch.Tensor]
 
-# Both halves of a thread's memory fit into a core's own cache up to here; longer frames take half the lanes.
-LONG_FRAME = 2048
-# A thread works in 64 bytes for each sample of a frame: here in 16 MB. Up to 2**17 kernels took 0.25 to 0.55 of the
-# time of torch's FFT; longer frames were not timed.
-LONGEST_FRAME = 2**18
 # named wherever a tensor is made: a user may have set another default
 CPU = torch.device("cpu")
-
-
-def lanes_for(n_fft: int) -> int:
-    """Frames at once for frames of that length; 0 where there is no kernel for them."""
-    if n_fft > LONGEST_FRAME or not jit.lanes():
-        return 0
-    lanes = min(jit.lanes(), 8) if n_fft > LONG_FRAME else jit.lanes()
-    while lanes >= 4 and not can_compute(n_fft, lanes):
-        lanes //= 2
-    return lanes if lanes >= 4 else 0
-
-
-def is_plain(waveform: torch.Tensor) -> bool:
-    """Whether a tensor is samples in this machine's memory, and nobody watches what is done with them."""
-    return (
-        type(waveform) in (torch.Tensor, torch.nn.Parameter)
-        and waveform.device.type == "cpu"
-        and waveform.dtype in (torch.float32, torch.int16)
-        and waveform.layout == torch.strided
-        and not torch.jit.is_tracing()
-        and not torch._C._functorch.is_functorch_wrapped_tensor(waveform)
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch.autograd.forward_ad._current_level < 0
-    )
-
-
-def frames_of(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor
-) -> Frames | None:
-    """The frames of rows for a kernel to compute; None where there is none for them.
-
-    Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,).
-    """
-    if not is_plain(waveform) or not is_plain(window):
-        return None  # before LLVM is loaded, which takes 70 MB
-    lanes = lanes_for(framing.n_fft)
-    return Frames(waveform, lengths, framing, window, lanes) if lanes else None
 
 
 class Frames:
@@ -145,13 +104,13 @@ class Frames:
             return None
         return out if power in (1.0, 2.0) else raise_power(out, power)
 
-    def filtered(self, bank: FilterBank, power: float) -> torch.Tensor | None:
+    def filtered(self, bank: FilterBank, log: Log | None, power: float) -> torch.Tensor | None:
         """|spectrum|^power, 1.0 or 2.0, through filters and their logarithm.  Shape: -> (rows, n, frames)."""
         n, frames = bank.filters.shape[0], self.framing.count(self.waveform.shape[-1])
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
         tiles[:, 2] = out.data_ptr() + 4 * (tiles[:, 0] * n * frames + tiles[:, 1])
-        return out if self._run(self._bank_recipe(bank, power), tiles, bank, frames) else None
+        return out if self._run(self._bank_recipe(log, power), tiles, bank, frames) else None
 
     def power_pieces(self, power: float, workspace: Workspace) -> Iterator[Piece] | None:
         """|spectrum|^power, 1.0 or 2.0, some frames at a time.  Shape: -> (frames of the piece, bins)."""
@@ -168,9 +127,11 @@ class Frames:
 
         return pieces()
 
-    def filtered_pieces(self, bank: FilterBank, power: float, workspace: Workspace) -> Iterator[Piece] | None:
+    def filtered_pieces(
+        self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace
+    ) -> Iterator[Piece] | None:
         """What `filtered` gives, some frames at a time.  Shape: -> (frames of the piece, n)."""
-        recipe, n = self._bank_recipe(bank, power), bank.filters.shape[0]
+        recipe, n = self._bank_recipe(log, power), bank.filters.shape[0]
         if jit.kernel(recipe) is None:
             return None
 
@@ -228,9 +189,9 @@ class Frames:
     def _recipe(self, power: float | None) -> Recipe:
         return Recipe(n_fft=self.framing.n_fft, lanes=self.lanes, int16=self.waveform.dtype == torch.int16, power=power)
 
-    def _bank_recipe(self, bank: FilterBank, power: float) -> Recipe:
+    def _bank_recipe(self, log: Log | None, power: float) -> Recipe:
         recipe = replace(self._recipe(power), filters=True)
-        return recipe if bank.log is None else replace(recipe, floor=bank.log.floor, factor=bank.log.factor)
+        return recipe if log is None else replace(recipe, floor=log.floor, factor=log.factor)
 
     def _run(self, recipe: Recipe, tiles: np.ndarray, bank: FilterBank | None = None, stride: int = 0) -> bool:
         """Compute tiles whose places are filled in; whether there was a kernel for it."""
@@ -247,8 +208,8 @@ class Frames:
             "n_filters": 0,
             "stride": stride,
         }
-        if bank is not None and bank.bands is not None:
-            spans, weights = bank.bands.spans, bank.filters.detach().numpy().reshape(-1)[bank.bands.entries]
+        if bank is not None and bank.tiles is not None:
+            spans, weights = bank.tiles.spans, bank.filters.detach().numpy().reshape(-1)[bank.tiles.entries]
             fields |= {"spans": spans.ctypes.data, "weights": weights.ctypes.data, "n_filters": spans.shape[1]}
         kernel.run(len(tiles), fields)
         return True

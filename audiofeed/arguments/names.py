@@ -1,4 +1,4 @@
-"""What a call with another library's argument names is told."""
+"""Other libraries' argument names: a call with one of them is answered with the name here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 # from librosa's, torchaudio's and nnAudio's names to ours, and what else there is to say
 _CALLED = {
@@ -35,9 +35,13 @@ _NEEDLESS = {
     "device": "a module goes to a device with .to(device)",
     "verbose": "nothing is printed here",
 }
+_OWN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+# an `__init__`, of which a decorator keeps the signature that type checkers see
+Init = TypeVar("Init", bound=Callable[..., None])
 
 
-def explaining(init: Callable[..., None]) -> Callable[..., None]:
+def explaining(init: Init) -> Init:
     """An `__init__` that says what an argument is called here, where it is given another library's name.
 
     >>> @explaining
@@ -47,7 +51,7 @@ def explaining(init: Callable[..., None]) -> Callable[..., None]:
     TypeError: NoneType has no argument sr=8000; it is called sample_rate here
     """
     parameters = inspect.signature(init).parameters.values()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)][1:]
+    named = [p.name for p in parameters if p.kind in _OWN][1:]
     positional = sum(p.kind == p.POSITIONAL_OR_KEYWORD for p in parameters) - 1
     takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
     takes_more = any(p.kind == p.VAR_POSITIONAL for p in parameters)
@@ -69,7 +73,7 @@ def explaining(init: Callable[..., None]) -> Callable[..., None]:
             )
         init(self, *args, **settings)
 
-    return checked
+    return cast("Init", checked)
 
 
 def _hint(name: str, named: list[str]) -> str:

@@ -13,15 +13,15 @@ from audiofeed.data.packed import pack
 
 
 class NamePattern:
-    """A pattern such as ``"{target}_{speaker}_{take}"`` that takes a file's stem apart.
+    """A pattern such as `"{target}_{speaker}_{take}"` that splits a file's stem into fields.
 
-    Each field stands for one or more characters, as few as possible, so the last field takes what is left.
+    Each field stands for one or more characters, as few as possible, so the last field takes the rest.
 
     Args:
-        pattern: Literal text and named fields, one of them ``{target}``; ``{{`` and ``}}`` stand for braces.
+        pattern: Literal text and named fields, one of them `{target}`; `{{` and `}}` stand for braces.
 
     Raises:
-        ValueError: There is no ``{target}``, or a field is not a plain name, or comes twice.
+        ValueError: `{target}` is missing, or a field is not a plain name, or occurs twice.
 
     >>> NamePattern("{target}_{speaker}").match("7_george_b")
     {'target': '7', 'speaker': 'george_b'}
@@ -34,14 +34,14 @@ class NamePattern:
         try:
             parts = list(Formatter().parse(pattern))
         except ValueError as error:
-            raise ValueError(f"target={pattern!r} is no pattern: {error}; write {{{{ for a brace") from error
+            raise ValueError(f"target={pattern!r} is not a pattern: {error}; write {{{{ for a brace") from error
         for text, name, form, conversion in parts:
             expression += re.escape(text)
             if name is None:
                 continue
             if not name.isidentifier() or form or conversion or name in names:
                 raise ValueError(
-                    f"target={pattern!r}: field {{{name}}} must be a plain name that comes once, "
+                    f"target={pattern!r}: field {{{name}}} must be a plain name that occurs once, "
                     "as in '{target}_{speaker}'"
                 )
             names.append(name)
@@ -54,19 +54,29 @@ class NamePattern:
         self._expression = re.compile(expression, re.DOTALL)
 
     def match(self, stem: str) -> dict[str, str] | None:
-        """Return the fields of a stem, or None where it does not match."""
+        """Split a stem into fields.
+
+        Args:
+            stem: A file's name without its extension.
+
+        Returns:
+            The fields by name, or None if the stem does not match.
+        """
         found = self._expression.fullmatch(stem)
         return None if found is None else found.groupdict()
 
 
 def index_classes(labels: Sequence[Any]) -> tuple[Sequence[Any] | np.ndarray, list[str]]:
-    """Return targets for labels, and the classes where the labels are strings.
+    """Turn labels into targets, and collect the classes if the labels are strings.
 
-    Strings become indices into the sorted classes; strings that are all whole numbers sort as numbers ("2" before
-    "10"). Integers become an int64 array and are otherwise kept, as is everything else.
+    Strings become indices into the sorted classes; if all of them are integers they sort as numbers ("2" before "10").
+    Labels that are integers become an int64 array; all other labels are kept as they are.
 
     Args:
         labels: One per clip.
+
+    Returns:
+        The targets, one per clip, and the sorted classes (empty if the labels are not strings).
 
     >>> index_classes(["10", "2", "10"])
     (array([1, 0, 1]), ['2', '10'])
@@ -77,7 +87,7 @@ def index_classes(labels: Sequence[Any]) -> tuple[Sequence[Any] | np.ndarray, li
         return pack(labels), []
     names = set(labels)
     numbers = all(re.fullmatch(r"-?[0-9]+", name) for name in names)
-    # the name itself settles between "7" and "07"
+    # the name itself breaks the tie between "7" and "07"
     classes = sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
     index = {name: i for i, name in enumerate(classes)}
     return np.array([index[label] for label in labels], dtype=np.int64), classes

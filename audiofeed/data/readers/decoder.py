@@ -1,7 +1,7 @@
-"""Everything that is no plain WAV, through soundfile: open, seek, decode the frames asked for, close.
+"""Decode every format except plain PCM WAV with soundfile: open, seek, decode the frames asked for, close.
 
 libsndfile's seek does not land on the right samples in every format, so a crop would differ from the same part of the
-whole file. Where it does not, decoding begins earlier and the difference is thrown away.
+whole file. For those formats decoding begins earlier and the excess is discarded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiofeed.data.errors import AudioReadError
+from audiofeed.data.readers.reader import AudioFile, AudioInfo, Reader
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,19 +24,53 @@ _BLOCK_SAMPLES = 1 << 22
 _MAX_FRAMES = 1 << 48
 # a page is at most 65307 bytes long: this much of a file's end holds the last two
 _OGG_TAIL = 2 * 65307
+# SF_ERR_UNRECOGNISED_FORMAT of sndfile.h
+_UNRECOGNISED = 1
+# FLAC, Ogg, MP3 after an ID3 tag (a bare MP3 frame begins like many a sample), AIFF, W64, CAF, AU, NIST SPHERE
+_MAGIC = (b"fLaC", b"OggS", b"ID3", b"FORM", b"riff", b"caff", b".snd", b"dns.", b"NIST_1A")
+
+
+class SoundfileReader(Reader):
+    """Reads what libsndfile reads: FLAC, Ogg Vorbis and Opus, MP3, AIFF, W64, CAF, AU, NIST SPHERE, and any WAV."""
+
+    name = "soundfile"
+    extensions = (
+        ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".w64", ".caf", ".au", ".snd", ".sph",
+    )  # fmt: skip
+
+    def matches(self, head: bytes) -> bool:
+        """Return True for the first bytes of a container of libsndfile's."""
+        return head.startswith(_MAGIC)
+
+    def info(self, file: AudioFile) -> AudioInfo | None:
+        """Open the file in soundfile; None if libsndfile does not recognize the format."""
+        try:
+            decoder = file.keep(Decoder)
+        except AudioReadError as error:
+            if getattr(error.__cause__, "code", None) == _UNRECOGNISED:
+                return None
+            raise
+        return AudioInfo(
+            file.path, decoder.sample_rate, decoder.channels, decoder.frames, decoder.format, decoder.subtype, -1,
+            file.size, self,
+        )  # fmt: skip
+
+    def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
+        """Decode 16-bit samples as int16, all others as float32."""
+        return file.keep(Decoder).read(start, frames)
 
 
 class Decoder:
-    """A file open in soundfile, for the length of a with block.
+    """A file open in soundfile within a `with` block.
 
     Args:
         name: The file's path.
 
     Attributes:
-        sample_rate, channels, frames, format, subtype: What the header says, in soundfile's words.
+        sample_rate, channels, frames, format, subtype: The header's fields, in soundfile's words.
 
     Raises:
-        AudioReadError: On entering: the file is no audio, holds no frame, or does not say how many.
+        AudioReadError: On entering: libsndfile cannot open the file, or its header does not say how many frames it has.
         ModuleNotFoundError: soundfile is not installed.
     """
 
@@ -59,11 +94,9 @@ class Decoder:
         self._next = 0  # the frame that decoding has come to
         self.sample_rate, self.channels, self.frames = file.samplerate, file.channels, file.frames
         self.format, self.subtype = file.format, file.subtype
-        if 0 < self.frames < _MAX_FRAMES:
+        if self.frames < _MAX_FRAMES:
             return self
         file.close()
-        if self.frames == 0:
-            raise AudioReadError.of(self.name, "the file holds no samples (0 frames)")
         raise AudioReadError.of(
             self.name, f"the {self.format} header does not say how many frames there are: encode the file again"
         )
@@ -78,8 +111,8 @@ class Decoder:
             start: First frame.
             frames: Number of frames, all of them within `self.frames`.
 
-        Shape:
-            (frames,) if mono, else (channel, frames); int16 where the samples are 16-bit integers, else float32.
+        Returns:
+            (frames,) if mono, else (channel, frames); int16 if the samples are 16-bit integers, else float32.
 
         Raises:
             AudioReadError: The frames cannot be decoded, or there are fewer than the header promises.
@@ -144,7 +177,7 @@ def _mp3_lead(sample_rate: int, channels: int) -> int:
 
 
 def _last_page_frame(name: str, frames: int) -> int:
-    """Return the first frame of an Ogg Vorbis file's last page, or 0 where it cannot be told.
+    """Return the first frame of an Ogg Vorbis file's last page, or 0 if it cannot be determined.
 
     libsndfile places a page's samples by counting back from the position in its header, which in the last page is cut
     to the recording's true end: a seek into that page lands as many samples too late as were cut
@@ -168,12 +201,12 @@ def _last_page_frame(name: str, frames: int) -> int:
 
 
 def _soundfile(name: str) -> ModuleType:
-    """Import soundfile, or say which file needs it."""
+    """Import soundfile; if it is missing, name the file that needs it."""
     try:
         import soundfile
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"reading {name!r} needs the package soundfile, which reads everything that is no plain WAV: "
+            f"reading {name!r} needs the package soundfile, which reads every format except plain WAV: "
             "pip install soundfile",
             name="soundfile",
         ) from error
@@ -181,11 +214,11 @@ def _soundfile(name: str) -> ModuleType:
 
 
 def _reason(error: Exception) -> str:
-    """Return libsndfile's own words, without soundfile's repetition of the path."""
+    """Return libsndfile's message without the path that soundfile puts before it."""
     return f"libsndfile: {getattr(error, 'error_string', error)}"
 
 
 def _beginning(name: str) -> str:
-    """Say how a file begins, which tells a page of text from broken audio."""
+    """Describe a file's first bytes, which tell a page of text from broken audio."""
     with open(name, "rb") as file:
         return f"the file begins with {file.read(12)!r}"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+_FEW = 3  # values that are listed with an "or"
 _PACKAGE = Path(__file__).parents[1]
 
 
-def check_count(name: str, value: object, rule: str = "a whole number of samples, 1 or more") -> int:
+def check_count(name: str, value: object, rule: str = "an integer number of samples, 1 or more") -> int:
     """A count given by the caller as an int, or a ValueError that names it.
 
     >>> check_count("n_fft", 400)
@@ -82,6 +85,60 @@ def check_span(
             f"sample_rate={sample_rate!r}"
         )
     return float(f_min), float(top)
+
+
+def check_choice(
+    name: str, value: object, known: Sequence[object], *, called: Mapping[str, str] | None = None, remedy: str = ""
+) -> Any:
+    """One of the known values, or a ValueError that lists them; `called` has other libraries' names for ours.
+
+    >>> check_choice("log", "db", ("ln", "log10", "db"))
+    'db'
+    """
+    if isinstance(value, (str, type(None))) and value in known:
+        return value
+    *others, last = [repr(each) for each in known]
+    listed = f"{', '.join(others)} or {last}" if others else last
+    if len(known) > _FEW:
+        listed = f"one of {', '.join([*others, last])}"
+    ours = (called or {}).get(value) if isinstance(value, str) else None
+    hint = f"; it is called {ours!r} here" if ours else f"; {remedy}" if remedy else ""
+    raise ValueError(f"{name}={value!r} must be {listed}{hint}")
+
+
+def check_not_negative(name: str, value: float, remedy: str = "") -> float:
+    """A finite number, 0 or more, or a ValueError that names it.
+
+    >>> check_not_negative("gamma", 0)
+    0.0
+    """
+    if value is None or isinstance(value, str) or not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} must be a number >= 0" + (f"; {remedy}" if remedy else ""))
+    return float(value)
+
+
+def check_floor(name: str, value: float) -> float:
+    """A number above 0 that float32 holds, or a ValueError that names it.
+
+    >>> check_floor("amin", 1e-10)
+    1e-10
+    """
+    if value is None or isinstance(value, str) or not (value >= np.finfo(np.float32).tiny and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
+    return float(value)
+
+
+def check_norm(norm: float | None) -> float | None:
+    """The p of a p-norm, or None for no normalization.
+
+    >>> check_norm(math.inf)
+    inf
+    """
+    if norm is None:
+        return None
+    if isinstance(norm, str) or not norm > 0:
+        raise ValueError(f"norm={norm!r} must be a number > 0 (1, 2, math.inf), or None")
+    return float(norm)
 
 
 def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float) -> None:

@@ -1,0 +1,1 @@
+"""Arguments of public classes: said, checked and documented once, and other libraries' names for them."""

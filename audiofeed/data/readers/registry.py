@@ -1,0 +1,241 @@
+"""The table of readers, and reading a file with the one that knows its format.
+
+A file's first bytes decide, then its extension: a FLAC named .wav is read as the FLAC it is.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import torch
+
+from audiofeed.data.errors import AudioReadError
+from audiofeed.data.readers.decoder import SoundfileReader
+from audiofeed.data.readers.reader import AudioFile, AudioInfo, Reader
+from audiofeed.data.readers.wav import WavReader
+from audiofeed.data.samples import bad_samples
+
+# the exceptions by which a reader says that a file is broken; a caller's mistakes are found before it is asked
+_BROKEN = (OSError, ValueError, EOFError)
+
+# in the order in which they are asked; the last one is asked about every file that no other knows, for libsndfile knows
+# more formats than first bytes and extensions show
+READERS: list[Reader] = [WavReader(), SoundfileReader()]
+_BUILT_IN = (WavReader, SoundfileReader)
+
+
+def register_reader(reader: Reader) -> None:
+    """Add a reader of your own to the table that `read`, `read_info` and the datasets use.
+
+    It is asked before those that are there, so it may take a format from them; under the name of one that is there it
+    takes its place. `AudioFolder` finds its extensions from then on. A dataset carries the reader of each of its files
+    to its workers, however they are started; for `read(path)` in a worker started by spawn or forkserver, register
+    where the worker imports it: at the top level of a module, beside the reader's class.
+
+    Args:
+        reader: An instance of a subclass of `Reader`.
+
+    Raises:
+        TypeError: `reader` is not an instance of a `Reader`.
+        ValueError: Its name is empty, or an extension is not lower-case with a leading dot.
+
+    >>> register_reader(WavReader())  # the built-in one, under its own name: nothing changes
+    >>> [reader.name for reader in READERS]
+    ['wav', 'soundfile']
+    """
+    if not isinstance(reader, Reader):
+        raise TypeError(f"reader={reader!r} must be an instance of a subclass of audiofeed.data.Reader")
+    name, extensions = getattr(reader, "name", ""), getattr(reader, "extensions", ())
+    if not name or not isinstance(name, str):
+        raise ValueError(f"{type(reader).__name__}.name={name!r} must be a non-empty string, as in name = 'npy'")
+    if isinstance(extensions, str) or not all(
+        isinstance(ending, str) and len(ending) > 1 and ending[0] == "." and ending == ending.lower()
+        for ending in extensions
+    ):
+        raise ValueError(
+            f"{type(reader).__name__}.extensions={extensions!r} must be a tuple of lower-case endings with the dot, as "
+            "in extensions = ('.npy',)"
+        )
+    names = [known.name for known in READERS]
+    if name in names:
+        READERS[names.index(name)] = reader
+    else:
+        READERS.insert(0, reader)
+
+
+def known_extensions() -> tuple[str, ...]:
+    """Return the extensions of all registered readers, each once.
+
+    Returns:
+        Lower-case endings with the dot.
+
+    >>> known_extensions()[:4]
+    ('.wav', '.wave', '.rf64', '.bwf')
+    """
+    return tuple(dict.fromkeys(ending for reader in READERS for ending in reader.extensions))
+
+
+def read_info(path: str | bytes | os.PathLike[str]) -> AudioInfo:
+    """Read a file's header, and no sample.
+
+    The file's first bytes decide about its format; only if they are of no known format does its extension.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The header, from which `read` reads any part of the file without parsing it again.
+
+    Raises:
+        AudioReadError: The file cannot be opened, is of no known format, is truncated, or has no frames.
+        ModuleNotFoundError: The file needs soundfile and it is not installed.
+
+    >>> import tempfile, wave
+    >>> with tempfile.NamedTemporaryFile(suffix=".wav") as named, wave.open(named.name, "wb") as file:
+    ...     file.setparams((1, 2, 8000, 0, "NONE", None))
+    ...     file.writeframes(bytes(16000))
+    ...     read_info(named.name).duration
+    1.0
+    """
+    file = AudioFile(os.fsdecode(path))
+    try:
+        return _info(file)
+    finally:
+        file.close()
+
+
+def read(
+    path: str | bytes | os.PathLike[str], start: int = 0, frames: int | None = None, *, info: AudioInfo | None = None
+) -> tuple[torch.Tensor, int]:
+    """Read part of a file as the samples it stores.
+
+    16-bit files give int16. 8, 24 and 32-bit ones give float32 scaled to [-1, 1); float, lossy and companded ones
+    float32 as decoded. A WAV that holds less than its header promises is refused, even for a part that is complete:
+    its length is not to be trusted. A truncated file of another format fails when the missing frames are read, except
+    where the length is by definition what the file holds (Ogg) or libsndfile takes it so (AIFF, W64).
+
+    A part equals the same part of the whole: bit for bit, except MP3 to 1e-6 and Opus to 1e-3 (its decoder is started
+    afresh nearby, and converges).
+
+    Args:
+        path: The file.
+        start: First frame, 0 or more.
+        frames: Number of frames, 1 or more; None reads to the end.
+        info: The result of `read_info` for this file, to skip parsing the header.
+
+    Returns:
+        The waveform, (time,) if the file is mono, else (channel, time), and its sample rate in Hz.
+
+    Raises:
+        AudioReadError: The file cannot be read, is broken, has NaN or infinite samples, or has changed since `info`.
+        ValueError: The frames asked for are not in the file, or `info` is another file's.
+        ModuleNotFoundError: The file needs soundfile and it is not installed.
+
+    >>> import tempfile, wave
+    >>> with tempfile.NamedTemporaryFile(suffix=".wav") as named, wave.open(named.name, "wb") as file:
+    ...     file.setparams((1, 2, 8000, 0, "NONE", None))
+    ...     file.writeframes(bytes(16000))
+    ...     waveform, sample_rate = read(named.name, 2000, 4000)
+    >>> waveform.shape, waveform.dtype, sample_rate
+    (torch.Size([4000]), torch.int16, 8000)
+    """
+    name = os.fsdecode(path)
+    if info is not None and info.path != name:
+        raise ValueError(f"info describes {info.path!r}, not path={name!r}; pass read_info(path)")
+    file = AudioFile(name)
+    try:
+        if info is None:
+            info = _info(file)
+        elif info.size != file.size:
+            raise AudioReadError.of(
+                name,
+                f"the file changed: {info.size} bytes when its header was read, {file.size} now; read the header again",
+            )
+        frames = _check_range(name, info.frames, start, frames)
+        reader = info.reader or _info(file).reader
+        assert reader is not None
+        try:
+            waveform = reader.read(file, info, start, frames)
+        except _BROKEN as error:
+            raise _broken(name, error, start) from error
+    finally:
+        file.close()
+    if type(reader) not in _BUILT_IN:
+        _check_returned(waveform, reader, info, frames)
+    if not info.subtype.startswith("PCM_"):  # integers are finite
+        _check_finite(waveform, name, start)
+    return waveform, info.sample_rate
+
+
+def _info(file: AudioFile) -> AudioInfo:
+    """Return the header of an open file from the first reader that knows it."""
+    head, asked = file.head, []
+    for reader in READERS:
+        if reader.matches(head):
+            info = _ask(reader, file)
+            if info is not None:
+                return info
+            asked.append(reader)
+    ending = file.path.lower()
+    by_extension = [reader for reader in READERS if ending.endswith(tuple(reader.extensions))]
+    for reader in dict.fromkeys([*by_extension, READERS[-1]]):
+        if reader not in asked:
+            info = _ask(reader, file)
+            if info is not None:
+                return info
+    known = "; ".join(f"{reader.name}: {' '.join(reader.extensions)}" for reader in READERS)
+    raise AudioReadError.of(
+        file.path, f"Format not recognized: the file begins with {head[:12]!r}; known formats: {known}"
+    )
+
+
+def _ask(reader: Reader, file: AudioFile) -> AudioInfo | None:
+    """Return what a reader says about a file, with the fields that a reader of one's own need not fill in."""
+    try:
+        info = reader.info(file)
+    except _BROKEN as error:
+        raise _broken(file.path, error, None) from error
+    if info is None:
+        return None
+    if info.frames < 1:
+        raise AudioReadError.of(file.path, "the file holds no samples (0 frames)")
+    if info.reader is None or info.size != file.size:
+        info = replace(info, path=file.path, size=file.size, reader=info.reader or reader)
+    return info
+
+
+def _broken(path: str, error: OSError | ValueError | EOFError, start: int | None) -> AudioReadError:
+    return AudioReadError.of(path, (error.strerror or error) if isinstance(error, OSError) else error, start)
+
+
+def _check_range(name: str, held: int, start: int, frames: int | None) -> int:
+    """Return the number of frames to read from a file of `held` frames."""
+    if not 0 <= start < held:
+        raise ValueError(f"start={start} must be a frame of {name!r}: 0 to {held - 1}")
+    if frames is None:
+        return held - start
+    if not 1 <= frames <= held - start:
+        raise ValueError(f"frames={frames} must be 1 to {held - start}: {name!r} has {held} frames and start={start}")
+    return frames
+
+
+def _check_returned(waveform: torch.Tensor, reader: Reader, info: AudioInfo, frames: int) -> None:
+    """Raise if a reader of one's own returned something else than it must."""
+    shape = (frames,) if info.channels == 1 else (info.channels, frames)
+    if tuple(waveform.shape) != shape or waveform.dtype not in (torch.int16, torch.float32):
+        raise TypeError(
+            f"{type(reader).__name__}.read returned {waveform.dtype} of shape {tuple(waveform.shape)} for "
+            f"{info.path!r}; it must be torch.int16, or torch.float32 with full scale at 1, of shape {shape}"
+        )
+
+
+def _check_finite(waveform: torch.Tensor, name: str, start: int) -> None:
+    """Raise if a waveform, (time,) or (channel, time), has NaN or infinite samples."""
+    if waveform.dtype == torch.int16:
+        return
+    # aminmax lets NaN through and costs one pass without a mask
+    low, high = torch.aminmax(waveform)
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        count, first = bad_samples(waveform.numpy())
+        raise AudioReadError.of(name, f"{count} samples are NaN or infinite, the first at frame {start + first}", start)

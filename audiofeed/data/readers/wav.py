@@ -1,0 +1,210 @@
+"""Plain PCM and float WAV: where the samples lie in the file, and reading them by position.
+
+A 2 s crop needs 64 kB of a 16-bit WAV. soundfile opens, seeks and copies for it; a positioned read of those bytes into
+the tensor's own memory is several times faster (benchmarks/reading.py), and it keeps no handle that a fork could share.
+
+Headers follow the Microsoft/IBM RIFF description, WAVEFORMATEXTENSIBLE, and EBU Tech 3306 (RF64) / ITU-R BS.2088
+(BW64).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import numpy as np
+import torch
+
+from audiofeed.data.errors import AudioReadError
+from audiofeed.data.readers.reader import AudioFile, AudioInfo, Reader
+
+PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
+
+# a file of nothing but empty chunks must not keep us busy
+_MAX_CHUNKS = 4096
+_LARGEST_DS64 = 4096
+_UNKNOWN_32 = 0xFFFFFFFF
+_UNKNOWN_64 = 0xFFFFFFFFFFFFFFFF
+# what sox writes for a length it cannot go back to fill in
+_SOX_UNKNOWN = 0x7FFFF000
+# bytes 2..15 of a WAVEFORMATEXTENSIBLE sub-format whose first two are a plain format tag; the second is ambisonic
+_GUID_TAILS = (
+    bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71"),
+    bytes.fromhex("0000 2107 d311 8644 c8c1 ca00 0000"),
+)
+# soundfile's names by the bytes of a sample
+_INTEGER = {1: "PCM_U8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}
+_FLOAT = {4: "FLOAT", 8: "DOUBLE"}
+# nearly every header: a fmt chunk of 16 bytes, then the samples
+_USUAL = struct.Struct("<4sI4s4sI16s4sI")
+_MAGIC = (b"RIFF", b"RF64", b"BW64")
+_WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+
+
+class WavReader(Reader):
+    """Reads WAV, RF64 and BW64 files of plain integers or floats by position; leaves other encodings to soundfile.
+
+    A file that holds less than its header promises is refused whole: its length is not to be trusted.
+    """
+
+    name = "wav"
+    extensions = (".wav", ".wave", ".rf64", ".bwf")
+
+    def matches(self, head: bytes) -> bool:
+        """Return True for a RIFF, RF64 or BW64 file of type WAVE."""
+        return head[:4] in _MAGIC and head[8:12] == b"WAVE"
+
+    def info(self, file: AudioFile) -> AudioInfo | None:
+        """Parse the header; None if the samples need a decoder.
+
+        Raises:
+            AudioReadError: The header is broken, or promises more samples than the file holds.
+        """
+        head = file.head
+        if len(head) >= _USUAL.size:
+            riff, riff_bytes, kind, first, length, body, second, promised = _USUAL.unpack_from(head)
+            if (riff, kind, first, length, second) == (b"RIFF", b"WAVE", b"fmt ", 16, b"data"):
+                layout = _parse_format(body, file.path)
+                held = _held_bytes(promised, riff_bytes, file.size, _USUAL.size, file.path)
+                return _describe(self, file, "WAV", layout, held, _USUAL.size)
+        return _parse_chunks(self, file)
+
+    def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
+        """Read 16-bit samples as int16, all others as float32."""
+        channels, subtype = info.channels, info.subtype
+        count = frames * channels
+        width = _WIDTHS[subtype]
+        position = info.data_offset + start * channels * width
+        if subtype == "PCM_16":
+            waveform = torch.empty(count, dtype=torch.int16)
+            _fill(file, waveform.numpy(), position, start)
+        elif subtype == "FLOAT":
+            waveform = torch.empty(count, dtype=torch.float32)
+            _fill(file, waveform.numpy(), position, start)
+        else:
+            raw = np.empty(count * width, dtype=np.uint8)
+            _fill(file, raw, position, start)
+            waveform = torch.from_numpy(_scaled(raw, subtype))
+        return waveform if channels == 1 else waveform.view(frames, channels).T.contiguous()
+
+
+def _describe(
+    reader: WavReader, file: AudioFile, container: str, layout: tuple[int, int, int, int, int], held: int, body: int
+) -> AudioInfo | None:
+    """Return the header's description, or None if the samples need a decoder."""
+    tag, channels, sample_rate, block, bits = layout
+    width, rest = divmod(block, channels)
+    # fewer bits than the container are left-justified in it, so the container's own scale is the right one
+    if rest or not 8 * (width - 1) < bits <= 8 * width:
+        return None
+    subtype = _INTEGER.get(width) if tag == PCM else _FLOAT.get(width) if tag == FLOAT and bits == 8 * width else None
+    if subtype is None:
+        return None
+    return AudioInfo(file.path, sample_rate, channels, held // block, container, subtype, body, file.size, reader)
+
+
+def _parse_chunks(reader: WavReader, file: AudioFile) -> AudioInfo | None:
+    """Return the description of a file whose chunks come in any order."""
+    page, size, path = file.head, file.size, file.path
+    if not reader.matches(page):
+        return None
+
+    def at(position: int, count: int) -> bytes:
+        if position + count <= len(page):
+            return page[position : position + count]
+        return os.pread(file.fd, count, position)
+
+    (riff_bytes,) = struct.unpack_from("<I", page, 4)
+    container = {b"RIFF": "WAV", b"RF64": "RF64", b"BW64": "BW64"}[page[:4]]
+    wide: dict[bytes, int] = {}  # 64-bit lengths of chunks whose own field says 0xFFFFFFFF
+    layout: tuple[int, int, int, int, int] | None = None
+    position = 12
+    for _ in range(_MAX_CHUNKS):
+        head = at(position, 8)
+        if len(head) < 8:
+            raise AudioReadError.of(path, f"WAV header without a data chunk in the file's {size} bytes")
+        name, length = struct.unpack("<4sI", head)
+        body = position + 8
+        if name == b"ds64" and container != "WAV":
+            riff_bytes = _parse_ds64(at(body, min(length, _LARGEST_DS64)), wide, path)
+        if length == _UNKNOWN_32 and name in wide:
+            length = wide[name]
+        if name == b"fmt ":
+            layout = _parse_format(at(body, min(length, 40)), path)
+        elif name == b"data":
+            if layout is None:
+                raise AudioReadError.of(path, f"WAV data chunk at byte {position} comes before any fmt chunk")
+            held = _held_bytes(length, riff_bytes, size, body, path)
+            return _describe(reader, file, container, layout, held, body)
+        position = body + length + (length & 1)  # chunks begin at even bytes
+    raise AudioReadError.of(path, f"WAV header with more than {_MAX_CHUNKS} chunks and no data chunk among them")
+
+
+def _parse_ds64(body: bytes, wide: dict[bytes, int], path: str) -> int:
+    """Fill `wide` from a ds64 chunk and return the 64-bit size of the whole RIFF."""
+    if len(body) < 24:
+        raise AudioReadError.of(path, f"ds64 chunk of {len(body)} bytes; 28 are needed")
+    riff_bytes, wide[b"data"] = struct.unpack_from("<QQ", body)
+    for entry in range(28, len(body) - 11, 12):
+        name, length = struct.unpack_from("<4sQ", body, entry)
+        wide.setdefault(name, length)
+    return riff_bytes
+
+
+def _parse_format(body: bytes, path: str) -> tuple[int, int, int, int, int]:
+    """Return (tag, channels, sample_rate, block, bits) of a fmt chunk."""
+    if len(body) < 16:
+        raise AudioReadError.of(path, f"WAV fmt chunk of {len(body)} bytes; at least 16 are needed")
+    tag, channels, sample_rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
+    if tag == EXTENSIBLE and len(body) >= 40 and body[26:40] in _GUID_TAILS:
+        (tag,) = struct.unpack_from("<H", body, 24)
+    if channels == 0 or sample_rate == 0 or block == 0:
+        raise AudioReadError.of(
+            path, f"WAV header says {channels} channels at {sample_rate} Hz in frames of {block} bytes; none may be 0"
+        )
+    return tag, channels, sample_rate, block, bits
+
+
+def _held_bytes(promised: int, riff_bytes: int, size: int, body: int, path: str) -> int:
+    """Return how many bytes of samples are in the file, or raise if the header promises more."""
+    held = size - body
+    # a writer into a pipe cannot go back to fill in the length; 0 is also the true length of an empty recording, and
+    # then the outer RIFF length, filled in as well, ends with the file
+    finished = riff_bytes in (size - 8, size - 9)
+    if promised in (_UNKNOWN_32, _UNKNOWN_64) or (promised == 0 and not finished):
+        return held
+    if promised > held:
+        if promised == _SOX_UNKNOWN:
+            return held
+        raise AudioReadError.of(
+            path,
+            f"truncated WAV: the header promises {promised} bytes of samples, the file holds {held}: copy it again",
+        )
+    return promised
+
+
+def _scaled(raw: np.ndarray, subtype: str) -> np.ndarray:
+    """Turn bytes of 8, 24 or 32-bit integers or float64 into float32."""
+    if subtype == "PCM_U8":
+        return (raw.astype(np.float32) - 128.0) * np.float32(2.0**-7)
+    if subtype == "PCM_24":
+        # as the upper three bytes of 32 bits the sign comes by itself; 24 significant bits are exact in float32
+        wide = np.zeros((raw.size // 3, 4), dtype=np.uint8)
+        wide[:, 1:] = raw.reshape(-1, 3)
+        raw, subtype = wide.reshape(-1), "PCM_32"
+    if subtype == "PCM_32":
+        return raw.view("<i4").astype(np.float32) * np.float32(2.0**-31)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and reported as such
+        return raw.view("<f8").astype(np.float32)
+
+
+def _fill(file: AudioFile, array: np.ndarray, position: int, start: int) -> None:
+    """Fill an array from a file, in as many reads as it takes."""
+    view = array.data.cast("B")
+    size = len(view)
+    done = os.preadv(file.fd, [view], position)
+    while done < size:
+        got = os.preadv(file.fd, [view[done:]], position + done)
+        if got == 0:
+            raise AudioReadError.of(file.path, f"the file ends {size - done} bytes too early", start)
+        done += got

@@ -1,0 +1,35 @@
+"""The frames that kernels compute: how long they may be, and how many at once."""
+
+from __future__ import annotations
+
+from audiofeed.methods.short_time.kernel import jit
+from audiofeed.methods.short_time.kernel.source import can_compute
+
+# Both halves of a thread's memory fit into a core's own cache up to here; longer frames take half the lanes.
+LONG_FRAME = 2048
+# A thread works in 64 bytes for each sample of a frame: here in 16 MB. Up to 2**17 kernels took 0.25 to 0.55 of the
+# time of torch's FFT; longer frames were not timed.
+LONGEST_FRAME = 2**18
+
+
+def lanes_for(n_fft: int) -> int:
+    """Frames at once for frames of that length; 0 where there is no kernel for them."""
+    if n_fft > LONGEST_FRAME or not jit.lanes():
+        return 0
+    lanes = min(jit.lanes(), 8) if n_fft > LONG_FRAME else jit.lanes()
+    while lanes >= 4 and not can_compute(n_fft, lanes):
+        lanes //= 2
+    return lanes if lanes >= 4 else 0
+
+
+def missing(n_fft: int) -> str | None:
+    """The reason why no kernel computes frames of that length, or None."""
+    if lanes_for(n_fft):
+        return None
+    if n_fft > LONGEST_FRAME:
+        return f"frames are longer than {LONGEST_FRAME} samples"
+    if not jit.lanes():
+        return jit.missing()
+    if n_fft % 2:
+        return f"n_fft={n_fft} is odd"
+    return f"n_fft={n_fft} is too short, or n_fft / 2 has a prime factor above 13"

@@ -1,0 +1,41 @@
+"""Where the spectra of wavelets are not zero, so that a product with them may skip the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from audiofeed.signal.constant_q.wavelets import WaveletBank, spectral_weights
+
+# bins that are multiplied together, with the span of FFT bins that any of them reaches
+_GROUP = 12
+
+# (first bin, end bin, first FFT bin, end FFT bin)
+Span = tuple[int, int, int, int]
+
+
+def spectral_spans(weights: np.ndarray) -> tuple[Span, ...]:
+    """The FFT bins that groups of rows reach.
+
+    >>> spectral_spans(np.eye(13, 20, 3))
+    ((0, 12, 3, 15), (12, 13, 15, 16))
+    """
+    found = []
+    for first in range(0, len(weights), _GROUP):
+        used = np.flatnonzero(weights[first : first + _GROUP].any(axis=0))
+        end = min(first + _GROUP, len(weights))
+        found.append((first, end, int(used[0]), int(used[-1]) + 1) if used.size else (first, end, 0, 1))
+    return tuple(found)
+
+
+def packed(weights: np.ndarray, spans: tuple[Span, ...]) -> np.ndarray:
+    """The weights inside the spans, one after another.
+
+    >>> packed(np.arange(8.0).reshape(2, 4), ((0, 1, 0, 2), (1, 2, 3, 4))).tolist()
+    [0.0, 1.0, 7.0]
+    """
+    return np.concatenate([weights[first:end, low:high].ravel() for first, end, low, high in spans])
+
+
+def packed_weights(bank: WaveletBank, n_fft: int, sparsity: float, scale: bool, spans: tuple[Span, ...]) -> np.ndarray:
+    """`spectral_weights` inside the spans."""
+    return packed(spectral_weights(bank, n_fft, sparsity, scale), spans)

@@ -1,0 +1,95 @@
+"""The settings of cosine transforms of log spectra."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+
+from audiofeed.arguments.checks import check_count, check_not_negative
+from audiofeed.arguments.settings import argument, pick
+from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
+from audiofeed.transforms.contract.filters import Definition
+from audiofeed.transforms.contract.settings import FeatureOptions, Logarithm, LogOptions
+from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matrix, Step
+
+
+class CosineOptions(TypedDict, total=False):
+    """What a caller may say of a cosine transform."""
+
+    dct_type: int
+    norm: str | None
+    lifter: float
+
+
+class CepstralOptions(FeatureOptions, LogOptions, CosineOptions, total=False):
+    """What a caller may say of cepstral coefficients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosines:
+    """A cosine transform, and the weights of its coefficients."""
+
+    dct_type: int = argument(2, "1, 2 or 3, scaled as by `scipy.fft.dct`.")
+    norm: str | None = argument("ortho", 'of the cosine transform: "ortho" or None.')
+    lifter: float = argument(
+        0.0, "L > 0: coefficient k (from 0) is weighted by 1 + L / 2 sin(pi (k + 1) / L); 0: not weighted."
+    )
+
+    def __post_init__(self) -> None:
+        check_not_negative("lifter", self.lifter, "0 does not lifter")
+
+    def matrix(self, n_out: int, n: int) -> Definition:
+        """The definition of the matrix from n bands to n_out coefficients."""
+        return functools.partial(_matrix, n_out, n, self)
+
+
+def _matrix(n_out: int, n: int, cosines: Cosines) -> np.ndarray:
+    return cepstral_matrix(n_out, n, dct_type=cosines.dct_type, norm=cosines.norm, lifter=cosines.lifter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CepstralLogarithm(Logarithm):
+    """The logarithm of cepstral coefficients: decibels of 10 log10 whatever the power, 80 below the peak at most."""
+
+    log: str = argument("db", 'the logarithm: "db" (10 log10, whatever the power), "ln" or "log10".')
+    top_db: float | None = argument(
+        80.0,
+        'with log="db": no band lies more than this below the clip\'s own peak, > 0; None (and with another log): no '
+        "limit.",
+    )
+
+
+def keep_cepstrum(
+    module: ShortTime, settings: Mapping[str, Any], bank: Bank, counts: Mapping[str, int]
+) -> Sequence[Step]:
+    """The steps of cepstral coefficients, their settings and their cosines kept by the module.
+
+    Args:
+        module: the feature.
+        settings: its arguments.
+        bank: the step through its filters.
+        counts: the argument that counts the coefficients, and the one that counts the filters.
+
+    Returns:
+        Filters, logarithm, limit and cosine transform.
+    """
+    (name, n_out), (bands, n) = counts.items()
+    check_count(name, n_out, "an integer number of coefficients, 1 or more")
+    if n_out > n:
+        raise ValueError(
+            f"{name}={n_out} must not exceed {bands}={n}: a cosine transform has as many coefficients as values; use "
+            "more filters"
+        )
+    logarithm, cosines = pick(CepstralLogarithm, settings), pick(Cosines, settings)
+    module.keep(logarithm)
+    module.keep(cosines)
+    module.define("cosines", cosines.matrix(n_out, n))
+    # decibels are 10 log10 whatever the power, as librosa's and torchaudio's cepstra take them
+    logs = Logarithms(logarithm.step(power=2.0), logarithm.offset)
+    limit = () if logarithm.top_db is None else (Limit(logarithm.top_db),)
+    return (bank, logs, *limit, Matrix("cosines"))

@@ -1,0 +1,115 @@
+"""The base of transforms by wavelets of constant relative bandwidth: settings, bins, and a tuning for each clip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiofeed.methods.constant_q.tuning import estimate_tuning
+from audiofeed.methods.filterbank import Wanted
+from audiofeed.methods.frames import Framing
+from audiofeed.methods.short_time.table import short_time_powers
+from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
+from audiofeed.signal.windows import get_window
+from audiofeed.transforms.constant_q.settings import ConstantQ, options_of
+from audiofeed.transforms.contract.transform import Transform, in_full_precision
+
+# the frames of `librosa.estimate_tuning`
+_TUNING_FRAMES = Framing(n_fft=2048, hop_length=512, center=True, pad_mode="constant")
+# for how many tunings the kernels are kept, of the 100 that there are
+MOST_TUNINGS = 16
+
+
+class ConstantQTransform(Transform):
+    """A transform by wavelets (`bank`), whose frames are centered; with `tuning=None` by those of each clip's tuning.
+
+    Args:
+        wavelets: the settings of the wavelets.
+        others: further settings that the subclass is made with. The arguments of all are kept as attributes.
+    """
+
+    def __init__(self, wavelets: ConstantQ, *others: Any) -> None:
+        super().__init__(wavelets.sample_rate)
+        for settings in (wavelets, *others):
+            self.keep(settings)
+        self.wavelets, self.bank = wavelets, wavelets.bank
+        self._others = others
+        self._tuned: dict[float, ConstantQTransform] = {}
+        if wavelets.tuning is None:
+            self.define("tuning_window", _tuning_window)
+            self.define("tuning_edges", tuning_edges)
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """The center of each bin in Hz, float64, of shape (n_bins,); with `tuning=None` those of a clip in tune."""
+        return torch.from_numpy(self.bank.frequencies.copy())
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Features of one clip or of a batch: see `Transform.forward`."""
+        if self.tuning is not None:
+            return super().forward(waveform, lengths)
+        self.check_waveform(waveform)
+        tunings = self.estimate(waveform, lengths)
+        if waveform.dim() == 1:
+            return self._fitted(self.tuned(tunings[0])(waveform, lengths), waveform.shape[-1])
+        parts, order = [], []
+        for tuning in sorted(set(tunings)):
+            clips = [i for i, found in enumerate(tunings) if found == tuning]
+            own = None if lengths is None else lengths[clips]
+            parts.append(self._fitted(self.tuned(tuning)(waveform[clips], own), waveform.shape[-1]))
+            order += clips
+        return torch.cat(parts)[np.argsort(order).tolist()]
+
+    def _fitted(self, features: torch.Tensor, time: int) -> torch.Tensor:
+        """The frames that this transform promises: a tuned one may fall short of its rate earlier or later."""
+        frames = int(self.frame_lengths(torch.tensor(time)))
+        return torch.nn.functional.pad(features, (0, frames - features.shape[-1]))
+
+    def estimate(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> list[float]:
+        """The tuning of each clip, all its channels together, in fractions of a bin.
+
+        Args:
+            waveform: (..., time), of which the first leading dimension is the batch.
+            lengths: (batch,) samples of each clip.
+
+        Returns:
+            One number for each clip.
+        """
+        rows, row_lengths, leading = self.rows_of(waveform.detach(), lengths, graph=False)
+        batch = leading[0] if leading else 1
+        with in_full_precision(rows.device, graph=False):
+            window = self.filter_like("tuning_window", rows)
+            powers = short_time_powers(rows, row_lengths, _TUNING_FRAMES, window, wanted=[Wanted(1.0)], graph=False)[0]
+            frames = None if row_lengths is None else _TUNING_FRAMES.count(row_lengths[:: len(rows) // batch])
+            rate = self.rate("tuning")
+            found = estimate_tuning(
+                powers.unflatten(0, (batch, -1)),
+                frames,
+                self.filter_like("tuning_edges", rows),
+                bins=pitch_bins(sample_rate=rate, n_fft=_TUNING_FRAMES.n_fft),
+                hertz=rate / _TUNING_FRAMES.n_fft,
+                n_chroma=self.bins_per_octave,
+            )
+        # hundredths of a bin: whatever the dtype they were found in, equal ones share their kernels
+        return [round(tuning, 2) for tuning in found.tolist()]
+
+    def tuned(self, tuning: float) -> ConstantQTransform:
+        """The same transform with a given tuning, kept for the next clips that have it."""
+        if tuning not in self._tuned:
+            while len(self._tuned) >= MOST_TUNINGS:
+                del self._tuned[next(iter(self._tuned))]
+            wavelets = replace(self.wavelets, tuning=tuning)
+            options = options_of(wavelets, *self._others)
+            make: Any = type(self)
+            self._tuned[tuning] = make(sample_rate=wavelets.sample_rate, **options)
+        return self._tuned[tuning]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_tuned": {}}
+
+
+def _tuning_window() -> np.ndarray:
+    return get_window("hann", _TUNING_FRAMES.n_fft)

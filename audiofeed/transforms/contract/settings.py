@@ -1,0 +1,217 @@
+"""Settings that transforms share: frames and their window, the method, the logarithm."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+
+from audiofeed.arguments.checks import (
+    check_choice,
+    check_count,
+    check_floor,
+    check_not_negative,
+    check_positive,
+)
+from audiofeed.arguments.settings import argument, settle
+from audiofeed.methods.decibels import LOGS, Log
+from audiofeed.methods.frames import PAD_MODES, Framing
+from audiofeed.signal.windows import Window, get_window, pad_window
+
+
+def check_pad_mode(pad_mode: str) -> str:
+    """One of the pad modes, or a ValueError that knows NumPy's names.
+
+    >>> check_pad_mode("reflect")
+    'reflect'
+    """
+    return check_choice(
+        "pad_mode", pad_mode, PAD_MODES, called={"edge": "replicate", "wrap": "circular", "zeros": "constant"}
+    )
+
+
+class WindowOptions(TypedDict, total=False):
+    """What a caller may say of the window and the hop."""
+
+    hop_length: int | None
+    win_length: int | None
+    window: Window
+    periodic: bool
+
+
+class FrameOptions(WindowOptions, total=False):
+    """What a caller may say of frames."""
+
+    center: bool
+    pad_mode: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """Short frames of a waveform and the window they are weighted by."""
+
+    n_fft: int = argument(2048, "samples of a frame, odd or even, 1 or more.")
+    hop_length: int = argument(None, "samples from frame to frame, 1 or more; None: win_length // 4.")
+    win_length: int = argument(None, "samples of the window, in the middle of the frame, at most n_fft; None: n_fft.")
+    window: Window = dataclasses.field(
+        default="hann",
+        compare=False,
+        metadata={
+            "doc": "a name, a (name, parameter) tuple, a Kaiser beta, or win_length samples: see "
+            "`audiofeed.signal.get_window`."
+        },
+    )
+    periodic: bool = argument(True, "False for the symmetric window.")
+    center: bool = argument(
+        True,
+        "frame f is centered on sample f * hop_length; False: it starts there, and a clip shorter than n_fft is filled "
+        "up with zeros.",
+    )
+    pad_mode: str = argument(
+        "constant",
+        'what stands beyond the ends of each clip: "constant" (zeros), "reflect", "replicate" or "circular", for any '
+        "clip, however short.",
+    )
+    # the window as a value that can be compared
+    window_key: object = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        n_fft = check_count("n_fft", self.n_fft)
+        win_length = n_fft if self.win_length is None else check_count("win_length", self.win_length)
+        if win_length > n_fft:
+            raise ValueError(
+                f"win_length={win_length} must not exceed n_fft={n_fft}; make n_fft at least as long as the window"
+            )
+        hop = max(1, win_length // 4) if self.hop_length is None else check_count("hop_length", self.hop_length)
+        check_pad_mode(self.pad_mode)
+        samples = isinstance(self.window, (list, np.ndarray))
+        key = tuple(np.asarray(self.window).tolist()) if samples else self.window
+        settle(self, n_fft=n_fft, win_length=win_length, hop_length=hop, window_key=key)
+
+    @property
+    def framing(self) -> Framing:
+        """Where the frames lie."""
+        return Framing(n_fft=self.n_fft, hop_length=self.hop_length, center=self.center, pad_mode=self.pad_mode)
+
+    def analysis_window(self) -> np.ndarray:
+        """The window in the middle of a frame, float64.  Shape: (n_fft,)."""
+        return pad_window(get_window(self.window, self.win_length, periodic=self.periodic), self.n_fft)
+
+    def of_window(self, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[], np.ndarray]:
+        """The definition of what a function makes of the window."""
+        return functools.partial(_of_window, function, self)
+
+
+def _of_window(function: Callable[[np.ndarray], np.ndarray], frames: Frames) -> np.ndarray:
+    return function(frames.analysis_window())
+
+
+class MethodOptions(TypedDict, total=False):
+    """What a caller may say of the method and what is trained."""
+
+    method: str
+    trainable: bool
+    trainable_window: bool
+
+
+class ShortTimeOptions(FrameOptions, MethodOptions, total=False):
+    """What a caller may say of a short-time transform whose n_fft may be given by position."""
+
+
+class FeatureOptions(ShortTimeOptions, total=False):
+    """What a caller may say of a feature of short frames."""
+
+    n_fft: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a short-time spectrum is computed, and what of it is trained."""
+
+    method: str = argument(
+        "auto",
+        '"auto", "kernel", "fft" or "conv" (see `audiofeed.methods`); "auto" takes the fastest that can: '
+        "`method_reason` and `runs_on(waveform)` say which and why.",
+    )
+    trainable: bool = argument(
+        False, 'the basis is a parameter (`basis`, real parts then imaginary parts), computed by "conv".'
+    )
+    trainable_window: bool = argument(
+        False, 'the window is a parameter (`analysis_window`, of n_fft samples), computed by "fft".'
+    )
+
+
+class LogOptions(TypedDict, total=False):
+    """What a caller may say of a logarithm."""
+
+    log: str
+    offset: float
+    floor: float
+    top_db: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logarithm:
+    """A logarithm that is finite for silence."""
+
+    log: str = argument("ln", 'the logarithm: "ln", "log10" or "db" (decibels).')
+    offset: float = argument(0.0, "added before the logarithm, >= 0.")
+    floor: float = argument(
+        1e-10, "the smallest value the logarithm sees, > 0; at or below it the gradient is 0. Silence is log(floor)."
+    )
+    top_db: float | None = argument(
+        None,
+        'with log="db": nothing lies more than this below the clip\'s own peak, > 0, whatever else is in the batch; '
+        "None: no limit.",
+    )
+
+    def __post_init__(self) -> None:
+        check_choice("log", self.log, LOGS)
+        check_not_negative("offset", self.offset)
+        check_floor("floor", self.floor)
+        if self.top_db is not None and self.log != "db":
+            raise ValueError(
+                f"top_db={self.top_db!r} must be None with log={self.log!r}: it limits decibels; use log='db', or pass "
+                "top_db=None"
+            )
+        check_top_db(self.top_db)
+        settle(self, offset=float(self.offset), floor=float(self.floor))
+
+    def step(self, power: float) -> Log:
+        """The logarithm of values of |z|^power; decibels are those of |z|^2."""
+        return Log(self.log, floor=self.floor, power=power)
+
+
+def check_top_db(top_db: float | None) -> None:
+    """A range in decibels, or None for no limit.
+
+    >>> check_top_db(80.0)
+    """
+    if top_db is not None and not top_db > 0:
+        raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
+
+
+def check_power(power: float | None, remedy: str = "use STFT for complex values") -> float:
+    """The exponent of a magnitude that filters weigh.
+
+    >>> check_power(2)
+    2.0
+    """
+    if power is None:
+        raise ValueError(f"power=None must be a number > 0: it is the exponent of a magnitude; {remedy}")
+    return check_positive("power", power)
+
+
+def check_power_or_complex(power: float | None) -> float | None:
+    """The exponent of a magnitude, or None for complex values.
+
+    >>> check_power_or_complex(None) is None
+    True
+    """
+    if power is None:
+        return None
+    return check_positive("power", power, "a number > 0, or None for complex values")

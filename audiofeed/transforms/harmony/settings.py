@@ -1,0 +1,218 @@
+"""The settings of chroma from constant-Q transforms: octaves of bins, and how bins become classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+
+from audiofeed.arguments.checks import check_count, check_norm, check_positive
+from audiofeed.arguments.settings import argument, settle
+from audiofeed.methods.norms import normalized
+from audiofeed.methods.precision import matmul
+from audiofeed.signal.constant_q.wavelets import C1
+from audiofeed.signal.harmony.chroma import cq_to_chroma
+from audiofeed.transforms.constant_q.settings import ConstantQ, VariableQ, check_bins
+
+
+class OctaveOptions(TypedDict, total=False):
+    """What a caller may say of octaves of bins."""
+
+    hop_length: int
+    f_min: float | None
+    n_octaves: int
+
+
+class PitchClassOptions(OctaveOptions, total=False):
+    """What a caller may say of pitch classes."""
+
+    bins_per_octave: int | None
+    tuning: float | None
+    n_chroma: int
+    window: Sequence[float] | np.ndarray | None
+    hybrid: bool
+
+
+class FoldingOptions(TypedDict, total=False):
+    """What a caller may say of how bins become classes."""
+
+    norm: float | None
+    threshold: float | None
+    trainable_chroma: bool
+
+
+class ChromaCQTOptions(PitchClassOptions, FoldingOptions, total=False):
+    """What a caller may say of the chroma of a constant-Q transform."""
+
+
+class ChromaVQTOptions(OctaveOptions, FoldingOptions, total=False):
+    """What a caller may say of the chroma of a variable-Q transform."""
+
+    bins_per_octave: int
+    gamma: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Octaves:
+    """Octaves of constant-Q bins, which must stay below half the rate."""
+
+    sample_rate: float
+    hop_length: int = argument(512, "samples from frame to frame, 1 or more.")
+    f_min: float = argument(None, "Hz, of the lowest bin; None: C1, 32.7 Hz.")
+    n_octaves: int = argument(7, "octaves from there on, 1 or more.")
+    bins_per_octave: int = 12
+    # the settings of the transform that has these bins
+    wavelets: ConstantQ = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        lowest = check_positive("f_min", C1 if self.f_min is None else self.f_min, "a positive number of Hz")
+        octaves = check_count("n_octaves", self.n_octaves, "an integer number of octaves, 1 or more")
+        settle(self, f_min=lowest, n_octaves=octaves)
+        bins, probe = self.bins_per_octave, self._wavelets()
+        cutoffs = [probe.bank_of(n * bins, probe.highest_tuning).cutoff for n in range(1, octaves + 1)]
+        most = sum(cutoff <= self.sample_rate / 2 for cutoff in cutoffs)
+        if most < octaves:
+            remedy = f"use at most {most} octaves, or a lower f_min" if most else "use a lower f_min"
+            raise ValueError(
+                f"n_octaves={octaves} from f_min={lowest:g} Hz reach {cutoffs[-1]:.6g} Hz with the bandwidth of the "
+                f"highest bin, and must stay below half of sample_rate={self.sample_rate}; {remedy}"
+            )
+        settle(self, wavelets=replace(probe, n_bins=octaves * bins))
+
+    def _wavelets(self) -> ConstantQ:
+        """The settings of the transform, with the lowest bin alone."""
+        raise NotImplementedError
+
+    def _of_all(self) -> dict[str, Any]:
+        return {
+            "sample_rate": self.sample_rate,
+            "hop_length": self.hop_length,
+            "f_min": self.f_min,
+            "n_bins": 1,
+            "bins_per_octave": self.bins_per_octave,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PitchClasses(Octaves):
+    """Octaves in equal steps, of which neighboring bins make a pitch class."""
+
+    bins_per_octave: int = argument(
+        36, "bins of the constant-Q transform in an octave, a multiple of `n_chroma`; None: `n_chroma`."
+    )
+    tuning: float | None = argument(
+        None, "of all frequencies, in fractions of a bin; None: estimated for each clip, as in `CQT`."
+    )
+    n_chroma: int = argument(12, "pitch classes in an octave, 1 or more; class 0 is C.")
+    window: Sequence[float] | np.ndarray | None = argument(
+        None, "numbers that each class is convolved with along the bins; None: a class takes its own bins only."
+    )
+    hybrid: bool = argument(False, 'True: from a `HybridCQT`, librosa\'s cqt_mode="hybrid".')
+
+    def __post_init__(self) -> None:
+        classes = check_count("n_chroma", self.n_chroma, "an integer number of pitch classes, 1 or more")
+        bins = _check_merge(self.bins_per_octave, classes)
+        settle(self, n_chroma=classes, bins_per_octave=bins, window=_check_window(self.window))
+        super().__post_init__()
+
+    def _wavelets(self) -> ConstantQ:
+        return ConstantQ(**self._of_all(), tuning=self.tuning)
+
+    def filters(self) -> np.ndarray:
+        """Which bins belong to each class.  Shape: (n_chroma, n_octaves * bins_per_octave)."""
+        return cq_to_chroma(
+            self.wavelets.n_bins,
+            bins_per_octave=self.bins_per_octave,
+            n_chroma=self.n_chroma,
+            f_min=self.f_min,
+            window=None if self.window is None else np.asarray(self.window),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes(Octaves):
+    """Octaves of a scale, of which each bin is a class of its own."""
+
+    intervals: str | Sequence[float]
+    bins_per_octave: int = argument(
+        12, "bins and classes in an octave, 1 or more; with ratios as `intervals`, their number."
+    )
+    gamma: float | None = argument(
+        0.0, "Hz added to the bandwidth of each bin, >= 0; None: as much as makes it a constant part of the ear's."
+    )
+
+    def __post_init__(self) -> None:
+        intervals = self.intervals if isinstance(self.intervals, str) else tuple(self.intervals)
+        bins = self.bins_per_octave if isinstance(intervals, str) else len(intervals)
+        settle(self, intervals=intervals, bins_per_octave=check_bins("bins_per_octave", bins))
+        super().__post_init__()
+
+    def _wavelets(self) -> VariableQ:
+        return VariableQ(**self._of_all(), gamma=self.gamma, intervals=self.intervals)
+
+    def filters(self) -> np.ndarray:
+        """Which bins belong to each class.  Shape: (bins_per_octave, n_octaves * bins_per_octave)."""
+        bins = self.bins_per_octave
+        return cq_to_chroma(self.wavelets.n_bins, bins_per_octave=bins, n_chroma=bins, f_min=self.f_min)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folding:
+    """How the bins of all octaves become classes."""
+
+    norm: float | None = argument(
+        math.inf,
+        "p-norm of each frame, > 0 (`math.inf`: maximum 1); None: as it is. A silent clip stays 0; silence beside a "
+        "sound holds what rounding leaves of that, 1e-7, which is scaled up, as in librosa, unless below `threshold`.",
+    )
+    threshold: float | None = argument(0.0, "classes below it are set to 0 before they are normalized; None: none is.")
+    trainable_chroma: bool = argument(
+        False, "the filters are a parameter (`chroma`, of shape (n_chroma, n_octaves * bins_per_octave))."
+    )
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise ValueError(f"threshold={self.threshold!r} must be a finite number, or None")
+        settle(self, norm=check_norm(self.norm))
+
+    def folded(self, features: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+        """Classes from bins.
+
+        Args:
+            features: (rows, bins, frames).
+            filters: (classes, bins).
+
+        Returns:
+            (rows, classes, frames).
+        """
+        rows, bins, n = features.shape
+        flat = features.transpose(1, 2).reshape(-1, bins)  # (row and frame, bin)
+        classes = matmul(flat, filters.t())
+        if self.threshold is not None:
+            classes = classes.masked_fill(classes < self.threshold, 0.0)
+        return normalized(classes, self.norm, -1).view(rows, n, -1).transpose(1, 2)
+
+
+def _check_merge(bins_per_octave: int | None, n_chroma: int) -> int:
+    """Bins in an octave, of which each class takes the same number."""
+    if bins_per_octave is None:
+        return n_chroma
+    bins = check_count("bins_per_octave", bins_per_octave, "an integer number of bins, 1 or more, or None")
+    if bins % n_chroma:
+        near = max(1, round(bins / n_chroma)) * n_chroma
+        raise ValueError(f"bins_per_octave={bins} must be a multiple of n_chroma={n_chroma}; use {near}")
+    return bins
+
+
+def _check_window(window: Sequence[float] | np.ndarray | None) -> tuple[float, ...] | None:
+    """Numbers to convolve with, or None."""
+    if window is None:
+        return None
+    samples = np.asarray(window, dtype=np.float64) if not isinstance(window, str) else np.empty((0, 0))
+    if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
+        raise ValueError(f"window={window!r} must be a sequence of finite numbers, such as (0.5, 1.0, 0.5), or None")
+    return tuple(samples.tolist())

@@ -1,0 +1,143 @@
+"""The steps from |STFT|^power to a feature: first frame by frame, then, where one needs it, clip by clip.
+
+A feature lists its steps in `ShortTime.steps`. Steps of frames are computed piece by piece while the powers are in the
+cache, or by a kernel; from the first step of clips on, each step sees whole clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from audiofeed.methods.cepstral.cepstrum import over_bins
+from audiofeed.methods.decibels import Log, clip_peak, limit_range
+from audiofeed.methods.filterbank import Apply, FilterBank
+from audiofeed.methods.filterbank import Step as FrameValue
+from audiofeed.methods.frames import Workspace
+from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.plans.tiles import FilterTiles
+from audiofeed.transforms.contract.transform import Transform
+
+
+@runtime_checkable
+class FrameStep(Protocol):
+    """A step that sees frames: (..., frames, values) -> (..., frames, other values)."""
+
+    def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
+        """What is computed of frames of a waveform `like` this one, with filters in its dtype and on its device."""
+
+
+@runtime_checkable
+class ClipStep(Protocol):
+    """A step that sees whole clips: (clips, rows of each, values, frames) -> the same of other values."""
+
+    def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """The step of clips that have `frames` (clips,) frames each; None: all of them."""
+
+
+Step = FrameStep | ClipStep
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A filter bank that the module keeps under a name; `tiles` say where it is not zero, None: anywhere."""
+
+    name: str
+    tiles: FilterTiles | None
+
+    def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
+        """The bank of a waveform's dtype."""
+        return (FilterBank(module.filter_like(self.name, like), self.tiles),)
+
+
+@dataclass(frozen=True)
+class Logarithms:
+    """An offset, then a logarithm."""
+
+    log: Log
+    offset: float = 0.0
+
+    def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
+        """The logarithm, and before it the offset where there is one."""
+        return (Apply(self._raised), self.log) if self.offset else (self.log,)
+
+    def _raised(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        return values + self.offset if workspace is None else values.add_(self.offset)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Nothing lies more than so many decibels below each clip's own peak."""
+
+    top_db: float
+
+    def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """The features, limited."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return limit_range(features, frames, self.top_db)
+        return torch.maximum(features, clip_peak(features, frames) - self.top_db, out=features)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A product with a matrix that the module keeps under a name, for each frame."""
+
+    name: str
+
+    def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
+        """The product of frames, one after another."""
+        matrix = module.filter_like(self.name, like).t()
+
+        def product(values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+            *leading, n = values.shape
+            flat = values.reshape(-1, n)
+            if workspace is None:
+                return matmul(flat, matrix).view(*leading, -1)
+            out = workspace.take("coefficients", flat.shape[0], matrix.shape[1])
+            matmul_into(out, flat, matrix)
+            return out.view(*leading, -1)
+
+        return (Apply(product),)
+
+    def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """The product over the values of whole clips."""
+        return over_bins(features, module.filter_like(self.name, features))
+
+
+@dataclass(frozen=True)
+class PerFrame:
+    """A function of frames; with a workspace there is no graph, and what it is given may be overwritten."""
+
+    function: Callable[[torch.Tensor, Workspace | None], torch.Tensor]
+
+    def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
+        """The function."""
+        return (Apply(self.function),)
+
+
+@dataclass(frozen=True)
+class PerClip:
+    """A function of whole clips and their numbers of frames."""
+
+    function: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+
+    def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """What the function gives."""
+        return self.function(features, frames)
+
+
+def split(steps: Sequence[Step]) -> tuple[Sequence[FrameStep], Sequence[ClipStep]]:
+    """The steps of frames, and from the first that sees clips alone, the steps of clips.
+
+    >>> [len(part) for part in split((Matrix("a"), Limit(80.0), Matrix("b")))]
+    [1, 2]
+    """
+    of_frames: list[FrameStep] = []
+    for i, step in enumerate(steps):
+        if not isinstance(step, FrameStep):
+            return of_frames, [step for step in steps[i:] if isinstance(step, ClipStep)]
+        of_frames.append(step)
+    return of_frames, []

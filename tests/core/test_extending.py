@@ -1,0 +1,216 @@
+"""Each way to extend the package takes as many files as CONTRIBUTING.md says: done here, in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+# title -> (whether that is the most, the number of files)
+STATED = {
+    title: (bool(most), int(number))
+    for title, most, number in re.findall(r"^### (.+): (at most )?(\d+) files?$", CONTRIBUTING, flags=re.MULTILINE)
+}
+(OUR_READER,) = re.findall(r"```python\n(.*?)```", (ROOT / "audiofeed/data/README.md").read_text(), flags=re.DOTALL)
+(OUR_FORM,) = re.findall(r"```python\n(.*?)```", (ROOT / "audiofeed/feed/README.md").read_text(), flags=re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Extension:
+    """One way to extend the package.
+
+    Args:
+        title: Its heading in CONTRIBUTING.md.
+        use: A script that fails unless the extension works; it does not count.
+        files: The whole text of each file that is new, by its path.
+        changes: (old, new) passages for each file that is there already; needs `in_the_package`.
+        in_the_package: True for a folder that begins as a copy of the repository, False for an empty one beside it.
+    """
+
+    title: str
+    use: str
+    files: dict[str, str]
+    changes: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    in_the_package: bool = False
+
+
+EXTENSIONS = [
+    Extension(
+        title="A reader of your own",
+        files={"npy_reader.py": OUR_READER},
+        use="""
+import os
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+import audiofeed as af
+import npy_reader
+
+for label in ("cat", "dog"):
+    os.makedirs(f"recordings/{label}")
+    for take in range(2):
+        np.save(f"recordings/{label}/{take}.npy", np.arange(9000, dtype=np.int16))
+
+if __name__ == "__main__":
+    dataset = af.AudioFolder("recordings", crop=af.RandomCrop(0.25))
+    mel = af.LogMelSpectrogram(sample_rate=16_000, n_fft=400, hop_length=160, n_mels=40)
+    collate = af.GPUSpecCollate(mel, device="cpu")
+    (batch,) = DataLoader(dataset, batch_size=4, num_workers=1, collate_fn=collate)
+    assert batch.features.shape == (4, 40, 26), batch.features.shape
+    assert batch.targets.tolist() == [0, 0, 1, 1]
+""",
+    ),
+    Extension(
+        title="An item form of your own",
+        files={"sessions.py": OUR_FORM},
+        use="""
+from torch.utils.data import DataLoader
+
+import audiofeed as af
+import sessions
+
+if __name__ == "__main__":
+    for method in ("fork", "spawn"):
+        loader = DataLoader(
+            sessions.Session(),
+            batch_size=3,
+            num_workers=1,
+            multiprocessing_context=method,
+            collate_fn=af.GPUSpecCollate(af.Spectrogram(64, hop_length=10), device="cpu"),
+        )
+        (batch,) = loader
+        assert batch.features.shape == (3, 33, 11), batch.features.shape
+        assert batch.targets.tolist() == [0, 1, 2]
+        assert batch.sample_rate == 8000
+""",
+    ),
+    Extension(
+        title="A transform of your own",
+        in_the_package=True,
+        files={
+            "audiofeed/transforms/auditory/root.py": '''"""Roots of features."""
+
+from __future__ import annotations
+
+import torch
+
+from audiofeed.arguments.checks import check_positive
+from audiofeed.transforms.contract.feature_transform import FeatureTransform
+
+
+class RootCompression(FeatureTransform):
+    """The root of a spectrogram.
+
+    Args:
+        degree: of the root, > 0.
+
+    Returns:
+        (..., bins, frames), from features of that shape.
+
+    >>> RootCompression()(torch.full((2, 3), 4.0)).tolist()
+    [[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]
+    """
+
+    keeps_bins = True
+
+    def __init__(self, *, degree: float = 2.0) -> None:
+        super().__init__()
+        self.degree = check_positive("degree", degree)
+
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """The root of clips."""
+        return features.clamp(min=1e-12).pow(1.0 / self.degree)
+'''
+        },
+        changes={
+            "audiofeed/transforms/__init__.py": [
+                (
+                    "from audiofeed.transforms.auditory.sinc import SincFilterbank",
+                    "from audiofeed.transforms.auditory.root import RootCompression\n"
+                    "from audiofeed.transforms.auditory.sinc import SincFilterbank",
+                ),
+                ('    "RMS",\n', '    "RMS",\n    "RootCompression",\n'),
+            ],
+            "tests/transforms/cases/auditory.py": [
+                (
+                    "from tests.transforms.cases import Case",
+                    "from audiofeed.transforms.auditory.root import RootCompression\n"
+                    "from tests.transforms.cases import Case",
+                ),
+                ("CASES = [\n", 'CASES = [\n    Case(cls=RootCompression, takes="power", bins=5, small_bins=2),\n'),
+            ],
+        },
+        use="""
+import doctest
+import subprocess
+import sys
+
+import audiofeed as af
+from audiofeed.transforms.auditory import root
+
+assert doctest.testmod(root) == (0, 1)
+assert "RootCompression" in af.__all__ and af.RootCompression(degree=3.0).degree == 3.0
+files = ["tests/transforms/contract", "tests/core/test_layout.py", "tests/core/test_migration.py"]
+chosen = "RootCompression or root or public or every or page"
+done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen])
+assert done.returncode == 0
+""",
+    ),
+]
+
+
+def make(extension: Extension, folder: Path) -> int:
+    """Write the extension's files and return their number."""
+    if extension.in_the_package:
+        for name in ("audiofeed", "tests", "docs", "benchmarks"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("README.md", "Makefile", "pyproject.toml", "CONTRIBUTING.md"):
+            shutil.copy(ROOT / name, folder / name)
+    for name, text in extension.files.items():
+        path = folder / name
+        assert not path.exists(), f"{name} is there already: change it with `changes`"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for name, passages in extension.changes.items():
+        text = (folder / name).read_text()
+        for old, new in passages:
+            assert text.count(old) == 1, f"{name} has {text.count(old)} passages {old!r}"
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+    return len(extension.files.keys() | extension.changes.keys())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extension", EXTENSIONS, ids=lambda extension: extension.title)
+def test_an_extension_takes_as_many_files_as_contributing_says(extension, tmp_path):
+    number = make(extension, tmp_path)
+    at_most, stated = STATED[extension.title]
+    assert number <= stated if at_most else number == stated
+    (tmp_path / "use.py").write_text(extension.use)
+    package = tmp_path if extension.in_the_package else ROOT
+    done = subprocess.run(
+        [sys.executable, "use.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_extension_here_has_its_steps_in_contributing():
+    assert EXTENSIONS
+    for extension in EXTENSIONS:
+        assert extension.title in STATED
+        steps = CONTRIBUTING.split(f"### {extension.title}:")[1].split("\n### ")[0]
+        assert len(re.findall(r"^\d+\. ", steps, flags=re.MULTILINE)) == STATED[extension.title][1]
