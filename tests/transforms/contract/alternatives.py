@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 import audiofeed as af
@@ -96,7 +95,7 @@ VALUES: dict[str, list[Any]] = {
     "window": ["boxcar"],
     "pad_mode": ["reflect", "replicate", "circular"],
     "power": [1.0, 1.5, 2.0],
-    "method": ["conv"],
+    "method": ["conv", To("fft", effect=effects.torchs_fft)],
     "f_min": [300.0],
     "f_max": [3000.0],
     "n_mels": [12],
@@ -104,16 +103,8 @@ VALUES: dict[str, list[Any]] = {
     "norm": [None, 1.0],
     "log": ["ln", "log10", "db"],
     "floor": [1.0],
+    "offset": [1.0],
 }
-
-# for the Fourier transform over a window, a basis of another kind
-_HARTLEY = To(lambda base: lambda window: _hartley(window), given={"method": "conv"})
-
-
-def _hartley(window: np.ndarray) -> np.ndarray:
-    n, bins = len(window), len(window) // 2 + 1
-    angles = 2 * np.pi * np.outer(np.arange(bins), np.arange(n)) / n
-    return np.concatenate([np.cos(angles) + np.sin(angles), np.cos(angles) - np.sin(angles)]) * window
 
 
 def _cepstrum(n_of_features: str, n_of_filters: str, filters: str, **values: list[Any]) -> Base:
@@ -128,7 +119,6 @@ def _cepstrum(n_of_features: str, n_of_filters: str, filters: str, **values: lis
             "norm": [None],
             "lifter": [12],
             "log": [To(name, also={"top_db": None}) for name in ("ln", "log10")],
-            "offset": [1.0],
             "floor": [100.0],
             "top_db": [3.0],
             n_of_features: [7],
@@ -224,7 +214,7 @@ _TEMPO = {
 }
 
 OF: dict[type, Base] = {
-    af.STFT: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES, "basis": [_HARTLEY]}),
+    af.STFT: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES}),
     af.Spectrogram: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES, "power": [1.0, 1.5, None]}),
     af.MelSpectrogram: Base(MEL, NOISE),
     af.LogMelSpectrogram: Base(MEL, NOISE, values={"top_db": [To(3.0, given={"log": "db"})]}),

@@ -98,6 +98,12 @@ def another_way(pair: Pair) -> None:
     agrees_with_its_graph(pair, found)
 
 
+def torchs_fft(pair: Pair) -> None:
+    """The method of that name, with the values of the one that is chosen."""
+    assert pair.after.method == "fft"
+    assert distance(pair.run(pair.before), pair.run(pair.after)) <= MOST_ROUNDING[pair.x.real.dtype]
+
+
 def trains(pair: Pair) -> None:
     """The same values, and parameters that a gradient reaches, of one of the two transforms alone."""
     names = [{name for name, _ in transform.named_parameters()} for transform in (pair.before, pair.after)]

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,8 +16,10 @@ from tests.transforms.contract.alternatives import OF, VALUES, Base, To
 from tests.transforms.contract.effects import Pair, usual
 
 # what others derive from, and what is made of other transforms: see test_composition.py
-WITHOUT_SETTINGS = {"Transform", "FeatureTransform", "Chain", "Stack"}
+WITHOUT_SETTINGS = {"Transform", "FeatureTransform", "ShortTime", "Chain", "Stack"}
 CLASSES = [getattr(af.transforms, name) for name in af.transforms.__all__ if name not in WITHOUT_SETTINGS]
+# arguments that may name a transform, which is then the attribute
+MADE = {"chroma"}
 FAULTS = (AssertionError, AttributeError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 HOME = "tests/transforms/contract/alternatives.py"
 
@@ -82,6 +85,17 @@ def test_every_argument_has_an_effect(cls):
         except FAULTS as fault:
             faults.append(f"{cls.__name__}({name}={to.value!r}), given {to.given}: {type(fault).__name__}: {fault}")
     assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_argument_is_an_attribute(cls):
+    """It holds what was given; where that is None, what None stands for, if anything."""
+    wrong = []
+    for name, to, pair in changes(cls, OF[cls]):
+        found = getattr(pair.after, name, LookupError)
+        if found is LookupError or (to.value is not None and name not in MADE and not np.array_equal(found, to.value)):
+            wrong.append(f"{cls.__name__}({name}={to.value!r}).{name} is {found!r}")
+    assert not wrong, "\n".join(wrong)
 
 
 class Louder(af.STFT):
