@@ -11,6 +11,7 @@ import pytest
 FSDD = Path(os.environ.get("AUDIOFEED_FSDD", Path(__file__).parents[2].parent / "shared" / "data" / "fsdd"))
 
 
+@pytest.mark.slow
 def test_the_default_demo_learns_its_sounds(run_command, tmp_path):
     code, text, errors = run_command("demo", cwd=tmp_path)
     assert (code, errors) == (0, "")
@@ -23,6 +24,7 @@ def test_the_default_demo_learns_its_sounds(run_command, tmp_path):
     assert "using the 576 sounds" in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (FSDD / "recordings").is_dir(), reason=f"no {FSDD}/recordings; set AUDIOFEED_FSDD to the dataset's folder"
 )

@@ -40,6 +40,7 @@ def sweep(rate, seconds):
 
 # librosa asks for a root mean square error of 0.1, which is 17 dB; measured 59 dB with 36 bins in an octave, where
 # librosa has 23 dB; with 12 librosa has 29 to 54 dB.
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [22050, 44100])
 @pytest.mark.parametrize("over_sample", [1, 3])
 @pytest.mark.parametrize("hop_length", [384, 512])
@@ -93,6 +94,7 @@ def drawn(draw):
     return rate, f_min, octaves * per_octave, config, y
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(drawn=drawn())
 def test_noise_and_tones_come_back_no_worse_than_from_librosa(drawn):

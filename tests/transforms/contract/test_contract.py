@@ -155,6 +155,7 @@ def test_each_clip_is_what_it_is_alone(case, data):
         assert torch.all(out[row, ..., end:] == 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000)
 @given(data=st.data())
 def test_batch_mates_never_matter(data):

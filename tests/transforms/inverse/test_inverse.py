@@ -60,6 +60,7 @@ def invertible(draw):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(config=invertible(), method=st.sampled_from(["fft", "conv"]), time=st.integers(1, 400))
 def test_a_waveform_comes_back_from_its_stft(config, method, time):
