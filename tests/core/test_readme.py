@@ -60,6 +60,7 @@ def test_every_path_and_make_target_of_the_readme_exists():
         assert (ROOT / path).exists(), path
 
 
+@pytest.mark.slow
 @pytest.mark.torchaudio
 def test_the_tables_of_the_readme_are_those_of_the_results_files():
     done = subprocess.run(
