@@ -146,7 +146,11 @@ class RootCompression(FeatureTransform):
                     "from audiofeed.transforms.auditory.root import RootCompression\n"
                     "from tests.transforms.cases import Case",
                 ),
-                ("CASES = [\n", 'CASES = [\n    Case(cls=RootCompression, takes="power", bins=5, small_bins=2),\n'),
+                (
+                    "CASES = [\n",
+                    'CASES = [\n    Case(cls=RootCompression, takes="power", bins=5, small_bins=2, '
+                    'others={"degree": [3.0]}),\n',
+                ),
             ],
         },
         use="""
