@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -17,6 +18,7 @@ from audiofeed.methods.constant_q.decimation import decimate, decimate_into, fil
 from audiofeed.methods.frames import Count, Framing, Workspace, mirrored, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
+from audiofeed.plans.constant_q.block_basis import block_basis
 from audiofeed.plans.constant_q.levels import Band, Level
 
 # A segment holds this many times what it sees beyond its frames on both sides, so that little is computed twice.
@@ -54,6 +56,19 @@ class Blocks:
     block: int
     basis: torch.Tensor
     weights: torch.Tensor
+
+
+def in_blocks(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, Blocks]:
+    """The kernels of those bands in blocks that are faster so, by their first bin; `kernels` as in `Execution`."""
+    start, blocks = 0, {}
+    for level in levels:
+        for band in level.bands:
+            made = block_basis(kernels[start : start + band.size].reshape(-1, band.taps), level.hop_length)
+            start += band.size
+            if made is not None:
+                basis, weights = torch.from_numpy(made.basis).float(), torch.from_numpy(made.weights).float()
+                blocks[band.first] = Blocks(block=made.block, basis=basis, weights=weights)
+    return blocks
 
 
 # Frames of so many hops or more are not copied to be multiplied, if a hop holds so many times as many samples as the
