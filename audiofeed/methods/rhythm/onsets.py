@@ -49,6 +49,17 @@ def onset_strength(
     return without_drift(strength) if detrend else strength
 
 
+def envelope(features: torch.Tensor) -> torch.Tensor:
+    """The one row of an onset envelope.  Shape: (rows, 1, frames) -> (rows, frames).
+
+    >>> envelope(torch.zeros(2, 1, 9)).shape
+    torch.Size([2, 9])
+    """
+    if features.shape[-2] != 1:
+        raise ValueError(f"onset has {features.shape[-2]} rows, and must have 1: the strength of each frame")
+    return features[:, 0]
+
+
 def _widened(decibels: torch.Tensor, size: int) -> torch.Tensor:
     """The largest of `size` neighbouring bins, of an even number one more below."""
     *leading, bins, frames = decibels.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,19 @@ from torch import nn
 from audiofeed.arguments.settings import arguments_of
 
 Definition = Callable[[], np.ndarray]
+
+
+def of(definition: Definition, function: Callable[[np.ndarray], np.ndarray]) -> Definition:
+    """The definition of what a function makes of another definition's array.
+
+    >>> of(functools.partial(np.ones, 2), np.cumsum)().tolist()
+    [1.0, 2.0]
+    """
+    return functools.partial(_of, definition, function)
+
+
+def _of(definition: Definition, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return function(definition())
 
 
 class FilterStore:
