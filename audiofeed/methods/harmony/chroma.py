@@ -19,6 +19,28 @@ def chroma(
     return normalized(filtered(powers, filters, workspace, None, "classes"), norm, -1)
 
 
+def folded(
+    features: torch.Tensor, filters: torch.Tensor, *, threshold: float | None, norm: float | None
+) -> torch.Tensor:
+    """Classes from the bins of all octaves.
+
+    Args:
+        features: (rows, bins, frames).
+        filters: (classes, bins).
+        threshold: classes below it are set to 0 before they are normalized; None: none is.
+        norm: p-norm of each frame.
+
+    Returns:
+        (rows, classes, frames).
+    """
+    rows, bins, n = features.shape
+    flat = features.transpose(1, 2).reshape(-1, bins)  # (row and frame, bin)
+    classes = matmul(flat, filters.t())
+    if threshold is not None:
+        classes = classes.masked_fill(classes < threshold, 0.0)
+    return normalized(classes, norm, -1).view(rows, n, -1).transpose(1, 2)
+
+
 def bin_by_bin(powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
     """The powers; after a step of frames they are laid out bin by bin, as the search for peaks reads them."""
     return powers
