@@ -9,10 +9,10 @@ from torch import nn
 
 from audiofeed.arguments.names import explaining
 from audiofeed.methods.filterbank import Wanted, through
+from audiofeed.methods.rows import in_full_precision, with_leading
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.base import ShortTime
 
 

@@ -7,8 +7,8 @@ from typing import cast
 import torch
 
 from audiofeed.arguments.checks import check_count
+from audiofeed.methods.rows import check_lengths
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-from audiofeed.transforms.contract.transform import check_lengths
 
 
 class ToWaveform(FeatureTransform):

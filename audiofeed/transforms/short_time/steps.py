@@ -107,24 +107,32 @@ class Matrix:
 
 @dataclass(frozen=True)
 class PerFrame:
-    """A function of frames; with a workspace there is no graph, and what it is given may be overwritten."""
+    """A function of frames; with a workspace there is no graph, and what it is given may be overwritten.
 
-    function: Callable[[torch.Tensor, Workspace | None], torch.Tensor]
+    Args:
+        function: of frames, of the filters, and of the workspace (or None).
+        filters: the names under which the module keeps them.
+    """
+
+    function: Callable[..., torch.Tensor]
+    filters: tuple[str, ...] = ()
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
-        """The function."""
-        return (Apply(self.function),)
+        """The function, with the filters of a waveform's dtype."""
+        held = [module.filter_like(name, like) for name in self.filters]
+        return (Apply(lambda values, workspace: self.function(values, *held, workspace)),)
 
 
 @dataclass(frozen=True)
 class PerClip:
-    """A function of whole clips and their numbers of frames."""
+    """A function of whole clips, of filters that the module keeps under these names, and of the numbers of frames."""
 
-    function: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+    function: Callable[..., torch.Tensor]
+    filters: tuple[str, ...] = ()
 
     def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """What the function gives."""
-        return self.function(features, frames)
+        return self.function(features, *(module.filter_like(name, features) for name in self.filters), frames)
 
 
 def split(steps: Sequence[Step]) -> tuple[Sequence[FrameStep], Sequence[ClipStep]]:
