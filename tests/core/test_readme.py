@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import audiofeed.transforms
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -67,3 +69,13 @@ def test_the_tables_of_the_readme_are_those_of_the_results_files():
         [sys.executable, ROOT / "benchmarks" / "readme_tables.py", "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_catalogue_names_every_transform_and_no_other():
+    section = re.split(r"^#+ .*[Cc]atalogue.*$", README, flags=re.MULTILINE)[1]
+    rows = [
+        line.split(" | ")[0] for line in section.split("\n#")[0].split("<!--")[0].splitlines() if line.startswith("| `")
+    ]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    bases = {"Transform", "FeatureTransform", "ShortTime"}
+    assert named == set(audiofeed.transforms.__all__) - bases
