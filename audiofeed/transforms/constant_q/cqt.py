@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.settings import pick
@@ -54,13 +53,6 @@ class CQT(ConstantQTransform):
         levels = kernels.levels()
         self.kernel_bank = KernelBank(self, kernels, levels, kernels.definition(levels))
 
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
-
-    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
-
 
 class VQT(ConstantQTransform):
     """The variable-Q transform, equal to `librosa.vqt`: as `CQT`, with more bandwidth at low frequencies.
@@ -87,10 +79,3 @@ class VQT(ConstantQTransform):
         super().__init__(wavelets, kernels)
         levels = kernels.levels()
         self.kernel_bank = KernelBank(self, kernels, levels, kernels.definition(levels))
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
-
-    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)

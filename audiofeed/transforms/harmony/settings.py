@@ -17,7 +17,7 @@ from audiofeed.transforms.constant_q.settings import ConstantQ, VariableQ, check
 
 
 class OctaveOptions(TypedDict, total=False):
-    """What a caller may say of octaves of bins."""
+    """Keyword arguments of octaves of bins."""
 
     hop_length: int
     f_min: float | None
@@ -25,7 +25,7 @@ class OctaveOptions(TypedDict, total=False):
 
 
 class PitchClassOptions(OctaveOptions, total=False):
-    """What a caller may say of pitch classes."""
+    """Keyword arguments of pitch classes."""
 
     bins_per_octave: int | None
     tuning: float | None
@@ -35,7 +35,7 @@ class PitchClassOptions(OctaveOptions, total=False):
 
 
 class FoldingOptions(TypedDict, total=False):
-    """What a caller may say of how bins become classes."""
+    """Keyword arguments of how bins become classes."""
 
     norm: float | None
     threshold: float | None
@@ -43,11 +43,11 @@ class FoldingOptions(TypedDict, total=False):
 
 
 class ChromaCQTOptions(PitchClassOptions, FoldingOptions, total=False):
-    """What a caller may say of the chroma of a constant-Q transform."""
+    """Keyword arguments of the chroma of a constant-Q transform."""
 
 
 class ChromaVQTOptions(OctaveOptions, FoldingOptions, total=False):
-    """What a caller may say of the chroma of a variable-Q transform."""
+    """Keyword arguments of the chroma of a variable-Q transform."""
 
     bins_per_octave: int
     gamma: float | None
