@@ -6,18 +6,19 @@ take over. A segment sees so much of the clip beyond its own frames that they co
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.decimation import decimate, decimate_into, filled_length, lower_length, padded_length
-from audiofeed.methods.frames import Count, Framing, Workspace, mirrored
+from audiofeed.methods.frames import Count, Framing, Workspace, mirrored, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
+from audiofeed.plans.constant_q.block_basis import block_basis
 from audiofeed.plans.constant_q.levels import Band, Level
 
 # A segment holds this many times what it sees beyond its frames on both sides, so that little is computed twice.
@@ -55,6 +56,19 @@ class Blocks:
     block: int
     basis: torch.Tensor
     weights: torch.Tensor
+
+
+def in_blocks(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, Blocks]:
+    """The kernels of those bands in blocks that are faster so, by their first bin; `kernels` as in `Execution`."""
+    start, blocks = 0, {}
+    for level in levels:
+        for band in level.bands:
+            made = block_basis(kernels[start : start + band.size].reshape(-1, band.taps), level.hop_length)
+            start += band.size
+            if made is not None:
+                basis, weights = torch.from_numpy(made.basis).float(), torch.from_numpy(made.weights).float()
+                blocks[band.first] = Blocks(block=made.block, basis=basis, weights=weights)
+    return blocks
 
 
 # Frames of so many hops or more are not copied to be multiplied, if a hop holds so many times as many samples as the
@@ -253,13 +267,8 @@ def _hop_products(padded: torch.Tensor, kernels: torch.Tensor, n: int, hop: int,
 def _runs(waveform: torch.Tensor, lengths: torch.Tensor | None) -> Iterator[tuple[slice, int]]:
     """(rows, their samples) for neighbouring rows of the same length, few enough to stay in cache."""
     rows, time = waveform.shape
-    first = 0
-    for length, group in itertools.groupby([time] * rows if lengths is None else lengths.tolist()):
-        end = first + len(list(group))
-        step = max(1, blocks.CPU_BLOCK // length)
-        for start in range(first, end, step):
-            yield slice(start, min(start + step, end)), length
-        first = end
+    own = [time] * rows if lengths is None else lengths.tolist()
+    return runs_of(own, lambda length: max(1, blocks.CPU_BLOCK // length))
 
 
 def _segments(out: torch.Tensor, waveform: torch.Tensor, execution: Execution, workspace: Workspace) -> None:

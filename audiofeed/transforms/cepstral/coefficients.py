@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 from typing_extensions import Unpack
 
@@ -15,7 +14,6 @@ from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, check_me
 from audiofeed.transforms.cepstral.settings import CepstralLogarithm, CepstralOptions, Cosines, keep_cepstrum
 from audiofeed.transforms.contract.settings import Execution, Frames, check_power
 from audiofeed.transforms.short_time.base import ShortTime
-from audiofeed.transforms.short_time.steps import Step
 
 
 class MFCCOptions(CepstralOptions, MelSpanOptions, total=False):
@@ -71,10 +69,6 @@ class MFCC(ShortTime):
         _, bank = keep_mel(self, settings, trainable=trainable_mel, norm=mel_norm)
         self.n_mfcc, self.mel_norm = n_mfcc, mel_norm
         self._steps = keep_cepstrum(self, settings, bank, {"n_mfcc": n_mfcc, "n_mels": self.n_mels})
-
-    def steps(self) -> Sequence[Step]:
-        """Filters, logarithm, limit and cosine transform."""
-        return self._steps
 
 
 class LFCC(ShortTime):
@@ -134,10 +128,6 @@ class LFCC(ShortTime):
         )
         bank = self.define_bank("filters", definition, trainable=trainable_filters, counted="n_filter")
         self._steps = keep_cepstrum(self, settings, bank, {"n_lfcc": n_lfcc, "n_filter": n_filter})
-
-    def steps(self) -> Sequence[Step]:
-        """Filters, logarithm, limit and cosine transform."""
-        return self._steps
 
 
 class BFCC(ShortTime):
@@ -201,7 +191,3 @@ class BFCC(ShortTime):
         )
         bank = self.define_bank("filters", definition, trainable=trainable_filters, counted="n_barks")
         self._steps = keep_cepstrum(self, settings, bank, {"n_bfcc": n_bfcc, "n_barks": n_barks})
-
-    def steps(self) -> Sequence[Step]:
-        """Filters, logarithm, limit and cosine transform."""
-        return self._steps

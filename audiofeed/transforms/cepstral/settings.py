@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-import numpy as np
-
 from audiofeed.arguments.checks import check_count, check_not_negative
 from audiofeed.arguments.settings import argument, pick
 from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
@@ -45,11 +43,7 @@ class Cosines:
 
     def matrix(self, n_out: int, n: int) -> Definition:
         """The definition of the matrix from n bands to n_out coefficients."""
-        return functools.partial(_matrix, n_out, n, self)
-
-
-def _matrix(n_out: int, n: int, cosines: Cosines) -> np.ndarray:
-    return cepstral_matrix(n_out, n, dct_type=cosines.dct_type, norm=cosines.norm, lifter=cosines.lifter)
+        return functools.partial(cepstral_matrix, n_out, n, dct_type=self.dct_type, norm=self.norm, lifter=self.lifter)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
@@ -21,6 +20,7 @@ from audiofeed.arguments.settings import argument, settle
 from audiofeed.methods.decibels import LOGS, Log
 from audiofeed.methods.frames import PAD_MODES, Framing
 from audiofeed.signal.windows import Window, get_window, pad_window
+from audiofeed.transforms.contract.filters import of
 
 
 def check_pad_mode(pad_mode: str) -> str:
@@ -103,11 +103,7 @@ class Frames:
 
     def of_window(self, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[], np.ndarray]:
         """The definition of what a function makes of the window."""
-        return functools.partial(_of_window, function, self)
-
-
-def _of_window(function: Callable[[np.ndarray], np.ndarray], frames: Frames) -> np.ndarray:
-    return function(frames.analysis_window())
+        return of(self.analysis_window, function)
 
 
 class MethodOptions(TypedDict, total=False):

@@ -8,12 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 import numpy as np
-import torch
 
 from audiofeed.arguments.checks import check_count, check_norm, check_positive
 from audiofeed.arguments.settings import argument, settle
-from audiofeed.methods.norms import normalized
-from audiofeed.methods.precision import matmul
 from audiofeed.signal.constant_q.wavelets import C1
 from audiofeed.signal.harmony.chroma import cq_to_chroma
 from audiofeed.transforms.constant_q.settings import ConstantQ, VariableQ, check_bins
@@ -178,23 +175,6 @@ class Folding:
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise ValueError(f"threshold={self.threshold!r} must be a finite number, or None")
         settle(self, norm=check_norm(self.norm))
-
-    def folded(self, features: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-        """Classes from bins.
-
-        Args:
-            features: (rows, bins, frames).
-            filters: (classes, bins).
-
-        Returns:
-            (rows, classes, frames).
-        """
-        rows, bins, n = features.shape
-        flat = features.transpose(1, 2).reshape(-1, bins)  # (row and frame, bin)
-        classes = matmul(flat, filters.t())
-        if self.threshold is not None:
-            classes = classes.masked_fill(classes < self.threshold, 0.0)
-        return normalized(classes, self.norm, -1).view(rows, n, -1).transpose(1, 2)
 
 
 def _check_merge(bins_per_octave: int | None, n_chroma: int) -> int:

@@ -144,8 +144,8 @@ def test_blocks_hold_what_their_frames_need_and_no_block_is_without_one():
 def test_trained_filters_start_as_the_fixed_ones():
     sinc, gabor = SincFilterbank(**SINC).double(), GaborFilterbank(**GABOR).double()
     fixed = sinc_filters(sinc.cutoffs.detach().numpy(), sample_rate=8000, win_length=31)
-    torch.testing.assert_close(sinc._trained(X.double()).detach(), torch.from_numpy(fixed))
-    filters, pools = (part.detach() for part in gabor._trained(X.double()))
+    torch.testing.assert_close(sinc._present_filters(X.double()).detach(), torch.from_numpy(fixed))
+    filters, pools = (part.detach() for part in gabor._present_filters(X.double()))
     centres, deviations = gabor.centres.detach().numpy(), gabor.deviations.detach().numpy()
     torch.testing.assert_close(filters, torch.from_numpy(gabor_filters(centres, deviations, 41)))
     torch.testing.assert_close(pools, torch.from_numpy(gaussian_pools(gabor.pool_widths.detach().numpy(), 41)))

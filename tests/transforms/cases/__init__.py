@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ class Case:
         not_compiled: why torch.compile(fullgraph=True) is not promised.
         may_vanish: why a clip of a few samples or frames may give zeros throughout.
         tolerance: of batch-mates, relative; `why` is the reason where it is not 1e-6.
+        others: other values of arguments that no other transform has: see `contract/test_every_argument.py`.
         rounding: of batch-mates, absolute: what rounding leaves where the result is 0; `why` is the reason.
     """
 
@@ -57,6 +58,7 @@ class Case:
     tolerance: float = 1e-6
     rounding: float = 0.0
     why: str = ""
+    others: dict[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import audiofeed as af
+from tests.transforms.cases import CASES
 from tests.transforms.contract.alternatives import OF, VALUES, Base, To
 from tests.transforms.contract.effects import Pair, usual
 
@@ -21,7 +22,15 @@ CLASSES = [getattr(af.transforms, name) for name in af.transforms.__all__ if nam
 # arguments that may name a transform, which is then the attribute
 MADE = {"chroma"}
 FAULTS = (AssertionError, AttributeError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
-HOME = "tests/transforms/contract/alternatives.py"
+HOME = "`others` of its case, or to OF or VALUES in tests/transforms/contract/alternatives.py"
+
+
+def base_of(cls: type) -> Base:
+    """The settings that arguments are changed from: those of `OF`, or of the transform's first case."""
+    if cls in OF:
+        return OF[cls]
+    case = next(case for case in CASES if case.cls is cls)
+    return Base(dict(case.settings), case.single(2), values={name: list(found) for name, found in case.others.items()})
 
 
 def built(cls: type, settings: dict[str, Any]) -> torch.nn.Module:
@@ -42,12 +51,12 @@ def alternatives(cls: type, base: Base, argument: inspect.Parameter) -> list[To]
     if table is None and isinstance(default, bool):
         table = [True, False]
     if table is None:
-        raise LookupError(f"{cls.__name__}({name}=...) has no other value: add one to OF or VALUES in {HOME}")
+        raise LookupError(f"{cls.__name__}({name}=...) has no other value: add one to {HOME}")
     found = [value if isinstance(value, To) else To(value) for value in table]
     current = base.settings.get(name, default)
     others = [to for to in found if not same(to.value, to.given.get(name, current))]
     if not others:
-        raise LookupError(f"{cls.__name__}({name}={current!r}) has no value but its own: add one to OF in {HOME}")
+        raise LookupError(f"{cls.__name__}({name}={current!r}) has no value but its own: add one to {HOME}")
     return others
 
 
@@ -77,9 +86,8 @@ def changes(cls: type, base: Base) -> Iterator[tuple[str, To, Pair]]:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_argument_has_an_effect(cls):
-    assert cls in OF, f"{cls.__name__} has no base settings: add them to OF in {HOME}"
     faults = []
-    for name, to, pair in changes(cls, OF[cls]):
+    for name, to, pair in changes(cls, base_of(cls)):
         try:
             (to.effect or usual(name))(pair)
         except FAULTS as fault:
@@ -91,7 +99,7 @@ def test_every_argument_has_an_effect(cls):
 def test_every_argument_is_an_attribute(cls):
     """It holds what was given; where that is None, what None stands for, if anything."""
     wrong = []
-    for name, to, pair in changes(cls, OF[cls]):
+    for name, to, pair in changes(cls, base_of(cls)):
         found = getattr(pair.after, name, LookupError)
         if found is LookupError or (to.value is not None and name not in MADE and not np.array_equal(found, to.value)):
             wrong.append(f"{cls.__name__}({name}={to.value!r}).{name} is {found!r}")
@@ -107,7 +115,10 @@ class Louder(af.STFT):
 
 def test_a_new_argument_is_noticed_and_so_is_one_without_an_effect():
     base = Base({"n_fft": 64}, OF[af.STFT].x)
-    with pytest.raises(LookupError, match=rf"Louder\(gain=...\) has no other value: add one to OF or VALUES in {HOME}"):
+    with pytest.raises(
+        LookupError,
+        match=rf"Louder\(gain=...\) has no other value: add one to {HOME}",
+    ):
         list(changes(Louder, base))
     base = Base({"n_fft": 64}, OF[af.STFT].x, values={"gain": [2.0]})
     found = {name: pair for name, _, pair in changes(Louder, base)}

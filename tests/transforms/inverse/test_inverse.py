@@ -384,7 +384,7 @@ def test_the_inverse_of_mel_is_computed_in_pieces_with_the_same_result(monkeypat
     inverse = InverseMel(sample_rate=8000, n_fft=256, n_mels=20)
     mel = noise(3, 20, 50).abs()
     whole = inverse(mel)
-    monkeypatch.setattr("audiofeed.transforms.inverse.inverse_mel.BLOCK", 129 * 7)
+    monkeypatch.setattr("audiofeed.methods.inverse.nnls.BLOCK", 129 * 7)
     torch.testing.assert_close(inverse(mel), whole)
 
 
