@@ -217,7 +217,12 @@ OF: dict[type, Base] = {
     af.STFT: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES}),
     af.Spectrogram: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES, "power": [1.0, 1.5, None]}),
     af.MelSpectrogram: Base(MEL, NOISE),
-    af.LogMelSpectrogram: Base(MEL, NOISE, values={"top_db": [To(3.0, given={"log": "db"})]}),
+    af.LogMelSpectrogram: Base(
+        MEL,
+        NOISE,
+        # decibels are of power, whatever the exponent of the magnitudes
+        values={"top_db": [To(3.0, given={"log": "db"})], "power": [1.0, 1.5, To(1.5, given={"log": "db"})]},
+    ),
     af.Gammatonegram: Base(
         {"sample_rate": 8000, "n_fft": 128, "n_bins": 10},
         NOISE,
