@@ -5,18 +5,28 @@ PIP_FLAGS ?= -q --disable-pip-version-check
 V := .venv/bin
 C := .venv-core/bin
 
-.PHONY: demo test test-core lint types bench clean
+.PHONY: demo test check test-core coverage lint types bench clean
 
 demo: .venv/.demo
 	$(V)/audiofeed demo
 
 test: .venv/.test
-	$(V)/python -m pytest
+	$(V)/python -m pytest -n 2 --dist worksteal
+
+# for work in progress: lint, and a minute's worth of tests, some of each file
+check: lint
+	$(V)/python -m pytest -n 2 --dist worksteal --sample
+
+# with the doctests and the processes that tests start; what only a GPU reaches counts as not covered
+coverage: .venv/.test
+	$(V)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
+	$(V)/python tests/coverage_page.py > docs/coverage.md
+	$(V)/coverage report --format=total
 
 # the core beside another torch, with no torchaudio there
 test-core: .venv-core/.test
 	$(C)/python -c "import importlib.util, sys; sys.exit('torchaudio is here; the core must be tested without it' if importlib.util.find_spec('torchaudio') else 0)"
-	$(C)/python -m pytest -m "not torchaudio"
+	$(C)/python -m pytest -n 2 --dist worksteal -m "not torchaudio"
 
 lint: .venv/.test
 	$(V)/ruff check .
@@ -26,6 +36,7 @@ types: .venv/.test
 	$(V)/mypy
 
 bench: .venv/.test
+	$(V)/python benchmarks/import_time.py --check
 	$(V)/python benchmarks/features_cpu.py
 	$(V)/python benchmarks/catalogue_cpu.py
 	$(V)/python benchmarks/constant_q_scaling.py

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from audiofeed.feed import AudioBatch
+from audiofeed.feed.contract import frequencies_of, log_of, times_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _UNITS = {"db": "dB", "ln": "ln(power)", "log10": "log10(power)"}
-# a sequential map that reads the same to colour-blind eyes and in grey, with no light grey of its own
-_COLOURS = "viridis"
+# a sequential map that reads the same to color-blind eyes and in gray, without a light gray of its own
+_COLORS = "viridis"
 _PADDING: dict[str, Any] = {"facecolor": "0.9", "edgecolor": "0.6", "hatch": "////", "linewidth": 0}
 
 
@@ -33,17 +34,17 @@ def plot_batch(
     """Draw the features of a batch's first clips, side by side on one scale, with their padding hatched.
 
     Args:
-        batch: With features (batch, bins, frames); of several channels the first is drawn.
-        path: The picture's file; its ending says the format: .png, .pdf, .svg.
-        transform: What made the features: its ``times(n_frames)`` (seconds) and ``frequencies`` (Hz) label the axes;
-            where it has none, frames and bins are counted.
-        classes: Names for whole-number targets.
-        clips: How many clips to draw at most, 1 or more.
-        unit: Stands at the colour bar; None takes that of the transform's ``log``, if it has one.
+        batch: A batch with features (batch, bins, frames); of several channels the first is drawn.
+        path: The picture's file; its extension selects the format: .png, .pdf, .svg.
+        transform: The transform of the features: its `times(n_frames)` (seconds) and `frequencies` (Hz) label the axes;
+            if it has none, or was made without a sample rate, frames and bins are counted.
+        classes: Names of integer targets.
+        clips: Largest number of clips to draw, 1 or more.
+        unit: Label of the color bar; None takes the unit of the transform's `log`, if it has one.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: The batch has no features of that shape, or `clips` is less than 1.
+        ValueError: The batch has no real features of that shape, or `clips` is less than 1.
     """
     try:
         from matplotlib.figure import Figure
@@ -62,9 +63,10 @@ def plot_batch(
     frames = values.shape[-1]
     lengths = [frames] * shown if batch.feature_lengths is None else batch.feature_lengths[:shown].tolist()
     own = np.concatenate([values[i, :, :n].numpy().ravel() for i, n in enumerate(lengths)])
-    scale = {"vmin": float(own.min()), "vmax": float(own.max()), "cmap": _COLOURS}
-    times = _edges(_coordinates(transform, frames))
-    frequencies = _frequencies(transform)
+    scale = {"vmin": float(own.min()), "vmax": float(own.max()), "cmap": _COLORS}
+    seconds, frequencies = times_of(transform, frames), frequencies_of(transform)
+    times = _edges(np.arange(frames) if seconds is None else np.asarray(seconds))
+    frequencies = None if frequencies is None else np.asarray(frequencies, dtype=np.float64)
 
     columns = min(4, shown)
     rows = -(-shown // columns)
@@ -81,10 +83,10 @@ def plot_batch(
         axes.set_ylabel("bin" if frequencies is None else "frequency (Hz)")
     for column in range(columns):
         lowest = grid[(shown - 1 - column) // columns, column]
-        lowest.set_xlabel("time (s)" if hasattr(transform, "times") else "frame")
+        lowest.set_xlabel("frame" if seconds is None else "time (s)")
         lowest.tick_params(labelbottom=True)
     if unit is None:
-        unit = _UNITS.get(getattr(transform, "log", ""), "")
+        unit = _UNITS.get(log_of(transform) or "", "")
     figure.colorbar(mesh, ax=grid, label=unit, fraction=0.03, pad=0.02)
     if min(lengths) < frames:
         figure.legend(
@@ -93,35 +95,24 @@ def plot_batch(
     figure.savefig(path, dpi=120)
 
 
-def _coordinates(transform: torch.nn.Module, frames: int) -> np.ndarray:
-    """Frame centres in seconds, or their numbers."""
-    times: Any = getattr(transform, "times", None)
-    return np.arange(frames, dtype=np.float64) if times is None else np.asarray(times(frames), dtype=np.float64)
-
-
-def _frequencies(transform: torch.nn.Module) -> np.ndarray | None:
-    found: Any = getattr(transform, "frequencies", None)
-    return None if found is None else np.asarray(found, dtype=np.float64)
-
-
-def _edges(centres: np.ndarray) -> np.ndarray:
-    """Edges of cells from their equally spaced centres.
+def _edges(centers: np.ndarray) -> np.ndarray:
+    """Edges of cells from their equally spaced centers.
 
     >>> _edges(np.array([0.0, 1.0, 2.0]))
     array([-0.5,  0.5,  1.5,  2.5])
     """
-    step = centres[1] - centres[0] if len(centres) > 1 else 1.0
-    return np.concatenate([centres - step / 2, [centres[-1] + step / 2]])
+    step = centers[1] - centers[0] if len(centers) > 1 else 1.0
+    return np.concatenate([centers - step / 2, [centers[-1] + step / 2]])
 
 
 def _label_bins(axes: Axes, bins: int, frequencies: np.ndarray | None) -> None:
-    """Name round frequencies where they lie between the bins' centres."""
+    """Label round frequencies at their places between the bins' centers."""
     if frequencies is None or len(frequencies) != bins or bins < 2:
         return
     round_ones = [base * 10**power for power in range(1, 5) for base in (1, 2, 5)]
     inside = [f for f in round_ones if frequencies[0] <= f <= frequencies[-1]]
     places = np.interp(inside, frequencies, np.arange(bins) + 0.5)
-    # a label needs room: from the top, leave out what stands too close
+    # a label needs room: from the top, leave out those that are too close
     kept: list[tuple[float, int]] = []
     for place, frequency in sorted(zip(places, inside, strict=True), reverse=True):
         if not kept or kept[-1][0] - place >= bins / 12:
@@ -130,21 +121,21 @@ def _label_bins(axes: Axes, bins: int, frequencies: np.ndarray | None) -> None:
 
 
 def _hatch(axes: Axes, start: float, end: float) -> None:
-    """Mark padding."""
+    """Hatch the padding between two times."""
     if start < end:
         axes.axvspan(start, end, **_PADDING, zorder=2)
         axes.axvline(start, color="black", linewidth=0.8, zorder=3)
 
 
 def _title(batch: AudioBatch, index: int, classes: Sequence[str] | None) -> str:
-    """The clip's class and the name of its file."""
+    """Return the clip's class and the name of its file."""
     parts = []
     if isinstance(batch.targets, (torch.Tensor, list)):
         target = batch.targets[index]
         if isinstance(target, torch.Tensor) and target.numel() == 1:
             target = target.item()
         parts.append(str(classes[target]) if classes is not None and isinstance(target, int) else str(target))
-    if len(batch.keys) > index:
-        key = PurePath(str(batch.keys[index])).name
-        parts.append(key if len(key) <= 28 else f"{key[:12]}...{key[-13:]}")
+    if batch.names is not None and batch.names[index] is not None:
+        name = PurePath(str(batch.names[index])).name
+        parts.append(name if len(name) <= 28 else f"{name[:12]}...{name[-13:]}")
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""Work started ahead of its use, on one side stream per device, in bounded number."""
+"""Start a limited amount of work ahead of its use, on one side stream per device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 
@@ -15,107 +15,133 @@ T = TypeVar("T")
 
 
 class StreamBackend(Protocol):
-    """What is asked of a device's streams; a test gives its own."""
+    """The operations on a device's streams; a test brings its own."""
 
     def supports(self, device: torch.device) -> bool:
-        """Whether work on this device can run on a side stream."""
+        """Return True if work on this device can run on a side stream."""
 
     def new_stream(self, device: torch.device) -> Any:
-        """Make a stream of this device."""
+        """Return a new stream of this device."""
 
     def current_stream(self, device: torch.device) -> Any:
-        """Return the stream that the calling thread works on."""
+        """Return the current stream of the calling thread."""
 
     def on(self, stream: Any) -> AbstractContextManager[Any]:
-        """Send the work of a ``with`` block to a stream."""
+        """Return a context in which work goes to a stream."""
 
     def record(self, stream: Any) -> Any:
-        """Return an event that stands for all work sent to a stream so far."""
+        """Return an event that marks the end of all work queued on a stream so far."""
 
     def wait(self, stream: Any, event: Any) -> None:
-        """Make a stream wait for an event, without making the CPU wait."""
+        """Make a stream wait for an event, without blocking the CPU."""
 
     def keep(self, tensor: torch.Tensor, stream: Any) -> None:
-        """Keep a tensor's memory from reuse until a stream's work so far is done."""
+        """Keep a tensor's memory from being reused until a stream's work so far is done."""
 
 
 class DeviceStreams:
     """Streams of CUDA, ROCm and XPU devices."""
 
     def supports(self, device: torch.device) -> bool:
-        """Whether work on this device can run on a side stream."""
+        """Return True if work on this device can run on a side stream."""
         return device.type in ("cuda", "xpu")
 
     def new_stream(self, device: torch.device) -> Any:
-        """Make a stream of this device."""
+        """Return a new stream of this device."""
         return torch.get_device_module(device).Stream(device)
 
     def current_stream(self, device: torch.device) -> Any:
-        """Return the stream that the calling thread works on."""
+        """Return the current stream of the calling thread."""
         return torch.get_device_module(device).current_stream(device)
 
     def on(self, stream: Any) -> AbstractContextManager[Any]:
-        """Send the work of a ``with`` block to a stream."""
+        """Return a context in which work goes to a stream."""
         context: AbstractContextManager[Any] = torch.get_device_module(stream.device).stream(stream)
         return context
 
     def record(self, stream: Any) -> Any:
-        """Return an event that stands for all work sent to a stream so far."""
+        """Return an event that marks the end of all work queued on a stream so far."""
         return stream.record_event()
 
     def wait(self, stream: Any, event: Any) -> None:
-        """Make a stream wait for an event, without making the CPU wait."""
+        """Make a stream wait for an event, without blocking the CPU."""
         stream.wait_event(event)
 
     def keep(self, tensor: torch.Tensor, stream: Any) -> None:
-        """Keep a tensor's memory from reuse until a stream's work so far is done."""
+        """Keep a tensor's memory from being reused until a stream's work so far is done."""
         tensor.record_stream(stream)
 
 
-class Started(Generic[T]):
-    """A result that a side stream is still working on.
+class Completion:
+    """The end of work on a side stream, for which every stream that reads its tensors has to wait.
 
     Args:
-        result: What the work returned; its tensors are not to be read before ``join``.
-        release: Gives the place among those in flight back; may be called twice.
+        device: The device of the stream.
+        event: Marks the end of the work.
+        backend: The streams.
     """
 
-    def __init__(
-        self, result: T, device: torch.device, event: Any, backend: StreamBackend, release: Callable[[], object]
-    ) -> None:
-        self._result = result
+    def __init__(self, device: torch.device, event: Any, backend: StreamBackend) -> None:
         self._device = device
         self._event = event
         self._backend = backend
-        self._release = release
-        self._joined: list[Any] = []
+        self._waited: list[Any] = []
 
-    def join(self, tensors: Callable[[T], Iterable[torch.Tensor]]) -> T:
-        """Make the caller's stream wait for the work, and return its result.
+    def wait(self, tensors: Callable[[], Iterable[torch.Tensor]]) -> None:
+        """Make the caller's stream wait for the work, once, without blocking the CPU.
 
         Args:
-            tensors: Lists every tensor of the result that lives on, for their memory to be kept for the caller's
-                stream.
+            tensors: Returns every tensor of the work that lives on; their memory is kept for the caller's stream.
+        """
+        stream = self._backend.current_stream(self._device)
+        if stream not in self._waited:
+            self._backend.wait(stream, self._event)
+            for tensor in tensors():
+                self._backend.keep(tensor, stream)
+            self._waited.append(stream)
+
+
+class Started(Generic[T]):
+    """The result of work that may still be running on a side stream.
+
+    Args:
+        result: The result; its tensors must not be read before `join`.
+        completion: The end of the work.
+        release: Releases the slot; may be called twice.
+    """
+
+    def __init__(self, result: T, completion: Completion, release: Callable[[], object]) -> None:
+        self._result = result
+        self.completion = completion
+        self._release = release
+
+    def join(self, tensors: Callable[[T], Iterable[torch.Tensor]]) -> T:
+        """Make the caller's stream wait for the work, and return the result.
+
+        Args:
+            tensors: Returns every tensor of the result that lives on.
         """
         self._release()
-        stream = self._backend.current_stream(self._device)
-        if stream not in self._joined:
-            self._backend.wait(stream, self._event)
-            for tensor in tensors(self._result):
-                self._backend.keep(tensor, stream)
-            self._joined.append(stream)
+        self.completion.wait(lambda: tensors(self._result))
         return self._result
 
 
-class Ahead:
-    """Starts work on a device's side stream while fewer than ``limit`` results are unread, and never waits.
+class Waiter(Protocol):
+    """The owner of work that found no free slot."""
 
-    An owner that finds no place is remembered, oldest first, for when one is given back. Without that a loader's
-    prefetched batches, pinned faster than they are read, would mostly find the places taken and never be started.
+    def start_late(self) -> bool:
+        """Start the work in a slot that was released; return False if there is nothing to start any more."""
+
+
+class Ahead:
+    """Starts work on a device's side stream while fewer than `limit` results are unread; never blocks.
+
+    Requests over the limit are queued (first in, first out) and retried when a slot is released. Without the queue, a
+    loader's prefetched batches, pinned faster than they are read, would mostly find no free slot and never be started.
 
     Args:
-        limit: How many results may be in flight, 0 or more; 0 starts nothing.
-        backend: The streams to use.
+        limit: Largest number of results in flight, 0 or more; 0 starts nothing.
+        backend: The streams; None is the device's.
     """
 
     def __init__(self, limit: int, backend: StreamBackend | None = None) -> None:
@@ -125,18 +151,18 @@ class Ahead:
         # new stream each epoch would let reserved memory grow.
         self._streams: dict[torch.device, Any] = {}
         self._lock = threading.Lock()
-        # A set, because a finalizer may run in the middle of any line, this class's own included, where it could
-        # neither take the lock nor count safely; adding and discarding are atomic.
+        # A set, because a finalizer may run in the middle of any line, of this class too, where it can neither take the
+        # lock nor count safely; adding and discarding are atomic.
         self._in_flight: set[object] = set()
         self._waiting: deque[weakref.ref[object]] = deque()
 
     @property
     def in_flight(self) -> int:
-        """How many results were started and neither read nor dropped."""
+        """Number of results that were started and neither read nor deleted."""
         return len(self._in_flight)
 
     def next_waiting(self) -> object | None:
-        """Return the owner that has waited longest and still lives, if there is a place for it now."""
+        """Return the live owner that has been queued longest if there is a free slot, else None; remove it."""
         with self._lock:
             while self._waiting and len(self._in_flight) < self._limit:
                 owner = self._waiting.popleft()()
@@ -144,26 +170,35 @@ class Ahead:
                     return owner
         return None
 
-    def start(self, owner: object, device: torch.device, work: Callable[[], T]) -> Started[T] | None:
-        """Run ``work`` on the side stream, or return None where that is not possible now.
+    def start_next(self) -> None:
+        """Let the owner that has been queued longest start its work, if there is a free slot."""
+        while (owner := self.next_waiting()) is not None:
+            if cast(Waiter, owner).start_late():
+                return
 
-        Where it was a place that was missing, ``next_waiting`` will name the owner.
+    def start(self, owner: object, device: torch.device, work: Callable[[], T]) -> Started[T] | None:
+        """Run `work` on the side stream, or return None if that is not possible now.
+
+        If there was no free slot, the owner is queued for `start_next`.
 
         Args:
-            owner: Whoever will read the result; when it is garbage-collected its place is given back.
-            device: Where the work runs.
-            work: Sends work to the device; its own errors pass through.
+            owner: The object that will read the result; when it is garbage-collected, its slot is released.
+            device: The device of the work.
+            work: Queues the work on the device; its exceptions propagate.
+
+        Returns:
+            The result, still running; None if there is no free slot, `limit` is 0 or the device has no streams.
         """
         if self._limit == 0 or not self._backend.supports(device):
             return None
-        place = object()
+        slot = object()
         with self._lock:
             if len(self._in_flight) >= self._limit:
                 self._waiting.append(weakref.ref(owner))
                 return None
-            self._in_flight.add(place)
+            self._in_flight.add(slot)
             stream = self._streams.get(device)
-        finalizer = weakref.finalize(owner, self._in_flight.discard, place)
+        finalizer = weakref.finalize(owner, self._in_flight.discard, slot)
         finalizer.atexit = False
         try:
             if stream is None:
@@ -175,4 +210,4 @@ class Ahead:
         except BaseException:
             finalizer()
             raise
-        return Started(result, device, event, self._backend, finalizer)
+        return Started(result, Completion(device, event, self._backend), finalizer)

@@ -1,157 +1,190 @@
-"""The batch that reaches the training loop: a mapping of eight fields, computed when read."""
+"""The batch of the training loop: a mapping of eight fields, computed when read."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, overload
 
 import torch
 
-from audiofeed.feed.sources import FIELDS, Computed, Source, make_device
+from audiofeed.feed.fields import FIELDS
+from audiofeed.feed.progress import Progress, Target
+from audiofeed.feed.states import Ready, State
 
 
 class AudioBatch(Mapping[str, Any]):
-    """One padded batch: waveforms, lengths, targets, and features computed on the device at first read.
+    """One padded batch: waveforms, lengths, targets, and features computed on the device at the first read.
 
-    It is a mapping of its eight fields, so ``model(**batch)`` and ``dict(batch)`` work, and each field is an
-    attribute too. ``len(batch)`` is the number of clips. ``batch.keys`` is the list of the clips' names, and called,
-    ``batch.keys()``, it gives the field names as every mapping does. ``batch["keys"]`` is that list or None.
-    ``batch.faults`` are the files that were replaced by others, where the dataset skips bad ones.
+    It is a mapping of its eight fields, so `model(**batch)` and `dict(batch)` work, and each field is an attribute too.
+    `len(batch)` is the number of clips, as a training loop expects of a batch, and not of fields: it counts clips by
+    design, and `len(batch.keys())` is 8.
 
-    A batch from a ``GPUSpecCollate`` computes its features once, in the process that built the collate, at the first
-    read, with the transform's parameters as they are then. Where nothing is trained they are never computed again;
-    where a parameter is and the first read was under ``no_grad``, a read with gradients computes them anew. In a
-    DataLoader worker the fields are the CPU tensors as collated and the features raise a RuntimeError. Pickled or
-    deep-copied it carries its features, detached, so that it can be loaded where no collate is.
+    A batch from a `GPUSpecCollate` computes its features once, in the process that built the collate, at the first
+    read, with the transform's parameters as they are then. If no parameter is trained, they are never computed again;
+    if one is and the first read was under `no_grad`, a read with gradients computes them again. In a DataLoader worker
+    the fields are the CPU tensors as collated, and the features raise a RuntimeError. A pickle or deep copy carries the
+    features, detached, so that it can be loaded where the collate does not live.
 
     Args:
-        fields: Values by field name; what is missing is None.
+        fields: Values by field name; a missing field is None.
 
     Raises:
-        ValueError: A name is no field, or there are no waveforms or features to count clips by.
+        ValueError: A name is not a field, or there are no waveforms, lengths or features to count clips by.
 
     >>> batch = AudioBatch({"waveforms": torch.zeros(2, 8), "targets": torch.tensor([0, 1])})
     >>> len(batch), batch["targets"], "features" in batch
     (2, tensor([0, 1]), True)
     """
 
-    __slots__ = ("__weakref__", "_source")
+    __slots__ = ("__weakref__", "_progress", "_target")
 
-    _source: Source
+    _progress: Progress
+    _target: Target | None
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
-        self._source = Computed(fields)
+        self._progress = Progress(Ready.given(fields))
+        self._target = None
 
     @classmethod
-    def _of(cls, source: Source) -> AudioBatch:
+    def _of(cls, progress: Progress, target: Target | None = None) -> AudioBatch:
         batch = cls.__new__(cls)
-        batch._source = source
+        batch._progress = progress
+        batch._target = target
         return batch
 
     @property
     def features(self) -> Any:
-        """(batch, [channel,] bins, frames) on the device, zero beyond each clip's frames; None from a PadCollate."""
-        return self._source.read("features")
+        """(batch, [channel,] bins, frames) on the device, zero past each clip's end; None from a `PadCollate`."""
+        return self._read("features")
 
     @property
     def feature_lengths(self) -> Any:
-        """(batch,) frames of each clip; None where the transform has no ``frame_lengths``."""
-        return self._source.read("feature_lengths")
+        """(batch,) frames of each clip; None if the transform has no `frame_lengths`."""
+        return self._read("feature_lengths")
 
     @property
     def feature_mask(self) -> Any:
-        """(batch, frames) bool, true where a frame is the clip's own; None where frames are not known."""
-        return self._source.read("feature_mask")
+        """(batch, frames) bool, True for a frame of the clip itself; None if the transform has no `frame_lengths`."""
+        return self._read("feature_mask")
 
     @property
     def waveforms(self) -> torch.Tensor:
-        """(batch, time) or (batch, channel, time) float32, zero beyond each clip, after the augmentation."""
-        waveforms: torch.Tensor = self._source.read("waveforms")
+        """(batch, time) or (batch, channel, time) float32, zero past each clip's end, after the augmentation."""
+        waveforms: torch.Tensor = self._read("waveforms")
         return waveforms
 
     @property
     def lengths(self) -> torch.Tensor:
         """(batch,) int64, samples of each clip."""
-        lengths: torch.Tensor = self._source.read("lengths")
+        lengths: torch.Tensor = self._read("lengths")
         return lengths
 
     @property
     def targets(self) -> Any:
-        """The collated targets, on the device; a list where they do not stack; None where there are none."""
-        return self._source.read("targets")
+        """The collated targets, on the device; a list if they do not stack; None if there are none."""
+        return self._read("targets")
+
+    @property
+    def names(self) -> list[Any] | None:
+        """Name of each clip, a path or an id, None where a clip has none; None if the dataset gives no names."""
+        names: list[Any] | None = self._read("names")
+        return names
 
     @property
     def sample_rate(self) -> int | None:
-        """Samples per second of every clip, Hz; None where neither the dataset nor the transform says."""
-        rate: int | None = self._source.read("sample_rate")
+        """Sample rate of every clip, Hz; None if neither the dataset nor the transform has one."""
+        rate: int | None = self._read("sample_rate")
         return rate
 
     @property
-    def keys(self) -> ClipKeys:
-        """The clips' names, empty where the dataset gives none; called, the field names."""
-        return ClipKeys(self._source.read("keys") or ())
-
-    @property
     def faults(self) -> tuple[Any, ...]:
-        """The read errors of files that clips of this batch stand in for."""
-        return self._source.faults
+        """Read errors of the files that were replaced by others, if the dataset skips bad ones."""
+        return self._progress.state.faults
+
+    def keys(self) -> KeysView[str]:
+        """Return the field names, as every mapping does; the clips' names are `names`."""
+        return dict.fromkeys(FIELDS).keys()
 
     def items(self) -> ItemsView[str, Any]:
-        """Field names with their values; reading the values computes the features."""
+        """Return the field names with their values; reading the values computes the features."""
         return _FieldItems(self)
 
     def values(self) -> ValuesView[Any]:
-        """The fields' values; reading them computes the features."""
+        """Return the values of the fields; reading them computes the features."""
         return _FieldValues(self)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a field, or ``default`` where there is no such field."""
-        # The inherited one takes any KeyError, one from inside the transform included, for a missing field.
-        return self._source.read(key) if key in FIELDS else default
+        """Return a field, or `default` if there is no such field."""
+        # The inherited method takes any KeyError for a missing field, also one from inside the transform.
+        return self._read(key) if key in FIELDS else default
 
     def to(self, device: Any = None, non_blocking: bool = False) -> AudioBatch:
-        """Return the batch with every tensor on a device; features not computed yet still come from the collate's
-        device.
+        """Return the batch with every tensor on a device.
+
+        Features that are not computed yet are still computed on the collate's device, once for this batch and the
+        returned one, and copied from there when they are read.
 
         Args:
             device: A torch device, its name or its index; None changes nothing.
-            non_blocking: Do not wait for copies to an accelerator.
+            non_blocking: Return before copies to an accelerator are done.
+
+        Returns:
+            A batch with the same fields; this one is unchanged.
 
         Raises:
-            TypeError: ``device`` is no device, a dtype for example.
+            TypeError: `device` is a dtype or a tensor.
         """
         if device is None:
             return self
-        return type(self)._of(self._source.to(make_device(device), non_blocking))
+        place = _device_of(device)
+        moved = self._progress.to(place, non_blocking)
+        return type(self)._of(self._progress, Target(place, non_blocking)) if moved is None else type(self)._of(moved)
 
     def pin_memory(self, device: Any = None) -> AudioBatch:
-        """Pin what is on the CPU and, where that is safe, start copy and features on a side stream; called by
-        DataLoader.
+        """Pin CPU tensors and, if that is safe, start copy and features on a side stream; called by DataLoader.
 
-        It never waits and never raises: an error is kept for the first read.
+        It never blocks, and an error of a batch that is still to be computed is raised at the first read instead.
 
         Args:
-            device: Taken for callers that pass it; the collate's own device counts.
+            device: Accepted for callers that pass it; the collate's own device is used.
+
+        Returns:
+            This batch.
         """
-        self._source.pin()
+        self._progress.pin()
         return self
+
+    def describe(self, name: str) -> str:
+        """Describe a field by type, shape and device, or say what is still to be done; computes nothing.
+
+        >>> AudioBatch({"features": torch.zeros(2, 80, 9)}).describe("features")
+        'float32 (2, 80, 9) on cpu'
+        """
+        description = self._progress.state.describe(name)
+        return description if self._target is None else self._target.describe(name, description)
+
+    def _read(self, name: str) -> Any:
+        value = self._progress.read(name)
+        return value if self._target is None else self._target.copy(name, value)
 
     def __getitem__(self, key: str) -> Any:
         if key not in self:
-            raise KeyError(f"{key!r} is no field of an AudioBatch; the fields are {', '.join(FIELDS)}")
-        return self._source.read(key)
+            hint = "; the clips' names are batch['names']" if key == "keys" else ""
+            raise KeyError(f"{key!r} is not a field of an AudioBatch{hint}; the fields are {', '.join(FIELDS)}")
+        return self._read(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(FIELDS)
 
     def __len__(self) -> int:
-        return self._source.clips()
+        """Return the number of clips, not of fields."""
+        return self._progress.state.clips
 
     def __contains__(self, key: object) -> bool:
         return key in FIELDS
 
-    # A mapping's equality would compare tensors, and ask them for a single truth.
+    # A mapping's equality would compare tensors, whose truth is ambiguous.
     def __eq__(self, other: object) -> bool:
         return self is other
 
@@ -160,44 +193,34 @@ class AudioBatch(Mapping[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         if hasattr(type(self), name):
-            # A property raised AttributeError: run it again, so that its own message comes out.
+            # A property raised AttributeError: run it again, so that its own message is seen.
             return object.__getattribute__(self, name)
         raise AttributeError(f"an AudioBatch has no attribute {name!r}; its fields are {', '.join(FIELDS)}")
 
     def __copy__(self) -> AudioBatch:
-        return type(self)._of(self._source)
+        return type(self)._of(self._progress, self._target)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AudioBatch:
-        return type(self)._of(copy.deepcopy(self._source, memo))
+        batch = type(self)._of(copy.deepcopy(self._progress, memo))
+        return batch if self._target is None else batch.to(self._target.device, self._target.non_blocking)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._source.packed())
+        state = self._progress.packed()
+        if self._target is None:
+            return _unpickle, (type(self), state, None)
+        moved = state.to(self._target.device, non_blocking=False)
+        return _unpickle, ((type(self), state, self._target.device) if moved is None else (type(self), moved, None))
 
     def __repr__(self) -> str:
-        source = self._source
-        rate = source.peek("sample_rate")
+        rate = self.sample_rate
         width = max(map(len, FIELDS)) + 1
-        shown = [name for name in FIELDS if name != "sample_rate"]
-        lines = [f"  {name + ':':{width}} {source.describe(name)}" for name in shown]
+        lines = [f"  {name + ':':{width}} {self.describe(name)}" for name in FIELDS if name != "sample_rate"]
         head = f"{len(self)} clips" + ("" if rate is None else f" at {rate} Hz")
         return "\n".join([f"{type(self).__name__}({head}", *lines, ")"])
 
 
-class ClipKeys(list[Any]):
-    """The clips' names; called, it gives the batch's field names, as ``keys()`` of a mapping does.
-
-    >>> names = ClipKeys(["a.wav", "b.wav"])
-    >>> names[0], list(names())[:2]
-    ('a.wav', ['features', 'feature_lengths'])
-    """
-
-    def __call__(self) -> Any:
-        """Return the field names."""
-        return dict.fromkeys(FIELDS).keys()
-
-
 class FeaturesAndTargets(Sequence[Any]):
-    """What ``GPUSpecCollate(output="tuple")`` yields: ``features, targets`` to unpack, and ``.batch`` for the rest.
+    """The batch of `GPUSpecCollate(output="tuple")`: `features, targets` to unpack, and `.batch` for the rest.
 
     Args:
         batch: The batch; its features are computed when the first entry is read.
@@ -225,11 +248,11 @@ class FeaturesAndTargets(Sequence[Any]):
         return 2
 
     def to(self, device: Any = None, non_blocking: bool = False) -> FeaturesAndTargets:
-        """Return the pair with every tensor on a device, as ``AudioBatch.to`` does."""
+        """Return the pair with every tensor on a device, as `AudioBatch.to` does."""
         return type(self)(self.batch.to(device, non_blocking))
 
     def pin_memory(self, device: Any = None) -> FeaturesAndTargets:
-        """Pin and start ahead, as ``AudioBatch.pin_memory`` does."""
+        """Pin and start ahead, as `AudioBatch.pin_memory` does."""
         self.batch.pin_memory(device)
         return self
 
@@ -237,10 +260,10 @@ class FeaturesAndTargets(Sequence[Any]):
         return type(self), (self.batch,)
 
     def __repr__(self) -> str:
-        source = self.batch._source
-        return f"(features: {source.describe('features')}, targets: {source.describe('targets')})"
+        return f"(features: {self.batch.describe('features')}, targets: {self.batch.describe('targets')})"
 
 
+# The views of a mapping count by its length, and a batch's counts clips.
 class _FieldItems(ItemsView[str, Any]):
     def __len__(self) -> int:
         return len(FIELDS)
@@ -251,5 +274,16 @@ class _FieldValues(ValuesView[Any]):
         return len(FIELDS)
 
 
-def _rebuild(cls: type[AudioBatch], source: Source) -> AudioBatch:
-    return cls._of(source)
+def _device_of(device: Any) -> torch.device:
+    """Return the device that a training framework passes to `to`."""
+    if isinstance(device, torch.dtype | torch.Tensor):
+        raise TypeError(
+            f"AudioBatch.to got {device if isinstance(device, torch.dtype) else 'a tensor'}; it takes a device: "
+            "convert the dtype of a field itself, batch.features.to(dtype)"
+        )
+    return torch.device(device)
+
+
+def _unpickle(cls: type[AudioBatch], state: State, device: torch.device | None) -> AudioBatch:
+    batch = cls._of(Progress(state))
+    return batch if device is None else batch.to(device)

@@ -1,4 +1,4 @@
-"""The collate functions: pad in the worker, and leave the features to the training process."""
+"""The collate functions: pad in the worker, compute features in the training process."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ import torch
 
 from audiofeed.data.example import AudioExample
 from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets
+from audiofeed.feed.contract import frame_lengths_of, sample_rate_of, takes_features
+from audiofeed.feed.fields import CollateInfo
 from audiofeed.feed.items import read_items
 from audiofeed.feed.padding import Padded, pad_clips
+from audiofeed.feed.progress import Progress
 from audiofeed.feed.runtime import Runtime, find_runtime
-from audiofeed.feed.sources import Lazy, Recipe
+from audiofeed.feed.states import Waiting
 from audiofeed.feed.targets import collate_targets
 
 
 @dataclass(frozen=True)
 class _Padding:
-    """What a collate needs in a worker."""
+    """The settings of a collate that a worker needs."""
 
     target_collate: Callable[[list[Any]], Any] | None
     to_example: Callable[[Any], AudioExample] | None
     sample_rate: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("target_collate", "to_example"):
-            value = getattr(self, name)
+        for name, value in (("target_collate", self.target_collate), ("to_example", self.to_example)):
             if value is not None and not callable(value):
-                raise TypeError(f"{name}={value!r} must be callable; give a function, or leave it out")
+                raise TypeError(f"{name}={value!r} must be callable; give a function, or omit it")
 
     def pad(self, items: Any) -> Padded:
         clips = read_items(items, self.to_example)
@@ -39,15 +41,17 @@ class _Padding:
 
 
 class PadCollate:
-    """Make one padded batch of waveforms, with no features.
+    """Make one padded batch of waveforms, without features.
 
     Args:
-        target_collate: Makes the batch's targets from the list of the clips' targets, in the worker.
-        to_example: Turns a dataset item of a form not known here into an AudioExample.
+        target_collate: Makes the batch's targets from the list of the clips' targets, in the worker; by default they
+            stack as in torch's `default_collate`, or stay a list if they do not stack.
+        to_example: Turns a dataset item of any other form than the known ones into an `AudioExample`.
 
     Raises:
-        TypeError: An item has no known form; the message lists the known ones.
-        ValueError: A clip is empty, has NaN or infinite samples, or differs from the others in rate or channels.
+        TypeError: An argument is not callable; or, when called, an item has no known form (the message lists them).
+        ValueError: When called: a clip is empty, has NaN or infinite samples, or differs from the others in sample rate
+            or channels.
 
     >>> batch = PadCollate()([(torch.ones(4), 0), (torch.ones(6), 1)])
     >>> batch.waveforms.shape, batch.lengths
@@ -63,49 +67,50 @@ class PadCollate:
         self._padding = _Padding(target_collate, to_example)
 
     def __call__(self, items: Any) -> AudioBatch:
-        """Collate a list of dataset items."""
-        return AudioBatch._of(Lazy(self._padding.pad(items), Recipe(), None))
+        """Return the batch of a list of dataset items."""
+        return AudioBatch._of(Progress(Waiting(self._padding.pad(items), CollateInfo())))
 
     def __repr__(self) -> str:
         return "PadCollate()"
 
 
 class GPUSpecCollate:
-    """Make batches whose features are computed on the device, from a plain DataLoader with any workers.
+    """Make batches whose features are computed on the device, from a plain DataLoader with any number of workers.
 
-    In a worker it pads, on the CPU, and nothing else; the transform stays in the process that builds the collate, is
-    found there by a token, and computes the features when they are first read. So a worker never touches the GPU, the
-    pickle of a collate is small, and a trained transform is used with the parameters it has at that time. A copy of
-    the collate, by pickle or deepcopy, has the same live transform.
+    In a worker it only pads, on the CPU. The transform stays in the process that builds the collate, is found there by
+    a token, and computes the features when they are first read. So a worker never uses the GPU, the pickle of a collate
+    is small, and a transform that is trained is used with the parameters it has at that time. A copy of the collate, by
+    pickle or deepcopy, has the same live transform.
 
-    Items may be tensors or NumPy arrays, ``(waveform, target)``, torchaudio's ``(waveform, sample_rate, target,
-    ...)`` (three or more entries, the second a whole number of at least 1000), dicts, or AudioExamples. A dict has
-    ``waveform`` or ``audio``, perhaps ``sample_rate`` or ``sampling_rate``, and ``key``, ``id`` or ``path``. Its
-    target is its one entry named ``target``, ``label`` or ``labels``; where there is none, or several, all entries
-    not named yet form a dict of targets.
+    Items may be tensors or NumPy arrays; `(waveform, target)`; torchaudio's `(waveform, sample_rate, target, ...)`
+    (three or more entries, the second an integer of at least 1000); torchcodec's AudioDecoder or AudioSamples; dicts;
+    or AudioExamples. A dict has `waveform` or `audio`, optionally `sample_rate` or `sampling_rate`, and `key`, `id` or
+    `path` as the clip's name. Its target is its one entry named `target`, `label` or `labels`; if there is none, or
+    more than one, all other entries form a dict of targets. `audiofeed.feed.items.register_item_form` adds a form of
+    your own.
 
     Args:
-        transform: Any module that takes (batch, time) or (batch, channel, time) float32. One of ours, with
-            ``frame_lengths``, is called as ``transform(waveforms, lengths)``; any other as ``transform(waveforms)``,
-            and then feature_lengths and feature_mask are None and padding may show in the last frames. It is moved to
-            the device at first use.
-        device: Where the features are computed; None is the current accelerator as the training process sees it at
-            first use, else the CPU.
-        output: "batch" yields an AudioBatch, "tuple" a pair to unpack as ``features, targets``.
-        max_ahead: How many unread batches may have their features on the device ahead of use, 0 or more. With
-            ``pin_memory=True`` and nothing trained, they are computed on a side stream; 0 turns that off, which a
-            transform needs that draws random numbers or is changed during iteration.
+        transform: Any module that takes (batch, time) or (batch, channel, time) float32. One with `frame_lengths`, as
+            all of ours, is called as `transform(waveforms, lengths)`; any other as `transform(waveforms)`, and then
+            feature_lengths and feature_mask are None and padding may reach into the last frames. It is moved to the
+            device at first use. `audiofeed.feed.contract` lists everything that is asked of it.
+        device: Where features are computed; None is the current accelerator as the training process sees it at first
+            use, else the CPU.
+        output: "batch" returns an `AudioBatch`, "tuple" a pair to unpack as `features, targets`.
+        max_ahead: Largest number of unread batches whose features are computed on the device ahead of use, 0 or more.
+            With `pin_memory=True` and nothing trained, they are computed on a side stream. 0 turns that off: use it for
+            a transform that draws random numbers or is changed during iteration.
         target_collate: Makes the batch's targets from the list of the clips' targets, in the worker; by default they
-            stack as in torch's default_collate, and stay a list where they do not.
-        augment: Called once per batch on the device, ``augment(waveforms, lengths, seeds)``; returns waveforms of the
-            same shape, which ``batch.waveforms`` then are. ``seeds`` is (batch,) int64, or None where the dataset
-            gives none.
-        to_example: Turns a dataset item of a form not known here into an AudioExample.
+            stack as in torch's `default_collate`, or stay a list if they do not stack.
+        augment: Called once per batch on the device as `augment(waveforms, lengths, seeds)`; returns waveforms of the
+            same shape, which become `batch.waveforms`. `seeds` is (batch,) int64, or None if the dataset gives none.
+        to_example: Turns a dataset item of any other form than the known ones into an `AudioExample`.
 
     Raises:
-        TypeError: ``transform`` is no module; or, when called, an item has no known form.
-        ValueError: An argument is out of range; or, when called, a clip is empty, has NaN or infinite samples, or
-            differs in rate or channels.
+        TypeError: `transform` is not a module or takes features, or another argument is not callable; or, when called,
+            an item has no known form.
+        ValueError: `output` or `max_ahead` is out of range; or, when called, a clip is empty, has NaN or infinite
+            samples, or differs from the others in sample rate or channels.
 
     >>> class Energy(torch.nn.Module):
     ...     def forward(self, waveform):
@@ -131,42 +136,46 @@ class GPUSpecCollate:
             raise TypeError(
                 f"transform={transform!r} must be an instance of torch.nn.Module; wrap a function in a module"
             )
-        if getattr(transform, "takes_features", False):
+        if takes_features(transform):
             raise TypeError(
                 f"transform={type(transform).__name__} takes features, and must take waveforms; put a transform of "
-                "waveforms before it, such as Chain(MelSpectrogram(...), AmplitudeToDB())"
+                "waveforms before it, as in Chain(MelSpectrogram(...), AmplitudeToDB())"
             )
         if output not in ("batch", "tuple"):
             raise ValueError(f"output={output!r} must be 'batch' or 'tuple'")
         if isinstance(max_ahead, bool) or not isinstance(max_ahead, int) or max_ahead < 0:
-            raise ValueError(f"max_ahead={max_ahead!r} must be a whole number, 0 or more; 0 computes nothing ahead")
+            raise ValueError(f"max_ahead={max_ahead!r} must be an integer of at least 0; 0 computes nothing ahead")
         if augment is not None and not callable(augment):
             raise TypeError(f"augment={augment!r} must be callable as augment(waveforms, lengths, seeds)")
         asked = None if device is None else torch.device(device)
         self._runtime: Runtime | None = Runtime(transform, augment, asked, max_ahead)
         self._output = output
-        self._recipe = Recipe(
+        self._info = CollateInfo(
             token=self._runtime.token,
             transform_name=type(transform).__name__,
-            knows_lengths=hasattr(transform, "frame_lengths"),
+            knows_lengths=frame_lengths_of(transform) is not None,
             augments=augment is not None,
         )
-        rate = getattr(transform, "sample_rate", None)
+        rate = sample_rate_of(transform)
         self._padding = _Padding(target_collate, to_example, None if rate is None else int(rate))
 
     @property
     def transform(self) -> torch.nn.Module:
-        """The live transform."""
+        """The live transform.
+
+        Raises:
+            RuntimeError: This copy was unpickled in a process where the transform does not live.
+        """
         if self._runtime is None:
             raise RuntimeError(
-                f"this copy of GPUSpecCollate({self._recipe.transform_name}) was unpickled in a process where its "
+                f"this copy of GPUSpecCollate({self._info.transform_name}) was unpickled in a process where its "
                 "transform does not live; build a GPUSpecCollate in this process"
             )
         return self._runtime.transform
 
     def __call__(self, items: Any) -> AudioBatch | FeaturesAndTargets:
-        """Collate a list of dataset items."""
-        batch = AudioBatch._of(Lazy(self._padding.pad(items), self._recipe, self._runtime))
+        """Return the batch of a list of dataset items."""
+        batch = AudioBatch._of(Progress(Waiting(self._padding.pad(items), self._info, self._runtime)))
         return batch if self._output == "batch" else FeaturesAndTargets(batch)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,9 +183,9 @@ class GPUSpecCollate:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        assert self._recipe.token is not None
-        self._runtime = find_runtime(self._recipe.token)
+        assert self._info.token is not None
+        self._runtime = find_runtime(self._info.token)
 
     def __repr__(self) -> str:
-        lengths = "" if self._recipe.knows_lengths else ", lengths unknown: it has no frame_lengths"
-        return f"GPUSpecCollate({self._recipe.transform_name}{lengths}, output={self._output!r})"
+        lengths = "" if self._info.knows_lengths else ", lengths unknown: it has no frame_lengths"
+        return f"GPUSpecCollate({self._info.transform_name}{lengths}, output={self._output!r})"

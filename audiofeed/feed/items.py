@@ -1,31 +1,43 @@
-"""What a dataset may yield: each known form of an item, read as one clip."""
+"""Read the items of a dataset: a registry of known forms, and one form of an item read as one clip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from audiofeed.data.example import AudioExample
+from audiofeed.feed.trees import describe, is_named_tuple
 
-WAVEFORM_KEYS = ("waveform", "audio")
-RATE_KEYS = ("sample_rate", "sampling_rate")
-TARGET_KEYS = ("target", "label", "labels")
-NAME_KEYS = ("key", "id", "path")
+WAVEFORM_NAMES = ("waveform", "audio")
+RATE_NAMES = ("sample_rate", "sampling_rate")
+TARGET_NAMES = ("target", "label", "labels")
+CLIP_NAMES = ("key", "id", "path")
 
-# Below this a second tuple entry is a class index or a count; the slowest rate in audio files is 4000 Hz.
+# Below this a second tuple entry is a class index or a count; the lowest rate in audio files is 4000 Hz.
 LOWEST_RATE = 1000
 
-KNOWN_FORMS = (
-    "a tensor or NumPy array (time,) or (channel, time); (waveform, target); (waveform, sample_rate, target, ...); "
-    "a dict with 'waveform' or 'audio' (Hugging Face's {'array', 'sampling_rate'} included); an AudioExample"
-)
+_ARRAYS = (torch.Tensor, np.ndarray)
+_SEQUENCES = (tuple, list)
+_MAPPINGS = (dict, Mapping)  # the abstract class alone takes three times as long to check
 
 
 class Clip(NamedTuple):
-    """One item of a batch, taken apart but not checked."""
+    """One item of a batch, taken apart but not checked.
+
+    Args:
+        waveform: (time,) or (channel, time); int16, int32, uint8 or floating point.
+        sample_rate: Sample rate, Hz; None if unknown.
+        target: The target; None if there is none.
+        key: The clip's name, a path or an id; None if it has none.
+        seed: Seed of the clip's augmentation.
+        faults: Read errors of files that the clip replaces.
+
+    >>> Clip(torch.zeros(3), 16000, target=7).target
+    7
+    """
 
     waveform: torch.Tensor | np.ndarray
     sample_rate: int | None = None
@@ -35,138 +47,274 @@ class Clip(NamedTuple):
     faults: tuple[Any, ...] = ()
 
 
-def read_items(items: Any, to_example: Callable[[Any], AudioExample] | None = None) -> list[Clip]:
-    """Take a batch of dataset items apart.
+class ItemForm(NamedTuple):
+    """One form of an item.
 
     Args:
-        items: The list that DataLoader hands to a collate function.
-        to_example: Turns one item into an AudioExample, for forms not known here.
+        name: Describes the form in error messages.
+        matches: Returns True for an item of this form.
+        read: Returns the item as a `Clip` or an `AudioExample`.
+    """
+
+    name: str
+    matches: Callable[[Any], bool]
+    read: Callable[[Any], Clip | AudioExample]
+
+
+def register_item_form(name: str, matches: Callable[[Any], bool], read: Callable[[Any], Clip | AudioExample]) -> None:
+    """Let every collate take items of a form of your own.
+
+    Your forms are tried before the built-in ones, in the order of their registration; registering a name again replaces
+    the form. The registry belongs to the process: workers that are forked inherit it, and workers started by spawn or
+    forkserver have the forms that the modules they import have registered. So call this at the top level of the module
+    that defines your dataset.
+
+    Args:
+        name: Describes the form in error messages, "a `Recording` of my corpus" for example.
+        matches: Returns True for an item of this form; called with any item of any dataset.
+        read: Returns the item as a `Clip` or an `AudioExample`.
 
     Raises:
-        TypeError: ``items`` is one item, or an item has no known form.
-        ValueError: ``items`` is empty.
+        TypeError: `name` is not a string, or `matches` or `read` is not callable.
+        ValueError: `name` is empty or that of a built-in form.
+
+    >>> class Recording:
+    ...     samples = torch.zeros(8)
+    >>> def read(item):
+    ...     return Clip(item.samples, sample_rate=8000)
+    >>> register_item_form("a Recording", lambda item: isinstance(item, Recording), read)
+    >>> read_items([Recording()])[0].sample_rate
+    8000
+    >>> unregister_item_form("a Recording")
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name={name!r} must be a string that describes the form, such as 'a Recording'")
+    if not callable(matches) or not callable(read):
+        raise TypeError(f"matches={matches!r} and read={read!r} must be callable with an item")
+    if not name or name in {form.name for form in _BUILT_IN}:
+        raise ValueError(f"name={name!r} must not be {'that of a built-in form' if name else 'empty'}; choose another")
+    form = ItemForm(name, matches, read)
+    known = [own.name for own in _own_forms]
+    if name in known:
+        _own_forms[known.index(name)] = form
+    else:
+        _own_forms.append(form)
+
+
+def unregister_item_form(name: str) -> None:
+    """Remove a form that `register_item_form` added.
+
+    Args:
+        name: The name that it was registered with.
+
+    Raises:
+        ValueError: There is no such form.
+    """
+    known = [own.name for own in _own_forms]
+    if name not in known:
+        raise ValueError(f"name={name!r} is not a registered form; registered are {known}")
+    del _own_forms[known.index(name)]
+
+
+def item_forms() -> tuple[ItemForm, ...]:
+    """Return the known forms in the order in which they are tried.
+
+    >>> [form.name for form in item_forms()][-1]
+    "torchcodec's AudioDecoder or AudioSamples"
+    """
+    return (*_own_forms, *_BUILT_IN)
+
+
+def read_items(items: Any, to_example: Callable[[Any], AudioExample] | None = None) -> list[Clip]:
+    """Read a batch of dataset items.
+
+    Args:
+        items: The list that DataLoader passes to a collate function.
+        to_example: Turns one item into an `AudioExample`, for other forms than the known ones.
+
+    Returns:
+        One clip per item.
+
+    Raises:
+        TypeError: `items` is one item, or an item has no known form.
+        ValueError: `items` is empty, or an item contradicts itself.
 
     >>> read_items([(torch.zeros(3), 7)])[0].target
     7
     """
     if not isinstance(items, list) and not (isinstance(items, tuple) and all(map(_is_whole_item, items))):
         raise TypeError(
-            f"the collate got {structure(items)}, one item; it takes the list of a batch's items: give DataLoader a "
+            f"the collate got {describe(items)}, one item; it takes the list of a batch's items: give DataLoader a "
             "batch_size of 1 or more (batch_size=None turns batching off), or let the dataset yield lists of items"
         )
     if not items:
-        raise ValueError("the collate got an empty list; a batch has at least one item: look at the batch sampler")
-    return [_read_item(index, item, to_example) for index, item in enumerate(items)]
+        raise ValueError("the collate got an empty list; a batch has at least one item: check the batch sampler")
+    forms = item_forms()
+    return [_read_item(index, item, forms, to_example) for index, item in enumerate(items)]
 
 
-def structure(item: Any) -> str:
-    """Say what an item is made of, in one line and without its numbers.
+@runtime_checkable
+class _Decoder(Protocol):
+    """torchcodec's AudioDecoder, which newer Hugging Face datasets yield."""
 
-    >>> structure((torch.zeros(2, 5), "dog"))
-    'tuple(float32 tensor (2, 5), str)'
-    """
-    if isinstance(item, torch.Tensor):
-        return f"{str(item.dtype).removeprefix('torch.')} tensor {tuple(item.shape)}"
-    if isinstance(item, np.ndarray):
-        return f"{item.dtype} array {item.shape}"
-    if isinstance(item, Mapping):
-        return f"{type(item).__name__} with keys {list(item)[:12]}"
-    if isinstance(item, list | tuple):
-        inner = ", ".join(structure(entry) for entry in item[:6]) + (", ..." if len(item) > 6 else "")
-        return f"{type(item).__name__}({inner})"
-    return type(item).__name__
+    def get_all_samples(self) -> Any: ...
+
+
+@runtime_checkable
+class _Samples(Protocol):
+    """torchcodec's AudioSamples."""
+
+    data: torch.Tensor
+    sample_rate: int
+    pts_seconds: float
+    duration_seconds: float
+
+
+class _ItemError(ValueError):
+    """An error about an item, without its place in the batch."""
 
 
 def _is_whole_item(item: Any) -> bool:
-    # A tuple of these is a batch; a tuple that holds a bare waveform is itself one item.
+    # A tuple of these is a batch; a tuple with a bare waveform is one item.
     return isinstance(item, AudioExample | Mapping | tuple)
 
 
-def _read_item(index: int, item: Any, to_example: Callable[[Any], AudioExample] | None) -> Clip:
+def _read_item(
+    index: int, item: Any, forms: tuple[ItemForm, ...], to_example: Callable[[Any], AudioExample] | None
+) -> Clip:
     if to_example is not None:
         example = to_example(item)
         if not isinstance(example, AudioExample):
-            raise TypeError(
-                f"to_example returned {structure(example)} for clip {index}; it must return an AudioExample"
-            )
-        item = example
-    if isinstance(item, AudioExample):
-        return Clip(item.waveform, item.sample_rate, item.target, item.key, item.seed, item.faults)
-    if isinstance(item, tuple) and any(name in WAVEFORM_KEYS for name in getattr(item, "_fields", ())):
-        item = item._asdict()  # type: ignore[attr-defined]
-    clip = None
-    if isinstance(item, Mapping):
-        clip = _read_mapping(index, item)
-    elif isinstance(item, list | tuple):
-        clip = _read_tuple(item)
+            raise TypeError(f"to_example returned {describe(example)} for clip {index}; it must return an AudioExample")
+        return _read_example(example)
+    for form in forms:
+        if form.matches(item):
+            break
     else:
-        sound = _read_sound(item)
-        clip = None if sound is None else Clip(*sound)
-    if clip is None:
         raise TypeError(
-            f"clip {index} is {structure(item)}, which is no known form; the known forms are: {KNOWN_FORMS}. "
-            "Give to_example= a function that turns your item into an AudioExample"
+            f"clip {index} is {describe(item)}, which is not a known form; the known forms are: "
+            f"{'; '.join(form.name for form in forms)}. Give to_example= a function that turns your item into an "
+            "AudioExample, or call audiofeed.feed.items.register_item_form"
+        )
+    try:
+        clip = form.read(item)
+    except _ItemError as error:
+        raise ValueError(f"clip {index} {error}") from None
+    if isinstance(clip, AudioExample):
+        return _read_example(clip)
+    if not isinstance(clip, Clip):
+        raise TypeError(
+            f"read of the form {form.name!r} returned {describe(clip)} for clip {index}; it must return a Clip or an "
+            "AudioExample"
         )
     return clip
 
 
-def _read_sound(value: Any) -> tuple[Any, int | None, None, Any] | None:
-    """Read (waveform, sample_rate, no target, key) from what holds samples, or None where nothing does."""
-    if isinstance(value, torch.Tensor | np.ndarray):
-        return value, None, None, None
-    if isinstance(value, Mapping) and "array" in value:
-        samples = value["array"]
-        if isinstance(samples, list):
-            samples = np.asarray(samples)
-        rate = next((value[name] for name in RATE_KEYS if value.get(name) is not None), None)
-        return samples, None if rate is None else _rate(rate), None, value.get("path")
-    if hasattr(value, "get_all_samples"):  # torchcodec's AudioDecoder, which newer Hugging Face datasets yield
-        decoded = value.get_all_samples()
-        return decoded.data, _rate(decoded.sample_rate), None, None
+def _read_example(item: AudioExample) -> Clip:
+    return Clip(item.waveform, item.sample_rate, item.target, item.key, item.seed, item.faults)
+
+
+def _is_array(item: Any) -> bool:
+    return isinstance(item, _ARRAYS)
+
+
+def _is_array_mapping(item: Any) -> bool:
+    return isinstance(item, _MAPPINGS) and "array" in item
+
+
+def _read_array_mapping(item: Mapping[Any, Any]) -> Clip:
+    samples = np.asarray(item["array"]) if isinstance(item["array"], list) else item["array"]
+    rate = next((item[name] for name in RATE_NAMES if item.get(name) is not None), None)
+    return Clip(samples, None if rate is None else _rate(rate), key=item.get("path"))
+
+
+def _is_torchcodec(item: Any) -> bool:
+    return isinstance(item, _Decoder | _Samples)
+
+
+def _read_torchcodec(item: Any) -> Clip:
+    samples = item.get_all_samples() if isinstance(item, _Decoder) else item
+    return Clip(samples.data, _rate(samples.sample_rate))
+
+
+# What may stand alone, first in a tuple, or as the waveform of a dict.
+_SOUNDS = (
+    ItemForm("a tensor or NumPy array (time,) or (channel, time)", _is_array, Clip),
+    ItemForm("Hugging Face's {'array', 'sampling_rate'}", _is_array_mapping, _read_array_mapping),
+    ItemForm("torchcodec's AudioDecoder or AudioSamples", _is_torchcodec, _read_torchcodec),
+)
+
+
+def _is_sound(value: Any) -> bool:
+    return _is_array(value) or _is_array_mapping(value) or _is_torchcodec(value)
+
+
+def _read_sound(value: Any) -> Clip:
+    if _is_array(value):
+        return Clip(value)
+    return _read_array_mapping(value) if _is_array_mapping(value) else _read_torchcodec(value)
+
+
+def _is_tuple(item: Any) -> bool:
+    if not isinstance(item, _SEQUENCES) or not item or not _is_sound(item[0]):
+        return False
+    return not is_named_tuple(item) or _as_mapping(item) is None
+
+
+def _read_tuple(item: list[Any] | tuple[Any, ...]) -> Clip:
+    sound = _read_sound(item[0])
+    rate, rest = sound.sample_rate, item[1:]
+    if len(rest) >= 2 and _is_rate(rest[0]):
+        rate, rest = _rate(rest[0]), rest[1:]
+    target = None if not rest else rest[0] if len(rest) == 1 else tuple(rest)
+    return Clip(sound.waveform, rate, target, sound.key)
+
+
+def _as_mapping(item: Any) -> Mapping[Any, Any] | None:
+    """Return a dict or a named tuple with a waveform as a mapping, else None."""
+    if isinstance(item, _MAPPINGS):
+        return item
+    if is_named_tuple(item) and any(name in WAVEFORM_NAMES for name in item._fields):
+        return item._asdict()
     return None
 
 
-def _read_tuple(item: list[Any] | tuple[Any, ...]) -> Clip | None:
-    sound = _read_sound(item[0]) if item else None
-    if sound is None:
-        return None
-    waveform, rate, _, key = sound
-    rest = tuple(item[1:])
-    if len(rest) >= 2 and _is_rate(rest[0]):
-        rate, rest = _rate(rest[0]), rest[1:]
-    target = None if not rest else rest[0] if len(rest) == 1 else rest
-    return Clip(waveform, rate, target, key)
-
-
-def _read_mapping(index: int, item: Mapping[Any, Any]) -> Clip | None:
-    if "array" in item:
-        sound = _read_sound(item)
-        return None if sound is None else Clip(*sound)
-    source = next((name for name in WAVEFORM_KEYS if item.get(name) is not None), None)
-    if source is None:
-        return None
-    value = np.asarray(item[source]) if isinstance(item[source], list) else item[source]
-    sound = _read_sound(value)
-    if sound is None:
-        return None
-    waveform, rate, _, key = sound
-    used = {source}
-    for name in RATE_KEYS:
+def _waveform_name(item: Mapping[Any, Any]) -> str | None:
+    for name in WAVEFORM_NAMES:
         if item.get(name) is not None:
-            stated = _rate(item[name])
+            return name
+    return None
+
+
+def _is_mapping(item: Any) -> bool:
+    mapping = _as_mapping(item)
+    if mapping is None or "array" in mapping:
+        return False
+    source = _waveform_name(mapping)
+    return source is not None and (isinstance(mapping[source], list) or _is_sound(mapping[source]))
+
+
+def _read_mapping(item: Any) -> Clip:
+    mapping = _as_mapping(item)
+    assert mapping is not None
+    source = _waveform_name(mapping)
+    assert source is not None
+    sound = _read_sound(np.asarray(mapping[source]) if isinstance(mapping[source], list) else mapping[source])
+    rate, key = sound.sample_rate, sound.key
+    for name in RATE_NAMES:
+        if mapping.get(name) is not None:
+            stated = _rate(mapping[name])
             if rate is not None and rate != stated:
-                raise ValueError(f"clip {index} has {name}={stated} beside audio of {rate} Hz; the two must agree")
+                raise _ItemError(f"has {name}={stated} beside audio of {rate} Hz; the two must be equal")
             rate = stated
-        used.add(name)
-    names = [name for name in NAME_KEYS if item.get(name) is not None]
+    names = [name for name in CLIP_NAMES if mapping.get(name) is not None]
     if names:
-        key = item[names[0]]
-        used.add(names[0])
-    targets = [name for name in TARGET_KEYS if name in item]
+        key = mapping[names[0]]
+    targets = [name for name in TARGET_NAMES if name in mapping]
     if len(targets) == 1:
-        return Clip(waveform, rate, item[targets[0]], key)
-    rest = {name: entry for name, entry in item.items() if name not in used}
-    return Clip(waveform, rate, rest or None, key)
+        return Clip(sound.waveform, rate, mapping[targets[0]], key)
+    used = {source, *RATE_NAMES, *names[:1]}
+    return Clip(sound.waveform, rate, {name: entry for name, entry in mapping.items() if name not in used} or None, key)
 
 
 def _is_rate(value: Any) -> bool:
@@ -179,5 +327,16 @@ def _is_rate(value: Any) -> bool:
 def _rate(value: Any) -> int:
     rate = float(value)
     if not rate.is_integer() or rate < 1:
-        raise ValueError(f"sample_rate={value!r} must be a whole number of Hz, at least 1")
+        raise _ItemError(f"has sample_rate={value!r}; it must be an integer of at least 1, in Hz")
     return int(rate)
+
+
+# Every worker process has its own; see `register_item_form`.
+_own_forms: list[ItemForm] = []
+# The most frequent first: of these, no item matches two.
+_BUILT_IN = (
+    ItemForm("an AudioExample", lambda item: isinstance(item, AudioExample), _read_example),
+    ItemForm("(waveform, target) or (waveform, sample_rate, target, ...)", _is_tuple, _read_tuple),
+    ItemForm("a dict or named tuple with 'waveform' or 'audio'", _is_mapping, _read_mapping),
+    *_SOUNDS,
+)

@@ -1,4 +1,4 @@
-"""One padded CPU batch from clips of unequal length, written once, into shared memory when in a worker."""
+"""Pad clips of unequal length into one CPU batch, written once, in a worker into shared memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
+from audiofeed.data.samples import bad_samples
 from audiofeed.feed.items import Clip
-from audiofeed.feed.targets import map_tensors, to_device
+from audiofeed.feed.trees import pin, to_device
 from audiofeed.signal.samples import INT16_SCALE
 
 # Full scale of the integer formats. uint8 is offset binary: 128 is silence.
@@ -22,45 +23,63 @@ UINT8_ZERO, UINT8_SCALE = 128.0, 1.0 / 128.0
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.int16, torch.int32, torch.uint8)
 
-# More channels than any array of microphones, and fewer samples than channels: the axes are swapped.
+# More channels than any microphone array has; with fewer samples than channels, the axes are swapped.
 _IMPLAUSIBLE_CHANNELS = 1000
 
 
 @dataclass(frozen=True)
 class Padded:
-    """A batch as the worker made it: int16 where every clip is 16-bit, else float32."""
+    """A padded batch: int16 if every clip is, else float32.
 
-    waveforms: torch.Tensor  # (batch, time) or (batch, channel, time)
-    lengths: torch.Tensor  # (batch,) int64, samples
+    Args:
+        waveforms: (batch, time) or (batch, channel, time), zero past the end of each clip.
+        lengths: (batch,) int64, samples of each clip.
+        targets: The collated targets.
+        names: Name of each clip, None where a clip has none; None if no clip has one.
+        sample_rate: Sample rate of every clip, Hz; None if unknown.
+        seeds: (batch,) int64; None unless every clip has a seed.
+        faults: Read errors of files that were replaced by others.
+    """
+
+    waveforms: torch.Tensor
+    lengths: torch.Tensor
     targets: Any
-    keys: list[Any] | None
+    names: list[Any] | None
     sample_rate: int | None
-    seeds: torch.Tensor | None  # (batch,) int64
+    seeds: torch.Tensor | None
     faults: tuple[Any, ...] = ()
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Padded:
-        """Move every tensor to a device."""
-        moved = to_device([self.waveforms, self.lengths, self.targets, self.seeds], device, non_blocking=non_blocking)
-        return replace(self, waveforms=moved[0], lengths=moved[1], targets=moved[2], seeds=moved[3])
+        """Return the batch with every tensor on a device."""
+        return self._with(to_device(self._tensors(), device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Padded:
-        """Copy every CPU tensor into page-locked memory."""
-        tree = [self.waveforms, self.lengths, self.targets, self.seeds]
-        pinned = map_tensors(tree, lambda tensor: tensor.pin_memory() if tensor.device.type == "cpu" else tensor)
-        return replace(self, waveforms=pinned[0], lengths=pinned[1], targets=pinned[2], seeds=pinned[3])
+        """Return the batch with every CPU tensor in page-locked memory."""
+        return self._with(pin(self._tensors()))
+
+    def _tensors(self) -> list[Any]:
+        return [self.waveforms, self.lengths, self.targets, self.seeds]
+
+    def _with(self, tensors: list[Any]) -> Padded:
+        waveforms, lengths, targets, seeds = tensors
+        return replace(self, waveforms=waveforms, lengths=lengths, targets=targets, seeds=seeds)
 
 
 def pad_clips(clips: Sequence[Clip], targets: Any, sample_rate: int | None = None) -> Padded:
     """Check clips and copy them into one zero-padded batch.
 
     Args:
-        clips: One or more clips, not checked yet.
-        targets: Their targets, collated already.
-        sample_rate: The rate that the transform was built for, Hz; None takes any.
+        clips: One or more clips.
+        targets: Their collated targets.
+        sample_rate: Sample rate that the transform was made for, Hz; None takes any.
+
+    Returns:
+        The batch on the CPU, in shared memory if called in a DataLoader worker.
 
     Raises:
-        TypeError: A waveform is of a type that holds no samples.
-        ValueError: A waveform is empty, has NaN or infinite samples, or differs from the rest in rate or channels.
+        TypeError: A waveform has a type that is not a type of samples.
+        ValueError: A waveform is empty, has NaN or infinite samples, or differs from the others in sample rate or
+            channels.
 
     >>> batch = pad_clips([Clip(torch.ones(2)), Clip(torch.ones(3))], None)
     >>> batch.waveforms
@@ -77,30 +96,43 @@ def pad_clips(clips: Sequence[Clip], targets: Any, sample_rate: int | None = Non
         _write(row[..., :length], waveform)
         if length < row.shape[-1]:
             row[..., length:] = 0
-    # One pass over the whole batch; a sum is finite only if its terms are. Large finite samples may overflow the sum,
+    # One pass over the whole batch: a sum is finite only if its terms are. Large finite samples may overflow the sum,
     # so the rows decide.
     if dtype == torch.float32 and not math.isfinite(float(padded.sum())):
         _check_finite(clips, rows)
-    keys = [clip.key for clip in clips]
+    names = [clip.key for clip in clips]
     seeds = [clip.seed for clip in clips if clip.seed is not None]
     return Padded(
         waveforms=padded,
         lengths=torch.tensor(lengths, dtype=torch.int64, device="cpu"),
         targets=targets,
-        keys=None if all(key is None for key in keys) else keys,
+        names=None if all(name is None for name in names) else names,
         sample_rate=rate,
         seeds=_seed_tensor(seeds) if len(seeds) == len(clips) else None,
         faults=tuple(fault for clip in clips for fault in clip.faults),
     )
 
 
-def to_float(waveforms: torch.Tensor) -> torch.Tensor:
-    """Scale int16 samples to float32 with full scale at 1; float32 passes as it is.
+def frame_mask(values: Any, lengths: Any) -> Any:
+    """Mark the frames that belong to each clip.
 
-    >>> to_float(torch.tensor([-32768], dtype=torch.int16))
-    tensor([-1.])
+    Args:
+        values: Features (batch, ..., frames), or a dict of them.
+        lengths: Frames of each clip (batch,), or a dict of them with the same names.
+
+    Returns:
+        (batch, frames) bool, True for a frame of the clip itself; a dict of them if `values` is one.
+
+    >>> frame_mask(torch.zeros(2, 80, 3), torch.tensor([1, 3]))
+    tensor([[ True, False, False],
+            [ True,  True,  True]])
     """
-    return waveforms.to(torch.float32).mul_(INT16_SCALE) if waveforms.dtype == torch.int16 else waveforms
+    if isinstance(values, dict):
+        return {
+            name: frame_mask(entry, lengths[name] if isinstance(lengths, dict) else lengths)
+            for name, entry in values.items()
+        }
+    return torch.arange(values.shape[-1], device=values.device) < lengths[:, None]
 
 
 def _name(index: int, clip: Clip) -> str:
@@ -110,22 +142,22 @@ def _name(index: int, clip: Clip) -> str:
 def _as_tensor(index: int, clip: Clip) -> torch.Tensor:
     waveform = clip.waveform
     if isinstance(waveform, np.ndarray) and waveform.dtype.kind in "iuf" and waveform.dtype.itemsize <= 8:
-        # torch takes neither foreign byte order nor negative strides, and warns about read-only memory, which memory
-        # maps and Arrow columns give.
+        # torch takes neither foreign byte order nor negative strides, and warns about the read-only memory of memory
+        # maps and Arrow columns.
         waveform = waveform.astype(waveform.dtype.newbyteorder("="), copy=False)
         if not waveform.flags.writeable or min(waveform.strides, default=0) < 0:
             waveform = waveform.copy()
         waveform = torch.from_numpy(waveform)
     if not isinstance(waveform, torch.Tensor) or waveform.dtype not in (*_FLOATS, *_INTEGERS):
-        kind = getattr(waveform, "dtype", type(waveform).__name__)
+        has_dtype = isinstance(waveform, torch.Tensor | np.ndarray)
         raise TypeError(
-            f"{_name(index, clip)} has samples of type {kind}; samples are int16, int32, uint8 or floating point: "
-            "convert the waveform in the dataset"
+            f"{_name(index, clip)} has samples of type {waveform.dtype if has_dtype else type(waveform).__name__}; "
+            "samples must be int16, int32, uint8 or floating point: convert the waveform in the dataset"
         )
     if waveform.device.type != "cpu":
         raise ValueError(
-            f"{_name(index, clip)} is on {waveform.device}; a dataset yields CPU tensors, and the batch goes to the "
-            "device as a whole: leave the waveform where it was read"
+            f"{_name(index, clip)} is on {waveform.device}; a dataset must yield CPU tensors, because the batch is "
+            "copied to the device as a whole: leave the waveform on the CPU"
         )
     return waveform.detach()
 
@@ -136,23 +168,23 @@ def _check_shapes(clips: Sequence[Clip], waveforms: Sequence[torch.Tensor]) -> N
         shape = tuple(waveform.shape)
         if len(shape) not in (1, 2):
             raise ValueError(
-                f"{_name(index, clip)} has shape {shape}; a waveform is (time,) or (channel, time): "
-                + ("a clip needs samples" if not shape else "drop the batch dimension")
+                f"{_name(index, clip)} has shape {shape}; a waveform must be (time,) or (channel, time): "
+                + ("a clip needs at least one sample" if not shape else "drop the batch dimension")
             )
         if 0 in shape:
             raise ValueError(
-                f"{_name(index, clip)} has shape {shape}, no samples; a clip has at least one: leave the file out, or "
-                "let the dataset skip it (on_error='skip' in AudioFolder)"
+                f"{_name(index, clip)} has shape {shape}, no samples; a clip must have at least one: remove the file, "
+                "or let the dataset skip it (on_error='skip' in AudioFolder)"
             )
         if len(shape) == 2 and shape[0] >= _IMPLAUSIBLE_CHANNELS and shape[0] > shape[1]:
             raise ValueError(
-                f"{_name(index, clip)} has shape {shape}, {shape[0]} channels of {shape[1]} samples; a waveform is "
-                "(channel, time): transpose it"
+                f"{_name(index, clip)} has shape {shape}, {shape[0]} channels of {shape[1]} samples; a waveform "
+                "must be (channel, time): transpose it"
             )
         if shape[:-1] != tuple(first.shape[:-1]):
             raise ValueError(
                 f"{_name(index, clip)} has shape {shape} and {_name(0, clips[0])} has {tuple(first.shape)}; all clips "
-                "of a batch have the same channels: mix down to mono in the dataset (mono=True in AudioFolder)"
+                "of a batch must have the same channels: mix down to mono in the dataset (mono=True in AudioFolder)"
             )
 
 
@@ -165,8 +197,8 @@ def _common_rate(clips: Sequence[Clip], expected: int | None) -> int | None:
         if common is not None:
             raise ValueError(
                 f"{_name(index, clip)} has sample_rate={rate} and {owner} has {common}; all must be equal: resample in "
-                "the dataset (sample_rate= in AudioFolder). The second entry of a tuple of three or more is read as "
-                "the rate; if yours is none, give to_example="
+                "the dataset (sample_rate= in AudioFolder). The second entry of a tuple of three or more is taken for "
+                "the sample rate; if yours is something else, give to_example="
             )
         common, owner = rate, _name(index, clip)
     return common
@@ -176,7 +208,7 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     # The device is named because torch.set_default_device reaches forked workers, where CUDA must not be touched.
     if get_worker_info() is None:
         return torch.empty(shape, dtype=dtype, device="cpu")
-    # As torch's default_collate does: what leaves a worker must lie in shared memory, and this saves the copy there.
+    # As in torch's default_collate: tensors leave a worker through shared memory, and this saves a copy.
     storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
     return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)  # type: ignore[call-overload]
 
@@ -186,7 +218,7 @@ def _write(row: np.ndarray, waveform: torch.Tensor) -> None:
     if samples.dtype == row.dtype:
         row[...] = samples
     elif waveform.is_floating_point():
-        # A float64 sample beyond float32 becomes inf, which the check that follows reports by clip and sample.
+        # A float64 sample beyond float32 becomes inf, which the check for finite samples then reports.
         with np.errstate(over="ignore"):
             row[...] = samples
     elif waveform.dtype == torch.int16:
@@ -199,16 +231,15 @@ def _write(row: np.ndarray, waveform: torch.Tensor) -> None:
 
 def _check_finite(clips: Sequence[Clip], rows: np.ndarray) -> None:
     for index, (clip, row) in enumerate(zip(clips, rows, strict=True)):
-        bad = ~np.isfinite(row)
-        if bad.any():
-            first = int(np.argwhere(bad)[0][-1])
+        count, first = bad_samples(row)
+        if count:
             raise ValueError(
-                f"{_name(index, clip)} has {int(bad.sum())} NaN or infinite samples in float32, the first at sample "
-                f"{first}; samples must be finite: leave the file out or repair it in the dataset"
+                f"{_name(index, clip)} has {count} NaN or infinite samples in float32, the first at sample {first}; "
+                "samples must be finite: remove the file or repair it in the dataset"
             )
 
 
 def _seed_tensor(seeds: list[int]) -> torch.Tensor:
-    # 64-bit seeds without a sign keep their bits.
+    # Unsigned 64-bit seeds keep their bits.
     signed = [(seed + 2**63) % 2**64 - 2**63 for seed in seeds]
     return torch.tensor(signed, dtype=torch.int64, device="cpu")

@@ -59,6 +59,38 @@ def clip_peak(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tens
     return features.amax(dim=tuple(range(1, features.dim())), keepdim=True)
 
 
+def to_decibels(
+    features: torch.Tensor,
+    frames: torch.Tensor | None,
+    *,
+    factor: float,
+    ref: float | None,
+    amin: float,
+    top_db: float | None,
+) -> torch.Tensor:
+    """`factor` times the decimal logarithm of features, over that of what is 0 dB.
+
+    Args:
+        features: (clips, rows of each, bins, frames).
+        frames: (clips,) frames of each clip; None: all of them.
+        ref: the value that is 0 dB; None: each clip's own peak.
+        amin: the smallest value the logarithm sees.
+        top_db: nothing lies more than this below the clip's own peak; None: no limit.
+
+    Returns:
+        The same shape.
+
+    >>> to_decibels(torch.tensor([[[[1.0, 100.0]]]]), None, factor=10.0, ref=1.0, amin=1e-10, top_db=None).tolist()
+    [[[[0.0, 20.0]]]]
+    """
+    decibels = factor * features.clamp(min=amin).log10()
+    if ref is None:
+        decibels = decibels - factor * clip_peak(features, frames).clamp(min=amin).log10()
+    else:
+        decibels = decibels - factor * math.log10(max(amin, ref))
+    return decibels if top_db is None else limit_range(decibels, frames, top_db)
+
+
 def limit_range(decibels: torch.Tensor, frames: torch.Tensor | None, top_db: float) -> torch.Tensor:
     """Nothing of a clip lies more than `top_db` below that clip's own peak.
 

@@ -12,6 +12,7 @@ import torch
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.spectrum import raise_power
 from audiofeed.plans.tiles import FilterTiles
 
 # From (..., frames, values) to (..., frames, other values). A workspace is given where there is no graph: the values
@@ -67,6 +68,16 @@ def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | 
     for step in steps:
         values = step.apply(values, workspace)
     return values
+
+
+def of_spectrum(spectrum: torch.Tensor, wanted: Wanted) -> torch.Tensor:
+    """What is wanted of a spectrum that is there.  Shape: complex (rows, bins, frames) -> (rows, features, frames).
+
+    >>> of_spectrum(torch.full((1, 2, 3), 3 + 4j), Wanted(1.0))[0, 0].tolist()
+    [5.0, 5.0, 5.0]
+    """
+    squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+    return through(wanted.steps, raise_power(squared, wanted.power), None).transpose(1, 2)
 
 
 def filtered(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ CPU_BLOCK = 3 * 2**18
 GPU_BLOCK = 2**25
 
 Count = TypeVar("Count", int, torch.Tensor)
+Size = TypeVar("Size")
 # rows and frames of the result, in the order in which they lie in a piece
 Place = tuple[slice, slice]
 
@@ -133,13 +134,8 @@ class Framing:
                 own = None if lengths is None else lengths[run]
                 yield run, self.count(time), self.pad_into(workspace, waveform[run], own)
             return
-        first = 0
-        for length, group in itertools.groupby(lengths.tolist()):
-            end = first + len(list(group))
-            for start in range(first, end, step):
-                run = slice(start, min(start + step, end))
-                yield run, self.count(length), self.pad_into(workspace, waveform[run, :length], None)
-            first = end
+        for run, length in runs_of(lengths.tolist(), lambda _: step):
+            yield run, self.count(length), self.pad_into(workspace, waveform[run, :length], None)
 
     def piece(self, device: torch.device) -> int:
         """How many frames are computed in one go."""
@@ -165,6 +161,25 @@ class Framing:
     def cut(self, padded: torch.Tensor) -> torch.Tensor:
         """All frames of padded rows as a view, no copy.  Shape: (rows, padded time) -> (rows, frames, n_fft)."""
         return padded.unfold(-1, self.n_fft, self.hop_length)
+
+
+def runs_of(sizes: Iterable[Size], most: Callable[[Size], int] | None = None) -> Iterator[tuple[slice, Size]]:
+    """Neighboring rows of one size, and that size.
+
+    Args:
+        sizes: of all rows.
+        most: from a size to the number of rows in a run; None: all that are neighbors.
+
+    >>> list(runs_of([3, 3, 1]))
+    [(slice(0, 2, None), 3), (slice(2, 3, None), 1)]
+    """
+    first = 0
+    for size, group in itertools.groupby(sizes):
+        end = first + len(list(group))
+        step = end - first if most is None else most(size)
+        for start in range(first, end, step):
+            yield slice(start, min(start + step, end)), size
+        first = end
 
 
 def mirrored(positions: torch.Tensor, length: torch.Tensor, pad_mode: str) -> torch.Tensor:

@@ -131,7 +131,7 @@ def _check_batches(
         check.expect(torch.equal(batch.feature_lengths, frames), f"batch {count}: feature_lengths differ")
         check.expect(torch.equal(batch.feature_mask.sum(-1), frames), f"batch {count}: feature_mask differs")
         check.expect(batch.targets["label"].tolist() == indices, f"batch {count}: targets {batch.targets['label']}")
-        check.expect(list(batch.keys) == [f"clip {i}" for i in indices], f"batch {count}: keys {list(batch.keys)}")
+        check.expect(batch.names == [f"clip {i}" for i in indices], f"batch {count}: names {batch.names}")
         if in_workers:
             check.expect(not batch.targets["cuda"].any(), f"batch {count}: CUDA is initialized in the worker")
         processes.update(batch.targets["process"].tolist())

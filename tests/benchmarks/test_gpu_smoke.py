@@ -141,12 +141,12 @@ def test_transform_without_a_row_fails(smoke: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_wrong_samples_on_the_device_are_found(smoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from audiofeed.feed import runtime
+    from audiofeed.feed import states
     from audiofeed.transforms.short_time import base
 
     feeding, checks = smoke("gpu.feeding"), smoke("gpu.checks")
-    scale = runtime.to_float
-    monkeypatch.setattr(runtime, "to_float", lambda waveforms: scale(waveforms) * 1.001)
+    scale = states.to_float
+    monkeypatch.setattr(states, "to_float", lambda waveforms: scale(waveforms) * 1.001)
     # 16-bit samples reach the features without to_float
     monkeypatch.setattr(base, "INT16_SCALE", base.INT16_SCALE * 1.001)
     recorder = checks.Recorder(60, say=lambda text: None)

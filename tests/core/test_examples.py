@@ -41,6 +41,7 @@ SCRIPTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "limit"), SCRIPTS)
 def test_an_example_learns_and_keeps_the_features_it_had(name, limit, tmp_path):
     printed = run(name, tmp_path)
@@ -52,6 +53,7 @@ def test_an_example_learns_and_keeps_the_features_it_had(name, limit, tmp_path):
         assert float(difference) <= limit
 
 
+@pytest.mark.slow
 def test_the_experiment_of_trained_bases_prints_its_table(tmp_path):
     header, *rows = run("trainable_bases.py", tmp_path).splitlines()
     assert header.split() == ["spectrogram", "model", "fixed", "trained", "ratio", "published", "seconds"]

@@ -20,6 +20,7 @@ STATED = {
     for title, most, number in re.findall(r"^### (.+): (at most )?(\d+) files?$", CONTRIBUTING, flags=re.MULTILINE)
 }
 (OUR_READER,) = re.findall(r"```python\n(.*?)```", (ROOT / "audiofeed/data/README.md").read_text(), flags=re.DOTALL)
+(OUR_FORM,) = re.findall(r"```python\n(.*?)```", (ROOT / "audiofeed/feed/README.md").read_text(), flags=re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,30 @@ if __name__ == "__main__":
 """,
     ),
     Extension(
+        title="An item form of your own",
+        files={"sessions.py": OUR_FORM},
+        use="""
+from torch.utils.data import DataLoader
+
+import audiofeed as af
+import sessions
+
+if __name__ == "__main__":
+    for method in ("fork", "spawn"):
+        loader = DataLoader(
+            sessions.Session(),
+            batch_size=3,
+            num_workers=1,
+            multiprocessing_context=method,
+            collate_fn=af.GPUSpecCollate(af.Spectrogram(64, hop_length=10), device="cpu"),
+        )
+        (batch,) = loader
+        assert batch.features.shape == (3, 33, 11), batch.features.shape
+        assert batch.targets.tolist() == [0, 1, 2]
+        assert batch.sample_rate == 8000
+""",
+    ),
+    Extension(
         title="A transform of your own",
         in_the_package=True,
         files={
@@ -113,7 +138,7 @@ class RootCompression(FeatureTransform):
                     "from audiofeed.transforms.auditory.root import RootCompression\n"
                     "from audiofeed.transforms.auditory.sinc import SincFilterbank",
                 ),
-                ('    "RMS",\n', '    "RMS",\n    "RootCompression",\n'),
+                ('"RMS", ', '"RMS", "RootCompression", '),
             ],
             "tests/transforms/cases/auditory.py": [
                 (
@@ -121,7 +146,11 @@ class RootCompression(FeatureTransform):
                     "from audiofeed.transforms.auditory.root import RootCompression\n"
                     "from tests.transforms.cases import Case",
                 ),
-                ("CASES = [\n", 'CASES = [\n    Case(cls=RootCompression, takes="power", bins=5, small_bins=2),\n'),
+                (
+                    "CASES = [\n",
+                    'CASES = [\n    Case(cls=RootCompression, takes="power", bins=5, small_bins=2, '
+                    'others={"degree": [3.0]}),\n',
+                ),
             ],
         },
         use="""
@@ -138,6 +167,82 @@ files = ["tests/transforms/contract", "tests/core/test_layout.py", "tests/core/t
 chosen = "RootCompression or root or public or every or page"
 done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen])
 assert done.returncode == 0
+""",
+    ),
+    Extension(
+        title="A method of your own",
+        in_the_package=True,
+        files={
+            "audiofeed/methods/short_time/double.py": '''"""Short-time spectra by FFT in float64, whatever the dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from audiofeed.methods.filterbank import Wanted, through
+from audiofeed.methods.frames import Framing
+from audiofeed.methods.short_time import fft
+from audiofeed.methods.spectrum import raise_power
+
+
+def short_time_spectrum(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, *, graph: bool
+) -> torch.Tensor:
+    """See `fft.short_time_spectrum`."""
+    exact = fft.short_time_spectrum(waveform.double(), lengths, framing, window.double(), graph=graph)
+    return exact.to(window.dtype.to_complex())
+
+
+def short_time_powers(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    wanted: Sequence[Wanted],
+    graph: bool,
+) -> list[torch.Tensor]:
+    """See `fft.short_time_powers`."""
+    spectrum = short_time_spectrum(waveform, lengths, framing, window, graph=graph)
+    squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+    return [through(steps, raise_power(squared.clone(), power), None).transpose(1, 2) for power, steps in wanted]
+'''
+        },
+        changes={
+            "audiofeed/methods/short_time/table.py": [
+                (
+                    "from audiofeed.methods.short_time import conv, fft, kernels",
+                    "from audiofeed.methods.short_time import conv, double, fft, kernels",
+                ),
+                (
+                    '    Method(\n        name="conv",',
+                    '    Method(\n        name="double",\n'
+                    "        run=Spectra(double.short_time_spectrum, double.short_time_powers),\n"
+                    '        filters="analysis_window",\n        cannot=_fft_cannot,\n    ),\n'
+                    '    Method(\n        name="conv",',
+                ),
+            ],
+        },
+        use="""
+import torch
+
+import audiofeed as af
+
+x, lengths = torch.randn(2, 900), torch.tensor([900, 500])
+for cls, settings in ((af.STFT, {}), (af.Spectrogram, {"power": 1.0}), (af.MFCC, {"sample_rate": 8000, "n_mels": 20})):
+    named, usual = cls(n_fft=128, method="double", **settings), cls(n_fft=128, method="fft", **settings)
+    torch.testing.assert_close(named(x, lengths), usual(x, lengths), rtol=1e-4, atol=1e-4)
+    assert named.method == "double" and str(named.runs_on(x)) == "double: named by the caller"
+    assert cls(n_fft=128, **settings).method == "fft"
+for named, match in (("treble", "'fft', 'double' or 'conv'"), ("double", "trainable=True")):
+    try:
+        af.STFT(128, method=named, trainable=True)
+    except ValueError as error:
+        assert match in str(error), error
+    else:
+        raise AssertionError(named)
 """,
     ),
 ]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import audiofeed.transforms
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -60,9 +62,24 @@ def test_every_path_and_make_target_of_the_readme_exists():
         assert (ROOT / path).exists(), path
 
 
+@pytest.mark.slow
 @pytest.mark.torchaudio
 def test_the_tables_of_the_readme_are_those_of_the_results_files():
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "readme_tables.py", "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_catalogue_names_every_transform_that_another_library_has_and_no_name_that_is_not_ours():
+    """A transform that nobody else has may be added without a change of the README."""
+    section = re.split(r"^#+ .*[Cc]atalogue.*$", README, flags=re.MULTILINE)[1]
+    rows = [
+        line.split(" | ")[0] for line in section.split("\n#")[0].split("<!--")[0].splitlines() if line.startswith("| `")
+    ]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    public = [getattr(audiofeed.transforms, name) for name in audiofeed.transforms.__all__]
+    compared = {cls.__name__ for cls in public if re.search(r"librosa\.|torchaudio\.|nnAudio", cls.__doc__ or "")}
+    assert len(compared) > 40
+    assert compared <= named
+    assert named <= {cls.__name__ for cls in public}

@@ -53,6 +53,7 @@ def test_a_run_leaves_figures_and_a_picture(tiny_run, sounds):
         assert shown in text
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_numbers_and_a_seed_does(tiny_run, sounds, tmp_path):
     again = run(Settings(data=sounds.root, out=tmp_path, epochs=2, workers=0))
     with_workers = json.loads((tiny_run[0] / "metrics.json").read_text())

@@ -100,6 +100,26 @@ def test_other_features_can_be_drawn(tmp_path, figures):
     assert drawn(figures[1])[0].get_title() == "word"
 
 
+def test_frames_and_bins_are_counted_where_there_is_no_sample_rate(tmp_path, figures):
+    transform = Spectrogram(400)
+    batch = GPUSpecCollate(transform, device="cpu")([torch.rand(900), torch.rand(500)])
+    plot_batch(batch, tmp_path / "a.png", transform)
+    panels = [axes for axes in figures[0].axes if axes.get_xlabel()]
+    assert {axes.get_xlabel() for axes in panels} == {"frame"}
+    assert figures[0].axes[0].get_ylabel() == "bin"
+    assert figures[0].axes[0].get_xlim() == pytest.approx((-0.5, batch.features.shape[-1] - 0.5))
+
+
+def test_names_stand_above_the_clips_that_have_one(tmp_path, figures):
+    clips = [
+        {"waveform": torch.rand(900), "path": "x/one.wav", "target": 3},
+        {"waveform": torch.rand(900), "target": 4},
+    ]
+    transform = Spectrogram(400)
+    plot_batch(GPUSpecCollate(transform, device="cpu")(clips), tmp_path / "a.png", transform)
+    assert [axes.get_title() for axes in drawn(figures[0])] == ["3\none.wav", "4"]
+
+
 def test_pyplot_is_left_alone(batch, transform, tmp_path):
     import matplotlib.pyplot as plt
 

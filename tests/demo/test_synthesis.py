@@ -27,7 +27,7 @@ def test_files_have_the_forms_listed(sounds):
     assert len({entry["frames"] for entry in listed.values()}) > 40
 
 
-def test_no_form_gives_a_class_away(sounds):
+def test_every_class_has_the_same_file_formats(sounds):
     listed = json.loads((sounds.root / "sounds.json").read_text())["files"]
     forms = {}
     for name, entry in listed.items():

@@ -140,7 +140,7 @@ class ReadInWorker:
             "pid": os.getpid(),
             "in_worker": get_worker_info() is not None,
             "cuda": torch.cuda.is_initialized(),
-            "shared": batch._source._padded.waveforms.is_shared(),
+            "shared": batch._progress.state.padded.waveforms.is_shared(),
             "repr": repr(batch),
             "names": list(batch),
             "waveforms": batch.waveforms,

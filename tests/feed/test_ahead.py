@@ -369,11 +369,11 @@ def test_a_waiting_batch_that_fails_keeps_its_error_for_its_own_reader(accelerat
 def test_a_batch_that_is_being_read_is_not_started_late(accelerated):
     collate, _ = make(Bands(), max_ahead=1)
     first, second = (collate(ITEMS).pin_memory() for _ in range(2))
-    source = second._source
+    progress = second._progress
     held, done = threading.Event(), threading.Event()
 
     def reader():
-        with source._lock:
+        with progress._lock:
             held.set()
             done.wait(10)
 
@@ -381,7 +381,7 @@ def test_a_batch_that_is_being_read_is_not_started_late(accelerated):
     thread.start()
     held.wait(10)
     assert first.features is not None  # returns although the second's lock is held
-    assert source._started is None
+    assert progress.state.started is None
     done.set()
     thread.join()
     assert second.features is not None

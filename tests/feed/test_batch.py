@@ -16,7 +16,7 @@ from torch import nn
 from audiofeed.data.example import AudioExample
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
 
-FIELDS = ["features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "keys", "sample_rate"]
+FIELDS = ["features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "names", "sample_rate"]
 ITEMS = [Pairs()[index] for index in range(3)]
 
 
@@ -32,7 +32,7 @@ def test_a_mapping_of_its_fields():
     assert len(batch) == 3
     assert len(batch.keys()) == len(batch.items()) == len(batch.values()) == len(list(batch.items())) == 8
     assert dict(batch)["features"] is batch["features"] is batch.features is batch.get("features")
-    assert batch["keys"] is None
+    assert batch["names"] is None
     assert batch.get("feature") is None
     assert batch.get("feature", 5) == 5
     assert batch
@@ -57,7 +57,7 @@ def test_what_computes_nothing():
     batch = make(transform)
     assert "features" in batch
     assert "feature" not in batch
-    _ = repr(batch), len(batch), list(batch), batch.lengths, batch.targets, batch.waveforms, batch.keys
+    _ = repr(batch), len(batch), list(batch), batch.lengths, batch.targets, batch.waveforms, batch.names
     _ = batch.sample_rate, batch.to("cpu"), batch.get("nothing"), len(batch.items())
     assert transform.calls == 0
     _ = batch.features, batch.feature_lengths, batch["feature_mask"], dict(batch), copy.copy(batch).features
@@ -78,23 +78,36 @@ def test_values():
         assert torch.equal(batch.features, transform(batch.waveforms, lengths))
 
 
-def test_keys_are_the_clips_names_and_called_the_fields():
+def test_names_are_the_clips_and_keys_the_fields():
     examples = [AudioExample(torch.ones(100), 16000, key=name) for name in ("a", "b")]
     batch = PadCollate()(examples)
-    assert batch.keys == ["a", "b"]
-    assert batch["keys"] == ["a", "b"]
-    assert batch.keys[1] == "b"
+    assert batch.names == ["a", "b"]
+    assert batch["names"] == ["a", "b"]
+    assert batch.names[1] == "b"
     assert list(batch.keys()) == FIELDS
-    assert make().keys == []
+    assert make().names is None
+    assert PadCollate()([examples[0], torch.ones(5)]).names == ["a", None]
+    names = (lambda **fields: fields["names"])(**batch)
+    assert names == ["a", "b"]
+
+
+def test_keys_as_they_were_once_used_are_answered_with_names():
+    batch = make()
+    with pytest.raises(KeyError, match=r"'keys' is not a field.*batch\['names'\]"):
+        batch["keys"]
+    with pytest.raises(ValueError, match=r"\['keys'\] are not fields.*`names`"):
+        AudioBatch({"features": torch.ones(1), "keys": ["a"]})
+    with pytest.raises(TypeError, match="method"):
+        batch.keys[0]
 
 
 def test_wrong_names_list_the_fields():
     batch = make()
-    with pytest.raises(KeyError, match=r"'feature' is no field.*features, feature_lengths"):
+    with pytest.raises(KeyError, match=r"'feature' is not a field.*features, feature_lengths"):
         batch["feature"]
     with pytest.raises(AttributeError, match="no attribute 'label'; its fields are features"):
         _ = batch.label
-    with pytest.raises(ValueError, match=r"\['label'\] are no fields"):
+    with pytest.raises(ValueError, match=r"\['label'\] are not fields"):
         AudioBatch({"features": torch.ones(1), "label": 3})
     with pytest.raises(ValueError, match="needs waveforms, lengths or features"):
         AudioBatch({"targets": torch.ones(1)})

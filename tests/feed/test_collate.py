@@ -198,7 +198,7 @@ class Named(GPUSpecCollate):
 
 def test_nothing_keeps_a_dropped_collate_alive():
     collate = GPUSpecCollate(Bands(), device="cpu")
-    token = collate._recipe.token
+    token = collate._info.token
     transform = weakref.ref(collate.transform)
     batch = collate(ITEMS)
     _ = batch.features
@@ -213,11 +213,11 @@ def test_nothing_keeps_a_dropped_collate_alive():
 def test_what_left_the_cpu_is_not_held_there():
     collate = GPUSpecCollate(Bands(), device="meta")
     batch = collate([torch.ones(100, dtype=torch.int16)])
-    samples = weakref.ref(batch._source._padded.waveforms)
+    samples = weakref.ref(batch._progress.state.padded.waveforms)
     assert samples() is not None
     _ = batch.features
     assert samples() is None
-    assert batch._source._padded.waveforms is batch.waveforms
+    assert batch._progress.state.moved.padded.waveforms is batch.waveforms
 
 
 def test_repr():

@@ -1,6 +1,7 @@
 """Every form of an item, read as one clip."""
 
 from collections import namedtuple
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,19 @@ class Decoder:
 
     def get_all_samples(self):
         return SimpleNamespace(data=WAVE[None], sample_rate=16000)
+
+
+@dataclass
+class Samples:
+    """torchcodec's AudioSamples: its fields, and the iteration over them."""
+
+    data: torch.Tensor
+    pts_seconds: float = 0.0
+    duration_seconds: float = 6 / 16000
+    sample_rate: int = 16000
+
+    def __iter__(self):
+        return iter((self.data, self.pts_seconds, self.duration_seconds, self.sample_rate))
 
 
 def only(item):
@@ -52,6 +66,10 @@ def only(item):
         ({"array": WAVE.numpy(), "sampling_rate": 8000}, 8000, None, None),
         ({"audio": Decoder(), "label": 2}, 16000, 2, None),
         (Decoder(), 16000, None, None),
+        (Samples(WAVE[None]), 16000, None, None),
+        ((Samples(WAVE[None]), 4), 16000, 4, None),
+        ({"audio": Samples(WAVE[None]), "label": 2, "id": "e"}, 16000, 2, "e"),
+        ((Decoder(), "yes", 2), 16000, ("yes", 2), None),
         (({"array": WAVE.numpy(), "sampling_rate": 8000}, 5), 8000, 5, None),
         (namedtuple("Item", "audio sampling_rate label")(WAVE, 500, 2), 500, 2, None),
         (AudioExample(WAVE, 16000, target="t", key="k", seed=9), 16000, "t", "k"),
@@ -68,6 +86,15 @@ def test_an_example_carries_seed_and_faults():
     example = AudioExample(WAVE, 16000, seed=9)
     assert only(example).seed == 9
     assert only(example).faults == ()
+
+
+def test_samples_of_several_channels_keep_them():
+    batch = PadCollate()([Samples(torch.stack([WAVE, -WAVE]))])
+    assert torch.equal(batch.waveforms, torch.stack([WAVE, -WAVE])[None])
+    with pytest.raises(TypeError, match="known forms"):
+        only(SimpleNamespace(data=WAVE, sample_rate=16000))
+    with pytest.raises(ValueError, match=r"clip 0 has sample_rate=8000 beside audio of 16000 Hz"):
+        only({"audio": Samples(WAVE[None]), "sample_rate": 8000})
 
 
 @pytest.mark.parametrize("item", ["text", 3, None, {"sound": WAVE}, ("a", "b"), [0.5, 0.25], (), {"waveform": "a.wav"}])

@@ -6,9 +6,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from audiofeed.data.example import AudioExample
+from audiofeed.data.samples import to_float
 from audiofeed.feed import PadCollate
 from audiofeed.feed.items import Clip
-from audiofeed.feed.padding import pad_clips, to_float
+from audiofeed.feed.padding import pad_clips
 
 
 def pad(*waveforms, **settings):
@@ -131,10 +132,10 @@ def test_rates():
         pad_clips([slow], None, 16000)
 
 
-def test_keys_and_seeds():
+def test_names_and_seeds():
     padded = pad_clips([Clip(noise(3), key="a", seed=1), Clip(noise(3), seed=2**64 - 1)], None)
-    assert padded.keys == ["a", None]
+    assert padded.names == ["a", None]
     assert padded.seeds.tolist() == [1, -1]
     padded = pad_clips([Clip(noise(3), seed=1), Clip(noise(3))], None)
-    assert padded.keys is None
+    assert padded.names is None
     assert padded.seeds is None

@@ -67,7 +67,7 @@ def test_a_default_device_does_not_move_what_a_worker_makes(monkeypatch):
         batch = PadCollate()(
             [(torch.ones(3, device="cpu"), (1, 2.5, True, np.float32(3))), (np.ones(2), (1, 1, True, 2))]
         )
-    tensors = [batch._source._padded.waveforms, batch.lengths, *batch.targets[:3]]
+    tensors = [batch._progress.state.padded.waveforms, batch.lengths, *batch.targets[:3]]
     assert {tensor.device.type for tensor in tensors} == {"cpu"}
 
 
@@ -226,7 +226,7 @@ def test_pad_collate_keeps_16_bit_samples_on_the_way():
     items = [torch.tensor([1, 2, 3], dtype=torch.int16), torch.tensor([4], dtype=torch.int16)]
     (batch,) = load(PadCollate(), Named(items), num_workers=1)
     assert isinstance(batch, AudioBatch)
-    assert batch._source._padded.waveforms.dtype == torch.int16
+    assert batch._progress.state.padded.waveforms.dtype == torch.int16
     assert torch.equal(batch.waveforms, torch.tensor([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0]]) / 32768)
 
 

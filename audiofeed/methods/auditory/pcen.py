@@ -7,8 +7,10 @@ import math
 import torch
 
 from audiofeed.methods import frames
+from audiofeed.methods.bounded import inside
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.signal.auditory.pcen import LOGARITHMIC, span_of
 
 # a setting: a number for every channel, or a tensor of shape (channels, 1)
 Value = float | torch.Tensor
@@ -77,6 +79,8 @@ def local_maximum(x: torch.Tensor, size: int) -> torch.Tensor:
     >>> local_maximum(torch.tensor([[1.0], [0.0], [0.0], [2.0]]), 3).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
+    if size == 1:
+        return x
     below, above = min(size // 2, x.shape[-2] - 1), min((size - 1) // 2, x.shape[-2] - 1)
     padded = torch.nn.functional.pad(x, (0, 0, below, above), value=-math.inf)
     # spans of 2, 4, 8, ... channels each from two of half the length; the last two overlap
@@ -106,9 +110,52 @@ def compressed(
     return bias**power * (power * (adapted / bias).log1p()).expm1()
 
 
+def present(name: str, angles: torch.Tensor) -> torch.Tensor:
+    """The value of a trained setting, from the parameter behind it.  Shape: (n,) -> (n,).
+
+    >>> present("gain", torch.tensor([torch.pi / 4])).round(decimals=3).tolist()
+    [0.5]
+    """
+    value = inside(angles, *span_of(name))
+    return value.exp() if name in LOGARITHMIC else value
+
+
+def normalized(
+    x: torch.Tensor,
+    reference: torch.Tensor,
+    start: torch.Tensor | float | None,
+    *,
+    gain: Value,
+    bias: Value,
+    power: Value,
+    b: Value,
+    eps: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The whole normalization, and the last average.
+
+    Args:
+        reference: what the average is taken of.
+        start: the average before the first frame, (..., channels) or a number; None: the first frame's own.
+        gain, bias, power, b: numbers, or tensors of shape (channels or 1,), one for each channel.
+
+    Shape: x, reference (..., channels, frames) -> the same, (..., channels).
+    """
+
+    def matched(value: Value) -> Value:
+        return value.to(x.dtype)[:, None] if isinstance(value, torch.Tensor) else value
+
+    if start is None:
+        start = reference[..., 0]
+    elif isinstance(start, torch.Tensor):
+        start = start.to(reference)
+    gain, bias, power, weight = (matched(value) for value in (gain, bias, power, b))
+    average = running_average(reference, weight, start)
+    return compressed(x, average, gain, bias, power, eps), average[..., -1]
+
+
 def normalized_in_blocks(
-    x: torch.Tensor, reference: torch.Tensor, *, weight: float, start: float | None, gain: float, bias: float,
-    power: float, eps: float,
+    x: torch.Tensor, reference: torch.Tensor, start: float | None, *, gain: float, bias: float, power: float, b: float,
+    eps: float,
 ) -> torch.Tensor:  # fmt: skip
     """The whole normalization with one setting for all channels, without a graph, some channels at a time.
 
@@ -122,9 +169,9 @@ def normalized_in_blocks(
     out = torch.empty_like(rows)
     steps = min(_STEPS, n_frames)
     n_runs = -(-n_frames // steps)
-    decay = x.new_full((1, 1), 1 - weight)
+    decay = x.new_full((1, 1), 1 - b)
     triangle, onward = _powers(decay, steps)
-    triangle = triangle[0] * weight
+    triangle = triangle[0] * b
     workspace = Workspace(x)
     size = max(1, frames.CPU_BLOCK // (2 * n_runs * steps)) if x.device.type == "cpu" else len(rows)
     for first in range(0, len(rows), size):

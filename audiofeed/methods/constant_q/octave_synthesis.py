@@ -1,8 +1,7 @@
-"""Back from constant-Q values to samples: the adjoint of `octaves.constant_q`, and the least-squares inverse by it."""
+"""Back from constant-Q values to samples: the adjoint of `octaves.constant_q`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -160,33 +159,3 @@ def interpolate(signal: torch.Tensor, by: Decimation, factor: int, time: int, *,
     spectrum = spectrum * weights if graph else spectrum.mul_(weights)
     samples = torch.fft.irfft(torch.view_as_complex(spectrum), n=by.block)
     return samples[..., by.reach : by.reach + step].flatten(1)[:, :time]
-
-
-# ---------------------------------------------------------------- least squares
-
-Analysis = Callable[[torch.Tensor], torch.Tensor]
-
-
-# S = (weighted adjoint) (analysis) has eigenvalues from 0 (what no bin sees) to about 1. A step y + b - S y leaves
-# 1 - eigenvalue of the error: in a band with frames enough next to nothing. Small eigenvalues, of bins with a long hop,
-# need many steps; Nesterov's (1983) extrapolation from step to step makes n of them do what n^2 would. Its factors are
-# fixed numbers, so that the inverse is linear in the values and has a gradient on silence, which conjugate gradients
-# have not, at 1 to 3 dB less for as many steps.
-def least_squares(
-    pairs: torch.Tensor, analysis: Analysis, adjoint: Callable[[torch.Tensor], torch.Tensor], n_iter: int
-) -> torch.Tensor:
-    """Samples whose analysis comes nearer to the values from step to step, in weighted least squares.
-
-    Args:
-        analysis: from samples to values as they are given; `adjoint`: the weighted one.
-        n_iter: steps after the adjoint.
-
-    Shape: pairs (rows, frames, 2 * bins) -> (rows, time).
-    """
-    first = adjoint(pairs)
-    found = ahead = first
-    for step in range(1, n_iter + 1):
-        following = ahead + (first - adjoint(analysis(ahead)))
-        ahead = following + (following - found) * ((step - 1) / (step + 2))
-        found = following
-    return found

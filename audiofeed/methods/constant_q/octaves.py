@@ -6,18 +6,19 @@ take over. A segment sees so much of the clip beyond its own frames that they co
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.decimation import decimate, decimate_into, filled_length, lower_length, padded_length
-from audiofeed.methods.frames import Count, Framing, Workspace, mirrored
+from audiofeed.methods.frames import Count, Framing, Workspace, mirrored, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
+from audiofeed.plans.constant_q.block_basis import block_basis
 from audiofeed.plans.constant_q.levels import Band, Level
 
 # A segment holds this many times what it sees beyond its frames on both sides, so that little is computed twice.
@@ -55,6 +56,19 @@ class Blocks:
     block: int
     basis: torch.Tensor
     weights: torch.Tensor
+
+
+def in_blocks(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, Blocks]:
+    """The kernels of those bands in blocks that are faster so, by their first bin; `kernels` as in `Execution`."""
+    start, blocks = 0, {}
+    for level in levels:
+        for band in level.bands:
+            made = block_basis(kernels[start : start + band.size].reshape(-1, band.taps), level.hop_length)
+            start += band.size
+            if made is not None:
+                basis, weights = torch.from_numpy(made.basis).float(), torch.from_numpy(made.weights).float()
+                blocks[band.first] = Blocks(block=made.block, basis=basis, weights=weights)
+    return blocks
 
 
 # Frames of so many hops or more are not copied to be multiplied, if a hop holds so many times as many samples as the
@@ -253,13 +267,8 @@ def _hop_products(padded: torch.Tensor, kernels: torch.Tensor, n: int, hop: int,
 def _runs(waveform: torch.Tensor, lengths: torch.Tensor | None) -> Iterator[tuple[slice, int]]:
     """(rows, their samples) for neighbouring rows of the same length, few enough to stay in cache."""
     rows, time = waveform.shape
-    first = 0
-    for length, group in itertools.groupby([time] * rows if lengths is None else lengths.tolist()):
-        end = first + len(list(group))
-        step = max(1, blocks.CPU_BLOCK // length)
-        for start in range(first, end, step):
-            yield slice(start, min(start + step, end)), length
-        first = end
+    own = [time] * rows if lengths is None else lengths.tolist()
+    return runs_of(own, lambda length: max(1, blocks.CPU_BLOCK // length))
 
 
 def _segments(out: torch.Tensor, waveform: torch.Tensor, execution: Execution, workspace: Workspace) -> None:
@@ -449,3 +458,18 @@ def _hop_product(
     for run, some, product in _pieces(signal.unfold(-1, hop, hop)[:, :hops], kernels, workspace):
         found[run, some] = product
     _write(out, _diagonals(found, count, 2 * bins))
+
+
+def gathered(values: torch.Tensor, places: tuple[tuple[int, int], ...]) -> torch.Tensor:
+    """Bins in runs (first, end), some of them again and again; (0, -n): n zeros.
+
+    Shape: (rows, bins, frames) -> (rows, bins of all runs, frames).
+
+    >>> gathered(torch.tensor([[[1.0], [2.0]]]), ((0, 2), (1, 2), (0, -1))).flatten().tolist()
+    [1.0, 2.0, 2.0, 0.0]
+    """
+    values = values.transpose(1, 2)  # (row, frame, bin)
+    if places == ((0, values.shape[-1]),):
+        return values.transpose(1, 2)
+    parts = [values[..., first:end] if end > 0 else values.new_zeros(*values.shape[:2], -end) for first, end in places]
+    return torch.cat(parts, dim=-1).transpose(1, 2)

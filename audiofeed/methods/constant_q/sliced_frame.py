@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.frames import mirrored
+from audiofeed.signal.constant_q.sliced_bands import GaborBands, analysis_weights, band_bins, synthesis_weights
 
 Count = TypeVar("Count", int, torch.Tensor)
 
@@ -90,6 +91,18 @@ class Bands(NamedTuple):
     places: torch.Tensor
     analysis: torch.Tensor
     synthesis: torch.Tensor
+
+
+def bands_of(bands: GaborBands, slices: Slices, like: torch.Tensor) -> Bands:
+    """Bands on the FFT of slices, in the dtype and on the device of `like`."""
+    entries = band_bins(bands, slices.length)
+    weights = (of(bands, slices.length, slices.hop_length) for of in (analysis_weights, synthesis_weights))
+    return Bands(
+        entries.spans,
+        torch.from_numpy(entries.bins).to(like.device),
+        torch.from_numpy(entries.places(slices.frames)).to(like.device),
+        *(torch.from_numpy(w).to(dtype=like.dtype).to(device=like.device) for w in weights),
+    )
 
 
 def count_frames(lengths: Count, hop_length: int) -> Count:

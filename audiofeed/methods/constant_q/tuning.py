@@ -6,10 +6,42 @@ import math
 
 import torch
 
-from audiofeed.signal.constant_q.tuning import LOWEST_A
+from audiofeed.methods.filterbank import Wanted
+from audiofeed.methods.frames import Framing
+from audiofeed.methods.short_time.table import short_time_powers
+from audiofeed.signal.constant_q.tuning import LOWEST_A, pitch_bins
 
 # how large a peak must be beside the largest value of its frame
 PEAK = 0.1
+
+
+# the frames of `librosa.estimate_tuning`
+FRAMES = Framing(n_fft=2048, hop_length=512, center=True, pad_mode="constant")
+
+
+def tunings_of_clips(
+    clips: torch.Tensor,
+    lengths: torch.Tensor | None,
+    window: torch.Tensor,
+    edges: torch.Tensor,
+    *,
+    rate: float,
+    n_chroma: int,
+) -> torch.Tensor:
+    """The tuning of each clip, all its rows together: see `estimate_tuning`.
+
+    Args:
+        lengths: (clips * rows of each,) samples of each row.
+        window: of `FRAMES`.
+
+    Shape: (clips, rows of each, time) -> (clips,).
+    """
+    batch, rows = clips.shape[:2]
+    powers = short_time_powers(clips.flatten(0, 1), lengths, FRAMES, window, wanted=[Wanted(1.0)], graph=False)[0]
+    frames = None if lengths is None else FRAMES.count(lengths[::rows])
+    bins, hertz = pitch_bins(sample_rate=rate, n_fft=FRAMES.n_fft), rate / FRAMES.n_fft
+    powers = powers.unflatten(0, (batch, rows))
+    return estimate_tuning(powers, frames, edges, bins=bins, hertz=hertz, n_chroma=n_chroma)
 
 
 def estimate_tuning(

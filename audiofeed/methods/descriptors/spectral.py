@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from audiofeed.methods.decibels import Log, limit_range
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.norms import divided
@@ -81,17 +82,18 @@ def flatness(powers: torch.Tensor, workspace: Workspace | None, *, amin: float) 
 
 
 def extremes(
-    magnitudes: torch.Tensor, bands: tuple[tuple[int, int, int], ...], workspace: Workspace | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean of the largest and of the smallest magnitudes of each band.
+    magnitudes: torch.Tensor, workspace: Workspace | None, *, bands: tuple[tuple[int, int, int], ...], apart: bool
+) -> torch.Tensor:
+    """The mean of the largest and that of the smallest magnitudes of each band, or how far these lie apart.
 
     Args:
         bands: (first bin, end bin, how many are averaged) of each.
+        apart: the difference alone.
 
-    Shape: (..., frames, bins) -> two of (..., frames, bands).
+    Shape: (..., frames, bins) -> (..., frames, 2 * bands), all peaks first; or (..., frames, bands).
 
-    >>> [each.tolist() for each in extremes(torch.tensor([[5.0, 1.0, 3.0]]), ((0, 3, 2),), None)]
-    [[[4.0]], [[2.0]]]
+    >>> extremes(torch.tensor([[5.0, 1.0, 3.0]]), None, bands=((0, 3, 2),), apart=False).tolist()
+    [[4.0, 2.0]]
     """
     peaks, valleys = [], []
     for first, end, count in bands:
@@ -110,4 +112,16 @@ def extremes(
             lowest = band.topk(count, largest=False, sorted=False).values
         peaks.append(highest.mean(-1, keepdim=True))
         valleys.append(lowest.mean(-1, keepdim=True))
-    return torch.cat(peaks, -1), torch.cat(valleys, -1)
+    if apart:
+        return torch.cat(peaks, -1) - torch.cat(valleys, -1)
+    return torch.cat(peaks + valleys, -1)
+
+
+def contrast_in_decibels(both: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+    """Peaks over valleys in decibels, each limited to 80 below its own clip's highest.
+
+    Shape: (clips, rows of each, 2 * bands, frames), frames (clips,) or None -> (clips, rows of each, bands, frames).
+    """
+    # librosa takes ten times the logarithm of the magnitudes as they are, whatever their power
+    peaks, valleys = Log("db", floor=1e-10, power=2.0).of(both, in_place=False).chunk(2, dim=-2)
+    return limit_range(peaks, frames, 80.0) - limit_range(valleys, frames, 80.0)

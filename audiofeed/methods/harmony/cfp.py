@@ -3,15 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.frames import Workspace
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.plans.tiles import FilterTiles
+
+OUTPUTS = ("salience", "spectrum", "frequency", "periodicity")
 
 # what the logarithm of a power law with exponent 0 is kept above
 _FLOOR = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Periodicity:
+    """How the parts of a combined frequency and periodicity are computed of magnitudes.
+
+    Args:
+        n_fft: points of the transforms.
+        scale: what the magnitudes are multiplied by first.
+        gammas, spectrum_from, cepstrum_from: as in `alternated`.
+        tiles: where the filters of the spectrum and those of the cepstrum are not zero.
+    """
+
+    n_fft: int
+    scale: float
+    gammas: tuple[float, ...]
+    spectrum_from: int
+    cepstrum_from: int
+    tiles: tuple[FilterTiles | None, FilterTiles | None]
+
+
+def parts(
+    magnitudes: torch.Tensor,
+    of_spectrum: torch.Tensor,
+    of_cepstrum: torch.Tensor,
+    workspace: Workspace | None,
+    *,
+    how: Periodicity,
+    output: str | None,
+) -> torch.Tensor:
+    """One of the outputs, or all of them, one after another, for None.
+
+    Args:
+        of_spectrum, of_cepstrum: filters, (n_bins, bins) each.
+        workspace: where there is no graph; the magnitudes are then overwritten.
+
+    Shape: (..., frames, bins) -> (..., frames, n_bins), or (..., frames, 4 * n_bins).
+    """
+
+    def banded(values: torch.Tensor, name: str) -> torch.Tensor:
+        filters, tiles = (of_cepstrum, how.tiles[1]) if name == "periodicity" else (of_spectrum, how.tiles[0])
+        return filtered(values, filters, workspace, tiles, f"{name} part")
+
+    magnitudes = magnitudes * how.scale if workspace is None else magnitudes.mul_(how.scale)
+    plain = [banded(magnitudes, "spectrum")] if output in ("spectrum", None) else []
+    if output == "spectrum":
+        return plain[0]
+    spectrum, cepstrum = alternated(
+        magnitudes,
+        how.n_fft,
+        how.gammas,
+        workspace,
+        spectrum_from=how.spectrum_from,
+        cepstrum_from=how.cepstrum_from,
+    )
+    frequency, periodicity = banded(spectrum, "frequency"), banded(cepstrum, "periodicity")
+    if output in ("frequency", "periodicity"):
+        return frequency if output == "frequency" else periodicity
+    salience = frequency * periodicity
+    return salience if output == "salience" else torch.cat([salience, *plain, frequency, periodicity], dim=-1)
 
 
 def alternated(

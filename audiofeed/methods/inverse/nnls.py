@@ -17,6 +17,11 @@ from typing import Any
 
 import torch
 
+from audiofeed.methods.precision import matmul
+
+# How many values of spectra are computed at once, in float64: few enough to stay near the cache of a CPU.
+BLOCK = 2**20
+
 # Relative to the largest squared norm of a filter, each from the bins that were active at the one before. The first is
 # safe; what the ridge leaves of |A x - b| shrinks with it, and a frame in which float64 cannot tell the active bins of
 # a smaller one apart stays with the one before.
@@ -188,3 +193,32 @@ def nnls(b: torch.Tensor, filters: torch.Tensor, ratios: torch.Tensor, sums: tor
         moves = _Solved.apply(scaled, *matrix)
         y = y + (moves - moves.detach())
     return (filters.t() @ y).clamp(min=0) * peak
+
+
+def nearest_spectra(
+    features: torch.Tensor, filters: torch.Tensor, ratios: torch.Tensor, sums: torch.Tensor, *, graph: bool
+) -> torch.Tensor:
+    """`nnls` of every frame in float64, some frames at a time without a graph, in the dtype of the features.
+
+    Args:
+        filters, ratios, sums: as in `nnls`, float64.
+
+    Shape: features (clips, rows, filters, frames) -> (clips, rows, bins, frames).
+    """
+    clips, rows, n, frames = features.shape
+    exact = features.permute(2, 0, 1, 3).reshape(n, -1).double()  # (filter, frame of any clip)
+    bins = filters.shape[1]
+    size = exact.shape[1] if graph else max(1, BLOCK // bins)
+    pieces = [nnls(piece, filters, ratios, sums).to(features.dtype) for piece in exact.split(size, dim=1)]
+    return torch.cat(pieces, dim=1).view(bins, clips, rows, frames).permute(1, 2, 0, 3)
+
+
+def clamped_spectra(features: torch.Tensor, pseudoinverse: torch.Tensor) -> torch.Tensor:
+    """The smallest least-squares spectrum of either sign, 0 where it is negative.
+
+    Shape: (clips, rows, filters, frames), (bins, filters) -> (clips, rows, bins, frames).
+    """
+    clips, rows, n, frames = features.shape
+    frames_last = features.transpose(-1, -2)  # (clip, row, frame, filter)
+    spectra = matmul(frames_last.reshape(-1, n), pseudoinverse.t())
+    return spectra.clamp(min=0).view(clips, rows, frames, -1).transpose(-1, -2)

@@ -28,6 +28,38 @@ def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate:
     return F.pad(flux, (decibels.shape[-1] - flux.shape[-1], 0))
 
 
+def onset_strength(
+    decibels: torch.Tensor,
+    frames: torch.Tensor | None,
+    *,
+    lag: int,
+    max_size: int,
+    aggregate: str,
+    delay: int,
+    detrend: bool,
+) -> torch.Tensor:
+    """The flux, `delay` frames later, and without its slow part with `detrend`.
+
+    Args:
+        frames: of each clip; what stands past them reaches none of theirs.
+
+    Shape: (clips, rows of each, bins, frames) -> (clips, rows of each, 1, frames).
+    """
+    strength = delayed(spectral_flux(decibels, lag=lag, max_size=max_size, aggregate=aggregate), delay)
+    return without_drift(strength) if detrend else strength
+
+
+def envelope(features: torch.Tensor) -> torch.Tensor:
+    """The one row of an onset envelope.  Shape: (rows, 1, frames) -> (rows, frames).
+
+    >>> envelope(torch.zeros(2, 1, 9)).shape
+    torch.Size([2, 9])
+    """
+    if features.shape[-2] != 1:
+        raise ValueError(f"onset has {features.shape[-2]} rows, and must have 1: the strength of each frame")
+    return features[:, 0]
+
+
 def _widened(decibels: torch.Tensor, size: int) -> torch.Tensor:
     """The largest of `size` neighbouring bins, of an even number one more below."""
     *leading, bins, frames = decibels.shape

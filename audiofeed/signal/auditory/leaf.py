@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from audiofeed.signal.bounds import drawn_in
+from audiofeed.signal.bounds import angle_of, drawn_in
 from audiofeed.signal.scales import mel_frequencies
 
 # A Gaussian of standard deviation s samples has the amplitude response exp(-2 (pi s f)^2), whose full width at half
@@ -81,3 +82,57 @@ def gaussian_pools(width: np.ndarray, win_length: int) -> np.ndarray:
     """
     t = np.linspace(-1.0, 1.0, win_length)
     return np.exp(-0.5 * (t / width[:, None]) ** 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaborStart:
+    """The filters and low-passes with which a front-end starts, and the parameters behind them.
+
+    >>> start = GaborStart(
+    ...     n_filters=40, sample_rate=16000.0, f_min=60.0, f_max=7800.0, win_length=401, pool_width=0.4
+    ... )
+    >>> start.filters().shape, start.pools().shape, start.raw_pool().shape
+    ((2, 40, 401), (40, 401), (40,))
+    """
+
+    n_filters: int
+    sample_rate: float
+    f_min: float
+    f_max: float
+    win_length: int
+    pool_width: float
+
+    def values(self) -> np.ndarray:
+        """Center frequencies and deviations: see `gabor_start`.  Shape: (2, n_filters)."""
+        return gabor_start(
+            self.n_filters,
+            sample_rate=self.sample_rate,
+            f_min=self.f_min,
+            f_max=self.f_max,
+            win_length=self.win_length,
+        )
+
+    def pool_widths(self) -> np.ndarray:
+        """Standard deviations of the low-passes in units of half their length.  Shape: (n_filters,)."""
+        return np.full(self.n_filters, drawn_in(self.pool_width, *pool_bounds(self.win_length)))
+
+    def raw_centre(self) -> np.ndarray:
+        """The angles behind the center frequencies.  Shape: (n_filters,)."""
+        return angle_of(self.values()[0], *CENTRE_BOUNDS)
+
+    def raw_deviation(self) -> np.ndarray:
+        """The angles behind the deviations.  Shape: (n_filters,)."""
+        return angle_of(self.values()[1], *deviation_bounds(self.win_length))
+
+    def raw_pool(self) -> np.ndarray:
+        """The angles behind the widths of the low-passes.  Shape: (n_filters,)."""
+        return angle_of(self.pool_widths(), *pool_bounds(self.win_length))
+
+    def filters(self) -> np.ndarray:
+        """Shape: (2, n_filters, win_length)."""
+        center, deviation = self.values()
+        return gabor_filters(center, deviation, self.win_length)
+
+    def pools(self) -> np.ndarray:
+        """Shape: (n_filters, win_length)."""
+        return gaussian_pools(self.pool_widths(), self.win_length)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from audiofeed.signal.bounds import drawn_in
+from audiofeed.signal.bounds import angle_of, drawn_in
 from audiofeed.signal.scales import mel_frequencies
 from audiofeed.signal.windows import Window, get_window
 
@@ -63,3 +65,38 @@ def sinc_filters(
     filters = 2.0 * high * np.sinc(2.0 * high * tap) - 2.0 * low * np.sinc(2.0 * low * tap)
     filters = filters * get_window(window, win_length, periodic=False)
     return filters / (2.0 * (high - low)) if norm == "peak" else filters
+
+
+@dataclass(frozen=True, kw_only=True)
+class SincStart:
+    """The cutoffs with which a bank of band-passes starts, and the parameters behind them: see `sinc_cutoffs`.
+
+    >>> start = SincStart(n_filters=2, sample_rate=8000.0, f_min=30.0, f_max=3000.0, min_low_hz=50.0, min_band_hz=50.0)
+    >>> start.raw_low().shape, start.filters(win_length=31).shape
+    ((2,), (2, 31))
+    """
+
+    n_filters: int
+    sample_rate: float
+    f_min: float
+    f_max: float
+    min_low_hz: float
+    min_band_hz: float
+
+    def cutoffs(self) -> np.ndarray:
+        """Lower and upper cutoffs in Hz.  Shape: (2, n_filters)."""
+        return sinc_cutoffs(**vars(self))
+
+    def raw_low(self) -> np.ndarray:
+        """The angles behind the lower cutoffs.  Shape: (n_filters,)."""
+        return angle_of(self.cutoffs()[0], self.min_low_hz, self.sample_rate / 2 - self.min_band_hz)
+
+    def raw_high(self) -> np.ndarray:
+        """The angles behind the upper cutoffs.  Shape: (n_filters,)."""
+        low, high = self.cutoffs()
+        return angle_of(high, low + self.min_band_hz, self.sample_rate / 2)
+
+    def filters(self, *, win_length: int, window: Window = "hamming", norm: str | None = "peak") -> np.ndarray:
+        """The filters: see `sinc_filters`.  Shape: (n_filters, win_length)."""
+        cutoffs = self.cutoffs()
+        return sinc_filters(cutoffs, sample_rate=self.sample_rate, win_length=win_length, window=window, norm=norm)

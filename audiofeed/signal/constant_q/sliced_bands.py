@@ -145,6 +145,15 @@ class BandBins:
     bands: np.ndarray
     bins: np.ndarray
 
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """The first bin of each band, and how many it has."""
+        return tuple(zip(self.firsts.tolist(), self.counts.tolist(), strict=True))
+
+    def places(self, frames: int) -> np.ndarray:
+        """Where each entry stands in the spectra of `frames` points of the bands, laid end to end."""
+        return self.bands * frames + self.bins % frames
+
 
 def band_bins(bands: GaborBands, length: int) -> BandBins:
     """The bins of a real FFT of `length` samples (even) at which each band is not 0.

@@ -37,6 +37,23 @@ def chroma_positions(*, sample_rate: float, n_fft: int, n_chroma: int) -> tuple[
     return positions[:bins], widths[:bins]
 
 
+def chroma_places(*, sample_rate: float, n_fft: int, n_chroma: int, ctroct: float) -> np.ndarray:
+    """What filters of any tuning are made of: see `methods.harmony.chroma.chroma_filters`.
+
+    Args:
+        ctroct: center of the Gaussian that weighs the octaves, counted from A0.
+
+    Returns:
+        float64 array of shape (3, n_fft // 2 + 1): the position of each bin on the circle of classes, its width, and
+        its octave less the center.
+
+    >>> chroma_places(sample_rate=8000, n_fft=4, n_chroma=12, ctroct=5.0)[0].round(2).tolist()
+    [8.21, 2.21, 2.21]
+    """
+    positions, widths = chroma_positions(sample_rate=sample_rate, n_fft=n_fft, n_chroma=n_chroma)
+    return np.stack([positions % n_chroma, widths, positions / n_chroma - ctroct])
+
+
 def chroma_filterbank(
     *,
     sample_rate: float,

@@ -63,6 +63,16 @@ def largest_hop(window: np.ndarray) -> int:
     return next((hop for hop in hops if least_cover(window, hop) >= LEAST_COVER), 0)
 
 
+def overlap_ratios(filters: np.ndarray) -> np.ndarray:
+    """The ratios of `overlapping_pairs`."""
+    return overlapping_pairs(filters)[0]
+
+
+def overlap_sums(filters: np.ndarray) -> np.ndarray:
+    """The sums of `overlapping_pairs`."""
+    return overlapping_pairs(filters)[1]
+
+
 def overlapping_pairs(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tables of a bank in which a bin lies in at most two filters, and those are neighbours, as in a mel bank.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from audiofeed.arguments.checks import check_choice, check_positive
-from audiofeed.methods.decibels import clip_peak, limit_range
+from audiofeed.arguments.checks import check_choice, check_positive, check_top_db
+from audiofeed.methods.decibels import to_decibels
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-from audiofeed.transforms.contract.settings import check_top_db
 
 
 class AmplitudeToDB(FeatureTransform):
@@ -58,10 +55,5 @@ class AmplitudeToDB(FeatureTransform):
         self.amin = amin if amin is not None else (1e-10 if stype == "power" else 1e-5)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        factor = 10.0 if self.stype == "power" else 20.0
-        decibels = factor * features.clamp(min=self.amin).log10()
-        if self.ref == "max":
-            decibels = decibels - factor * clip_peak(features, lengths).clamp(min=self.amin).log10()
-        else:
-            decibels = decibels - factor * math.log10(max(self.amin, float(self.ref)))
-        return decibels if self.top_db is None else limit_range(decibels, lengths, self.top_db)
+        factor, ref = 10.0 if self.stype == "power" else 20.0, None if self.ref == "max" else float(self.ref)
+        return to_decibels(features, lengths, factor=factor, ref=ref, amin=self.amin, top_db=self.top_db)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate, check_span
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_power, check_rate, check_span
 from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_power
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
-from audiofeed.transforms.short_time.steps import Step
 
 
 class Gammatonegram(ShortTime):
@@ -79,13 +77,9 @@ class Gammatonegram(ShortTime):
             norm=norm,
         )
         # gammatone filters have no zeros to skip: one tile of all filters
-        self._bank = self.define_bank("gammatone", definition, trainable=trainable_gammatone, group=None)
+        self._steps = (self.define_bank("gammatone", definition, trainable=trainable_gammatone, group=None),)
 
     @property
     def frequencies(self) -> torch.Tensor:
         """The center of each filter in Hz, float64, of shape (n_bins,)."""
         return torch.from_numpy(gammatone_frequencies(self.n_bins, f_min=self.f_min, f_max=self.f_max))
-
-    def steps(self) -> Sequence[Step]:
-        """The filters."""
-        return (self._bank,)

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import math
-
-import numpy as np
 import torch
 
-from audiofeed.arguments.checks import (
-    check_choice,
-    check_count,
-    check_floor,
-    check_odd,
-    check_rate,
-    check_span,
-)
+from audiofeed.arguments.checks import check_choice, check_count, check_floor, check_odd, check_rate, check_span
+from audiofeed.methods.auditory.leaf import gabor_filters, gaussian_pools
 from audiofeed.methods.auditory.long_filters import pooled_energies
 from audiofeed.methods.bounded import inside, wide
-from audiofeed.signal.auditory.leaf import (
-    CENTRE_BOUNDS,
-    deviation_bounds,
-    gabor_filters,
-    gabor_start,
-    gaussian_pools,
-    pool_bounds,
-)
-from audiofeed.signal.bounds import angle_of, drawn_in
+from audiofeed.signal.auditory.leaf import CENTRE_BOUNDS, GaborStart, deviation_bounds, pool_bounds
 from audiofeed.transforms.auditory.pcen import PCEN
 from audiofeed.transforms.contract.transform import Transform
 
 COMPRESSIONS = ("pcen", "log", None)
-
-
-def _start(given: functools.partial[np.ndarray], row: int, low: float, high: float) -> np.ndarray:
-    return angle_of(given()[row], low, high)
-
-
-def _pool_start(pool_width: float, n_filters: int, win_length: int) -> np.ndarray:
-    bounds = pool_bounds(win_length)
-    return np.full(n_filters, angle_of(drawn_in(pool_width, *bounds), *bounds))
-
-
-def _fixed(given: functools.partial[np.ndarray], win_length: int) -> np.ndarray:
-    center, deviation = given()
-    return gabor_filters(center, deviation, win_length)
-
-
-def _fixed_pools(pool_width: float, n_filters: int, win_length: int) -> np.ndarray:
-    return gaussian_pools(np.full(n_filters, drawn_in(pool_width, *pool_bounds(win_length))), win_length)
 
 
 class GaborFilterbank(Transform):
@@ -117,28 +81,19 @@ class GaborFilterbank(Transform):
                 "0.4 is about a Hann window"
             )
         self.pool_width = float(pool_width)
-        self.compression, self.floor = (
-            check_choice("compression", compression, COMPRESSIONS),
-            check_floor("floor", floor),
-        )
+        self.compression = check_choice("compression", compression, COMPRESSIONS)
+        self.floor = check_floor("floor", floor)
         self.trainable = trainable
-        self._given = functools.partial(
-            gabor_start,
-            self.n_filters,
+        self._given = GaborStart(
+            n_filters=self.n_filters,
             sample_rate=float(sample_rate),
             f_min=self.f_min,
             f_max=self.f_max,
             win_length=self.win_length,
+            pool_width=self.pool_width,
         )
-        pooling = (self.pool_width, self.n_filters, self.win_length)
-        if trainable:
-            self.define("raw_centre", functools.partial(_start, self._given, 0, *CENTRE_BOUNDS), trainable=True)
-            bounds = deviation_bounds(self.win_length)
-            self.define("raw_deviation", functools.partial(_start, self._given, 1, *bounds), trainable=True)
-            self.define("raw_pool", functools.partial(_pool_start, *pooling), trainable=True)
-        else:
-            self.define("filters", functools.partial(_fixed, self._given, self.win_length))
-            self.define("pools", functools.partial(_fixed_pools, *pooling))
+        for name in ("raw_centre", "raw_deviation", "raw_pool") if trainable else ("filters", "pools"):
+            self.define(name, getattr(self._given, name), trainable=trainable)
         self.pcen = None
         if compression == "pcen":
             self.pcen = PCEN(
@@ -158,22 +113,21 @@ class GaborFilterbank(Transform):
     def centres(self) -> torch.Tensor:
         """The present center frequencies in cycles per sample, float64.  Shape: (n_filters,)."""
         if not self.trainable:
-            return torch.from_numpy(self._given()[0])
+            return torch.from_numpy(self._given.values()[0])
         return inside(wide(self.raw_centre), *CENTRE_BOUNDS)
 
     @property
     def deviations(self) -> torch.Tensor:
         """The present standard deviations of the filters in samples, float64.  Shape: (n_filters,)."""
         if not self.trainable:
-            return torch.from_numpy(self._given()[1])
+            return torch.from_numpy(self._given.values()[1])
         return inside(wide(self.raw_deviation), *deviation_bounds(self.win_length))
 
     @property
     def pool_widths(self) -> torch.Tensor:
         """The present standard deviations of the low-passes in units of half their length.  Shape: (n_filters,)."""
         if not self.trainable:
-            width = float(drawn_in(self.pool_width, *pool_bounds(self.win_length)))
-            return torch.full((self.n_filters,), width, dtype=torch.float64)
+            return torch.from_numpy(self._given.pool_widths())
         return inside(wide(self.raw_pool), *pool_bounds(self.win_length))
 
     @property
@@ -190,10 +144,7 @@ class GaborFilterbank(Transform):
         return (lengths + self.hop_length - 1) // self.hop_length
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        if self.trainable:
-            filters, pools = self._trained(waveform)
-        else:
-            filters, pools = self.filter_like("filters", waveform), self.filter_like("pools", waveform)
+        filters, pools = self._present_filters(waveform)
         energies = pooled_energies(waveform, lengths, filters, pools, self.hop_length, graph=graph)
         energies = energies.clamp(min=self.floor) if graph else energies.clamp_(min=self.floor)
         if self.pcen is not None:
@@ -203,13 +154,9 @@ class GaborFilterbank(Transform):
             return energies
         return energies.log() if graph else energies.log_()
 
-    def _trained(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The present filters and low-passes; `signal.auditory.leaf` in torch.  Shape: (2, n, taps), (n, taps)."""
-        center, deviation = self.centres[:, None], self.deviations[:, None]
-        t = torch.arange(self.win_length, dtype=center.dtype, device=center.device) - (self.win_length - 1) / 2
-        envelope = (-0.5 * (t / deviation).square()).exp() / (math.sqrt(2 * math.pi) * deviation)
-        phase = 2 * math.pi * center * t
-        filters = torch.stack([phase.cos() * envelope, phase.sin() * envelope])
-        half = t / ((self.win_length - 1) / 2)
-        pools = (-0.5 * (half / self.pool_widths[:, None]).square()).exp()
-        return filters.to(like.dtype), pools.to(like.dtype)
+    def _present_filters(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The filters and the low-passes."""
+        if not self.trainable:
+            return self.filter_like("filters", like), self.filter_like("pools", like)
+        filters = gabor_filters(self.centres, self.deviations, self.win_length)
+        return filters.to(like.dtype), gaussian_pools(self.pool_widths, self.win_length).to(like.dtype)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.checks import check_power, check_rate
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions, check_power
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions
 from audiofeed.transforms.short_time.base import ShortTime
-from audiofeed.transforms.short_time.steps import Limit, Logarithms, Step
+from audiofeed.transforms.short_time.steps import Limit, Logarithms
 
 
 class MelSpectrogramOptions(FeatureOptions, MelOptions, total=False):
@@ -55,16 +53,13 @@ class MelSpectrogram(ShortTime):
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
         super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
-        self._mel, self._bank = keep_mel(self, settings, trainable=trainable_mel)
+        self._mel, bank = keep_mel(self, settings, trainable=trainable_mel)
+        self._steps = (bank,)
 
     @property
     def frequencies(self) -> torch.Tensor:
         """The peak of each filter in Hz, float64, of shape (n_mels,)."""
         return self._mel.frequencies
-
-    def steps(self) -> Sequence[Step]:
-        """The filters."""
-        return (self._bank,)
 
 
 class LogMelSpectrogram(ShortTime):
@@ -110,7 +105,3 @@ class LogMelSpectrogram(ShortTime):
     def frequencies(self) -> torch.Tensor:
         """The peak of each filter in Hz, float64, of shape (n_mels,)."""
         return self._mel.frequencies
-
-    def steps(self) -> Sequence[Step]:
-        """The filters, the logarithm and its limit."""
-        return self._steps

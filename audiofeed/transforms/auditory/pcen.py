@@ -5,24 +5,13 @@ from __future__ import annotations
 import functools
 import math
 
-import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_count, check_not_negative, check_positive, check_rate
-from audiofeed.methods.auditory.pcen import Value, compressed, local_maximum, normalized_in_blocks, running_average
-from audiofeed.methods.bounded import inside
-from audiofeed.signal.bounds import angle_of
+from audiofeed.methods.auditory.pcen import Value, local_maximum, normalized, normalized_in_blocks, present
+from audiofeed.methods.rows import computable
+from audiofeed.signal.auditory.pcen import BOUNDS, starting_angles, weight_of
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-
-# where trained settings stay; the bias moves on a logarithmic scale
-_GAIN = (0.0, 1.0)
-_BIAS = (1e-3, 1e3)
-_POWER = (0.0, 1.0)
-_WEIGHT = (0.0, 1.0)
-
-
-def _angles(value: float, low: float, high: float, count: int) -> np.ndarray:
-    return np.full(count, angle_of(value, low, high))
 
 
 class PCEN(FeatureTransform):
@@ -104,49 +93,45 @@ class PCEN(FeatureTransform):
             n_bins if n_bins is None else check_count("n_bins", n_bins, "an integer number of bins, 1 or more")
         )
         self.initial, self.trainable = initial, trainable
-        if b is None:
-            # the half-power width of the average is then that of time_constant (Lostanlen et al., eq. 5)
-            frames = time_constant * sample_rate / self.hop_length
-            weight = (math.sqrt(1.0 + 4.0 * frames**2) - 1.0) / (2.0 * frames**2)
-        else:
-            weight = float(b)
-        self._given["b"] = weight
+        self._start = None if initial == "first" else float(initial)
+        self._given["b"] = (
+            weight_of(time_constant, sample_rate=sample_rate, hop_length=self.hop_length) if b is None else float(b)
+        )
         self._b = b
-        if trainable:
-            spans = {"gain": _GAIN, "bias": _BIAS, "power": _POWER, "b": _WEIGHT}
-            for name, (low, high) in spans.items():
-                value = self._given[name]
-                if not low < value < high:
-                    raise ValueError(
-                        f"{name}={value!r} must lie between {low:g} and {high:g}, without them, with trainable=True; "
-                        f"start a little inside"
-                    )
-                if name == "bias":
-                    value, low, high = math.log(value), math.log(low), math.log(high)
-                start = functools.partial(_angles, value, low, high, self.n_bins or 1)
-                self.define(f"raw_{name}", start, trainable=True)
+        if not trainable:
+            return
+        for name, value in self._given.items():
+            low, high = BOUNDS[name]
+            if not low < value < high:
+                raise ValueError(
+                    f"{name}={value!r} must lie between {low:g} and {high:g}, without them, with trainable=True; "
+                    f"start a little inside"
+                )
+            start = functools.partial(starting_angles, name, value, self.n_bins or 1)
+            self.define(f"raw_{name}", start, trainable=True)
 
     @property
     def gain(self) -> Value:
         """The present gain: a number, or if it trains a tensor of shape (n_bins or 1,)."""
-        return inside(self.raw_gain, *_GAIN) if self.trainable else self._given["gain"]
+        return self._present("gain")
 
     @property
     def bias(self) -> Value:
         """The present bias: a number, or if it trains a tensor of shape (n_bins or 1,)."""
-        if not self.trainable:
-            return self._given["bias"]
-        return inside(self.raw_bias, math.log(_BIAS[0]), math.log(_BIAS[1])).exp()
+        return self._present("bias")
 
     @property
     def power(self) -> Value:
         """The present power: a number, or if it trains a tensor of shape (n_bins or 1,)."""
-        return inside(self.raw_power, *_POWER) if self.trainable else self._given["power"]
+        return self._present("power")
 
     @property
     def b(self) -> Value:
         """The present weight of a new frame: a number, or if it trains a tensor of shape (n_bins or 1,)."""
-        return inside(self.raw_b, *_WEIGHT) if self.trainable else self._given["b"]
+        return self._present("b")
+
+    def _present(self, name: str) -> Value:
+        return present(name, getattr(self, f"raw_{name}")) if self.trainable else self._given[name]
 
     def stream(self, features: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """The next frames of a stream, and the state to give with those after them.
@@ -169,30 +154,15 @@ class PCEN(FeatureTransform):
                 f"state has shape {tuple(state.shape)}, and must be {tuple(features.shape[:-1])}, as the features are; "
                 "give the state that the chunk before returned, or None at the start"
             )
-        if features.dtype in (torch.float16, torch.bfloat16):
-            features = features.float()
+        features = computable(features)
         with torch.autocast(features.device.type, enabled=False):
             return self._normalized(features, state)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if graph or self.trainable:
             return self._normalized(features, None)[0]
-        start = None if self.initial == "first" else float(self.initial)
-        given = self._given
-        return normalized_in_blocks(
-            features,
-            self._reference(features),
-            weight=given["b"],
-            start=start,
-            gain=given["gain"],
-            bias=given["bias"],
-            power=given["power"],
-            eps=self.eps,
-        )
-
-    def _reference(self, features: torch.Tensor) -> torch.Tensor:
-        """What the average is taken of."""
-        return features if self.max_size == 1 else local_maximum(features, self.max_size)
+        reference = local_maximum(features, self.max_size)
+        return normalized_in_blocks(features, reference, self._start, eps=self.eps, **self._given)
 
     def _normalized(self, features: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The result and the last average.  Shape: (..., bins, frames) -> the same, (..., bins)."""
@@ -201,20 +171,9 @@ class PCEN(FeatureTransform):
                 f"features has {features.shape[-2]} bins, and must have n_bins={self.n_bins} of them, one for each "
                 "trained setting"
             )
-        reference = self._reference(features)
-        if state is not None:
-            start: torch.Tensor | float = state.to(reference)
-        else:
-            start = reference[..., 0] if self.initial == "first" else float(self.initial)
-        settings = [self._setting(value, features) for value in (self.gain, self.bias, self.power, self.b)]
-        gain, bias, power, weight = settings
-        average = running_average(reference, weight, start)
-        return compressed(features, average, gain, bias, power, self.eps), average[..., -1]
-
-    @staticmethod
-    def _setting(value: Value, like: torch.Tensor) -> Value:
-        """A number, or a tensor of shape (bins or 1, 1) in the dtype of the features."""
-        return value.to(like.dtype)[:, None] if isinstance(value, torch.Tensor) else value
+        settings = {name: self._present(name) for name in BOUNDS}
+        start, reference = self._start if state is None else state, local_maximum(features, self.max_size)
+        return normalized(features, reference, start, eps=self.eps, **settings)
 
     def extra_repr(self) -> str:
         """The settings; those that train as they began."""

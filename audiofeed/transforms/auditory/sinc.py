@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice, check_count, check_odd, check_rate
 from audiofeed.methods.auditory.long_filters import filtered_waveform
+from audiofeed.methods.auditory.sinc import sinc_filters
 from audiofeed.methods.bounded import inside, wide
 from audiofeed.methods.frames import Framing
-from audiofeed.signal.auditory.sinc import NORMS, sinc_cutoffs, sinc_filters
-from audiofeed.signal.bounds import angle_of
+from audiofeed.signal.auditory.sinc import NORMS, SincStart
 from audiofeed.signal.windows import Window, get_window
 from audiofeed.transforms.contract.settings import check_pad_mode
 from audiofeed.transforms.contract.transform import Transform
-
-
-def _start(given: functools.partial[np.ndarray], min_low: float, min_band: float, top: float, row: int) -> np.ndarray:
-    low, high = given()
-    return angle_of(low, min_low, top - min_band) if row == 0 else angle_of(high, low + min_band, top)
-
-
-def _fixed(
-    given: functools.partial[np.ndarray], sample_rate: float, win_length: int, window: Window, norm: str | None
-) -> np.ndarray:
-    return sinc_filters(given(), sample_rate=sample_rate, win_length=win_length, window=window, norm=norm)
 
 
 class SincFilterbank(Transform):
@@ -109,29 +97,27 @@ class SincFilterbank(Transform):
         self.window, self.center = window, center
         self.trainable = trainable
         self.framing = Framing(n_fft=self.win_length, hop_length=self.hop_length, center=center, pad_mode=pad_mode)
-        self._given = functools.partial(
-            sinc_cutoffs,
-            self.n_filters,
-            sample_rate=float(sample_rate),
+        self._given = SincStart(
+            n_filters=self.n_filters,
+            sample_rate=self._rate,
             f_min=self.f_min,
             f_max=self.f_max,
             min_low_hz=self.min_low_hz,
             min_band_hz=self.min_band_hz,
         )
         if trainable:
-            bounds = (self.min_low_hz, self.min_band_hz, sample_rate / 2)
-            self.define("raw_low", functools.partial(_start, self._given, *bounds, 0), trainable=True)
-            self.define("raw_high", functools.partial(_start, self._given, *bounds, 1), trainable=True)
+            self.define("raw_low", self._given.raw_low, trainable=True)
+            self.define("raw_high", self._given.raw_high, trainable=True)
             self.define("taper", functools.partial(get_window, window, self.win_length, periodic=False))
-        else:
-            settings = (float(sample_rate), self.win_length, window, norm)
-            self.define("filters", functools.partial(_fixed, self._given, *settings))
+            return
+        filters = functools.partial(self._given.filters, win_length=self.win_length, window=window, norm=norm)
+        self.define("filters", filters)
 
     @property
     def cutoffs(self) -> torch.Tensor:
         """The present lower and upper cutoffs in Hz, float64.  Shape: (2, n_filters)."""
         if not self.trainable:
-            return torch.from_numpy(self._given())
+            return torch.from_numpy(self._given.cutoffs())
         top = self._rate / 2
         low = inside(wide(self.raw_low), self.min_low_hz, top - self.min_band_hz)
         return torch.stack([low, inside(wide(self.raw_high), low + self.min_band_hz, top)])
@@ -147,15 +133,10 @@ class SincFilterbank(Transform):
         return self.cutoffs.detach().mean(0)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        filters = self._trained(waveform) if self.trainable else self.filter_like("filters", waveform)
-        return filtered_waveform(waveform, lengths, self.framing, filters, graph=graph)
+        return filtered_waveform(waveform, lengths, self.framing, self._present_filters(waveform), graph=graph)
 
-    def _trained(self, like: torch.Tensor) -> torch.Tensor:
-        """The filters of the present cutoffs; `sinc_filters` in torch.  Shape: (n_filters, win_length)."""
-        low, high = (self.cutoffs / self._rate)[..., None].unbind(0)  # (filter, 1) each
-        tap = torch.arange(self.win_length, dtype=low.dtype, device=low.device) - (self.win_length - 1) / 2
-        filters = 2 * high * torch.sinc(2 * high * tap) - 2 * low * torch.sinc(2 * low * tap)
-        filters = filters * self.filter_like("taper", low)
-        if self.norm == "peak":
-            filters = filters / (2 * (high - low))
-        return filters.to(like.dtype)
+    def _present_filters(self, like: torch.Tensor) -> torch.Tensor:
+        if not self.trainable:
+            return self.filter_like("filters", like)
+        cutoffs = self.cutoffs / self._rate
+        return sinc_filters(cutoffs, self.filter_like("taper", cutoffs), norm=self.norm).to(like.dtype)

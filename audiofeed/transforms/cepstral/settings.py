@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-import numpy as np
-
 from audiofeed.arguments.checks import check_count, check_not_negative
 from audiofeed.arguments.settings import argument, pick
 from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
@@ -19,7 +17,7 @@ from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matri
 
 
 class CosineOptions(TypedDict, total=False):
-    """What a caller may say of a cosine transform."""
+    """Keyword arguments of a cosine transform."""
 
     dct_type: int
     norm: str | None
@@ -27,7 +25,7 @@ class CosineOptions(TypedDict, total=False):
 
 
 class CepstralOptions(FeatureOptions, LogOptions, CosineOptions, total=False):
-    """What a caller may say of cepstral coefficients."""
+    """Keyword arguments of cepstral coefficients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +43,7 @@ class Cosines:
 
     def matrix(self, n_out: int, n: int) -> Definition:
         """The definition of the matrix from n bands to n_out coefficients."""
-        return functools.partial(_matrix, n_out, n, self)
-
-
-def _matrix(n_out: int, n: int, cosines: Cosines) -> np.ndarray:
-    return cepstral_matrix(n_out, n, dct_type=cosines.dct_type, norm=cosines.norm, lifter=cosines.lifter)
+        return functools.partial(cepstral_matrix, n_out, n, dct_type=self.dct_type, norm=self.norm, lifter=self.lifter)
 
 
 @dataclass(frozen=True, kw_only=True)

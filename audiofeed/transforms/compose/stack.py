@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.names import explaining
-from audiofeed.methods.filterbank import Wanted, through
-from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.filterbank import of_spectrum
+from audiofeed.methods.rows import in_full_precision, with_leading
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.base import ShortTime
 
 
@@ -121,7 +120,7 @@ def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Ten
         if any(first.power is None for first in firsts):
             spectrum = lead.spectrum(rows, row_lengths, graph=graph)
             computed = [
-                spectrum if first.power is None else _of_spectrum(spectrum, first.wanted(rows)) for first in firsts
+                spectrum if first.power is None else of_spectrum(spectrum, first.wanted(rows)) for first in firsts
             ]
         else:
             computed = lead.powers(rows, row_lengths, [first.wanted(rows) for first in firsts], graph=graph)
@@ -132,12 +131,6 @@ def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Ten
         _rest(member, with_leading(features, leading), lengths)
         for member, features in zip(members, results, strict=True)
     ]
-
-
-def _of_spectrum(spectrum: torch.Tensor, wanted: Wanted) -> torch.Tensor:
-    """A feature of a spectrum that is there.  Shape: complex (rows, bins, frames) -> (rows, features, frames)."""
-    squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
-    return through(wanted.steps, raise_power(squared, wanted.power), None).transpose(1, 2)
 
 
 def _rest(member: nn.Module, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:

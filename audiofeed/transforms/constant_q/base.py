@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from audiofeed.methods.constant_q.tuning import estimate_tuning
-from audiofeed.methods.filterbank import Wanted
-from audiofeed.methods.frames import Framing
-from audiofeed.methods.short_time.table import short_time_powers
-from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
+from audiofeed.methods.constant_q.tuning import FRAMES, tunings_of_clips
+from audiofeed.signal.constant_q.tuning import tuning_edges
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.constant_q.kernels import KernelBank
 from audiofeed.transforms.constant_q.settings import ConstantQ, options_of
 from audiofeed.transforms.contract.transform import Transform, in_full_precision
 
-# the frames of `librosa.estimate_tuning`
-_TUNING_FRAMES = Framing(n_fft=2048, hop_length=512, center=True, pad_mode="constant")
 # for how many tunings the kernels are kept, of the 100 that there are
 MOST_TUNINGS = 16
 
@@ -27,14 +22,10 @@ MOST_TUNINGS = 16
 class ConstantQTransform(Transform):
     """A transform by wavelets (`bank`), whose frames are centered; with `tuning=None` by those of each clip's tuning.
 
-    A subclass keeps a `kernel_bank`, or gives `frame_lengths` and `compute` of its own.
-
     Args:
         wavelets: the settings of the wavelets.
         others: further settings that the subclass is made with. The arguments of all are kept as attributes.
     """
-
-    kernel_bank: KernelBank
 
     def __init__(self, wavelets: ConstantQ, *others: Any) -> None:
         super().__init__(wavelets.sample_rate)
@@ -44,14 +35,15 @@ class ConstantQTransform(Transform):
         self._others = others
         self._tuned: dict[float, ConstantQTransform] = {}
         if wavelets.tuning is None:
-            self.define("tuning_window", _tuning_window)
+            self.define("tuning_window", functools.partial(get_window, "hann", FRAMES.n_fft))
             self.define("tuning_edges", tuning_edges)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
+        return self.kernel_bank.frame_lengths(lengths) if self.framing is None else super().frame_lengths(lengths)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """Frames times the kernels of the bank, for transforms that have one."""
         return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
 
     @property
@@ -93,16 +85,12 @@ class ConstantQTransform(Transform):
         rows, row_lengths, leading = self.rows_of(waveform.detach(), lengths, graph=False)
         batch = leading[0] if leading else 1
         with in_full_precision(rows.device, graph=False):
-            window = self.filter_like("tuning_window", rows)
-            powers = short_time_powers(rows, row_lengths, _TUNING_FRAMES, window, wanted=[Wanted(1.0)], graph=False)[0]
-            frames = None if row_lengths is None else _TUNING_FRAMES.count(row_lengths[:: len(rows) // batch])
-            rate = self.rate("tuning")
-            found = estimate_tuning(
-                powers.unflatten(0, (batch, -1)),
-                frames,
+            found = tunings_of_clips(
+                rows.unflatten(0, (batch, -1)),
+                row_lengths,
+                self.filter_like("tuning_window", rows),
                 self.filter_like("tuning_edges", rows),
-                bins=pitch_bins(sample_rate=rate, n_fft=_TUNING_FRAMES.n_fft),
-                hertz=rate / _TUNING_FRAMES.n_fft,
+                rate=self.rate("tuning"),
                 n_chroma=self.bins_per_octave,
             )
         # hundredths of a bin: whatever the dtype they were found in, equal ones share their kernels
@@ -121,7 +109,3 @@ class ConstantQTransform(Transform):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_tuned": {}}
-
-
-def _tuning_window() -> np.ndarray:
-    return get_window("hann", _TUNING_FRAMES.n_fft)

@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_power
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
+from audiofeed.methods.constant_q.spectral_spans import weigh_spans
 from audiofeed.methods.filterbank import Apply, Wanted
 from audiofeed.methods.frames import Framing, Workspace
-from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.short_time.table import short_time_powers
-from audiofeed.methods.spectrum import raise_power
 from audiofeed.plans.constant_q.spectral_spans import packed, packed_weights, spectral_spans
 from audiofeed.signal.constant_q.wavelets import least_power_of_two, spectral_weights
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms.constant_q.base import ConstantQTransform
 from audiofeed.transforms.constant_q.cqt import CQT
 from audiofeed.transforms.constant_q.settings import ConstantQ, MagnitudeOptions, options_of
-from audiofeed.transforms.contract.settings import check_power
 
 
 class PseudoCQT(ConstantQTransform):
@@ -56,7 +55,7 @@ class PseudoCQT(ConstantQTransform):
         bank, hop = self.bank, self.wavelets.hop_length
         n_fft = max(least_power_of_two(float(bank.lengths.max())), 2 * least_power_of_two(hop))
         self.n_fft = n_fft
-        self._framing = Framing(n_fft=n_fft, hop_length=hop, center=True, pad_mode=self.wavelets.pad_mode)
+        self.framing = Framing(n_fft=n_fft, hop_length=hop, center=True, pad_mode=self.wavelets.pad_mode)
         of_bank = (bank, n_fft, self.wavelets.sparsity, self.wavelets.scale)
         weights = spectral_weights(*of_bank)
         self._spans = spectral_spans(weights)
@@ -64,14 +63,11 @@ class PseudoCQT(ConstantQTransform):
         definition = functools.partial(packed_weights, *of_bank, self._spans)
         self.define("weights", definition, values=packed(weights, self._spans))
 
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self._framing.count(lengths)
-
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         window = self.filter_like("analysis_window", waveform)
+        assert self.framing is not None
         wanted = [Wanted(1.0, (Apply(self.weighted),))]
-        return short_time_powers(waveform, lengths, self._framing, window, wanted=wanted, graph=graph)[0]
+        return short_time_powers(waveform, lengths, self.framing, window, wanted=wanted, graph=graph)[0]
 
     def weighted(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Bins from magnitudes of a spectrum.
@@ -83,20 +79,8 @@ class PseudoCQT(ConstantQTransform):
         Returns:
             (..., frames, n_bins).
         """
-        *leading, n = magnitudes.shape
-        flat, weights = magnitudes.reshape(-1, n), self.filter_like("weights", magnitudes)
-        out = None if workspace is None else workspace.take("bins", len(flat), self.n_bins)
-        parts, start = [], 0
-        for first, end, low, high in self._spans:
-            size = (end - first) * (high - low)
-            tile = weights[start : start + size].view(end - first, high - low).t()
-            start += size
-            if out is None:
-                parts.append(matmul(flat[:, low:high], tile))
-            else:
-                matmul_into(out[:, first:end], flat[:, low:high], tile)
-        found = torch.cat(parts, dim=1) if out is None else out
-        return _raised(found, self.power, in_place=out is not None).view(*leading, -1)
+        weights = self.filter_like("weights", magnitudes)
+        return weigh_spans(magnitudes, weights, self._spans, self.power, workspace)
 
 
 class HybridCQT(ConstantQTransform):
@@ -152,11 +136,3 @@ def _magnitudes(settings: Mapping[str, Any], sample_rate: float) -> ConstantQ:
     """The settings of what has magnitudes only."""
     check_power(settings["power"], "use CQT for complex values")
     return pick(ConstantQ, settings, sample_rate=sample_rate)
-
-
-def _raised(magnitudes: torch.Tensor, power: float | None, *, in_place: bool) -> torch.Tensor:
-    """Magnitudes to a power, with gradient 0 (not NaN) where they are 0."""
-    if power == 1.0:
-        return magnitudes
-    assert power is not None
-    return magnitudes.pow_(power) if in_place else raise_power(magnitudes.square(), power)

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.arguments.signature import takes
-from audiofeed.methods import frames as blocks
-from audiofeed.methods.constant_q.octave_synthesis import Synthesis, least_squares, synthesis, synthesise
-from audiofeed.methods.frames import Count
+from audiofeed.methods.constant_q.least_squares import LeastSquares
+from audiofeed.methods.constant_q.octave_synthesis import synthesis
 from audiofeed.plans.constant_q.invertibility import frame_weights, largest_hops
 from audiofeed.transforms.constant_q.cqt import VQT
 from audiofeed.transforms.constant_q.settings import Kernels, MethodOptions, SpacingOptions, VariableQ, WaveletOptions
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision
 
-# The steps converge while no eigenvalue is above 4 / 3. With windows and bins evenly spaced the weights see to that;
-# for others (a boxcar with long wavelets, uneven intervals) the largest is found by so many steps of the power method,
-# which are a few percent short, and brought down where it is too large.
-POWER_STEPS = 16
-MOST_EIGENVALUE, SAFE_EIGENVALUE = 1.26, 1.2
-
 
 class InverseCQTOptions(WaveletOptions, SpacingOptions, MethodOptions, total=False):
-    """What a caller may say of the transform whose values are inverted."""
+    """Keyword arguments of the transform whose values are inverted."""
 
     tuning: float
 
@@ -115,33 +105,17 @@ class InverseCQT(ToWaveform):
         for name in settings:
             setattr(self, name, getattr(self.analysis, name))
         kernels = self.analysis.kernel_bank
-        self._early = kernels.levels[0].factor
         weights = frame_weights(self.analysis.bank, kernels.levels, kernels.exact(), self.hop_length)
         self.define("weights", functools.partial(np.array, weights))
         if self.n_iter:
-            largest = self._largest_eigenvalue()
-            if largest > MOST_EIGENVALUE:
-                self.define("weights", functools.partial(np.array, weights * (SAFE_EIGENVALUE / largest)))
+            like = torch.zeros(0, dtype=torch.float32)
+            with in_full_precision(like.device, graph=False):
+                scale = self._least_squares(like).scale(2 * int(self.analysis.bank.lengths.max()) + 4 * self.hop_length)
+            self.define("weights", functools.partial(np.array, weights * scale))
         kernels.release()
         hops = largest_hops(self.analysis.bank)
         self.largest_hop = max(1, int(hops.min()))
         self._warn_of_undersampled(hops)
-
-    def _largest_eigenvalue(self) -> float:
-        """The largest eigenvalue of analysis and weighted adjoint, from below, of a clip of two longest wavelets."""
-        time = 2 * int(self.analysis.bank.lengths.max()) + 4 * self.hop_length
-        found = torch.from_numpy(np.random.default_rng(0).standard_normal((1, time))).float()
-        size = 1.0
-        with in_full_precision(found.device, graph=False):
-            by = self._synthesis(found)
-            for _ in range(POWER_STEPS):
-                values = torch.view_as_real(self.analysis.compute(found, None, graph=False).transpose(1, 2))
-                found = synthesise(values.flatten(-2), by, time, None, graph=False)
-                size = float(found.norm())
-                if size == 0.0:
-                    break
-                found = found / size
-        return size
 
     def _warn_of_undersampled(self, hops: np.ndarray) -> None:
         short = hops < self.hop_length
@@ -170,137 +144,22 @@ class InverseCQT(ToWaveform):
         """
         return ((frames - 1) * self.hop_length).clamp(min=1) * (frames > 0)
 
-    def _clip_length(self, frames: Count, length: Count | None) -> Count:
-        """Samples of the clip that has so many frames: the length asked for if it may be that, or else the longest."""
-        longest = frames * self.hop_length - self._early
-        if isinstance(longest, torch.Tensor):
-            longest = longest.clamp(min=1)
-            if length is None:
-                return longest
-            return torch.where((length >= (frames - 1) * self.hop_length) & (length < longest), length, longest)
-        longest = max(1, longest)
-        fits = isinstance(length, int) and (frames - 1) * self.hop_length <= length < longest
-        return cast("int", length) if fits else longest
-
-    # ---------------------------------------------------------------- synthesis
-
-    def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
-        self,
-        spectrum: torch.Tensor,
-        length: int | torch.Tensor | None = None,
-        *,
-        lengths: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Waveforms of the values of one clip or of a batch.
-
-        Args:
-            spectrum: complex (..., bins, frames) with any leading dimensions, of which the first is the batch.
-            length: samples of the waveform, or (batch,) samples of each; a batch is as long as its longest. None:
-                `sample_lengths` of the frames. Where it is the length that the values were computed from, the end is
-                as good as the rest. Zeros follow where the frames end before.
-            lengths: (batch,) frames of each clip of a padded batch. What stands past them is not looked at.
-
-        Returns:
-            (..., time). Row i equals that clip alone, with zeros past its end.
-
-        Raises:
-            TypeError: for values that are not complex, or lengths that are not integers.
-            ValueError: for another number of bins, an empty spectrum, or lengths that do not fit it.
-        """
-        self.check_features(spectrum)
-        if spectrum.shape[-2] != self.n_bins:
-            raise ValueError(
-                f"spectrum has shape {tuple(spectrum.shape)}, and there are n_bins={self.n_bins} bins; the second last "
-                "dimension is the bins, of a CQT of the same settings"
-            )
-        return self._run_to(spectrum, length, lengths)
+    def bins_of_features(self) -> tuple[int, str]:
+        return self.n_bins, f"there are n_bins={self.n_bins} bins, as of a CQT of the same settings"
 
     def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object
     ) -> torch.Tensor:
-        clips, rows, _, most = features.shape
-        pairs = torch.view_as_real(features.resolve_conj().transpose(-1, -2).contiguous())
-        pairs = pairs.reshape(clips * rows, most, -1)  # (row, frame, 2 * bin)
         length = cast("int | torch.Tensor | None", settings["length"])
-        if isinstance(length, torch.Tensor):
-            wanted = int(length.max())
-        else:
-            wanted = max(1, (most - 1) * self.hop_length) if length is None else length
-        own = None if lengths is None else lengths.repeat_interleave(rows)
-        if own is not None and isinstance(length, torch.Tensor):
-            length = length.to(own.device).repeat_interleave(rows)
-        return self._samples(pairs, own, length, wanted, graph=graph).view(clips, rows, wanted)
+        return self._least_squares(features.real).invert(features, lengths, length, graph=graph)
 
-    def _synthesis(self, like: torch.Tensor) -> Synthesis:
-        kernels, weights = self.analysis.filter_like("kernels", like), self.filter_like("weights", like)
+    def _least_squares(self, like: torch.Tensor) -> LeastSquares:
         bank = self.analysis.kernel_bank
-        return synthesis(bank.levels, kernels, weights, bank.decimations(self.analysis, like))
-
-    def _samples(
-        self,
-        pairs: torch.Tensor,
-        frames: torch.Tensor | None,
-        length: int | torch.Tensor | None,
-        wanted: int,
-        *,
-        graph: bool,
-    ) -> torch.Tensor:
-        """Samples of rows, each from its own frames; all together, or on a CPU without a graph a few at a time."""
-        by, count, times = self._synthesis(pairs), pairs.shape[1], None
-        if frames is None:
-            time = self._clip_length(count, cast("int | None", length))
-        else:
-            asked = torch.full_like(frames, length) if isinstance(length, int) else length
-            time, times = self._clip_length(count, None), self._clip_length(frames, asked)
-        if graph or pairs.device.type != "cpu":
-            return _fitted(self._solve(pairs, by, time, frames, times, graph=graph), wanted)
-        sizes = [(count, time)] * len(pairs)
-        if frames is not None and times is not None:
-            sizes = list(zip(frames.tolist(), times.tolist(), strict=True))
-        out = pairs.new_zeros(len(pairs), wanted)
-        for run, own, samples in _runs(sizes):
-            found = self._solve(pairs[run, :own], by, samples, None, None, graph=False)[:, :wanted]
-            out[run, : found.shape[1]] = found
-        return out
-
-    def _solve(
-        self,
-        pairs: torch.Tensor,
-        by: Synthesis,
-        time: int,
-        frames: torch.Tensor | None,
-        times: torch.Tensor | None,
-        *,
-        graph: bool,
-    ) -> torch.Tensor:
-        """Samples of rows of `time` samples at most: of each row its own `times`, from its own `frames`."""
-        count = pairs.shape[1]
-        past = None
-        if frames is not None:
-            past = (torch.arange(count, device=pairs.device) >= frames[:, None])[..., None]
-
-        def forth(samples: torch.Tensor) -> torch.Tensor:
-            values = self.analysis.compute(samples, times, graph=graph).transpose(1, 2)[:, :count]
-            found = torch.view_as_real(values).flatten(-2)
-            return found if past is None else found.masked_fill(past, 0)
-
-        def back(values: torch.Tensor) -> torch.Tensor:
-            return synthesise(values, by, time, times, graph=graph)
-
-        return least_squares(pairs, forth, back, self.n_iter)
-
-
-def _fitted(samples: torch.Tensor, wanted: int) -> torch.Tensor:
-    inside = samples[:, :wanted]
-    return F.pad(inside, (0, wanted - inside.shape[-1]))
-
-
-def _runs(sizes: list[tuple[int, int]]) -> Iterator[tuple[slice, int, int]]:
-    """(rows, their frames, their samples) for neighboring rows of one size, few enough to stay in cache."""
-    first = 0
-    for (count, time), group in itertools.groupby(sizes):
-        end = first + len(list(group))
-        step = max(1, blocks.CPU_BLOCK // time)
-        for start in range(first, end, step):
-            yield slice(start, min(start + step, end)), count, time
-        first = end
+        kernels, weights = self.analysis.filter_like("kernels", like), self.filter_like("weights", like)
+        return LeastSquares(
+            analysis=self.analysis.compute,
+            synthesis=synthesis(bank.levels, kernels, weights, bank.decimations(self.analysis, like)),
+            hop_length=self.hop_length,
+            early=bank.levels[0].factor,
+            n_iter=self.n_iter,
+        )

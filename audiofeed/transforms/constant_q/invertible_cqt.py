@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_power_or_complex
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.constant_q.sliced_frame import OPEN, analyse, count_frames, fill
-from audiofeed.methods.constant_q.stream import StreamState
-from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.constant_q.sliced_frame import count_frames
+from audiofeed.methods.constant_q.streams import StreamState, analyse_clips, analyse_stream
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
-from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions, a_few, runs_of
+from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
 from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.contract.settings import check_power_or_complex
 from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
 
 
@@ -111,39 +109,7 @@ class InvertibleCQT(Transform):
         return self.inverse_transform()(coefficients, length, lengths=lengths)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        if lengths is None:
-            return self._powers(self._rows(waveform, graph=graph))
-        frames = count_frames(waveform.shape[-1], self.hop_length)
-        if not graph and lengths.device.type == "cpu":
-            out = waveform.new_zeros((len(waveform), self.n_bins, frames), dtype=self._result_dtype(waveform))
-            for run, length in runs_of(lengths):
-                found = self._rows(waveform[run, :length], graph=False)
-                out[run, :, : found.shape[-1]] = self._powers(found)
-            return out
-        inside = torch.arange(waveform.shape[-1], device=waveform.device) < lengths[:, None]
-        x = fill(waveform.where(inside, torch.zeros_like(waveform)), (frames - 1) * self.hop_length)
-        ends = (count_frames(lengths, self.hop_length) - 1) * self.hop_length
-        slices, bands = self.frame.geometry(None, waveform)
-        return self._powers(analyse(x, ends, slices, bands, frames=frames, graph=graph))
-
-    def _rows(self, waveform: torch.Tensor, *, graph: bool) -> torch.Tensor:
-        """Complex coefficients of rows of one length.  Shape: (rows, time) -> (rows, bands, frames)."""
-        frames = count_frames(waveform.shape[-1], self.hop_length)
-        slices, bands = self.frame.geometry(frames, waveform)
-        end = (frames - 1) * self.hop_length
-        x = fill(waveform, end)
-        if graph:
-            return analyse(x, end, slices, bands, frames=frames, graph=True)
-        parts = [analyse(part, end, slices, bands, frames=frames, graph=False) for part in a_few(x, slices)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _result_dtype(self, waveform: torch.Tensor) -> torch.dtype:
-        return waveform.dtype.to_complex() if self.power is None else waveform.dtype
-
-    def _powers(self, coefficients: torch.Tensor) -> torch.Tensor:
-        if self.power is None:
-            return coefficients
-        return raise_power(coefficients.real.square() + coefficients.imag.square(), self.power)
+        return analyse_clips(waveform, lengths, self.frame, self.power, graph=graph)
 
     def stream(
         self, chunk: torch.Tensor, state: StreamState | None = None, *, last: bool = False
@@ -179,24 +145,8 @@ class InvertibleCQT(Transform):
             joined = chunk.new_zeros((math.prod(leading), 0), dtype=dtype)
         state = StreamState.begin(joined, leading) if state is None else state
         joined, seen, slices = state.joined(joined, leading), state.seen + chunk.shape[-1], self.frame.slices
-        done = state.slices
-        settings: dict[str, Any] = {"first": done, "offset": state.offset, "graph": graph}
+        ended = state.ended(seen, "sample") if last else None
         with in_full_precision(chunk.device, graph=graph):
-            if last:
-                ended = state.ended(seen, "sample")
-                frames = count_frames(seen, self.hop_length)
-                end = (frames - 1) * self.hop_length
-                if done == 0 and frames <= slices.most_whole:
-                    found = self._rows(joined, graph=graph)
-                else:
-                    slices, bands = self.frame.geometry(None, joined)
-                    found = analyse(fill(joined, end - state.offset), end, slices, bands, frames=frames, **settings)
-                return with_leading(self._powers(found), leading), ended
-            ready = max((seen - slices.transition) // slices.step, done)
-            found = joined.new_zeros((len(joined), self.n_bins, 0), dtype=joined.dtype.to_complex())
-            if ready > done:
-                slices, bands = self.frame.geometry(None, joined)
-                found = analyse(joined, OPEN, slices, bands, frames=ready * slices.kept, **settings)
-        offset = max(0, (ready - 1) * slices.step - slices.transition)
-        moved = state.moved(joined, offset=offset, seen=seen, slices=ready)
-        return with_leading(self._powers(found), leading), moved
+            found, ready = analyse_stream(joined, state, seen, self.frame, self.power, last=last, graph=graph)
+        following = ended or state.moved(joined, seen=seen, ready=ready, step=slices.step, reach=slices.transition)
+        return with_leading(found, leading), following

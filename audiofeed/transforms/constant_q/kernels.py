@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.methods.constant_q.octaves import Blocks, Decimation, Execution, constant_q, frame_count
-from audiofeed.plans.constant_q.block_basis import block_basis
+from audiofeed.methods.constant_q.octaves import Blocks, Decimation, Execution, constant_q, frame_count, in_blocks
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
 from audiofeed.plans.constant_q.levels import Level
 from audiofeed.signal.constant_q.halfband import decimation_reach
@@ -65,18 +64,7 @@ class KernelBank:
     def in_blocks(self) -> dict[int, Blocks]:
         """The kernels of long bands in blocks, exact to float32, by their first bin; made when first asked for."""
         if self.blocks is None:
-            kernels, start, blocks = self.exact(), 0, {}
-            for level in self.levels:
-                for band in level.bands:
-                    made = block_basis(kernels[start : start + band.size].reshape(-1, band.taps), level.hop_length)
-                    start += band.size
-                    if made is not None:
-                        blocks[band.first] = Blocks(
-                            block=made.block,
-                            basis=torch.from_numpy(made.basis).float(),
-                            weights=torch.from_numpy(made.weights).float(),
-                        )
-            self.blocks = blocks
+            self.blocks = in_blocks(self.levels, self.exact())
         return self.blocks
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
@@ -87,10 +75,8 @@ class KernelBank:
         self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> torch.Tensor:
         """The values of rows: see `Transform.compute`."""
-        in_blocks = (
-            not self.trainable and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
-        )
-        blocks = self.in_blocks() if in_blocks else {}
+        plain = not self.trainable and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
+        blocks = self.in_blocks() if plain else {}
         if not torch.compiler.is_compiling():
             self.release()
         execution = Execution(

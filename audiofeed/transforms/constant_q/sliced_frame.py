@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, cast
 
-import numpy as np
 import torch
 from torch import nn
 
 from audiofeed.arguments.checks import check_count, check_rate
 from audiofeed.arguments.settings import argument, settle
-from audiofeed.methods.constant_q.sliced_frame import Bands, Slices
+from audiofeed.methods.constant_q.sliced_frame import Bands, Slices, bands_of
 from audiofeed.plans.sizes import smooth_length
 from audiofeed.signal.constant_q.sliced_bands import (
     LEAST_REACH,
-    BandBins,
     GaborBands,
     analysis_weights,
     band_bins,
@@ -34,12 +31,10 @@ from audiofeed.transforms.contract.filters import FilterStore
 
 # lengths of short clips whose bands are kept for the next clip of that length
 _MOST_WHOLE = 16
-# samples of slices that are computed at once without a graph
-_MOST_SAMPLES = 2**24
 
 
 class SliceOptions(TypedDict, total=False):
-    """What a caller may say of bands and slices."""
+    """Keyword arguments of bands and slices."""
 
     f_min: float | None
     f_max: float | None
@@ -155,9 +150,9 @@ class SlicedFrame(nn.Module):
         self.slices = settings.slices
         self._filters = FilterStore()
         entries = band_bins(settings.bands, self.slices.length)
-        self._spans = _spans(entries)
+        self._spans = entries.spans
         self.register_buffer("bins", torch.from_numpy(entries.bins), persistent=False)
-        self.register_buffer("places", torch.from_numpy(_places(entries, self.slices.frames)), persistent=False)
+        self.register_buffer("places", torch.from_numpy(entries.places(self.slices.frames)), persistent=False)
         for name, weights in (("analysis", analysis_weights), ("synthesis", synthesis_weights)):
             definition = functools.partial(weights, settings.bands, self.slices.length, self.slices.hop_length)
             self._filters.define(self, name, definition)
@@ -189,19 +184,8 @@ class SlicedFrame(nn.Module):
         if key not in self._whole:
             if len(self._whole) >= _MOST_WHOLE:
                 del self._whole[next(iter(self._whole))]
-            self._whole[key] = self._bands_of(slices, like)
+            self._whole[key] = bands_of(self.settings.bands, slices, like)
         return slices, self._whole[key]
-
-    def _bands_of(self, slices: Slices, like: torch.Tensor) -> Bands:
-        bands = self.settings.bands
-        entries = band_bins(bands, slices.length)
-        weights = (of(bands, slices.length, slices.hop_length) for of in (analysis_weights, synthesis_weights))
-        return Bands(
-            _spans(entries),
-            torch.from_numpy(entries.bins).to(like.device),
-            torch.from_numpy(_places(entries, slices.frames)).to(like.device),
-            *(torch.from_numpy(w).to(dtype=like.dtype).to(device=like.device) for w in weights),
-        )
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         self._whole.clear()
@@ -210,30 +194,3 @@ class SlicedFrame(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_whole": {}}
-
-
-def a_few(rows: torch.Tensor, slices: Slices) -> tuple[torch.Tensor, ...]:
-    """Rows in parts whose slices are computed at once without a graph."""
-    return rows.split(max(1, _MOST_SAMPLES // slices.length))
-
-
-def runs_of(lengths: torch.Tensor) -> Iterator[tuple[slice, int]]:
-    """Neighboring rows of one length, and that length.
-
-    >>> list(runs_of(torch.tensor([3, 3, 1])))
-    [(slice(0, 2, None), 3), (slice(2, 3, None), 1)]
-    """
-    first = 0
-    for length, group in itertools.groupby(lengths.tolist()):
-        end = first + len(list(group))
-        yield slice(first, end), length
-        first = end
-
-
-def _spans(entries: BandBins) -> tuple[tuple[int, int], ...]:
-    return tuple(zip(entries.firsts.tolist(), entries.counts.tolist(), strict=True))
-
-
-def _places(entries: BandBins, frames: int) -> np.ndarray:
-    """Where each entry stands in the spectra of the bands, laid end to end."""
-    return entries.bands * frames + entries.bins % frames

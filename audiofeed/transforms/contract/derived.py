@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from audiofeed.methods.rows import in_full_precision, lengths_of_rows, with_leading
 from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.contract.transform import Transform, in_full_precision, lengths_of_rows, with_leading
+from audiofeed.transforms.contract.transform import Transform
 
 
 class Derived(Transform):

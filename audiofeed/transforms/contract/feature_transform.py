@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from audiofeed.arguments.settings import arguments_of
 from audiofeed.arguments.signature import complete, shown
-from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
-from audiofeed.transforms.contract.transform import check_lengths, in_full_precision
+from audiofeed.methods.rows import check_lengths, clear_past, computable, in_full_precision
+from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep, needs_graph
 
 
 class FeatureTransform(nn.Module):
@@ -82,20 +79,7 @@ class FeatureTransform(nn.Module):
 
     # ---------------------------------------------------------------- what a subclass uses
 
-    def keep(self, settings: Any) -> None:
-        """Keep the values of settings as attributes of their names."""
-        for field in arguments_of(type(settings)):
-            setattr(self, field.name, getattr(settings, field.name))
-
-    def define(
-        self, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None
-    ) -> None:
-        """Keep a filter, defined in float64: see `Transform.define`."""
-        self._filters.define(self, name, definition, trainable=trainable, values=values)
-
-    def filter_like(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """A filter in the dtype and on the device of `like`."""
-        return self._filters.like(self, name, like)
+    keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
 
     # ---------------------------------------------------------------- what a caller uses
 
@@ -117,9 +101,7 @@ class FeatureTransform(nn.Module):
         """
         return self.run(features, lengths)
 
-    def extra_repr(self) -> str:
-        """The settings."""
-        return shown(self)
+    extra_repr = shown
 
     # ---------------------------------------------------------------- the steps of a call
 
@@ -127,8 +109,7 @@ class FeatureTransform(nn.Module):
         """`forward` with further arguments for `compute`."""
         self.check_features(features)
         graph = needs_graph(self, features)
-        if features.dtype in (torch.float16, torch.bfloat16):
-            features = features.float()
+        features = computable(features)
         *leading, bins, frames = features.shape
         clips = features.reshape(leading[0] if leading else 1, -1, bins, frames)
         if lengths is not None:
@@ -158,21 +139,3 @@ class FeatureTransform(nn.Module):
             raise ValueError(
                 f"features has shape {tuple(features.shape)}, and must be (..., bins, frames) with at least one frame"
             )
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-        self._filters.apply(self, lambda: nn.Module._apply(self, fn, recurse))
-        return self
-
-
-def clear_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """0 past each clip's own length, whatever stood there.
-
-    Args:
-        features: (clips, ..., n).
-        lengths: (clips,).
-
-    >>> clear_past(torch.ones(2, 3), torch.tensor([1, 3])).tolist()
-    [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
-    """
-    past = torch.arange(features.shape[-1], device=features.device) >= lengths[:, None]
-    return features.masked_fill(past.view(len(past), *[1] * (features.dim() - 2), -1), 0)

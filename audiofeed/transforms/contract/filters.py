@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from audiofeed.arguments.settings import arguments_of
+
 Definition = Callable[[], np.ndarray]
+
+
+def of(definition: Definition, function: Callable[[np.ndarray], np.ndarray]) -> Definition:
+    """The definition of what a function makes of another definition's array.
+
+    >>> of(functools.partial(np.ones, 2), np.cumsum)().tolist()
+    [1.0, 2.0]
+    """
+    return functools.partial(_of, definition, function)
+
+
+def _of(definition: Definition, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return function(definition())
 
 
 class FilterStore:
@@ -82,3 +98,37 @@ def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:
     return torch.compiler.is_compiling() or (
         torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in module.parameters()))
     )
+
+
+# ---------------------------------------------------------------- methods of every module that holds a `FilterStore`
+
+
+def keep(self: Any, settings: Any) -> None:
+    """Keep the values of settings as attributes of their names."""
+    for field in arguments_of(type(settings)):
+        setattr(self, field.name, getattr(settings, field.name))
+
+
+def define(
+    self: Any, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None
+) -> None:
+    """Keep a filter, defined in float64: a parameter if trainable, else a buffer outside the `state_dict`.
+
+    Args:
+        name: of the parameter or buffer.
+        definition: returns the float64 array; must be picklable.
+        trainable: the filter is a parameter.
+        values: what the definition returns, where it was computed already.
+    """
+    self._filters.define(self, name, definition, trainable=trainable, values=values)
+
+
+def filter_like(self: Any, name: str, like: torch.Tensor) -> torch.Tensor:
+    """A filter in the dtype (float32 for int16) and on the device of `like`."""
+    return self._filters.like(self, name, like)
+
+
+def apply_cast(self: Any, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+    """`nn.Module._apply`, after which fixed filters come from their definition again."""
+    self._filters.apply(self, lambda: nn.Module._apply(self, fn, recurse))
+    return self

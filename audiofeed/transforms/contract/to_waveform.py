@@ -7,15 +7,15 @@ from typing import cast
 import torch
 
 from audiofeed.arguments.checks import check_count
+from audiofeed.methods.rows import check_lengths
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-from audiofeed.transforms.contract.transform import check_lengths
 
 
 class ToWaveform(FeatureTransform):
     """A module from (batch, ..., bins, frames) to waveforms: `transform(features, length=None, *, lengths=None)`.
 
-    A subclass gives `compute`, which is told the `length` that was asked for, and `sample_lengths`. The checks of a
-    length are kept here.
+    A subclass gives `compute`, which is told the `length` that was asked for, `sample_lengths` and `bins_of_features`.
+    The checks of a length and of the bins are kept here.
     """
 
     gives_waveforms = True
@@ -23,6 +23,37 @@ class ToWaveform(FeatureTransform):
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
         """Samples of clips of `frames` frames, where no length is given: integers of any shape, and of the same."""
         raise NotImplementedError
+
+    def bins_of_features(self) -> tuple[int, str]:
+        """How many bins the features must have, and what says so."""
+        raise NotImplementedError
+
+    def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
+        self,
+        features: torch.Tensor,
+        length: int | torch.Tensor | None = None,
+        *,
+        lengths: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Waveforms of the features of one clip or of a batch.
+
+        Args:
+            features: (..., bins, frames) with any leading dimensions, of which the first is the batch; complex, or real
+                where the class takes magnitudes.
+            length: samples of the waveform, or (batch,) samples of each; a batch is as long as its longest. None:
+                `sample_lengths` of the frames. Zeros follow where the frames end before. Where it is the length that
+                the features were computed from, the end is as good as the rest.
+            lengths: (batch,) frames of each clip of a padded batch. What stands past them is not looked at.
+
+        Returns:
+            (..., time). Row i equals that clip alone, with zeros past its end.
+
+        Raises:
+            TypeError: for features of another kind (real for complex, or the reverse), or lengths that are not
+                integers.
+            ValueError: for another number of bins, empty features, or lengths that do not fit them.
+        """
+        return self._run_to(features, length, lengths)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """The lengths of the results, which are samples: see `sample_lengths`."""
@@ -33,6 +64,18 @@ class ToWaveform(FeatureTransform):
         if isinstance(length, torch.Tensor):
             return length.to(lengths.device)
         return self.sample_lengths(lengths) if length is None else torch.full_like(lengths, cast("int", length))
+
+    def check_features(self, features: torch.Tensor) -> None:
+        super().check_features(features)
+        self.check_bins(features)
+
+    def check_bins(self, features: torch.Tensor) -> None:
+        """A ValueError for features of another number of bins."""
+        bins, rule = self.bins_of_features()
+        if features.shape[-2] != bins:
+            raise ValueError(
+                f"features has shape {tuple(features.shape)}, and {rule}; the second last dimension is the bins"
+            )
 
     def _check_length(self, length: int | torch.Tensor | None, features: torch.Tensor) -> int | torch.Tensor | None:
         """The length asked for, after making sure that it is one: a count of samples, or one for each clip."""
@@ -49,6 +92,7 @@ class ToWaveform(FeatureTransform):
         **settings: object,
     ) -> torch.Tensor:
         """Waveforms of `length`. Where each clip has its own and no `lengths` are given, all frames are each clip's."""
+        self.check_features(features)
         length = self._check_length(length, features)
         if isinstance(length, torch.Tensor) and lengths is None:
             lengths = torch.full_like(length, features.shape[-1])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from audiofeed.arguments.checks import check_rate
-from audiofeed.arguments.settings import arguments_of
 from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.frames import Framing
-from audiofeed.signal.samples import INT16_SCALE
-from audiofeed.transforms.contract.filters import Definition, FilterStore, needs_graph
+from audiofeed.methods.rows import (
+    check_waveform,
+    clear_own_past,
+    clear_past,
+    computable,
+    in_full_precision,
+    lengths_of_rows,
+    with_leading,
+)
+from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep, needs_graph
 
 
 class Transform(nn.Module):
@@ -111,27 +115,7 @@ class Transform(nn.Module):
 
     # ---------------------------------------------------------------- what a subclass uses
 
-    def keep(self, settings: Any) -> None:
-        """Keep the values of settings as attributes of their names."""
-        for field in arguments_of(type(settings)):
-            setattr(self, field.name, getattr(settings, field.name))
-
-    def define(
-        self, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None
-    ) -> None:
-        """Keep a filter, defined in float64: a parameter if trainable, else a buffer outside the `state_dict`.
-
-        Args:
-            name: of the parameter or buffer.
-            definition: returns the float64 array; must be picklable.
-            trainable: the filter is a parameter.
-            values: what the definition returns, where it was computed already.
-        """
-        self._filters.define(self, name, definition, trainable=trainable, values=values)
-
-    def filter_like(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """A filter in the dtype (float32 for int16) and on the device of `like`."""
-        return self._filters.like(self, name, like)
+    keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
 
     def rate(self, what: str) -> float:
         """The sample rate, or a ValueError that names what needs it."""
@@ -183,28 +167,31 @@ class Transform(nn.Module):
             TypeError: for a waveform that is neither real floating point nor int16.
             ValueError: for an empty waveform, or lengths that do not fit it.
         """
+        return self.by_rows(self.compute, waveform, lengths)
+
+    extra_repr = shown
+
+    # ---------------------------------------------------------------- the steps of a call
+
+    check_waveform = staticmethod(check_waveform)
+
+    def by_rows(
+        self, compute: Callable[..., torch.Tensor], waveform: torch.Tensor, lengths: torch.Tensor | None
+    ) -> torch.Tensor:
+        """What `forward` gives, of features that a function computes as `compute` does."""
         self.check_waveform(waveform)
         graph = needs_graph(self, waveform)
         rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
         with in_full_precision(waveform.device, graph=graph):
-            features = self.compute(rows, row_lengths, graph=graph)
+            features = compute(rows, row_lengths, graph=graph)
             features = self.finish_rows(features, row_lengths, leading, graph=graph)
         return with_leading(features, leading)
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return shown(self)
-
-    # ---------------------------------------------------------------- the steps of a call
 
     def rows_of(
         self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[int]]:
         """Rows in the dtype to compute in, the length of each, and the leading dimensions they came in."""
-        if waveform.dtype in (torch.float16, torch.bfloat16):
-            waveform = waveform.float()
-        elif waveform.dtype == torch.int16 and (graph or not self.takes_int16):
-            waveform = waveform.float() * INT16_SCALE
+        waveform = computable(waveform, as_int16=self.takes_int16 and not graph)
         *leading, time = waveform.shape
         row_lengths = None
         if lengths is not None:
@@ -222,86 +209,4 @@ class Transform(nn.Module):
         features = self.finish_clips(clips, clip_frames).flatten(0, 1)
         if frames is None:
             return features
-        if not graph and frames.device.type == "cpu":
-            for row, count in zip(features, frames.tolist(), strict=True):
-                row[:, count:] = 0
-            return features
-        past = (torch.arange(features.shape[-1], device=features.device) >= frames[:, None])[:, None]
-        return features.masked_fill(past, 0) if graph else features.masked_fill_(past, 0)
-
-    def check_waveform(self, waveform: torch.Tensor) -> None:
-        """Raise an error that names the argument for anything but (..., time) of real or int16 samples."""
-        if not isinstance(waveform, torch.Tensor):
-            raise TypeError(
-                f"waveform is a {type(waveform).__name__}, and must be a torch.Tensor; use torch.as_tensor(waveform)"
-            )
-        if not waveform.is_floating_point() and waveform.dtype != torch.int16:
-            raise TypeError(
-                f"waveform has dtype {waveform.dtype}, and must be real floating point, or int16; "
-                "scale other integers first (int32: waveform.float() / 2**31), or let GPUSpecCollate do it"
-            )
-        if waveform.dim() == 0 or waveform.shape[-1] == 0 or waveform.numel() == 0:
-            raise ValueError(
-                f"waveform has shape {tuple(waveform.shape)}, and must be (..., time) with at least one sample; "
-                "leave empty clips out of the batch"
-            )
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-        self._filters.apply(self, lambda: nn.Module._apply(self, fn, recurse))
-        return self
-
-
-def lengths_of_rows(lengths: torch.Tensor, leading: list[int], time: int) -> torch.Tensor:
-    """One length for each row of the flattened leading dimensions.
-
-    >>> lengths_of_rows(torch.tensor([9, 5]), [2, 3], 9).tolist()
-    [9, 9, 9, 5, 5, 5]
-    """
-    per_clip = math.prod(leading[1:])
-    checked = check_lengths(lengths, leading[0] if leading else 1, time, unit="samples")
-    return checked.repeat_interleave(per_clip) if per_clip > 1 else checked
-
-
-@contextlib.contextmanager
-def in_full_precision(device: torch.device, *, graph: bool) -> Iterator[None]:
-    """Without autocast, and without autograd where no graph is asked for."""
-    with torch.autocast(device.type, enabled=False), torch.set_grad_enabled(graph and torch.is_grad_enabled()):
-        yield
-
-
-def with_leading(rows: torch.Tensor, leading: list[int]) -> torch.Tensor:
-    """Rows in the dimensions they came in.
-
-    >>> with_leading(torch.zeros(6, 4, 5), [2, 3]).shape
-    torch.Size([2, 3, 4, 5])
-    """
-    return rows.unflatten(0, leading) if leading else rows.squeeze(0)
-
-
-def check_lengths(lengths: torch.Tensor, batch: int, most: int, *, unit: str) -> torch.Tensor:
-    """Lengths as (batch,) int64, after making sure that they are lengths of that batch.
-
-    Raises:
-        TypeError: for anything but a tensor of integers.
-        ValueError: for another shape, or a value outside 1 to `most`.
-
-    >>> check_lengths(torch.tensor([3, 1]), 2, 5, unit="samples")
-    tensor([3, 1])
-    """
-    if not isinstance(lengths, torch.Tensor) or lengths.is_floating_point() or lengths.is_complex():
-        found = lengths.dtype if isinstance(lengths, torch.Tensor) else type(lengths).__name__
-        raise TypeError(f"lengths is {found}, and must be a tensor of integers: the {unit} of each clip")
-    if lengths.numel() != batch or lengths.dim() > 1:
-        raise ValueError(
-            f"lengths has shape {tuple(lengths.shape)}, and must be ({batch},): one for each entry of the first "
-            "dimension"
-        )
-    # asking a GPU for the values would stop it; the collate has looked at them on the CPU
-    if lengths.device.type == "cpu" and not torch.compiler.is_compiling():
-        low, high = int(lengths.min()), int(lengths.max())
-        if low < 1 or high > most:
-            raise ValueError(
-                f"lengths lie between {low} and {high}, and must lie between 1 and {most}, what the input has; "
-                f"leave empty clips out, and give lengths in {unit}, not as ratios"
-            )
-    return lengths.reshape(-1).long()
+        return clear_past(features, frames) if graph else clear_own_past(features, frames)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
-import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_positive, check_rate, check_share
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.decibels import Log, limit_range
-from audiofeed.methods.descriptors.spectral import extremes
-from audiofeed.methods.frames import Workspace
+from audiofeed.methods.descriptors.spectral import contrast_in_decibels, extremes
 from audiofeed.signal.descriptors.spectral import contrast_bands
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
-from audiofeed.transforms.short_time.steps import PerClip, PerFrame, Step
+from audiofeed.transforms.short_time.steps import PerClip, PerFrame
 
 
 class SpectralContrast(ShortTime):
@@ -44,6 +41,7 @@ class SpectralContrast(ShortTime):
     Differs from librosa: `hop_length=None` is win_length // 4; a band without a bin is an error (there NaN or an
     IndexError); `f_min` is called fmin there. librosa's range of 80 dB counts over a whole batch given as one array.
 
+    >>> import torch
     >>> SpectralContrast(sample_rate=16000, n_fft=512, n_bands=5)(torch.zeros(2, 1600)).shape
     torch.Size([2, 6, 13])
     """
@@ -71,23 +69,12 @@ class SpectralContrast(ShortTime):
                 f"half of sample_rate={sample_rate!r}"
             )
         self.quantile, self.linear = check_share("quantile", quantile), linear
-        self._bands = contrast_bands(
+        bands = contrast_bands(
             sample_rate=float(sample_rate),
             n_fft=self.n_fft,
             f_min=self.f_min,
             n_bands=self.n_bands,
             quantile=self.quantile,
         )
-
-    def steps(self) -> Sequence[Step]:
-        """The largest and the smallest of each band, and how far they lie apart."""
-        return (PerFrame(self._extremes),) if self.linear else (PerFrame(self._extremes), PerClip(self._decibels))
-
-    def _extremes(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        peaks, valleys = extremes(powers, self._bands, workspace)
-        return peaks - valleys if self.linear else torch.cat([peaks, valleys], -1)
-
-    def _decibels(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        # librosa takes ten times the logarithm of the magnitudes as they are, whatever their power
-        peaks, valleys = Log("db", floor=1e-10, power=2.0).of(features, in_place=False).chunk(2, dim=-2)
-        return limit_range(peaks, frames, 80.0) - limit_range(valleys, frames, 80.0)
+        of_bands = PerFrame(functools.partial(extremes, bands=bands, apart=linear))
+        self._steps = (of_bands,) if linear else (of_bands, PerClip(contrast_in_decibels))

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
-import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_floor, check_positive, check_rate, check_share
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.descriptors import spectral
 from audiofeed.methods.filterbank import filtered
-from audiofeed.methods.frames import Workspace
 from audiofeed.signal.descriptors.spectral import moment_weights, polynomial_fit
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, FrameOptions, Frames, ShortTimeOptions
 from audiofeed.transforms.short_time.base import ShortTime
-from audiofeed.transforms.short_time.steps import PerFrame, Step
+from audiofeed.transforms.short_time.steps import PerFrame
 
 
 class RolloffOptions(FrameOptions, total=False):
-    """What a caller may say of a rolloff, through which no gradient flows."""
+    """Keyword arguments of a rolloff, through which no gradient flows."""
 
     n_fft: int
     method: str
@@ -43,6 +40,7 @@ class SpectralCentroid(ShortTime):
     torchaudio's has no row dimension, is NaN for silence, and spaces its frequencies from 0 to sample_rate // 2
     whatever n_fft, which is off for odd ones.
 
+    >>> import torch
     >>> SpectralCentroid(sample_rate=16000, n_fft=512)(torch.zeros(2, 1600)).shape
     torch.Size([2, 1, 13])
     """
@@ -53,13 +51,7 @@ class SpectralCentroid(ShortTime):
     def __init__(self, *, sample_rate: float, power: float = 1.0, **settings: Unpack[FeatureOptions]) -> None:
         super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.define("weights", functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft))
-
-    def steps(self) -> Sequence[Step]:
-        """The centroid."""
-        return (PerFrame(self._centroid),)
-
-    def _centroid(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return spectral.centroid(powers, self.filter_like("weights", powers), workspace)
+        self._steps = (PerFrame(spectral.centroid, ("weights",)),)
 
 
 class SpectralBandwidth(ShortTime):
@@ -78,6 +70,7 @@ class SpectralBandwidth(ShortTime):
 
     Differs from librosa: `hop_length=None` is win_length // 4, and `power` can be chosen.
 
+    >>> import torch
     >>> SpectralBandwidth(sample_rate=16000, n_fft=512)(torch.zeros(2, 1600)).shape
     torch.Size([2, 1, 13])
     """
@@ -97,14 +90,7 @@ class SpectralBandwidth(ShortTime):
         super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.p, self.norm = check_positive("p", p), norm
         self.define("weights", functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft))
-
-    def steps(self) -> Sequence[Step]:
-        """The bandwidth."""
-        return (PerFrame(self._bandwidth),)
-
-    def _bandwidth(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        weights = self.filter_like("weights", powers)
-        return spectral.bandwidth(powers, weights, workspace, p=self.p, norm=self.norm)
+        self._steps = (PerFrame(functools.partial(spectral.bandwidth, p=self.p, norm=norm), ("weights",)),)
 
 
 class SpectralRolloff(ShortTime):
@@ -124,6 +110,7 @@ class SpectralRolloff(ShortTime):
 
     Differs from librosa: `hop_length=None` is win_length // 4, and `power` can be chosen.
 
+    >>> import torch
     >>> SpectralRolloff(sample_rate=16000, n_fft=512)(torch.zeros(2, 1600)).shape
     torch.Size([2, 1, 13])
     """
@@ -142,13 +129,7 @@ class SpectralRolloff(ShortTime):
         super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.roll_percent = check_share("roll_percent", roll_percent)
         self.define("hertz", functools.partial(fft_frequencies, float(sample_rate), self.n_fft))
-
-    def steps(self) -> Sequence[Step]:
-        """The rolloff."""
-        return (PerFrame(self._rolloff),)
-
-    def _rolloff(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return spectral.rolloff(powers, self.filter_like("hertz", powers), workspace, share=self.roll_percent)
+        self._steps = (PerFrame(functools.partial(spectral.rolloff, share=self.roll_percent), ("hertz",)),)
 
 
 class SpectralFlatness(ShortTime):
@@ -167,6 +148,7 @@ class SpectralFlatness(ShortTime):
 
     Differs from librosa: `hop_length=None` is win_length // 4.
 
+    >>> import torch
     >>> SpectralFlatness(512)(torch.zeros(2, 1600)).shape
     torch.Size([2, 1, 13])
     """
@@ -185,13 +167,7 @@ class SpectralFlatness(ShortTime):
     ) -> None:
         super().__init__({**settings, "n_fft": n_fft}, sample_rate=sample_rate, power=check_positive("power", power))
         self.amin = check_floor("amin", amin)
-
-    def steps(self) -> Sequence[Step]:
-        """The flatness."""
-        return (PerFrame(self._flatness),)
-
-    def _flatness(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return spectral.flatness(powers, workspace, amin=self.amin)
+        self._steps = (PerFrame(functools.partial(spectral.flatness, amin=self.amin)),)
 
 
 class PolyFeatures(ShortTime):
@@ -210,6 +186,7 @@ class PolyFeatures(ShortTime):
 
     Differs from librosa: `hop_length=None` is win_length // 4, and `power` can be chosen.
 
+    >>> import torch
     >>> PolyFeatures(sample_rate=16000, n_fft=512)(torch.zeros(2, 1600)).shape
     torch.Size([2, 2, 13])
     """
@@ -228,10 +205,4 @@ class PolyFeatures(ShortTime):
             raise ValueError(f"order={order!r} must be {rule}")
         fit = functools.partial(polynomial_fit, sample_rate=float(sample_rate), n_fft=self.n_fft, order=self.order)
         self.define("fit", fit)
-
-    def steps(self) -> Sequence[Step]:
-        """The fit."""
-        return (PerFrame(self._fitted),)
-
-    def _fitted(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return filtered(powers, self.filter_like("fit", powers), workspace, None, "coefficients")
+        self._steps = (PerFrame(functools.partial(filtered, tiles=None, name="coefficients"), ("fit",)),)

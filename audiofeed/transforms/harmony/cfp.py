@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,18 +13,13 @@ from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.filterbank import Apply, Wanted, filtered
-from audiofeed.methods.frames import Workspace
-from audiofeed.methods.harmony.cfp import alternated
+from audiofeed.methods.filterbank import Wanted
+from audiofeed.methods.harmony.cfp import OUTPUTS, Periodicity, parts
 from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.settings import FrameOptions, Frames
-from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 from audiofeed.transforms.short_time.base import ShortTime
-from audiofeed.transforms.short_time.steps import PerFrame, Step
-
-OUTPUTS = ("salience", "spectrum", "frequency", "periodicity")
+from audiofeed.transforms.short_time.steps import PerFrame
 
 
 class CFPParts(NamedTuple):
@@ -108,22 +103,22 @@ class CFP(ShortTime):
             )
         self.f_min, self.f_max, self.bins_per_octave = float(f_min), float(f_max), bins_per_octave
         self.output = check_choice("output", output, OUTPUTS)
-        self._grid = cfp_frequencies(f_min=self.f_min, f_max=self.f_max, bins_per_octave=bins_per_octave)
+        span: dict[str, Any] = {"f_min": self.f_min, "f_max": self.f_max, "bins_per_octave": bins_per_octave}
+        self._grid = cfp_frequencies(**span)
         self.n_bins = len(self._grid)
-        self._scale = 1.0 / float(np.linalg.norm(get_window(self.window, self.win_length, periodic=self.periodic)))
-        self._spectrum_from = round(f_min * self.n_fft / sample_rate)
-        self._cepstrum_from = round(sample_rate / f_max)
-        self._banks = {}
-        for name, filterbank in (("spectrum", spectrum_filterbank), ("cepstrum", cepstrum_filterbank)):
-            definition = functools.partial(
-                filterbank,
-                sample_rate=float(sample_rate),
-                n_fft=self.n_fft,
-                f_min=self.f_min,
-                f_max=self.f_max,
-                bins_per_octave=bins_per_octave,
-            )
-            self._banks[name] = self.define_bank(f"{name}_filters", definition)
+        bins: dict[str, Any] = {"sample_rate": float(sample_rate), "n_fft": self.n_fft}
+        banks = {"spectrum_filters": spectrum_filterbank, "cepstrum_filters": cepstrum_filterbank}
+        tiles = [self.define_bank(name, functools.partial(bank, **bins, **span)).tiles for name, bank in banks.items()]
+        how = Periodicity(
+            n_fft=self.n_fft,
+            scale=1.0 / float(np.linalg.norm(get_window(self.window, self.win_length, periodic=self.periodic))),
+            gammas=self.gammas,
+            spectrum_from=round(f_min * self.n_fft / sample_rate),
+            cepstrum_from=round(sample_rate / f_max),
+            tiles=(tiles[0], tiles[1]),
+        )
+        self._steps = (PerFrame(functools.partial(parts, how=how, output=self.output), tuple(banks)),)
+        self._all_parts = PerFrame(functools.partial(parts, how=how, output=None), tuple(banks))
 
     @property
     def frequencies(self) -> torch.Tensor:
@@ -139,49 +134,10 @@ class CFP(ShortTime):
         Returns:
             (salience, spectrum, frequency, periodicity), each (..., n_bins, frames), 0 past the frames of a clip.
         """
-        self.check_waveform(waveform)
-        graph = needs_graph(self, waveform)
-        rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
-        with in_full_precision(waveform.device, graph=graph):
-            found = self.powers(rows, row_lengths, [Wanted(1.0, (Apply(self._all_parts),))], graph=graph)[0]
-            found = self.finish_rows(found, row_lengths, leading, graph=graph)
-        return CFPParts(*with_leading(found, leading).unflatten(-2, (len(OUTPUTS), -1)).unbind(-3))
 
-    def steps(self) -> Sequence[Step]:
-        """The part that is asked for."""
-        return (PerFrame(self._part),)
+        def compute(rows: torch.Tensor, row_lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+            wanted = Wanted(1.0, tuple(self._all_parts.on_frames(self, rows)))
+            return self.powers(rows, row_lengths, [wanted], graph=graph)[0]
 
-    def _part(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        magnitudes = self._scaled(powers, workspace)
-        if self.output == "spectrum":
-            return self._banded("spectrum", magnitudes, workspace, "spectrum part")
-        frequency, periodicity = self._two(magnitudes, workspace)
-        if self.output == "salience":
-            return frequency * periodicity
-        return frequency if self.output == "frequency" else periodicity
-
-    def _all_parts(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        """Shape: (..., frames, bins) -> (..., frames, parts * n_bins)."""
-        magnitudes = self._scaled(powers, workspace)
-        spectrum = self._banded("spectrum", magnitudes, workspace, "spectrum part")
-        frequency, periodicity = self._two(magnitudes, workspace)
-        return torch.cat([frequency * periodicity, spectrum, frequency, periodicity], dim=-1)
-
-    def _scaled(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return powers * self._scale if workspace is None else powers.mul_(self._scale)
-
-    def _two(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The frequency part and the periodicity part.  Shape: (..., frames, bins) -> two of (..., frames, n_bins)."""
-        spectrum, cepstrum = alternated(
-            magnitudes,
-            self.n_fft,
-            self.gammas,
-            workspace,
-            spectrum_from=self._spectrum_from,
-            cepstrum_from=self._cepstrum_from,
-        )
-        frequency = self._banded("spectrum", spectrum, workspace, "frequency part")
-        return frequency, self._banded("cepstrum", cepstrum, workspace, "periodicity part")
-
-    def _banded(self, bank: str, values: torch.Tensor, workspace: Workspace | None, name: str) -> torch.Tensor:
-        return filtered(values, self.filter_like(f"{bank}_filters", values), workspace, self._banks[bank].tiles, name)
+        found = self.by_rows(compute, waveform, lengths)
+        return CFPParts(*found.unflatten(-2, (len(OUTPUTS), -1)).unbind(-3))

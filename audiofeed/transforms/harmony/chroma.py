@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 
-import numpy as np
-import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_norm, check_positive, check_rate
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.constant_q.tuning import estimate_tuning
-from audiofeed.methods.filterbank import filtered
-from audiofeed.methods.frames import Workspace
-from audiofeed.methods.harmony.chroma import chroma_filters
-from audiofeed.methods.norms import normalized
-from audiofeed.methods.precision import matmul
+from audiofeed.methods.harmony.chroma import bin_by_bin, chroma, tuned_chroma
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
-from audiofeed.signal.harmony.chroma import chroma_filterbank, chroma_positions
+from audiofeed.signal.harmony.chroma import chroma_filterbank, chroma_places
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
-from audiofeed.transforms.short_time.steps import PerClip, PerFrame, Step
-
-
-def _places(sample_rate: float, n_fft: int, n_chroma: int, ctroct: float) -> np.ndarray:
-    positions, widths = chroma_positions(sample_rate=sample_rate, n_fft=n_fft, n_chroma=n_chroma)
-    return np.stack([positions % n_chroma, widths, positions / n_chroma - ctroct])
+from audiofeed.transforms.short_time.steps import PerClip, PerFrame
 
 
 class Chroma(ShortTime):
@@ -57,6 +44,7 @@ class Chroma(ShortTime):
     dtype says otherwise); for odd `n_fft` the tuning is estimated with the bins' own frequencies (there with those of
     n_fft - 1); a batch given to librosa as one array has one tuning for all.
 
+    >>> import torch
     >>> Chroma(sample_rate=16000, n_fft=1024)(torch.zeros(2, 1600)).shape
     torch.Size([2, 12, 7])
     """
@@ -94,10 +82,22 @@ class Chroma(ShortTime):
         self.octwidth = None if octwidth is None else check_positive("octwidth", octwidth)
         self.trainable_chroma = trainable_chroma
         rate = float(sample_rate)
-        self._pitch_bins = pitch_bins(sample_rate=rate, n_fft=self.n_fft)
         if self.tuning is None:
-            self.define("places", functools.partial(_places, rate, self.n_fft, self.n_chroma, self.ctroct))
+            places = functools.partial(
+                chroma_places, sample_rate=rate, n_fft=self.n_fft, n_chroma=self.n_chroma, ctroct=self.ctroct
+            )
+            self.define("places", places)
             self.define("edges", tuning_edges)
+            tuned = functools.partial(
+                tuned_chroma,
+                bins=pitch_bins(sample_rate=rate, n_fft=self.n_fft),
+                hertz=rate / self.n_fft,
+                n_chroma=self.n_chroma,
+                octwidth=self.octwidth,
+                base_c=base_c,
+                norm=self.norm,
+            )
+            self._steps = (PerFrame(bin_by_bin), PerClip(tuned, ("places", "edges")))
             return
         definition = functools.partial(
             chroma_filterbank,
@@ -110,42 +110,4 @@ class Chroma(ShortTime):
             base_c=base_c,
         )
         self.define("chroma", definition, trainable=trainable_chroma)
-
-    def steps(self) -> Sequence[Step]:
-        """The filters of the tuning, or for each clip those of its own."""
-        if self.tuning is not None:
-            return (PerFrame(self._classes),)
-        return (PerFrame(_bin_by_bin), PerClip(self._tuned))
-
-    def _classes(self, powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        classes = filtered(powers, self.filter_like("chroma", powers), workspace, None, "classes")
-        return normalized(classes, self.norm, -1)
-
-    def _tuned(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        clips, rows, bins, n = features.shape
-        filters = chroma_filters(
-            self._estimate(features, frames),
-            self.filter_like("places", features),
-            n_chroma=self.n_chroma,
-            octwidth=self.octwidth,
-            base_c=self.base_c,
-        )
-        filters = filters[:, None].expand(-1, rows, -1, -1).reshape(clips * rows, self.n_chroma, bins)
-        classes = matmul(filters, features.reshape(clips * rows, bins, n))
-        return normalized(classes, self.norm, -2).view(clips, rows, self.n_chroma, n)
-
-    def _estimate(self, powers: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        """The tuning of each clip.  Shape: (clips, rows of each, bins, frames) -> (clips,)."""
-        return estimate_tuning(
-            powers.detach(),
-            frames,
-            self.filter_like("edges", powers),
-            bins=self._pitch_bins,
-            hertz=self.rate("tuning") / self.n_fft,
-            n_chroma=self.n_chroma,
-        )
-
-
-def _bin_by_bin(powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-    """The powers; after a step of frames they are laid out bin by bin, as the search for peaks reads them."""
-    return powers
+        self._steps = (PerFrame(functools.partial(chroma, norm=self.norm), ("chroma",)),)

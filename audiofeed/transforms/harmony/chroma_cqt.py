@@ -9,6 +9,7 @@ from typing_extensions import Unpack
 
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
+from audiofeed.methods.harmony.chroma import folded
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT
 from audiofeed.transforms.constant_q.settings import options_of
@@ -43,11 +44,12 @@ class ChromaCQT(Derived):
         super().__init__(_source(classes, trainable))
         self.keep(classes)
         self.keep(folding)
-        self.trainable, self._folding = trainable, folding
+        self.trainable = trainable
         self.define("chroma", classes.filters, trainable=folding.trainable_chroma)
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self._folding.folded(features, self.filter_like("chroma", features))
+        filters = self.filter_like("chroma", features)
+        return folded(features, filters, threshold=self.threshold, norm=self.norm)
 
 
 def _source(classes: PitchClasses, trainable: bool) -> Transform:
@@ -97,9 +99,10 @@ class ChromaVQT(Derived):
         super().__init__(VQT(sample_rate=sample_rate, trainable=trainable, **options_of(notes.wavelets)))
         self.keep(notes)
         self.keep(folding)
-        self.intervals, self.n_chroma = notes.intervals, notes.n_chroma
-        self.trainable, self._folding = trainable, folding
+        self.intervals, self.n_chroma = notes.intervals, notes.bins_per_octave
+        self.trainable = trainable
         self.define("chroma", notes.filters, trainable=folding.trainable_chroma)
 
     def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self._folding.folded(features, self.filter_like("chroma", features))
+        filters = self.filter_like("chroma", features)
+        return folded(features, filters, threshold=self.threshold, norm=self.norm)

@@ -8,19 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypedDict
 
 import numpy as np
-import torch
 
 from audiofeed.arguments.checks import check_count, check_norm, check_positive
 from audiofeed.arguments.settings import argument, pick, settle
-from audiofeed.methods.norms import normalized
-from audiofeed.methods.precision import matmul
 from audiofeed.signal.constant_q.wavelets import C1
 from audiofeed.signal.harmony.chroma import cq_to_chroma
 from audiofeed.transforms.constant_q.settings import ConstantQ, VariableQ, check_bins
 
 
 class OctaveOptions(TypedDict, total=False):
-    """What a caller may say of octaves of bins."""
+    """Keyword arguments of octaves of bins."""
 
     hop_length: int
     f_min: float | None
@@ -28,7 +25,7 @@ class OctaveOptions(TypedDict, total=False):
 
 
 class PitchClassOptions(OctaveOptions, total=False):
-    """What a caller may say of pitch classes."""
+    """Keyword arguments of pitch classes."""
 
     bins_per_octave: int | None
     tuning: float | None
@@ -38,7 +35,7 @@ class PitchClassOptions(OctaveOptions, total=False):
 
 
 class FoldingOptions(TypedDict, total=False):
-    """What a caller may say of how bins become classes."""
+    """Keyword arguments of how bins become classes."""
 
     norm: float | None
     threshold: float | None
@@ -46,11 +43,11 @@ class FoldingOptions(TypedDict, total=False):
 
 
 class ChromaCQTOptions(PitchClassOptions, FoldingOptions, total=False):
-    """What a caller may say of the chroma of a constant-Q transform."""
+    """Keyword arguments of the chroma of a constant-Q transform."""
 
 
 class ChromaVQTOptions(OctaveOptions, FoldingOptions, total=False):
-    """What a caller may say of the chroma of a variable-Q transform."""
+    """Keyword arguments of the chroma of a variable-Q transform."""
 
     bins_per_octave: int
     gamma: float | None
@@ -161,23 +158,6 @@ class Folding:
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise ValueError(f"threshold={self.threshold!r} must be a finite number, or None")
         settle(self, norm=check_norm(self.norm))
-
-    def folded(self, features: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-        """Classes from bins.
-
-        Args:
-            features: (rows, bins, frames).
-            filters: (classes, bins).
-
-        Returns:
-            (rows, classes, frames).
-        """
-        rows, bins, n = features.shape
-        flat = features.transpose(1, 2).reshape(-1, bins)  # (row and frame, bin)
-        classes = matmul(flat, filters.t())
-        if self.threshold is not None:
-            classes = classes.masked_fill(classes < self.threshold, 0.0)
-        return normalized(classes, self.norm, -1).view(rows, n, -1).transpose(1, 2)
 
 
 def _check_merge(bins_per_octave: int | None, n_chroma: int) -> int:

@@ -82,33 +82,34 @@ class GriffinLim(ToWaveform):
         """Samples of clips of `frames` frames, where no length is given."""
         return self._frames.sample_lengths(frames)
 
-    def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
+    def bins_of_features(self) -> tuple[int, str]:
+        return self._frames.bins_of_features()
+
+    def forward(  # type: ignore[override]
         self,
-        magnitude: torch.Tensor,
+        features: torch.Tensor,
         length: int | torch.Tensor | None = None,
         *,
         lengths: torch.Tensor | None = None,
         seed: int | torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Waveforms of one spectrogram or of a batch.
+        """Waveforms of one spectrogram or of a batch: see `ToWaveform.forward`.
 
         Args:
-            magnitude: real (..., bins, frames), 0 or more, with any leading dimensions, the first being the batch.
+            features: real magnitudes (..., bins, frames), 0 or more.
             length: samples of the waveform, or (batch,) samples of each; None: `sample_lengths` of the frames. The
                 signal is looked for at that length where its frames are as many; else it is cut, or filled up with 0.
-            lengths: (batch,) frames of each clip of a padded batch. What stands past them is not looked at.
+            lengths: (batch,) frames of each clip of a padded batch.
             seed: of the random phases, for all clips, or (batch,) one for each; None: that of the module.
 
         Returns:
-            (..., time). Row i equals that clip alone, with zeros past its end.
+            (..., time).
 
         Raises:
-            TypeError: for magnitudes that are not real floating point, or lengths or seeds that are not integers.
-            ValueError: for another number of bins, an empty spectrogram, or lengths or seeds that do not fit it.
+            TypeError, ValueError: as `ToWaveform.forward`, and for seeds that are not integers, or do not fit.
         """
-        self.check_features(magnitude)
-        self._frames.check_bins(magnitude)
-        return self._run_to(magnitude, length, lengths, seeds=self._check_seed(seed, magnitude))
+        self.check_features(features)
+        return self._run_to(features, length, lengths, seeds=self._check_seed(seed, features))
 
     def _check_seed(self, seed: int | torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
         """(1,) or (batch,) seeds on the device of the features."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import torch
 from typing_extensions import Unpack
@@ -11,27 +9,12 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_choice, check_count, check_rate
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.inverse.nnls import nnls
-from audiofeed.methods.precision import matmul
-from audiofeed.signal.inverse.synthesis import overlapping_pairs
+from audiofeed.methods.inverse.nnls import clamped_spectra, nearest_spectra
+from audiofeed.signal.inverse.synthesis import overlap_ratios, overlap_sums, overlapping_pairs
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.transforms.auditory.settings import Mel, MelOptions
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-
-# How many values of spectra are computed at once, in float64: few enough to stay near the cache of a CPU.
-BLOCK = 2**20
-
-
-def _ratios(mel: Mel) -> np.ndarray:
-    return overlapping_pairs(mel.definition())[0]
-
-
-def _sums(mel: Mel) -> np.ndarray:
-    return overlapping_pairs(mel.definition())[1]
-
-
-def _pseudoinverse(mel: Mel) -> np.ndarray:
-    return np.linalg.pinv(mel.definition())
+from audiofeed.transforms.contract.filters import of
 
 
 class InverseMel(FeatureTransform):
@@ -80,12 +63,12 @@ class InverseMel(FeatureTransform):
                 f"{self.f_min:g} and {self.f_max:g} Hz are empty"
             )
         if solver == "lstsq":
-            self.define("pseudoinverse", functools.partial(_pseudoinverse, mel))
+            self.define("pseudoinverse", of(mel.definition, np.linalg.pinv))
             return
-        ratios, sums = overlapping_pairs(filters)
         self.define("mel", mel.definition, values=filters)
-        self.define("ratios", functools.partial(_ratios, mel), values=ratios)
-        self.define("sums", functools.partial(_sums, mel), values=sums)
+        ratios, sums = overlapping_pairs(filters)
+        self.define("ratios", of(mel.definition, overlap_ratios), values=ratios)
+        self.define("sums", of(mel.definition, overlap_sums), values=sums)
 
     @property
     def frequencies(self) -> torch.Tensor:
@@ -93,19 +76,14 @@ class InverseMel(FeatureTransform):
         return torch.from_numpy(fft_frequencies(self.sample_rate, self.n_fft))
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        clips, rows, mels, frames = features.shape
+        mels, frames = features.shape[-2:]
         if mels != self.n_mels:
             raise ValueError(
                 f"features has shape (..., {mels}, {frames}), and must have n_mels={self.n_mels} bins; "
                 "the second last dimension is the mels"
             )
         if self.solver == "lstsq":
-            frames_last = features.transpose(-1, -2)  # (clip, row, frame, mel)
-            spectra = matmul(frames_last.reshape(-1, mels), self.filter_like("pseudoinverse", features).t())
-            return spectra.clamp(min=0).view(clips, rows, frames, -1).transpose(-1, -2)
-        exact = features.permute(2, 0, 1, 3).reshape(mels, -1).double()  # (mel, frame of any clip)
+            return clamped_spectra(features, self.filter_like("pseudoinverse", features))
+        exact = torch.empty((), dtype=torch.float64, device=features.device)
         tables = [self.filter_like(name, exact) for name in ("mel", "ratios", "sums")]
-        bins = tables[0].shape[1]
-        size = exact.shape[1] if graph else max(1, BLOCK // bins)
-        pieces = [nnls(piece, *tables).to(features.dtype) for piece in exact.split(size, dim=1)]
-        return torch.cat(pieces, dim=1).view(bins, clips, rows, frames).permute(1, 2, 0, 3)
+        return nearest_spectra(features, *tables, graph=graph)

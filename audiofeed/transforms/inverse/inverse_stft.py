@@ -18,7 +18,7 @@ from audiofeed.transforms.inverse.resynthesis import Resynthesis, SynthesisOptio
 
 
 class InverseOptions(SynthesisOptions, total=False):
-    """What a caller may say of an inverse short-time transform."""
+    """Keyword arguments of an inverse short-time transform."""
 
     method: str
     trainable: bool
@@ -72,31 +72,8 @@ class InverseSTFT(ToWaveform):
         """Samples of clips of `frames` frames, where no length is given."""
         return self._frames.sample_lengths(frames)
 
-    def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
-        self,
-        spectrum: torch.Tensor,
-        length: int | torch.Tensor | None = None,
-        *,
-        lengths: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Waveforms of one spectrum or of a batch.
-
-        Args:
-            spectrum: complex (..., bins, frames) with any leading dimensions, of which the first is the batch.
-            length: samples of the waveform, or (batch,) samples of each; a batch is as long as its longest. None:
-                `sample_lengths` of the frames. Zeros follow where the frames end before.
-            lengths: (batch,) frames of each clip of a padded batch. What stands past them is not looked at.
-
-        Returns:
-            (..., time). Row i equals that clip alone, with zeros past its end.
-
-        Raises:
-            TypeError: for a spectrum that is not complex, or lengths that are not integers.
-            ValueError: for another number of bins, an empty spectrum, or lengths that do not fit it.
-        """
-        self.check_features(spectrum)
-        self._frames.check_bins(spectrum)
-        return self._run_to(spectrum, length, lengths)
+    def bins_of_features(self) -> tuple[int, str]:
+        return self._frames.bins_of_features()
 
     def compute(
         self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, **settings: object

@@ -11,7 +11,7 @@ from audiofeed.transforms.contract.to_waveform import ToWaveform
 
 
 class SynthesisOptions(WindowOptions, total=False):
-    """What a caller may say of frames that become a waveform."""
+    """Keyword arguments of frames that become a waveform."""
 
     center: bool
 
@@ -44,13 +44,9 @@ class Resynthesis:
         """Samples of clips of `frames` frames."""
         return natural_length(self.framing, frames)
 
-    def check_bins(self, features: torch.Tensor) -> None:
-        """A ValueError for features of another number of bins."""
-        if features.shape[-2] != self.bins:
-            raise ValueError(
-                f"features has shape {tuple(features.shape)}, and n_fft={self.framing.n_fft} has {self.bins} bins; "
-                "the second last dimension is the bins"
-            )
+    def bins_of_features(self) -> tuple[int, str]:
+        """See `ToWaveform.bins_of_features`."""
+        return self.bins, f"n_fft={self.framing.n_fft} has {self.bins} bins"
 
     def longest(self, length: int | torch.Tensor | None, frames: int) -> int:
         """Samples of the whole result."""

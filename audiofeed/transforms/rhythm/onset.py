@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
-import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_rate
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.decibels import Log
-from audiofeed.methods.rhythm.onsets import delayed, spectral_flux, without_drift
+from audiofeed.methods.rhythm.onsets import onset_strength
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
 from audiofeed.transforms.contract.settings import Execution, Frames, MethodOptions, WindowOptions
 from audiofeed.transforms.short_time.base import ShortTime
-from audiofeed.transforms.short_time.steps import Limit, Logarithms, PerClip, Step
+from audiofeed.transforms.short_time.steps import Limit, Logarithms, PerClip
 
 AGGREGATES = ("mean", "median")
 
 
 class OnsetOptions(WindowOptions, MethodOptions, MelOptions, total=False):
-    """What a caller may say of an onset strength."""
+    """Keyword arguments of an onset strength."""
 
     n_fft: int
     pad_mode: str
@@ -50,6 +49,7 @@ class OnsetStrength(ShortTime):
     mels are exact in float64; a clip shorter than the lag has as many frames as any other feature of it. The feature is
     this mel spectrogram, and not any other.
 
+    >>> import torch
     >>> OnsetStrength(sample_rate=16000, n_fft=1024)(torch.zeros(2, 1600)).shape
     torch.Size([2, 1, 7])
     """
@@ -76,14 +76,12 @@ class OnsetStrength(ShortTime):
         self.max_size = check_count("max_size", max_size, "an integer number of bands, 1 or more")
         self.aggregate = check_choice("aggregate", aggregate, AGGREGATES)
         self.detrend, self.center = detrend, center
-        self._delay = self.n_fft // (2 * self.hop_length) if center else 0
-        self._mels = (bank, Logarithms(Log("db", floor=1e-10, power=2.0)), Limit(80.0))
-
-    def steps(self) -> Sequence[Step]:
-        """Mel filters, decibels, their limit, and the flux."""
-        return (*self._mels, PerClip(self._flux))
-
-    def _flux(self, decibels: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        flux = spectral_flux(decibels, lag=self.lag, max_size=self.max_size, aggregate=self.aggregate)
-        strength = delayed(flux, self._delay)
-        return without_drift(strength) if self.detrend else strength
+        strength = functools.partial(
+            onset_strength,
+            lag=self.lag,
+            max_size=self.max_size,
+            aggregate=aggregate,
+            delay=self.n_fft // (2 * self.hop_length) if center else 0,
+            detrend=detrend,
+        )
+        self._steps = (bank, Logarithms(Log("db", floor=1e-10, power=2.0)), Limit(80.0), PerClip(strength))

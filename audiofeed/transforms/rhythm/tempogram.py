@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from typing_extensions import Unpack
@@ -15,6 +15,7 @@ from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.rhythm import autocorrelation
+from audiofeed.methods.rhythm.onsets import envelope
 from audiofeed.methods.short_time.table import short_time_spectrum
 from audiofeed.signal.rhythm.tempo import fourier_tempi, lag_tempi
 from audiofeed.signal.windows import Window, get_window
@@ -24,7 +25,7 @@ from audiofeed.transforms.rhythm.onset import OnsetStrength
 
 
 class StretchOptions(TypedDict, total=False):
-    """What a caller may say of stretches of an onset envelope."""
+    """Keyword arguments of stretches of an onset envelope."""
 
     n_fft: int
     hop_length: int
@@ -60,25 +61,38 @@ class Stretches:
         check_count("win_length", self.win_length, "an integer number of frames, 1 or more")
         settle(self, hop_length=hop, onset=onset)
 
-    def keep(self, module: Derived) -> None:
+
+class OfStretches:
+    """What transforms of stretches of an onset envelope share: the envelope, and the axes of their columns."""
+
+    def _keep_stretches(self: Any, stretches: Stretches, *, center: bool) -> None:
         """Keep the settings and the window; the envelope is the module's `source`."""
-        module.n_fft, module.hop_length, module.win_length = self.n_fft, self.hop_length, self.win_length
-        module.window, module.sample_rate = self.window, self.sample_rate
-        module.define("tempo_window", functools.partial(get_window, self.window, self.win_length))
+        for name in ("sample_rate", "n_fft", "hop_length", "win_length", "window"):
+            setattr(self, name, getattr(stretches, name))
+        self.center = center
+        self.define("tempo_window", functools.partial(get_window, self.window, self.win_length))
+
+    @property
+    def onset(self: Any) -> Transform:
+        """The onset envelope."""
+        return self.source
+
+    @property
+    def frequencies(self: Any) -> torch.Tensor:
+        """`tempi` in Hz, float64."""
+        return self.tempi / 60.0
+
+    @property
+    def first_center(self: Any) -> float:
+        """The sample that column 0 is centered on."""
+        return 0.0 if self.center else self.win_length / 2 * self.hop_length
+
+    def times(self: Any, n_frames: int) -> torch.Tensor:
+        """The center of each stretch in seconds, float64, of shape (n_frames,)."""
+        return Transform.times(self, n_frames)
 
 
-def envelope(features: torch.Tensor) -> torch.Tensor:
-    """The one row of an onset envelope.  Shape: (rows, 1, frames) -> (rows, frames).
-
-    >>> envelope(torch.zeros(2, 1, 9)).shape
-    torch.Size([2, 9])
-    """
-    if features.shape[-2] != 1:
-        raise ValueError(f"onset has {features.shape[-2]} rows, and must have 1: the strength of each frame")
-    return features[:, 0]
-
-
-class Tempogram(Derived):
+class Tempogram(OfStretches, Derived):
     """The autocorrelation of the onset strength around each frame, equal to `librosa.feature.tempogram`.
 
     Grosche, Mueller and Kurth, "Cyclic tempogram" (2010). Row k is a lag of k frames; `tempi` has it in beats a minute.
@@ -113,34 +127,15 @@ class Tempogram(Derived):
     ) -> None:
         stretches = pick(Stretches, settings, sample_rate=sample_rate)
         super().__init__(stretches.onset)
-        stretches.keep(self)
-        self.center, self.norm = center, check_norm(norm)
+        self._keep_stretches(stretches, center=center)
+        self.norm = check_norm(norm)
         self._stretches = Framing(n_fft=self.win_length, hop_length=1, center=False, pad_mode="constant")
-
-    @property
-    def onset(self) -> Transform:
-        """The onset envelope."""
-        return self.source
 
     @property
     def tempi(self) -> torch.Tensor:
         """Beats per minute whose period is 0, 1, 2, ... frames, float64, of shape (win_length,); infinite for 0."""
         rate = self.rate("tempi")
         return torch.from_numpy(lag_tempi(self.win_length, sample_rate=rate, hop_length=self.hop_length))
-
-    @property
-    def frequencies(self) -> torch.Tensor:
-        """`tempi` in Hz, float64."""
-        return self.tempi / 60.0
-
-    @property
-    def first_center(self) -> float:
-        """The sample that column 0 is centered on."""
-        return 0.0 if self.center else self.win_length / 2 * self.hop_length
-
-    def times(self, n_frames: int) -> torch.Tensor:
-        """The center of each stretch in seconds, float64, of shape (n_frames,)."""
-        return Transform.times(self, n_frames)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Columns of clips of `lengths` samples."""
@@ -155,7 +150,7 @@ class Tempogram(Derived):
         )
 
 
-class FourierTempogram(Derived):
+class FourierTempogram(OfStretches, Derived):
     """The short-time Fourier transform of the onset strength, equal to `librosa.feature.fourier_tempogram`.
 
     Grosche, Mueller and Kurth, "Cyclic tempogram" (2010). `tempi` has the beats a minute of each row.
@@ -181,34 +176,14 @@ class FourierTempogram(Derived):
     def __init__(self, *, sample_rate: float, center: bool = True, **settings: Unpack[StretchOptions]) -> None:
         stretches = pick(Stretches, settings, sample_rate=sample_rate)
         super().__init__(stretches.onset)
-        stretches.keep(self)
-        self.center = center
+        self._keep_stretches(stretches, center=center)
         self._stretches = Framing(n_fft=self.win_length, hop_length=1, center=center, pad_mode="constant")
-
-    @property
-    def onset(self) -> Transform:
-        """The onset envelope."""
-        return self.source
 
     @property
     def tempi(self) -> torch.Tensor:
         """Beats per minute of each bin, float64, of shape (win_length // 2 + 1,)."""
         rate = self.rate("tempi")
         return torch.from_numpy(fourier_tempi(self.win_length, sample_rate=rate, hop_length=self.hop_length))
-
-    @property
-    def frequencies(self) -> torch.Tensor:
-        """`tempi` in Hz, float64."""
-        return self.tempi / 60.0
-
-    @property
-    def first_center(self) -> float:
-        """The sample that column 0 is centered on."""
-        return 0.0 if self.center else self.win_length / 2 * self.hop_length
-
-    def times(self, n_frames: int) -> torch.Tensor:
-        """The center of each stretch in seconds, float64, of shape (n_frames,)."""
-        return Transform.times(self, n_frames)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Columns of clips of `lengths` samples."""

@@ -69,6 +69,7 @@ class ShortTime(Transform):
         self.keep(frames)
         self.keep(execution)
         self.power, self.framing = power, frames.framing
+        self._steps: Sequence[Step] = ()
         self._choice = methods.choose(execution.method, trainable=execution.trainable, n_fft=frames.n_fft)
         self.method, self.method_reason = self._choice.method, self._choice.reason
         if execution.trainable_window and self._choice.filters != "analysis_window":
@@ -85,8 +86,8 @@ class ShortTime(Transform):
     # ---------------------------------------------------------------- what a subclass gives
 
     def steps(self) -> Sequence[Step]:
-        """The steps from |STFT|^power to the feature; none: the powers."""
-        return ()
+        """The steps from |STFT|^power to the feature, here those kept as `_steps`; none: the powers."""
+        return self._steps
 
     # ---------------------------------------------------------------- filters
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_power_or_complex, check_rate
 from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.choose import Method, table
-from audiofeed.methods.filterbank import Wanted
-from audiofeed.methods.short_time import conv, nonuniform
+from audiofeed.methods.short_time.log_frequency import LOG_FREQUENCY
 from audiofeed.methods.short_time.nonuniform import Interpolation
-from audiofeed.methods.short_time.table import SHORT_TIME
 from audiofeed.plans.short_time.interpolation import (
     compensation,
     interpolation,
@@ -25,12 +22,12 @@ from audiofeed.plans.short_time.interpolation import (
     oversampled_length,
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_power_or_complex
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
 
 
 class GridOptions(TypedDict, total=False):
-    """What a caller may say of the frequencies."""
+    """Keyword arguments of the frequencies."""
 
     freq_scale: str
     f_min: float
@@ -40,7 +37,7 @@ class GridOptions(TypedDict, total=False):
 
 
 class LogFrequencyOptions(FeatureOptions, GridOptions, total=False):
-    """What a caller may say of a short-time transform at chosen frequencies."""
+    """Keyword arguments of a short-time transform at chosen frequencies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,70 +104,33 @@ class Grid:
         return frequency_basis(window, self.turns)
 
 
-class GridSpectrum:
-    """The spectrum of a short-time transform at the frequencies of a grid, by any method of `LOG_FREQUENCY`.
+class OfGrid:
+    """What short-time transforms at the frequencies of a grid share: any method of `LOG_FREQUENCY`."""
 
-    Args:
-        module: the transform, whose attributes the grid's settings become and which keeps the filters.
-        grid: the frequencies.
-    """
+    def _keep_grid(self: Any, grid: Grid) -> None:
+        """Keep the grid's settings, and what it takes to interpolate an FFT."""
+        self.keep(grid)
+        self._grid, self._filter_names = grid, ()
+        tiles = interpolation_tiles(grid.turns, grid.n_fft)
+        self._plan = Interpolation(length=oversampled_length(grid.n_fft), tiles=tiles)
+        if self.method != "conv":
+            self.define("compensation", functools.partial(compensation, grid.n_fft))
+            self.define("interpolation", functools.partial(interpolation, grid.turns, grid.n_fft))
+            self._filter_names = ("compensation", "interpolation")
 
-    def __init__(self, module: ShortTime, grid: Grid) -> None:
-        module.keep(grid)
-        self.frequencies = grid.frequencies
-        length = oversampled_length(grid.n_fft)
-        self.plan = Interpolation(length=length, tiles=interpolation_tiles(grid.turns, grid.n_fft))
-        self._run = LOG_FREQUENCY.methods[module.method].run
-        if module.method != "conv":
-            module.define("compensation", functools.partial(compensation, grid.n_fft))
-            module.define("interpolation", functools.partial(interpolation, grid.turns, grid.n_fft))
+    @property
+    def frequencies(self: Any) -> torch.Tensor:
+        """The frequency of each bin in Hz, float64, of shape (n_bins,)."""
+        return torch.from_numpy(self._grid.frequencies)
 
-    def spectrum(
-        self, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
-    ) -> torch.Tensor:
-        """The complex transform of rows, or |transform|^power.  Shape: (rows, time) -> (rows, n_bins, frames)."""
-        return self._run(self, module, waveform, lengths, graph=graph)
-
-
-def _by_interpolation(
-    grid: GridSpectrum, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
-) -> torch.Tensor:
-    window = module.analysis(waveform) * module.filter_like("compensation", waveform)
-    weights = module.filter_like("interpolation", waveform)
-    return nonuniform.short_time_spectrum(
-        waveform, lengths, module.framing, window, weights, grid.plan, power=module.power, graph=graph
-    )
+    def compute(self: Any, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """|transform|^power of rows, or the complex transform."""
+        filters = [self.analysis(waveform), *(self.filter_like(name, waveform) for name in self._filter_names)]
+        run = LOG_FREQUENCY.methods[self.method].run
+        return run(waveform, lengths, self.framing, *filters, plan=self._plan, power=self.power, graph=graph)
 
 
-def _by_basis(
-    grid: GridSpectrum, module: ShortTime, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
-) -> torch.Tensor:
-    basis, framing = module.analysis(waveform), module.framing
-    if module.power is None:
-        return conv.short_time_spectrum(waveform, lengths, framing, basis, graph=graph)
-    wanted = [Wanted(module.power)]
-    return conv.short_time_powers(waveform, lengths, framing, basis, wanted=wanted, graph=graph)[0]
-
-
-LOG_FREQUENCY = table(
-    "short-time spectra at chosen frequencies",
-    Method(
-        name="fft",
-        run=_by_interpolation,
-        filters="analysis_window",
-        cannot=SHORT_TIME.methods["fft"].cannot,
-        reason="the fastest: an FFT, interpolated to rounding",
-    ),
-    Method(
-        name="conv",
-        run=_by_basis,
-        filters="basis",
-        reason="trainable=True: the basis is a parameter of a convolution",
-    ),
-)
-
-
-class LogFrequencySTFT(ShortTime):
+class LogFrequencySTFT(OfGrid, ShortTime):
     """The complex short-time Fourier transform at logarithmically spaced frequencies, or evenly between any two.
 
     Bin k is the sum over the frame of window[n] x[n] exp(-2 pi i f_k n / sample_rate), which is what `STFT` has at
@@ -199,19 +159,10 @@ class LogFrequencySTFT(ShortTime):
     def __init__(self, *, sample_rate: float, **settings: Unpack[LogFrequencyOptions]) -> None:
         grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
         super().__init__(settings, sample_rate=sample_rate, basis=grid.basis, methods=LOG_FREQUENCY)
-        self._grid = GridSpectrum(self, grid)
-
-    @property
-    def frequencies(self) -> torch.Tensor:
-        """The frequency of each bin in Hz, float64, of shape (n_bins,)."""
-        return torch.from_numpy(self._grid.frequencies.copy())
-
-    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """The complex transform of rows."""
-        return self._grid.spectrum(self, waveform, lengths, graph=graph)
+        self._keep_grid(grid)
 
 
-class LogFrequencySpectrogram(ShortTime):
+class LogFrequencySpectrogram(OfGrid, ShortTime):
     """|STFT|^power at logarithmically spaced frequencies, or evenly between any two.
 
     Args:
@@ -236,20 +187,6 @@ class LogFrequencySpectrogram(ShortTime):
         self, *, sample_rate: float, power: float | None = 2.0, **settings: Unpack[LogFrequencyOptions]
     ) -> None:
         grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
-        super().__init__(
-            settings,
-            sample_rate=sample_rate,
-            power=check_power_or_complex(power),
-            basis=grid.basis,
-            methods=LOG_FREQUENCY,
-        )
-        self._grid = GridSpectrum(self, grid)
-
-    @property
-    def frequencies(self) -> torch.Tensor:
-        """The frequency of each bin in Hz, float64, of shape (n_bins,)."""
-        return torch.from_numpy(self._grid.frequencies.copy())
-
-    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """|transform|^power of rows, or the complex transform."""
-        return self._grid.spectrum(self, waveform, lengths, graph=graph)
+        power = check_power_or_complex(power)
+        super().__init__(settings, sample_rate=sample_rate, power=power, basis=grid.basis, methods=LOG_FREQUENCY)
+        self._keep_grid(grid)

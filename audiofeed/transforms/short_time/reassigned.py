@@ -8,19 +8,17 @@ from typing import NamedTuple
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.checks import check_power, check_rate
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time import reassignment
 from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted
-from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.contract.settings import FrameOptions, Frames, check_power
-from audiofeed.transforms.contract.transform import in_full_precision, with_leading
+from audiofeed.transforms.contract.settings import FrameOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
 
 
 class ReassignedOptions(FrameOptions, total=False):
-    """What a caller may say of a reassigned spectrogram."""
+    """Keyword arguments of a reassigned spectrogram."""
 
     n_fft: int
 
@@ -82,11 +80,7 @@ class ReassignedSpectrogram(ShortTime):
         **settings: Unpack[ReassignedOptions],
     ) -> None:
         check_rate(sample_rate, "the coordinates are in Hz and seconds")
-        super().__init__(
-            settings,
-            sample_rate=sample_rate,
-            power=check_power(power, "what is moved has no phase"),
-        )
+        super().__init__(settings, sample_rate=sample_rate, power=check_power(power, "what is moved has no phase"))
         if not (reassign_frequencies or reassign_times):
             raise ValueError(
                 "reassign_frequencies=False, reassign_times=False must not both be False; "
@@ -113,33 +107,19 @@ class ReassignedSpectrogram(ShortTime):
             cells that cannot say where they lie (see `ref_power`) are NaN, or with `fill_nan` the bin's frequency and
             the frame's time.
         """
-        self.check_waveform(waveform)
-        graph = needs_graph(self, waveform)
-        rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
-        with in_full_precision(waveform.device, graph=graph):
-            found = reassignment.coordinates(
-                rows,
-                row_lengths,
-                self.framing,
-                self._windows(rows),
-                self._how,
-                sample_rate=self.rate("coordinates"),
-                graph=graph,
+
+        def compute(rows: torch.Tensor, row_lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+            rate, windows = self.rate("coordinates"), self._windows(rows)
+            return reassignment.coordinates(
+                rows, row_lengths, self.framing, windows, self._how, sample_rate=rate, graph=graph
             )
-            found = self.finish_rows(found, row_lengths, leading, graph=graph)
-        return Coordinates(*with_leading(found, leading).unflatten(-2, (3, -1)).unbind(-3))
+
+        return Coordinates(*self.by_rows(compute, waveform, lengths).unflatten(-2, (3, -1)).unbind(-3))
 
     def _windows(self, waveform: torch.Tensor) -> Windows:
         names = ("analysis_window", "derivative_window", "time_window")
         return Windows(*(self.analysis(waveform, name) for name in names))
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return reassignment.onto_grid(
-            waveform,
-            lengths,
-            self.framing,
-            self._windows(waveform),
-            self._how,
-            power=check_power(self.power),
-            graph=graph,
-        )
+        windows, power = self._windows(waveform), check_power(self.power)
+        return reassignment.onto_grid(waveform, lengths, self.framing, windows, self._how, power=power, graph=graph)

@@ -59,10 +59,12 @@ def test_a_kernel_equals_the_definition(lanes, half, hop_length, center, pad_mod
         assert torch.all(out[row, :, frames:] == 0)
 
 
-@pytest.mark.parametrize("size", [n for n in range(2, 400) if fourier.radices(n)])
-def test_radices_multiply_to_the_size(size):
-    assert np.prod(fourier.radices(size)) == size
-    assert max(fourier.radices(size)) <= 13
+def test_radices_multiply_to_the_size():
+    sizes = [n for n in range(2, 400) if fourier.radices(n)]
+    assert len(sizes) > 100
+    for size in sizes:
+        assert np.prod(fourier.radices(size)) == size
+        assert max(fourier.radices(size)) <= 13
 
 
 @pytest.mark.parametrize("n_fft", [4096, 6000, 16384, 2**18])
@@ -184,4 +186,4 @@ def test_a_processor_without_wide_vectors(power, monkeypatch):
         assert worst_frame(transform(x), transform(x.double())) <= LIMIT
         mel = af.LogMelSpectrogram(sample_rate=16000, n_fft=400, n_mels=20)
         assert (mel(x) - mel(x.double())).abs().max() <= 1e-4
-    assert all(kernel is not None for kernel in jit._kernels.values())
+    assert all(kernel is not None for kernel, _ in jit._kernels.values())

@@ -186,7 +186,7 @@ def test_calls_one_after_another_work_in_the_same_memory(monkeypatch):
     monkeypatch.setattr(jit, "_kernels", {})
     for _ in range(3):
         af.Spectrogram(400)(noise(2, 16000))
-    (kernel,) = jit._kernels.values()
+    ((kernel, _),) = jit._kernels.values()
     assert len(kernel._free) == 1
 
 

@@ -1,4 +1,4 @@
-"""Gammatone, sinc, Gabor and PCEN: every argument has an effect, a wrong one is named, and what trains stays valid."""
+"""Gammatone, sinc, Gabor and PCEN: a wrong argument is named, and what trains stays valid."""
 
 from __future__ import annotations
 
@@ -25,93 +25,6 @@ POWERS = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 50))).squ
 GAMMATONE = {"sample_rate": 8000, "n_fft": 128, "n_bins": 10}
 SINC = {"sample_rate": 8000, "n_filters": 5, "win_length": 31, "hop_length": 10}
 GABOR = {"sample_rate": 8000, "n_filters": 5, "win_length": 41, "hop_length": 20}
-EFFECTS = [
-    *[
-        (Gammatonegram, GAMMATONE, change)
-        for change in (
-            {"sample_rate": 16000},
-            {"n_fft": 129},
-            {"hop_length": 50},
-            {"win_length": 80},
-            {"window": "boxcar"},
-            {"periodic": False},
-            {"center": False},
-            {"pad_mode": "reflect"},
-            {"power": 1.0},
-            {"n_bins": 12},
-            {"f_min": 300.0},
-            {"f_max": 3000.0},
-            {"width": 1.5},
-            {"weighting": "power"},
-            {"norm": "slaney"},
-            {"norm": "n_fft"},
-            {"norm": 1.0},
-            {"norm": float("inf")},
-        )
-    ],
-    *[
-        (PCEN, {"sample_rate": 8000}, change)
-        for change in (
-            {"sample_rate": 16000},
-            {"hop_length": 100},
-            {"gain": 0.5},
-            {"bias": 1.0},
-            {"bias": 0.0},
-            {"power": 0.25},
-            {"power": 0.0},
-            {"time_constant": 0.1},
-            {"eps": 1.0},
-            {"b": 0.5},
-            {"max_size": 3},
-            {"max_size": 2},
-            {"initial": 0.0},
-            {"initial": "first"},
-        )
-    ],
-    *[
-        (SincFilterbank, {**SINC, "trainable": trainable}, change)
-        for trainable in (True, False)
-        for change in (
-            {"sample_rate": 16000},
-            {"n_filters": 6},
-            {"win_length": 33},
-            {"hop_length": 5},
-            {"f_min": 200.0},
-            {"f_max": 3000.0},
-            {"min_low_hz": 200.0},
-            {"min_band_hz": 200.0},
-            {"window": "boxcar"},
-            {"norm": None},
-            {"center": False},
-            {"pad_mode": "reflect"},
-        )
-    ],
-    *[
-        (GaborFilterbank, {**GABOR, "trainable": trainable}, change)
-        for trainable in (True, False)
-        for change in (
-            {"sample_rate": 16000},
-            {"n_filters": 6},
-            {"win_length": 43},
-            {"hop_length": 10},
-            {"f_min": 200.0},
-            {"f_max": 3000.0},
-            {"pool_width": 0.2},
-            {"compression": "log"},
-            {"compression": None},
-        )
-    ],
-    (GaborFilterbank, {**GABOR, "compression": None}, {"floor": 5.0}),
-    (GaborFilterbank, {**GABOR, "compression": None, "trainable": False}, {"floor": 5.0}),
-]
-
-
-@pytest.mark.parametrize(("cls", "base", "change"), EFFECTS, ids=str)
-def test_every_argument_has_an_effect(cls, base, change):
-    x = POWERS if cls is PCEN else X
-    before, after = cls(**base)(x), cls(**{**base, **change})(x)
-    if before.shape == after.shape:
-        assert not torch.allclose(before, after, rtol=1e-3)
 
 
 WRONG = [
@@ -169,7 +82,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("cls", "base", "change", "message"), WRONG, ids=str)
-def test_a_wrong_argument_is_named(cls, base, change, message):
+def test_a_wrong_argument_of_an_auditory_filter_bank_is_named(cls, base, change, message):
     with pytest.raises(ValueError, match=message):
         cls(**{**base, **change})
 
@@ -183,7 +96,7 @@ def test_a_trained_pcen_for_other_bins_and_a_state_of_another_stream_are_named()
         PCEN(sample_rate=8000).stream(POWERS.to(torch.complex64))
 
 
-def test_frequencies_and_times():
+def test_frequencies_and_times_of_filters():
     gammatone = Gammatonegram(**GAMMATONE, f_min=100.0, f_max=3000.0)
     np.testing.assert_allclose(gammatone.frequencies, gammatone_frequencies(10, f_min=100.0, f_max=3000.0))
     sinc, gabor = SincFilterbank(**SINC), GaborFilterbank(**GABOR)
@@ -231,8 +144,8 @@ def test_blocks_hold_what_their_frames_need_and_no_block_is_without_one():
 def test_trained_filters_start_as_the_fixed_ones():
     sinc, gabor = SincFilterbank(**SINC).double(), GaborFilterbank(**GABOR).double()
     fixed = sinc_filters(sinc.cutoffs.detach().numpy(), sample_rate=8000, win_length=31)
-    torch.testing.assert_close(sinc._trained(X.double()).detach(), torch.from_numpy(fixed))
-    filters, pools = (part.detach() for part in gabor._trained(X.double()))
+    torch.testing.assert_close(sinc._present_filters(X.double()).detach(), torch.from_numpy(fixed))
+    filters, pools = (part.detach() for part in gabor._present_filters(X.double()))
     centres, deviations = gabor.centres.detach().numpy(), gabor.deviations.detach().numpy()
     torch.testing.assert_close(filters, torch.from_numpy(gabor_filters(centres, deviations, 41)))
     torch.testing.assert_close(pools, torch.from_numpy(gaussian_pools(gabor.pool_widths.detach().numpy(), 41)))

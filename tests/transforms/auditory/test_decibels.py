@@ -73,12 +73,12 @@ def test_half_precision_computes_in_float32():
         ({"top_db": 0.0}, "top_db=0.0"),
     ],
 )
-def test_a_wrong_setting_is_named(config, message):
+def test_a_wrong_setting_of_decibels_is_named(config, message):
     with pytest.raises(ValueError, match=message):
         af.AmplitudeToDB(**config)
 
 
-def test_a_wrong_input_is_named():
+def test_a_wrong_input_of_decibels_is_named():
     with pytest.raises(TypeError, match="complex"):
         af.AmplitudeToDB()(torch.zeros(2, 3, dtype=torch.complex64))
     with pytest.raises(ValueError, match="bins, frames"):
@@ -93,5 +93,5 @@ def test_a_wrong_input_is_named():
             af.AmplitudeToDB()(torch.zeros(2, 3, 4), lengths)
 
 
-def test_repr():
+def test_repr_of_decibels():
     assert repr(af.AmplitudeToDB(top_db=None)) == "AmplitudeToDB(stype='power', ref=1.0, amin=1e-10, top_db=None)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +18,7 @@ import torch
 # what a transform takes: the size of an input in tests, and the sizes of clips in a padded batch
 SIZE = {"waveform": 500, "power": 40, "magnitude": 40, "features": 40, "spectrum": 40}
 
-
-def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    """Noise that is the same at every call."""
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(dtype)
+_BUILT: dict[int, torch.nn.Module] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +37,7 @@ class Case:
         not_compiled: why torch.compile(fullgraph=True) is not promised.
         may_vanish: why a clip of a few samples or frames may give zeros throughout.
         tolerance: of batch-mates, relative; `why` is the reason where it is not 1e-6.
+        others: other values of arguments that no other transform has: see `contract/test_every_argument.py`.
         rounding: of batch-mates, absolute: what rounding leaves where the result is 0; `why` is the reason.
     """
 
@@ -60,6 +58,7 @@ class Case:
     tolerance: float = 1e-6
     rounding: float = 0.0
     why: str = ""
+    others: dict[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -72,6 +71,12 @@ class Case:
             warnings.simplefilter("ignore", UserWarning)
             settings = {**self.settings, **changes}
             return self.cls(**settings) if self.make is None else self.make(settings)
+
+    def shared(self) -> torch.nn.Module:
+        """The transform, built once for all tests and examples that leave it as it is."""
+        if id(self) not in _BUILT:
+            _BUILT[id(self)] = self.build()
+        return _BUILT[id(self)]
 
     def input(self, *leading: int, n: int = 0, seed: int = 0, small: bool = False) -> torch.Tensor:
         """A float64 or complex128 input of `n` samples or frames."""

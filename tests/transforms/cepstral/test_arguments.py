@@ -1,8 +1,6 @@
-"""Cepstra, deltas, normalisation: every argument has an effect, and a wrong one is named, with the rule."""
+"""Cepstra, deltas, normalization: a wrong argument is named, with the rule."""
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 import pytest
@@ -21,67 +19,6 @@ FRAMES = {"sample_rate": 8000, "n_fft": 128}
 MEL = {**FRAMES, "n_mels": 10, "n_mfcc": 6}
 LINEAR = {**FRAMES, "n_filter": 10, "n_lfcc": 6}
 BARK = {**FRAMES, "n_barks": 8, "n_bfcc": 6}
-
-SHARED = [
-    # linear filters up to half the rate are the same at any rate
-    {"sample_rate": 16000, "f_max": 4000.0},
-    {"dct_type": 1},
-    {"dct_type": 3},
-    {"norm": None},
-    {"lifter": 12},
-    {"log": "ln", "top_db": None},
-    {"log": "log10", "top_db": None},
-    {"offset": 1.0},
-    {"floor": 100.0},
-    {"top_db": 3.0},
-    {"f_min": 300.0},
-    {"f_max": 3000.0},
-    {"n_fft": 100},
-    {"hop_length": 50},
-    {"win_length": 80},
-    {"window": "boxcar"},
-    {"periodic": False},
-    {"center": False},
-    {"pad_mode": "reflect"},
-    {"power": 1.0},
-]
-
-
-def built(cls, config):
-    """Without a warning of filters too narrow for so few bins."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return cls(**config)
-
-
-@pytest.mark.parametrize(
-    ("cls", "base", "change"),
-    [
-        *[(cls, base, change) for cls, base in ((MFCC, MEL), (LFCC, LINEAR), (BFCC, BARK)) for change in SHARED],
-        *[(MFCC, MEL, change) for change in ({"n_mfcc": 7}, {"n_mels": 12}, {"mel_scale": "htk"})],
-        *[(MFCC, MEL, {"mel_norm": norm}) for norm in (None, 1.0)],
-        *[(LFCC, LINEAR, change) for change in ({"n_lfcc": 7}, {"n_filter": 12})],
-        *[(BFCC, BARK, change) for change in ({"n_bfcc": 7}, {"n_barks": 9})],
-        *[(BFCC, BARK, {"bark_scale": scale}) for scale in ("schroeder", "wang")],
-        *[(Deltas, {}, change) for change in ({"win_length": 5}, {"order": 2}, {"append": True})],
-        *[(Deltas, {}, {"mode": mode}) for mode in ("nearest", "mirror", "constant", "wrap")],
-        (Deltas, {"order": 2}, {"append": True}),
-        *[(CMVN, {}, change) for change in ({"norm_vars": False}, {"window": 9, "min_window": 5}, {"floor": 100.0})],
-        *[(CMVN, {"window": 9}, change) for change in ({"center": True}, {"min_window": 5}, {"norm_vars": False})],
-        *[(InverseMFCC, {}, {"n_mels": 20})],
-        *[(InverseMFCC, {"n_mels": 8}, {"dct_type": dct_type}) for dct_type in (1, 3)],
-        *[(InverseMFCC, {"n_mels": 8}, {"log": log}) for log in ("ln", "log10")],
-        *[(InverseMFCC, {"n_mels": 8}, change) for change in ({"norm": None}, {"lifter": 9}, {"ref": 2.0})],
-    ],
-    ids=str,
-)
-def test_every_argument_has_an_effect(cls, base, change):
-    x = X if cls in (MFCC, LFCC, BFCC) else Y
-    before, after = built(cls, base)(x), built(cls, {**base, **change})(x)
-    if before.shape == after.shape:
-        assert not torch.allclose(before, after, rtol=1e-3)
-    with_graph = built(cls, {**base, **change})(x.clone().requires_grad_())
-    torch.testing.assert_close(with_graph.detach(), after, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(("cls", "base"), [(MFCC, MEL), (LFCC, LINEAR), (BFCC, BARK)])
@@ -155,12 +92,12 @@ def test_a_wrong_argument_of_a_cepstrum_is_named(cls, base, change, message):
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_one_cepstral_class_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 
 
-def test_keywords_only_after_the_first():
+def test_cepstral_arguments_are_keywords():
     for make in (lambda: MFCC(8000), lambda: LFCC(8000), lambda: BFCC(8000), lambda: CMVN(9)):
         with pytest.raises(TypeError):
             make()
@@ -178,7 +115,7 @@ def test_keywords_only_after_the_first():
         (BFCC, {"n_barks": 80}, "of n_barks=80 filters hold no bin"),
     ],
 )
-def test_filters_that_hold_no_bin_are_warned_of(cls, config, message):
+def test_cepstral_filters_that_hold_no_bin_are_warned_of(cls, config, message):
     with pytest.warns(UserWarning, match=message) as found:
         cls(**FRAMES, **config)
     assert found[0].filename == __file__

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,13 +15,10 @@ import audiofeed as af
 from audiofeed.methods.short_time import fft, kernels
 from audiofeed.methods.short_time.kernel import jit
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
+from tests.signals import single_noise as noise
 
 MEL = {"sample_rate": 8000, "n_fft": 128, "hop_length": 32, "n_mels": 10}
 FRAMES = {"n_fft": 128, "hop_length": 32}
-
-
-def noise(*shape, seed=0):
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).float()
 
 
 class Gain(nn.Module):

@@ -1,4 +1,4 @@
-"""Every argument of the harmonic stack and of constant-Q chroma has an effect, and a wrong one is named."""
+"""A wrong argument of the harmonic stack and of constant-Q chroma is named."""
 
 from __future__ import annotations
 
@@ -21,88 +21,6 @@ X = torch.from_numpy(
 STACK = {"sample_rate": 8000, "harmonics": (1, 2, 3), "f_min": 200.0, "n_bins": 12, "bins_per_octave": 5}
 CLASSES = {"sample_rate": 8000, "f_min": 110.0, "n_octaves": 3, "bins_per_octave": 24, "tuning": 0.0, "hop_length": 256}
 SCALE = {"sample_rate": 8000, "f_min": 110.0, "n_octaves": 3, "intervals": "equal", "hop_length": 256}
-OF_CHROMA = (
-    {"sample_rate": 9000},
-    {"hop_length": 200},
-    {"f_min": 120.0},
-    {"n_octaves": 2},
-    {"bins_per_octave": 12},
-    {"bins_per_octave": None},
-    {"tuning": 0.4},
-    {"tuning": None},
-    {"n_chroma": 6},
-    {"window": (0.5, 1.0, 0.5)},
-    {"hybrid": True, "hop_length": 512},
-)
-
-
-@pytest.mark.parametrize(
-    ("cls", "base", "change"),
-    [
-        *[
-            (HarmonicCQT, STACK, change)
-            for change in (
-                {"sample_rate": 9000},
-                {"harmonics": (1, 3, 2)},
-                {"hop_length": 33},
-                {"f_min": 150.0},
-                {"f_min": None},
-                {"n_bins": 10},
-                {"n_bins": None},
-                {"bins_per_octave": 7},
-                {"exact": False},
-                {"tuning": 0.4},
-                {"tuning": None},
-                {"filter_scale": 0.6},
-                {"norm": 2.0},
-                {"window": "hamming"},
-                {"pad_mode": "reflect"},
-                {"sparsity": 0.2},
-                {"scale": False},
-                {"power": 2.0},
-                {"power": None},
-                {"method": "conv"},
-                {"normalization": "wrap"},
-            )
-        ],
-        *[
-            (ChromaCQT, CLASSES, change)
-            for change in (*OF_CHROMA, {"norm": 1.0}, {"norm": None}, {"norm": None, "threshold": 0.5})
-        ],
-        # a class has no value below 0 for the threshold to take away, unless a window makes one
-        (ChromaCQT, {**CLASSES, "window": (1.0, -2.0)}, {"threshold": None}),
-        *[(ChromaCENS, CLASSES, change) for change in (*OF_CHROMA, {"norm": 1.0}, {"norm": None})],
-        *[
-            (ChromaCENS, CLASSES, change)
-            for change in ({"win_len_smooth": 11}, {"win_len_smooth": None}, {"smoothing_window": "boxcar"})
-        ],
-        *[
-            (ChromaVQT, SCALE, change)
-            for change in (
-                {"sample_rate": 9000},
-                {"intervals": "ji5"},
-                {"intervals": (1.0, 1.25, 1.5)},
-                {"hop_length": 255},
-                {"f_min": 120.0},
-                {"n_octaves": 2},
-                {"bins_per_octave": 6},
-                {"gamma": 30.0},
-                {"gamma": None},
-                {"norm": 1.0},
-                {"norm": None, "threshold": 0.5},
-            )
-        ],
-    ],
-    ids=str,
-)
-def test_every_argument_has_an_effect(cls, base, change):
-    if "threshold" in change and "norm" in change:
-        base = {**base, "norm": None}
-    if "hybrid" in change:
-        base = {**base, "hop_length": 512}
-    before, after = cls(**base)(X), cls(**{**base, **change})(X)
-    if before.shape == after.shape and before.dtype == after.dtype:
-        assert float((before - after).norm()) > 1e-3 * float(before.norm())
 
 
 @pytest.mark.parametrize(
@@ -167,7 +85,7 @@ def test_every_argument_has_an_effect(cls, base, change):
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, base, change, message):
+def test_a_wrong_argument_of_harmonic_stacks_and_chroma_is_named(cls, base, change, message):
     with pytest.raises(ValueError, match=message):
         cls(**{**base, **change})
 
@@ -175,7 +93,7 @@ def test_a_wrong_argument_is_named(cls, base, change, message):
 @pytest.mark.parametrize(
     ("cls", "base"), [(HarmonicCQT, STACK), (ChromaCQT, CLASSES), (ChromaVQT, SCALE), (ChromaCENS, CLASSES)], ids=str
 )
-def test_keywords_only(cls, base):
+def test_harmonic_stacks_and_chroma_take_keywords_only(cls, base):
     with pytest.raises(TypeError):
         cls(8000, **{name: value for name, value in base.items() if name != "sample_rate"})
 

@@ -19,57 +19,12 @@ from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
 from tests.oracle import defaults
-from tests.transforms.cases import noise
+from tests.signals import noise
 
 SMALL = {"sample_rate": 8000, "f_min": 200.0, "n_bins": 20, "bins_per_octave": 5, "hop_length": 32}
 
 
 X = noise(2000)
-SHARED = (
-    {"sample_rate": 9000},
-    {"hop_length": 33},
-    {"hop_length": 64},
-    {"f_min": 150.0},
-    {"f_min": None},
-    {"n_bins": 15},
-    {"n_bins": None},
-    {"bins_per_octave": 7},
-    {"tuning": 0.4},
-    {"filter_scale": 0.6},
-    {"norm": 2.0},
-    {"norm": math.inf},
-    {"norm": None},
-    {"window": "hamming"},
-    {"pad_mode": "reflect"},
-    {"pad_mode": "replicate"},
-    {"pad_mode": "circular"},
-    {"sparsity": 0.0},
-    {"sparsity": 0.2},
-    {"scale": False},
-    {"power": 2.0},
-)
-
-
-@pytest.mark.parametrize(
-    ("cls", "change"),
-    [
-        *[(cls, change) for cls in (CQT, VQT, HybridCQT, PseudoCQT) for change in SHARED],
-        *[(cls, {"power": None}) for cls in (CQT, VQT)],
-        *[(cls, {"method": "conv"}) for cls in (CQT, VQT)],
-        *[(cls, {"normalization": name}) for cls in (CQT, VQT) for name in ("convolutional", "wrap")],
-        *[
-            (VQT, change)
-            for change in ({"gamma": 0.0}, {"gamma": 50.0}, {"intervals": "ji5"}, {"intervals": (1, 1.5), "n_bins": 6})
-        ],
-    ],
-    ids=str,
-)
-def test_every_argument_has_an_effect(cls, change):
-    # a hybrid needs short wavelets to have both of its parts
-    base = {**SMALL, "hop_length": 128} if cls is HybridCQT else SMALL
-    before, after = cls(**base)(X), cls(**{**base, **change})(X)
-    if before.shape == after.shape and before.dtype == after.dtype:
-        assert float((before - after).norm()) > 1e-3 * float(before.norm())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +69,7 @@ def test_every_argument_has_an_effect(cls, change):
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, change, message):
+def test_a_wrong_argument_of_a_cqt_is_named(cls, change, message):
     with pytest.raises(ValueError, match=message):
         cls(**{**SMALL, **change})
 
@@ -137,7 +92,7 @@ def test_defaults_are_librosas(cls, function):
     assert ours["power"] == 1.0
 
 
-def test_frequencies_and_times():
+def test_frequencies_and_times_of_a_cqt():
     cqt = CQT(sample_rate=22050, hop_length=441, tuning=0.25)
     np.testing.assert_allclose(cqt.frequencies, librosa.cqt_frequencies(84, fmin=librosa.note_to_hz("C1"), tuning=0.25))
     np.testing.assert_allclose(cqt.times(7), librosa.frames_to_time(np.arange(7), sr=22050, hop_length=441))

@@ -1,4 +1,4 @@
-"""What comes back from our own constant-Q values; lengths, linearity, the limit in time, every argument."""
+"""What comes back from our own constant-Q values; lengths, linearity, the limit in time, wrong arguments."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from audiofeed.transforms.constant_q.cqt import VQT
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
+from tests.signals import band_noise
 
 # 18 bins of 6 in an octave from 200 Hz, all of them sampled often enough
 CONFIG = {"sample_rate": 8000, "hop_length": 16, "f_min": 200.0, "n_bins": 18, "bins_per_octave": 6}
@@ -26,11 +27,9 @@ def pair(n_iter=2, **config):
         return VQT(**{"gamma": 0.0, **config}, power=None), InverseCQT(**config, n_iter=n_iter)
 
 
-def noise(*shape, low=260.0, high=1000.0, rate=8000, seed=0):
-    """Noise between two frequencies in Hz."""
-    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(shape))
-    hertz = np.fft.rfftfreq(shape[-1], 1 / rate)
-    return torch.from_numpy(np.fft.irfft(np.where((hertz >= low) & (hertz <= high), spectrum, 0), shape[-1]))
+def noise(*shape, high=1000.0, seed=0):
+    """Within the bins of `CONFIG`."""
+    return band_noise(*shape, low=260.0, high=high, seed=seed)
 
 
 def snr(expected, found):
@@ -109,7 +108,7 @@ def test_a_known_length_saves_the_end():
     assert torch.all(longer[3008:] == 0)
 
 
-def test_a_padded_batch_comes_back_clip_by_clip():
+def test_a_padded_batch_of_constant_q_values_comes_back_clip_by_clip():
     forward, inverse = pair()
     lengths = torch.tensor([2000, 1203, 40])
     x = torch.zeros(3, 2, 2000, dtype=torch.float64)
@@ -155,36 +154,6 @@ def test_the_limit_is_where_the_signal_begins_to_be_lost():
     assert found[4 * best] < 12
 
 
-# what changes each argument, for the analysis and the inverse alike
-CHANGES = {
-    "sample_rate": 9000,
-    "hop_length": 24,
-    "f_min": 190.0,
-    "n_bins": 12,
-    "bins_per_octave": 7,
-    "tuning": 0.3,
-    "filter_scale": 0.7,
-    "norm": 2.0,
-    "window": "hamming",
-    "sparsity": 0.3,
-    "scale": False,
-    "gamma": 20.0,
-    "intervals": "ji5",
-    "method": "conv",
-    "normalization": "wrap",
-    "n_iter": 5,
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_every_argument_has_an_effect(name):
-    forward, inverse = pair()
-    values = forward(noise(1000))
-    _, changed = pair(**{name: CHANGES[name]})
-    bins = changed.n_bins
-    assert not torch.allclose(changed(values[:bins], 900), inverse(values, 900), rtol=1e-3, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -197,7 +166,7 @@ def test_every_argument_has_an_effect(name):
         ({"method": "fft"}, "method='fft' must be"),
     ],
 )
-def test_a_wrong_argument_is_named(changes, message):
+def test_a_wrong_argument_of_the_inverse_cqt_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
         InverseCQT(**{**CONFIG, **changes})
 

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiofeed.transforms.constant_q.invertible_cqt import InvertibleCQT
-from tests.oracle import relative_error
+from tests.oracle import random, relative_error
 from tests.recordings import FSDD
 
 
@@ -30,10 +30,6 @@ def snr(x, y):
     """How far, in dB, x stands above its difference from y."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     return 20 * np.log10(np.linalg.norm(x) / max(np.linalg.norm(x - y), 1e-300))
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def chord(n, sample_rate, root, seed=0):
@@ -97,7 +93,7 @@ DENSE = [
 @pytest.mark.parametrize("config", DENSE, ids=str)
 def test_a_clip_of_one_slice_is_the_direct_sum(config):
     transform = InvertibleCQT(**config)
-    x = noise(399)
+    x = random(399)
     ours = transform(torch.from_numpy(x))
     assert transform.inverse_transform().frame_lengths(torch.tensor(ours.shape[-1])) <= transform.latency
     expected = definition(x, transform, reach=3 * transform.transition)
@@ -113,7 +109,7 @@ def test_a_clip_of_many_slices_is_the_direct_sum(config):
     transform = InvertibleCQT(**config)
     even = transform.hop_length * (1 + transform.hop_length % 2)
     transform = InvertibleCQT(**config, slice_length=even * -(-(2 * transform.transition + 150) // even))
-    x = noise(1801, seed=1)
+    x = random(1801, seed=1)
     ours = transform(torch.from_numpy(x)).numpy()
     assert ours.shape[-1] > 3 * transform.frame.slices.kept + transform.frame.slices.margin
     for mine, theirs in zip(ours, definition(x, transform, reach=3 * transform.transition), strict=True):
@@ -150,7 +146,7 @@ def there_and_back(draw):
 def test_what_is_transformed_comes_back(drawn, seed):
     transform, n = drawn
     lowest = float(transform.frequencies[transform.constant_q][0])
-    for x in (noise(n, seed=seed), chord(n, transform.sample_rate, lowest, seed) + 1e-3):
+    for x in (random(n, seed=seed), chord(n, transform.sample_rate, lowest, seed) + 1e-3):
         x = torch.from_numpy(x)
         coefficients = transform(x)
         assert coefficients.shape == (transform.n_bins, transform.frame_lengths(torch.tensor(n)))

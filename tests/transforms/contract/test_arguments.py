@@ -1,4 +1,4 @@
-"""Every argument has an effect, and a wrong one is named with the rule and the remedy."""
+"""A wrong argument is named with the rule and the remedy."""
 
 from __future__ import annotations
 
@@ -12,60 +12,8 @@ import audiofeed as af
 from audiofeed.arguments import names as naming
 from audiofeed.methods.short_time.table import SHORT_TIME
 
-X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()
 STFT = {"n_fft": 64}
 MEL = {"sample_rate": 8000, "n_fft": 128, "n_mels": 10}
-
-
-@pytest.mark.parametrize(
-    ("cls", "base", "change"),
-    [
-        *[
-            (af.STFT, STFT, change)
-            for change in (
-                {"n_fft": 65},
-                {"hop_length": 17},
-                {"win_length": 32},
-                {"window": "boxcar"},
-                {"periodic": False},
-                {"center": False},
-                {"pad_mode": "reflect"},
-                {"pad_mode": "replicate"},
-                {"pad_mode": "circular"},
-            )
-        ],
-        (af.Spectrogram, STFT, {"power": 1.0}),
-        (af.Spectrogram, STFT, {"power": None}),
-        *[
-            (af.MelSpectrogram, MEL, change)
-            for change in (
-                {"sample_rate": 16000},
-                {"n_mels": 12},
-                {"f_min": 300.0},
-                {"f_max": 3000.0},
-                {"mel_scale": "htk"},
-                {"norm": None},
-                {"norm": 1.0},
-                {"power": 1.0},
-                {"periodic": False},
-                {"window": "boxcar"},
-                {"win_length": 80},
-                {"hop_length": 50},
-                {"center": False},
-                {"pad_mode": "reflect"},
-            )
-        ],
-        (af.LogMelSpectrogram, MEL, {"log": "db"}),
-        (af.LogMelSpectrogram, MEL, {"log": "log10"}),
-        (af.LogMelSpectrogram, MEL, {"floor": 1.0}),
-        (af.LogMelSpectrogram, {**MEL, "log": "db"}, {"top_db": 3.0}),
-    ],
-    ids=str,
-)
-def test_every_argument_has_an_effect(cls, base, change):
-    before, after = cls(**base)(X), cls(**{**base, **change})(X)
-    if before.shape == after.shape and before.dtype == after.dtype:
-        assert not torch.allclose(before, after, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +46,7 @@ def test_every_argument_has_an_effect(cls, base, change):
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_a_spectrum_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import io
 import pickle
+import pkgutil
+import sys
 import warnings
 
 import numpy as np
@@ -18,6 +21,7 @@ import audiofeed as af
 import audiofeed.transforms
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.transform import Transform
+from tests.signals import single_noise as noise
 from tests.transforms.cases import CASES, IDS
 
 every = pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -37,10 +41,6 @@ ABSTRACT = {af.Transform, af.FeatureTransform, af.ShortTime}
 COMPOSED = {af.Chain, af.Stack}
 
 
-def noise(*shape, seed=0, dtype=torch.float32):
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(dtype)
-
-
 def real(x):
     return torch.view_as_real(x) if x.is_complex() else x
 
@@ -53,18 +53,41 @@ def test_every_public_transform_has_a_case():
         assert issubclass(cls, Transform | FeatureTransform) or cls in COMPOSED
 
 
-def test_every_transform_of_the_package_is_public():
-    """Found by walking the package, so that a new one cannot be forgotten; what others derive from is no transform."""
-    found = {
+def transforms_of(package):
+    """Every transform that a file of a package defines, whether or not it was imported before."""
+    files = [
+        importlib.import_module(info.name) for info in pkgutil.walk_packages(package.__path__, "audiofeed.transforms.")
+    ]
+    return {
         member
-        for module in list(vars(af.transforms).values())
-        if inspect.ismodule(module)
+        for module in files
         for member in vars(module).values()
         if inspect.isclass(member) and issubclass(member, Transform | FeatureTransform)
     }
+
+
+def test_every_transform_of_the_package_is_public():
+    """Found by walking the package, so that a new one cannot be forgotten; what others derive from is no transform."""
+    found = transforms_of(audiofeed.transforms)
     parents = {parent for cls in found for parent in cls.__mro__[1:]}
     public = {getattr(audiofeed.transforms, name) for name in audiofeed.transforms.__all__}
+    assert public - COMPOSED <= found
     assert {cls.__name__ for cls in found - parents} <= {cls.__name__ for cls in public}
+
+
+def test_a_transform_that_is_not_imported_anywhere_is_found(tmp_path, monkeypatch):
+    (tmp_path / "forgotten").mkdir()
+    (tmp_path / "forgotten" / "__init__.py").touch()
+    (tmp_path / "forgotten" / "stray.py").write_text(
+        "from audiofeed.transforms.contract.transform import Transform\n\n\nclass Stray(Transform):\n    pass\n"
+    )
+    monkeypatch.setattr(audiofeed.transforms, "__path__", [*audiofeed.transforms.__path__, str(tmp_path)])
+    try:
+        assert "Stray" in {cls.__name__ for cls in transforms_of(audiofeed.transforms)}
+    finally:
+        for name in [name for name in sys.modules if name.startswith("audiofeed.transforms.forgotten")]:
+            del sys.modules[name]
+        vars(audiofeed.transforms).pop("forgotten", None)
 
 
 @every
@@ -114,7 +137,7 @@ def test_lengths_clear_what_lies_past_and_look_at_nothing_there(case):
 @given(data=st.data())
 def test_each_clip_is_what_it_is_alone(case, data):
     """Every row of a padded batch equals the clip alone, at all of its frames."""
-    transform = case.build()
+    transform = case.shared()
     lengths = torch.tensor(data.draw(st.lists(st.integers(1, case.size), min_size=1, max_size=4), "lengths"))
     extra = data.draw(st.sampled_from([0, 0, 9]), "extra")
     clips = [case.single(n=int(n), seed=i) * 10.0 ** -data.draw(st.integers(0, 3)) for i, n in enumerate(lengths)]
@@ -132,6 +155,7 @@ def test_each_clip_is_what_it_is_alone(case, data):
         assert torch.all(out[row, ..., end:] == 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000)
 @given(data=st.data())
 def test_batch_mates_never_matter(data):
@@ -246,6 +270,18 @@ def test_the_graph_path_has_the_values_of_the_other(case):
 
 
 @every
+def test_two_threads_compute_what_one_computes(case):
+    """Of an input long enough for torch to share it out; the threads of kernels have tests of their own."""
+    transform, x, lengths = case.shared(), case.single(6, n=6 * case.size), torch.arange(1, 7) * case.size
+    limit = rounding(case, transform, x, lengths)
+    with torch.no_grad():
+        alone = case.run(transform, x, lengths)
+        torch.set_num_threads(2)
+        both = case.run(transform, x, lengths)
+    torch.testing.assert_close(both, alone, rtol=1e-5, atol=limit)
+
+
+@every
 def test_float64_in_float64_out_and_half_computes_in_float32(case):
     transform = case.build()
     x = case.single(2) * 0.1
@@ -307,17 +343,26 @@ def test_copies_and_pickles_compute_the_same(case):
 
 
 @every
-@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.cuda)])
-def test_every_filter_follows_the_device(case, device):
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
+def test_every_filter_follows_the_device(case):
+    transform = case.build().to("meta")
+    assert {t.device.type for t in [*transform.buffers(), *transform.parameters()]} <= {"meta"}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "case",
+    CASES
+    if torch.cuda.is_available()
+    else [pytest.param(None, id="every", marks=pytest.mark.skip(reason="needs a CUDA device"))],
+    ids=IDS if torch.cuda.is_available() else None,
+)
+def test_every_filter_follows_the_cuda_device(case):
     transform = case.build()
     x = case.single(2)
     expected = transform(x)
-    transform.to(device)
-    assert {t.device.type for t in [*transform.buffers(), *transform.parameters()]} <= {device}
-    if device == "cuda":
-        torch.testing.assert_close(transform(x.cuda()).cpu(), expected, rtol=1e-4, atol=1e-4)
+    transform.to("cuda")
+    assert {t.device.type for t in [*transform.buffers(), *transform.parameters()]} <= {"cuda"}
+    torch.testing.assert_close(transform(x.cuda()).cpu(), expected, rtol=1e-4, atol=1e-4)
 
 
 @every
@@ -340,7 +385,6 @@ def test_repr_names_the_settings(case):
             assert f"{key}={value!r}" in text or (isinstance(value, int | float) and f"{key}={value:g}" in text)
 
 
-@of_waveforms
 @pytest.mark.parametrize(
     ("waveform", "error", "message"),
     [
@@ -353,9 +397,19 @@ def test_repr_names_the_settings(case):
     ],
     ids=["empty", "no-clips", "scalar", "int32", "complex", "numpy"],
 )
-def test_a_wrong_waveform_is_named(case, waveform, error, message):
+def test_a_wrong_waveform_is_named(waveform, error, message):
     with pytest.raises(error, match=message):
-        case.build()(waveform)
+        af.MelSpectrogram(sample_rate=8000)(waveform)
+
+
+def test_every_transform_of_waveforms_checks_its_waveform():
+    """By the check of them all, so that each has the messages of the test before this one."""
+    for case in CASES:
+        if case.takes == "waveform":
+            with pytest.raises(TypeError, match=r"int64.* or int16"):
+                case.build()(torch.zeros(500, dtype=torch.int64))
+            with pytest.raises(ValueError, match="at least one sample"):
+                case.build()(torch.zeros(2, 0))
 
 
 @of_features

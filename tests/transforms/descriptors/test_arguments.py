@@ -1,4 +1,4 @@
-"""Every argument of the descriptors, of chroma and of tempograms has an effect, and a wrong one is named."""
+"""A wrong argument of the descriptors, of chroma and of tempograms is named."""
 
 from __future__ import annotations
 
@@ -31,127 +31,6 @@ CONTRAST = {**RATED, "n_bands": 3, "f_min": 400.0}
 ONSETS = {"sample_rate": 8000, "n_fft": 256, "hop_length": 64, "n_mels": 10}
 ONSET = OnsetStrength(**ONSETS)
 TEMPO = {"sample_rate": 8000, "hop_length": 64, "win_length": 12}
-SHORT_TIME = [
-    {"n_fft": 65},
-    {"hop_length": 17},
-    {"win_length": 32},
-    {"window": "boxcar"},
-    {"periodic": False},
-    {"center": False},
-    {"pad_mode": "reflect"},
-]
-POWER = {"power": 1.5}
-
-
-@pytest.mark.parametrize(
-    ("cls", "base", "change"),
-    [
-        *[
-            (cls, base, change)
-            for cls, base in (
-                (SpectralCentroid, RATED),
-                (SpectralBandwidth, RATED),
-                # steps of a bin: a window must be short for its last sample to count
-                (SpectralRolloff, {**RATED, "win_length": 6}),
-                (SpectralFlatness, N_FFT),
-                (SpectralContrast, CONTRAST),
-                (PolyFeatures, RATED),
-                (Chroma, {**RATED, "tuning": 0.0}),
-            )
-            for change in [*SHORT_TIME, POWER]
-        ],
-        *[
-            (cls, RATED, {"sample_rate": 10000})
-            for cls in (SpectralCentroid, SpectralBandwidth, SpectralRolloff, PolyFeatures, Chroma, Tonnetz)
-        ],
-        (SpectralContrast, CONTRAST, {"sample_rate": 10000}),
-        (SpectralBandwidth, RATED, {"p": 3.0}),
-        (SpectralBandwidth, RATED, {"norm": False}),
-        (SpectralRolloff, RATED, {"roll_percent": 0.5}),
-        (SpectralFlatness, N_FFT, {"amin": 1.0}),
-        (PolyFeatures, RATED, {"order": 2}),
-        (SpectralContrast, CONTRAST, {"f_min": 600.0}),
-        (SpectralContrast, CONTRAST, {"n_bands": 2}),
-        (SpectralContrast, CONTRAST, {"quantile": 0.5}),
-        (SpectralContrast, CONTRAST, {"linear": True}),
-        *[
-            (RMS, {"frame_length": 64}, change)
-            for change in ({"frame_length": 65}, {"hop_length": 17}, {"center": False}, {"pad_mode": "reflect"})
-        ],
-        *[
-            (ZeroCrossingRate, {"frame_length": 64}, change)
-            for change in (
-                {"frame_length": 65},
-                {"hop_length": 17},
-                {"center": False},
-                {"threshold": 0.2},
-                {"zero_pos": False, "threshold": 0.2},
-                {"pad": True},
-            )
-        ],
-        *[
-            (Chroma, RATED, change)
-            for change in (
-                {"n_chroma": 24},
-                {"tuning": 0.3},
-                {"norm": 1.0},
-                {"norm": None},
-                {"ctroct": 4.0},
-                {"octwidth": 1.0},
-                {"octwidth": None},
-                {"base_c": False},
-            )
-        ],
-        (Chroma, {**RATED, "tuning": 0.1}, {"tuning": 0.2}),
-        (Tonnetz, RATED, {"n_fft": 65}),
-        (Tonnetz, RATED, {"hop_length": 17}),
-        (Tonnetz, RATED, {"tuning": 0.3}),
-        (Tonnetz, {"sample_rate": 8000}, {"chroma": Chroma(**RATED, tuning=0.4)}),
-        *[
-            (OnsetStrength, ONSETS, change)
-            for change in (
-                {"sample_rate": 10000},
-                {"n_fft": 255},
-                {"hop_length": 50},
-                {"win_length": 100},
-                {"window": "boxcar"},
-                {"periodic": False},
-                {"pad_mode": "reflect"},
-                {"n_mels": 12},
-                {"f_min": 300.0},
-                {"f_max": 3000.0},
-                {"mel_scale": "htk"},
-                {"lag": 2},
-                {"max_size": 3},
-                {"detrend": True},
-                {"center": False},
-                {"aggregate": "median"},
-            )
-        ],
-        *[
-            (cls, TEMPO, change)
-            for cls in (Tempogram, FourierTempogram)
-            for change in (
-                {"sample_rate": 10000},
-                {"n_fft": 512},
-                {"hop_length": 50},
-                {"win_length": 13},
-                {"center": False},
-                {"window": "boxcar"},
-                {"onset": ONSET},
-            )
-        ],
-        (Tempogram, TEMPO, {"norm": 1.0}),
-        (Tempogram, TEMPO, {"norm": None}),
-    ],
-    ids=str,
-)
-def test_every_argument_has_an_effect(cls, base, change):
-    if "zero_pos" in change:
-        base = {**base, "threshold": change["threshold"]}
-    before, after = cls(**base)(X), cls(**{**base, **change})(X)
-    if before.shape == after.shape:
-        assert not torch.allclose(before, after, rtol=1e-3, atol=1e-6)
 
 
 def test_the_norm_of_onset_filters_counts_where_bands_leave_the_range():
@@ -239,7 +118,7 @@ def test_a_step_function_has_no_gradient():
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_a_descriptor_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 

@@ -227,7 +227,7 @@ def test_zero_crossings(frame, hop, y, center, threshold, zero_pos, pad):
         np.testing.assert_allclose(transform(torch.from_numpy(y.astype(dtype))).numpy(), expected, rtol=2e-7)
 
 
-def test_the_defaults_are_those_of_librosa():
+def test_the_defaults_of_descriptors_are_those_of_librosa():
     y = np.random.default_rng(3).standard_normal((2, 11025)) * np.linspace(0, 1, 11025)
     sr = 22050
     pairs = [

@@ -1,6 +1,8 @@
-"""Every argument of the pitch transforms has an effect, and a wrong one is named with the rule and the remedy."""
+"""A wrong argument of the pitch transforms is named with the rule and the remedy."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pytest
@@ -14,81 +16,6 @@ X = torch.from_numpy(np.random.default_rng(0).standard_normal(1000)).float()
 LOG = {"sample_rate": 8000, "n_fft": 64, "f_min": 200.0, "n_bins": 12}
 PITCH = {"sample_rate": 8000, "n_fft": 400, "win_length": 129, "hop_length": 100, "f_min": 100.0}
 MOVED = {"sample_rate": 8000, "n_fft": 64, "ref_power": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("cls", "base", "change"),
-    [
-        *[
-            (LogFrequencySTFT, LOG, change)
-            for change in (
-                {"sample_rate": 9000},
-                {"n_fft": 65},
-                {"hop_length": 17},
-                {"win_length": 32},
-                {"window": "boxcar"},
-                {"periodic": False},
-                {"center": False},
-                {"pad_mode": "reflect"},
-                {"freq_scale": "linear"},
-                {"f_min": 100.0},
-                {"f_max": 3000.0},
-                {"n_bins": 13},
-                {"n_bins": None},
-                {"freq_scale": "octave", "n_bins": None, "bins_per_octave": 2},
-            )
-        ],
-        (LogFrequencySpectrogram, LOG, {"power": 1.0}),
-        (LogFrequencySpectrogram, LOG, {"power": None}),
-        *[
-            (ReassignedSpectrogram, MOVED, change)
-            for change in (
-                {"n_fft": 65},
-                {"hop_length": 17},
-                {"win_length": 32},
-                {"window": "boxcar"},
-                {"periodic": False},
-                {"center": False},
-                {"pad_mode": "reflect"},
-                {"power": 1.0},
-                {"reassign_frequencies": False},
-                {"reassign_times": False},
-                {"ref_power": 0.0},
-                {"fill_nan": True},
-                {"clip": False},
-            )
-        ],
-        *[
-            (CFP, PITCH, change)
-            for change in (
-                {"sample_rate": 9000},
-                {"n_fft": 401},
-                {"n_fft": None},
-                {"hop_length": 90},
-                {"hop_length": None},
-                {"win_length": 128},
-                {"window": "hann"},
-                {"periodic": True},
-                {"center": False},
-                {"pad_mode": "reflect"},
-                {"f_min": 120.0},
-                {"f_max": 900.0},
-                {"bins_per_octave": 24},
-                {"gammas": (0.24, 0.6)},
-                {"gammas": (0.24, 0.0, 1.0)},
-                {"gammas": (0.3, 0.6, 1.0)},
-                {"output": "spectrum"},
-                {"output": "frequency"},
-                {"output": "periodicity"},
-            )
-        ],
-    ],
-    ids=str,
-)
-def test_every_argument_has_an_effect(cls, base, change):
-    before, after = cls(**base)(X), cls(**{**base, **change})(X)
-    if before.shape == after.shape and before.dtype == after.dtype:
-        assert not torch.allclose(before, after, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -140,14 +67,14 @@ def test_every_argument_has_an_effect(cls, base, change):
         (CFP, {**PITCH, "gammas": (0.5, -1.0)}, "gammas=.*>= 0"),
         (CFP, {**PITCH, "output": "z"}, "output='z' must be one of"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),  # the same in every process
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_a_pitch_transform_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 
 
-def test_keywords_only():
+def test_pitch_transforms_take_keywords_only():
     with pytest.raises(TypeError):
         LogFrequencySTFT(8000)
 

@@ -214,12 +214,12 @@ def test_tonnetz_of_another_chroma(n_chroma):
     assert oracle.relative_error(single, librosa.feature.tonnetz(chroma=chroma)) <= 10 * SINGLE
 
 
-def test_the_defaults_are_those_of_librosa():
+def test_the_defaults_of_chroma_are_those_of_librosa():
     y = np.random.default_rng(1).standard_normal((2, 22050))
     expected = librosa.feature.chroma_stft(y=y, sr=22050, dtype=np.float64)
     assert oracle.relative_error(Chroma(sample_rate=22050)(torch.from_numpy(y)[None])[0], expected) <= EXACT
 
 
-def test_silence_is_zero():
+def test_the_chroma_of_silence_is_zero():
     for transform in (Chroma(sample_rate=8000, n_fft=512), Tonnetz(sample_rate=8000, n_fft=512)):
         assert not transform(torch.zeros(2, 4000)).any()

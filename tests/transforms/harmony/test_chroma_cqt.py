@@ -188,7 +188,7 @@ def test_smoothing_by_a_window_that_is_not_symmetric(length):
 
 
 @pytest.mark.parametrize("tuning", [0.0, 0.3])
-def test_the_defaults_are_those_of_librosa(tuning):
+def test_the_defaults_of_constant_q_chroma_are_those_of_librosa(tuning):
     """From the waveform, with a tuning of its own, two channels that share it."""
     sr = 22050
     y = np.stack([music(1.2, sr, tuning), 0.5 * random(int(1.2 * sr), seed=1)])
@@ -230,7 +230,7 @@ def test_each_clip_has_its_own_tuning_through_every_layer():
             assert (row[:, frames:] == 0).all()
 
 
-def test_silence_is_zero():
+def test_the_constant_q_chroma_of_silence_is_zero():
     for transform in (
         ChromaCQT(sample_rate=16000, n_octaves=6, bins_per_octave=12),
         ChromaVQT(sample_rate=16000, n_octaves=6, intervals="ji3"),

@@ -1,4 +1,4 @@
-"""Every argument of the inverse transforms has an effect, a wrong one is named, defaults are librosa's."""
+"""A wrong argument of the inverse transforms is named, defaults are librosa's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from audiofeed.transforms.inverse.inverse_mel import InverseMel
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
 from tests.oracle import defaults
-from tests.transforms.cases import noise
 
 
 @pytest.mark.parametrize(
@@ -78,12 +77,12 @@ def test_the_hop_in_the_error_works_and_the_next_does_not():
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named(cls, config, message):
+def test_a_wrong_argument_of_an_inverse_is_named(cls, config, message):
     with pytest.raises(ValueError, match=message):
         cls(**config)
 
 
-def test_a_wrong_input_is_named():
+def test_a_wrong_input_of_an_inverse_is_named():
     spectrum = torch.zeros(2, 33, 5, dtype=torch.complex64)
     for transform, x in ((InverseSTFT(64), spectrum), (GriffinLim(64, n_iter=1), spectrum.abs())):
         with pytest.raises(ValueError, match=r"\(2, 30, 5\), and n_fft=64 has 33 bins"):
@@ -109,62 +108,7 @@ def test_a_wrong_input_is_named():
         InverseMel(sample_rate=8000)(spectrum.abs())
 
 
-STFT_SETTINGS = {"n_fft": 64}
 MEL = {"sample_rate": 8000, "n_fft": 256, "n_mels": 12}
-
-
-@pytest.mark.parametrize(
-    ("cls", "base", "change"),
-    [
-        *[
-            (cls, base, change)
-            for cls, base in ((InverseSTFT, STFT_SETTINGS), (GriffinLim, {**STFT_SETTINGS, "n_iter": 3}))
-            for change in (
-                {"n_fft": 65},
-                {"hop_length": 12},
-                {"win_length": 48},
-                {"window": "hamming"},
-                {"periodic": False},
-                {"center": False},
-            )
-        ],
-        *[
-            (GriffinLim, {**STFT_SETTINGS, "n_iter": 3}, change)
-            for change in (
-                {"n_iter": 4},
-                {"power": 2.0},
-                {"momentum": 0.5},
-                {"rand_init": False},
-                {"seed": 1},
-                {"pad_mode": "reflect"},
-                {"pad_mode": "replicate"},
-                {"pad_mode": "circular"},
-            )
-        ],
-        (TimeStretch, {"rate": 1.0}, {"rate": 0.9}),
-        *[
-            (InverseMel, MEL, change)
-            for change in (
-                {"sample_rate": 16000},
-                {"n_fft": 300},
-                {"f_min": 300.0},
-                {"f_max": 3000.0},
-                {"mel_scale": "htk"},
-                {"norm": None},
-                {"norm": 1.0},
-                {"solver": "lstsq"},
-            )
-        ],
-    ],
-    ids=str,
-)
-def test_every_argument_has_an_effect(cls, base, change):
-    bins = 12 if cls is InverseMel else 33
-    x = noise(bins, 30).abs()
-    x = torch.complex(x, noise(bins, 30, seed=1)) if cls.takes_complex else x
-    before, after = cls(**base)(x), cls(**{**base, **change})(x)
-    if before.shape == after.shape:
-        assert not torch.allclose(before, after, rtol=1e-3)
 
 
 def test_n_mels_is_the_bins_of_the_input():

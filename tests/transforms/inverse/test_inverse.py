@@ -20,7 +20,7 @@ from audiofeed.transforms.inverse.griffin_lim import GriffinLim
 from audiofeed.transforms.inverse.inverse_mel import InverseMel
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
-from tests.transforms.cases import noise
+from tests.signals import noise
 
 WINDOWS = ["hann", "hamming", "blackman", "boxcar", "nuttall", ("kaiser", 8.6), ("tukey", 0.4)]
 
@@ -60,6 +60,7 @@ def invertible(draw):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(config=invertible(), method=st.sampled_from(["fft", "conv"]), time=st.integers(1, 400))
 def test_a_waveform_comes_back_from_its_stft(config, method, time):
@@ -383,7 +384,7 @@ def test_the_inverse_of_mel_is_computed_in_pieces_with_the_same_result(monkeypat
     inverse = InverseMel(sample_rate=8000, n_fft=256, n_mels=20)
     mel = noise(3, 20, 50).abs()
     whole = inverse(mel)
-    monkeypatch.setattr("audiofeed.transforms.inverse.inverse_mel.BLOCK", 129 * 7)
+    monkeypatch.setattr("audiofeed.methods.inverse.nnls.BLOCK", 129 * 7)
     torch.testing.assert_close(inverse(mel), whole)
 
 

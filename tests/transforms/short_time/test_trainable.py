@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 import audiofeed as af
+from tests.signals import single_noise as noise
 
 MEL = {"sample_rate": 8000, "n_fft": 64, "hop_length": 16, "n_mels": 6}
-
-
-def noise(*shape):
-    return torch.from_numpy(np.random.default_rng(0).standard_normal(shape)).float()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +25,7 @@ def noise(*shape):
         ),
     ],
 )
-def test_only_what_trains_is_state(transform, names):
+def test_the_state_of_what_trains(transform, names):
     made = transform()
     assert {name: tuple(p.shape) for name, p in made.named_parameters()} == names
     assert set(made.state_dict()) == set(names)

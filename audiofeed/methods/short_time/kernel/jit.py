@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
 import threading
 import warnings
@@ -124,19 +125,32 @@ class Kernel:
         return memory if memory.nbytes >= size + ALIGNED else np.empty(size + ALIGNED, np.uint8)
 
 
-_kernels: dict[Recipe, Kernel | None] = {}
+# Kernels by their recipe, with the time of their last use; a kernel takes 1 MB, so that the least used are let go of.
+_kernels: dict[Recipe, tuple[Kernel | None, int]] = {}
+_uses = itertools.count()
+MOST_KERNELS = 64
 
 
 def kernel(recipe: Recipe) -> Kernel | None:
-    """The kernel of a recipe, compiled when it is first asked for; None where that fails, with a warning, once."""
-    if recipe not in _kernels:
+    """The kernel of a recipe, compiled when it is first asked for; None where that fails, with a warning, once.
+
+    The least recently used of more than `MOST_KERNELS` is dropped; whoever runs it still holds it.
+    """
+    known = _kernels.get(recipe)
+    if known is None:
         # of two threads that come at once both compile, and one's work is lost; a lock could be held across a fork
         try:
-            _kernels[recipe] = Kernel(recipe)
+            made: Kernel | None = Kernel(recipe)
         except Exception as error:  # noqa: BLE001  # whatever LLVM stumbles on, another method is there
             _give_up(error)
-            _kernels[recipe] = None
-    return _kernels[recipe]
+            made = None
+        _kernels[recipe] = made, next(_uses)
+        while len(_kernels) > MOST_KERNELS:
+            oldest = min(list(_kernels.items()), key=lambda entry: entry[1][1])[0]
+            _kernels.pop(oldest, None)
+        return made
+    _kernels[recipe] = known[0], next(_uses)
+    return known[0]
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,11 +10,12 @@ import torch
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frames import Framing, Place, Workspace, mirrored
-from audiofeed.methods.short_time.kernel import jit
-from audiofeed.methods.short_time.kernel.source import ROW, Recipe, loaded
+from audiofeed.methods.short_time.kernel import check, jit
+from audiofeed.methods.short_time.kernel.source import ROW, TILE, Recipe, loaded
 from audiofeed.methods.spectrum import raise_power
 
 _INSIDE, _BEGINNING, _END, _FIRST_INSIDE, _FIRST_END, _COUNT = range(len(ROW))  # in the order of ROW
+_OUT = TILE.index("out")
 
 # the rows and frames that a piece's values belong to, and the values
 Piece = tuple[list[Place], torch.Tensor]
@@ -109,8 +109,8 @@ class Frames:
         n, frames = bank.filters.shape[0], self.framing.count(self.waveform.shape[-1])
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
-        tiles[:, 2] = out.data_ptr() + 4 * (tiles[:, 0] * n * frames + tiles[:, 1])
-        return out if self._run(self._bank_recipe(log, power), tiles, bank, frames) else None
+        tiles[:, _OUT] = out.data_ptr() + 4 * (tiles[:, 0] * n * frames + tiles[:, 1])
+        return out if self._run(self._recipe(power, filters=True, log=log), tiles, out, bank, frames) else None
 
     def power_pieces(self, power: float, workspace: Workspace) -> Iterator[Piece] | None:
         """|spectrum|^power, 1.0 or 2.0, some frames at a time.  Shape: -> (frames of the piece, bins)."""
@@ -121,8 +121,8 @@ class Frames:
         def pieces() -> Iterator[Piece]:
             for tiles, starts, count in self._pieces():
                 out = workspace.take("powers", count, bins)
-                tiles[:, 2] = out.data_ptr() + 4 * bins * starts
-                self._run(recipe, tiles)
+                tiles[:, _OUT] = out.data_ptr() + 4 * bins * starts
+                self._run(recipe, tiles, out)
                 yield self._places(tiles, starts, count), out
 
         return pieces()
@@ -131,15 +131,15 @@ class Frames:
         self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace
     ) -> Iterator[Piece] | None:
         """What `filtered` gives, some frames at a time.  Shape: -> (frames of the piece, n)."""
-        recipe, n = self._bank_recipe(log, power), bank.filters.shape[0]
+        recipe, n = self._recipe(power, filters=True, log=log), bank.filters.shape[0]
         if jit.kernel(recipe) is None:
             return None
 
         def pieces() -> Iterator[Piece]:
             for tiles, starts, count in self._pieces():
                 out = workspace.take("filtered", n, count)
-                tiles[:, 2] = out.data_ptr() + 4 * starts
-                self._run(recipe, tiles, bank, count)
+                tiles[:, _OUT] = out.data_ptr() + 4 * starts
+                self._run(recipe, tiles, out, bank, count)
                 yield self._places(tiles, starts, count), out.t()
 
         return pieces()
@@ -183,17 +183,23 @@ class Frames:
     def _write_frames(self, out: torch.Tensor, recipe: Recipe) -> bool:
         """Fill (rows, frames, bins); whether there was a kernel for it."""
         tiles = self._tiles()
-        tiles[:, 2] = out.data_ptr() + 4 * recipe.n_values * (tiles[:, 0] * out.shape[1] + tiles[:, 1])
-        return self._run(recipe, tiles)
+        tiles[:, _OUT] = out.data_ptr() + 4 * recipe.n_values * (tiles[:, 0] * out.shape[1] + tiles[:, 1])
+        return self._run(recipe, tiles, out)
 
-    def _recipe(self, power: float | None) -> Recipe:
-        return Recipe(n_fft=self.framing.n_fft, lanes=self.lanes, int16=self.waveform.dtype == torch.int16, power=power)
+    def _recipe(self, power: float | None, *, filters: bool = False, log: Log | None = None) -> Recipe:
+        return Recipe(
+            n_fft=self.framing.n_fft,
+            lanes=self.lanes,
+            int16=self.waveform.dtype == torch.int16,
+            power=power,
+            filters=filters,
+            floor=None if log is None else log.floor,
+            factor=1.0 if log is None else log.factor,
+        )
 
-    def _bank_recipe(self, log: Log | None, power: float) -> Recipe:
-        recipe = replace(self._recipe(power), filters=True)
-        return recipe if log is None else replace(recipe, floor=log.floor, factor=log.factor)
-
-    def _run(self, recipe: Recipe, tiles: np.ndarray, bank: FilterBank | None = None, stride: int = 0) -> bool:
+    def _run(
+        self, recipe: Recipe, tiles: np.ndarray, out: torch.Tensor, bank: FilterBank | None = None, stride: int = 0
+    ) -> bool:
         """Compute tiles whose places are filled in; whether there was a kernel for it."""
         kernel = jit.kernel(recipe)
         if kernel is None:
@@ -208,8 +214,37 @@ class Frames:
             "n_filters": 0,
             "stride": stride,
         }
+        spans = weights = None
         if bank is not None and bank.tiles is not None:
             spans, weights = bank.tiles.spans, bank.filters.detach().numpy().reshape(-1)[bank.tiles.entries]
             fields |= {"spans": spans.ctypes.data, "weights": weights.ctypes.data, "n_filters": spans.shape[1]}
+        if check.ENABLED:
+            self._check(recipe, tiles, out, stride, spans, 0 if weights is None else weights.size)
         kernel.run(len(tiles), fields)
         return True
+
+    def _check(
+        self,
+        recipe: Recipe,
+        tiles: np.ndarray,
+        out: torch.Tensor,
+        stride: int,
+        spans: np.ndarray | None,
+        n_weights: int,
+    ) -> None:
+        """Follow the addresses of a job before it runs."""
+        rows, time = self.waveform.shape
+        size, width = self.waveform.element_size(), self._ends.shape[1]
+        samples = self.waveform.data_ptr()
+        check.check_job(
+            recipe,
+            tiles,
+            self._rows,
+            hop=self.framing.hop_length * size,
+            waveform=check.stretches("waveform", samples, rows, self.waveform.stride(0) * size, time * size),
+            ends=check.stretches("copied ends", self._ends.ctypes.data, rows, width * size, width * size),
+            result=check.stretches("result", out.data_ptr(), 1, 0, out.numel() * out.element_size()),
+            stride=stride,
+            spans=spans,
+            n_weights=n_weights,
+        )

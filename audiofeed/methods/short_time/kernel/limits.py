@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from audiofeed.methods.short_time.kernel import jit
 from audiofeed.methods.short_time.kernel.source import can_compute
 
@@ -14,9 +16,12 @@ LONGEST_FRAME = 2**18
 
 def lanes_for(n_fft: int) -> int:
     """Frames at once for frames of that length; 0 where there is no kernel for them."""
-    if n_fft > LONGEST_FRAME or not jit.lanes():
-        return 0
-    lanes = min(jit.lanes(), 8) if n_fft > LONG_FRAME else jit.lanes()
+    return 0 if n_fft > LONGEST_FRAME else _lanes(n_fft, jit.lanes())
+
+
+@functools.lru_cache(maxsize=256)
+def _lanes(n_fft: int, most: int) -> int:
+    lanes = min(most, 8) if n_fft > LONG_FRAME else most
     while lanes >= 4 and not can_compute(n_fft, lanes):
         lanes //= 2
     return lanes if lanes >= 4 else 0
