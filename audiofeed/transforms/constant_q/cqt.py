@@ -38,6 +38,7 @@ class CQT(ConstantQTransform):
     librosa's resampler drops what its stages compute of the time before a clip, and a clip that starts loud comes out
     up to 0.4 % otherwise there; here nothing is dropped.
 
+    >>> import torch
     >>> transform = CQT(sample_rate=22050)
     >>> transform(torch.zeros(2, 22050)).shape
     torch.Size([2, 84, 44])
@@ -67,6 +68,7 @@ class VQT(ConstantQTransform):
 
     Follows Schörkhuber, Klapuri, Holighaus and Dörfler (2014); differs from librosa as `CQT` does.
 
+    >>> import torch
     >>> VQT(sample_rate=22050, intervals="ji5", n_bins=60)(torch.zeros(22050)).shape
     torch.Size([60, 44])
     """
