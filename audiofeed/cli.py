@@ -130,11 +130,11 @@ def _demo(settings: Settings, prog: str) -> int:
 
 
 def _whole(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from `least` on."""
+    """Return a reader of integers from `least` on."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text) < 2**63):
-            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, {least} or more")
+            raise argparse.ArgumentTypeError(f"{text!r} must be an integer, {least} or more")
         return int(text)
 
     return read

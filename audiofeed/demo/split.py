@@ -25,7 +25,7 @@ class FieldValues:
     Args:
         field: The field's name.
         values: Values as written, numbers without leading zeros.
-        ranges: First and last whole number of each range, both chosen.
+        ranges: First and last integer of each range, both chosen.
     """
 
     field: str
@@ -34,7 +34,7 @@ class FieldValues:
 
     @classmethod
     def parse(cls, text: str) -> FieldValues:
-        """Read ``FIELD=VALUES``: values and ranges of whole numbers, with commas between.
+        """Read ``FIELD=VALUES``: values and ranges of integers, with commas between.
 
         Raises:
             DemoError: The text has another form.

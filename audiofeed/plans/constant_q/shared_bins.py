@@ -11,7 +11,7 @@ import numpy as np
 from audiofeed.plans.constant_q.levels import Band, Level, dense_kernels, dense_levels, octave_kernels, octave_levels
 from audiofeed.signal.constant_q.wavelets import Made, WaveletBank
 
-# Steps between harmonics that are this close to a whole number of bins are one: 1e-9 of an octave are 1e-6 cents, and
+# Steps between harmonics that are this close to an integer of bins are one: 1e-9 of an octave are 1e-6 cents, and
 # the logarithm of a ratio is exact to 1e-15.
 _SAME = 1e-9
 

@@ -128,7 +128,7 @@ def slope_filter(width: int, order: int) -> np.ndarray:
     call delta: sum n (x[t + n] - x[t - n]) / (2 sum n^2).
 
     Args:
-        width: values, any whole number >= 1. Of `order` or fewer values no such derivative is known: the weights are 0.
+        width: values, any integer >= 1. Of `order` or fewer values no such derivative is known: the weights are 0.
         order: 1 or more.
 
     Returns:

@@ -1,4 +1,4 @@
-"""LLVM's language, written line by line: vectors of one float for each lane, whole numbers, loops."""
+"""LLVM's language, written line by line: vectors of one float for each lane, integers, loops."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from types import TracebackType
 
 import numpy as np
 
-# a vector, or a whole number of 64 bits: a name of the language, or (whole numbers only) its value
+# a vector, or an integer of 64 bits: a name of the language, or (integers only) its value
 Name = str
 Whole = str | int
 
@@ -126,14 +126,14 @@ class Code:
         return self.let(f"shufflevector {self.vector} {first}, {self.vector} poison, {self.wholes} zeroinitializer")
 
     def whole_at(self, pointer: Name, index: Whole) -> Name:
-        """The whole number `index` of an array."""
+        """The integer `index` of an array."""
         return self.let(f"load i64, ptr {self.at(pointer, index, 'i64')}, align 8")
 
     def pointer_at(self, pointer: Name, index: Whole) -> Name:
         """The pointer `index` of an array of addresses."""
         return self.let(f"load ptr, ptr {self.at(pointer, index, 'i64')}, align 8")
 
-    # ---------------------------------------------------------------- whole numbers
+    # ---------------------------------------------------------------- integers
 
     def plus(self, a: Whole, b: Whole) -> Whole:
         """a + b; of two values a value."""
@@ -175,7 +175,7 @@ class Code:
 
 
 class Loop:
-    """A loop being written: `index` is its whole number; `carry` and `carried` keep vectors from round to round."""
+    """A loop being written: `index` is its integer; `carry` and `carried` keep vectors from round to round."""
 
     def __init__(self, code: Code, start: Whole, stop: Whole, step: int) -> None:
         self._code = code

@@ -1,6 +1,6 @@
 """The kernel: tiles of frames, one in each lane, from the waveform to what is wanted of their spectra.
 
-A job is an array of whole numbers, of which `FIELDS` names each. Threads call the kernel with the same job and take
+A job is an array of integers, of which `FIELDS` names each. Threads call the kernel with the same job and take
 tiles from it in turn, so that none waits for another, and each has memory of its own.
 """
 
