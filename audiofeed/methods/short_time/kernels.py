@@ -39,7 +39,7 @@ def cannot_now(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *
 
 
 def says(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool) -> str:
-    """How many frames are computed at once."""
+    """The number of frames that are computed at once, as text."""
     return f"{limits.lanes_for(framing.n_fft)} frames at a time"
 
 
