@@ -1,1 +1,1 @@
-"""How a feature is computed: torch functions, no nn.Module."""
+"""Methods that compute features: torch functions, no nn.Module."""

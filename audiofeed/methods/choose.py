@@ -26,6 +26,7 @@ class Method(Generic[Operations]):
         name: what the caller names it by.
         run: its functions.
         filters: the name of the filters that a transform keeps for it.
+        others: the names of what a transform keeps for it besides.
         cannot: from what a transform needs (keyword arguments) to the reason why this method cannot, or None.
         cannot_now: from an input to the reason why this method cannot compute it, or None; `_always` for a method that
             computes any input.
@@ -36,6 +37,7 @@ class Method(Generic[Operations]):
     name: str
     run: Operations
     filters: str = ""
+    others: tuple[str, ...] = ()
     cannot: Callable[..., str | None] = _always
     cannot_now: Callable[..., str | None] = _always
     reason: str = "the first that can"

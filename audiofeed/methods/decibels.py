@@ -29,7 +29,7 @@ class Log:
 
     @property
     def factor(self) -> float:
-        """What the natural logarithm is multiplied by."""
+        """Factor from the natural logarithm to this one."""
         if self.kind == "ln":
             return 1.0
         return (1.0 if self.kind == "log10" else 20.0 / self.power) / math.log(10)

@@ -53,7 +53,7 @@ Step = FilterBank | Log | Apply
 
 
 class Wanted(NamedTuple):
-    """What is wanted of a short-time spectrum: |z|^power, through steps of frames."""
+    """A feature to be computed from a short-time spectrum: |z|^power, then steps frame by frame."""
 
     power: float
     steps: tuple[Step, ...] = ()
@@ -71,7 +71,7 @@ def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | 
 
 
 def of_spectrum(spectrum: torch.Tensor, wanted: Wanted) -> torch.Tensor:
-    """What is wanted of a spectrum that is there.  Shape: complex (rows, bins, frames) -> (rows, features, frames).
+    """A feature of a computed spectrum.  Shape: complex (rows, bins, frames) -> (rows, features, frames).
 
     >>> of_spectrum(torch.full((1, 2, 3), 3 + 4j), Wanted(1.0))[0, 0].tolist()
     [5.0, 5.0, 5.0]
@@ -89,7 +89,7 @@ def filtered(
 ) -> torch.Tensor:
     """Each frame through each filter.
 
-    On a CPU and without a graph the product skips the zeros of the filters, some neighbouring filters at a time.
+    On a CPU and without a graph the product skips the zeros of the filters, some neighboring filters at a time.
 
     Args:
         workspace: where there is no graph: the result lies in it, under `name`.
@@ -121,7 +121,7 @@ FEW_FILTERS, SUMMED_AT_ONCE = 8, 128
 
 
 def _starts(n_filters: int, low: int, high: int) -> list[int]:
-    """Where the bins of a product are cut into sums, and the end."""
+    """First bins of the partial sums of a product, and the end."""
     step = SUMMED_AT_ONCE if n_filters <= FEW_FILTERS else max(1, high - low)
     return [*range(low, max(high, low + 1), step), high]
 

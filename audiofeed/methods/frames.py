@@ -1,4 +1,4 @@
-"""Frames: how many there are, where they lie, what stands beyond a row's own end, and which are computed together."""
+"""Frames: their number and positions, the samples past the ends of a row, and the pieces computed together."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Workspace:
 
 @dataclass(frozen=True, kw_only=True)
 class Framing:
-    """Where the frames of a short-time transform lie.
+    """The positions of the frames of a short-time transform.
 
     >>> Framing(n_fft=400, hop_length=160, center=True, pad_mode="constant").count(16000)
     101
@@ -97,7 +97,7 @@ class Framing:
         return padded.scatter(1, columns, values)
 
     def pad_into(self, workspace: Workspace, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """What `pad` gives, without a graph, in memory that the next call takes over; the same shapes.
+        """The result of `pad`, without a graph, in memory that the next call reuses; the same shapes.
 
         The samples may be of another dtype than the workspace; they are converted, not scaled.
         """
@@ -136,7 +136,7 @@ class Framing:
             yield run, self.count(length), self.pad_into(workspace, waveform[run, :length], None)
 
     def piece(self, device: torch.device) -> int:
-        """How many frames are computed in one go."""
+        """The number of frames that are computed together."""
         return max(1, (CPU_BLOCK if device.type == "cpu" else GPU_BLOCK) // self.n_fft)
 
     def _right(self, time: int) -> int:

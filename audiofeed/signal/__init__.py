@@ -1,4 +1,4 @@
-"""What a feature is: windows, scales and filters in float64 NumPy."""
+"""Definitions of features: windows, scales and filters in float64 NumPy."""
 
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
 from audiofeed.signal.scales import fft_frequencies, hz_to_mel, mel_frequencies, mel_to_hz

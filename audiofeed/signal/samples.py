@@ -1,4 +1,4 @@
-"""What a stored sample stands for."""
+"""The scale of stored samples."""
 
 from __future__ import annotations
 

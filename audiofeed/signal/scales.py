@@ -121,7 +121,7 @@ def bark_frequencies(n: int, *, f_min: float, f_max: float, bark_scale: str = "t
 
 
 def fft_frequencies(sample_rate: float, n_fft: int) -> np.ndarray:
-    """Centre frequencies in Hz of the `n_fft // 2 + 1` bins of a real FFT.
+    """Center frequencies in Hz of the `n_fft // 2 + 1` bins of a real FFT.
 
     >>> fft_frequencies(8000, 4).tolist()
     [0.0, 2000.0, 4000.0]

@@ -52,7 +52,7 @@ class Blocks:
         return F.pad(padded, (0, max(0, missing))).unfold(-1, self.size, self.step)[:, :count]
 
     def join(self, blocks: torch.Tensor, n_frames: int) -> torch.Tensor:
-        """What the blocks of each row make.  Shape: (rows, blocks, n, frames of each) -> (rows, n, frames)."""
+        """Join the blocks of each row.  Shape: (rows, blocks, n, frames of each) -> (rows, n, frames)."""
         return blocks.transpose(1, 2).flatten(2)[..., :n_frames]
 
 
@@ -108,7 +108,7 @@ def pooled_energies(
 ) -> torch.Tensor:
     """|row through each complex filter|^2, through that filter's own low-pass, every `hop_length` samples.
 
-    A row is 0 outside its own samples, and so are its energies: frame f is centred on sample f * hop_length.
+    A row is 0 outside its own samples, and so are its energies: frame f is centered on sample f * hop_length.
 
     Shape: waveform (rows, time), filters (2, n, taps), pools (n, pool taps), taps odd -> (rows, n, frames).
     """

@@ -70,7 +70,7 @@ def _powers(decay: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 def local_maximum(x: torch.Tensor, size: int) -> torch.Tensor:
-    """The largest of `size` neighbouring channels, size // 2 of them below; those past an end are left out.
+    """The largest of `size` neighboring channels, size // 2 of them below; those past an end are left out.
 
     As `scipy.ndimage.maximum_filter1d`, whose reflection repeats values that are in the window already.
 

@@ -33,7 +33,7 @@ def deltas(
     """Each row through a slope filter, with the row's own ends continued by `mode`.
 
     Args:
-        weights: of an odd number of neighbouring frames, to be correlated with them.
+        weights: of an odd number of neighboring frames, to be correlated with them.
         short: (len(weights) + 1, len(weights)): row n holds the weights of all n frames of a clip shorter than the
             filter, for "interp".
 
@@ -65,7 +65,7 @@ def _interpolated(
     """The derivative of a polynomial fitted to the frames around; at an end, of the last whole window.
 
     The order of the derivative is the degree of the fit, so that it is one number for all of a window: half a window at
-    each end repeats its neighbour, and a clip shorter than a window has one value throughout, by a fit to all of it.
+    each end repeats its neighbor, and a clip shorter than a window has one value throughout, by a fit to all of it.
 
     Shape: (rows, frames), ends (rows,) or None -> (rows, frames).
     """
@@ -108,7 +108,7 @@ def _correlated(padded: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
 
 
 def _correlate_into(out: torch.Tensor, padded: torch.Tensor, weights: Sequence[float]) -> None:
-    """What `_correlated` gives, written where it belongs."""
+    """Write the result of `_correlated` to `out`."""
     frames = out.shape[-1]
     torch.mul(padded[:, :frames], weights[0], out=out)
     for i, weight in enumerate(weights[1:], start=1):

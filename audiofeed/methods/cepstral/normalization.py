@@ -9,17 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 
-from audiofeed.methods.frames import Workspace
+from audiofeed.methods.frames import Count, Workspace
 from audiofeed.methods.lengths import length_mask
 
 # Values that are taken in one go on a CPU. Over a sliding window 2**16 and 2**20 values took 1.5 and 1.3 times as long.
 _BLOCK = 2**18
-
-Count = TypeVar("Count", int, torch.Tensor)
 
 
 def normalize_clips(
@@ -39,19 +36,19 @@ def normalize_clips(
                 out.mul_(variance.clamp_(min=floor).rsqrt_())
         return result
     own = _own(features, lengths)
-    centred = features - features.sum(dim=-1, keepdim=True) / own
+    centered = features - features.sum(dim=-1, keepdim=True) / own
     if not norm_vars:
-        return centred
+        return centered
     own_frames = length_mask(features.shape[-1], own.flatten())[:, None, None]
-    variance = (centred * own_frames).square().sum(dim=-1, keepdim=True) / own
-    return centred * variance.clamp(min=floor).rsqrt()
+    variance = (centered * own_frames).square().sum(dim=-1, keepdim=True) / own
+    return centered * variance.clamp(min=floor).rsqrt()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sliding:
     """The window around or before each frame, as Kaldi's apply-cmvn-sliding has it.
 
-    A centred window of `window` frames is moved inside the clip, and is all of a clip shorter than it. Otherwise it is
+    A centered window of `window` frames is moved inside the clip, and is all of a clip shorter than it. Otherwise it is
     the frame and the `window` before it; the first frames look ahead, so that theirs has `min_window` at least.
 
     Either edge of the window of frame t is t + shift, but not below `low` nor above `high`: (shift, low, high).
@@ -114,7 +111,7 @@ def normalize_sliding(
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What the windows of all clips of one length have in common.
+    """Values shared by the windows of all clips of one length.
 
     Args:
         frames: the length.

@@ -19,7 +19,7 @@ def lower_length(length: Count, factor: int) -> Count:
 
 
 def filled_length(length: Count, factor: int) -> Count:
-    """How many of `lower_length` samples librosa has from soxr, which rounds a length; the others it sets to 0.
+    """Samples that librosa gets from soxr, which rounds a length; it sets the rest of `lower_length` to 0.
 
     >>> [filled_length(length, 4) for length in (1, 5, 6, 8)]
     [1, 1, 2, 2]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods import frames as blocks
-from audiofeed.methods.constant_q.octave_synthesis import Synthesis, synthesise
+from audiofeed.methods.constant_q.octave_synthesis import OctaveSynthesis, synthesize
 from audiofeed.methods.frames import Count
 from audiofeed.methods.lengths import length_mask, runs_of
 
@@ -35,7 +35,7 @@ class LeastSquares:
     """
 
     analysis: Analysis
-    synthesis: Synthesis
+    synthesis: OctaveSynthesis
     hop_length: int
     early: int
     n_iter: int
@@ -100,20 +100,20 @@ class LeastSquares:
         past = None if frames is None else ~length_mask(count, frames)[..., None]
 
         def forth(samples: torch.Tensor) -> torch.Tensor:
-            found = self._analyse(samples, times, graph=graph)[:, :count]
+            found = self._analyze(samples, times, graph=graph)[:, :count]
             return found if past is None else found.masked_fill(past, 0)
 
         def back(values: torch.Tensor) -> torch.Tensor:
-            return synthesise(values, self.synthesis, time, times, graph=graph)
+            return synthesize(values, self.synthesis, time, times, graph=graph)
 
         return least_squares(pairs, forth, back, self.n_iter)
 
-    def _analyse(self, samples: torch.Tensor, times: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def _analyze(self, samples: torch.Tensor, times: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Pairs (rows, frames, 2 * bins) of samples."""
         return torch.view_as_real(self.analysis(samples, times, graph=graph).transpose(1, 2)).flatten(-2)
 
     def scale(self, time: int) -> float:
-        """What the weights of the adjoint are to be multiplied by, so that the steps converge.
+        """Factor for the weights of the adjoint with which the steps converge.
 
         Args:
             time: samples of the clip that it is looked for with.
@@ -121,8 +121,8 @@ class LeastSquares:
         found = torch.from_numpy(np.random.default_rng(0).standard_normal((1, time))).float()
         largest = 1.0
         for _ in range(POWER_STEPS):
-            values = self._analyse(found, None, graph=False)
-            found = synthesise(values, self.synthesis, time, None, graph=False)
+            values = self._analyze(found, None, graph=False)
+            found = synthesize(values, self.synthesis, time, None, graph=False)
             largest = float(found.norm())
             if largest == 0.0:
                 break

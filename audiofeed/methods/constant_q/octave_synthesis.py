@@ -15,7 +15,7 @@ from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import matmul
 from audiofeed.plans.constant_q.levels import Level
 
-# Neighbouring frames are multiplied together while the product's step stays below this part of the taps: the additions
+# Neighboring frames are multiplied together while the product's step stays below this part of the taps: the additions
 # of short hops cost more than the zeros that this multiplies with.
 _STEPS = 4
 # ... and while their kernels, laid side by side, hold no more numbers than this
@@ -24,7 +24,7 @@ _MOST_KERNELS = 2**18
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """Kernels of `frames` neighbouring frames, as rows of one matrix (frames * 2 * bins, span)."""
+    """Kernels of `frames` neighboring frames, as rows of one matrix (frames * 2 * bins, span)."""
 
     matrix: torch.Tensor
     frames: int
@@ -32,8 +32,8 @@ class _Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthesis:
-    """What becomes of values.
+class OctaveSynthesis:
+    """Synthesis plan: kernels and decimation filters for each level.
 
     Args:
         groups: of the bands of all levels, one after another.
@@ -47,7 +47,7 @@ class Synthesis:
 
 def synthesis(
     levels: tuple[Level, ...], kernels: torch.Tensor, weights: torch.Tensor, decimations: dict[int, Decimation]
-) -> Synthesis:
+) -> OctaveSynthesis:
     """The adjoint of an analysis by kernels, after values were multiplied by weights.
 
     Shape: kernels as in `octaves.Execution`, weights (bins,).
@@ -59,7 +59,7 @@ def synthesis(
             start += band.size
             weighted = (own * weights[band.first : band.end, None, None]).flatten(0, 1)  # (2 * bin, tap)
             groups.append(_grouped(weighted, level.hop_length))
-    return Synthesis(levels=levels, groups=tuple(groups), decimations=decimations)
+    return OctaveSynthesis(levels=levels, groups=tuple(groups), decimations=decimations)
 
 
 def _grouped(kernels: torch.Tensor, hop: int) -> _Group:
@@ -72,8 +72,8 @@ def _grouped(kernels: torch.Tensor, hop: int) -> _Group:
 # ---------------------------------------------------------------- the adjoint
 
 
-def synthesise(
-    pairs: torch.Tensor, by: Synthesis, time: int, lengths: torch.Tensor | None, *, graph: bool
+def synthesize(
+    pairs: torch.Tensor, by: OctaveSynthesis, time: int, lengths: torch.Tensor | None, *, graph: bool
 ) -> torch.Tensor:
     """The adjoint of `octaves.constant_q` for clips that are silent past their ends.
 

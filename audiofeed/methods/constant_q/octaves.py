@@ -48,7 +48,7 @@ class Decimation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blocks:
+class BlockKernels:
     """Kernels cut into blocks of `block` taps, for float32 without a graph: see `plans.constant_q.block_basis`.
 
     Shape: basis (block, rank), weights (blocks * rank, 2 * bins).
@@ -59,7 +59,7 @@ class Blocks:
     weights: torch.Tensor
 
 
-def in_blocks(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, Blocks]:
+def in_blocks(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, BlockKernels]:
     """The kernels of those bands in blocks that are faster so, by their first bin; `kernels` as in `Execution`."""
     start, blocks = 0, {}
     for level in levels:
@@ -68,7 +68,7 @@ def in_blocks(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, Block
             start += band.size
             if made is not None:
                 basis, weights = torch.from_numpy(made.basis).float(), torch.from_numpy(made.weights).float()
-                blocks[band.first] = Blocks(block=made.block, basis=basis, weights=weights)
+                blocks[band.first] = BlockKernels(block=made.block, basis=basis, weights=weights)
     return blocks
 
 
@@ -78,7 +78,7 @@ _LEAST_HOPS, _LEAST_SAMPLES = 4, 4
 
 
 def _is_long(band: Band, level: Level) -> bool:
-    """Whether the kernels of a band are so long that they are multiplied hop by hop: see `_diagonals`."""
+    """Tell whether the kernels of a band are long enough to be multiplied hop by hop: see `_diagonals`."""
     hop = level.hop_length
     return band.taps >= _LEAST_HOPS * hop and hop >= _LEAST_SAMPLES * 2 * len(band.bins)
 
@@ -104,7 +104,7 @@ def _diagonals(products: torch.Tensor, count: int, n: int) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """What is computed of a signal.
+    """Analysis plan: levels, kernels, decimation filters and output.
 
     Args:
         hop_length: in samples of the clip.
@@ -118,7 +118,7 @@ class Execution:
     levels: tuple[Level, ...]
     hop_length: int
     kernels: torch.Tensor
-    blocks: dict[int, Blocks]
+    blocks: dict[int, BlockKernels]
     decimations: dict[int, Decimation]
     pad_mode: str
     power: float | None
@@ -148,7 +148,7 @@ class Execution:
 
     @property
     def context(self) -> int:
-        """Samples on either side of a frame's centre that it may depend on."""
+        """Samples on either side of a frame's center that it may depend on."""
         seen, scale = 0, 1
         most = 0
         for level in self.levels:
@@ -160,7 +160,7 @@ class Execution:
 
 
 def _margin(level: Level) -> int:
-    """Samples beyond a frame's centre on either side that a level's kernels see, in whole hops where these count."""
+    """Samples beyond a frame's center on either side that a level's kernels see, in whole hops where these count."""
     hop = level.hop_length
     return max(
         max(band.before, band.taps + (-band.taps % hop if _is_long(band, level) else 0) - band.before)
@@ -261,7 +261,7 @@ def _hop_products(padded: torch.Tensor, kernels: torch.Tensor, n: int, hop: int,
 
 
 def _runs(waveform: torch.Tensor, lengths: torch.Tensor | None) -> Iterator[tuple[slice, int]]:
-    """(rows, their samples) for neighbouring rows of the same length, few enough to stay in cache."""
+    """(rows, their samples) for neighboring rows of the same length, few enough to stay in cache."""
     rows, time = waveform.shape
     own = [time] * rows if lengths is None else lengths.tolist()
     return runs_of(own, lambda length: max(1, blocks.CPU_BLOCK // length))
@@ -297,7 +297,7 @@ class _Held:
 
 
 def _levels(out: torch.Tensor, waveform: torch.Tensor, offset: int, execution: Execution, workspace: Workspace) -> None:
-    """Write the frames of a segment, of which the first is centred on sample `offset`; shapes as in `_segments`."""
+    """Write the frames of a segment, of which the first is centered on sample `offset`; shapes as in `_segments`."""
     levels = execution.levels
     early = levels[0].factor > 1
     held = _hold(
@@ -420,7 +420,7 @@ def _pieces(
             yield *places, product.view(*part.shape[:2], n)
 
 
-def _block_product(out: torch.Tensor, signal: torch.Tensor, hop: int, by: Blocks, workspace: Workspace) -> None:
+def _block_product(out: torch.Tensor, signal: torch.Tensor, hop: int, by: BlockKernels, workspace: Workspace) -> None:
     """Write frames times kernels that are given block by block.
 
     The frames begin on multiples of the hop, and their blocks on multiples of `step`: the blocks of all frames are

@@ -14,15 +14,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from audiofeed.methods.frames import mirrored
+from audiofeed.methods.frames import Count, mirrored
 from audiofeed.signal.constant_q.sliced_bands import GaborBands, analysis_weights, band_bins, synthesis_weights
-
-Count = TypeVar("Count", int, torch.Tensor)
 
 # Complex numbers of the bands' spectra that are computed in one go without a graph: 16 MB in single precision.
 PIECE = 2**21
@@ -32,7 +30,7 @@ OPEN = 2**48
 
 @dataclass(frozen=True, kw_only=True)
 class Slices:
-    """Where slices lie, in samples; `length` and `transition` are multiples of `hop_length`."""
+    """Positions of the slices in samples; `length` and `transition` are multiples of `hop_length`."""
 
     hop_length: int
     length: int
@@ -65,7 +63,7 @@ class Slices:
 
     @property
     def closed(self) -> bool:
-        """Whether a slice is a clip and its mirror image, and so even."""
+        """True if a slice is a clip and its mirror image, and so even."""
         return self.transition == 0
 
     def whole(self, frames: int) -> Slices:
@@ -184,7 +182,7 @@ def _ends_real(coefficients: torch.Tensor) -> torch.Tensor:
 
 
 def to_bands_into(out: torch.Tensor, samples: torch.Tensor, slices: Slices, bands: Bands) -> None:
-    """What is kept of the coefficients of slices, without a graph.
+    """The valid part of the coefficients of slices, without a graph.
 
     Shape: (n, length) -> out complex (n, bands, at most kept): the first of them.
     """
@@ -254,7 +252,7 @@ def _without_imaginary_ends(coefficients: torch.Tensor, run: slice, last: int) -
 
 
 def _runs(rows: int, slices: Slices, bands: Bands) -> Iterator[tuple[slice, int]]:
-    """Neighbouring bands that are computed in one go, and the first entry of each run."""
+    """Neighboring bands that are computed in one go, and the first entry of each run."""
     count = len(bands.spans)
     step = max(1, PIECE // (rows * slices.frames))
     starts = [0, *itertools.accumulate(width for _, width in bands.spans)]
@@ -263,7 +261,7 @@ def _runs(rows: int, slices: Slices, bands: Bands) -> Iterator[tuple[slice, int]
 
 
 def _pieces(first: int, count: int, frames: int) -> Iterator[tuple[slice, slice]]:
-    """Where the bins of a band stand modulo the frames, in one piece or two; beside them the bins."""
+    """Positions of the bins of a band modulo the frames, in one piece or two, each with its bins."""
     place = first % frames
     head = min(count, frames - place)
     yield slice(place, place + head), slice(first, first + head)
@@ -274,7 +272,7 @@ def _pieces(first: int, count: int, frames: int) -> Iterator[tuple[slice, slice]
 # ---------------------------------------------------------------- many slices
 
 
-def analyse(
+def analyze(
     x: torch.Tensor,
     end: int | torch.Tensor,
     slices: Slices,
@@ -310,7 +308,7 @@ def analyse(
     return out
 
 
-def synthesise(
+def synthesize(
     coefficients: torch.Tensor,
     end: int | torch.Tensor,
     slices: Slices,

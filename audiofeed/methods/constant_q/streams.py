@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from audiofeed.methods.constant_q.sliced_frame import OPEN, Bands, Slices, analyse, count_frames, fill, synthesise
+from audiofeed.methods.constant_q.sliced_frame import OPEN, Bands, Slices, analyze, count_frames, fill, synthesize
 from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.spectrum import raise_power
 
@@ -31,7 +31,7 @@ class Frame(Protocol):
 # ---------------------------------------------------------------- from samples to coefficients
 
 
-def analyse_clips(
+def analyze_clips(
     waveform: torch.Tensor, lengths: torch.Tensor | None, frame: Frame, power: float | None, *, graph: bool
 ) -> torch.Tensor:
     """Coefficients of rows, or their magnitudes to a power.
@@ -39,29 +39,29 @@ def analyse_clips(
     Shape: waveform (rows, time), lengths (rows,) or None -> (rows, bands, frames).
     """
     if lengths is None:
-        return _powers(_analyse_rows(waveform, frame, graph=graph), power)
+        return _powers(_analyze_rows(waveform, frame, graph=graph), power)
     hop, time = frame.slices.hop_length, waveform.shape[-1]
     frames = count_frames(time, hop)
     if not graph and lengths.device.type == "cpu":
         dtype = waveform.dtype.to_complex() if power is None else waveform.dtype
         out = waveform.new_zeros((len(waveform), frame.n_bins, frames), dtype=dtype)
         for run, length in runs_of(lengths.tolist()):
-            found = _analyse_rows(waveform[run, :length], frame, graph=False)
+            found = _analyze_rows(waveform[run, :length], frame, graph=False)
             out[run, :, : found.shape[-1]] = _powers(found, power)
         return out
     x = fill(clear_past(waveform, lengths), (frames - 1) * hop)
     ends = (count_frames(lengths, hop) - 1) * hop
     slices, bands = frame.geometry(None, waveform)
-    return _powers(analyse(x, ends, slices, bands, frames=frames, graph=graph), power)
+    return _powers(analyze(x, ends, slices, bands, frames=frames, graph=graph), power)
 
 
-def _analyse_rows(waveform: torch.Tensor, frame: Frame, *, graph: bool) -> torch.Tensor:
+def _analyze_rows(waveform: torch.Tensor, frame: Frame, *, graph: bool) -> torch.Tensor:
     """Complex coefficients of rows of one length.  Shape: (rows, time) -> (rows, bands, frames)."""
     frames = count_frames(waveform.shape[-1], frame.slices.hop_length)
     slices, bands = frame.geometry(frames, waveform)
     end = (frames - 1) * slices.hop_length
     parts = _parts(fill(waveform, end), slices, graph=graph)
-    found = [analyse(part, end, slices, bands, frames=frames, graph=graph) for part in parts]
+    found = [analyze(part, end, slices, bands, frames=frames, graph=graph) for part in parts]
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
@@ -79,7 +79,7 @@ def _powers(coefficients: torch.Tensor, power: float | None) -> torch.Tensor:
 # ---------------------------------------------------------------- from coefficients to samples
 
 
-def synthesise_clips(
+def synthesize_clips(
     coefficients: torch.Tensor, lengths: torch.Tensor | None, frame: Frame, *, graph: bool
 ) -> torch.Tensor:
     """Samples as far as the last frame.
@@ -87,25 +87,25 @@ def synthesise_clips(
     Shape: complex (rows, bands, frames), lengths (rows,) in frames, or None -> (rows, time).
     """
     if lengths is None:
-        return _synthesise_rows(coefficients, frame, graph=graph)
+        return _synthesize_rows(coefficients, frame, graph=graph)
     time = (coefficients.shape[-1] - 1) * frame.slices.hop_length + 1
     if not graph and lengths.device.type == "cpu":
         out = coefficients.real.new_zeros(len(coefficients), time)
         for run, count in runs_of(lengths.tolist()):
-            found = _synthesise_rows(coefficients[run, :, :count], frame, graph=False)
+            found = _synthesize_rows(coefficients[run, :, :count], frame, graph=False)
             out[run, : found.shape[-1]] = found
         return out
     slices, bands = frame.geometry(None, coefficients.real)
-    return synthesise(coefficients, lengths - 1, slices, bands, length=time, graph=graph)
+    return synthesize(coefficients, lengths - 1, slices, bands, length=time, graph=graph)
 
 
-def _synthesise_rows(coefficients: torch.Tensor, frame: Frame, *, graph: bool) -> torch.Tensor:
+def _synthesize_rows(coefficients: torch.Tensor, frame: Frame, *, graph: bool) -> torch.Tensor:
     """Rows of one length.  Shape: complex (rows, bands, frames) -> (rows, time)."""
     end = coefficients.shape[-1] - 1
     slices, bands = frame.geometry(end + 1, coefficients.real)
     length = end * slices.hop_length + 1
     parts = _parts(coefficients, slices, graph=graph)
-    found = [synthesise(part, end, slices, bands, length=length, graph=graph) for part in parts]
+    found = [synthesize(part, end, slices, bands, length=length, graph=graph) for part in parts]
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
@@ -114,7 +114,7 @@ def _synthesise_rows(coefficients: torch.Tensor, frame: Frame, *, graph: bool) -
 
 @dataclass(frozen=True)
 class StreamState:
-    """What a stream keeps between chunks; made and read by `stream` alone."""
+    """The state of a stream between chunks; made and read by `stream` alone."""
 
     kept: torch.Tensor  # (rows, ..., n): what later slices need
     offset: int  # the position of the first that is kept
@@ -128,7 +128,7 @@ class StreamState:
         return cls(chunk[..., :0], 0, 0, 0, tuple(leading))
 
     def joined(self, chunk: torch.Tensor, leading: list[int]) -> torch.Tensor:
-        """What is kept, and a chunk after it."""
+        """The kept part, with a chunk appended."""
         if tuple(leading) != self.leading:
             raise ValueError(
                 f"the chunk has leading dimensions {tuple(leading)}, and the stream began with {self.leading}; "
@@ -156,7 +156,7 @@ class StreamState:
         return StreamState(self.kept[..., :0], 0, 0, 0, self.leading)
 
 
-def analyse_stream(
+def analyze_stream(
     joined: torch.Tensor, state: StreamState, seen: int, frame: Frame, power: float | None, *, last: bool, graph: bool
 ) -> tuple[torch.Tensor, int]:
     """The frames that have become known, and how many slices are done with them.
@@ -172,19 +172,19 @@ def analyse_stream(
     ready = state.ready(seen, slices.step, slices.transition)
     frames = count_frames(seen, hop) if last else ready * slices.kept
     if last and done == 0 and frames <= slices.most_whole:
-        found = _analyse_rows(joined, frame, graph=graph)
+        found = _analyze_rows(joined, frame, graph=graph)
     elif last:
         end = (frames - 1) * hop
         x = fill(joined, end - state.offset)
-        found = analyse(x, end, *frame.geometry(None, joined), frames=frames, **settings)
+        found = analyze(x, end, *frame.geometry(None, joined), frames=frames, **settings)
     elif ready > done:
-        found = analyse(joined, OPEN, *frame.geometry(None, joined), frames=frames, **settings)
+        found = analyze(joined, OPEN, *frame.geometry(None, joined), frames=frames, **settings)
     else:
         found = joined.new_zeros((len(joined), frame.n_bins, 0), dtype=joined.dtype.to_complex())
     return _powers(found, power), ready
 
 
-def synthesise_stream(
+def synthesize_stream(
     joined: torch.Tensor, state: StreamState, seen: int, frame: Frame, *, last: bool, graph: bool
 ) -> tuple[torch.Tensor, int]:
     """The samples that have become known, and how many slices are done with them; the last as far as the last frame.
@@ -199,13 +199,13 @@ def synthesise_stream(
     settings: dict[str, Any] = {"first": done, "offset": state.offset, "graph": graph}
     ready = state.ready(seen - 1, slices.kept, slices.margin)
     if last and done == 0 and seen <= slices.most_whole:
-        found = _synthesise_rows(joined, frame, graph=graph)
+        found = _synthesize_rows(joined, frame, graph=graph)
     elif last:
         length = (seen - 1) * slices.hop_length + 1
-        found = synthesise(joined, seen - 1, *frame.geometry(None, joined.real), length=length, **settings)
+        found = synthesize(joined, seen - 1, *frame.geometry(None, joined.real), length=length, **settings)
     elif ready > done:
         length = ready * slices.step
-        found = synthesise(joined, OPEN, *frame.geometry(None, joined.real), length=length, **settings)
+        found = synthesize(joined, OPEN, *frame.geometry(None, joined.real), length=length, **settings)
     else:
         found = joined.real.new_zeros(len(joined), 0)
     return found, ready

@@ -15,7 +15,7 @@ from audiofeed.signal.constant_q.wavelets import WaveletBank
 
 @dataclass(frozen=True)
 class Layout:
-    """How the kernels of a bank are laid out.
+    """Functions that lay out the kernels of a bank.
 
     Args:
         levels: from a bank and a hop to the rates that the kernels are computed at.

@@ -1,4 +1,4 @@
-"""How far a clip is tuned from A440, from the peaks of its spectrum."""
+"""Estimate the deviation of a clip's tuning from A440 from its spectral peaks."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def estimate_tuning(
     return _tunings(powers, frames, edges, low, high, hertz, n_chroma)
 
 
-def _neighbours(powers: torch.Tensor, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _neighbors(powers: torch.Tensor, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Bins low..high - 1 with the bin below and the one above each; above the last stands 0."""
     here = powers[..., low:high, :]
     below = powers[..., low - 1 : high - 1, :]
@@ -97,7 +97,7 @@ def _is_peak(powers: torch.Tensor, below: torch.Tensor, here: torch.Tensor, abov
 def _interpolated(
     below: torch.Tensor, here: torch.Tensor, above: torch.Tensor, last: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far from its bin the top of the parabola through three points lies, and how high.
+    """Offset from the bin, and height, of the vertex of the parabola through three points.
 
     With slope b = (above - below) / 2 and curvature a = above + below - 2 here the top lies at -b / a; it counts only
     within one bin, and the very last bin of a spectrum has none above it.
@@ -116,13 +116,13 @@ def _deviation(hz: torch.Tensor, n_chroma: int) -> torch.Tensor:
 
 
 def _place(deviation: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
-    """Which bin of the histogram a deviation falls into."""
+    """The histogram bin of each deviation."""
     return (torch.bucketize(deviation, edges, right=True) - 1).clamp(0, len(edges) - 2)
 
 
 def _peaks(powers: torch.Tensor, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions in bins and heights of one clip's peaks.  Shape: (rows, bins, frames) -> two of (peaks,)."""
-    below, here, above = _neighbours(powers, low, high)
+    below, here, above = _neighbors(powers, low, high)
     found = _is_peak(powers, below, here, above).nonzero(as_tuple=True)
     number = found[1] + low
     shift, height = _interpolated(below[found], here[found], above[found], number == powers.shape[-2] - 1)
@@ -151,11 +151,11 @@ def _tunings(
     hertz: float,
     n_chroma: int,
 ) -> torch.Tensor:
-    """What `_peaks` and `_tuning_of_peaks` find, for all clips at once: no shape depends on a value.
+    """The result of `_peaks` and `_tuning_of_peaks` for all clips at once: no shape depends on a value.
 
     Shape: (clips, rows of each, bins, frames) -> (clips,).
     """
-    below, here, above = _neighbours(powers, low, high)
+    below, here, above = _neighbors(powers, low, high)
     peak = _is_peak(powers, below, here, above)
     if frames is not None:
         peak = peak & length_mask(powers.shape[-1], frames)[:, None, None]

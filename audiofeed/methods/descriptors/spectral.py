@@ -1,4 +1,4 @@
-"""The shape of a spectrum in a few numbers: centre, spread, rolloff, flatness, peaks and valleys.
+"""The shape of a spectrum in a few numbers: center, spread, rolloff, flatness, peaks and valleys.
 
 Each function takes frames of powers or magnitudes, (..., frames, bins), and gives (..., frames, n). With a workspace
 there is no graph, and intermediates lie in memory that the next frames take over; the magnitudes stay as they are.

@@ -21,7 +21,7 @@ _FLOOR = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class Periodicity:
-    """How the parts of a combined frequency and periodicity are computed of magnitudes.
+    """Settings for the parts of a combined frequency and periodicity.
 
     Args:
         n_fft: points of the transforms.

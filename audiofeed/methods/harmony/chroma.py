@@ -87,7 +87,7 @@ def chroma_filters(
     """A chroma filter bank for each clip's tuning: `chroma_filterbank` for several tunings at once.
 
     Args:
-        places: (3, bins): the position of each bin on the circle of classes, its width, and its octave less the centre
+        places: (3, bins): the position of each bin on the circle of classes, its width, and its octave less the center
             of the weighing. Taken round the circle beforehand, a position has float32's full precision.
 
     Shape: tuning (clips,) -> (clips, n_chroma, bins).

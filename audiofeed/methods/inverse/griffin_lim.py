@@ -26,7 +26,7 @@ Progress = Callable[[int, int, torch.Tensor], None]
 def random_phases(seeds: torch.Tensor, frames: int, bins: int, dtype: torch.dtype) -> torch.Tensor:
     """Phases in [-pi, pi) that depend on the seed, the frame and the bin alone, on whatever device and in any batch.
 
-    Not from a generator, whose numbers depend on how many are drawn: a hash of the place, twice through the finaliser
+    Not from a generator, whose numbers depend on how many are drawn: a hash of the place, twice through the finalizer
     of MurmurHash3 with a key of the seed before each.
 
     Shape: integers (n,) -> (n, frames, bins).
@@ -51,7 +51,7 @@ def _mixed(bits: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How a signal is looked for.
+    """Settings of the Griffin-Lim iteration.
 
     Args:
         samples: of every row, or (rows,) of each, such that the rows have their frames; `most`: the most of them.
@@ -70,7 +70,7 @@ class Search:
 
     @property
     def back(self) -> float:
-        """How much of the last projection c' is taken off this one, c.
+        """Weight of the last projection c', which is subtracted from this one, c.
 
         Going further by m is c + m (c - c'). Of that only the phase counts, so that it may be divided by 1 + m.
         """
@@ -134,7 +134,7 @@ def _refine_together(target: torch.Tensor, spectrum: torch.Tensor, search: Searc
 
 
 def _runs(target: torch.Tensor, search: Search) -> Iterator[tuple[slice, int, int]]:
-    """(rows, their frames, their samples) for neighbouring rows that have the same, few enough to stay in cache."""
+    """(rows, their frames, their samples) for neighboring rows that have the same, few enough to stay in cache."""
     rows = target.shape[0]
     counts = [target.shape[1]] * rows if search.frames is None else search.frames.tolist()
     lengths = search.samples.tolist() if isinstance(search.samples, torch.Tensor) else [search.samples] * rows

@@ -1,4 +1,4 @@
-"""Non-negative least squares for filter banks whose neighbours overlap: all frames at once, to the optimum.
+"""Non-negative least squares for filter banks whose neighbors overlap: all frames at once, to the optimum.
 
 To be found is the x >= 0 that minimises |A x - b|^2 + e |x|^2, where the ridge e is so small that it only tells apart
 the many x that fit equally well: of those it takes the smallest. With y = (b - A x) / e the optimum is
@@ -7,7 +7,7 @@ the many x that fit equally well: of those it takes the smallest. With y = (b - 
 
 one equation for each filter, not each bin; its left side less b is the gradient of a convex, piecewise quadratic
 function of y. Newton's method finds its zero in a few steps: where D marks the bins with A' y > 0, the next y solves
-(A D A' + e) y = b. In a bank where only neighbours overlap A D A' is tridiagonal, and its sums over bins are read off
+(A D A' + e) y = b. In a bank where only neighbors overlap A D A' is tridiagonal, and its sums over bins are read off
 tables, so that a step costs a few operations for each filter and frame. (Semismooth Newton: Qi and Sun 1993.)
 """
 
@@ -189,7 +189,7 @@ def nnls(b: torch.Tensor, filters: torch.Tensor, ratios: torch.Tensor, sums: tor
     with torch.no_grad():
         y, matrix = optimum(scaled.detach(), ratios, sums)
     if scaled.requires_grad:
-        # the bins that are active stay so in a small enough neighbourhood, where y is the solution of their system
+        # the bins that are active stay so in a small enough neighborhood, where y is the solution of their system
         moves = _Solved.apply(scaled, *matrix)
         y = y + (moves - moves.detach())
     return (filters.t() @ y).clamp(min=0) * peak

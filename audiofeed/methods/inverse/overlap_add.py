@@ -67,7 +67,7 @@ INVERSE = table(
 def natural_length(framing: Framing, frames: Count) -> Count:
     """Samples that `frames` frames stand for, as librosa counts them: what they span, less the margins.
 
-    A single centred frame of an even n_fft spans nothing but margins; it counts as one sample, since no clip has less.
+    A single centered frame of an even n_fft spans nothing but margins; it counts as one sample, since no clip has less.
 
     >>> natural_length(Framing(n_fft=400, hop_length=160, center=True, pad_mode="constant"), 101)
     16000
@@ -154,7 +154,7 @@ def add_in_pieces(spectrum: torch.Tensor, framing: Framing, synthesis: Synthesis
 def _runs(
     spectrum: torch.Tensor, frames: torch.Tensor | None, framing: Framing, window: torch.Tensor
 ) -> Iterator[tuple[slice, int, torch.Tensor]]:
-    """(rows, their number of frames, their gain) for runs of neighbouring rows with the same number of frames."""
+    """(rows, their number of frames, their gain) for runs of neighboring rows with the same number of frames."""
     rows, _, most = spectrum.shape
     counts = [most] * rows if frames is None else frames.tolist()
     known: tuple[int, torch.Tensor] | None = None

@@ -41,7 +41,7 @@ def tempogram(
 ) -> torch.Tensor:
     """The autocorrelation of each windowed stretch of an envelope, at lags from 0 up.
 
-    With `center` stretch f is centred on frame f; else it begins there, and an envelope shorter than the window is
+    With `center` stretch f is centered on frame f; else it begins there, and an envelope shorter than the window is
     filled up with zeros.
 
     Shape: envelope (rows, n), 0 past lengths (rows,), window (size,) -> (rows, size, stretches).

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str) -> torch.Tensor:
     """The mean or median gain of all bins over `lag` frames, losses counted as 0.
 
-    A bin is compared with the largest of `max_size` neighbours, so that vibrato is no gain (Boeck and Widmer, "Maximum
+    A bin is compared with the largest of `max_size` neighbors, so that vibrato is no gain (Boeck and Widmer, "Maximum
     filter vibrato suppression for onset detection", 2013).
 
     Shape: (..., bins, frames) -> (..., 1, frames), 0 in the first `lag` frames.
@@ -61,7 +61,7 @@ def envelope(features: torch.Tensor) -> torch.Tensor:
 
 
 def _widened(decibels: torch.Tensor, size: int) -> torch.Tensor:
-    """The largest of `size` neighbouring bins, of an even number one more below."""
+    """The largest of `size` neighboring bins, of an even number one more below."""
     *leading, bins, frames = decibels.shape
     flat = F.pad(decibels.reshape(-1, bins, frames), (0, 0, size // 2, size - 1 - size // 2), value=-math.inf)
     return flat.unfold(1, size, 1).amax(-1).view(*leading, bins, frames)

@@ -59,7 +59,7 @@ def short_time_powers(
 def gathered(
     pieces: Iterator[tuple[list[Place], Iterable[torch.Tensor]]], wanted: Sequence[Wanted], rows: int, frames: int
 ) -> list[torch.Tensor]:
-    """What was computed piece by piece, laid out row by row.
+    """Collect the results of all pieces row by row.
 
     Shape: each (frames of the piece, features) -> for each that is wanted (rows, features, frames).
     """
@@ -96,7 +96,7 @@ def _finished_pieces(
 
 
 def finished(squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspace | None) -> Iterator[torch.Tensor]:
-    """What is wanted of |STFT|^2, one after another.
+    """Yield each wanted result of |STFT|^2.
 
     With a workspace, each result is to be used up before the next is asked for, and the squares are lost with the last.
 

@@ -14,7 +14,7 @@ from audiofeed.methods.filterbank import FilterBank, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place, Workspace
 from audiofeed.methods.short_time.fft import finished, gathered
 from audiofeed.methods.short_time.kernel import guard, limits
-from audiofeed.methods.short_time.kernel.layout import Frames
+from audiofeed.methods.short_time.kernel.layout import FrameLayout
 
 # Weights for each bin up to which a kernel's filters are faster than a product of its powers. Mel filters have two.
 FEW_WEIGHTS = 8
@@ -39,19 +39,19 @@ def cannot_now(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *
 
 
 def says(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool) -> str:
-    """How many frames are computed at once."""
+    """The number of frames that are computed at once, as text."""
     return f"{limits.lanes_for(framing.n_fft)} frames at a time"
 
 
 def frames_of(
     waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor
-) -> Frames | None:
+) -> FrameLayout | None:
     """The frames of rows for a kernel to compute; None where there is none for their length.
 
     Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,).
     """
     lanes = limits.lanes_for(framing.n_fft)
-    return Frames(waveform, lengths, framing, window, lanes) if lanes else None
+    return FrameLayout(waveform, lengths, framing, window, lanes) if lanes else None
 
 
 def short_time_spectrum(
@@ -89,7 +89,7 @@ def short_time_powers(
     return gathered(pieces, wanted, waveform.shape[0], framing.count(waveform.shape[-1]))
 
 
-def _whole(frames: Frames, wanted: Wanted) -> torch.Tensor | None:
+def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:
     """The one feature that is wanted, where a kernel makes it to its end.  Shape: -> (rows, frames, features)."""
     if not wanted.steps:
         return frames.powers(wanted.power)
@@ -116,7 +116,7 @@ def _in_kernel(wanted: Wanted) -> tuple[FilterBank | None, Log | None, tuple[Ste
 
 
 def _finished_pieces(
-    frames: Frames, workspace: Workspace, wanted: Sequence[Wanted]
+    frames: FrameLayout, workspace: Workspace, wanted: Sequence[Wanted]
 ) -> Iterator[tuple[list[Place], Iterable[torch.Tensor]]] | None:
     """Yield what is wanted block by block; consume each block before requesting the next.
 

@@ -63,6 +63,7 @@ LOG_FREQUENCY: Table[Callable[..., torch.Tensor]] = table(
         name="fft",
         run=by_interpolation,
         filters="analysis_window",
+        others=("compensation", "interpolation"),
         cannot=SHORT_TIME.methods["fft"].cannot,
         reason="the fastest: an FFT, interpolated to rounding",
     ),

@@ -18,7 +18,7 @@ from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolation:
-    """How the bins of an FFT of `length` points become a spectrum: see `plans.interpolation`."""
+    """Interpolation between the bins of an FFT of `length` points: see `plans.short_time.interpolation`."""
 
     length: int
     tiles: tuple[tuple[int, int, int, int], ...]

@@ -1,4 +1,4 @@
-"""Where the energy of each cell of a spectrogram lies, and spectrograms that have it there.
+"""Reassigned frequencies and times of the cells of a spectrogram, and spectrograms with the energy moved there.
 
 A window's derivative and the window times time give two more spectra; the ratios to the plain one are the offsets in
 frequency and time (Auger and Flandrin 1995; librosa.reassigned_spectrogram).
@@ -28,7 +28,7 @@ class Windows(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Reassignment:
-    """What is reassigned, and what becomes of cells with little energy or outside the spectrogram."""
+    """The coordinates to reassign, and the treatment of cells with little energy or outside the spectrogram."""
 
     frequencies: bool
     times: bool
@@ -80,17 +80,17 @@ def coordinates(
     """
     rows, time = waveform.shape
     count, bins = framing.count(time), framing.n_fft // 2 + 1
-    centres = torch.arange(bins, device=waveform.device, dtype=windows.plain.dtype) * (sample_rate / framing.n_fft)
+    centers = torch.arange(bins, device=waveform.device, dtype=windows.plain.dtype) * (sample_rate / framing.n_fft)
     seconds = _middles(framing, count, windows.plain) / sample_rate  # (frame, 1)
     samples = torch.full((rows,), time, device=waveform.device) if lengths is None else lengths
     ends = samples.to(windows.plain.dtype)[:, None, None] / sample_rate
 
     def found(cells: _Cells, middle: torch.Tensor, end: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Shape: cells (..., bins), middle (..., 1) s, end (..., 1) s -> two of (..., bins)."""
-        hz = centres.expand_as(cells.squared)
+        hz = centers.expand_as(cells.squared)
         moment = middle.expand_as(cells.squared)
         if cells.turns is not None:
-            own = centres + cells.turns * sample_rate
+            own = centers + cells.turns * sample_rate
             own = own.clamp(0.0, sample_rate / 2) if how.clip else own
             hz = torch.where(cells.weak, hz if how.fill else torch.full_like(own, math.nan), own)
         if cells.samples is not None:

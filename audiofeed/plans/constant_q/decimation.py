@@ -37,10 +37,10 @@ def decimation_response(factor: int) -> np.ndarray:
     """
     taps = decimation_filter(factor)
     block = decimation_block(factor)
-    centred = np.zeros(block)
+    centered = np.zeros(block)
     reach = len(taps) // 2
-    centred[: reach + 1] = taps[reach:]
-    centred[-reach:] = taps[:reach]
-    response = np.repeat(np.fft.rfft(centred).real[: block // (2 * factor) + 1] / factor, 2)
+    centered[: reach + 1] = taps[reach:]
+    centered[-reach:] = taps[:reach]
+    response = np.repeat(np.fft.rfft(centered).real[: block // (2 * factor) + 1] / factor, 2)
     response.setflags(write=False)  # one array for all who ask
     return response

@@ -1,4 +1,4 @@
-"""How well wavelets cover time and frequency: what their values weigh in the inverse, and how long the hop may be."""
+"""Coverage of time and frequency by wavelets: weights of the inverse, and the largest hop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def largest_hops(bank: WaveletBank) -> np.ndarray:
 
     Between two frames there pass hop / sample_rate seconds. A bin is undersampled in time where the frames come more
     seldom than its bandwidth asks for (its values then alias, each onto others of its own), or more seldom than the
-    distance in Hz to its neighbours (all values together are then fewer than the samples of that band).
+    distance in Hz to its neighbors (all values together are then fewer than the samples of that band).
 
     Shape: (bins,).
 
@@ -46,7 +46,7 @@ def _distances(bank: WaveletBank) -> np.ndarray:
 # w max|a|^2 rate / (2 d), which is 1 with |a|^2 / max|a|^2, the wavelet's effective duration, in place of h. The less
 # of both keeps all eigenvalues of S near 1 or below it.
 def frame_weights(bank: WaveletBank, levels: tuple[Level, ...], kernels: np.ndarray, hop_length: int) -> np.ndarray:
-    """What each bin's values are multiplied by, so that the adjoint of the analysis nearly inverts it.
+    """Weight of each bin with which the adjoint of the analysis nearly inverts it.
 
     Args:
         kernels: of `levels`, by `octave_kernels` or `dense_kernels`.

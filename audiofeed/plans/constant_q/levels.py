@@ -1,4 +1,4 @@
-"""How wavelets become kernels over frames: octave by octave at falling rates, or all at the full rate; in float64."""
+"""Kernels of wavelets over frames: octave by octave at decreasing rates, or all at the full rate; in float64."""
 
 from __future__ import annotations
 

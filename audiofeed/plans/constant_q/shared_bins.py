@@ -1,4 +1,4 @@
-"""Which constant-Q bins a stack of harmonics is made of, each of them once, in float64."""
+"""The constant-Q bins of a stack of harmonics, each of them once, in float64."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from audiofeed.plans.constant_q.levels import Band, Level, dense_kernels, dense_levels, octave_kernels, octave_levels
 from audiofeed.signal.constant_q.wavelets import Made, WaveletBank
 
-# Steps between harmonics that are this close to an integer of bins are one: 1e-9 of an octave are 1e-6 cents, and
+# Steps between harmonics this close to an integer number of bins are one: 1e-9 of an octave are 1e-6 cents, and
 # the logarithm of a ratio is exact to 1e-15.
 _SAME = 1e-9
 
-# A piece of a band: neighbouring bins of a bank, as the only band of a level at their own rate.
-Piece = tuple[WaveletBank, Level]
+# A piece of a band: neighboring bins of a bank, as the only band of a level at their own rate.
+BandPiece = tuple[WaveletBank, Level]
 
 
 # Runs (first, end) of computed bins that the harmonics consist of, one harmonic after another; (0, -n): n zeros.
@@ -25,7 +25,7 @@ Places = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class SharedBins:
-    """What is computed for several banks at once.
+    """Bins that are computed for several banks at once.
 
     Args:
         levels: with the bins of all banks, numbered through.
@@ -34,7 +34,7 @@ class SharedBins:
     """
 
     levels: tuple[Level, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[BandPiece, ...]
     places: tuple[tuple[int, ...], ...]
 
     def kernels(self, normalization: str, *, scale: bool, sparsity: float | None) -> np.ndarray:
@@ -51,7 +51,7 @@ class SharedBins:
 
 
 def harmonic_steps(harmonics: Sequence[float], bins_per_octave: int) -> np.ndarray:
-    """How many bins each harmonic lies above the first one's place, whole where that is a matter of rounding.
+    """Distance of each harmonic from harmonic 1 in bins, rounded to an integer within the rounding error.
 
     >>> harmonic_steps((0.5, 1, 3), 12).round(2).tolist()
     [-12.0, 0.0, 19.02]
@@ -69,7 +69,7 @@ def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
     Else it is computed for each, because another rate rounds the wavelet's length to other samples: on noise 1 %.
     """
     found: dict[tuple, tuple[float, int, int, int]] = {}  # a bin -> its (part, taps, piece, place in that)
-    rates: dict[float, dict[int, list[Piece]]] = {}  # part -> taps -> pieces
+    rates: dict[float, dict[int, list[BandPiece]]] = {}  # part -> taps -> pieces
     keys: list[dict[int, tuple]] = []
     for bank, (group, above) in zip(banks, _grid(banks), strict=True):
         keys.append({})
@@ -82,7 +82,7 @@ def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
                     found |= {own[k]: (level.part, band.taps, len(pieces), k - first) for k in range(first, end)}
                     pieces.append((bank, replace(level, bands=(replace(band, first=first, end=end),))))
     levels: list[Level] = []
-    ordered: list[Piece] = []
+    ordered: list[BandPiece] = []
     starts: dict[tuple[float, int, int], int] = {}  # (part, taps, piece) -> the number of its first bin
     count, higher = 0, 1.0
     for part, shapes in sorted(rates.items(), reverse=True):
@@ -106,7 +106,7 @@ def shared_dense(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
     grid = _grid(banks)
     numbers: dict[tuple[float, int], int] = {}
     bands: list[Band] = []
-    pieces: list[Piece] = []
+    pieces: list[BandPiece] = []
     for bank, (group, above) in zip(banks, grid, strict=True):
         for first, end in _runs([k for k in range(bank.n_bins) if (group, above + k) not in numbers]):
             start = len(numbers)
@@ -124,7 +124,7 @@ def shared_dense(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
 
 
 def _grid(banks: Sequence[WaveletBank]) -> list[tuple[float, int]]:
-    """How far each bank begins above the first one: a part of a bin, and whole bins."""
+    """Distance of each bank from the first one: a fraction of a bin, and an integer number of bins."""
     found = []
     for bank in banks:
         step = float(harmonic_steps([bank.f_min / banks[0].f_min], bank.bins_per_octave)[0])

@@ -1,4 +1,4 @@
-"""Where the spectra of wavelets are not zero, so that a product with them may skip the rest."""
+"""Non-zero spans of the spectra of wavelets, so that a product can skip the zeros."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def oversampled_length(n_fft: int) -> int:
 
 
 def compensation(n_fft: int) -> np.ndarray:
-    """What a frame is multiplied by before the FFT that `interpolation` reads: 1 / P.  Shape: (n_fft,)."""
+    """Weights of a frame before the FFT that `interpolation` reads: 1 / P.  Shape: (n_fft,)."""
     s = (np.arange(n_fft) - n_fft // 2) / oversampled_length(n_fft)
     root = np.sqrt(_BETA**2 - (np.pi * _TAPS * s) ** 2)
     return np.i0(_BETA) * root / (_TAPS * np.sinh(root))
@@ -48,7 +48,7 @@ Tile = tuple[int, int, int, int]
 
 
 def interpolation_tiles(turns: np.ndarray, n_fft: int, *, group: int = 16) -> tuple[Tile, ...]:
-    """Where the matrix of `interpolation` is not zero, `group` neighbouring frequencies at a time.
+    """Non-zero tiles of the matrix of `interpolation`, `group` neighboring frequencies at a time.
 
     >>> interpolation_tiles(np.array([0.1, 0.4]), 64, group=1)
     ((0, 2, 12, 40), (2, 4, 90, 118))

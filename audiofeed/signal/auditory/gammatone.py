@@ -1,4 +1,4 @@
-"""Gammatone filters on the ERB scale: centre frequencies and magnitude responses, in float64."""
+"""Gammatone filters on the ERB scale: center frequencies and magnitude responses, in float64."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def equivalent_bandwidth(frequencies: np.ndarray) -> np.ndarray:
 
 
 def gammatone_frequencies(n_bins: int, *, f_min: float, f_max: float) -> np.ndarray:
-    """`n_bins` centre frequencies in Hz from `f_min` up, evenly spaced in ERBs, the last one step below `f_max`.
+    """`n_bins` center frequencies in Hz from `f_min` up, evenly spaced in ERBs, the last one step below `f_max`.
 
     Slaney's `ERBSpace` (1993), low to high.
 
@@ -37,24 +37,24 @@ def gammatone_frequencies(n_bins: int, *, f_min: float, f_max: float) -> np.ndar
     return np.geomspace(f_min + offset, f_max + offset, n_bins + 1)[:-1] - offset
 
 
-def gammatone_response(frequencies: np.ndarray, centre: np.ndarray, *, sample_rate: float, width: float) -> np.ndarray:
-    """|H| of Slaney's digital gammatone filters of order 4, 1 at the centre frequency.
+def gammatone_response(frequencies: np.ndarray, center: np.ndarray, *, sample_rate: float, width: float) -> np.ndarray:
+    """|H| of Slaney's digital gammatone filters of order 4, 1 at the center frequency.
 
     Slaney (1993) makes a gammatone of four sections, each of one real zero and the same pair of poles. With
-    r = exp(-2 pi 1.019 ERB / sample_rate) and the centre at angle c, the poles are r exp(+-ic) and the zeros
+    r = exp(-2 pi 1.019 ERB / sample_rate) and the center at angle c, the poles are r exp(+-ic) and the zeros
     r (cos c +- sqrt(3 +- 2^1.5) sin c).
 
     Args:
         frequencies: Hz, (n,).
-        centre: centre frequencies in Hz, (bins,).
+        center: center frequencies in Hz, (bins,).
         sample_rate: Hz.
         width: bandwidths in units of the ear's.
 
     Returns:
         float64 array of shape (bins, n).
     """
-    angle = 2.0 * np.pi * np.asarray(centre, dtype=np.float64)[:, None] / sample_rate
-    radius = np.exp(-_DECAY * width * equivalent_bandwidth(centre)[:, None] / sample_rate)
+    angle = 2.0 * np.pi * np.asarray(center, dtype=np.float64)[:, None] / sample_rate
+    radius = np.exp(-_DECAY * width * equivalent_bandwidth(center)[:, None] / sample_rate)
     pole = radius * np.exp(1j * angle)
     steps = [sign * np.sqrt(3.0 + other * 2.0**1.5) for sign in (1, -1) for other in (1, -1)]
     zeros = [radius * (np.cos(angle) + step * np.sin(angle)) for step in steps]
@@ -89,8 +89,8 @@ def gammatone_filterbank(
         f_min, f_max: Hz; see `gammatone_frequencies`. `f_max=None` is sample_rate / 2.
         width: bandwidths in units of the ear's.
         weighting: "magnitude" (|H|) or "power" (|H|^2).
-        norm: None (1 at the centre frequency), "slaney" (each filter has area 1 in Hz), "n_fft" (1 / n_fft at the
-            centre frequency), or a number p > 0 (each row has p-norm 1).
+        norm: None (1 at the center frequency), "slaney" (each filter has area 1 in Hz), "n_fft" (1 / n_fft at the
+            center frequency), or a number p > 0 (each row has p-norm 1).
 
     Returns:
         float64 array of shape (n_bins, n_fft // 2 + 1).
@@ -104,9 +104,9 @@ def gammatone_filterbank(
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting={weighting!r} must be 'magnitude' or 'power'")
     top = sample_rate / 2.0 if f_max is None else f_max
-    centre = gammatone_frequencies(n_bins, f_min=f_min, f_max=top)
+    center = gammatone_frequencies(n_bins, f_min=f_min, f_max=top)
     bins = fft_frequencies(sample_rate, n_fft)
-    weights = gammatone_response(bins, centre, sample_rate=sample_rate, width=width) ** WEIGHTINGS[weighting]
+    weights = gammatone_response(bins, center, sample_rate=sample_rate, width=width) ** WEIGHTINGS[weighting]
     if norm is None:
         return weights
     if norm == "n_fft":

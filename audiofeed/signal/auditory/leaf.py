@@ -14,8 +14,8 @@ from audiofeed.signal.scales import mel_frequencies
 # maximum is sqrt(2 ln 2) / (pi s) cycles per sample.
 _WIDTH_TIMES_DEVIATION = math.sqrt(2.0 * math.log(2.0)) / math.pi
 
-# centre frequencies in cycles per sample
-CENTRE_BOUNDS = (0.0, 0.5)
+# center frequencies in cycles per sample
+CENTER_BOUNDS = (0.0, 0.5)
 
 
 def deviation_bounds(win_length: int) -> tuple[float, float]:
@@ -37,7 +37,7 @@ def pool_bounds(win_length: int) -> tuple[float, float]:
 
 
 def gabor_start(n_filters: int, *, sample_rate: float, f_min: float, f_max: float, win_length: int) -> np.ndarray:
-    """Centre frequencies (cycles per sample) and deviations (samples) of Gabor filters as wide as mel filters.
+    """Center frequencies (cycles per sample) and deviations (samples) of Gabor filters as wide as mel filters.
 
     A mel filter weighs powers, so its root weighs amplitudes: that of a triangle is at least half of its peak where the
     triangle is at least a quarter, over three quarters of its base. (LEAF's code counts the bins of a 512-point FFT
@@ -53,14 +53,14 @@ def gabor_start(n_filters: int, *, sample_rate: float, f_min: float, f_max: floa
     width = 0.75 * (points[2:] - points[:-2])
     return np.stack(
         [
-            drawn_in(points[1:-1], *CENTRE_BOUNDS),
+            drawn_in(points[1:-1], *CENTER_BOUNDS),
             drawn_in(_WIDTH_TIMES_DEVIATION / width, *deviation_bounds(win_length)),
         ]
     )
 
 
-def gabor_filters(centre: np.ndarray, deviation: np.ndarray, win_length: int) -> np.ndarray:
-    """exp(2 pi i centre t) exp(-t^2 / (2 deviation^2)) / (sqrt(2 pi) deviation): gain 1 at the centre frequency.
+def gabor_filters(center: np.ndarray, deviation: np.ndarray, win_length: int) -> np.ndarray:
+    """exp(2 pi i center t) exp(-t^2 / (2 deviation^2)) / (sqrt(2 pi) deviation): gain 1 at the center frequency.
 
     Returns:
         float64 array of shape (2, n, win_length), the real parts, then the imaginary.
@@ -70,7 +70,7 @@ def gabor_filters(centre: np.ndarray, deviation: np.ndarray, win_length: int) ->
     """
     t = np.arange(win_length) - (win_length - 1) / 2.0
     envelope = np.exp(-0.5 * (t / deviation[:, None]) ** 2) / (math.sqrt(2.0 * math.pi) * deviation[:, None])
-    phase = 2.0 * np.pi * centre[:, None] * t
+    phase = 2.0 * np.pi * center[:, None] * t
     return np.stack([np.cos(phase) * envelope, np.sin(phase) * envelope])
 
 
@@ -118,7 +118,7 @@ class GaborStart:
 
     def raw_centre(self) -> np.ndarray:
         """The angles behind the center frequencies.  Shape: (n_filters,)."""
-        return angle_of(self.values()[0], *CENTRE_BOUNDS)
+        return angle_of(self.values()[0], *CENTER_BOUNDS)
 
     def raw_deviation(self) -> np.ndarray:
         """The angles behind the deviations.  Shape: (n_filters,)."""

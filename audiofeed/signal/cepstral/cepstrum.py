@@ -80,7 +80,7 @@ def idct_matrix(n: int, *, dct_type: int = 2, norm: str | None = "ortho") -> np.
 
 
 def lifter_weights(n: int, lifter: float) -> np.ndarray:
-    """What liftering multiplies coefficient 0..n-1 by: 1 + lifter / 2 sin(pi (k + 1) / lifter), and 1 for lifter 0.
+    """Liftering weights of coefficients 0..n-1: 1 + lifter / 2 sin(pi (k + 1) / lifter), and 1 for lifter 0.
 
     As in `librosa.feature.mfcc`. HTK numbers its coefficients from 0, and lifts coefficient k by sin(pi k / lifter).
 

@@ -90,10 +90,10 @@ def constant_q_frequencies(
     return f_min * 2.0 ** (np.arange(max(count, 0)) / bins_per_octave)
 
 
-def largest_hop(frequencies: np.ndarray, *, sample_rate: float, bins_per_octave: int) -> int:
+def largest_band_hop(frequencies: np.ndarray, *, sample_rate: float, bins_per_octave: int) -> int:
     """The largest hop whose rate holds the widest constant-Q band: twice its upper fade.
 
-    >>> largest_hop(np.array([1000.0]), sample_rate=8000, bins_per_octave=12)
+    >>> largest_band_hop(np.array([1000.0]), sample_rate=8000, bins_per_octave=12)
     67
     """
     fade = float(frequencies[-1]) * (2.0 ** (1.0 / bins_per_octave) - 1.0)
@@ -133,7 +133,7 @@ def gabor_bands(
 
 @dataclass(frozen=True, kw_only=True)
 class BandBins:
-    """Which bins of a real FFT each band takes, one band after another.
+    """The bins of a real FFT in each band, one band after another.
 
     Args:
         firsts, counts: (bands,) the first bin of each band, and how many.
@@ -151,7 +151,7 @@ class BandBins:
         return tuple(zip(self.firsts.tolist(), self.counts.tolist(), strict=True))
 
     def places(self, frames: int) -> np.ndarray:
-        """Where each entry stands in the spectra of `frames` points of the bands, laid end to end."""
+        """Position of each entry in the spectra of `frames` points of the bands, laid end to end."""
         return self.bands * frames + self.bins % frames
 
 
@@ -189,7 +189,7 @@ def band_windows(bands: GaborBands, length: int) -> np.ndarray:
 
 
 def analysis_weights(bands: GaborBands, length: int, hop_length: int) -> np.ndarray:
-    """What a bin of a slice's real FFT is multiplied by for each band, so that a tone's magnitude is its amplitude.
+    """Weights of the bins of a slice's real FFT in each band, with which a tone's magnitude is its amplitude.
 
     The inverse FFT of a band has length / hop_length points, and divides by that many where a slice's own would divide
     by `length`: hence 1 / hop_length. A real tone has half its amplitude at its positive frequency: hence 2; at 0 and
@@ -205,7 +205,7 @@ def analysis_weights(bands: GaborBands, length: int, hop_length: int) -> np.ndar
 
 
 def synthesis_weights(bands: GaborBands, length: int, hop_length: int) -> np.ndarray:
-    """What a bin of a band's FFT is multiplied by on its way into a slice's real FFT: the inverse, band by band.
+    """Weights of the bins of a band's FFT in a slice's real FFT: the inverse, band by band.
 
     The first and the last band are real, and so have half of each tone on either side.
 

@@ -1,4 +1,4 @@
-"""How far a clip is tuned from A440: where pitches are searched for, and the histogram of their deviations."""
+"""Tuning relative to A440: the range of pitches, and the histogram of their deviations."""
 
 from __future__ import annotations
 

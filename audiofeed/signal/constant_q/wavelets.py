@@ -160,7 +160,7 @@ def window_bandwidth(window: str | float | tuple) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class WaveletBank:
-    """Which wavelets analyze a signal: their frequencies, bandwidths and lengths.
+    """The wavelets that analyze a signal: their frequencies, bandwidths and lengths.
 
     Args:
         sample_rate: Hz; f_min: Hz, of the lowest bin, tuning included.
@@ -221,7 +221,7 @@ class WaveletBank:
 
     @property
     def early_halvings(self) -> int:
-        """How often the rate can be halved before all wavelets, whatever the hop; librosa keeps one in reserve."""
+        """Number of times the rate can be halved before all wavelets, for any hop; librosa keeps one in reserve."""
         return max(0, math.ceil(math.log2(self.sample_rate / 2.0 / self.cutoff)) - 2)
 
     def samples(self, bin_: int, part: float = 1.0) -> range:
@@ -244,7 +244,7 @@ class WaveletBank:
         return normalized(np.exp(2j * np.pi * phases) * get_window(self.window, len(span)), self.norm)
 
     def gains(self, normalization: str, *, scale: bool) -> np.ndarray:
-        """What each wavelet is multiplied by; see `NORMALIZATIONS`."""
+        """Factor of each wavelet; see `NORMALIZATIONS`."""
         if normalization == "librosa":
             return np.sqrt(self.lengths) if scale else self.lengths
         return np.full(self.n_bins, 1.0 if normalization == "convolutional" else 2.0)
@@ -326,7 +326,7 @@ def wavelet_spectra(
 
 
 def spectral_weights(bank: WaveletBank, n_fft: int, sparsity: float, scale: bool) -> np.ndarray:
-    """How much of each FFT bin's magnitude each wavelet takes.  Shape: (bins, n_fft // 2 + 1)."""
+    """Weight of each FFT bin's magnitude in each wavelet.  Shape: (bins, n_fft // 2 + 1)."""
     weights = np.abs(wavelet_spectra(bank, range(bank.n_bins), 1.0, n_fft, sparsity))
     gains = bank.lengths if scale else bank.lengths**1.5
     return weights * (gains / n_fft**1.5)[:, None]

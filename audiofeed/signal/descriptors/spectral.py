@@ -10,7 +10,7 @@ from audiofeed.signal.scales import fft_frequencies
 
 
 def moment_weights(*, sample_rate: float, n_fft: int) -> np.ndarray:
-    """What a magnitude counts in the first moment and in the total: its frequency in Hz, and 1.  Shape: (2, bins).
+    """Weights of magnitudes in the first moment and in the total: the frequency in Hz, and 1.  Shape: (2, bins).
 
     >>> moment_weights(sample_rate=8000, n_fft=4).tolist()
     [[0.0, 2000.0, 4000.0], [1.0, 1.0, 1.0]]

@@ -20,7 +20,7 @@ def cfp_frequencies(*, f_min: float, f_max: float, bins_per_octave: float) -> np
 def spectrum_filterbank(
     *, sample_rate: float, n_fft: int, f_min: float, f_max: float, bins_per_octave: float
 ) -> np.ndarray:
-    """Triangles of peak 1 between neighbouring peaks, over the bins of a spectrum.
+    """Triangles of peak 1 between neighboring peaks, over the bins of a spectrum.
 
     A triangle narrower than a bin takes the bin in which it lies whole, and one between two bins the nearer.
 
@@ -65,7 +65,7 @@ def cepstrum_filterbank(
 
 
 def _triangles(peaks: np.ndarray, places: np.ndarray, bins_per_octave: float) -> np.ndarray:
-    """Weights at `places` of triangles that are 1 at a peak and 0 at its neighbours.  Shape: (peaks, places)."""
+    """Weights at `places` of triangles that are 1 at a peak and 0 at its neighbors.  Shape: (peaks, places)."""
     ratio = 2.0 ** (1.0 / bins_per_octave)
     low, peak, high = peaks[:, None] / ratio, peaks[:, None], peaks[:, None] * ratio
     return np.maximum(0.0, np.minimum((places - low) / (peak - low), (high - places) / (high - peak)))

@@ -16,7 +16,7 @@ CENS_STEPS = (0.4, 0.2, 0.1, 0.05)
 
 
 def chroma_positions(*, sample_rate: float, n_fft: int, n_chroma: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each bin of a spectrum lies on a scale of `n_chroma` to the octave, and how far it reaches.
+    """Position and width of each bin of a spectrum on a scale of `n_chroma` to the octave.
 
     The position counts from A0 at 440 Hz tuning; another tuning subtracts itself. A bin reaches as far as the next one,
     but at least one step. Bin 0 has no pitch: it is put one and a half octaves below bin 1, on the opposite side of the
@@ -38,7 +38,7 @@ def chroma_positions(*, sample_rate: float, n_fft: int, n_chroma: int) -> tuple[
 
 
 def chroma_places(*, sample_rate: float, n_fft: int, n_chroma: int, ctroct: float) -> np.ndarray:
-    """What filters of any tuning are made of: see `methods.harmony.chroma.chroma_filters`.
+    """Parts of filters of any tuning: see `methods.harmony.chroma.chroma_filters`.
 
     Args:
         ctroct: center of the Gaussian that weighs the octaves, counted from A0.
@@ -112,9 +112,9 @@ def cq_to_chroma(
     window: np.ndarray | None = None,
     base_c: bool = True,
 ) -> np.ndarray:
-    """Which constant-Q bins belong to each pitch class, equal to `librosa.filters.cq_to_chroma`.
+    """The constant-Q bins of each pitch class, equal to `librosa.filters.cq_to_chroma`.
 
-    A class takes as many neighbouring bins of every octave as there are to a class, around the one on its own pitch.
+    A class takes as many neighboring bins of every octave as there are to a class, around the one on its own pitch.
 
     Args:
         n_bins: constant-Q bins, of which the lowest is at `f_min` Hz.

@@ -1,4 +1,4 @@
-"""What undoes a short-time Fourier transform, in float64: the synthesis basis, and which hops can be undone."""
+"""The inverse of a short-time Fourier transform, in float64: its synthesis basis, and the hops that allow one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def overlap_sums(filters: np.ndarray) -> np.ndarray:
 
 
 def overlapping_pairs(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tables of a bank in which a bin lies in at most two filters, and those are neighbours, as in a mel bank.
+    """Tables of a bank in which a bin lies in at most two filters, and those are neighbors, as in a mel bank.
 
     A bin whose first filter is m, with weight a there and b in filter m + 1, is positive in filters' @ y where
     a y_m + b y_(m+1) > 0: that depends on the ratio b / a alone. In the order of the ratios the positive bins of m are
@@ -96,11 +96,11 @@ def overlapping_pairs(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     n = filters.shape[0]
     first = (filters > 0).argmax(axis=0)
-    neighbours = np.concatenate([filters, np.zeros((1, filters.shape[1]))])
+    neighbors = np.concatenate([filters, np.zeros((1, filters.shape[1]))])
     columns = np.arange(filters.shape[1])
-    lower, upper = filters[first, columns], neighbours[first + 1, columns]
+    lower, upper = filters[first, columns], neighbors[first + 1, columns]
     if not np.array_equal(lower + upper, filters.sum(axis=0)) or (filters < 0).any():
-        raise ValueError("filters must be 0 or more, and no bin in more than two of them, which must be neighbours")
+        raise ValueError("filters must be 0 or more, and no bin in more than two of them, which must be neighbors")
     own = [np.flatnonzero((first == m) & (lower > 0)) for m in range(n)]
     most = max(len(bins) for bins in own)
     ratios = np.full((n, most), np.inf)

@@ -8,7 +8,7 @@ from audiofeed.arguments.checks import check_choice, check_count, check_floor, c
 from audiofeed.methods.auditory.leaf import gabor_filters, gaussian_pools
 from audiofeed.methods.auditory.long_filters import pooled_energies
 from audiofeed.methods.bounded import inside, wide
-from audiofeed.signal.auditory.leaf import CENTRE_BOUNDS, GaborStart, deviation_bounds, pool_bounds
+from audiofeed.signal.auditory.leaf import CENTER_BOUNDS, GaborStart, deviation_bounds, pool_bounds
 from audiofeed.transforms.auditory.pcen import PCEN
 from audiofeed.transforms.contract.transform import Transform
 
@@ -114,7 +114,7 @@ class GaborFilterbank(Transform):
         """The present center frequencies in cycles per sample, float64.  Shape: (n_filters,)."""
         if not self.trainable:
             return torch.from_numpy(self._given.values()[0])
-        return inside(wide(self.raw_centre), *CENTRE_BOUNDS)
+        return inside(wide(self.raw_centre), *CENTER_BOUNDS)
 
     @property
     def deviations(self) -> torch.Tensor:

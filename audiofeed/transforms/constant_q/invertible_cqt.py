@@ -11,7 +11,7 @@ from audiofeed.arguments.checks import check_power_or_complex
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import count_frames
-from audiofeed.methods.constant_q.streams import StreamState, analyse_clips, analyse_stream
+from audiofeed.methods.constant_q.streams import StreamState, analyze_clips, analyze_stream
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
 from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
 from audiofeed.transforms.contract.filters import needs_graph
@@ -109,7 +109,7 @@ class InvertibleCQT(Transform):
         return self.inverse_transform()(coefficients, length, lengths=lengths)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return analyse_clips(waveform, lengths, self.frame, self.power, graph=graph)
+        return analyze_clips(waveform, lengths, self.frame, self.power, graph=graph)
 
     def stream(
         self, chunk: torch.Tensor, state: StreamState | None = None, *, last: bool = False
@@ -147,6 +147,6 @@ class InvertibleCQT(Transform):
         joined, seen, slices = state.joined(joined, leading), state.seen + chunk.shape[-1], self.frame.slices
         ended = state.ended(seen, "sample") if last else None
         with in_full_precision(chunk.device, graph=graph):
-            found, ready = analyse_stream(joined, state, seen, self.frame, self.power, last=last, graph=graph)
+            found, ready = analyze_stream(joined, state, seen, self.frame, self.power, last=last, graph=graph)
         following = ended or state.moved(joined, seen=seen, ready=ready, step=slices.step, reach=slices.transition)
         return with_leading(found, leading), following

@@ -12,7 +12,7 @@ from audiofeed.arguments.checks import check_count
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import fill
-from audiofeed.methods.constant_q.streams import StreamState, synthesise_clips, synthesise_stream
+from audiofeed.methods.constant_q.streams import StreamState, synthesize_clips, synthesize_stream
 from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
 from audiofeed.transforms.contract.filters import needs_graph
 from audiofeed.transforms.contract.to_waveform import ToWaveform
@@ -92,7 +92,7 @@ class InvertibleCQTInverse(ToWaveform):
         own, length = None if lengths is None else lengths.repeat_interleave(rows), settings["length"]
         if isinstance(length, torch.Tensor):
             length = int(length.max())
-        samples = synthesise_clips(features.flatten(0, 1), own, self.frame, graph=graph)
+        samples = synthesize_clips(features.flatten(0, 1), own, self.frame, graph=graph)
         wanted = samples.shape[-1] if length is None else cast("int", length)
         return fill(samples[:, :wanted], wanted - 1).view(clips, rows, wanted)
 
@@ -134,7 +134,7 @@ class InvertibleCQTInverse(ToWaveform):
         if last and wanted < given:
             raise ValueError(f"length={length} must be at least {given}, the samples that were already given")
         with in_full_precision(chunk.device, graph=graph):
-            found, ready = synthesise_stream(joined, state, seen, self.frame, last=last, graph=graph)
+            found, ready = synthesize_stream(joined, state, seen, self.frame, last=last, graph=graph)
             if last:
                 found = fill(found[:, : wanted - given], wanted - given - 1)
         following = ended or state.moved(joined, seen=seen, ready=ready, step=slices.kept, reach=slices.margin)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.methods.constant_q.octaves import Blocks, Decimation, Execution, constant_q, frame_count, in_blocks
+from audiofeed.methods.constant_q.octaves import BlockKernels, Decimation, Execution, constant_q, frame_count, in_blocks
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
 from audiofeed.plans.constant_q.levels import Level
 from audiofeed.signal.constant_q.halfband import decimation_reach
@@ -32,7 +32,7 @@ class KernelBank:
     ) -> None:
         module.method_reason = settings.reason
         self.levels, self.trainable = levels, settings.trainable
-        self.blocks: dict[int, Blocks] | None = None
+        self.blocks: dict[int, BlockKernels] | None = None
         self._wavelets, self._definition = settings.wavelets, definition
         # what the construction computed, until the first call has made its blocks from it
         self._exact: np.ndarray | None = definition()
@@ -61,7 +61,7 @@ class KernelBank:
             for factor in self._factors
         }
 
-    def in_blocks(self) -> dict[int, Blocks]:
+    def in_blocks(self) -> dict[int, BlockKernels]:
         """The kernels of long bands in blocks, exact to float32, by their first bin; made when first asked for."""
         if self.blocks is None:
             self.blocks = in_blocks(self.levels, self.exact())

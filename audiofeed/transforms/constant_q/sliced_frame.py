@@ -22,7 +22,7 @@ from audiofeed.signal.constant_q.sliced_bands import (
     band_bins,
     constant_q_frequencies,
     gabor_bands,
-    largest_hop,
+    largest_band_hop,
     synthesis_weights,
 )
 from audiofeed.signal.constant_q.wavelets import C1
@@ -100,7 +100,7 @@ class SlicedBands:
                 f"f_min={f_min!r} leaves no room below {rate / 2:g} Hz, half of sample_rate={rate!r}, for a band with "
                 f"bins_per_octave={self.bins_per_octave}; use f_min={rate / (3 * step - 1):g} or less"
             )
-        most = largest_hop(inner, **spacing)
+        most = largest_band_hop(inner, **spacing)
         hop = 2 ** (most.bit_length() - 1) if self.hop_length is None else check_count("hop_length", self.hop_length)
         if hop > most:
             raise ValueError(

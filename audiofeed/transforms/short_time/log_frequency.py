@@ -110,13 +110,15 @@ class OfGrid:
     def _keep_grid(self: Any, grid: Grid) -> None:
         """Keep the grid's settings, and what it takes to interpolate an FFT."""
         self.keep(grid)
-        self._grid, self._filter_names = grid, ()
+        self._grid, self._filter_names = grid, LOG_FREQUENCY.methods[self.method].others
         tiles = interpolation_tiles(grid.turns, grid.n_fft)
         self._plan = Interpolation(length=oversampled_length(grid.n_fft), tiles=tiles)
-        if self.method != "conv":
-            self.define("compensation", functools.partial(compensation, grid.n_fft))
-            self.define("interpolation", functools.partial(interpolation, grid.turns, grid.n_fft))
-            self._filter_names = ("compensation", "interpolation")
+        known = {
+            "compensation": functools.partial(compensation, grid.n_fft),
+            "interpolation": functools.partial(interpolation, grid.turns, grid.n_fft),
+        }
+        for name in self._filter_names:
+            self.define(name, known[name])
 
     @property
     def frequencies(self: Any) -> torch.Tensor:

@@ -19,12 +19,12 @@ def noise(*shape, seed=0):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """The recipes that were computed, in their order."""
+    """The specs that were computed, in their order."""
     found = []
     run = jit.Kernel.run
 
     def spied(kernel, n_tiles, fields):
-        found.append(kernel.recipe)
+        found.append(kernel.spec)
         run(kernel, n_tiles, fields)
 
     monkeypatch.setattr(jit.Kernel, "run", spied)

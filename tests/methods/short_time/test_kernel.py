@@ -74,7 +74,7 @@ def test_long_frames(n_fft, lanes, monkeypatch, runs):
     x = noise(2, 40000)
     transform = af.Spectrogram(n_fft, power=1.0)
     assert worst_frame(transform(x), transform(x.double())) <= LIMIT
-    assert {recipe.lanes for recipe in runs} == {min(lanes, 8)}
+    assert {spec.lanes for spec in runs} == {min(lanes, 8)}
 
 
 def test_frames_of_which_a_thread_would_need_much_memory_are_left_to_torch(runs):
@@ -98,8 +98,8 @@ def test_filters_and_their_logarithm(lanes, log, power, n_mels, monkeypatch, run
     loud = af.LogMelSpectrogram(**settings, log=log, floor=1e-7)
     scale = {"ln": 1.0, "log10": 1 / np.log(10), "db": 20 / power / np.log(10)}[log]
     assert (loud(x, lengths) - loud(x.double(), lengths)).abs().max() <= 2e-5 * scale
-    assert all(recipe.filters for recipe in runs)
-    assert [recipe.floor for recipe in runs] == [None, 1e-7]
+    assert all(spec.filters for spec in runs)
+    assert [spec.floor for spec in runs] == [None, 1e-7]
 
 
 def test_rows_that_all_end_before_the_batch_does():
@@ -151,7 +151,7 @@ def test_the_logarithm_is_right_to_the_last_bits(lanes, factor):
     code = Code(lanes)
     with code.loop(0, len(values), lanes) as k:
         here = code.at("%in", k.index, "float")
-        code.put_floats(logarithm(code, code.floats_at(here), floor, factor), code.at("%out", k.index, "float"))
+        code.store_floats(logarithm(code, code.load_floats(here), floor, factor), code.at("%out", k.index, "float"))
     out = np.empty_like(values)
     call(code.text("kernel", "ptr %in, ptr %out"), values, out)
     with np.errstate(invalid="ignore"):

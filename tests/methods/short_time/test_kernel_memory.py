@@ -3,47 +3,52 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.methods.short_time.kernel import check, guard, jit, layout
-from audiofeed.methods.short_time.kernel.source import Recipe
+from audiofeed.methods.short_time.kernel import check, guard, jit, layout, source
+from audiofeed.methods.short_time.kernel.source import KernelSpec
 from tests.methods.short_time.kernels import needs_compiler, noise
 
 pytestmark = needs_compiler
 MEL = {"sample_rate": 16000, "n_fft": 64, "hop_length": 16, "n_mels": 8}
 
 
-def recipes(count: int) -> list[Recipe]:
-    return [Recipe(n_fft=16, lanes=4, int16=False, power=2.0, filters=True, floor=0.5 + i) for i in range(count)]
+def specs(count: int) -> list[KernelSpec]:
+    return [KernelSpec(n_fft=16, lanes=4, int16=False, power=2.0, filters=True, floor=0.5 + i) for i in range(count)]
 
 
 def test_the_least_recently_used_kernels_are_freed(monkeypatch):
     monkeypatch.setattr(jit, "_kernels", {})
     monkeypatch.setattr(jit, "MOST_KERNELS", 4)
-    first, *others = recipes(7)
-    made = {recipe: weakref.ref(jit.kernel(recipe)) for recipe in (first, *others[:3])}
+    first, *others = specs(7)
+    made = {spec: weakref.ref(jit.kernel(spec)) for spec in (first, *others[:3])}
     assert jit.kernel(first) is made[first]()  # used again, so that the second is now the oldest
-    for recipe in others[3:]:
-        jit.kernel(recipe)
+    for spec in others[3:]:
+        jit.kernel(spec)
         jit.kernel(first)
     gc.collect()
     assert len(jit._kernels) == 4
     assert made[first]() is not None
-    assert [made[recipe]() for recipe in others[:3]] == [None, None, None]
+    assert [made[spec]() for spec in others[:3]] == [None, None, None]
 
 
 def test_a_kernel_in_use_outlives_its_place(monkeypatch):
     monkeypatch.setattr(jit, "_kernels", {})
     monkeypatch.setattr(jit, "MOST_KERNELS", 1)
-    held, *others = (jit.kernel(recipe) for recipe in recipes(3))
+    held, *others = (jit.kernel(spec) for spec in specs(3))
     assert held is not None
-    assert held.recipe not in jit._kernels
-    assert others[-1].recipe in jit._kernels
+    assert held.spec not in jit._kernels
+    assert others[-1].spec in jit._kernels
 
 
 def test_a_sweep_keeps_few_kernels(monkeypatch):
@@ -54,6 +59,27 @@ def test_a_sweep_keeps_few_kernels(monkeypatch):
     again = [af.LogMelSpectrogram(**MEL, floor=10.0 ** -(1 + i / 4))(x) for i in range(20)]
     assert len(jit._kernels) == 8
     assert all(torch.equal(a, b) for a, b in zip(swept, again, strict=True))
+
+
+def test_threads_that_sweep_at_once_run_no_kernel_that_was_freed(monkeypatch):
+    monkeypatch.setattr(jit, "_kernels", {})
+    monkeypatch.setattr(jit, "MOST_KERNELS", 2)
+    x = noise(1, 400)
+    swept = [af.LogMelSpectrogram(**MEL, floor=10.0 ** -(1 + i)) for i in range(6)]
+    expected = [transform(x) for transform in swept]
+    wrong = []
+
+    def sweep(shift):
+        for i in range(12):
+            at = (i + shift) % len(swept)
+            if not torch.equal(swept[at](x), expected[at]):
+                wrong.append(at)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(sweep, range(4)))
+    assert wrong == []
+    jit.kernel(specs(1)[0])
+    assert len(jit._kernels) == 2
 
 
 SETTINGS = [
@@ -83,38 +109,83 @@ def test_every_address_lies_inside_its_memory(cls, settings, dtype, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("column", "memory"), [("_INSIDE", "waveform"), ("_END", "copied ends"), ("_BEGINNING", "copied ends")]
+    ("column", "memory"), [("INSIDE", "waveform"), ("END", "copied ends"), ("BEGINNING", "copied beginnings")]
 )
-@pytest.mark.parametrize("shift", [-1, 1])
-def test_an_address_of_another_frame_is_noticed(column, memory, shift, monkeypatch):
-    """A row's table off by more than a row: the check stops the kernel before it reads there."""
-    laid_out = layout.Frames._lay_out
+@pytest.mark.parametrize("frames", [-1, 1])
+def test_an_address_that_is_off_by_a_frame_is_noticed(column, memory, frames, monkeypatch):
+    """The check stops the kernel before it reads there, and tells the tile, the bytes and the memory."""
+    laid_out = layout.FrameLayout._lay_out
 
     def slipped(self, lengths):
         counts = laid_out(self, lengths)
-        self._rows[:, getattr(layout, column)] += shift * 4 * self.waveform.stride(0)
+        self._rows[:, getattr(source, f"ROW_{column}")] += frames * 4 * self.framing.hop_length
         return counts
 
-    monkeypatch.setattr(check, "ENABLED", True)
-    monkeypatch.setattr(layout.Frames, "_lay_out", slipped)
-    with pytest.raises(IndexError, match=f"tile .* not inside the {memory}"):
+    monkeypatch.setattr(layout.FrameLayout, "_lay_out", slipped)
+    with pytest.raises(IndexError, match=rf"tile \d+, row \d: bytes 0x\w+ to 0x\w+ are not inside the {memory}, 0x"):
         af.Spectrogram(64, hop_length=16)(noise(2, 600))
 
 
 def test_a_result_that_is_too_small_is_noticed(monkeypatch):
-    monkeypatch.setattr(check, "ENABLED", True)
-    monkeypatch.setattr(layout.Frames, "_rows_of", lambda self, bins, dtype: torch.empty(2, 37, bins, dtype=dtype))
+    monkeypatch.setattr(layout.FrameLayout, "_rows_of", lambda self, bins, dtype: torch.empty(2, 37, bins, dtype=dtype))
     with pytest.raises(IndexError, match="not inside the result"):
         af.Spectrogram(64, hop_length=16)(noise(2, 600))
 
 
 def test_spans_outside_the_bins_are_noticed(monkeypatch):
-    monkeypatch.setattr(check, "ENABLED", True)
     transform = af.MelSpectrogram(**MEL)
-    tiles = transform._bank.tiles
-    object.__setattr__(tiles, "spans", tiles.spans + np.array([[0], [40], [0]]))
+    (bank,) = transform.steps()
+    spoiled = replace(bank.tiles, spans=bank.tiles.spans + np.array([[0], [40], [0]]))
+    monkeypatch.setattr(transform, "_steps", (replace(bank, tiles=spoiled),))
     with pytest.raises(IndexError, match="spans of 8 filters"):
         transform(noise(2, 600))
+
+
+@pytest.mark.parametrize("name", ["window", "twiddles", "turns"])
+def test_a_table_that_is_too_short_is_noticed(name, monkeypatch):
+    transform, x = af.Spectrogram(50), noise(2, 600)
+    init = layout.FrameLayout.__init__
+
+    def shortened(self, *args):
+        init(self, *args)
+        if name == "window":
+            self._window = self._window[:-1]
+            return
+        tables = jit.kernel(self._spec(2.0)).tables
+        monkeypatch.setitem(tables, name, tables[name][:-2])
+
+    transform(x)
+    monkeypatch.setattr(layout.FrameLayout, "__init__", shortened)
+    with pytest.raises(IndexError, match=f"{name} has .* values of float32, and the kernel reads"):
+        transform(x)
+
+
+def test_a_tile_of_no_row_is_noticed(monkeypatch):
+    tiles = layout.FrameLayout._tiles
+    monkeypatch.setattr(layout.FrameLayout, "_tiles", lambda self: tiles(self) + np.array([1, 0, 0]))
+    with pytest.raises(IndexError, match="tile 3 is of none of the 2 rows"):
+        af.Spectrogram(64, hop_length=16)(noise(2, 600))
+
+
+@pytest.mark.parametrize("fault", [{"step": 60}, {"size": 64}, {"shift": 4}])
+def test_memory_of_threads_that_is_too_small_is_noticed(fault):
+    spec = KernelSpec(n_fft=64, lanes=16, int16=False, power=2.0)
+    needed = 2 * spec.vectors * 4 * spec.lanes
+    memory = np.empty(3 * needed + 64 - fault.get("size", 0) * 2, np.uint8)
+    begin = memory.ctypes.data + -memory.ctypes.data % 64
+    with pytest.raises(IndexError, match="threads"):
+        check.check_memory(spec, memory, begin + fault.get("shift", 0), needed - fault.get("step", 0), 3)
+
+
+def test_the_switch_is_off_unless_it_is_asked_for():
+    """For speed; and it is read from the environment when the package is imported."""
+    code = "from audiofeed.methods.short_time.kernel import check; print(check.ENABLED)"
+    for value, expected in (("0", "False"), ("1", "True")):
+        env = {**os.environ, check.SWITCH: value}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+        assert done.stdout.strip() == expected
+    with check.checking():
+        assert check.ENABLED
 
 
 PRIVATE = [

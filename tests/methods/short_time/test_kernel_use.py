@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import audiofeed as af
 from audiofeed.methods.short_time.kernel import fourier, guard, jit
 from audiofeed.methods.short_time.kernel.code import Code
-from audiofeed.methods.short_time.kernel.source import Recipe
+from audiofeed.methods.short_time.kernel.source import KernelSpec
 from tests.methods.short_time.kernels import needs_compiler, noise, runs
 
 __all__ = ["runs"]
@@ -43,7 +43,7 @@ def test_which_kernel_a_transform_uses(transform, expected, runs):
     with torch.no_grad():
         out = transform(noise(2, 4000))
     torch.testing.assert_close(out, transform(noise(2, 4000).double()).to(out.dtype), rtol=1e-4, atol=1e-3)
-    assert [(recipe.power, recipe.filters, recipe.floor is not None) for recipe in runs] == expected
+    assert [(spec.power, spec.filters, spec.floor is not None) for spec in runs] == expected
     runs.clear()
     transform(noise(2, 4000).double())
     transform(noise(2, 4000).requires_grad_())
@@ -177,9 +177,9 @@ def test_without_a_compiler_torchs_fft_computes_the_same(how, monkeypatch, runs)
             cached.cache_clear()
 
 
-def test_a_recipe_is_compiled_once():
-    recipe = Recipe(n_fft=36, lanes=4, int16=False, power=2.0)
-    assert jit.kernel(recipe) is jit.kernel(Recipe(n_fft=36, lanes=4, int16=False, power=2.0))
+def test_a_kernel_is_compiled_once():
+    spec = KernelSpec(n_fft=36, lanes=4, int16=False, power=2.0)
+    assert jit.kernel(spec) is jit.kernel(KernelSpec(n_fft=36, lanes=4, int16=False, power=2.0))
 
 
 def test_calls_one_after_another_work_in_the_same_memory(monkeypatch):

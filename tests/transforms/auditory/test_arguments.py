@@ -12,7 +12,7 @@ import torch
 from audiofeed.methods.auditory.long_filters import Blocks, filtered_waveform
 from audiofeed.methods.frames import Framing
 from audiofeed.signal.auditory.gammatone import gammatone_frequencies
-from audiofeed.signal.auditory.leaf import CENTRE_BOUNDS, deviation_bounds, gabor_filters, gaussian_pools, pool_bounds
+from audiofeed.signal.auditory.leaf import CENTER_BOUNDS, deviation_bounds, gabor_filters, gaussian_pools, pool_bounds
 from audiofeed.signal.auditory.sinc import sinc_filters
 from audiofeed.transforms.auditory.gammatone import Gammatonegram
 from audiofeed.transforms.auditory.leaf import GaborFilterbank
@@ -279,7 +279,7 @@ def test_whatever_the_optimizer_does_what_trains_stays_in_its_bounds_and_has_a_g
     assert (high - low >= 50 - 1e-9).all()
     assert (high <= 4000 + 1e-9).all()
     for values, bounds in (
-        (gabor.centres, CENTRE_BOUNDS),
+        (gabor.centres, CENTER_BOUNDS),
         (gabor.deviations, deviation_bounds(41)),
         (gabor.pool_widths, pool_bounds(41)),
         (pcen.gain, (0, 1)),

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiofeed.signal.constant_q.sliced_bands import constant_q_frequencies, gabor_bands, largest_hop
+from audiofeed.signal.constant_q.sliced_bands import constant_q_frequencies, gabor_bands, largest_band_hop
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.constant_q.invertible_cqt import InvertibleCQT
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
@@ -25,7 +25,7 @@ def test_the_default_hop_is_the_largest_power_of_two():
     settings = {"sample_rate": 22050, "f_min": 500.0}
     assert InvertibleCQT(**settings).hop_length == 16
     assert InvertibleCQT(**settings, bins_per_octave=24).hop_length == 32
-    most = largest_hop(
+    most = largest_band_hop(
         constant_q_frequencies(sample_rate=22050, f_min=500.0, f_max=None, bins_per_octave=12),
         sample_rate=22050,
         bins_per_octave=12,
@@ -118,7 +118,7 @@ def test_bands_cover_everything_and_fit_the_rate(rate, bins, part, share):
         return
     f_max = f_min + share * (rate / 2 - f_min)
     frequencies = constant_q_frequencies(sample_rate=rate, f_min=f_min, f_max=f_max, bins_per_octave=bins)
-    hop = largest_hop(frequencies, sample_rate=rate, bins_per_octave=bins)
+    hop = largest_band_hop(frequencies, sample_rate=rate, bins_per_octave=bins)
     bands = gabor_bands(sample_rate=rate, f_min=f_min, f_max=f_max, bins_per_octave=bins, hop_length=hop)
     f, stop = bands.centers, bands.first + bands.count
     assert f[0] == 0

@@ -390,5 +390,5 @@ def test_the_inverse_of_mel_is_computed_in_pieces_with_the_same_result(monkeypat
 
 def test_tables_of_other_overlaps_are_refused():
     for filters in (np.ones((3, 4)), np.array([[1.0], [0.0], [1.0]]), np.array([[1.0, -1.0]])):
-        with pytest.raises(ValueError, match="neighbours"):
+        with pytest.raises(ValueError, match="neighbors"):
             overlapping_pairs(filters)

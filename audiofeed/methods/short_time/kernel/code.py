@@ -1,4 +1,4 @@
-"""LLVM's language, written line by line: vectors of one float for each lane, integers, loops."""
+"""LLVM IR, written line by line: vectors of one float for each lane, 64-bit integers, loops."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from types import TracebackType
 
 import numpy as np
 
-# a vector, or an integer of 64 bits: a name of the language, or (integers only) its value
+# a vector or a 64-bit integer: its name in the IR, or (integers only) its value
 Name = str
-Whole = str | int
+Int = str | int
 
 
 class Code:
@@ -24,7 +24,7 @@ class Code:
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
         self.vector = f"<{lanes} x float>"
-        self.wholes = f"<{lanes} x i32>"
+        self.int_vector = f"<{lanes} x i32>"
         self.lines: list[str] = []
         self.block = "entry"
         self._names = 0
@@ -32,16 +32,16 @@ class Code:
     # ---------------------------------------------------------------- lines
 
     def new(self, kind: str = "v") -> Name:
-        """A name that was not used before."""
+        """Return an unused name."""
         self._names += 1
         return f"%{kind}{self._names}"
 
     def put(self, line: str) -> None:
-        """A line that has no value."""
+        """Write a line that has no value."""
         self.lines.append(line)
 
     def let(self, line: str) -> Name:
-        """A line and a name for its value."""
+        """Write a line and return a name for its value."""
         name = self.new()
         self.put(f"{name} = {line}")
         return name
@@ -94,48 +94,48 @@ class Code:
 
     # ---------------------------------------------------------------- memory
 
-    def at(self, pointer: Name, index: Whole, kind: str) -> Name:
+    def at(self, pointer: Name, index: Int, kind: str) -> Name:
         """A pointer to the element `index` of an array of a kind."""
         return self.let(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
 
-    def vector_at(self, pointer: Name, index: Whole) -> Name:
-        """The vector `index` of an array of vectors."""
+    def load_vector(self, pointer: Name, index: Int) -> Name:
+        """Load the vector `index` of an array of vectors."""
         return self.let(f"load {self.vector}, ptr {self.at(pointer, index, self.vector)}, align {4 * self.lanes}")
 
-    def put_vector(self, value: Name, pointer: Name, index: Whole) -> None:
-        """Write the vector `index` of an array of vectors."""
+    def store_vector(self, value: Name, pointer: Name, index: Int) -> None:
+        """Store the vector `index` of an array of vectors."""
         self.put(f"store {self.vector} {value}, ptr {self.at(pointer, index, self.vector)}, align {4 * self.lanes}")
 
-    def floats_at(self, pointer: Name) -> Name:
-        """As many consecutive floats as there are lanes, from anywhere."""
+    def load_floats(self, pointer: Name) -> Name:
+        """Load one float for each lane, consecutive and unaligned."""
         return self.let(f"load {self.vector}, ptr {pointer}, align 4")
 
-    def put_floats(self, value: Name, pointer: Name) -> None:
-        """Write as many consecutive floats as there are lanes, anywhere."""
+    def store_floats(self, value: Name, pointer: Name) -> None:
+        """Store one float for each lane, consecutive and unaligned."""
         self.put(f"store {self.vector} {value}, ptr {pointer}, align 4")
 
-    def int16_at(self, pointer: Name) -> Name:
-        """As many consecutive int16 as there are lanes, as floats."""
+    def load_int16(self, pointer: Name) -> Name:
+        """Load one int16 for each lane, consecutive and unaligned, as floats."""
         found = self.let(f"load <{self.lanes} x i16>, ptr {pointer}, align 2")
         return self.let(f"sitofp <{self.lanes} x i16> {found} to {self.vector}")
 
-    def float_everywhere(self, pointer: Name, index: Whole) -> Name:
-        """The float `index` of an array, in every lane."""
+    def broadcast_float(self, pointer: Name, index: Int) -> Name:
+        """Load the float `index` of an array into every lane."""
         one = self.let(f"load float, ptr {self.at(pointer, index, 'float')}, align 4")
         first = self.let(f"insertelement {self.vector} poison, float {one}, i64 0")
-        return self.let(f"shufflevector {self.vector} {first}, {self.vector} poison, {self.wholes} zeroinitializer")
+        return self.let(f"shufflevector {self.vector} {first}, {self.vector} poison, {self.int_vector} zeroinitializer")
 
-    def whole_at(self, pointer: Name, index: Whole) -> Name:
-        """The integer `index` of an array."""
+    def load_i64(self, pointer: Name, index: Int) -> Name:
+        """Load the integer `index` of an array."""
         return self.let(f"load i64, ptr {self.at(pointer, index, 'i64')}, align 8")
 
-    def pointer_at(self, pointer: Name, index: Whole) -> Name:
-        """The pointer `index` of an array of addresses."""
+    def load_pointer(self, pointer: Name, index: Int) -> Name:
+        """Load the pointer `index` of an array of addresses."""
         return self.let(f"load ptr, ptr {self.at(pointer, index, 'i64')}, align 8")
 
     # ---------------------------------------------------------------- integers
 
-    def plus(self, a: Whole, b: Whole) -> Whole:
+    def plus(self, a: Int, b: Int) -> Int:
         """a + b; of two values a value."""
         if isinstance(a, int) and isinstance(b, int):
             return a + b
@@ -143,26 +143,26 @@ class Code:
             return b if a == 0 else a
         return self.let(f"add i64 {a}, {b}")
 
-    def minus(self, a: Whole, b: Whole) -> Whole:
+    def minus(self, a: Int, b: Int) -> Int:
         """a - b."""
         return a - b if isinstance(a, int) and isinstance(b, int) else self.let(f"sub i64 {a}, {b}")
 
-    def times(self, a: Whole, b: Whole) -> Whole:
+    def times(self, a: Int, b: Int) -> Int:
         """a * b; of two values a value."""
         if isinstance(a, int) and isinstance(b, int):
             return a * b
         return self.let(f"mul i64 {a}, {b}")
 
-    def least(self, a: Whole, b: Whole) -> Name:
+    def min(self, a: Int, b: Int) -> Name:
         """The smaller of a and b."""
         return self.let(f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})")
 
-    def loop(self, start: Whole, stop: Whole, step: int = 1) -> Loop:
-        """Repeat what is written inside the `with` for every step from `start` until before `stop`."""
+    def loop(self, start: Int, stop: Int, step: int = 1) -> Loop:
+        """Repeat the lines written inside the `with` for every step from `start` until before `stop`."""
         return Loop(self, start, stop, step)
 
     def text(self, name: str, arguments: str) -> str:
-        """The whole module of this function."""
+        """The module of this function."""
         v, n = self.vector, self.lanes
         declared = [
             f"declare {v} @llvm.fmuladd.v{n}f32({v}, {v}, {v})",
@@ -175,9 +175,9 @@ class Code:
 
 
 class Loop:
-    """A loop being written: `index` is its integer; `carry` and `carried` keep vectors from round to round."""
+    """A loop being written: `index` is its counter; `carry` and `keep` pass vectors from iteration to iteration."""
 
-    def __init__(self, code: Code, start: Whole, stop: Whole, step: int) -> None:
+    def __init__(self, code: Code, start: Int, stop: Int, step: int) -> None:
         self._code = code
         self._start, self._stop, self._step = start, stop, step
         self._carried: list[tuple[Name, Name]] = []
@@ -198,13 +198,13 @@ class Loop:
         return self
 
     def carry(self, first: Name) -> Name:
-        """A vector that is `first` at first, and in each later round, and after the loop, what `keep` was given."""
+        """A vector that begins as `first`, and is the value given to `keep` in later iterations and after the loop."""
         name = self._code.new("carried")
         self._carried.append((name, first))
         return name
 
     def keep(self, value: Name) -> None:
-        """What the next carried vector, in the order of `carry`, is from the next round on."""
+        """Set the next carried vector, in the order of `carry`, for the next iteration."""
         self._next.append(value)
 
     def __exit__(

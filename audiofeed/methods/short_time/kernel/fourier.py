@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 
-from audiofeed.methods.short_time.kernel.code import Code, Name, Whole
+from audiofeed.methods.short_time.kernel.code import Code, Int, Name
 
 Complex = tuple[Name, Name]
 RADICES = (8, 5, 3, 7, 11, 13, 4, 2)
 
 
 def radices(size: int) -> list[int] | None:
-    """Passes that make a transform of `size` points; None where its factors are too large for a pass each.
+    """Radices of the passes of a transform of `size` points; None if a prime factor is above 13.
 
     >>> radices(200), radices(1024), radices(17)
     ([8, 5, 5], [8, 8, 4, 4], None)
@@ -43,7 +43,7 @@ def transform(code: Code, size: int, source: Name, target: Name, twiddles: Name)
     """The complex transform of `size` vectors in `source`, real and imaginary parts in turn.
 
     Returns:
-        where the result lies, the memory that is free again, and the floats that `twiddles` must point to.
+        The pointer to the result, the pointer to free memory, and the floats that `twiddles` must point to.
     """
     passes = radices(size)
     if passes is None:
@@ -59,7 +59,7 @@ def transform(code: Code, size: int, source: Name, target: Name, twiddles: Name)
         else:
             with code.loop(0, groups) as p:
                 first = code.plus(at, code.times(p.index, 2 * (radix - 1)))
-                turns = [_complex_everywhere(code, twiddles, code.plus(first, 2 * k)) for k in range(radix - 1)]
+                turns = [_broadcast_complex(code, twiddles, code.plus(first, 2 * k)) for k in range(radix - 1)]
                 if stride == 1:
                     _butterfly(code, radix, source, target, p.index, 0, groups, stride, turns)
                 else:
@@ -72,13 +72,13 @@ def transform(code: Code, size: int, source: Name, target: Name, twiddles: Name)
     return source, target, np.concatenate([*tables, np.zeros(1, np.float32)])
 
 
-def untangled(code: Code, n_fft: int, source: Name, turns: Name, k: Whole) -> tuple[Complex, Complex]:
+def untangled(code: Code, n_fft: int, source: Name, turns: Name, k: Int) -> tuple[Complex, Complex]:
     """The bins k and n_fft / 2 - k, twice as large, of the transform of n_fft / 2 pairs of real samples."""
     half = n_fft // 2
     (ar, ai), (br, bi) = _load(code, source, k), _load(code, source, code.minus(half, k))
     even = code.add(ar, br), code.subtract(ai, bi)
     odd = code.add(ai, bi), code.subtract(br, ar)
-    turned = _turn(code, odd, _complex_everywhere(code, turns, code.times(2, k)))
+    turned = _turn(code, odd, _broadcast_complex(code, turns, code.times(2, k)))
     (er, ei), (tr, ti) = even, turned
     return (code.add(er, tr), code.add(ei, ti)), (code.subtract(er, tr), code.subtract(ti, ei))
 
@@ -90,13 +90,13 @@ def ends(code: Code, source: Name) -> tuple[Name, Name]:
     return code.multiply(two, code.add(real, imaginary)), code.multiply(two, code.subtract(real, imaginary))
 
 
-def _load(code: Code, pointer: Name, index: Whole) -> Complex:
+def _load(code: Code, pointer: Name, index: Int) -> Complex:
     at = code.times(2, index)
-    return code.vector_at(pointer, at), code.vector_at(pointer, code.plus(at, 1))
+    return code.load_vector(pointer, at), code.load_vector(pointer, code.plus(at, 1))
 
 
-def _complex_everywhere(code: Code, pointer: Name, at: Whole) -> Complex:
-    return code.float_everywhere(pointer, at), code.float_everywhere(pointer, code.plus(at, 1))
+def _broadcast_complex(code: Code, pointer: Name, at: Int) -> Complex:
+    return code.broadcast_float(pointer, at), code.broadcast_float(pointer, code.plus(at, 1))
 
 
 def _turn(code: Code, value: Complex, by: Complex) -> Complex:
@@ -110,19 +110,19 @@ def _butterfly(
     radix: int,
     source: Name,
     target: Name,
-    p: Whole,
-    q: Whole,
+    p: Int,
+    q: Int,
     groups: int,
     stride: int,
     turns: list[Complex] | None,
 ) -> None:
-    """Points p, p + groups, ... of one pass, to where the next pass finds them."""
+    """Transform the points p, p + groups, ... of one pass, and store them for the next pass."""
     points = [_load(code, source, code.plus(q, code.times(stride, code.plus(p, groups * j)))) for j in range(radix)]
     for k, value in enumerate(_small(code, points)):
         turned = value if turns is None or k == 0 else _turn(code, value, turns[k - 1])
         at = code.times(2, code.plus(q, code.times(stride, code.plus(code.times(radix, p), k))))
-        code.put_vector(turned[0], target, at)
-        code.put_vector(turned[1], target, code.plus(at, 1))
+        code.store_vector(turned[0], target, at)
+        code.store_vector(turned[1], target, code.plus(at, 1))
 
 
 def _add(code: Code, a: Complex, b: Complex) -> Complex:

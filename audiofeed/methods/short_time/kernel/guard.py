@@ -1,4 +1,4 @@
-"""Which tensors a kernel may read: samples in this machine's memory that nothing in torch observes.
+"""Tensors that a kernel may read: samples in this machine's memory that nothing in torch observes.
 
 What torch observes (a functorch transform, a dispatch mode, forward-mode differentiation) is asked of private parts of
 torch, here alone. Where a version of torch has one of them no longer, kernels are not used.

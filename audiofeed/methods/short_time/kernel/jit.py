@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.methods.short_time.kernel.source import FIELDS, Recipe, write
+from audiofeed.methods.short_time.kernel import check
+from audiofeed.methods.short_time.kernel.source import FIELDS, KernelSpec, write
 
-# an environment variable: 0 for torch's FFT in place of kernels; looked at when the first kernel is asked for
+# environment variable: 0 turns kernels off; read when the first kernel is requested
 SWITCH = "AUDIOFEED_KERNELS"
 OLDEST = (17, 0, 0)  # LLVM before has pointers of another kind; llvmlite 0.45 brings 20
 ALIGNED = 64  # bytes; the widest vectors there are
@@ -27,7 +28,7 @@ STEPS_OF_EACH = 8
 
 @functools.cache
 def _target() -> Any:
-    """LLVM, what makes a code generator for this processor, and what the processor has; without one the reason."""
+    """LLVM, a factory of code generators for this processor, and its features; without LLVM the reason."""
     if os.environ.get(SWITCH) == "0":
         return f"{SWITCH}=0 in the environment"
     try:
@@ -44,7 +45,7 @@ def _target() -> Any:
         # an engine takes its machine with it when it goes: each has its own
         make = functools.partial(target.create_target_machine, cpu=cpu, features=features.flatten(), opt=3)
         make()
-    except Exception as error:  # noqa: BLE001  # whatever LLVM finds wrong with this machine, another method is there
+    except Exception as error:  # noqa: BLE001  # whatever fails in LLVM, another method computes
         _give_up(error)
         return f"llvmlite cannot make code for this processor: {error}"
     return llvm, make, features
@@ -78,30 +79,30 @@ def missing() -> str | None:
 
 
 class Kernel:
-    """The machine code of a recipe, and memory for the threads that run it."""
+    """The machine code of a spec, and memory for the threads that run it."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, spec: KernelSpec) -> None:
         llvm, make, _ = _target()
-        self.recipe = recipe
-        source = write(recipe)
+        self.spec = spec
+        source = write(spec)
         module = llvm.parse_assembly(source.text)
         module.verify()
         self._engine = llvm.create_mcjit_compiler(module, make())
         self._engine.finalize_object()
         self._address = self._engine.get_function_address("kernel")
         self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)
-        self._tables = {"twiddles": source.twiddles, "turns": source.turns}
+        self.tables = {"twiddles": source.twiddles, "turns": source.turns}
         self._free: list[np.ndarray] = []
 
     def run(self, n_tiles: int, fields: dict[str, int]) -> None:
         """Compute all tiles of a job on as many threads as torch would use."""
-        n_samples = n_tiles * self.recipe.lanes * self.recipe.n_fft
+        n_samples = n_tiles * self.spec.lanes * self.spec.n_fft
         n_threads = min(torch.get_num_threads(), n_tiles, max(1, n_samples // FEW_SAMPLES))
-        memory_of_each = -(-2 * self.recipe.vectors * self.recipe.lanes * 4 // ALIGNED) * ALIGNED
+        memory_of_each = -(-2 * self.spec.vectors * self.spec.lanes * 4 // ALIGNED) * ALIGNED
         memory = self._memory(n_threads * memory_of_each)
         own = {
             **fields,
-            **{name: table.ctypes.data for name, table in self._tables.items()},
+            **{name: table.ctypes.data for name, table in self.tables.items()},
             "next_tile": 0,
             "next_thread": 0,
             "n_tiles": n_tiles,
@@ -109,6 +110,8 @@ class Kernel:
             "memory": memory.ctypes.data + -memory.ctypes.data % ALIGNED,
             "memory_of_each": memory_of_each,
         }
+        if check.ENABLED:
+            check.check_memory(self.spec, memory, own["memory"], memory_of_each, n_threads)
         job = np.array([own[name] for name in FIELDS], dtype=np.int64)
         if n_threads == 1:
             self._call(job.ctypes.data)
@@ -117,7 +120,7 @@ class Kernel:
         self._free.append(memory)
 
     def _memory(self, size: int) -> np.ndarray:
-        """Memory of at least `size` bytes, and ALIGNED more, that no call uses at the moment."""
+        """Unused memory of at least `size` + ALIGNED bytes."""
         try:
             memory = self._free.pop()
         except IndexError:
@@ -125,31 +128,31 @@ class Kernel:
         return memory if memory.nbytes >= size + ALIGNED else np.empty(size + ALIGNED, np.uint8)
 
 
-# Kernels by their recipe, with the time of their last use; a kernel takes 1 MB, so that the least used are let go of.
-_kernels: dict[Recipe, tuple[Kernel | None, int]] = {}
+# Least-recently-used cache: a kernel and the time of its last use by its settings. A kernel takes 1 MB.
+_kernels: dict[KernelSpec, tuple[Kernel | None, int]] = {}
 _uses = itertools.count()
 MOST_KERNELS = 64
 
 
-def kernel(recipe: Recipe) -> Kernel | None:
-    """The kernel of a recipe, compiled when it is first asked for; None where that fails, with a warning, once.
+def kernel(spec: KernelSpec) -> Kernel | None:
+    """The kernel of a spec, compiled when it is first requested; None where that fails, with a warning, once.
 
-    The least recently used of more than `MOST_KERNELS` is dropped; whoever runs it still holds it.
+    The least recently used of more than `MOST_KERNELS` is dropped; a call that runs it keeps it alive.
     """
-    known = _kernels.get(recipe)
+    known = _kernels.get(spec)
     if known is None:
         # of two threads that come at once both compile, and one's work is lost; a lock could be held across a fork
         try:
-            made: Kernel | None = Kernel(recipe)
-        except Exception as error:  # noqa: BLE001  # whatever LLVM stumbles on, another method is there
+            made: Kernel | None = Kernel(spec)
+        except Exception as error:  # noqa: BLE001  # whatever fails in LLVM, another method computes
             _give_up(error)
             made = None
-        _kernels[recipe] = made, next(_uses)
+        _kernels[spec] = made, next(_uses)
         while len(_kernels) > MOST_KERNELS:
             oldest = min(list(_kernels.items()), key=lambda entry: entry[1][1])[0]
             _kernels.pop(oldest, None)
         return made
-    _kernels[recipe] = known[0], next(_uses)
+    _kernels[spec] = known[0], next(_uses)
     return known[0]
 
 
@@ -176,7 +179,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _in_parallel(function: int, job: int, n_threads: int) -> None:
-    """Call a function of machine code with the same job on so many threads."""
+    """Call a function of machine code with the same job on `n_threads` threads."""
     parallel = None if _forked.is_set() else _torchs_threads()
     if parallel is not None:
         parallel(function, job, n_threads, 0)

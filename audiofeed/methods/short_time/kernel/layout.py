@@ -1,4 +1,4 @@
-"""Short-time spectra, their powers and what filters make of them, by a kernel: the Python side."""
+"""Memory layout of frames for a kernel: addresses of the samples, of copied ends, and of the results."""
 
 from __future__ import annotations
 
@@ -11,23 +11,34 @@ from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frames import Framing, Place, Workspace, mirrored
 from audiofeed.methods.short_time.kernel import check, jit
-from audiofeed.methods.short_time.kernel.source import ROW, TILE, Recipe, loaded
+from audiofeed.methods.short_time.kernel.source import (
+    ROW,
+    ROW_BEGINNING,
+    ROW_COUNT,
+    ROW_END,
+    ROW_FIRST_END,
+    ROW_FIRST_INSIDE,
+    ROW_INSIDE,
+    TILE_FIRST,
+    TILE_OUT,
+    TILE_ROW,
+    KernelSpec,
+    loaded,
+)
 from audiofeed.methods.spectrum import raise_power
 
-_INSIDE, _BEGINNING, _END, _FIRST_INSIDE, _FIRST_END, _COUNT = range(len(ROW))  # in the order of ROW
-_OUT = TILE.index("out")
-
-# the rows and frames that a piece's values belong to, and the values
-Piece = tuple[list[Place], torch.Tensor]
+# a piece of the frames: their rows and numbers, and their values
+FramePiece = tuple[list[Place], torch.Tensor]
 
 # named wherever a tensor is made: a user may have set another default
 CPU = torch.device("cpu")
 
 
-class Frames:
-    """The frames of rows, where they lie in memory: inside a row, or in copies of its ends with what stands beyond.
+class FrameLayout:
+    """The frames of rows in memory, and the calls of kernels that compute them.
 
-    What computes them returns None where LLVM has no kernel for it after all.
+    A frame lies inside its row, or in a copy of the row's beginning or end that the pad mode extends. The methods that
+    compute return None if LLVM cannot compile the kernel.
     """
 
     def __init__(
@@ -41,13 +52,13 @@ class Frames:
         np.multiply(window.detach().numpy(), np.float32(0.5), out=self._window[: framing.n_fft])
 
     def _lay_out(self, lengths: torch.Tensor | None) -> np.ndarray:
-        """Fill in the table of rows, and copy their ends.  Returns the frames of each row."""
+        """Fill in the table of rows, copy their ends, and return the frames of each row."""
         rows, time = self.waveform.shape
         framing, hop, margin = self.framing, self.framing.hop_length, self.framing.margin
         own = np.array([time]) if lengths is None else lengths.numpy()
         count = np.array([framing.count(time)]) if lengths is None else framing.count(lengths).numpy()
         first_inside = np.minimum(count, -(-margin // hop))
-        # a frame lies inside where all that is read for it does
+        # a frame lies inside if all samples that are read for it do
         first_end = np.minimum(np.maximum((own + margin - self._loaded) // hop + 1, first_inside), count)
         most_before, most_after = int(first_inside.max()), int((count - first_end).max())
         n_before = (most_before - 1) * hop + self._loaded if most_before else 0
@@ -56,15 +67,16 @@ class Frames:
             self._ends = self._with_zeros(own, n_before, n_after, first_end * hop - margin)
         else:
             self._ends = self._mirrored(own, n_before, n_after, first_end * hop - margin)
+        self._n_before = n_before
         size, width = self.waveform.element_size(), n_before + n_after
         row = np.arange(rows)
         self._rows = table = np.zeros((rows, len(ROW)), np.int64)
         beginning = self._ends.ctypes.data + row * (width * size)
-        table[:, _INSIDE] = self.waveform.data_ptr() + (row * self.waveform.stride(0) - margin) * size
-        table[:, _BEGINNING] = beginning
-        table[:, _END] = beginning + (n_before - first_end * hop) * size
-        table[:, _FIRST_INSIDE], table[:, _FIRST_END], table[:, _COUNT] = first_inside, first_end, count
-        return table[:, _COUNT]
+        table[:, ROW_INSIDE] = self.waveform.data_ptr() + (row * self.waveform.stride(0) - margin) * size
+        table[:, ROW_BEGINNING] = beginning
+        table[:, ROW_END] = beginning + (n_before - first_end * hop) * size
+        table[:, ROW_FIRST_INSIDE], table[:, ROW_FIRST_END], table[:, ROW_COUNT] = first_inside, first_end, count
+        return table[:, ROW_COUNT]
 
     def _with_zeros(self, own: np.ndarray, n_before: int, n_after: int, starts: np.ndarray) -> np.ndarray:
         """The beginning of each row after `margin` zeros, then its end from `starts` on and zeros after that.
@@ -73,9 +85,9 @@ class Frames:
         """
         samples, margin = self.waveform.detach().numpy(), self.framing.margin
         out = np.zeros((samples.shape[0], n_before + n_after), samples.dtype)
-        alike = len(own) == 1
+        same = len(own) == 1
         for row, (length, start) in enumerate(zip(own.tolist(), starts.tolist(), strict=True)):
-            of, to = (samples, out) if alike else (samples[row : row + 1], out[row : row + 1])
+            of, to = (samples, out) if same else (samples[row : row + 1], out[row : row + 1])
             n = min(length, n_before - margin)
             if n > 0:
                 to[:, margin : margin + n] = of[:, :n]
@@ -85,7 +97,7 @@ class Frames:
         return out
 
     def _mirrored(self, own: np.ndarray, n_before: int, n_after: int, starts: np.ndarray) -> np.ndarray:
-        """What `_with_zeros` gives, with what the pad mode puts beyond a row in place of zeros."""
+        """The result of `_with_zeros`, with the samples of another pad mode in place of zeros."""
         ends = torch.from_numpy(own)[:, None]
         before = (torch.arange(n_before, device=CPU) - self.framing.margin).expand(len(own), -1)
         after = torch.from_numpy(starts)[:, None] + torch.arange(n_after, device=CPU)
@@ -95,12 +107,12 @@ class Frames:
     def spectrum(self) -> torch.Tensor | None:
         """The complex spectrum.  Shape: -> (rows, frames, bins)."""
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.complex64)
-        return out if self._write_frames(out, self._recipe(None)) else None
+        return out if self._write_frames(out, self._spec(None)) else None
 
     def powers(self, power: float) -> torch.Tensor | None:
         """|spectrum|^power.  Shape: -> (rows, frames, bins)."""
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.float32)
-        if not self._write_frames(out, self._recipe(1.0 if power == 1.0 else 2.0)):
+        if not self._write_frames(out, self._spec(1.0 if power == 1.0 else 2.0)):
             return None
         return out if power in (1.0, 2.0) else raise_power(out, power)
 
@@ -109,37 +121,37 @@ class Frames:
         n, frames = bank.filters.shape[0], self.framing.count(self.waveform.shape[-1])
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
-        tiles[:, _OUT] = out.data_ptr() + 4 * (tiles[:, 0] * n * frames + tiles[:, 1])
-        return out if self._run(self._recipe(power, filters=True, log=log), tiles, out, bank, frames) else None
+        tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
+        return out if self._run(self._spec(power, filters=True, log=log), tiles, out, bank, frames) else None
 
-    def power_pieces(self, power: float, workspace: Workspace) -> Iterator[Piece] | None:
+    def power_pieces(self, power: float, workspace: Workspace) -> Iterator[FramePiece] | None:
         """|spectrum|^power, 1.0 or 2.0, some frames at a time.  Shape: -> (frames of the piece, bins)."""
-        recipe, bins = self._recipe(power), self.framing.n_fft // 2 + 1
-        if jit.kernel(recipe) is None:
+        spec, bins = self._spec(power), self.framing.n_fft // 2 + 1
+        if jit.kernel(spec) is None:
             return None
 
-        def pieces() -> Iterator[Piece]:
+        def pieces() -> Iterator[FramePiece]:
             for tiles, starts, count in self._pieces():
                 out = workspace.take("powers", count, bins)
-                tiles[:, _OUT] = out.data_ptr() + 4 * bins * starts
-                self._run(recipe, tiles, out)
+                tiles[:, TILE_OUT] = out.data_ptr() + 4 * bins * starts
+                self._run(spec, tiles, out)
                 yield self._places(tiles, starts, count), out
 
         return pieces()
 
     def filtered_pieces(
         self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace
-    ) -> Iterator[Piece] | None:
-        """What `filtered` gives, some frames at a time.  Shape: -> (frames of the piece, n)."""
-        recipe, n = self._recipe(power, filters=True, log=log), bank.filters.shape[0]
-        if jit.kernel(recipe) is None:
+    ) -> Iterator[FramePiece] | None:
+        """The result of `filtered`, some frames at a time.  Shape: -> (frames of the piece, n)."""
+        spec, n = self._spec(power, filters=True, log=log), bank.filters.shape[0]
+        if jit.kernel(spec) is None:
             return None
 
-        def pieces() -> Iterator[Piece]:
+        def pieces() -> Iterator[FramePiece]:
             for tiles, starts, count in self._pieces():
                 out = workspace.take("filtered", n, count)
-                tiles[:, _OUT] = out.data_ptr() + 4 * starts
-                self._run(recipe, tiles, out, bank, count)
+                tiles[:, TILE_OUT] = out.data_ptr() + 4 * starts
+                self._run(spec, tiles, out, bank, count)
                 yield self._places(tiles, starts, count), out.t()
 
         return pieces()
@@ -151,19 +163,19 @@ class Frames:
         return torch.empty(self.waveform.shape[0], frames, bins, dtype=dtype, device=CPU)
 
     def _tiles(self) -> np.ndarray:
-        """All tiles, row by row, without their places for results.  Shape: (tiles, TILE)."""
+        """All tiles, row by row, without the addresses of their results.  Shape: (tiles, TILE)."""
         per_row = -(-self._counts // self.lanes)
         row = np.repeat(np.arange(len(self._counts)), per_row)
         first = (np.arange(len(row)) - np.repeat(np.cumsum(per_row) - per_row, per_row)) * self.lanes
         return np.stack([row, first, np.zeros_like(row)], axis=1)
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        """Tiles of as many frames as stay in cache, where each tile's frames start in the piece, and how many it has.
+        """Tiles of as many frames as stay in cache, the start of each tile in the piece, and the frames of the piece.
 
         Shape: (tiles, TILE), (tiles,).
         """
         tiles = self._tiles()
-        kept = np.minimum(self._counts[tiles[:, 0]] - tiles[:, 1], self.lanes)
+        kept = np.minimum(self._counts[tiles[:, TILE_ROW]] - tiles[:, TILE_FIRST], self.lanes)
         step = max(1, self.framing.piece(self.waveform.device) // self.lanes)
         for start in range(0, len(tiles), step):
             own = kept[start : start + step]
@@ -172,22 +184,24 @@ class Frames:
 
     def _places(self, tiles: np.ndarray, starts: np.ndarray, count: int) -> list[Place]:
         """The rows and frames of a piece, in their order."""
-        begins = np.flatnonzero(np.diff(tiles[:, 0], prepend=-1))
+        begins = np.flatnonzero(np.diff(tiles[:, TILE_ROW], prepend=-1))
         stops = [*starts[begins[1:]].tolist(), count]
         places = []
         for begin, stop in zip(begins.tolist(), stops, strict=True):
-            row, first = int(tiles[begin, 0]), int(tiles[begin, 1])
+            row, first = int(tiles[begin, TILE_ROW]), int(tiles[begin, TILE_FIRST])
             places.append((slice(row, row + 1), slice(first, first + stop - int(starts[begin]))))
         return places
 
-    def _write_frames(self, out: torch.Tensor, recipe: Recipe) -> bool:
-        """Fill (rows, frames, bins); whether there was a kernel for it."""
+    def _write_frames(self, out: torch.Tensor, spec: KernelSpec) -> bool:
+        """Fill (rows, frames, bins); False if there is no kernel."""
         tiles = self._tiles()
-        tiles[:, _OUT] = out.data_ptr() + 4 * recipe.n_values * (tiles[:, 0] * out.shape[1] + tiles[:, 1])
-        return self._run(recipe, tiles, out)
+        tiles[:, TILE_OUT] = out.data_ptr() + 4 * spec.n_values * (
+            tiles[:, TILE_ROW] * out.shape[1] + tiles[:, TILE_FIRST]
+        )
+        return self._run(spec, tiles, out)
 
-    def _recipe(self, power: float | None, *, filters: bool = False, log: Log | None = None) -> Recipe:
-        return Recipe(
+    def _spec(self, power: float | None, *, filters: bool = False, log: Log | None = None) -> KernelSpec:
+        return KernelSpec(
             n_fft=self.framing.n_fft,
             lanes=self.lanes,
             int16=self.waveform.dtype == torch.int16,
@@ -198,10 +212,10 @@ class Frames:
         )
 
     def _run(
-        self, recipe: Recipe, tiles: np.ndarray, out: torch.Tensor, bank: FilterBank | None = None, stride: int = 0
+        self, spec: KernelSpec, tiles: np.ndarray, out: torch.Tensor, bank: FilterBank | None = None, stride: int = 0
     ) -> bool:
-        """Compute tiles whose places are filled in; whether there was a kernel for it."""
-        kernel = jit.kernel(recipe)
+        """Compute tiles whose addresses of results are filled in; False if there is no kernel."""
+        kernel = jit.kernel(spec)
         if kernel is None:
             return False
         fields = {
@@ -219,31 +233,33 @@ class Frames:
             spans, weights = bank.tiles.spans, bank.filters.detach().numpy().reshape(-1)[bank.tiles.entries]
             fields |= {"spans": spans.ctypes.data, "weights": weights.ctypes.data, "n_filters": spans.shape[1]}
         if check.ENABLED:
-            self._check(recipe, tiles, out, stride, spans, 0 if weights is None else weights.size)
+            check.check_tables(spec, {"window": self._window, **kernel.tables})
+            self._check(spec, tiles, out, stride, spans, 0 if weights is None else weights.size)
         kernel.run(len(tiles), fields)
         return True
 
     def _check(
         self,
-        recipe: Recipe,
+        spec: KernelSpec,
         tiles: np.ndarray,
         out: torch.Tensor,
         stride: int,
         spans: np.ndarray | None,
         n_weights: int,
     ) -> None:
-        """Follow the addresses of a job before it runs."""
+        """Check the addresses of a job: see `check`."""
         rows, time = self.waveform.shape
         size, width = self.waveform.element_size(), self._ends.shape[1]
-        samples = self.waveform.data_ptr()
+        samples, copies, before = self.waveform.data_ptr(), self._ends.ctypes.data, self._n_before * size
         check.check_job(
-            recipe,
+            spec,
             tiles,
             self._rows,
             hop=self.framing.hop_length * size,
-            waveform=check.stretches("waveform", samples, rows, self.waveform.stride(0) * size, time * size),
-            ends=check.stretches("copied ends", self._ends.ctypes.data, rows, width * size, width * size),
-            result=check.stretches("result", out.data_ptr(), 1, 0, out.numel() * out.element_size()),
+            waveform=check.memory_of_rows("waveform", samples, rows, self.waveform.stride(0) * size, time * size),
+            beginnings=check.memory_of_rows("copied beginnings", copies, rows, width * size, before),
+            ends=check.memory_of_rows("copied ends", copies + before, rows, width * size, width * size - before),
+            result=check.memory_of_rows("result", out.data_ptr(), 1, 0, out.numel() * out.element_size()),
             stride=stride,
             spans=spans,
             n_weights=n_weights,

@@ -36,14 +36,14 @@ def coefficients() -> tuple[float, ...]:
 
 
 def logarithm(code: Code, value: Name, floor: float, factor: float) -> Name:
-    """factor * ln(max(value, floor)) of floats; what is no number stays so, and infinity too.
+    """factor * ln(max(value, floor)) of floats; NaN and infinity stay as they are.
 
     Args:
         floor: at least the smallest normal float.
     """
-    v, w = code.vector, code.wholes
+    v, w = code.vector, code.int_vector
 
-    def whole(n: int) -> Name:
+    def int_constant(n: int) -> Name:
         return "<" + ", ".join([f"i32 {n}"] * code.lanes) + ">"
 
     least, endless = code.constant(floor), code.constant(math.inf)
@@ -51,9 +51,9 @@ def logarithm(code: Code, value: Name, floor: float, factor: float) -> Name:
     # bits less those of LOW: above the mantissa stands the exponent, and the mantissa counts from LOW
     start = int(np.float32(LOW).view(np.int32))
     bits = code.let(f"bitcast {v} {value} to {w}")
-    shifted = code.let(f"sub {w} {bits}, {whole(start)}")
-    exponent = code.let(f"ashr {w} {shifted}, {whole(23)}")
-    power = code.let(f"shl {w} {exponent}, {whole(23)}")
+    shifted = code.let(f"sub {w} {bits}, {int_constant(start)}")
+    exponent = code.let(f"ashr {w} {shifted}, {int_constant(23)}")
+    power = code.let(f"shl {w} {exponent}, {int_constant(23)}")
     mantissa = code.let(f"bitcast {w} {code.let(f'sub {w} {bits}, {power}')} to {v}")
     e = code.let(f"sitofp {w} {exponent} to {v}")
     x = code.subtract(mantissa, code.constant(1.0))

@@ -1,7 +1,7 @@
-"""The kernel: tiles of frames, one in each lane, from the waveform to what is wanted of their spectra.
+"""The kernel: tiles of frames, one frame in each lane, from the waveform to features of their spectra.
 
-A job is an array of integers, of which `FIELDS` names each. Threads call the kernel with the same job and take
-tiles from it in turn, so that none waits for another, and each has memory of its own.
+A job is an array of 64-bit integers, which `FIELDS` names. Threads call the kernel with the same job and take tiles
+from it in turn, so that none waits for another, and each has memory of its own.
 """
 
 from __future__ import annotations
@@ -32,25 +32,29 @@ FIELDS = (
     "n_filters",
     "stride",  # floats from one filter's result to the next one's
 )
+# columns of the table of tiles: the row, its first frame, and the address of the results
 TILE = ("row", "first", "out")
-SUMMED_AT_ONCE = 32
-# where frame 0 lies or would lie: inside the row, in its beginning, in its end; then the first frame that does not lie
-# in its beginning, the first that lies in its end, and how many there are
+TILE_ROW, TILE_FIRST, TILE_OUT = range(len(TILE))
+# columns of the table of rows: the address that frame 0 has or would have inside the row, in the copy of its beginning
+# and in the copy of its end; the first frame past the beginning, the first frame in the end, and the number of frames
 ROW = ("inside", "beginning", "end", "first_inside", "first_end", "count")
+ROW_INSIDE, ROW_BEGINNING, ROW_END, ROW_FIRST_INSIDE, ROW_FIRST_END, ROW_COUNT = range(len(ROW))
+SUMMED_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a kernel computes.
+class KernelSpec:
+    """The settings that a kernel is compiled for.
 
     Args:
         n_fft: samples of a frame.
         lanes: frames computed at once.
-        int16: whether the samples are int16, and not float32.
-        power: of the magnitude, 1.0 or 2.0; None: the complex spectrum.
-        filters: whether the powers go through a bank of filters, and the result lies filter by filter; else it lies
-            frame by frame.
-        floor, factor: of the logarithm of what the filters give, factor * ln(max(x, floor)); None: no logarithm.
+        int16: True for int16 samples, False for float32.
+        power: exponent of the magnitude, 1.0 or 2.0; None: the complex spectrum.
+        filters: True: the powers go through a filter bank, and the result lies filter by filter. False: it lies frame
+            by frame.
+        floor: lower limit of the logarithm of the filters' output, factor * ln(max(x, floor)); None: no logarithm.
+        factor: see `floor`.
     """
 
     n_fft: int
@@ -68,12 +72,12 @@ class Recipe:
 
     @property
     def n_values(self) -> int:
-        """Floats of a frame, where it is not filtered."""
+        """Floats that are written for a frame without filters."""
         return self.n_bins if self.power is not None else 2 * self.n_bins
 
     @property
     def n_loaded(self) -> int:
-        """Samples that are read of a frame."""
+        """Samples that are read for a frame."""
         return loaded(self.n_fft, self.lanes)
 
     @property
@@ -83,7 +87,7 @@ class Recipe:
 
 
 def loaded(n_fft: int, lanes: int) -> int:
-    """Samples that are read of a frame: its own, and as many of what follows as fill the last vector.
+    """Samples that are read for a frame: its own, and those after it that fill the last vector.
 
     >>> loaded(100, 16)
     112
@@ -92,7 +96,7 @@ def loaded(n_fft: int, lanes: int) -> int:
 
 
 def can_compute(n_fft: int, lanes: int) -> bool:
-    """Whether there is a kernel for frames of that length.
+    """Tell whether a kernel can compute frames of that length.
 
     >>> can_compute(400, 8), can_compute(401, 8), can_compute(8, 8), can_compute(2 * 17, 8)
     (True, False, False, False)
@@ -109,137 +113,141 @@ class Source:
     turns: np.ndarray
 
 
-def write(recipe: Recipe) -> Source:
-    """The kernel of a recipe, as a function `kernel(job)`."""
-    code = Code(recipe.lanes)
+def write(spec: KernelSpec) -> Source:
+    """The kernel of a spec, as a function `kernel(job)`."""
+    code = Code(spec.lanes)
     job = {name: code.at("%job", i, "i64") for i, name in enumerate(FIELDS)}
-    field = {name: code.whole_at("%job", i) for i, name in enumerate(FIELDS) if not name.startswith("next")}
+    field = {name: code.load_i64("%job", i) for i, name in enumerate(FIELDS) if not name.startswith("next")}
     table = {name: code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("window", "twiddles", "turns", "memory")}
     thread = code.let(f"atomicrmw add ptr {job['next_thread']}, i64 1 seq_cst")
     ping = code.at(table["memory"], code.times(thread, field["memory_of_each"]), "i8")
-    pong = code.at(ping, recipe.vectors, code.vector)
+    pong = code.at(ping, spec.vectors, code.vector)
     n_steps = code.let(f"sdiv i64 {code.plus(field['n_tiles'], code.minus(field['step'], 1))}, {field['step']}")
     # no thread takes more rounds than there are steps; one that finds nothing left goes through the rest at no cost
     with code.loop(0, n_steps):
         first = code.let(f"atomicrmw add ptr {job['next_tile']}, i64 {field['step']} seq_cst")
-        stop = code.least(code.plus(first, field["step"]), field["n_tiles"])
+        stop = code.min(code.plus(first, field["step"]), field["n_tiles"])
         with code.loop(first, stop) as tile:
-            twiddles, turns = _tile(code, recipe, field, table, ping, pong, tile.index)
+            twiddles, turns = _tile(code, spec, field, table, ping, pong, tile.index)
     return Source(code.text("kernel", "ptr %job"), twiddles, turns)
 
 
 def _tile(
-    code: Code, recipe: Recipe, field: dict[str, Name], table: dict[str, Name], ping: Name, pong: Name, index: Name
+    code: Code, spec: KernelSpec, field: dict[str, Name], table: dict[str, Name], ping: Name, pong: Name, index: Name
 ) -> tuple[np.ndarray, np.ndarray]:
     tile = code.at(code.let(f"inttoptr i64 {field['tiles']} to ptr"), code.times(index, len(TILE)), "i64")
-    place = code.times(code.whole_at(tile, TILE.index("row")), len(ROW))
+    place = code.times(code.load_i64(tile, TILE_ROW), len(ROW))
     row_of = code.at(code.let(f"inttoptr i64 {field['rows']} to ptr"), place, "i64")
-    row = {name: code.whole_at(row_of, i) for i, name in enumerate(ROW)}
-    first, out = code.whole_at(tile, TILE.index("first")), code.pointer_at(tile, TILE.index("out"))
-    kept = code.least(code.minus(row["count"], first), recipe.lanes)
-    _read(code, recipe, row, first, field["hop"], table["window"], ping)
-    half = recipe.n_fft // 2
+    row = {name: code.load_i64(row_of, i) for i, name in enumerate(ROW)}
+    first, out = code.load_i64(tile, TILE_FIRST), code.load_pointer(tile, TILE_OUT)
+    n_valid = code.min(code.minus(row["count"], first), spec.lanes)
+    _read(code, spec, row, first, field["hop"], table["window"], ping)
+    half = spec.n_fft // 2
     spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
-    _untangle(code, recipe, spectrum, free, table["turns"])
-    if recipe.filters:
-        _filter(code, recipe, field, free, out, kept)
+    _untangle(code, spec, spectrum, free, table["turns"])
+    if spec.filters:
+        _filter(code, spec, field, free, out, n_valid)
     else:
-        _put_frames(code, recipe, free, out, kept)
-    return twiddles, fourier.roots(recipe.n_fft, np.arange(half // 2 + 1))
+        _put_frames(code, spec, free, out, n_valid)
+    return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))
 
 
-def _read(code: Code, recipe: Recipe, row: dict[str, Name], first: Name, hop: Name, window: Name, to: Name) -> None:
-    """The windowed samples of a tile's frames, sample by sample; lanes past the last frame repeat it."""
-    lanes = recipe.lanes
-    wholes = f"<{lanes} x i64>"
+def _read(code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, hop: Name, window: Name, to: Name) -> None:
+    """Load a tile's frames and multiply them by the window; lanes past the last frame repeat it."""
+    lanes = spec.lanes
+    i64_vector = f"<{lanes} x i64>"
 
-    def everywhere(value: Name) -> Name:
-        one = code.let(f"insertelement {wholes} poison, i64 {value}, i64 0")
-        return code.let(f"shufflevector {wholes} {one}, {wholes} poison, <{lanes} x i32> zeroinitializer")
+    def broadcast(value: Name) -> Name:
+        one = code.let(f"insertelement {i64_vector} poison, i64 {value}, i64 0")
+        return code.let(f"shufflevector {i64_vector} {one}, {i64_vector} poison, <{lanes} x i32> zeroinitializer")
 
     def chosen(condition: Name, a: Name, b: Name) -> Name:
-        return code.let(f"select <{lanes} x i1> {condition}, {wholes} {a}, {wholes} {b}")
+        return code.let(f"select <{lanes} x i1> {condition}, {i64_vector} {a}, {i64_vector} {b}")
 
     steps = "<" + ", ".join(f"i64 {lane}" for lane in range(lanes)) + ">"
-    frame = code.let(f"add {wholes} {everywhere(first)}, {steps}")
-    last = everywhere(code.let(f"sub i64 {row['count']}, 1"))
-    frame = chosen(code.let(f"icmp slt {wholes} {frame}, {last}"), frame, last)
-    early = code.let(f"icmp slt {wholes} {frame}, {everywhere(row['first_inside'])}")
-    late = code.let(f"icmp sge {wholes} {frame}, {everywhere(row['first_end'])}")
-    base = chosen(late, everywhere(row["end"]), everywhere(row["inside"]))
-    base = chosen(early, everywhere(row["beginning"]), base)
-    offset = code.let(f"mul {wholes} {frame}, {everywhere(hop)}")
-    address = code.let(f"add {wholes} {base}, {offset}")
-    each = [code.let(f"extractelement {wholes} {address}, i64 {lane}") for lane in range(lanes)]
+    frame = code.let(f"add {i64_vector} {broadcast(first)}, {steps}")
+    last = broadcast(code.let(f"sub i64 {row['count']}, 1"))
+    frame = chosen(code.let(f"icmp slt {i64_vector} {frame}, {last}"), frame, last)
+    early = code.let(f"icmp slt {i64_vector} {frame}, {broadcast(row['first_inside'])}")
+    late = code.let(f"icmp sge {i64_vector} {frame}, {broadcast(row['first_end'])}")
+    base = chosen(late, broadcast(row["end"]), broadcast(row["inside"]))
+    base = chosen(early, broadcast(row["beginning"]), base)
+    offset = code.let(f"mul {i64_vector} {frame}, {broadcast(hop)}")
+    address = code.let(f"add {i64_vector} {base}, {offset}")
+    each = [code.let(f"extractelement {i64_vector} {address}, i64 {lane}") for lane in range(lanes)]
     frames = [code.let(f"inttoptr i64 {one} to ptr") for one in each]
-    with code.loop(0, recipe.n_loaded, lanes) as at:
-        weights = code.floats_at(code.at(window, at.index, "float"))
+    with code.loop(0, spec.n_loaded, lanes) as at:
+        weights = code.load_floats(code.at(window, at.index, "float"))
         samples = []
         for start in frames:
-            here = code.at(start, at.index, "i16" if recipe.int16 else "float")
-            found = code.int16_at(here) if recipe.int16 else code.floats_at(here)
+            here = code.at(start, at.index, "i16" if spec.int16 else "float")
+            found = code.load_int16(here) if spec.int16 else code.load_floats(here)
             samples.append(code.multiply(found, weights))
         for j, sample in enumerate(code.transposed(samples)):
-            code.put_vector(sample, to, code.plus(at.index, j))
+            code.store_vector(sample, to, code.plus(at.index, j))
 
 
-def _untangle(code: Code, recipe: Recipe, spectrum: Name, to: Name, turns: Name) -> None:
-    """The bins of the real frames, or the powers of their magnitudes."""
-    half = recipe.n_fft // 2
+def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Name) -> None:
+    """Write the bins of the real frames, or the powers of their magnitudes."""
+    half = spec.n_fft // 2
 
     def put(real: Name, imaginary: Name | None, bin_: Name | int) -> None:
-        if recipe.power is None:
-            code.put_vector(real, to, code.times(2, bin_))
-            code.put_vector(imaginary or code.constant(0.0), to, code.plus(code.times(2, bin_), 1))
+        if spec.power is None:
+            code.store_vector(real, to, code.times(2, bin_))
+            code.store_vector(imaginary or code.constant(0.0), to, code.plus(code.times(2, bin_), 1))
             return
         squared = code.multiply(real, real)
         if imaginary is not None:
             squared = code.multiply_add(imaginary, imaginary, squared)
-        code.put_vector(code.root(squared) if recipe.power == 1.0 else squared, to, bin_)
+        code.store_vector(code.root(squared) if spec.power == 1.0 else squared, to, bin_)
 
     first, last = fourier.ends(code, spectrum)
     put(first, None, 0)
     put(last, None, half)
     with code.loop(1, half // 2 + 1) as k:
-        low, high = fourier.untangled(code, recipe.n_fft, spectrum, turns, k.index)
+        low, high = fourier.untangled(code, spec.n_fft, spectrum, turns, k.index)
         put(*low, k.index)
         put(*high, code.minus(half, k.index))
 
 
-def _filter(code: Code, recipe: Recipe, field: dict[str, Name], powers: Name, out: Name, kept: Name) -> None:
-    """Each filter over its own bins, and its logarithm; written filter by filter, as many lanes as hold a frame."""
-    lanes, count = recipe.lanes, field["n_filters"]
+def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, out: Name, n_valid: Name) -> None:
+    """Apply each filter to its own bins, take the logarithm, and write the lanes that hold a frame."""
+    lanes, count = spec.lanes, field["n_filters"]
     spans, weights = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("spans", "weights"))
-    kept = code.let(f"trunc i64 {kept} to i32")
-    kept = code.let(f"insertelement {code.wholes} poison, i32 {kept}, i64 0")
-    kept = code.let(f"shufflevector {code.wholes} {kept}, {code.wholes} poison, {code.wholes} zeroinitializer")
+    limit = code.let(f"trunc i64 {n_valid} to i32")
+    limit = code.let(f"insertelement {code.int_vector} poison, i32 {limit}, i64 0")
+    limit = code.let(
+        f"shufflevector {code.int_vector} {limit}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
+    )
     each = "<" + ", ".join(f"i32 {lane}" for lane in range(lanes)) + ">"
-    inside = code.let(f"icmp slt {code.wholes} {each}, {kept}")
+    valid_lanes = code.let(f"icmp slt {code.int_vector} {each}, {limit}")
     with code.loop(0, count) as m:
-        low = code.whole_at(spans, m.index)
-        end = code.whole_at(spans, code.plus(m.index, count))
-        place = code.whole_at(spans, code.plus(m.index, code.times(2, count)))
-        # the sum of sums of a few: rounding grows with the terms of either, not with all
+        low = code.load_i64(spans, m.index)
+        end = code.load_i64(spans, code.plus(m.index, count))
+        place = code.load_i64(spans, code.plus(m.index, code.times(2, count)))
+        # pairwise summation, in chunks of SUMMED_AT_ONCE bins, limits the rounding error
         with code.loop(low, end, SUMMED_AT_ONCE) as chunk:
             total = chunk.carry("zeroinitializer")
-            with code.loop(chunk.index, code.least(code.plus(chunk.index, SUMMED_AT_ONCE), end)) as k:
+            with code.loop(chunk.index, code.min(code.plus(chunk.index, SUMMED_AT_ONCE), end)) as k:
                 part = k.carry("zeroinitializer")
-                weight = code.float_everywhere(weights, code.plus(place, k.index))
-                k.keep(code.multiply_add(weight, code.vector_at(powers, k.index), part))
+                weight = code.broadcast_float(weights, code.plus(place, k.index))
+                k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
             chunk.keep(code.add(total, part))
-        value = total if recipe.floor is None else logarithm(code, total, recipe.floor, recipe.factor)
+        value = total if spec.floor is None else logarithm(code, total, spec.floor, spec.factor)
         to = code.at(out, code.times(m.index, field["stride"]), "float")
-        store = f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {inside})"
+        store = (
+            f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"
+        )
         code.put(f"call void {store}")
 
 
-def _put_frames(code: Code, recipe: Recipe, values: Name, out: Name, kept: Name) -> None:
-    """The values of each frame together; a lane past the last frame writes once more what that one has."""
-    lanes, n = recipe.lanes, recipe.n_values
-    last = code.minus(kept, 1)
-    frames = [code.at(out, code.times(code.least(last, lane), n), "float") for lane in range(lanes)]
+def _put_frames(code: Code, spec: KernelSpec, values: Name, out: Name, n_valid: Name) -> None:
+    """Write the values of each frame together; a lane past the last frame writes the last frame's values again."""
+    lanes, n = spec.lanes, spec.n_values
+    last = code.minus(n_valid, 1)
+    frames = [code.at(out, code.times(code.min(last, lane), n), "float") for lane in range(lanes)]
     with code.loop(0, n, lanes) as k:
-        here = code.least(k.index, n - lanes)  # the last vectors are written over some of those before
-        rows = code.transposed([code.vector_at(values, code.plus(here, j)) for j in range(lanes)])
+        here = code.min(k.index, n - lanes)  # the last vectors are written over some of those before
+        rows = code.transposed([code.load_vector(values, code.plus(here, j)) for j in range(lanes)])
         for start, row in zip(frames, rows, strict=True):
-            code.put_floats(row, code.at(start, here, "float"))
+            code.store_floats(row, code.at(start, here, "float"))
