@@ -141,6 +141,63 @@ def check_norm(norm: float | None) -> float | None:
     return float(norm)
 
 
+def check_top_db(top_db: float | None) -> None:
+    """A range in decibels, or None for no limit.
+
+    >>> check_top_db(80.0)
+    """
+    if top_db is not None and not top_db > 0:
+        raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
+
+
+def check_power(power: float | None, remedy: str = "use STFT for complex values") -> float:
+    """The exponent of a magnitude that filters weigh.
+
+    >>> check_power(2)
+    2.0
+    """
+    if power is None:
+        raise ValueError(f"power=None must be a number > 0: it is the exponent of a magnitude; {remedy}")
+    return check_positive("power", power)
+
+
+def check_power_or_complex(power: float | None) -> float | None:
+    """The exponent of a magnitude, or None for complex values.
+
+    >>> check_power_or_complex(None) is None
+    True
+    """
+    if power is None:
+        return None
+    return check_positive("power", power, "a number > 0, or None for complex values")
+
+
+def check_mel_norm(name: str, norm: str | float | None) -> None:
+    """The normalization of filters, or a ValueError that names it.
+
+    >>> check_mel_norm("mel_norm", "slaney")
+    """
+    if not (norm in ("slaney", None) or (not isinstance(norm, str) and norm is not None and norm > 0)):
+        raise ValueError(f"{name}={norm!r} must be 'slaney', None, or a number p > 0")
+
+
+def check_different(name: str, values: Sequence[float], example: str) -> tuple[float, ...]:
+    """One or more different numbers above 0, or a ValueError that names them.
+
+    >>> check_different("harmonics", [0.5, 1, 2], "(0.5, 1, 2, 3)")
+    (0.5, 1, 2)
+    """
+    rule = f"different numbers > 0, such as {example}"
+    if isinstance(values, str | float | int):
+        raise ValueError(f"{name}={values!r} must be a sequence of {rule}")
+    checked = tuple(values)
+    for value in checked:
+        check_positive(name, value, f"{rule}: it holds {value!r}")
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(f"{name}={values!r} must be one or more {rule}")
+    return checked
+
+
 def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float) -> None:
     """Warn of filters that no bin lies in.  Shape: weights (filters, bins)."""
     empty = int((weights.max(axis=1) == 0).sum())

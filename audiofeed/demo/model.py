@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from audiofeed.methods.lengths import length_mask
+
 
 def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
     """Mark the frames that belong to each clip.  Shape: (batch,) -> (batch, frames) bool.
@@ -13,7 +15,7 @@ def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
     >>> frame_mask(torch.tensor([1, 3]), 3).tolist()
     [[True, False, False], [True, True, True]]
     """
-    return torch.arange(frames, device=lengths.device) < lengths[:, None]
+    return length_mask(frames, lengths)
 
 
 def standardise(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

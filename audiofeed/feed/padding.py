@@ -14,6 +14,7 @@ from torch.utils.data import get_worker_info
 from audiofeed.data.samples import bad_samples
 from audiofeed.feed.items import Clip
 from audiofeed.feed.trees import pin, to_device
+from audiofeed.methods.lengths import length_mask
 from audiofeed.signal.samples import INT16_SCALE
 
 # Full scale of the integer formats. uint8 is offset binary: 128 is silence.
@@ -132,7 +133,7 @@ def frame_mask(values: Any, lengths: Any) -> Any:
             name: frame_mask(entry, lengths[name] if isinstance(lengths, dict) else lengths)
             for name, entry in values.items()
         }
-    return torch.arange(values.shape[-1], device=values.device) < lengths[:, None]
+    return length_mask(values.shape[-1], lengths)
 
 
 def _name(index: int, clip: Clip) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from audiofeed.methods.frames import Workspace
+from audiofeed.methods.lengths import length_mask
 
 LOGS = ("ln", "log10", "db")
 
@@ -54,8 +55,8 @@ def clip_peak(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tens
     Shape: features (clips, ..., bins, frames), frames (clips,) or None -> (clips, 1, ..., 1).
     """
     if frames is not None:
-        inside = torch.arange(features.shape[-1], device=features.device) < frames.view(-1, *[1] * (features.dim() - 1))
-        features = features.masked_fill(~inside, -math.inf)
+        past = ~length_mask(features.shape[-1], frames)
+        features = features.masked_fill(past.view(len(past), *[1] * (features.dim() - 2), -1), -math.inf)
     return features.amax(dim=tuple(range(1, features.dim())), keepdim=True)
 
 

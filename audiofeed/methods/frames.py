@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
+
+from audiofeed.methods.lengths import clear_own_past, clear_past, runs_of
 
 PAD_MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -20,7 +21,6 @@ CPU_BLOCK = 3 * 2**18
 GPU_BLOCK = 2**25
 
 Count = TypeVar("Count", int, torch.Tensor)
-Size = TypeVar("Size")
 # rows and frames of the result, in the order in which they lie in a piece
 Place = tuple[slice, slice]
 
@@ -86,8 +86,7 @@ class Framing:
         """
         time = waveform.shape[-1]
         if lengths is not None:
-            inside = torch.arange(time, device=waveform.device) < lengths[:, None]
-            waveform = torch.where(inside, waveform, torch.zeros((), dtype=waveform.dtype, device=waveform.device))
+            waveform = clear_past(waveform, lengths)
         right = self._right(time)
         if self.margin == 0 and right == 0:
             return waveform
@@ -109,8 +108,7 @@ class Framing:
         padded[:, self.margin : self.margin + time] = waveform
         padded[:, self.margin + time :] = 0
         if lengths is not None:
-            past = torch.arange(time + right, device=waveform.device) >= lengths[:, None]
-            padded[:, self.margin :].masked_fill_(past, 0)
+            clear_own_past(padded[:, self.margin :], lengths)
         if self.pad_mode == "constant" or self.margin == 0:
             return padded
         columns, values = self._ends(waveform, lengths)
@@ -161,25 +159,6 @@ class Framing:
     def cut(self, padded: torch.Tensor) -> torch.Tensor:
         """All frames of padded rows as a view, no copy.  Shape: (rows, padded time) -> (rows, frames, n_fft)."""
         return padded.unfold(-1, self.n_fft, self.hop_length)
-
-
-def runs_of(sizes: Iterable[Size], most: Callable[[Size], int] | None = None) -> Iterator[tuple[slice, Size]]:
-    """Neighboring rows of one size, and that size.
-
-    Args:
-        sizes: of all rows.
-        most: from a size to the number of rows in a run; None: all that are neighbors.
-
-    >>> list(runs_of([3, 3, 1]))
-    [(slice(0, 2, None), 3), (slice(2, 3, None), 1)]
-    """
-    first = 0
-    for size, group in itertools.groupby(sizes):
-        end = first + len(list(group))
-        step = end - first if most is None else most(size)
-        for start in range(first, end, step):
-            yield slice(start, min(start + step, end)), size
-        first = end
 
 
 def mirrored(positions: torch.Tensor, length: torch.Tensor, pad_mode: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Rows of a batch: the leading dimensions they come in, the length of each, and what stands past it."""
+"""Rows of a batch: the leading dimensions they come in, the length of each, and the dtype to compute in."""
 
 from __future__ import annotations
 
@@ -94,30 +94,3 @@ def with_leading(rows: torch.Tensor, leading: list[int]) -> torch.Tensor:
     torch.Size([2, 3, 4, 5])
     """
     return rows.unflatten(0, leading) if leading else rows.squeeze(0)
-
-
-def clear_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """0 past each clip's own length, whatever stood there.
-
-    Args:
-        features: (clips, ..., n).
-        lengths: (clips,).
-
-    >>> clear_past(torch.ones(2, 3), torch.tensor([1, 3])).tolist()
-    [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
-    """
-    return features.masked_fill(_past(features, lengths), 0)
-
-
-def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """What `clear_past` gives, without a graph, in the memory of the features."""
-    if lengths.device.type != "cpu":
-        return features.masked_fill_(_past(features, lengths), 0)
-    for clip, length in zip(features, lengths.tolist(), strict=True):
-        clip[..., length:] = 0
-    return features
-
-
-def _past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    past = torch.arange(features.shape[-1], device=features.device) >= lengths[:, None]
-    return past.view(len(past), *[1] * (features.dim() - 2), -1)

@@ -34,3 +34,12 @@ class Contest:
     definitions: dict[str, np.ndarray | None] = field(default_factory=dict)
     baselines: tuple[str, ...] = ()
     note: str = ""
+
+
+def glides(n: int, rate: int) -> np.ndarray:
+    """Clips of 10 s: a gliding tone with overtones, in noise.  Shape: (n, 10 * rate)."""
+    random = np.random.default_rng(0)
+    phase = np.cumsum(2 * np.pi * random.uniform(100, 400, (n, 1)) * np.linspace(1, 1.5, 10 * rate) / rate, axis=1)
+    return (sum(np.cos(k * phase) / k for k in range(1, 6)) * 0.1 + random.standard_normal(phase.shape) * 0.01).astype(
+        np.float32
+    )

@@ -1,7 +1,8 @@
-"""The stack of harmonics and constant-Q chroma against librosa, the stack against six transforms of our own too."""
+"""Constant-Q chroma against librosa, and combined frequency and periodicity against nnAudio2."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,16 +10,12 @@ import librosa
 import numpy as np
 import torch
 
-from audiofeed.transforms.constant_q.cqt import CQT
-from audiofeed.transforms.constant_q.harmonic_cqt import HarmonicCQT
+from audiofeed.transforms.harmony.cfp import CFP
 from audiofeed.transforms.harmony.chroma_cens import ChromaCENS
 from audiofeed.transforms.harmony.chroma_cqt import ChromaCQT, ChromaVQT
-from catalogue import Contest
+from catalogue import Contest, glides
 
 RATE, CLIPS, SECONDS = 22050, 4, 10
-C1 = float(librosa.note_to_hz("C1"))
-# bins, bins per octave, hop: a coarse stack, Basic Pitch's bins, and those of "Deep salience"
-STACKS = ((72, 12, 512), (216, 36, 256), (360, 60, 256))
 
 
 def noise() -> np.ndarray:
@@ -26,13 +23,8 @@ def noise() -> np.ndarray:
 
 
 def contests() -> Iterator[Contest]:
-    """HarmonicCQT in three sizes, ChromaCQT, ChromaVQT, ChromaCENS."""
+    """ChromaCQT, ChromaVQT, ChromaCENS, CFP."""
     exact = noise()
-    # silent ends: early downsampling of a low harmonic shows at loud ones, in librosa (see test_harmonic_cqt.py)
-    soft = exact.copy()
-    soft[:, :8192] = soft[:, -8192:] = 0
-    for n_bins, per_octave, hop in STACKS:
-        yield of_harmonics(soft, {"n_bins": n_bins, "bins_per_octave": per_octave, "hop_length": hop})
     single = exact.astype(np.float32)
     x = torch.from_numpy(single)
     for cls, function, settings in (
@@ -51,30 +43,23 @@ def contests() -> Iterator[Contest]:
             calls={"audiofeed": lambda ours=ours: ours(x), "librosa": lambda theirs=theirs: theirs(single)},
             expected=theirs(exact),
         )
+    yield of_cfp()
 
 
-def of_harmonics(exact: np.ndarray, settings: dict[str, int]) -> Contest:
-    single = exact.astype(np.float32)
-    x = torch.from_numpy(single)
-    ours = HarmonicCQT(sample_rate=RATE, **settings)
-    alone = [CQT(sample_rate=RATE, f_min=C1 * harmonic, **settings) for harmonic in ours.harmonics]
-    frames = int(ours.frame_lengths(torch.tensor(x.shape[-1])))
+def of_cfp(rate: int = 16_000) -> Contest:
+    from nnAudio2 import features
 
-    def of_librosa(y: np.ndarray) -> np.ndarray:
-        each = [np.abs(librosa.cqt(y, sr=RATE, fmin=C1 * harmonic, **settings)) for harmonic in ours.harmonics]
-        return np.stack([found[..., :frames] for found in each], axis=-3)
-
+    y = glides(16, rate)[:4]
+    x = torch.from_numpy(y)
+    cfp = CFP(sample_rate=rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a division by the quefrency 0
+        peer = features.CFP()
     return Contest(
-        transform="HarmonicCQT",
-        setting=(
-            f"{RATE} Hz, hop {settings['hop_length']}, harmonics 1/2 to 5 of {settings['n_bins']} bins, "
-            f"{settings['bins_per_octave']} in an octave, {CLIPS} x {SECONDS} s"
-        ),
-        calls={
-            "audiofeed": lambda: ours(x),
-            "librosa, six times": lambda: of_librosa(single),
-            "our CQT, six times": lambda: torch.stack([each(x)[..., :frames] for each in alone], dim=-3),
-        },
-        expected=of_librosa(exact),
-        note="there is no other package with it; the peers are stacks of one transform for each harmonic.",
+        transform="CFP",
+        setting="4 x 10 s, 16 kHz, 8000 points, 175 bands",
+        calls={"audiofeed": lambda: cfp(x), "nnAudio2": lambda: peer(x)},
+        expected=CFP(sample_rate=rate)(torch.from_numpy(y.astype(np.float64))).numpy(),
+        definitions={"nnAudio2": None},
+        note="nnAudio2 gives a band at the exact frequency of a quefrency weight 0, and a band less",
     )

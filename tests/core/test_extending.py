@@ -138,7 +138,7 @@ class RootCompression(FeatureTransform):
                     "from audiofeed.transforms.auditory.root import RootCompression\n"
                     "from audiofeed.transforms.auditory.sinc import SincFilterbank",
                 ),
-                ('    "RMS",\n', '    "RMS",\n    "RootCompression",\n'),
+                ('"RMS", ', '"RMS", "RootCompression", '),
             ],
             "tests/transforms/cases/auditory.py": [
                 (

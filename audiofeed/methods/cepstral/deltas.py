@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.lengths import length_mask
 
 # scipy's names for what stands past the ends (as librosa takes them), and those of padding here; "interp" is none
 EDGES = {"nearest": "replicate", "mirror": "reflect", "constant": "constant", "wrap": "circular"}
@@ -84,7 +85,7 @@ def _interpolated(
     if ends is None:
         return result
     last = (ends - half - 1).clamp(min=0)[:, None]  # (row, 1): the middle of each row's last whole window
-    past = torch.arange(frames, device=rows.device) > last
+    past = ~length_mask(frames, last[:, 0] + 1)
     constant = torch.where(ends[:, None] < width, _of_short(rows[:, :width], ends, short), result.gather(1, last))
     return torch.where(past | (ends[:, None] < width), constant, result)
 

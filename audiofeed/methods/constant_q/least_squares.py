@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.octave_synthesis import Synthesis, synthesise
-from audiofeed.methods.frames import Count, runs_of
+from audiofeed.methods.frames import Count
+from audiofeed.methods.lengths import length_mask, runs_of
 
 # From samples (rows, time) and the lengths of rows to complex values (rows, bins, frames)
 Analysis = Callable[..., torch.Tensor]
@@ -96,9 +97,7 @@ class LeastSquares:
     ) -> torch.Tensor:
         """Samples of rows of `time` samples at most: of each row its own `times`, from its own `frames`."""
         count = pairs.shape[1]
-        past = None
-        if frames is not None:
-            past = (torch.arange(count, device=pairs.device) >= frames[:, None])[..., None]
+        past = None if frames is None else ~length_mask(count, frames)[..., None]
 
         def forth(samples: torch.Tensor) -> torch.Tensor:
             found = self._analyse(samples, times, graph=graph)[:, :count]

@@ -11,6 +11,7 @@ from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.decimation import filled_length, lower_length
 from audiofeed.methods.constant_q.octaves import Decimation
 from audiofeed.methods.inverse.overlap_add import overlap_add
+from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import matmul
 from audiofeed.plans.constant_q.levels import Level
 
@@ -102,14 +103,13 @@ def synthesise(
             filled = filled_length(time, level.factor) if own is None else filled_length(own, level.factor)
             signal = _cleared(signal, filled)
             signal = interpolate(signal, by.decimations[level.factor], level.factor, time, graph=graph)
-    return signal if lengths is None else _cleared(signal, lengths)
+    return signal if lengths is None else clear_past(signal, lengths)
 
 
 def _cleared(signal: torch.Tensor, length: int | torch.Tensor) -> torch.Tensor:
-    if isinstance(length, int):
-        return signal if length >= signal.shape[-1] else F.pad(signal[:, :length], (0, signal.shape[-1] - length))
-    inside = torch.arange(signal.shape[-1], device=signal.device) < length[:, None]
-    return torch.where(inside, signal, torch.zeros((), dtype=signal.dtype, device=signal.device))
+    if isinstance(length, torch.Tensor):
+        return clear_past(signal, length)
+    return signal if length >= signal.shape[-1] else F.pad(signal[:, :length], (0, signal.shape[-1] - length))
 
 
 def _overlapped(pairs: torch.Tensor, by: _Group, before: int, time: int, *, graph: bool) -> torch.Tensor:

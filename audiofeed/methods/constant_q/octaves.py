@@ -15,7 +15,8 @@ import torch.nn.functional as F
 
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.decimation import decimate, decimate_into, filled_length, lower_length, padded_length
-from audiofeed.methods.frames import Count, Framing, Workspace, mirrored, runs_of
+from audiofeed.methods.frames import Count, Framing, Workspace, mirrored
+from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.plans.constant_q.block_basis import block_basis
@@ -195,7 +196,7 @@ def constant_q(
 def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: Execution) -> torch.Tensor:
     """All rows and all frames at once, or as many frames as a piece of a GPU's memory holds."""
     count = frame_count(waveform.shape[-1], execution.levels[0])
-    signal = waveform if lengths is None else _cleared(waveform, lengths)
+    signal = waveform if lengths is None else clear_past(waveform, lengths)
     found: list[tuple[int, torch.Tensor]] = []
     hops = {} if torch.compiler.is_exporting() else execution.cut_into_hops()
     for level in execution.levels:
@@ -205,7 +206,7 @@ def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: E
             signal = decimate(signal, by.response, level.factor, by.block, by.reach)
             signal = F.pad(signal[:, :filled], (0, signal.shape[-1] - filled))
             if lengths is not None:
-                signal = _cleared(signal, filled_length(lengths, level.factor))
+                signal = clear_past(signal, filled_length(lengths, level.factor))
                 lengths = lower_length(lengths, level.factor)
         margin = _margin(level)
         framing = Framing(n_fft=2 * margin, hop_length=1, center=True, pad_mode=execution.pad_mode)
@@ -223,11 +224,6 @@ def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: E
     if execution.power is None:
         return torch.view_as_complex(pairs).transpose(1, 2)
     return raise_power(pairs.square().sum(-1), execution.power).transpose(1, 2)
-
-
-def _cleared(signal: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    inside = torch.arange(signal.shape[-1], device=signal.device) < lengths[:, None]
-    return torch.where(inside, signal, torch.zeros((), dtype=signal.dtype, device=signal.device))
 
 
 def _framed(padded: torch.Tensor, kernels: torch.Tensor, hop: int, count: int) -> torch.Tensor:
@@ -458,3 +454,18 @@ def _hop_product(
     for run, some, product in _pieces(signal.unfold(-1, hop, hop)[:, :hops], kernels, workspace):
         found[run, some] = product
     _write(out, _diagonals(found, count, 2 * bins))
+
+
+def gathered(values: torch.Tensor, places: tuple[tuple[int, int], ...]) -> torch.Tensor:
+    """Bins in runs (first, end), some of them again and again; (0, -n): n zeros.
+
+    Shape: (rows, bins, frames) -> (rows, bins of all runs, frames).
+
+    >>> gathered(torch.tensor([[[1.0], [2.0]]]), ((0, 2), (1, 2), (0, -1))).flatten().tolist()
+    [1.0, 2.0, 2.0, 0.0]
+    """
+    values = values.transpose(1, 2)  # (row, frame, bin)
+    if places == ((0, values.shape[-1]),):
+        return values.transpose(1, 2)
+    parts = [values[..., first:end] if end > 0 else values.new_zeros(*values.shape[:2], -end) for first, end in places]
+    return torch.cat(parts, dim=-1).transpose(1, 2)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from audiofeed.methods.constant_q.sliced_frame import OPEN, Bands, Slices, analyse, count_frames, fill, synthesise
-from audiofeed.methods.frames import runs_of
+from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.spectrum import raise_power
 
 # samples of slices that are computed at once without a graph
@@ -49,8 +49,7 @@ def analyse_clips(
             found = _analyse_rows(waveform[run, :length], frame, graph=False)
             out[run, :, : found.shape[-1]] = _powers(found, power)
         return out
-    inside = torch.arange(time, device=waveform.device) < lengths[:, None]
-    x = fill(waveform.where(inside, torch.zeros_like(waveform)), (frames - 1) * hop)
+    x = fill(clear_past(waveform, lengths), (frames - 1) * hop)
     ends = (count_frames(lengths, hop) - 1) * hop
     slices, bands = frame.geometry(None, waveform)
     return _powers(analyse(x, ends, slices, bands, frames=frames, graph=graph), power)

@@ -8,6 +8,7 @@ import torch
 
 from audiofeed.methods.filterbank import Wanted
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.lengths import length_mask
 from audiofeed.methods.short_time.table import short_time_powers
 from audiofeed.signal.constant_q.tuning import LOWEST_A, pitch_bins
 
@@ -157,7 +158,7 @@ def _tunings(
     below, here, above = _neighbours(powers, low, high)
     peak = _is_peak(powers, below, here, above)
     if frames is not None:
-        peak = peak & (torch.arange(powers.shape[-1], device=powers.device) < frames.view(-1, 1, 1, 1))
+        peak = peak & length_mask(powers.shape[-1], frames)[:, None, None]
     number = torch.arange(low, high, device=powers.device)[:, None]
     shift, height = _interpolated(below, here, above, number == powers.shape[-2] - 1)
     votes = _place(_deviation((number + shift) * hertz, n_chroma), edges).flatten(1)  # (clip, candidate)

@@ -8,7 +8,6 @@ Without a graph on a CPU a few clips at a time go through all iterations, so tha
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 
 from audiofeed.methods.frames import Framing, Workspace
 from audiofeed.methods.inverse.overlap_add import add_in_pieces, by_fft, gain_of, inverse_short_time
+from audiofeed.methods.lengths import runs_of
 from audiofeed.methods.short_time.table import short_time_spectrum
 
 # (iteration, of how many, what is missing): the relative distance of each row's magnitudes from the given ones
@@ -138,13 +138,9 @@ def _runs(target: torch.Tensor, search: Search) -> Iterator[tuple[slice, int, in
     rows = target.shape[0]
     counts = [target.shape[1]] * rows if search.frames is None else search.frames.tolist()
     lengths = search.samples.tolist() if isinstance(search.samples, torch.Tensor) else [search.samples] * rows
-    first = 0
-    for (count, length), group in itertools.groupby(zip(counts, lengths, strict=True)):
-        end = first + len(list(group))
-        step = max(1, search.framing.piece(target.device) // count)
-        for start in range(first, end, step):
-            yield slice(start, min(start + step, end)), count, length
-        first = end
+    piece = search.framing.piece(target.device)
+    for run, (count, length) in runs_of(zip(counts, lengths, strict=True), lambda size: max(1, piece // size[0])):
+        yield run, count, length
 
 
 def _refine(

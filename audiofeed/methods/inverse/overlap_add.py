@@ -6,7 +6,6 @@ lies nearest to the spectrum. Without a graph on a CPU it is computed row by row
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 
 from audiofeed.methods.choose import Method, table
 from audiofeed.methods.frames import Count, Framing, Workspace
+from audiofeed.methods.lengths import length_mask, runs_of
 from audiofeed.methods.precision import matmul
 from audiofeed.methods.short_time.table import SHORT_TIME
 
@@ -157,14 +157,11 @@ def _runs(
     """(rows, their number of frames, their gain) for runs of neighbouring rows with the same number of frames."""
     rows, _, most = spectrum.shape
     counts = [most] * rows if frames is None else frames.tolist()
-    first = 0
-    for count, group in itertools.groupby(counts):
-        end = first + len(list(group))
-        gain = gain_of(window, framing.hop_length, count, None)
-        step = max(1, framing.piece(spectrum.device) // count)
-        for start in range(first, end, step):
-            yield slice(start, min(start + step, end)), count, gain
-        first = end
+    known: tuple[int, torch.Tensor] | None = None
+    for run, count in runs_of(counts, lambda count: max(1, framing.piece(spectrum.device) // count)):
+        if known is None or known[0] != count:
+            known = count, gain_of(window, framing.hop_length, count, None)
+        yield run, count, known[1]
 
 
 def gain_of(window: torch.Tensor, hop_length: int, count: int, frames: torch.Tensor | None) -> torch.Tensor:
@@ -176,8 +173,7 @@ def gain_of(window: torch.Tensor, hop_length: int, count: int, frames: torch.Ten
     if frames is None:
         added = _overlapped(squares, hop_length, count)
     else:
-        there = torch.arange(count, device=window.device) < frames[:, None]
-        added = overlap_add(there[:, :, None] * squares, hop_length)
+        added = overlap_add(length_mask(count, frames)[:, :, None] * squares, hop_length)
     covered = added > squares.amax() * (COVERED * torch.finfo(window.dtype).eps)
     return torch.where(covered, added, torch.ones_like(added)).reciprocal() * covered
 

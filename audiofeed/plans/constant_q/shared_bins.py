@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,10 @@ _SAME = 1e-9
 
 # A piece of a band: neighbouring bins of a bank, as the only band of a level at their own rate.
 Piece = tuple[WaveletBank, Level]
+
+
+# Runs (first, end) of computed bins that the harmonics consist of, one harmonic after another; (0, -n): n zeros.
+Places = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,3 +145,48 @@ def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
             if i > first:
                 yield numbers[first], numbers[i - 1] + 1
             first = i
+
+
+def bins_of_harmonics(
+    steps: Sequence[float],
+    counts: Sequence[int],
+    n_bins: int,
+    bank_at: Callable[[float], WaveletBank],
+    share: Callable[[Sequence[WaveletBank], int], SharedBins],
+    hop_length: int,
+    *,
+    exact: bool,
+) -> tuple[SharedBins, Places]:
+    """The bins that are computed for a stack of harmonics, each once, and where those of the harmonics are among them.
+
+    Args:
+        steps: how many bins each harmonic lies above harmonic 1.
+        counts: how many bins of each harmonic there are.
+        n_bins: how many bins of each harmonic are wanted; zeros stand for the others.
+        bank_at: from a number of bins above harmonic 1 to the bank of that one bin.
+        share: `shared_octaves` or `shared_dense`.
+        hop_length: samples from frame to frame.
+        exact: every harmonic has bins of its own; else all take theirs from one bank.
+    """
+    if exact:
+        present = [(step, count) for step, count in zip(steps, counts, strict=True) if count]
+    else:
+        low = min(steps)
+        present = [(low, int(max(step + n for step, n in zip(steps, counts, strict=True) if n) - low))]
+    shared = share([replace(bank_at(step), n_bins=count) for step, count in present], hop_length)
+    if exact:
+        found = iter(shared.places)
+        places = [next(found) if count else () for count in counts]
+    else:
+        starts = [int(step - low) for step in steps]
+        places = [shared.places[0][first : first + n] for first, n in zip(starts, counts, strict=True)]
+    runs: list[tuple[int, int]] = []
+    for place in places:
+        for number in place:
+            if runs and runs[-1][1] == number:
+                runs[-1] = (runs[-1][0], number + 1)
+            else:
+                runs.append((number, number + 1))
+        if len(place) < n_bins:
+            runs.append((0, len(place) - n_bins))
+    return shared, tuple(runs)

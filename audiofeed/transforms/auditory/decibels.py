@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.arguments.checks import check_choice, check_positive
+from audiofeed.arguments.checks import check_choice, check_positive, check_top_db
 from audiofeed.methods.decibels import to_decibels
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-from audiofeed.transforms.contract.settings import check_top_db
 
 
 class AmplitudeToDB(FeatureTransform):

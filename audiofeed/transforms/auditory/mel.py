@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.checks import check_power, check_rate
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions, check_power
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions
 from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms
 

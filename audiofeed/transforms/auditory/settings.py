@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
-from audiofeed.arguments.checks import check_choice, check_count, check_rate, check_span
+from audiofeed.arguments.checks import check_choice, check_count, check_mel_norm, check_rate, check_span
 from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
@@ -20,7 +20,7 @@ from audiofeed.transforms.short_time.steps import Bank
 
 
 class MelSpanOptions(TypedDict, total=False):
-    """What a caller may say of where mel filters lie."""
+    """Keyword arguments of where mel filters lie."""
 
     n_mels: int
     f_min: float
@@ -29,7 +29,7 @@ class MelSpanOptions(TypedDict, total=False):
 
 
 class MelOptions(MelSpanOptions, total=False):
-    """What a caller may say of mel filters."""
+    """Keyword arguments of mel filters."""
 
     norm: str | float | None
 
@@ -88,12 +88,3 @@ def _made(mel: Mel) -> tuple[np.ndarray, FilterTiles]:
     """The filters and where they are not zero, for the next module with the same."""
     weights = mel.definition()
     return weights, filter_tiles(weights)
-
-
-def check_mel_norm(name: str, norm: str | float | None) -> None:
-    """The normalization of filters, or a ValueError that names it.
-
-    >>> check_mel_norm("mel_norm", "slaney")
-    """
-    if not (norm in ("slaney", None) or (not isinstance(norm, str) and norm is not None and norm > 0)):
-        raise ValueError(f"{name}={norm!r} must be 'slaney', None, or a number p > 0")

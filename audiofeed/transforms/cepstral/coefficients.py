@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice, check_count, check_rate, check_span
+from audiofeed.arguments.checks import check_choice, check_count, check_mel_norm, check_power, check_rate, check_span
 from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.filterbanks import bark_filterbank, linear_filterbank
 from audiofeed.signal.scales import BARK_SCALES
-from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, check_mel_norm, keep_mel
+from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, keep_mel
 from audiofeed.transforms.cepstral.settings import CepstralLogarithm, CepstralOptions, Cosines, keep_cepstrum
-from audiofeed.transforms.contract.settings import Execution, Frames, check_power
+from audiofeed.transforms.contract.settings import Execution, Frames
 from audiofeed.transforms.short_time.base import ShortTime
 
 
 class MFCCOptions(CepstralOptions, MelSpanOptions, total=False):
-    """What a caller may say of mel-frequency cepstral coefficients."""
+    """Keyword arguments of mel-frequency cepstral coefficients."""
 
 
 class MFCC(ShortTime):
@@ -118,14 +119,8 @@ class LFCC(ShortTime):
         self.n_lfcc, self.trainable_filters = n_lfcc, trainable_filters
         self.n_filter = check_count("n_filter", n_filter, "an integer number of filters, 1 or more")
         self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
-        definition = functools.partial(
-            linear_filterbank,
-            sample_rate=float(sample_rate),
-            n_fft=self.n_fft,
-            n_filter=n_filter,
-            f_min=self.f_min,
-            f_max=self.f_max,
-        )
+        span: dict[str, Any] = {"sample_rate": float(sample_rate), "f_min": self.f_min, "f_max": self.f_max}
+        definition = functools.partial(linear_filterbank, n_fft=self.n_fft, n_filter=n_filter, **span)
         bank = self.define_bank("filters", definition, trainable=trainable_filters, counted="n_filter")
         self._steps = keep_cepstrum(self, settings, bank, {"n_lfcc": n_lfcc, "n_filter": n_filter})
 
@@ -180,14 +175,8 @@ class BFCC(ShortTime):
         self.n_barks = check_count("n_barks", n_barks, "an integer number of filters, 1 or more")
         self.bark_scale = check_choice("bark_scale", bark_scale, BARK_SCALES)
         self.f_min, self.f_max = check_span(f_min, f_max, sample_rate)
-        definition = functools.partial(
-            bark_filterbank,
-            sample_rate=float(sample_rate),
-            n_fft=self.n_fft,
-            n_barks=n_barks,
-            f_min=self.f_min,
-            f_max=self.f_max,
-            bark_scale=bark_scale,
-        )
+        span: dict[str, Any] = {"sample_rate": float(sample_rate), "f_min": self.f_min, "f_max": self.f_max}
+        scale: dict[str, Any] = {"n_barks": n_barks, "bark_scale": bark_scale}
+        definition = functools.partial(bark_filterbank, n_fft=self.n_fft, **scale, **span)
         bank = self.define_bank("filters", definition, trainable=trainable_filters, counted="n_barks")
         self._steps = keep_cepstrum(self, settings, bank, {"n_bfcc": n_bfcc, "n_barks": n_barks})

@@ -17,7 +17,7 @@ from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matri
 
 
 class CosineOptions(TypedDict, total=False):
-    """What a caller may say of a cosine transform."""
+    """Keyword arguments of a cosine transform."""
 
     dct_type: int
     norm: str | None
@@ -25,7 +25,7 @@ class CosineOptions(TypedDict, total=False):
 
 
 class CepstralOptions(FeatureOptions, LogOptions, CosineOptions, total=False):
-    """What a caller may say of cepstral coefficients."""
+    """Keyword arguments of cepstral coefficients."""
 
 
 @dataclass(frozen=True, kw_only=True)

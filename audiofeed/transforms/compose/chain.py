@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from audiofeed.methods.rows import clear_past
+from audiofeed.methods.lengths import clear_past
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.transform import Transform
 

@@ -38,6 +38,14 @@ class ConstantQTransform(Transform):
             self.define("tuning_window", functools.partial(get_window, "hann", FRAMES.n_fft))
             self.define("tuning_edges", tuning_edges)
 
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames of clips of `lengths` samples."""
+        return self.kernel_bank.frame_lengths(lengths) if self.framing is None else super().frame_lengths(lengths)
+
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """Frames times the kernels of the bank, for transforms that have one."""
+        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
+
     @property
     def frequencies(self) -> torch.Tensor:
         """The center of each bin in Hz, float64, of shape (n_bins,); with `tuning=None` those of a clip in tune."""

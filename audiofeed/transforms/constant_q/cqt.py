@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.settings import pick
@@ -39,6 +38,7 @@ class CQT(ConstantQTransform):
     librosa's resampler drops what its stages compute of the time before a clip, and a clip that starts loud comes out
     up to 0.4 % otherwise there; here nothing is dropped.
 
+    >>> import torch
     >>> transform = CQT(sample_rate=22050)
     >>> transform(torch.zeros(2, 22050)).shape
     torch.Size([2, 84, 44])
@@ -51,15 +51,7 @@ class CQT(ConstantQTransform):
         wavelets = pick(ConstantQ, settings, sample_rate=sample_rate)
         kernels = pick(Kernels, settings, wavelets=wavelets)
         super().__init__(wavelets, kernels)
-        levels = kernels.levels()
-        self.kernel_bank = KernelBank(self, kernels, levels, kernels.definition(levels))
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
-
-    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
+        self.kernel_bank = KernelBank(self, kernels, *kernels.plan())
 
 
 class VQT(ConstantQTransform):
@@ -76,6 +68,7 @@ class VQT(ConstantQTransform):
 
     Follows Schörkhuber, Klapuri, Holighaus and Dörfler (2014); differs from librosa as `CQT` does.
 
+    >>> import torch
     >>> VQT(sample_rate=22050, intervals="ji5", n_bins=60)(torch.zeros(22050)).shape
     torch.Size([60, 44])
     """
@@ -85,12 +78,4 @@ class VQT(ConstantQTransform):
         wavelets = pick(VariableQ, settings, sample_rate=sample_rate)
         kernels = pick(Kernels, settings, wavelets=wavelets)
         super().__init__(wavelets, kernels)
-        levels = kernels.levels()
-        self.kernel_bank = KernelBank(self, kernels, levels, kernels.definition(levels))
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
-
-    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
+        self.kernel_bank = KernelBank(self, kernels, *kernels.plan())

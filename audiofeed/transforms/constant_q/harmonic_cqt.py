@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice, check_positive
+from audiofeed.arguments.checks import check_choice, check_different
 from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.arguments.signature import takes
-from audiofeed.plans.constant_q.shared_bins import SharedBins, harmonic_steps
+from audiofeed.methods.constant_q.octaves import gathered
+from audiofeed.plans.constant_q.shared_bins import Places, SharedBins, bins_of_harmonics, harmonic_steps
 from audiofeed.signal.constant_q.wavelets import WaveletBank
 from audiofeed.transforms.constant_q.base import ConstantQTransform
 from audiofeed.transforms.constant_q.kernels import KernelBank
@@ -25,7 +26,7 @@ ABOVE_NYQUIST = ("raise", "zeros")
 
 
 class HarmonicCQTOptions(CQTOptions, total=False):
-    """What a caller may say of a harmonic constant-Q transform."""
+    """Keyword arguments of a harmonic constant-Q transform."""
 
     harmonics: Sequence[float]
     above_nyquist: str
@@ -50,7 +51,7 @@ class Harmonics(ConstantQ):
     )
 
     def __post_init__(self) -> None:
-        settle(self, harmonics=_check_harmonics(self.harmonics))
+        settle(self, harmonics=check_different("harmonics", self.harmonics, "(0.5, 1, 2, 3)"))
         check_choice("above_nyquist", self.above_nyquist, ABOVE_NYQUIST)
         if not isinstance(self.exact, bool):
             raise ValueError(f"exact={self.exact!r} must be True or False")
@@ -96,35 +97,14 @@ class Harmonics(ConstantQ):
             "above_nyquist='zeros'"
         )
 
-    def shared(
-        self, share: Callable[[Sequence[WaveletBank], int], SharedBins]
-    ) -> tuple[SharedBins, tuple[tuple[int, int], ...]]:
-        """What is computed, and the runs (first, end) of its bins that the harmonics consist of; (0, -n): n zeros."""
+    def shared(self, share: Callable[[Sequence[WaveletBank], int], SharedBins]) -> tuple[SharedBins, Places]:
+        """The bins that are computed, each once, and where those of the harmonics are among them."""
         tuning = 0.0 if self.tuning is None else self.tuning
         counts = [min(self.n_bins, self.fitting(step, tuning)) for step in self.steps.tolist()]
-        if self.exact:
-            present = [(step, count) for step, count in zip(self.steps.tolist(), counts, strict=True) if count]
-        else:
-            low = self.steps.min()
-            present = [(low, int(max(step + n for step, n in zip(self.steps, counts, strict=True) if n) - low))]
-        banks = [replace(self.harmonic(step, tuning), n_bins=count) for step, count in present]
-        shared = share(banks, self.hop_length)
-        if self.exact:
-            found = iter(shared.places)
-            places = [next(found) if count else () for count in counts]
-        else:
-            starts = [int(step - low) for step in self.steps]
-            places = [shared.places[0][first : first + n] for first, n in zip(starts, counts, strict=True)]
-        runs: list[tuple[int, int]] = []
-        for place in places:
-            for number in place:
-                if runs and runs[-1][1] == number:
-                    runs[-1] = (runs[-1][0], number + 1)
-                else:
-                    runs.append((number, number + 1))
-            if len(place) < self.n_bins:
-                runs.append((0, len(place) - self.n_bins))
-        return shared, tuple(runs)
+        banks = functools.partial(self.harmonic, tuning=tuning)
+        return bins_of_harmonics(
+            self.steps.tolist(), counts, self.n_bins, banks, share, self.hop_length, exact=self.exact
+        )
 
 
 class HarmonicCQT(ConstantQTransform):
@@ -176,34 +156,12 @@ class HarmonicCQT(ConstantQTransform):
         lowest = self.bank.f_min * 2.0 ** (torch.from_numpy(self.wavelets.steps) / self.bins_per_octave)
         return torch.outer(lowest, 2.0 ** (torch.arange(self.n_bins, dtype=torch.float64) / self.bins_per_octave))
 
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples."""
-        return self.kernel_bank.frame_lengths(lengths)
-
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        values = self.kernel_bank.compute(self, waveform, lengths, graph=graph).transpose(1, 2)  # (row, frame, bin)
-        if self._places == ((0, values.shape[-1]),):
-            return values.transpose(1, 2)
-        parts = [
-            values[..., first:end] if end > 0 else values.new_zeros(*values.shape[:2], -end)
-            for first, end in self._places
-        ]
-        return torch.cat(parts, dim=-1).transpose(1, 2)  # (row, harmonic * bin, frame)
+        """The bins of every harmonic, one harmonic after another."""
+        return gathered(super().compute(waveform, lengths, graph=graph), self._places)
 
     def finish_rows(
         self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
     ) -> torch.Tensor:
         finished = super().finish_rows(features, lengths, leading, graph=graph)
         return finished.unflatten(1, (len(self.harmonics), -1))
-
-
-def _check_harmonics(harmonics: Sequence[float]) -> tuple[float, ...]:
-    rule = "different numbers > 0, such as (0.5, 1, 2, 3)"
-    if isinstance(harmonics, str | float | int):
-        raise ValueError(f"harmonics={harmonics!r} must be a sequence of {rule}")
-    checked = tuple(harmonics)
-    for harmonic in checked:
-        check_positive("harmonics", harmonic, f"{rule}: it holds {harmonic!r}")
-    if not checked or len(set(checked)) < len(checked):
-        raise ValueError(f"harmonics={harmonics!r} must be one or more {rule}")
-    return checked

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_power
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.spectral_spans import weigh_spans
@@ -23,7 +24,6 @@ from audiofeed.signal.windows import get_window
 from audiofeed.transforms.constant_q.base import ConstantQTransform
 from audiofeed.transforms.constant_q.cqt import CQT
 from audiofeed.transforms.constant_q.settings import ConstantQ, MagnitudeOptions, options_of
-from audiofeed.transforms.contract.settings import check_power
 
 
 class PseudoCQT(ConstantQTransform):

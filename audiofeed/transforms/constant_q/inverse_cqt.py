@@ -21,7 +21,7 @@ from audiofeed.transforms.contract.transform import in_full_precision
 
 
 class InverseCQTOptions(WaveletOptions, SpacingOptions, MethodOptions, total=False):
-    """What a caller may say of the transform whose values are inverted."""
+    """Keyword arguments of the transform whose values are inverted."""
 
     tuning: float
 

@@ -7,6 +7,7 @@ import math
 import torch
 from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_power_or_complex
 from audiofeed.arguments.settings import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import count_frames
@@ -14,7 +15,6 @@ from audiofeed.methods.constant_q.streams import StreamState, analyse_clips, ana
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
 from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
 from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.contract.settings import check_power_or_complex
 from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
 
 

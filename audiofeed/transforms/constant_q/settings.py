@@ -11,17 +11,24 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from audiofeed.arguments.checks import check_choice, check_count, check_not_negative, check_positive, check_rate
+from audiofeed.arguments.checks import (
+    check_choice,
+    check_count,
+    check_not_negative,
+    check_positive,
+    check_power_or_complex,
+    check_rate,
+)
 from audiofeed.arguments.settings import argument, arguments_of, settle
 from audiofeed.methods.constant_q.table import CONSTANT_Q, Layout
 from audiofeed.plans.constant_q.levels import Level
 from audiofeed.signal.constant_q.wavelets import C1, INTERVALS, NORMALIZATIONS, WaveletBank
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.contract.settings import check_pad_mode, check_power_or_complex
+from audiofeed.transforms.contract.settings import check_pad_mode
 
 
 class WaveletOptions(TypedDict, total=False):
-    """What a caller may say of wavelets."""
+    """Keyword arguments of wavelets."""
 
     hop_length: int
     f_min: float | None
@@ -35,41 +42,41 @@ class WaveletOptions(TypedDict, total=False):
 
 
 class AnalysisOptions(WaveletOptions, total=False):
-    """What a caller may say of the analysis by wavelets of constant Q."""
+    """Keyword arguments of the analysis by wavelets of constant Q."""
 
     tuning: float | None
     pad_mode: str
 
 
 class MagnitudeOptions(AnalysisOptions, total=False):
-    """What a caller may say of magnitudes of constant Q."""
+    """Keyword arguments of magnitudes of constant Q."""
 
     power: float
 
 
 class SpacingOptions(TypedDict, total=False):
-    """What a caller may say of variable bandwidths and intervals."""
+    """Keyword arguments of variable bandwidths and intervals."""
 
     gamma: float | None
     intervals: str | Sequence[float]
 
 
 class MethodOptions(TypedDict, total=False):
-    """What a caller may say of kernels that are not trained."""
+    """Keyword arguments of kernels that are not trained."""
 
     method: str
     normalization: str
 
 
 class CQTOptions(AnalysisOptions, MethodOptions, total=False):
-    """What a caller may say of a constant-Q transform."""
+    """Keyword arguments of a constant-Q transform."""
 
     power: float | None
     trainable: bool
 
 
 class VQTOptions(CQTOptions, SpacingOptions, total=False):
-    """What a caller may say of a variable-Q transform."""
+    """Keyword arguments of a variable-Q transform."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,15 +272,12 @@ class Kernels:
         """How the method lays the kernels out."""
         return CONSTANT_Q.methods[self.method].run
 
-    def levels(self) -> tuple[Level, ...]:
-        """The rates that the kernels are computed at."""
-        return self.layout.levels(self.wavelets.bank, self.wavelets.hop_length)
-
-    def definition(self, levels: tuple[Level, ...]) -> Callable[[], np.ndarray]:
-        """What computes the kernels of the levels, in float64."""
-        bank = self.wavelets.bank
-        gains = bank.gains(self.normalization, scale=self.wavelets.scale)
-        return functools.partial(self.layout.kernels, bank, levels, gains, self.wavelets.sparsity)
+    def plan(self) -> tuple[tuple[Level, ...], Callable[[], np.ndarray]]:
+        """The rates that the kernels are computed at, and what computes the kernels, in float64."""
+        wavelets, bank = self.wavelets, self.wavelets.bank
+        levels = self.layout.levels(bank, wavelets.hop_length)
+        gains = bank.gains(self.normalization, scale=wavelets.scale)
+        return levels, functools.partial(self.layout.kernels, bank, levels, gains, wavelets.sparsity)
 
 
 def options_of(*groups: Any) -> dict[str, Any]:

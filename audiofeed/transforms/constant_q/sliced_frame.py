@@ -34,7 +34,7 @@ _MOST_WHOLE = 16
 
 
 class SliceOptions(TypedDict, total=False):
-    """What a caller may say of bands and slices."""
+    """Keyword arguments of bands and slices."""
 
     f_min: float | None
     f_max: float | None

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.signature import complete, shown
-from audiofeed.methods.rows import check_lengths, clear_past, computable, in_full_precision
+from audiofeed.methods.lengths import clear_past
+from audiofeed.methods.rows import check_lengths, computable, in_full_precision
 from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep, needs_graph
 
 

@@ -90,6 +90,8 @@ _IN_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
     """The values of a definition in a dtype, in memory of their own: a definition may keep its array for the next."""
+    if torch.compiler.is_compiling():  # which follows NumPy only so far
+        return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
     return torch.from_numpy(np.array(values, dtype=_IN_NUMPY.get(dtype), order="C")).to(dtype)
 
 

@@ -14,7 +14,7 @@ from audiofeed.arguments.checks import (
     check_count,
     check_floor,
     check_not_negative,
-    check_positive,
+    check_top_db,
 )
 from audiofeed.arguments.settings import argument, settle
 from audiofeed.methods.decibels import LOGS, Log
@@ -35,7 +35,7 @@ def check_pad_mode(pad_mode: str) -> str:
 
 
 class WindowOptions(TypedDict, total=False):
-    """What a caller may say of the window and the hop."""
+    """Keyword arguments of the window and the hop."""
 
     hop_length: int | None
     win_length: int | None
@@ -44,7 +44,7 @@ class WindowOptions(TypedDict, total=False):
 
 
 class FrameOptions(WindowOptions, total=False):
-    """What a caller may say of frames."""
+    """Keyword arguments of frames."""
 
     center: bool
     pad_mode: str
@@ -107,7 +107,7 @@ class Frames:
 
 
 class MethodOptions(TypedDict, total=False):
-    """What a caller may say of the method and what is trained."""
+    """Keyword arguments of the method and what is trained."""
 
     method: str
     trainable: bool
@@ -115,11 +115,11 @@ class MethodOptions(TypedDict, total=False):
 
 
 class ShortTimeOptions(FrameOptions, MethodOptions, total=False):
-    """What a caller may say of a short-time transform whose n_fft may be given by position."""
+    """Keyword arguments of a short-time transform whose n_fft may be given by position."""
 
 
 class FeatureOptions(ShortTimeOptions, total=False):
-    """What a caller may say of a feature of short frames."""
+    """Keyword arguments of a feature of short frames."""
 
     n_fft: int
 
@@ -142,7 +142,7 @@ class Execution:
 
 
 class LogOptions(TypedDict, total=False):
-    """What a caller may say of a logarithm."""
+    """Keyword arguments of a logarithm."""
 
     log: str
     offset: float
@@ -180,34 +180,3 @@ class Logarithm:
     def step(self, power: float) -> Log:
         """The logarithm of values of |z|^power; decibels are those of |z|^2."""
         return Log(self.log, floor=self.floor, power=power)
-
-
-def check_top_db(top_db: float | None) -> None:
-    """A range in decibels, or None for no limit.
-
-    >>> check_top_db(80.0)
-    """
-    if top_db is not None and not top_db > 0:
-        raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
-
-
-def check_power(power: float | None, remedy: str = "use STFT for complex values") -> float:
-    """The exponent of a magnitude that filters weigh.
-
-    >>> check_power(2)
-    2.0
-    """
-    if power is None:
-        raise ValueError(f"power=None must be a number > 0: it is the exponent of a magnitude; {remedy}")
-    return check_positive("power", power)
-
-
-def check_power_or_complex(power: float | None) -> float | None:
-    """The exponent of a magnitude, or None for complex values.
-
-    >>> check_power_or_complex(None) is None
-    True
-    """
-    if power is None:
-        return None
-    return check_positive("power", power, "a number > 0, or None for complex values")

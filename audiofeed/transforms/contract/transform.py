@@ -11,10 +11,9 @@ from torch import nn
 from audiofeed.arguments.checks import check_rate
 from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.rows import (
     check_waveform,
-    clear_own_past,
-    clear_past,
     computable,
     in_full_precision,
     lengths_of_rows,

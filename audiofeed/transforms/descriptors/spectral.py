@@ -18,7 +18,7 @@ from audiofeed.transforms.short_time.steps import PerFrame
 
 
 class RolloffOptions(FrameOptions, total=False):
-    """What a caller may say of a rolloff, through which no gradient flows."""
+    """Keyword arguments of a rolloff, through which no gradient flows."""
 
     n_fft: int
     method: str

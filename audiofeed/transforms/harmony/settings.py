@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from typing import ClassVar, TypedDict
 
 import numpy as np
 
 from audiofeed.arguments.checks import check_count, check_norm, check_positive
-from audiofeed.arguments.settings import argument, settle
+from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.signal.constant_q.wavelets import C1
 from audiofeed.signal.harmony.chroma import cq_to_chroma
 from audiofeed.transforms.constant_q.settings import ConstantQ, VariableQ, check_bins
 
 
 class OctaveOptions(TypedDict, total=False):
-    """What a caller may say of octaves of bins."""
+    """Keyword arguments of octaves of bins."""
 
     hop_length: int
     f_min: float | None
@@ -25,7 +25,7 @@ class OctaveOptions(TypedDict, total=False):
 
 
 class PitchClassOptions(OctaveOptions, total=False):
-    """What a caller may say of pitch classes."""
+    """Keyword arguments of pitch classes."""
 
     bins_per_octave: int | None
     tuning: float | None
@@ -35,7 +35,7 @@ class PitchClassOptions(OctaveOptions, total=False):
 
 
 class FoldingOptions(TypedDict, total=False):
-    """What a caller may say of how bins become classes."""
+    """Keyword arguments of how bins become classes."""
 
     norm: float | None
     threshold: float | None
@@ -43,11 +43,11 @@ class FoldingOptions(TypedDict, total=False):
 
 
 class ChromaCQTOptions(PitchClassOptions, FoldingOptions, total=False):
-    """What a caller may say of the chroma of a constant-Q transform."""
+    """Keyword arguments of the chroma of a constant-Q transform."""
 
 
 class ChromaVQTOptions(OctaveOptions, FoldingOptions, total=False):
-    """What a caller may say of the chroma of a variable-Q transform."""
+    """Keyword arguments of the chroma of a variable-Q transform."""
 
     bins_per_octave: int
     gamma: float | None
@@ -55,21 +55,26 @@ class ChromaVQTOptions(OctaveOptions, FoldingOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Octaves:
-    """Octaves of constant-Q bins, which must stay below half the rate."""
+    """Octaves of constant-Q bins, which must stay below half the rate, and the classes that they make."""
 
+    # the settings of the transform that has these bins
+    family: ClassVar[type[ConstantQ]]
     sample_rate: float
     hop_length: int = argument(512, "samples from frame to frame, 1 or more.")
     f_min: float = argument(None, "Hz, of the lowest bin; None: C1, 32.7 Hz.")
     n_octaves: int = argument(7, "octaves from there on, 1 or more.")
     bins_per_octave: int = 12
-    # the settings of the transform that has these bins
+    n_chroma: int = 12
+    window: Sequence[float] | np.ndarray | None = None
     wavelets: ConstantQ = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         lowest = check_positive("f_min", C1 if self.f_min is None else self.f_min, "a positive number of Hz")
         octaves = check_count("n_octaves", self.n_octaves, "an integer number of octaves, 1 or more")
         settle(self, f_min=lowest, n_octaves=octaves)
-        bins, probe = self.bins_per_octave, self._wavelets()
+        # what both have; but this window is of the classes, not of the wavelets
+        probe = pick(self.family, vars(self), sample_rate=self.sample_rate, n_bins=1, window="hann")
+        bins = self.bins_per_octave
         cutoffs = [probe.bank_of(n * bins, probe.highest_tuning).cutoff for n in range(1, octaves + 1)]
         most = sum(cutoff <= self.sample_rate / 2 for cutoff in cutoffs)
         if most < octaves:
@@ -80,24 +85,22 @@ class Octaves:
             )
         settle(self, wavelets=replace(probe, n_bins=octaves * bins))
 
-    def _wavelets(self) -> ConstantQ:
-        """The settings of the transform, with the lowest bin alone."""
-        raise NotImplementedError
-
-    def _of_all(self) -> dict[str, Any]:
-        return {
-            "sample_rate": self.sample_rate,
-            "hop_length": self.hop_length,
-            "f_min": self.f_min,
-            "n_bins": 1,
-            "bins_per_octave": self.bins_per_octave,
-        }
+    def filters(self) -> np.ndarray:
+        """Which bins belong to each class.  Shape: (n_chroma, n_octaves * bins_per_octave)."""
+        return cq_to_chroma(
+            self.wavelets.n_bins,
+            bins_per_octave=self.bins_per_octave,
+            n_chroma=self.n_chroma,
+            f_min=self.f_min,
+            window=None if self.window is None else np.asarray(self.window),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PitchClasses(Octaves):
     """Octaves in equal steps, of which neighboring bins make a pitch class."""
 
+    family = ConstantQ
     bins_per_octave: int = argument(
         36, "bins of the constant-Q transform in an octave, a multiple of `n_chroma`; None: `n_chroma`."
     )
@@ -116,24 +119,12 @@ class PitchClasses(Octaves):
         settle(self, n_chroma=classes, bins_per_octave=bins, window=_check_window(self.window))
         super().__post_init__()
 
-    def _wavelets(self) -> ConstantQ:
-        return ConstantQ(**self._of_all(), tuning=self.tuning)
-
-    def filters(self) -> np.ndarray:
-        """Which bins belong to each class.  Shape: (n_chroma, n_octaves * bins_per_octave)."""
-        return cq_to_chroma(
-            self.wavelets.n_bins,
-            bins_per_octave=self.bins_per_octave,
-            n_chroma=self.n_chroma,
-            f_min=self.f_min,
-            window=None if self.window is None else np.asarray(self.window),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Notes(Octaves):
     """Octaves of a scale, of which each bin is a class of its own."""
 
+    family = VariableQ
     intervals: str | Sequence[float]
     bins_per_octave: int = argument(
         12, "bins and classes in an octave, 1 or more; with ratios as `intervals`, their number."
@@ -144,17 +135,9 @@ class Notes(Octaves):
 
     def __post_init__(self) -> None:
         intervals = self.intervals if isinstance(self.intervals, str) else tuple(self.intervals)
-        bins = self.bins_per_octave if isinstance(intervals, str) else len(intervals)
-        settle(self, intervals=intervals, bins_per_octave=check_bins("bins_per_octave", bins))
+        bins = check_bins("bins_per_octave", self.bins_per_octave if isinstance(intervals, str) else len(intervals))
+        settle(self, intervals=intervals, bins_per_octave=bins, n_chroma=bins)
         super().__post_init__()
-
-    def _wavelets(self) -> VariableQ:
-        return VariableQ(**self._of_all(), gamma=self.gamma, intervals=self.intervals)
-
-    def filters(self) -> np.ndarray:
-        """Which bins belong to each class.  Shape: (bins_per_octave, n_octaves * bins_per_octave)."""
-        bins = self.bins_per_octave
-        return cq_to_chroma(self.wavelets.n_bins, bins_per_octave=bins, n_chroma=bins, f_min=self.f_min)
 
 
 @dataclass(frozen=True, kw_only=True)

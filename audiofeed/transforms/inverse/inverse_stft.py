@@ -18,7 +18,7 @@ from audiofeed.transforms.inverse.resynthesis import Resynthesis, SynthesisOptio
 
 
 class InverseOptions(SynthesisOptions, total=False):
-    """What a caller may say of an inverse short-time transform."""
+    """Keyword arguments of an inverse short-time transform."""
 
     method: str
     trainable: bool

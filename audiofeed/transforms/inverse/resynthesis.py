@@ -11,7 +11,7 @@ from audiofeed.transforms.contract.to_waveform import ToWaveform
 
 
 class SynthesisOptions(WindowOptions, total=False):
-    """What a caller may say of frames that become a waveform."""
+    """Keyword arguments of frames that become a waveform."""
 
     center: bool
 

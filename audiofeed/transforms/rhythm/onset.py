@@ -19,7 +19,7 @@ AGGREGATES = ("mean", "median")
 
 
 class OnsetOptions(WindowOptions, MethodOptions, MelOptions, total=False):
-    """What a caller may say of an onset strength."""
+    """Keyword arguments of an onset strength."""
 
     n_fft: int
     pad_mode: str

@@ -25,7 +25,7 @@ from audiofeed.transforms.rhythm.onset import OnsetStrength
 
 
 class StretchOptions(TypedDict, total=False):
-    """What a caller may say of stretches of an onset envelope."""
+    """Keyword arguments of stretches of an onset envelope."""
 
     n_fft: int
     hop_length: int

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
+from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_power_or_complex, check_rate
 from audiofeed.arguments.settings import argument, pick, settle
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time.log_frequency import LOG_FREQUENCY
@@ -22,12 +22,12 @@ from audiofeed.plans.short_time.interpolation import (
     oversampled_length,
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, check_power_or_complex
+from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
 
 
 class GridOptions(TypedDict, total=False):
-    """What a caller may say of the frequencies."""
+    """Keyword arguments of the frequencies."""
 
     freq_scale: str
     f_min: float
@@ -37,7 +37,7 @@ class GridOptions(TypedDict, total=False):
 
 
 class LogFrequencyOptions(FeatureOptions, GridOptions, total=False):
-    """What a caller may say of a short-time transform at chosen frequencies."""
+    """Keyword arguments of a short-time transform at chosen frequencies."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,17 +8,17 @@ from typing import NamedTuple
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_rate
+from audiofeed.arguments.checks import check_power, check_rate
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time import reassignment
 from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted
-from audiofeed.transforms.contract.settings import FrameOptions, Frames, check_power
+from audiofeed.transforms.contract.settings import FrameOptions, Frames
 from audiofeed.transforms.short_time.base import ShortTime
 
 
 class ReassignedOptions(FrameOptions, total=False):
-    """What a caller may say of a reassigned spectrogram."""
+    """Keyword arguments of a reassigned spectrogram."""
 
     n_fft: int
 

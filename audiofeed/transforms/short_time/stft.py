@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_power_or_complex
 from audiofeed.arguments.signature import takes
-from audiofeed.transforms.contract.settings import Execution, Frames, ShortTimeOptions, check_power_or_complex
+from audiofeed.transforms.contract.settings import Execution, Frames, ShortTimeOptions
 from audiofeed.transforms.short_time.base import ShortTime
 
 

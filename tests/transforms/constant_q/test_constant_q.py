@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 
 import librosa
 import numpy as np
@@ -12,9 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiofeed.methods.constant_q import octaves
-from audiofeed.plans.constant_q.levels import octave_kernels, octave_levels
-from audiofeed.transforms.constant_q import settings as kernel_settings
+from audiofeed.methods.constant_q import octaves, table
+from audiofeed.plans.constant_q.levels import octave_kernels
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
@@ -305,7 +305,7 @@ def test_kernels_are_kept_for_the_last_tunings_and_do_not_travel(monkeypatch):
     cqt(x.float())
     assert len(cqt._tuned) == 3
     assert len(pickle.dumps(cqt)) == size
-    monkeypatch.setattr("audiofeed.transforms.constant_q.base.MOST_TUNINGS", 2)
+    monkeypatch.setitem(CQT.tuned.__globals__, "MOST_TUNINGS", 2)
     other = CQT(sample_rate=22050, tuning=None)
     assert torch.equal(other(x), whole)
     assert len(other._tuned) == 2
@@ -347,8 +347,8 @@ def default_float64():
 def test_kernels_are_computed_once(monkeypatch):
     """For the construction and the first call together, and for an inverse with all that it looks at."""
     calls = []
-    found = kernel_settings.octave_kernels
-    monkeypatch.setattr(kernel_settings, "octave_kernels", lambda *a, **k: calls.append(1) or found(*a, **k))
+    found = table.octave_kernels
+    monkeypatch.setattr(table, "octave_kernels", lambda *a, **k: calls.append(1) or found(*a, **k))
     cqt = CQT(sample_rate=22050)
     first = cqt(torch.ones(1, 4000))
     assert len(calls) == 1
@@ -369,15 +369,19 @@ def test_what_the_construction_computed_is_given_up_at_the_first_call():
 
 
 def test_octaves_that_share_their_wavelets_are_as_if_computed_alone():
-    """To the bit; and most octaves of a bank do share them."""
-    bank = CQT(sample_rate=22050).bank
-    levels = octave_levels(bank, 512)
-    gains = bank.gains("librosa", scale=True)
-    made = {}
-    together = octave_kernels(bank, levels, gains, sparsity=0.01, made=made)
-    alone = [octave_kernels(bank, (level,), gains, sparsity=0.01) for level in levels]
-    assert np.array_equal(together, np.concatenate(alone))
-    assert len(made) <= len(levels) // 2
+    """To the bit; most octaves of a bank share them, but not those that are alike in length alone."""
+    of_q = CQT(sample_rate=22050)
+    of_length = VQT(sample_rate=22050, hop_length=441, n_bins=36, f_min=100.0, gamma=2000.0)
+    for transform, most in ((of_q, 3), (of_length, 3)):
+        bank, levels = transform.bank, transform.kernel_bank.levels
+        bands = [replace(level, bands=(band,)) for level in levels for band in level.bands]
+        gains = bank.gains("librosa", scale=True)
+        made = {}
+        together = octave_kernels(bank, levels, gains, sparsity=0.01, made=made)
+        alone = [octave_kernels(bank, (band,), gains, sparsity=0.01) for band in bands]
+        assert np.array_equal(together, np.concatenate(alone))
+        assert len(made) <= most
+    assert len({tuple(bank.samples(k) for k in band.bands[0].bins) for band in bands}) < len(bands)
 
 
 def test_filters_that_definitions_keep_are_not_shared_by_modules(default_float64):

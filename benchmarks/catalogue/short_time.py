@@ -1,4 +1,4 @@
-"""Log-frequency spectra, reassigned spectra, CFP."""
+"""Log-frequency spectra and reassigned spectra."""
 
 from __future__ import annotations
 
@@ -9,28 +9,18 @@ import librosa
 import numpy as np
 import torch
 
-from audiofeed.transforms.harmony.cfp import CFP
 from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
-from catalogue import Contest
+from catalogue import Contest, glides
 
 RATE = 16_000
-
-
-def _clips(n: int) -> np.ndarray:
-    """Clips of 10 s: a gliding tone with overtones, in noise."""
-    random = np.random.default_rng(0)
-    phase = np.cumsum(2 * np.pi * random.uniform(100, 400, (n, 1)) * np.linspace(1, 1.5, 10 * RATE) / RATE, axis=1)
-    return (sum(np.cos(k * phase) / k for k in range(1, 6)) * 0.1 + random.standard_normal(phase.shape) * 0.01).astype(
-        np.float32
-    )
 
 
 def contests() -> Iterator[Contest]:
     """One contest for each transform of the family."""
     from nnAudio2 import features
 
-    y = _clips(16)
+    y = glides(16, RATE)
     x = torch.from_numpy(y)
     exact = torch.from_numpy(y.astype(np.float64))
     for n_bins in (256, 1025):
@@ -64,20 +54,6 @@ def contests() -> Iterator[Contest]:
         calls={"audiofeed": lambda: torch.stack(reassigned.coordinates(x)), "librosa": lambda: _librosa(y)},
         expected=_librosa(y.astype(np.float64)),
         note="frequencies, times and magnitudes one after another, as librosa has them in float64",
-    )
-
-    few, few_exact = x[:4], exact[:4]
-    cfp = CFP(sample_rate=RATE)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a division by the quefrency 0
-        peer = features.CFP()
-    yield Contest(
-        transform="CFP",
-        setting="4 x 10 s, 16 kHz, 8000 points, 175 bands",
-        calls={"audiofeed": lambda: cfp(few), "nnAudio2": lambda: peer(few)},
-        expected=CFP(sample_rate=RATE)(few_exact).numpy(),
-        definitions={"nnAudio2": None},
-        note="nnAudio2 gives a band at the exact frequency of a quefrency weight 0, and a band less",
     )
 
 

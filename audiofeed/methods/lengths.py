@@ -1,0 +1,67 @@
+"""Rows of a batch that have their own lengths: masks, clearing past the end, runs of equal rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import torch
+
+Size = TypeVar("Size")
+
+
+def length_mask(n: int, lengths: torch.Tensor) -> torch.Tensor:
+    """True for the entries before each row's own end.  Shape: lengths (rows,) -> (rows, n) bool.
+
+    >>> length_mask(3, torch.tensor([1, 3])).tolist()
+    [[True, False, False], [True, True, True]]
+    """
+    return torch.arange(n, device=lengths.device) < lengths[:, None]
+
+
+def clear_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """0 past each clip's own length, whatever stood there.
+
+    Args:
+        features: (clips, ..., n).
+        lengths: (clips,).
+
+    >>> clear_past(torch.ones(2, 3), torch.tensor([1, 3])).tolist()
+    [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+    """
+    return features.masked_fill(_past(features, lengths), 0)
+
+
+def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """The result of `clear_past`, without a graph, in the memory of the features."""
+    if lengths.device.type != "cpu":
+        return features.masked_fill_(_past(features, lengths), 0)
+    for clip, length in zip(features, lengths.tolist(), strict=True):
+        clip[..., length:] = 0
+    return features
+
+
+def _past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """True past each clip's own length, in a shape that broadcasts to the features."""
+    past = ~length_mask(features.shape[-1], lengths)
+    return past.view(len(past), *[1] * (features.dim() - 2), -1)
+
+
+def runs_of(sizes: Iterable[Size], most: Callable[[Size], int] | None = None) -> Iterator[tuple[slice, Size]]:
+    """Neighboring rows of one size, and that size.
+
+    Args:
+        sizes: of all rows.
+        most: from a size to the number of rows in a run; None: all that are neighbors.
+
+    >>> list(runs_of([3, 3, 1])), [run for run, _ in runs_of([3, 3, 3], lambda size: 2)]
+    ([(slice(0, 2, None), 3), (slice(2, 3, None), 1)], [slice(0, 2, None), slice(2, 3, None)])
+    """
+    first = 0
+    for size, group in itertools.groupby(sizes):
+        end = first + len(list(group))
+        step = end - first if most is None else most(size)
+        for start in range(first, end, step):
+            yield slice(start, min(start + step, end)), size
+        first = end
