@@ -97,6 +97,8 @@ def stacks(draw):
 @settings(max_examples=25, deadline=None)
 @given(config=stacks(), n=st.integers(1, 12000), seed=st.integers(0, 2**16))
 def test_each_harmonic_is_librosas(config, n, seed):
+    # one sample, repeated for ever, is a constant, of which a bin holds no more than rounding leaves
+    assume(n > 1 or config["pad_mode"] == "constant")
     transform = HarmonicCQT(power=None, **config)
     own = [
         CQT(
