@@ -20,7 +20,7 @@ check: lint
 # with the doctests and the processes that tests start; what only a GPU reaches counts as not covered
 coverage: .venv/.test
 	$(V)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
-	$(V)/python tests/coverage_page.py > docs/coverage.md
+	$(V)/python benchmarks/coverage_page.py > docs/coverage.md
 	$(V)/coverage report --format=total
 
 # the core beside another torch, with no torchaudio there
