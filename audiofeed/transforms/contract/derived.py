@@ -12,7 +12,7 @@ from audiofeed.transforms.contract.transform import Transform
 
 
 class Derived(Transform):
-    """A transform of waveforms by way of another, `source`: a subclass gives `_derive`.
+    """A transform of waveforms by way of another, `source`: a subclass gives `derive`.
 
     Args:
         source: computes the features that this one is derived from.
@@ -28,7 +28,7 @@ class Derived(Transform):
         """Whether the source takes int16 samples as they are."""
         return self.source.takes_int16
 
-    def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Results from the source's features.
 
         Args:
@@ -53,7 +53,7 @@ class Derived(Transform):
             frames = self.source.frame_lengths(row_lengths)
         with in_full_precision(waveform.device, graph=graph):
             rows = features.reshape(-1, *features.shape[len(leading) :])
-            derived = self.finish_rows(self._derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
+            derived = self.finish_rows(self.derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
         return with_leading(derived, leading)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:

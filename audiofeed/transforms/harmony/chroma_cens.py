@@ -69,7 +69,7 @@ class ChromaCENS(Derived):
                 raise ValueError(f"smoothing_{error}") from error
             self.define("smoothing", definition, values=values)
 
-    def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         counts = quantized(features, CENS_STEPS)
         if self.win_len_smooth is not None:
             counts = smoothed(counts, self.filter_like("smoothing", counts))

@@ -47,7 +47,7 @@ class ChromaCQT(Derived):
         self.trainable = trainable
         self.define("chroma", classes.filters, trainable=folding.trainable_chroma)
 
-    def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         filters = self.filter_like("chroma", features)
         return folded(features, filters, threshold=self.threshold, norm=self.norm)
 
@@ -103,6 +103,6 @@ class ChromaVQT(Derived):
         self.trainable = trainable
         self.define("chroma", notes.filters, trainable=folding.trainable_chroma)
 
-    def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         filters = self.filter_like("chroma", features)
         return folded(features, filters, threshold=self.threshold, norm=self.norm)

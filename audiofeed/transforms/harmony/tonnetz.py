@@ -72,7 +72,7 @@ class Tonnetz(Derived):
         """What is projected."""
         return self.source
 
-    def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         basis = self.filter_like("basis", features)
         if features.shape[-2] != basis.shape[1]:
             raise ValueError(

@@ -142,7 +142,7 @@ class Tempogram(OfStretches, Derived):
         frames = self.source.frame_lengths(lengths)
         return frames if self.center else self._stretches.count(frames)
 
-    def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """The autocorrelation of stretches of the envelope."""
         window = self.filter_like("tempo_window", features)
         return autocorrelation.tempogram(
@@ -189,7 +189,7 @@ class FourierTempogram(OfStretches, Derived):
         """Columns of clips of `lengths` samples."""
         return self._stretches.count(self.source.frame_lengths(lengths))
 
-    def _derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """The spectra of stretches of the envelope."""
         window = self.filter_like("tempo_window", features)
         return short_time_spectrum(envelope(features), frames, self._stretches, window, graph=graph)
