@@ -29,10 +29,10 @@ def standardise(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """
     mask = frame_mask(lengths, features.shape[-1])[:, None]
     count = (lengths * features.shape[1])[:, None, None]
-    centred = features - (features * mask).sum((1, 2), keepdim=True) / count
-    centred = centred * mask
-    variance = centred.square().sum((1, 2), keepdim=True) / count
-    return centred * (variance + 1e-5).rsqrt()
+    centered = features - (features * mask).sum((1, 2), keepdim=True) / count
+    centered = centered * mask
+    variance = centered.square().sum((1, 2), keepdim=True) / count
+    return centered * (variance + 1e-5).rsqrt()
 
 
 class SpectrumMasking(nn.Module):
@@ -80,7 +80,7 @@ def _draw_hidden(lengths: torch.Tensor, size: int, count: int, share: float) -> 
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the frames that belong to clips; padding is left out of the statistics and set to 0.
+    """Batch normalization over the frames that belong to clips; padding is left out of the statistics and set to 0.
 
     Shape:
         values (batch, channel, frames), mask (batch, frames) bool -> (batch, channel, frames).
@@ -90,7 +90,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """Return the normalised values, 0 where the mask is."""
+        """Return the normalized values, 0 where the mask is."""
         frames = values.transpose(1, 2)  # (batch, frames, channel)
         normal = torch.zeros_like(frames)
         normal[mask] = super().forward(frames[mask])

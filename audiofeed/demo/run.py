@@ -27,7 +27,7 @@ from audiofeed.transforms import LogMelSpectrogram
 # where the files' own rates differ
 _COMMON_RATE = 16_000
 _WINDOW_SECONDS, _HOP_SECONDS, _MELS = 0.032, 0.0125, 64
-# without --epochs: passes enough for so many optimiser steps, within bounds
+# without --epochs: passes enough for so many optimizer steps, within bounds
 _STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 300, 10, 40
 
 

@@ -145,7 +145,7 @@ class SoundSet:
             for index in range(self.per_class):
                 form = FORMS[index % len(FORMS)]
                 path = self.root / name / f"{name}-{index:03d}.{form.extension}"
-                samples = synthesise(timbre, form, np.random.default_rng([self.seed, label, index]))
+                samples = synthesize(timbre, form, np.random.default_rng([self.seed, label, index]))
                 soundfile.write(path, samples, form.sample_rate, subtype=form.subtype)
                 listed[path.relative_to(self.root).as_posix()] = {
                     **asdict(form),
@@ -158,7 +158,7 @@ class SoundSet:
         os.replace(partial, manifest)
 
 
-def synthesise(timbre: Timbre, form: FileForm, rng: np.random.Generator) -> np.ndarray:
+def synthesize(timbre: Timbre, form: FileForm, rng: np.random.Generator) -> np.ndarray:
     """Make one sound: a note or a chord, somewhat out of tune, at some level, in some noise.
 
     Args:
@@ -169,7 +169,7 @@ def synthesise(timbre: Timbre, form: FileForm, rng: np.random.Generator) -> np.n
     Returns:
         (frames,) or (frames, 2) float32, full scale at 1, 0.4 to 1.2 s long.
 
-    >>> synthesise(TIMBRES["flute"], FORMS[0], np.random.default_rng(0)).dtype
+    >>> synthesize(TIMBRES["flute"], FORMS[0], np.random.default_rng(0)).dtype
     dtype('float32')
     """
     rate = form.sample_rate

@@ -100,10 +100,10 @@ def train(
         AudioReadError: A file cannot be read.
     """
     with held_interrupts():
-        # the first optimiser imports torch's compiler
-        optimiser = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+        # the first optimizer imports torch's compiler
+        optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=_LEARNING_RATE, total_steps=epochs * len(loader), pct_start=0.25
+        optimizer, max_lr=_LEARNING_RATE, total_steps=epochs * len(loader), pct_start=0.25
     )
     progress = Progress()
     model.train()
@@ -121,9 +121,9 @@ def train(
                 with clock.part("model"):
                     logits = model(features, feature_lengths)
                     loss = functional.cross_entropy(logits, targets, label_smoothing=_LABEL_SMOOTHING)
-                    optimiser.zero_grad()
+                    optimizer.zero_grad()
                     loss.backward()
-                    optimiser.step()
+                    optimizer.step()
                     schedule.step()
                     correct = (logits.argmax(1) == targets).sum()
                 loss_sum += float(loss.detach()) * len(batch)

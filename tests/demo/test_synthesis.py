@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiofeed.demo.synthesis import FORMS, TIMBRES, SoundSet, synthesise
+from audiofeed.demo.synthesis import FORMS, TIMBRES, SoundSet, synthesize
 
 
 def test_files_have_the_forms_listed(sounds):
@@ -40,7 +40,7 @@ def test_every_class_has_the_same_file_formats(sounds):
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.extension}-{form.subtype}-{form.channels}")
 @pytest.mark.parametrize("timbre", TIMBRES)
 def test_sounds_are_loud_enough_and_do_not_clip(timbre, form):
-    samples = synthesise(TIMBRES[timbre], form, np.random.default_rng(3))
+    samples = synthesize(TIMBRES[timbre], form, np.random.default_rng(3))
     assert samples.dtype == np.float32
     assert samples.ndim == form.channels
     assert np.isfinite(samples).all()

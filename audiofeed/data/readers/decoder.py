@@ -24,8 +24,8 @@ _BLOCK_SAMPLES = 1 << 22
 _MAX_FRAMES = 1 << 48
 # a page is at most 65307 bytes long: this much of a file's end holds the last two
 _OGG_TAIL = 2 * 65307
-# SF_ERR_UNRECOGNISED_FORMAT of sndfile.h
-_UNRECOGNISED = 1
+# SF_ERR_UNRECOGNIZED_FORMAT of sndfile.h
+_UNRECOGNIZED = 1
 # FLAC, Ogg, MP3 after an ID3 tag (a bare MP3 frame begins like many a sample), AIFF, W64, CAF, AU, NIST SPHERE
 _MAGIC = (b"fLaC", b"OggS", b"ID3", b"FORM", b"riff", b"caff", b".snd", b"dns.", b"NIST_1A")
 
@@ -47,7 +47,7 @@ class SoundfileReader(Reader):
         try:
             decoder = file.keep(Decoder)
         except AudioReadError as error:
-            if getattr(error.__cause__, "code", None) == _UNRECOGNISED:
+            if getattr(error.__cause__, "code", None) == _UNRECOGNIZED:
                 return None
             raise
         return AudioInfo(

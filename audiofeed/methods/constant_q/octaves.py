@@ -27,7 +27,7 @@ _SEGMENT = 8
 
 
 def frame_count(length: Count, level: Level) -> Count:
-    """Centred frames of a clip of `length` samples at its first level; 0 for an empty clip.
+    """Centered frames of a clip of `length` samples at its first level; 0 for an empty clip.
 
     >>> frame_count(1000, Level(factor=1, part=1.0, hop_length=512, bands=()))
     2
