@@ -61,8 +61,10 @@ def test_stft_equals_librosa(method, framing, y):
     expected = oracle.stft(y, **framing)
     # a window that is zero where a short clip lies leaves nothing; the rounding is then that of the frames themselves
     scale = max(np.linalg.norm(expected), 1e-2 * np.linalg.norm(y))
-    if y.shape[-1] < 16 and framing["pad_mode"] != "constant":
-        scale *= 8  # a few samples repeated throughout a frame: their roundings are alike, and add up instead of out
+    if method == "conv" and y.shape[-1] < framing["n_fft"] and framing["pad_mode"] != "constant":
+        # samples repeated throughout a frame: the roundings of a running sum are alike and add up, at most half
+        # of 6e-8 for each sample of the frame (measured: 1.7e-8, with n_fft 2048); an FFT's sums are short
+        scale *= max(1.0, framing["n_fft"] * 3e-8 / TOLERANCE[torch.float32])
     check(STFT(method=method, **framing), y, expected, scale)
 
 
