@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shlex
 import signal
 from collections import defaultdict
 from pathlib import Path
@@ -64,6 +65,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen |= {item.nodeid for item in found[:number]}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
     items[:] = [item for item in items if item.nodeid in chosen]
+
+
+@pytest.fixture
+def chosen_marks(request: pytest.FixtureRequest) -> dict[str, str]:
+    """For the environment of a pytest that a test starts: it leaves out what `-m` left out here."""
+    marks = request.config.getoption("markexpr")
+    return {"PYTEST_ADDOPTS": f"-m {shlex.quote(marks)}"} if marks else {}
 
 
 # Inputs there are a few hundred samples: two threads spend their time waiting for each other, most of all where other

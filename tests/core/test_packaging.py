@@ -64,9 +64,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(wheel, sdist, folder / sdist.name.removesuffix(".tar.gz"))
 
 
-def run(*command: str | Path, cwd: Path, fails: bool = False) -> str:
+def run(*command: str | Path, cwd: Path, fails: bool = False, also: dict[str, str] | None = None) -> str:
     # the archive's own package must be the one that is tested, whatever is installed
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, **(also or {}), "PYTHONPATH": os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert fails == bool(done.returncode), done.stdout + done.stderr
     return done.stdout
@@ -118,7 +118,7 @@ def test_the_citation_names_the_license_of_the_package_and_the_paper_it_continue
 
 
 @pytest.mark.slow
-def test_the_tests_of_an_unpacked_sdist_are_collected_and_run(built):
+def test_the_tests_of_an_unpacked_sdist_are_collected_and_run(built, chosen_marks):
     collected = run(
         sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", cwd=built.unpacked
     )
@@ -128,7 +128,7 @@ def test_the_tests_of_an_unpacked_sdist_are_collected_and_run(built):
     sample = [paths, "tests/data/test_wav.py", "tests/core/test_migration.py", "audiofeed/data"]
     where = "import audiofeed, sys; print(audiofeed.__file__)"
     assert run(sys.executable, "-c", where, cwd=built.unpacked).startswith(str(built.unpacked))
-    run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *sample, cwd=built.unpacked)
+    run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *sample, cwd=built.unpacked, also=chosen_marks)
 
 
 @pytest.fixture(scope="session")
