@@ -66,7 +66,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def run(*command: str | Path, cwd: Path, fails: bool = False, also: dict[str, str] | None = None) -> str:
     # the archive's own package must be the one that is tested, whatever is installed
-    environment = {**os.environ, **(also or {}), "PYTHONPATH": os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        **(also or {}),
+        "PYTHONPATH": os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")]),
+    }
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert fails == bool(done.returncode), done.stdout + done.stderr
     return done.stdout
