@@ -22,14 +22,14 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Command-line parser that reports a mistake of the user in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C.
+    """Run the command line `audiofeed`: return exit code 0, 2 for a mistake of the user, 130 after Ctrl-C.
 
     Args:
         arguments: What stands after the command's name; None takes the process's own.
@@ -130,7 +130,7 @@ def _demo(settings: Settings, prog: str) -> int:
 
 
 def _whole(least: int) -> Callable[[str], int]:
-    """Return a reader of integers from `least` on."""
+    """Return a parser of integers from `least` on, for options of the command line."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text) < 2**63):

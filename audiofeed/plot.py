@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from audiofeed.feed import AudioBatch
-from audiofeed.feed.contract import frequencies_of, log_of, times_of
+from audiofeed.feed.transform_contract import frequencies_of, log_of, times_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def plot_batch(
     clips: int = 8,
     unit: str | None = None,
 ) -> None:
-    """Draw the features of a batch's first clips, side by side on one scale, with their padding hatched.
+    """Plot the features of a batch's first clips, side by side on one scale, with their padding hatched.
 
     Args:
         batch: A batch with features (batch, bins, frames); of several channels the first is drawn.
@@ -96,7 +96,7 @@ def plot_batch(
 
 
 def _edges(centers: np.ndarray) -> np.ndarray:
-    """Edges of cells from their equally spaced centers.
+    """Return the edges of a plot's cells from their equally spaced centers.
 
     >>> _edges(np.array([0.0, 1.0, 2.0]))
     array([-0.5,  0.5,  1.5,  2.5])
@@ -106,7 +106,7 @@ def _edges(centers: np.ndarray) -> np.ndarray:
 
 
 def _label_bins(axes: Axes, bins: int, frequencies: np.ndarray | None) -> None:
-    """Label round frequencies at their places between the bins' centers."""
+    """Label round frequencies on the axis of a plot, at their places between the bins' centers."""
     if frequencies is None or len(frequencies) != bins or bins < 2:
         return
     round_ones = [base * 10**power for power in range(1, 5) for base in (1, 2, 5)]
@@ -121,14 +121,14 @@ def _label_bins(axes: Axes, bins: int, frequencies: np.ndarray | None) -> None:
 
 
 def _hatch(axes: Axes, start: float, end: float) -> None:
-    """Hatch the padding between two times."""
+    """Hatch the padding of a plotted clip between two times."""
     if start < end:
         axes.axvspan(start, end, **_PADDING, zorder=2)
         axes.axvline(start, color="black", linewidth=0.8, zorder=3)
 
 
 def _title(batch: AudioBatch, index: int, classes: Sequence[str] | None) -> str:
-    """Return the clip's class and the name of its file."""
+    """Return the title of a clip's plot: its class and the name of its file."""
     parts = []
     if isinstance(batch.targets, (torch.Tensor, list)):
         target = batch.targets[index]

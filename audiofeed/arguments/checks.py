@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
+PAD_MODES = ("constant", "reflect", "replicate", "circular")
+
 _FEW = 3  # values that are listed with an "or"
 _PACKAGE = Path(__file__).parents[1]
 
 
 def check_count(name: str, value: object, rule: str = "an integer number of samples, 1 or more") -> int:
-    """A count given by the caller as an int, or a ValueError that names it.
+    """Check that an argument is a count, 1 or more; raise a ValueError that names it otherwise.
+
+    The count is given by the caller and returned as an int.
 
     >>> check_count("n_fft", 400)
     400
@@ -27,7 +31,9 @@ def check_count(name: str, value: object, rule: str = "an integer number of samp
 
 
 def check_odd(name: str, value: int) -> int:
-    """A count of taps around a middle one, or a ValueError that names it.
+    """Check that an argument is an odd count of taps, 3 or more; raise a ValueError that names it otherwise.
+
+    The taps lie around a middle one.
 
     >>> check_odd("win_length", 251)
     251
@@ -38,7 +44,7 @@ def check_odd(name: str, value: int) -> int:
 
 
 def check_positive(name: str, value: float, rule: str = "a finite number > 0") -> float:
-    """A finite number above 0, or a ValueError that names it.
+    """Check that an argument is a finite number above 0; raise a ValueError that names it otherwise.
 
     >>> check_positive("p", 2)
     2.0
@@ -49,7 +55,7 @@ def check_positive(name: str, value: float, rule: str = "a finite number > 0") -
 
 
 def check_share(name: str, value: float) -> float:
-    """A number between 0 and 1, or a ValueError that names it.
+    """Check that an argument is a number between 0 and 1; raise a ValueError that names it otherwise.
 
     >>> check_share("quantile", 0.02)
     0.02
@@ -60,7 +66,7 @@ def check_share(name: str, value: float) -> float:
 
 
 def check_rate(sample_rate: float | None, why: str = "the result depends on it") -> float:
-    """A sample rate that cannot be done without, as it was given.
+    """Check the argument `sample_rate` of a class that cannot do without it, and return it as it was given.
 
     >>> check_rate(16000)
     16000
@@ -72,7 +78,9 @@ def check_rate(sample_rate: float | None, why: str = "the result depends on it")
 def check_span(
     f_min: float, f_max: float | None, sample_rate: float, *, default: float | None = None
 ) -> tuple[float, float]:
-    """The lowest and the highest frequency in Hz; `f_max=None` is `default`, or else half the rate.
+    """Check the arguments `f_min` and `f_max`, the lowest and highest frequency in Hz, and return both.
+
+    `f_max=None` is `default`, or else half the rate.
 
     >>> check_span(20.0, None, 16000)
     (20.0, 8000.0)
@@ -90,7 +98,9 @@ def check_span(
 def check_choice(
     name: str, value: object, known: Sequence[object], *, called: Mapping[str, str] | None = None, remedy: str = ""
 ) -> Any:
-    """One of the known values, or a ValueError that lists them; `called` has other libraries' names for ours.
+    """Check that an argument is one of the known values; raise a ValueError that lists them otherwise.
+
+    `called` has other libraries' names for ours.
 
     >>> check_choice("log", "db", ("ln", "log10", "db"))
     'db'
@@ -107,7 +117,7 @@ def check_choice(
 
 
 def check_not_negative(name: str, value: float, remedy: str = "") -> float:
-    """A finite number, 0 or more, or a ValueError that names it.
+    """Check that an argument is a finite number, 0 or more; raise a ValueError that names it otherwise.
 
     >>> check_not_negative("gamma", 0)
     0.0
@@ -118,7 +128,7 @@ def check_not_negative(name: str, value: float, remedy: str = "") -> float:
 
 
 def check_floor(name: str, value: float) -> float:
-    """A number above 0 that float32 holds, or a ValueError that names it.
+    """Check that an argument is a number above 0 that float32 holds; raise a ValueError that names it otherwise.
 
     >>> check_floor("amin", 1e-10)
     1e-10
@@ -129,7 +139,7 @@ def check_floor(name: str, value: float) -> float:
 
 
 def check_norm(norm: float | None) -> float | None:
-    """The p of a p-norm, or None for no normalization.
+    """Check the argument `norm` and return it: the p of a p-norm, or None for no normalization.
 
     >>> check_norm(math.inf)
     inf
@@ -142,7 +152,7 @@ def check_norm(norm: float | None) -> float | None:
 
 
 def check_top_db(top_db: float | None) -> None:
-    """A range in decibels, or None for no limit.
+    """Check the argument `top_db`: a range in decibels, or None for no limit.
 
     >>> check_top_db(80.0)
     """
@@ -151,7 +161,7 @@ def check_top_db(top_db: float | None) -> None:
 
 
 def check_power(power: float | None, remedy: str = "use STFT for complex values") -> float:
-    """The exponent of a magnitude that filters weigh.
+    """Check the argument `power` and return it: the exponent of a magnitude that filters weigh.
 
     >>> check_power(2)
     2.0
@@ -162,7 +172,7 @@ def check_power(power: float | None, remedy: str = "use STFT for complex values"
 
 
 def check_power_or_complex(power: float | None) -> float | None:
-    """The exponent of a magnitude, or None for complex values.
+    """Check the argument `power` and return it: the exponent of a magnitude, or None for complex values.
 
     >>> check_power_or_complex(None) is None
     True
@@ -173,7 +183,7 @@ def check_power_or_complex(power: float | None) -> float | None:
 
 
 def check_mel_norm(name: str, norm: str | float | None) -> None:
-    """The normalization of filters, or a ValueError that names it.
+    """Check an argument for the normalization of filters; raise a ValueError that names it otherwise.
 
     >>> check_mel_norm("mel_norm", "slaney")
     """
@@ -182,7 +192,7 @@ def check_mel_norm(name: str, norm: str | float | None) -> None:
 
 
 def check_different(name: str, values: Sequence[float], example: str) -> tuple[float, ...]:
-    """One or more different numbers above 0, or a ValueError that names them.
+    """Check that an argument is one or more different numbers above 0; raise a ValueError that names them if not.
 
     >>> check_different("harmonics", [0.5, 1, 2], "(0.5, 1, 2, 3)")
     (0.5, 1, 2)
@@ -199,7 +209,10 @@ def check_different(name: str, values: Sequence[float], example: str) -> tuple[f
 
 
 def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float) -> None:
-    """Warn of filters that no bin lies in.  Shape: weights (filters, bins)."""
+    """Check a filter bank's weights, and warn of argument values that leave filters without a frequency bin.
+
+    Shape: weights (filters, bins).
+    """
     empty = int((weights.max(axis=1) == 0).sum())
     if empty:
         warn_caller(
@@ -209,7 +222,10 @@ def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float
 
 
 def warn_caller(message: str) -> None:
-    """Warn, at the line of the user's that led here, however many of ours and of torch's lie between."""
+    """Warn of an argument that passed its check, at the line of the user's code that led here.
+
+    That line is found however many of ours and of torch's lie between.
+    """
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and _is_between(frame.f_code.co_filename):
         level, frame = level + 1, frame.f_back
@@ -218,3 +234,16 @@ def warn_caller(message: str) -> None:
 
 def _is_between(path: str) -> bool:
     return _PACKAGE in Path(path).parents or "/torch/nn/modules/" in Path(path).as_posix()
+
+
+def check_pad_mode(pad_mode: str) -> str:
+    """Check the `pad_mode` that is among the frame settings that transforms share.
+
+    One of the pad modes is returned; anything else is a ValueError that knows NumPy's names.
+
+    >>> check_pad_mode("reflect")
+    'reflect'
+    """
+    return check_choice(
+        "pad_mode", pad_mode, PAD_MODES, called={"edge": "replicate", "wrap": "circular", "zeros": "constant"}
+    )

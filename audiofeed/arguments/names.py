@@ -42,7 +42,7 @@ Init = TypeVar("Init", bound=Callable[..., None])
 
 
 def explaining(init: Init) -> Init:
-    """An `__init__` that says what an argument is called here, where it is given another library's name.
+    """Wrap an `__init__` to answer another library's name of an argument with the name used here.
 
     >>> @explaining
     ... def __init__(self, *, sample_rate): ...

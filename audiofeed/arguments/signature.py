@@ -23,7 +23,7 @@ import numpy as np
 from torch import nn
 
 from audiofeed.arguments.names import Init, explaining
-from audiofeed.arguments.settings import arguments_of
+from audiofeed.arguments.setting_groups import arguments_of
 
 _WIDTH = 116  # of a line of documentation
 _SHORT = 8  # samples of a window that are shown
@@ -78,7 +78,7 @@ def takes(*groups: type, without: tuple[str, ...] = (), **defaults: Any) -> Call
 
 
 def _given_types(init: Callable[..., None]) -> dict[str, str]:
-    """What a caller may give, by the `TypedDict` that is unpacked in the signature."""
+    """Return the types that a caller may give for arguments, from the `TypedDict` unpacked in the signature."""
     for parameter in inspect.signature(init).parameters.values():
         named = re.fullmatch(r"Unpack\[(\w+)\]", str(parameter.annotation))
         options = init.__globals__.get(named.group(1)) if named else None
@@ -88,13 +88,16 @@ def _given_types(init: Callable[..., None]) -> dict[str, str]:
 
 
 def _type(field: dataclasses.Field[Any]) -> str:
-    """What a caller may give: None too, where that is the default, whatever it is settled to."""
+    """Return the type of an argument as its signature shows it: with None, if that is the default.
+
+    None may be given whatever it is settled to.
+    """
     optional = field.default is None and "None" not in str(field.type)
     return f"{field.type} | None" if optional else str(field.type)
 
 
 def complete(cls: type[nn.Module]) -> None:
-    """Let a class answer wrong argument names, and document each argument of its `__init__`."""
+    """Document each argument in a class's `__init__` signature, and let the class answer wrong argument names."""
     init = cls.__dict__.get("__init__")
     if init is None:
         return
@@ -107,7 +110,7 @@ def complete(cls: type[nn.Module]) -> None:
 
 
 def documented(text: str, init: Callable[..., None]) -> str:
-    """A class's documentation with an entry for each argument, in the order of the signature.
+    """Return a class's documentation with an entry for each argument, in the order of the signature.
 
     What the class says of an argument itself stands before what its group of settings says.
     """
@@ -129,7 +132,10 @@ def _entry(name: str, text: str) -> list[str]:
 
 
 def _split(text: str) -> tuple[str, dict[str, str], str]:
-    """What stands before the arguments, the entry of each, and what stands after them."""
+    """Split a class's documentation around its entries for the arguments of the signature.
+
+    Returns the text before the arguments, the entry of each, and the text after them.
+    """
     match = re.search(r"^Args:\n((?:    .*\n|\n(?=    ))*)", text + "\n", re.MULTILINE)
     if match is None:
         before, _, after = text.partition("\n\n")
@@ -150,7 +156,7 @@ def _split(text: str) -> tuple[str, dict[str, str], str]:
 
 
 def shown(module: nn.Module) -> str:
-    """The settings of a module for its `repr`: every argument but modules, which stand below it."""
+    """Return a module's settings for its `repr`: each argument of its signature but modules; those stand below."""
     parts = []
     for parameter in inspect.signature(type(module)).parameters.values():
         if parameter.kind not in _OWN:

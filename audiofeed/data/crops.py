@@ -17,10 +17,10 @@ _CROP_DRAW = 0x63726F70
 
 
 class Crop(Protocol):
-    """The protocol of a crop: any object with these two methods."""
+    """Protocol of a crop, the part of a clip that becomes an example: any object with these two methods."""
 
     def count(self, frames: int, sample_rate: int) -> int:
-        """Return the number of examples that a clip gives.
+        """Return the number of crops that a clip gives, each of them an example.
 
         Args:
             frames: Length of the clip in frames, 1 or more.
@@ -32,7 +32,7 @@ class Crop(Protocol):
         ...
 
     def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
-        """Place one of a clip's examples.
+        """Place the crop of one of a clip's examples.
 
         Args:
             frames: Length of the clip in frames, 1 or more.
@@ -52,13 +52,13 @@ def _check_seconds(name: str, value: float) -> None:
 
 
 def _frames(seconds: float, sample_rate: int) -> int:
-    """Round seconds to frames, at least one, the halves upwards."""
+    """Round the seconds of a crop to frames, at least one, the halves upwards."""
     return max(1, math.floor(seconds * sample_rate + 0.5))
 
 
 @dataclass(frozen=True, slots=True)
 class RandomCrop:
-    """A part of fixed length from anywhere in the clip, every start equally likely.
+    """Crop of fixed length from anywhere in the clip, every start equally likely.
 
     Args:
         seconds: Length, above 0; a shorter clip is taken whole, unpadded.
@@ -78,7 +78,7 @@ class RandomCrop:
         _check_seconds("seconds", self.seconds)
 
     def count(self, frames: int, sample_rate: int) -> int:
-        """Return 1: a clip gives one example.
+        """Return 1: a random crop makes one example of a clip.
 
         Args:
             frames: Not used.
@@ -90,7 +90,7 @@ class RandomCrop:
         return 1
 
     def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
-        """Return (start, length) in frames.
+        """Return start and length of a random crop in frames of the clip.
 
         Args:
             frames: Length of the clip in frames, 1 or more.
@@ -107,7 +107,7 @@ class RandomCrop:
 
 @dataclass(frozen=True, slots=True)
 class CenterCrop:
-    """The middle of the clip.
+    """Crop of the middle of the clip.
 
     Args:
         seconds: Length, above 0; a shorter clip is taken whole, unpadded.
@@ -125,7 +125,7 @@ class CenterCrop:
         _check_seconds("seconds", self.seconds)
 
     def count(self, frames: int, sample_rate: int) -> int:
-        """Return 1: a clip gives one example.
+        """Return 1: a center crop makes one example of a clip.
 
         Args:
             frames: Not used.
@@ -137,7 +137,7 @@ class CenterCrop:
         return 1
 
     def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
-        """Return (start, length) in frames.
+        """Return start and length of a center crop in frames of the clip.
 
         Args:
             frames: Length of the clip in frames, 1 or more.
@@ -154,7 +154,7 @@ class CenterCrop:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Every window of a clip in turn, so that one clip gives several examples.
+    """Crops to every window of a clip in turn, so that one clip gives several examples.
 
     Window k starts at k * stride. A clip shorter than a window gives one example, the whole clip.
 
@@ -188,7 +188,7 @@ class Windows:
             raise ValueError(f"last={self.last!r} must be 'drop' or 'keep'")
 
     def count(self, frames: int, sample_rate: int) -> int:
-        """Return the number of windows of a clip.
+        """Return the number of windows that a clip is cropped to.
 
         Args:
             frames: Length of the clip in frames, 1 or more.
@@ -211,7 +211,7 @@ class Windows:
         return whole + (self.last == "keep" and covered < frames and rest < frames)
 
     def place(self, frames: int, sample_rate: int, *, seed: int = 0, part: int = 0) -> tuple[int, int]:
-        """Return (start, length) in frames of one window.
+        """Return start and length of one window, as a crop in frames of the clip.
 
         Args:
             frames: Length of the clip in frames, 1 or more.

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from audiofeed.data.columns import Fields, pack, plain
 from audiofeed.data.crops import Crop, Windows
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.labels import index_classes
-from audiofeed.data.packed import Fields, pack, plain
 from audiofeed.data.readers import AudioInfo, read
 from audiofeed.data.resample import resample_crop, resampled_frames
 from audiofeed.data.samples import to_float
@@ -35,7 +35,7 @@ _CLIP = np.dtype([("file", "<i4"), ("first", "<i8"), ("frames", "<i8")])
 
 
 class AudioFiles(Dataset[AudioExample]):
-    """Examples from audio files whose headers are read once: the base of `AudioFolder` and `AudioManifest`.
+    """Dataset of audio files whose headers are read once: the base of `AudioFolder` and `AudioManifest`.
 
     A key is an index, or an (epoch, index) pair as a sampler may give it; an index alone stands for the dataset's
     current epoch, which `set_epoch` sets for workers already running too. Every random draw of an example comes from a
@@ -99,7 +99,7 @@ class AudioFiles(Dataset[AudioExample]):
     def _scan(
         self, paths: Sequence[str], describe: Callable[[int], str] | None, progress: bool | None
     ) -> tuple[list[int], list[AudioInfo], list[int]]:
-        """Return the clips whose file is good, the good files, and each good clip's file."""
+        """Return the dataset's clips whose file is good, the good files, and each good clip's file."""
         first_clip: dict[str, int] = {}
         for clip, path in enumerate(paths):
             first_clip.setdefault(path, clip)
@@ -149,7 +149,7 @@ class AudioFiles(Dataset[AudioExample]):
             )
 
     def _place_examples(self) -> None:
-        """Count each clip's examples and their lengths, which no seed changes."""
+        """Count the dataset's examples in each clip and their lengths, the same with any seed."""
         frames, rates = self._clips["frames"], self._files.sample_rates[self._clips["file"]]
         total = np.maximum(1, (2 * frames * self.sample_rate + rates) // (2 * rates))
         total = np.where(rates == self.sample_rate, frames, total)
@@ -186,38 +186,44 @@ class AudioFiles(Dataset[AudioExample]):
 
     @property
     def paths(self) -> list[str]:
-        """Each example's file."""
+        """Path of the audio file of each example in the dataset."""
         return [self._files.paths[i] for i in self._file_numbers.tolist()]
 
     @property
     def durations(self) -> np.ndarray:
-        """Each example's length in seconds, after the crop, from the headers; (len,) float64."""
+        """Length in seconds of each of the dataset's examples, after the crop, from the headers.
+
+        Shape: (len,) float64.
+        """
         return self._lengths / self.sample_rate
 
     @property
     def sample_rates(self) -> np.ndarray:
-        """The rate in Hz of each example's file, before any resampling; (len,) int64."""
+        """Sample rate in Hz of the file of each example in the dataset, before any resampling.
+
+        Shape: (len,) int64.
+        """
         return self._files.sample_rates[self._file_numbers]
 
     @property
     def targets(self) -> np.ndarray | list[Any]:
-        """Each example's target: an int64 array if all are integers or classes, else a list."""
+        """Target of each example in the dataset: an int64 array if all are integers or classes, else a list."""
         if isinstance(self._targets, np.ndarray):
             return self._targets[self._example_clip]
         return [self._targets[i] for i in self._example_clip.tolist()]
 
     @property
     def class_to_index(self) -> dict[str, int]:
-        """The target of each class."""
+        """Target index of each class in a dataset of audio files."""
         return {name: i for i, name in enumerate(self.classes)}
 
     @property
     def fields(self) -> Fields:
-        """The other metadata of each example: `fields[i]` is a dict, `fields["name"]` a column."""
+        """Other metadata of the dataset's examples: `fields[i]` is a dict, `fields["name"]` a column."""
         return Fields(self._fields, self._example_clip)
 
     def row(self, index: int) -> dict[str, Any]:
-        """Return the metadata of one example without reading it.
+        """Return the metadata of one example in the dataset without reading its audio.
 
         Args:
             index: Index of the example.
@@ -278,11 +284,11 @@ class AudioFiles(Dataset[AudioExample]):
 
     @property
     def epoch(self) -> int:
-        """The epoch that an index without one stands for."""
+        """Epoch of the dataset that an index without one stands for."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that an index without one stands for, in workers that are already running too.
+        """Set the dataset's epoch that an index without one stands for, in workers already running too.
 
         A running worker may have fetched a few batches ahead; call this between epochs, as with a sampler.
 
@@ -320,7 +326,9 @@ class AudioFiles(Dataset[AudioExample]):
             chosen = draw_below(len(self), seed)
 
     def __getitems__(self, keys: Sequence[Key]) -> list[AudioExample]:
-        """Return a batch's examples, as a DataLoader asks for them, decoding compressed files in several threads.
+        """Return a list of the dataset's examples, decoding compressed files in several threads.
+
+        A DataLoader asks for a batch's examples in this way.
 
         As many threads as torch computes with here: one in a DataLoader's worker, where the workers share the cores.
         Plain WAVs are read one after the other, because a positioned read is too short to gain from a thread.
@@ -341,7 +349,7 @@ class AudioFiles(Dataset[AudioExample]):
         return epoch, key[1]
 
     def _check_index(self, index: Any) -> int:
-        """Return an index of any integer kind as an int from 0."""
+        """Return an index of any integer kind into the dataset as an int from 0."""
         try:
             number = operator.index(index)
         except TypeError as error:
@@ -384,7 +392,7 @@ class AudioFiles(Dataset[AudioExample]):
 
 
 def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> None:
-    """Check the arguments that all datasets share, before any file is opened.
+    """Check the options that all datasets of audio files share, before any file is opened.
 
     Args:
         sample_rate: As in `AudioFolder`.

@@ -12,7 +12,7 @@ _TEXT = re.compile(
 
 
 class AudioReadError(Exception):
-    """A file that cannot be read as audio, with its path, the frame where reading began, and the cause.
+    """Error for a file that cannot be read as audio, with its path, the first frame requested, and the cause.
 
     It is built from one string, because a DataLoader rebuilds a worker's exception in the main process as
     `type(error)(traceback_text)`. The attributes are parsed from that text, so they survive the trip.
@@ -49,7 +49,7 @@ class AudioReadError(Exception):
     def of(
         cls, path: str | bytes | os.PathLike[str], cause: str | BaseException, offset: int | None = None
     ) -> AudioReadError:
-        """Build the error from its parts.
+        """Build the error for an unreadable audio file from its parts.
 
         Args:
             path: The file.

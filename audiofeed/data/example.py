@@ -12,7 +12,7 @@ from audiofeed.data.errors import AudioReadError
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AudioExample:
-    """One raw waveform on its way to the collate.
+    """Example that a dataset yields: one raw waveform with its metadata, on its way to the collate.
 
     Args:
         waveform: (time,) if mono, else (channel, time), at least one sample; int16 as stored in the file, or float32

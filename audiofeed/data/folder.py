@@ -15,7 +15,7 @@ from audiofeed.data.scan import find_files
 
 
 class AudioFolder(AudioFiles):
-    """Every audio file below a folder, raw, with its target from its folder's or its own name.
+    """Dataset of every audio file below a folder, raw, with its target from its folder's or its own name.
 
     Headers are read at once, samples when an example is asked for, and of those only the crop's. Nothing is cached.
     The attributes have one entry per example, in the order of the sorted paths: `paths`, `durations` (seconds, after
@@ -140,7 +140,7 @@ class AudioFolder(AudioFiles):
 
 
 def _match(paths: Sequence[str], pattern: NamePattern) -> tuple[list[str], dict[str, list[Any]]]:
-    """Return the labels and the other fields of the file names."""
+    """Match the names of a folder's audio files to a pattern; return their labels and other fields."""
     labels: list[str] = []
     fields: dict[str, list[Any]] = {}
     for path in paths:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from audiofeed.data.packed import pack
+from audiofeed.data.columns import pack
 
 
 class NamePattern:
-    """A pattern such as `"{target}_{speaker}_{take}"` that splits a file's stem into fields.
+    """Pattern such as `"{target}_{speaker}_{take}"` that splits a file's stem into its label and other fields.
 
     Each field stands for one or more characters, as few as possible, so the last field takes the rest.
 
@@ -54,7 +54,7 @@ class NamePattern:
         self._expression = re.compile(expression, re.DOTALL)
 
     def match(self, stem: str) -> dict[str, str] | None:
-        """Split a stem into fields.
+        """Split the stem of an audio file into its label and other fields.
 
         Args:
             stem: A file's name without its extension.
@@ -67,7 +67,7 @@ class NamePattern:
 
 
 def index_classes(labels: Sequence[Any]) -> tuple[Sequence[Any] | np.ndarray, list[str]]:
-    """Turn labels into targets, and collect the classes if the labels are strings.
+    """Turn labels of clips into targets, and collect the classes if the labels are strings.
 
     Strings become indices into the sorted classes; if all of them are integers they sort as numbers ("2" before "10").
     Labels that are integers become an int64 array; all other labels are kept as they are.

@@ -18,7 +18,7 @@ _ROUNDING = 0.01
 
 
 class AudioManifest(AudioFiles):
-    """The audio files, or parts of files, listed in a table, raw, with a target for each row.
+    """Dataset of the audio files, or parts of files, that a manifest table lists, raw, with a target for each row.
 
     The columns are `path` and optionally `start` and `duration` in seconds and `target`; all other columns become
     `fields`. An empty start is 0, an empty duration the rest of the file. A part is a clip of its own: crops, windows
@@ -119,7 +119,7 @@ def _path(table: Table, index: int, column: str) -> str:
 
 
 def _seconds(table: Table, index: int, column: str) -> float | None:
-    """Return a row's start or duration, or None where it has none."""
+    """Return the start or duration that a manifest's row gives, or None if it gives none."""
     value = table.rows[index].get(column)
     if value is None or value == "":
         return None
@@ -134,7 +134,7 @@ def _seconds(table: Table, index: int, column: str) -> float | None:
 
 
 def _frames(table: Table, index: int, start: float | None, duration: float | None, info: AudioInfo) -> tuple[int, int]:
-    """Return the first frame and the number of frames of a row's part of its file."""
+    """Return the first frame and the number of frames of the part of a file that a manifest's row names."""
     begin = start or 0.0
     first = math.floor(begin * info.sample_rate + 0.5)
     if first >= info.frames:
@@ -154,7 +154,7 @@ def _frames(table: Table, index: int, start: float | None, duration: float | Non
 
 
 def _targets(table: Table, column: str) -> list[Any]:
-    """Return every row's target, or None for each where no row has one."""
+    """Return the target of every row of a manifest, or None for each if no row has one."""
     values: list[Any] = [row.get(column) for row in table.rows]
     if table.text:
         values = [None if value == "" else value for value in values]

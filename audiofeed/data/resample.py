@@ -25,7 +25,7 @@ _CONTEXT = 192
 
 
 def resampled_frames(frames: int, rate: int, new_rate: int) -> int:
-    """Return the length of a clip at another rate: frames * new_rate / rate, rounded, at least 1.
+    """Return the length of a resampled clip: frames * new_rate / rate, rounded, at least 1.
 
     Args:
         frames: Length at `rate`, 1 or more.
@@ -44,7 +44,7 @@ def resampled_frames(frames: int, rate: int, new_rate: int) -> int:
 def resample_crop(
     read: Callable[[int, int], torch.Tensor], frames: int, rate: int, new_rate: int, start: int, length: int
 ) -> torch.Tensor:
-    """Return part of a clip at another rate, reading only what that part depends on.
+    """Resample part of an audio file's clip, reading only the frames that the part depends on.
 
     Args:
         read: Maps (start, length) to these frames of the clip, (time,) or (channel, time), int16 or float32.
@@ -82,7 +82,7 @@ def resample_crop(
 
 
 def _soxr() -> ModuleType:
-    """Import soxr, or raise with the remedy."""
+    """Import soxr to resample clips, or raise with the remedy."""
     try:
         import soxr
     except ImportError as error:

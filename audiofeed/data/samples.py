@@ -9,7 +9,7 @@ from audiofeed.signal.samples import INT16_SCALE
 
 
 def to_float(waveform: torch.Tensor) -> torch.Tensor:
-    """Scale int16 samples to float32 with full scale at 1; a float32 waveform is returned as it is.
+    """Scale int16 samples read from a file to float32 with full scale at 1; return a float32 waveform as it is.
 
     Args:
         waveform: int16 or float32, of any shape.
@@ -24,7 +24,7 @@ def to_float(waveform: torch.Tensor) -> torch.Tensor:
 
 
 def bad_samples(waveform: np.ndarray) -> tuple[int, int]:
-    """Count the samples that are NaN or infinite and find the first.
+    """Count the samples of a waveform from a file that are NaN or infinite and find the first.
 
     Args:
         waveform: (time,) or (channel, time), floating point.

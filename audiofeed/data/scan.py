@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from audiofeed.data.columns import PackedStrings
 from audiofeed.data.errors import AudioReadError
-from audiofeed.data.packed import PackedStrings
 from audiofeed.data.readers import AudioInfo, read_info
 
 # From a local disk eight threads take longer than one, for they spend it handing the interpreter to each other; from a
@@ -29,7 +29,7 @@ _ROW = np.dtype(
 
 
 class FileTable:
-    """The headers of many files, in columns.
+    """Headers of many audio files in columns, as a scan of a dataset's files gives them.
 
     Args:
         infos: One per file.
@@ -53,26 +53,26 @@ class FileTable:
 
     @property
     def sample_rates(self) -> np.ndarray:
-        """Hz, one per file."""
+        """Sample rate of each scanned audio file in Hz."""
         return self._rows["rate"].astype(np.int64)
 
     @property
     def channels(self) -> np.ndarray:
-        """Channel counts, one per file."""
+        """Channel count of each scanned audio file."""
         return self._rows["channels"]
 
     @property
     def frames(self) -> np.ndarray:
-        """Samples per channel, one per file."""
+        """Samples per channel of each scanned audio file."""
         return self._rows["frames"]
 
     @property
     def decoded(self) -> np.ndarray:
-        """True for each file whose samples must be decoded rather than read by position."""
+        """Mask of scanned audio files: True for each whose samples are decoded rather than read by position."""
         return self._rows["offset"] < 0
 
     def info(self, index: int) -> AudioInfo:
-        """Return one file's header.
+        """Return the header of one scanned audio file.
 
         Args:
             index: Index of the file.
@@ -86,7 +86,7 @@ class FileTable:
 
 
 def find_files(root: str, extensions: Iterable[str]) -> tuple[list[str], int]:
-    """Return the files below a folder that have one of the extensions, sorted, and how many others there are.
+    """Scan a folder for files that have one of the extensions; return them sorted, and the number of others.
 
     Symbolic links to folders are followed, each folder once. Names that begin with a dot are skipped: beside each
     "a.wav" some systems leave a "._a.wav" that is not audio.
@@ -123,7 +123,7 @@ def find_files(root: str, extensions: Iterable[str]) -> tuple[list[str], int]:
 
 
 def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInfo | AudioReadError]:
-    """Read the header of every file, in several threads where opening a file is slow.
+    """Scan audio files: read the header of each, in several threads if opening a file is slow.
 
     Args:
         paths: The files.
@@ -137,7 +137,7 @@ def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInf
 
 
 def _in_chunks(paths: Sequence[str]) -> Iterator[list[AudioInfo | AudioReadError]]:
-    """Read headers, first in this thread, then in several if that is slow."""
+    """Scan headers of audio files in chunks, first in this thread, then in several if that is slow."""
     done = 0
     while done < len(paths):
         chunk = paths[done : done + _CHUNK]
@@ -168,7 +168,7 @@ def _read_headers(paths: Sequence[str]) -> list[AudioInfo | AudioReadError]:
 def _with_progress(
     chunks: Iterator[list[AudioInfo | AudioReadError]], total: int, progress: bool | None
 ) -> Iterator[list[AudioInfo | AudioReadError]]:
-    """Pass chunks on and draw the progress."""
+    """Pass on the chunks of a scan of audio files and draw its progress."""
     if progress is False or (progress is None and not sys.stderr.isatty()):
         yield from chunks
         return

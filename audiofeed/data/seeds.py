@@ -6,14 +6,19 @@ _MASK = (1 << 64) - 1
 
 
 def _scramble(value: int) -> int:
-    """Return splitmix64's output function: a bijection of 64 bits in which each input bit moves half of the output."""
+    """Scramble a seed by splitmix64's output function.
+
+    It is a bijection of 64 bits in which each input bit moves half of the output.
+    """
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
     return value ^ (value >> 31)
 
 
 def seed_of(*parts: int) -> int:
-    """Hash integers to a 63-bit seed that is the same in every process, on every machine, in every version.
+    """Hash integers to a 63-bit seed for a dataset's random draws.
+
+    The seed is the same in every process, on every machine, in every version.
 
     Follows splitmix64 (Steele, Lea, Flood 2014), absorbing one part at a time, so the order of the parts matters.
 
@@ -35,7 +40,9 @@ def seed_of(*parts: int) -> int:
 
 
 def draw_below(limit: int, seed: int) -> int:
-    """Map a 63-bit seed to an integer, all values equally likely to within limit / 2**63.
+    """Map a 63-bit seed to an integer for a dataset's random draw, all values equally likely.
+
+    They are so to within limit / 2**63.
 
     Args:
         limit: Number of values, 1 or more.

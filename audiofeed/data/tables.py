@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of a manifest.
+    """Table of a manifest's rows, each with its line or row number.
 
     Args:
         name: The file, or "the list" for rows that do not come from a file.
@@ -30,7 +30,7 @@ class Table:
     text: bool
 
     def place(self, index: int) -> str:
-        """Describe where a row is, for messages.
+        """Describe the place of a row in a manifest's table, for messages.
 
         Args:
             index: Index of the row.
@@ -42,7 +42,7 @@ class Table:
 
 
 def read_table(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> Table:
-    """Read a manifest's rows.
+    """Read a manifest's table of rows from a CSV, TSV, JSON Lines or Parquet file, or from a list.
 
     Args:
         source: A .csv, .tsv, .jsonl, .ndjson or .parquet file, or the rows themselves.

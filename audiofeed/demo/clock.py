@@ -10,7 +10,7 @@ import torch
 
 
 class Clock:
-    """Seconds by part of a loop; what no part claims is "other".
+    """Clock of the demo: seconds by part of a loop; the time that no part claims is "other".
 
     On an accelerator it waits for the device at both ends of a part, so that work is charged to the part that asked for
     it and not to the next one that has to wait.
@@ -34,7 +34,7 @@ class Clock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count a ``with`` block towards the total, the parts inside included."""
+        """Count a ``with`` block towards the total of the demo's clock, the parts inside included."""
         start = self._now()
         try:
             yield
@@ -43,7 +43,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count a ``with`` block inside a running one towards a part.
+        """Count a ``with`` block inside a running one towards one part on the demo's clock.
 
         Args:
             name: One of the parts.
@@ -53,11 +53,11 @@ class Clock:
         self._seconds[name] += self._now() - start
 
     def seconds(self) -> dict[str, float]:
-        """Return seconds by part, "other" last; they sum to the total."""
+        """Return the seconds by part on the demo's clock, "other" last; they sum to the total."""
         return {**self._seconds, "other": max(0.0, self.total - sum(self._seconds.values()))}
 
     def shares(self) -> dict[str, float]:
-        """Return the parts' percentages, "other" last; they sum to 100."""
+        """Return each part's percentage of the time on the demo's clock, "other" last; they sum to 100."""
         seconds = self.seconds()
         whole = sum(seconds.values()) or 1.0
         return {name: 100.0 * value / whole for name, value in seconds.items()}

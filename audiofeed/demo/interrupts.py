@@ -14,7 +14,7 @@ from types import TracebackType
 
 @contextmanager
 def held_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back in a ``with`` block, and for good in the processes started in it.
+    """Hold interrupts by Ctrl-C back in a ``with`` block of the demo, and for good in processes started in it.
 
     A Ctrl-C that comes inside the block counts when the block is left. That is for work that cannot be left half done:
     an import, or starting processes. A terminal sends Ctrl-C to every process of the group, and a reading process would
@@ -41,7 +41,7 @@ def held_interrupts() -> Iterator[None]:
 
 
 def forgive_hangups(worker: int) -> None:
-    """Keep a reading process quiet when the training process leaves in the middle of taking a batch over.
+    """Keep a reading process quiet when the demo's interrupted training process leaves while taking a batch over.
 
     To be given as ``worker_init_fn``. The thread that hands shared memory over shows what goes wrong through
     ``sys.excepthook``, and a training process that was interrupted just there looks like a broken connection.

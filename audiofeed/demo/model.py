@@ -10,7 +10,9 @@ from audiofeed.methods.lengths import length_mask
 
 
 def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
-    """Mark the frames that belong to each clip.  Shape: (batch,) -> (batch, frames) bool.
+    """Return a mask of the frames that belong to each clip, for the demo's model.
+
+    Shape: (batch,) -> (batch, frames) bool.
 
     >>> frame_mask(torch.tensor([1, 3]), 3).tolist()
     [[True, False, False], [True, True, True]]
@@ -18,8 +20,8 @@ def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
     return length_mask(frames, lengths)
 
 
-def standardise(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Bring each clip to mean 0 and variance 1 over its own frames, and its padding to 0.
+def standardize(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Standardize each clip for the demo's model: mean 0 and variance 1 over its own frames, padding 0.
 
     With log features the mean takes the clip's loudness out.
 
@@ -36,7 +38,9 @@ def standardise(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 class SpectrumMasking(nn.Module):
-    """Hide bands of frequency and spans of time from a model in training, after SpecAugment (Park et al. 2019).
+    """Masks over bands of frequency and spans of time, for the demo's model in training.
+
+    After SpecAugment (Park et al. 2019).
 
     Each clip has its own masks, filled with 0, and a time mask hides no more than a share of the clip's own frames. In
     evaluation nothing is hidden.
@@ -60,7 +64,7 @@ class SpectrumMasking(nn.Module):
         self.spans, self.span_share = spans, span_share
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Return the features with their masks."""
+        """Return features for the demo's model with their masks."""
         if not self.training:
             return features
         batch, bins, frames = features.shape
@@ -71,7 +75,10 @@ class SpectrumMasking(nn.Module):
 
 
 def _draw_hidden(lengths: torch.Tensor, size: int, count: int, share: float) -> torch.Tensor:
-    """Draw `count` intervals inside each row's length.  Shape: (batch,) -> (batch, size) bool."""
+    """Draw `count` intervals inside each row's length, to be masked in training the demo's model.
+
+    Shape: (batch,) -> (batch, size) bool.
+    """
     draws = torch.rand(2, len(lengths), count, device=lengths.device)
     width = draws[0] * share * lengths[:, None]
     start = draws[1] * (lengths[:, None] - width)
@@ -80,7 +87,9 @@ def _draw_hidden(lengths: torch.Tensor, size: int, count: int, share: float) -> 
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalization over the frames that belong to clips; padding is left out of the statistics and set to 0.
+    """Batch normalization of the demo's model over the frames that belong to clips.
+
+    Padding is left out of the statistics and set to 0.
 
     Shape:
         values (batch, channel, frames), mask (batch, frames) bool -> (batch, channel, frames).
@@ -90,7 +99,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """Return the normalized values, 0 where the mask is."""
+        """Return the batch-normalized values inside the demo's model, 0 in the padding that the mask leaves out."""
         frames = values.transpose(1, 2)  # (batch, frames, channel)
         normal = torch.zeros_like(frames)
         normal[mask] = super().forward(frames[mask])
@@ -98,7 +107,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
 
 class ConvBlock(nn.Module):
-    """Convolution, masked batch norm, ReLU; added to its input where the shapes agree.
+    """Convolution, masked batch norm, ReLU in the demo's model; added to its input if the shapes agree.
 
     Args:
         channels_in, channels_out: Channels.
@@ -114,7 +123,10 @@ class ConvBlock(nn.Module):
         self.adds = stride == 1 and channels_in == channels_out
 
     def forward(self, values: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (batch, channels_out, frames / stride) and the clips' new lengths."""
+        """Return the output of a convolution block of the demo's model, and the clips' new lengths.
+
+        The output is (batch, channels_out, frames / stride).
+        """
         result = self.convolution(values)
         lengths = (lengths + self.stride - 1) // self.stride
         result = functional.relu(self.norm(result, frame_mask(lengths, result.shape[-1])))
@@ -122,7 +134,7 @@ class ConvBlock(nn.Module):
 
 
 class ClipClassifier(nn.Module):
-    """A 1-D CNN over frames, pooled over each clip's own frames.
+    """Model of the demo: a 1-D CNN over frames that classifies clips, pooled over each clip's own frames.
 
     In evaluation a clip's logits do not depend on what else is in the batch.
 
@@ -156,8 +168,8 @@ class ClipClassifier(nn.Module):
         self.head = nn.Linear(2 * width, n_classes)
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Return logits."""
-        values = self.masking(standardise(features, lengths), lengths)
+        """Return logits of the classes from the demo's model."""
+        values = self.masking(standardize(features, lengths), lengths)
         for block in self.blocks:
             values, lengths = block(values, lengths)
         # the values are 0 in the padding and nowhere negative, so sum and maximum need no mask

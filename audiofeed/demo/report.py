@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class EpochBars:
-    """A progress bar per epoch, with loss and accuracy.
+    """Progress bar per epoch in the demo's report, with loss and accuracy.
 
     Args:
         progress: Where the bars are drawn.
@@ -28,17 +28,17 @@ class EpochBars:
         self._task: Any = None
 
     def epoch(self, number: int, batches: int) -> None:
-        """An epoch begins, counted from 1."""
+        """Begin the progress bar of an epoch in the demo's report, counted from 1."""
         width = len(str(self._epochs))
         self._task = self._progress.add_task(f"epoch {number:{width}}/{self._epochs}", total=batches, figures="")
 
     def batch(self, loss: float, accuracy: float) -> None:
-        """A batch is done."""
+        """Report a batch as done on the demo's progress bar, with loss and accuracy."""
         self._progress.update(self._task, advance=1, figures=f"loss {loss:.3f}  accuracy {100 * accuracy:5.1f} %")
 
 
 class Report:
-    """Speaks to the user on standard output.
+    """Report of the demo to the user on standard output.
 
     Args:
         console: Where to write; None makes one.
@@ -50,11 +50,11 @@ class Report:
         self._console = Console(highlight=False) if console is None else console
 
     def say(self, text: str) -> None:
-        """Write a line as it is."""
+        """Write a line of the demo's report as it is."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def follow(self, paths: Iterable[Path], total: int, doing: str) -> None:
-        """Go through files that are being written, with a progress bar.
+        """Report the demo's files that are being written, with a progress bar.
 
         Args:
             paths: Yields a path when its file is done.
@@ -68,7 +68,7 @@ class Report:
 
     @contextmanager
     def epochs(self, count: int) -> Iterator[EpochBars]:
-        """Show a progress bar per epoch in a ``with`` block.
+        """Show a progress bar per epoch of the demo in a ``with`` block of its report.
 
         Args:
             count: How many epochs there will be.
@@ -77,7 +77,7 @@ class Report:
             yield EpochBars(progress, count)
 
     def table(self, metrics: Mapping[str, Any]) -> None:
-        """Show the results.
+        """Show the demo's results in a table at the end of its report.
 
         Args:
             metrics: As `audiofeed.demo.run` gathers them.
@@ -113,7 +113,7 @@ class Report:
 
 
 def write_metrics(metrics: Mapping[str, Any], path: Path) -> None:
-    """Write results as JSON, whole or not at all.
+    """Write the results that the demo reports as JSON, whole or not at all.
 
     Args:
         metrics: What `json` can hold.

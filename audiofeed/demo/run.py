@@ -32,7 +32,7 @@ _STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 300, 10, 40
 
 
 def run(settings: Settings, report: Report | None = None) -> dict[str, Any]:
-    """Train and test a classifier, show what came of it, and write metrics.json and batch.png.
+    """Run the demo: train and test a classifier, show the outcome, and write metrics.json and batch.png.
 
     Args:
         settings: What to do.
@@ -79,7 +79,7 @@ def run(settings: Settings, report: Report | None = None) -> dict[str, Any]:
 
 
 def prepare_sounds(out: Path, report: Report) -> Path:
-    """Return the folder of the demo's own sounds, written now if it is not there whole.
+    """Return the folder of sounds for a demo run without data, written now if it is not there whole.
 
     Args:
         out: The folder for results.
@@ -95,7 +95,7 @@ def prepare_sounds(out: Path, report: Report) -> Path:
 
 
 def open_folder(root: Path, pattern: str | None, seconds: float) -> AudioFolder:
-    """Return every clip below a folder, at the files' own rate if they share one, else at 16 kHz.
+    """Open every clip below a folder for a demo run, at the files' own rate if they share one, else at 16 kHz.
 
     Args:
         root: The folder.
@@ -135,7 +135,7 @@ def open_folder(root: Path, pattern: str | None, seconds: float) -> AudioFolder:
 
 
 def make_features(sample_rate: int) -> LogMelSpectrogram:
-    """Return the demo's front-end: log-mel in dB, windows of 32 ms every 12.5 ms.
+    """Return the front-end of a demo run: log-mel in dB, windows of 32 ms every 12.5 ms.
 
     Args:
         sample_rate: Hz.
@@ -225,7 +225,7 @@ def _train_and_test(
 def _picture(
     progress: Progress, path: Path, transform: LogMelSpectrogram, classes: list[str], report: Report
 ) -> str | None:
-    """Draw the first batch, where matplotlib is; return the file's name."""
+    """Draw the first batch of a demo run if matplotlib is there; return the file's name."""
     if progress.shown is None:
         return None
     try:

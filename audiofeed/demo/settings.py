@@ -13,12 +13,12 @@ _MOST_THREADS = 4
 
 
 class DemoError(Exception):
-    """What the user asked for cannot be done; the message is one line that says what to change."""
+    """Error for settings of the demo that cannot be met; the message is one line with the change to make."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The arguments of `audiofeed demo`.
+    """Settings of a demo run: the arguments of the command `audiofeed demo`.
 
     Args:
         data: A folder of audio files; None writes and uses a set of synthetic sounds below `out`.
@@ -46,14 +46,14 @@ class Settings:
 
 
 def cpu_count() -> int:
-    """Return how many CPUs this process may use."""
+    """Return the number of CPUs that this process may use, for the demo's settings."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def thread_count() -> int:
-    """Return how many threads torch should compute with.
+    """Return the number of threads for torch to compute with, one of the demo's own settings.
 
     Half of the CPUs: workers read with the rest, and threads that wait for one another on a core that is taken lose far
     more than they gain (2 threads on 2 busy cores were six times slower than 1). It does not depend on the number of
@@ -63,7 +63,7 @@ def thread_count() -> int:
 
 
 def find_device(name: str | None) -> torch.device:
-    """Return the device to compute on, after trying it.
+    """Return the device to compute on from the demo's settings, after checking that it is there.
 
     Args:
         name: As torch names devices; None is the current accelerator, else the CPU.

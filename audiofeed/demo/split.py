@@ -20,7 +20,7 @@ _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 
 @dataclass(frozen=True)
 class FieldValues:
-    """A choice of clips by one field of their names, as ``--test take=0-4,7`` writes it.
+    """Choice of the demo's test split by one field of the clips' names, as in ``--test take=0-4,7``.
 
     Args:
         field: The field's name.
@@ -34,7 +34,7 @@ class FieldValues:
 
     @classmethod
     def parse(cls, text: str) -> FieldValues:
-        """Read ``FIELD=VALUES``: values and ranges of integers, with commas between.
+        """Read the demo's test split ``FIELD=VALUES``: values and ranges of integers, with commas between.
 
         Raises:
             DemoError: The text has another form.
@@ -54,13 +54,13 @@ class FieldValues:
         return cls(field, frozenset(_normal(part) for part, match in found if not match), ranges)
 
     def holds(self, value: Any) -> bool:
-        """Whether a clip with this value is chosen."""
+        """Return True if a clip with this value is chosen for the demo's test split."""
         text = _normal(str(value))
         return text in self.values or (_is_number(text) and any(a <= int(text) <= b for a, b in self.ranges))
 
 
 def split_by_field(folder: AudioFolder, chosen: FieldValues) -> np.ndarray:
-    """Return a mask of the test clips.
+    """Split the demo's clips by a field of their names, and return a mask of the test clips.
 
     Raises:
         DemoError: The folder has no such field, or none or all of its clips are chosen.
@@ -85,7 +85,9 @@ def split_by_field(folder: AudioFolder, chosen: FieldValues) -> np.ndarray:
 
 
 def split_by_hash(keys: Sequence[str], targets: Sequence[int], seed: int) -> np.ndarray:
-    """Return a mask of a fifth of each class, chosen by a hash of key and seed; of two clips or more at least one.
+    """Split off a fifth of each class to test the demo by a hash of key and seed, and return it as a mask.
+
+    Of two clips or more at least one is chosen.
 
     A clip's side hardly changes when others are added, and not when the folder moves.
 
@@ -107,7 +109,9 @@ def split_by_hash(keys: Sequence[str], targets: Sequence[int], seed: int) -> np.
 
 
 def split_folder(folder: AudioFolder, test: str | None, seed: int) -> np.ndarray:
-    """Return a mask of the test clips, by field where one is named, else by hash.
+    """Split a folder into the demo's training and test clips, by field if one is named, else by hash.
+
+    Returns a mask of the test clips.
 
     Args:
         folder: All clips, with classes as targets.

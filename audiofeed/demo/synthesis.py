@@ -21,7 +21,7 @@ _CHORDS = ((0,), (0,), (0,), (0,), (0, 7), (0, 4, 7), (0, 3, 7))
 
 @dataclass(frozen=True, kw_only=True)
 class Timbre:
-    """How one kind of instrument sounds.
+    """Timbre of one kind of instrument in the synthesis of the demo's sounds.
 
     Args:
         ratios: Frequencies of the partials, in multiples of the note's.
@@ -43,7 +43,7 @@ class Timbre:
 
 
 def _harmonic(count: int, slope: float, *, step: int = 1, **rest: float) -> Timbre:
-    """Return a timbre of whole-numbered partials, the k-th of amplitude k^-slope."""
+    """Return a timbre for the demo's synthesis of whole-numbered partials, the k-th of amplitude k^-slope."""
     ratios = tuple(float(k) for k in range(1, count * step + 1, step))
     return Timbre(ratios=ratios, levels=tuple(ratio**-slope for ratio in ratios), **rest)
 
@@ -65,7 +65,7 @@ TIMBRES = {
 
 @dataclass(frozen=True, kw_only=True)
 class FileForm:
-    """How a sound is stored.
+    """Form of the file that stores one of the demo's synthetic sounds.
 
     Args:
         extension: The file's ending, without the dot.
@@ -93,7 +93,9 @@ FORMS = (
 
 @dataclass(frozen=True)
 class SoundSet:
-    """A folder of synthetic sounds, one subfolder per timbre; the same settings always give the same samples.
+    """Set of the demo's synthetic sounds: a folder with one subfolder per timbre.
+
+    The same settings always give the same samples.
 
     Args:
         out: The folder that the set's own folder lies in, which is named after a hash of the settings.
@@ -107,17 +109,17 @@ class SoundSet:
 
     @property
     def root(self) -> Path:
-        """The set's own folder."""
+        """Folder of one set of the demo's synthetic sounds."""
         text = json.dumps([_RECIPE, self.per_class, self.seed])
         return self.out / f"sounds-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
     @property
     def count(self) -> int:
-        """How many sounds there are."""
+        """Number of the demo's synthetic sounds in a set."""
         return self.per_class * len(TIMBRES)
 
     def is_complete(self) -> bool:
-        """Whether the folder holds every file as it was written."""
+        """Return True if the folder of the demo's synthetic sounds holds every file as it was written."""
         manifest = self.root / _MANIFEST
         if not manifest.is_file():
             return False
@@ -129,7 +131,9 @@ class SoundSet:
         return len(listed) == self.count and all(sizes[name] == entry["bytes"] for name, entry in listed.items())
 
     def write(self) -> Iterator[Path]:
-        """Write the files one by one, and yield each; what is written last says that the set is complete.
+        """Write the files of the demo's synthetic sounds one by one, and yield each.
+
+        The file written last says that the set is complete.
 
         Raises:
             OSError: The folder cannot be written to.
@@ -159,7 +163,7 @@ class SoundSet:
 
 
 def synthesize(timbre: Timbre, form: FileForm, rng: np.random.Generator) -> np.ndarray:
-    """Make one sound: a note or a chord, somewhat out of tune, at some level, in some noise.
+    """Synthesize one of the demo's sounds: a note or a chord, somewhat out of tune, at some level, in some noise.
 
     Args:
         timbre: What it sounds like.
@@ -191,7 +195,10 @@ def synthesize(timbre: Timbre, form: FileForm, rng: np.random.Generator) -> np.n
 
 
 def _note(timbre: Timbre, frequency: float, frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Add up the partials of one note.  Returns (frames,) float32."""
+    """Synthesize one note of the demo's sounds from its partials.
+
+    Returns (frames,) float32.
+    """
     time = np.arange(frames, dtype=np.float32) / np.float32(rate)
     wobble = timbre.vibrato * np.sin(2 * np.pi * rng.uniform(4.5, 6.5) * time + rng.uniform(0, 2 * np.pi))
     cycles = np.cumsum(frequency / rate * 2 ** (wobble.astype(np.float64) / 12))

@@ -23,18 +23,18 @@ _LABEL_SMOOTHING = 0.1
 
 
 class Watcher(Protocol):
-    """Who is told how training goes."""
+    """Protocol of an observer of the demo's training, told of its epochs and batches."""
 
     def epoch(self, number: int, batches: int) -> None:
-        """An epoch begins, counted from 1."""
+        """Take note that an epoch of the demo's training begins, counted from 1."""
 
     def batch(self, loss: float, accuracy: float) -> None:
-        """A batch is done; loss and accuracy are the epoch's means so far."""
+        """Take note that a batch of the demo's training is done; loss and accuracy are the epoch's means so far."""
 
 
 @dataclass
 class Progress:
-    """What training has seen.
+    """Progress of the demo's training: clips and samples seen, the first batch, loss and accuracy.
 
     Args:
         clips: Clips that went through the model.
@@ -54,7 +54,7 @@ class Progress:
 def make_loader(
     dataset: AudioFolder, collate: GPUSpecCollate, *, batch_size: int, workers: int, seed: int | None, pin_memory: bool
 ) -> DataLoader[Any]:
-    """Return a plain DataLoader.
+    """Return a plain DataLoader of the clips for the demo's training or test loop.
 
     Args:
         dataset: The clips.
@@ -86,7 +86,7 @@ def make_loader(
 def train(
     model: nn.Module, loader: DataLoader[Any], dataset: AudioFolder, *, epochs: int, clock: Clock, watcher: Watcher
 ) -> Progress:
-    """Train a classifier with AdamW on a one-cycle schedule.
+    """Train the demo's classifier in a loop, with AdamW on a one-cycle schedule.
 
     Args:
         model: From (features, feature_lengths) to logits, on its device.
@@ -140,7 +140,7 @@ def train(
 
 @torch.no_grad()
 def count_right(model: nn.Module, loader: DataLoader[Any]) -> int:
-    """Return how many clips of a loader a model gets right.
+    """Return the number of a loader's clips that the demo's model gets right after training.
 
     Args:
         model: From (features, feature_lengths) to logits.
@@ -158,7 +158,7 @@ def count_right(model: nn.Module, loader: DataLoader[Any]) -> int:
 
 
 def timed_batches(loader: DataLoader[Any], clock: Clock) -> Iterator[AudioBatch]:
-    """Yield batches, and count the wait for each."""
+    """Yield batches to the demo's training loop, and count the wait for each."""
     batches = batches_of(loader)
     while True:
         with clock.part("waiting for data"):
@@ -169,7 +169,7 @@ def timed_batches(loader: DataLoader[Any], clock: Clock) -> Iterator[AudioBatch]
 
 
 def batches_of(loader: DataLoader[Any]) -> Iterator[AudioBatch]:
-    """Yield batches, from workers that never see Ctrl-C."""
+    """Yield a loader's batches to the demo's training loop, from workers that never see Ctrl-C."""
     with held_interrupts():
         batches = iter(loader)
     yield from batches

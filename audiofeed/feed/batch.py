@@ -8,13 +8,13 @@ from typing import Any, overload
 
 import torch
 
-from audiofeed.feed.fields import FIELDS
-from audiofeed.feed.progress import Progress, Target
+from audiofeed.feed.batch_fields import FIELDS
+from audiofeed.feed.state_steps import Progress, Target
 from audiofeed.feed.states import Ready, State
 
 
 class AudioBatch(Mapping[str, Any]):
-    """One padded batch: waveforms, lengths, targets, and features computed on the device at the first read.
+    """Audio batch: padded waveforms, lengths, targets, and features computed on the device at the first read.
 
     It is a mapping of its eight fields, so `model(**batch)` and `dict(batch)` work, and each field is an attribute too.
     `len(batch)` is the number of clips, as a training loop expects of a batch, and not of fields: it counts clips by
@@ -55,72 +55,92 @@ class AudioBatch(Mapping[str, Any]):
 
     @property
     def features(self) -> Any:
-        """(batch, [channel,] bins, frames) on the device, zero past each clip's end; None from a `PadCollate`."""
+        """Features of the audio batch on the device, zero past each clip's end; None from a `PadCollate`.
+
+        Shape: (batch, [channel,] bins, frames).
+        """
         return self._read("features")
 
     @property
     def feature_lengths(self) -> Any:
-        """(batch,) frames of each clip; None if the transform has no `frame_lengths`."""
+        """Frames of each clip in the audio batch; None if the transform has no `frame_lengths`.
+
+        Shape: (batch,).
+        """
         return self._read("feature_lengths")
 
     @property
     def feature_mask(self) -> Any:
-        """(batch, frames) bool, True for a frame of the clip itself; None if the transform has no `frame_lengths`."""
+        """Mask of the audio batch's features, True for a frame of the clip itself.
+
+        None if the transform has no `frame_lengths`.
+
+        Shape: (batch, frames) bool.
+        """
         return self._read("feature_mask")
 
     @property
     def waveforms(self) -> torch.Tensor:
-        """(batch, time) or (batch, channel, time) float32, zero past each clip's end, after the augmentation."""
+        """Waveforms of the audio batch, zero past each clip's end, after the augmentation.
+
+        Shape: (batch, time) or (batch, channel, time) float32.
+        """
         waveforms: torch.Tensor = self._read("waveforms")
         return waveforms
 
     @property
     def lengths(self) -> torch.Tensor:
-        """(batch,) int64, samples of each clip."""
+        """Samples of each clip in the audio batch.
+
+        Shape: (batch,) int64.
+        """
         lengths: torch.Tensor = self._read("lengths")
         return lengths
 
     @property
     def targets(self) -> Any:
-        """The collated targets, on the device; a list if they do not stack; None if there are none."""
+        """Collated targets of the audio batch on the device, a list if they do not stack, None if there are none."""
         return self._read("targets")
 
     @property
     def names(self) -> list[Any] | None:
-        """Name of each clip, a path or an id, None where a clip has none; None if the dataset gives no names."""
+        """Names of the audio batch's clips, paths or ids; None if the dataset gives no names.
+
+        One of them is None for a clip that has none.
+        """
         names: list[Any] | None = self._read("names")
         return names
 
     @property
     def sample_rate(self) -> int | None:
-        """Sample rate of every clip, Hz; None if neither the dataset nor the transform has one."""
+        """Sample rate of every clip in the audio batch, Hz; None if dataset and transform have none."""
         rate: int | None = self._read("sample_rate")
         return rate
 
     @property
     def faults(self) -> tuple[Any, ...]:
-        """Read errors of the files that were replaced by others, if the dataset skips bad ones."""
+        """Read errors of files replaced by others in the audio batch, if the dataset skips bad ones."""
         return self._progress.state.faults
 
     def keys(self) -> KeysView[str]:
-        """Return the field names, as every mapping does; the clips' names are `names`."""
+        """Return the audio batch's field names, as every mapping does; the clips' names are `names`."""
         return dict.fromkeys(FIELDS).keys()
 
     def items(self) -> ItemsView[str, Any]:
-        """Return the field names with their values; reading the values computes the features."""
+        """Return the audio batch's field names with their values; reading the values computes the features."""
         return _FieldItems(self)
 
     def values(self) -> ValuesView[Any]:
-        """Return the values of the fields; reading them computes the features."""
+        """Return the values of the audio batch's fields; reading them computes the features."""
         return _FieldValues(self)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a field, or `default` if there is no such field."""
+        """Return a field of the audio batch, or `default` if there is no such field."""
         # The inherited method takes any KeyError for a missing field, also one from inside the transform.
         return self._read(key) if key in FIELDS else default
 
     def to(self, device: Any = None, non_blocking: bool = False) -> AudioBatch:
-        """Return the batch with every tensor on a device.
+        """Return the audio batch with every tensor on a device.
 
         Features that are not computed yet are still computed on the collate's device, once for this batch and the
         returned one, and copied from there when they are read.
@@ -142,7 +162,9 @@ class AudioBatch(Mapping[str, Any]):
         return type(self)._of(self._progress, Target(place, non_blocking)) if moved is None else type(self)._of(moved)
 
     def pin_memory(self, device: Any = None) -> AudioBatch:
-        """Pin CPU tensors and, if that is safe, start copy and features on a side stream; called by DataLoader.
+        """Pin the audio batch's CPU tensors and, if safe, start copy and features on a side stream.
+
+        DataLoader calls it.
 
         It never blocks, and an error of a batch that is still to be computed is raised at the first read instead.
 
@@ -156,7 +178,9 @@ class AudioBatch(Mapping[str, Any]):
         return self
 
     def describe(self, name: str) -> str:
-        """Describe a field by type, shape and device, or say what is still to be done; computes nothing.
+        """Describe a field of the audio batch by type, shape and device, or the work still to be done.
+
+        Computes nothing.
 
         >>> AudioBatch({"features": torch.zeros(2, 80, 9)}).describe("features")
         'float32 (2, 80, 9) on cpu'
@@ -178,7 +202,7 @@ class AudioBatch(Mapping[str, Any]):
         return iter(FIELDS)
 
     def __len__(self) -> int:
-        """Return the number of clips, not of fields."""
+        """Return the number of clips in the audio batch, not of fields."""
         return self._progress.state.clips
 
     def __contains__(self, key: object) -> bool:
@@ -220,7 +244,9 @@ class AudioBatch(Mapping[str, Any]):
 
 
 class FeaturesAndTargets(Sequence[Any]):
-    """The batch of `GPUSpecCollate(output="tuple")`: `features, targets` to unpack, and `.batch` for the rest.
+    """Audio batch that unpacks as `features, targets`, from `GPUSpecCollate(output="tuple")`.
+
+    `.batch` has the rest.
 
     Args:
         batch: The batch; its features are computed when the first entry is read.
@@ -248,11 +274,11 @@ class FeaturesAndTargets(Sequence[Any]):
         return 2
 
     def to(self, device: Any = None, non_blocking: bool = False) -> FeaturesAndTargets:
-        """Return the pair with every tensor on a device, as `AudioBatch.to` does."""
+        """Return an audio batch's pair of features and targets on a device, as `AudioBatch.to` does."""
         return type(self)(self.batch.to(device, non_blocking))
 
     def pin_memory(self, device: Any = None) -> FeaturesAndTargets:
-        """Pin and start ahead, as `AudioBatch.pin_memory` does."""
+        """Pin an audio batch's features and targets and start ahead, as `AudioBatch.pin_memory` does."""
         self.batch.pin_memory(device)
         return self
 
@@ -275,7 +301,7 @@ class _FieldValues(ValuesView[Any]):
 
 
 def _device_of(device: Any) -> torch.device:
-    """Return the device that a training framework passes to `to`."""
+    """Return the device that a training framework passes to the audio batch's `to`."""
     if isinstance(device, torch.dtype | torch.Tensor):
         raise TypeError(
             f"AudioBatch.to got {device if isinstance(device, torch.dtype) else 'a tensor'}; it takes a device: "

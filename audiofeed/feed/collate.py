@@ -10,19 +10,19 @@ import torch
 
 from audiofeed.data.example import AudioExample
 from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets
-from audiofeed.feed.contract import frame_lengths_of, sample_rate_of, takes_features
-from audiofeed.feed.fields import CollateInfo
+from audiofeed.feed.batch_fields import CollateInfo
 from audiofeed.feed.items import read_items
 from audiofeed.feed.padding import Padded, pad_clips
-from audiofeed.feed.progress import Progress
 from audiofeed.feed.runtime import Runtime, find_runtime
+from audiofeed.feed.state_steps import Progress
 from audiofeed.feed.states import Waiting
 from audiofeed.feed.targets import collate_targets
+from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features
 
 
 @dataclass(frozen=True)
 class _Padding:
-    """The settings of a collate that a worker needs."""
+    """Settings of a collate that its worker needs to pad a batch."""
 
     target_collate: Callable[[list[Any]], Any] | None
     to_example: Callable[[Any], AudioExample] | None
@@ -41,7 +41,7 @@ class _Padding:
 
 
 class PadCollate:
-    """Make one padded batch of waveforms, without features.
+    """Collate function that makes one padded batch of waveforms, without features.
 
     Args:
         target_collate: Makes the batch's targets from the list of the clips' targets, in the worker; by default they
@@ -67,7 +67,7 @@ class PadCollate:
         self._padding = _Padding(target_collate, to_example)
 
     def __call__(self, items: Any) -> AudioBatch:
-        """Return the batch of a list of dataset items."""
+        """Collate a list of dataset items into a padded batch."""
         return AudioBatch._of(Progress(Waiting(self._padding.pad(items), CollateInfo())))
 
     def __repr__(self) -> str:
@@ -75,7 +75,9 @@ class PadCollate:
 
 
 class GPUSpecCollate:
-    """Make batches whose features are computed on the device, from a plain DataLoader with any number of workers.
+    """Collate function of batches with features computed on the device, from a plain DataLoader.
+
+    The DataLoader may have any number of workers.
 
     In a worker it only pads, on the CPU. The transform stays in the process that builds the collate, is found there by
     a token, and computes the features when they are first read. So a worker never uses the GPU, the pickle of a collate
@@ -93,7 +95,7 @@ class GPUSpecCollate:
         transform: Any module that takes (batch, time) or (batch, channel, time) float32. One with `frame_lengths`, as
             all of ours, is called as `transform(waveforms, lengths)`; any other as `transform(waveforms)`, and then
             feature_lengths and feature_mask are None and padding may reach into the last frames. It is moved to the
-            device at first use. `audiofeed.feed.contract` lists everything that is asked of it.
+            device at first use. `audiofeed.feed.transform_contract` lists everything that is asked of it.
         device: Where features are computed; None is the current accelerator as the training process sees it at first
             use, else the CPU.
         output: "batch" returns an `AudioBatch`, "tuple" a pair to unpack as `features, targets`.
@@ -161,7 +163,7 @@ class GPUSpecCollate:
 
     @property
     def transform(self) -> torch.nn.Module:
-        """The live transform.
+        """Live transform of the collate.
 
         Raises:
             RuntimeError: This copy was unpickled in a process where the transform does not live.
@@ -174,7 +176,7 @@ class GPUSpecCollate:
         return self._runtime.transform
 
     def __call__(self, items: Any) -> AudioBatch | FeaturesAndTargets:
-        """Return the batch of a list of dataset items."""
+        """Collate a list of dataset items into a batch with features."""
         batch = AudioBatch._of(Progress(Waiting(self._padding.pad(items), self._info, self._runtime)))
         return batch if self._output == "batch" else FeaturesAndTargets(batch)
 

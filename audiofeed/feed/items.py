@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from audiofeed.data.example import AudioExample
-from audiofeed.feed.trees import describe, is_named_tuple
+from audiofeed.feed.tensor_trees import describe, is_named_tuple
 
 WAVEFORM_NAMES = ("waveform", "audio")
 RATE_NAMES = ("sample_rate", "sampling_rate")
@@ -25,7 +25,7 @@ _MAPPINGS = (dict, Mapping)  # the abstract class alone takes three times as lon
 
 
 class Clip(NamedTuple):
-    """One item of a batch, taken apart but not checked.
+    """Clip read from one dataset item of a batch, taken apart but not checked.
 
     Args:
         waveform: (time,) or (channel, time); int16, int32, uint8 or floating point.
@@ -48,7 +48,7 @@ class Clip(NamedTuple):
 
 
 class ItemForm(NamedTuple):
-    """One form of an item.
+    """Form of a dataset item that a collate can read.
 
     Args:
         name: Describes the form in error messages.
@@ -62,7 +62,7 @@ class ItemForm(NamedTuple):
 
 
 def register_item_form(name: str, matches: Callable[[Any], bool], read: Callable[[Any], Clip | AudioExample]) -> None:
-    """Let every collate take items of a form of your own.
+    """Register a form of dataset item of your own, to be taken by every collate.
 
     Your forms are tried before the built-in ones, in the order of their registration; registering a name again replaces
     the form. The registry belongs to the process: workers that are forked inherit it, and workers started by spawn or
@@ -102,7 +102,7 @@ def register_item_form(name: str, matches: Callable[[Any], bool], read: Callable
 
 
 def unregister_item_form(name: str) -> None:
-    """Remove a form that `register_item_form` added.
+    """Remove a form of dataset item that `register_item_form` added.
 
     Args:
         name: The name that it was registered with.
@@ -117,7 +117,7 @@ def unregister_item_form(name: str) -> None:
 
 
 def item_forms() -> tuple[ItemForm, ...]:
-    """Return the known forms in the order in which they are tried.
+    """Return the known forms of dataset items in the order in which a collate tries them.
 
     >>> [form.name for form in item_forms()][-1]
     "torchcodec's AudioDecoder or AudioSamples"
@@ -126,7 +126,7 @@ def item_forms() -> tuple[ItemForm, ...]:
 
 
 def read_items(items: Any, to_example: Callable[[Any], AudioExample] | None = None) -> list[Clip]:
-    """Read a batch of dataset items.
+    """Read a list of dataset items into the clips of a batch.
 
     Args:
         items: The list that DataLoader passes to a collate function.
@@ -155,14 +155,14 @@ def read_items(items: Any, to_example: Callable[[Any], AudioExample] | None = No
 
 @runtime_checkable
 class _Decoder(Protocol):
-    """torchcodec's AudioDecoder, which newer Hugging Face datasets yield."""
+    """Protocol of torchcodec's AudioDecoder, a dataset item that newer Hugging Face datasets yield to a collate."""
 
     def get_all_samples(self) -> Any: ...
 
 
 @runtime_checkable
 class _Samples(Protocol):
-    """torchcodec's AudioSamples."""
+    """Protocol of torchcodec's AudioSamples as a dataset item of a collate."""
 
     data: torch.Tensor
     sample_rate: int
@@ -171,7 +171,7 @@ class _Samples(Protocol):
 
 
 class _ItemError(ValueError):
-    """An error about an item, without its place in the batch."""
+    """Error about a dataset item, without its place in the batch."""
 
 
 def _is_whole_item(item: Any) -> bool:
@@ -271,7 +271,7 @@ def _read_tuple(item: list[Any] | tuple[Any, ...]) -> Clip:
 
 
 def _as_mapping(item: Any) -> Mapping[Any, Any] | None:
-    """Return a dict or a named tuple with a waveform as a mapping, else None."""
+    """Return a dataset item that is a dict or a named tuple with a waveform as a mapping, else None."""
     if isinstance(item, _MAPPINGS):
         return item
     if is_named_tuple(item) and any(name in WAVEFORM_NAMES for name in item._fields):

@@ -13,7 +13,7 @@ from torch.utils.data import get_worker_info
 
 from audiofeed.data.samples import bad_samples
 from audiofeed.feed.items import Clip
-from audiofeed.feed.trees import pin, to_device
+from audiofeed.feed.tensor_trees import pin, to_device
 from audiofeed.methods.lengths import length_mask
 from audiofeed.signal.samples import INT16_SCALE
 
@@ -30,7 +30,7 @@ _IMPLAUSIBLE_CHANNELS = 1000
 
 @dataclass(frozen=True)
 class Padded:
-    """A padded batch: int16 if every clip is, else float32.
+    """Batch of padded clips: int16 if every clip is, else float32.
 
     Args:
         waveforms: (batch, time) or (batch, channel, time), zero past the end of each clip.
@@ -51,11 +51,11 @@ class Padded:
     faults: tuple[Any, ...] = ()
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Padded:
-        """Return the batch with every tensor on a device."""
+        """Return the batch of padded clips with every tensor on a device."""
         return self._with(to_device(self._tensors(), device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Padded:
-        """Return the batch with every CPU tensor in page-locked memory."""
+        """Return the batch of padded clips with every CPU tensor in page-locked memory."""
         return self._with(pin(self._tensors()))
 
     def _tensors(self) -> list[Any]:
@@ -67,7 +67,7 @@ class Padded:
 
 
 def pad_clips(clips: Sequence[Clip], targets: Any, sample_rate: int | None = None) -> Padded:
-    """Check clips and copy them into one zero-padded batch.
+    """Pad clips with zeros: check them and copy them into one batch.
 
     Args:
         clips: One or more clips.
@@ -115,7 +115,7 @@ def pad_clips(clips: Sequence[Clip], targets: Any, sample_rate: int | None = Non
 
 
 def frame_mask(values: Any, lengths: Any) -> Any:
-    """Mark the frames that belong to each clip.
+    """Mark the frames of a padded batch that belong to each clip, and not to its padding.
 
     Args:
         values: Features (batch, ..., frames), or a dict of them.

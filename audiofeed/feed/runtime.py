@@ -12,14 +12,14 @@ from itertools import chain
 import torch
 from torch.utils.data import get_worker_info
 
-from audiofeed.feed.ahead import Ahead, StreamBackend
+from audiofeed.feed.side_streams import Ahead, StreamBackend
 
 # Weak: a runtime lives as long as its collate or one of its batches does.
 _live: weakref.WeakValueDictionary[str, Runtime] = weakref.WeakValueDictionary()
 
 
 class Runtime:
-    """The transform of a collate in the process that computes features.
+    """Runtime of a collate: its live transform in the process that computes features.
 
     A batch from a DataLoader worker carries the token only, and finds the runtime by it.
 
@@ -49,14 +49,17 @@ class Runtime:
         _live[self.token] = self
 
     def _enter_process(self) -> None:
-        """Belong to this process, in which nothing is placed or started yet."""
+        """Bind a collate's runtime to this process, in which nothing is placed or started yet."""
         self._pid = os.getpid()
         self._device: torch.device | None = None
         self._placing = threading.Lock()
         self.ahead = Ahead(self._max_ahead, self._backend)
 
     def is_here(self) -> bool:
-        """Return True if this process may compute features: it built the collate, or was forked by one that did."""
+        """Return True if a collate's runtime may compute features in this process.
+
+        It may if the process built the collate, or was forked by one that did.
+        """
         if self._pid == os.getpid():
             return True
         if get_worker_info() is not None:
@@ -66,7 +69,10 @@ class Runtime:
         return True
 
     def device(self) -> torch.device:
-        """Return the device of the features, which `device=None` leaves to the first use in the training process."""
+        """Return the device of features in a collate's runtime.
+
+        `device=None` leaves it to the first use in the training process.
+        """
         if self._device is None:
             accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
             device = self._asked_device or accelerator or torch.device("cpu")
@@ -76,11 +82,11 @@ class Runtime:
         return self._device
 
     def modules(self) -> list[torch.nn.Module]:
-        """Return the transform, and the augmentation if it is a module."""
+        """Return the modules of a collate's runtime: transform, and the augmentation if it is a module."""
         return [module for module in (self.transform, self.augment) if isinstance(module, torch.nn.Module)]
 
     def place(self) -> None:
-        """Move the modules to the device if they are not there."""
+        """Move the modules of a collate's runtime to its device if they are not there."""
         device = self.device()
         with self._placing:
             strays = [
@@ -96,7 +102,10 @@ class Runtime:
 
 
 def find_runtime(token: str) -> Runtime | None:
-    """Return the live runtime with this token, or None if it is in another process or was deleted."""
+    """Return the live runtime of a collate by its token.
+
+    None if it is in another process or was deleted.
+    """
     return _live.get(token)
 
 

@@ -24,65 +24,65 @@ from typing import Any, Protocol
 import torch
 
 from audiofeed.data.samples import to_float
-from audiofeed.feed.ahead import Completion, Started
-from audiofeed.feed.contract import frame_lengths_of, takes_int16
-from audiofeed.feed.fields import FEATURE_FIELDS, FIELDS, METADATA, CollateInfo, describe_pending, foreign_message
+from audiofeed.feed.batch_fields import FEATURE_FIELDS, FIELDS, METADATA, CollateInfo, describe_pending, foreign_message
 from audiofeed.feed.padding import Padded, frame_mask
 from audiofeed.feed.runtime import Runtime, find_runtime
-from audiofeed.feed.trees import describe, map_tensors, pin, tensors_in, to_device
+from audiofeed.feed.side_streams import Completion, Started
+from audiofeed.feed.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
+from audiofeed.feed.transform_contract import frame_lengths_of, takes_int16
 
 
 @dataclass(frozen=True, eq=False)
 class KeptError:
-    """An error of work ahead of its use, kept for the first read."""
+    """Error that a waiting batch state keeps for the first read, from work ahead of its use."""
 
     error: Exception
     traceback: TracebackType | None
 
     @classmethod
     def of(cls, error: Exception) -> KeptError:
-        """Keep an error as it was caught."""
+        """Keep an error in a waiting batch state as it was caught."""
         return cls(error, error.__traceback__)
 
     def again(self) -> Exception:
-        """Return the error to raise; each raise shows the same traceback."""
+        """Return the error that a waiting batch state kept; each raise shows the same traceback."""
         return self.error.with_traceback(self.traceback)
 
 
 class State(Protocol):
-    """A state of a batch."""
+    """Protocol of a batch's states: waiting, moved and ready."""
 
     @property
     def info(self) -> CollateInfo:
-        """What is known about the collate."""
+        """Facts about the collate, known in every state of a batch."""
 
     @property
     def faults(self) -> tuple[Any, ...]:
-        """Read errors of files that were replaced by others."""
+        """Read errors of files that were replaced by others, known in every state of a batch."""
 
     @property
     def clips(self) -> int:
-        """Number of clips."""
+        """Number of clips, known in every state of a batch."""
 
     def advance(self, name: str) -> State | None:
-        """Return the next state on the way to a field; None if the field can be read in this one."""
+        """Return a batch's next state on the way to a field; None if the field can be read in this one."""
 
     def read(self, name: str) -> Any:
-        """Return the value of a field that needs no further state."""
+        """Return the value of a field that needs no further state of the batch."""
 
     def describe(self, name: str) -> str:
-        """Describe a field without computing it: type, shape and device, or what is still to be done."""
+        """Describe a field in a batch's state by type, shape and device, or the work to do; computes nothing."""
 
     def to(self, device: torch.device, non_blocking: bool) -> State | None:
-        """Return the state with its tensors on a device; None if there may be something left to compute."""
+        """Return the batch's state with its tensors on a device; None if something may be left to compute."""
 
     def pinned(self) -> State:
-        """Return the state with its CPU tensors in page-locked memory, if they may still be copied to a device."""
+        """Return the batch's state in page-locked memory, if its CPU tensors may still be copied to a device."""
 
 
 @dataclass(frozen=True, eq=False)
 class Waiting:
-    """A padded batch on the CPU, as a worker made it.
+    """Waiting state of a batch: padded on the CPU, as a worker made it.
 
     Args:
         padded: The padded batch.
@@ -100,25 +100,25 @@ class Waiting:
 
     @property
     def faults(self) -> tuple[Any, ...]:
-        """Read errors of files that were replaced by others."""
+        """Read errors of files that were replaced by others in a batch waiting on the CPU."""
         return self.padded.faults
 
     @property
     def clips(self) -> int:
-        """Number of clips."""
+        """Number of clips in a padded batch waiting on the CPU."""
         return self.padded.lengths.shape[0]
 
     @property
     def is_untouched(self) -> bool:
-        """True if nothing was started and nothing failed."""
+        """True if nothing was started and nothing failed in the waiting state of a batch."""
         return self.started is None and self.error is None
 
     def live_runtime(self) -> Runtime | None:
-        """Return the runtime if this process may compute with it."""
+        """Return the runtime of a batch in the waiting state if this process may compute with it."""
         return self.runtime if self.runtime is not None and self.runtime.is_here() else None
 
     def advance(self, name: str) -> State | None:
-        """Copy the batch to the device, or take the result of the work that was started ahead.
+        """Advance from the waiting state: copy the batch to the device, or take the result of work started ahead.
 
         Raises:
             Exception: The error that was kept.
@@ -138,7 +138,7 @@ class Waiting:
         return replace(ready, moved=replace(ready.moved, completion=self.started.completion))
 
     def move(self, runtime: Runtime) -> Moved:
-        """Copy the batch to the runtime's device."""
+        """Copy a waiting batch to the runtime's device, and return its moved state."""
         device = runtime.device()
         with _fixed_modes(device, grad=False):
             # A copy from pinned memory returns at once; from other memory torch blocks if it must.
@@ -146,7 +146,9 @@ class Waiting:
         return Moved(moved, self.info, runtime)
 
     def start(self, owner: object) -> Waiting:
-        """Start copy and features on a side stream, if that gives the same values and there is a free slot.
+        """Start copy and features of a waiting batch toward its ready state, on a side stream.
+
+        Nothing is started unless that gives the same values and there is a free slot.
 
         Args:
             owner: The object that will read the result.
@@ -169,7 +171,9 @@ class Waiting:
         return self if started is None else replace(self, started=started)
 
     def read(self, name: str) -> Any:
-        """Return a field as it is on the CPU, where the collate does not live.
+        """Return a field of a batch in the waiting state, as it is on the CPU.
+
+        The collate does not live in this process.
 
         Raises:
             RuntimeError: The field is computed by the collate's transform or augmentation.
@@ -184,7 +188,7 @@ class Waiting:
         return to_float(value) if name == "waveforms" else value
 
     def describe(self, name: str) -> str:
-        """Describe a field, or the work that it waits for."""
+        """Describe a field of a batch in the waiting state, or the work that it waits for."""
         if name not in FEATURE_FIELDS:
             return describe(_carried(self.padded, name), device=True)
         if self.info.token is None:
@@ -194,13 +198,13 @@ class Waiting:
         return describe_pending(name, self.info, "computed at the first read" if self.started is None else "started")
 
     def to(self, device: torch.device, non_blocking: bool) -> Waiting | None:
-        """Return a batch without features on a device, where 16-bit samples arrive as such; None with features."""
+        """Return a waiting batch state on a device, 16-bit samples as such; None if it has features to compute."""
         if self.info.token is not None:
             return None
         return replace(self, padded=self.padded.to(device, non_blocking=non_blocking))
 
     def pinned(self) -> Waiting:
-        """Return the batch in page-locked memory; an error of that is kept."""
+        """Return the waiting state of a batch in page-locked memory; an error of that is kept."""
         if not self.is_untouched:
             return self
         try:
@@ -217,7 +221,7 @@ class Waiting:
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """A padded batch on the device.
+    """Moved state of a batch: padded, on the device, before its features are ready.
 
     Args:
         padded: The padded batch, its samples as the worker sent them until `waveforms` takes their place.
@@ -237,16 +241,16 @@ class Moved:
 
     @property
     def faults(self) -> tuple[Any, ...]:
-        """Read errors of files that were replaced by others."""
+        """Read errors of files that were replaced by others in a batch moved to the device."""
         return self.padded.faults
 
     @property
     def clips(self) -> int:
-        """Number of clips."""
+        """Number of clips in a padded batch in the moved state."""
         return self.padded.lengths.shape[0]
 
     def advance(self, name: str) -> Moved | Ready | None:
-        """Scale and augment the waveforms, or compute the features from them."""
+        """Advance a batch from the moved state: scale and augment the waveforms, or compute the features."""
         if name in METADATA or not self.runtime.is_here():
             return None
         if self.completion is not None:
@@ -260,7 +264,7 @@ class Moved:
         return self._prepare()
 
     def read(self, name: str) -> Any:
-        """Return a field on the device.
+        """Return a field on the device, of a batch in the moved state.
 
         Raises:
             RuntimeError: The field was not computed yet, and this is a forked process that must not compute it.
@@ -270,27 +274,27 @@ class Moved:
         return self.waveforms if name == "waveforms" else _carried(self.padded, name)
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Yield every tensor that a user can reach."""
+        """Yield every tensor that a user can reach in the moved state of a batch."""
         padded = self.padded
         return tensors_in([padded.waveforms, padded.lengths, padded.targets, padded.seeds, self.waveforms])
 
     def describe(self, name: str) -> str:
-        """Describe a field, or the work that it waits for."""
+        """Describe a field of a batch in the moved state, or the work that it waits for."""
         if name in FEATURE_FIELDS:
             return describe_pending(name, self.info, "computed at the first read")
         waveforms_are_there = name == "waveforms" and self.waveforms is not None
         return describe(self.waveforms if waveforms_are_there else _carried(self.padded, name), device=True)
 
     def to(self, device: torch.device, non_blocking: bool) -> None:
-        """Return None: features are computed on the collate's device, and copied from there."""
+        """Return None in a batch's moved state: features are computed on the collate's device and copied from there."""
         return
 
     def pinned(self) -> Moved:
-        """Return the batch as it is: it was copied to its device already."""
+        """Return the moved state of a batch as it is: it was copied to its device already."""
         return self
 
     def _reads_samples(self) -> bool:
-        """Return True if the transform takes the samples as the worker sent them, and waveforms were not read yet."""
+        """Return True if the transform takes a moved batch's samples as sent, with waveforms not read yet."""
         runtime = self.runtime
         if self.waveforms is not None or runtime.augment is not None:
             return False
@@ -302,7 +306,7 @@ class Moved:
         return not self.has_gradient and torch.is_grad_enabled() and _is_trained(self.runtime.augment)
 
     def _prepare(self) -> Moved:
-        """Return the state with its waveforms scaled and augmented."""
+        """Return the moved state of a batch with its waveforms scaled and augmented."""
         augment, padded = self.runtime.augment, self.padded
         grad = augment is not None and torch.is_grad_enabled() and _is_trained(*self.runtime.modules())
         with _fixed_modes(self.runtime.device(), grad=grad):
@@ -323,7 +327,7 @@ class Moved:
         return replace(self, padded=padded, waveforms=waveforms, has_gradient=grad)
 
     def _transform(self) -> Ready:
-        """Return the next state: the batch with its features."""
+        """Return the ready state that follows a moved one: the batch with its features."""
         runtime, lengths = self.runtime, self.padded.lengths
         # 16-bit samples as they are, if no one read the waveforms yet and the transform takes them
         samples = self.padded.waveforms if self.waveforms is None else self.waveforms
@@ -342,7 +346,7 @@ class Moved:
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """A batch with its features, or with fields that were given.
+    """Ready state of a batch: with its features, or with fields that were given.
 
     Args:
         fields: The features with their lengths and mask; every field if they were given.
@@ -362,7 +366,7 @@ class Ready:
 
     @classmethod
     def given(cls, fields: Mapping[str, Any], faults: tuple[Any, ...] = (), info: CollateInfo | None = None) -> Ready:
-        """Make a batch from values by field name; a missing one is None.
+        """Make the ready state of a batch from values by field name; a missing one is None.
 
         Raises:
             ValueError: A name is not a field, or there are no waveforms, lengths or features to count clips by.
@@ -382,7 +386,9 @@ class Ready:
         return cls({name: fields.get(name) for name in FIELDS}, info or CollateInfo(), counted.shape[0], faults)
 
     def advance(self, name: str) -> Moved | Ready | None:
-        """Compute again what was computed without a gradient if one is wanted now; prepare waveforms not read before.
+        """Advance a batch from the ready state: compute it again if a gradient is wanted now and was not before.
+
+        Prepares waveforms not read before.
 
         If the work was started ahead, each stream that reads waits for it here.
         """
@@ -398,17 +404,17 @@ class Ready:
         return self.moved.advance(name) if _is_trained(*self.moved.runtime.modules()) else None
 
     def read(self, name: str) -> Any:
-        """Return a field."""
+        """Return a field of a batch in the ready state."""
         return self.fields[name] if self.moved is None or name in self.fields else self.moved.read(name)
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Yield every tensor that a user can reach."""
+        """Yield every tensor that a user can reach in the ready state of a batch."""
         yield from tensors_in(list(self.fields.values()))
         if self.moved is not None:
             yield from self.moved.tensors()
 
     def describe(self, name: str) -> str:
-        """Describe a field."""
+        """Describe a field of a batch in the ready state."""
         if name not in self.fields:
             assert self.moved is not None
             return self.moved.describe(name)
@@ -417,19 +423,25 @@ class Ready:
         return describe(self.fields[name], device=True)
 
     def to(self, device: torch.device, non_blocking: bool) -> Ready | None:
-        """Return fields that were given on a device; None if they may have to be computed again, with a gradient."""
+        """Return the ready state of given fields on a device; None if they may be computed again.
+
+        Computed fields may have to be computed again, with a gradient.
+        """
         if self.moved is not None:
             return None
         return Ready.given(to_device(self.fields, device, non_blocking=non_blocking), self.faults, self.info)
 
     def pinned(self) -> Ready:
-        """Return fields that were given in page-locked memory; computed ones are where they belong."""
+        """Return a batch's ready state with given fields in page-locked memory, and computed ones as they are."""
         if self.moved is not None or not torch.accelerator.is_available():
             return self
         return replace(self, fields=pin(self.fields))
 
     def detached(self) -> Ready:
-        """Return every field without its gradient and with nothing left to compute, for a copy or a pickle."""
+        """Return the ready state of a batch without gradients, for a copy or a pickle.
+
+        It has every field, with nothing left to compute.
+        """
         fields = map_tensors({name: self.read(name) for name in FIELDS}, torch.Tensor.detach)
         return Ready.given(fields, self.faults, self.info)
 
@@ -443,17 +455,17 @@ class Ready:
 
 
 def unpickle_waiting(padded: Padded, info: CollateInfo) -> Waiting:
-    """Return a batch that came out of a worker, with the live transform if this process has it."""
+    """Return the waiting state of a batch from a worker, with the live transform if this process has it."""
     return Waiting(padded, info, None if info.token is None else find_runtime(info.token))
 
 
 def _carried(padded: Padded, name: str) -> Any:
-    """Return a field that a worker fills in."""
+    """Return a field that a worker fills in, from a waiting or moved state of the batch."""
     return vars(padded)[name]
 
 
 def _is_trained(*modules: Any) -> bool:
-    """Return True if a parameter of the modules requires a gradient; None and functions have no parameters."""
+    """Return True if a parameter behind a batch's state requires a gradient; None and functions have none."""
     return any(
         parameter.requires_grad
         for module in modules
@@ -464,7 +476,7 @@ def _is_trained(*modules: Any) -> bool:
 
 @contextmanager
 def _fixed_modes(device: torch.device, *, grad: bool) -> Iterator[None]:
-    """Fix the modes that torch keeps per thread, so that a batch has the same values whichever thread computes it."""
+    """Fix the modes torch keeps per thread, so that a batch's next state has the same values in any thread."""
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             # Tensors made in inference mode cannot be trained on afterwards.

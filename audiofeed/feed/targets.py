@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from audiofeed.feed.trees import is_named_tuple
+from audiofeed.feed.tensor_trees import is_named_tuple
 
 
 def collate_targets(targets: list[Any]) -> Any:
-    """Stack targets as torch's `default_collate` does, or keep them as a list if they do not stack.
+    """Stack the targets of a batch as torch's `default_collate` does, or keep them as a list.
+
+    They are kept as a list if they do not stack.
 
     Numbers, tensors and NumPy arrays of equal shape stack. Tuples are collated field by field and dicts key by key.
     Differences from `default_collate`: strings, None, Python lists (token sequences are never transposed, whatever

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 import torch
 
-from audiofeed.methods.frames import Workspace
 from audiofeed.methods.lengths import length_mask
+from audiofeed.methods.workspace import Workspace
 
 LOGS = ("ln", "log10", "db")
 
 
 @dataclass(frozen=True)
 class Log:
-    """ln, log10, or decibels of max(values, floor).
+    """Logarithm of batched powers or magnitudes: natural, decimal or decibels, above a floor.
+
+    It is ln, log10, or decibels of max(values, floor).
 
     Decibels are of power: values that are |z|^power count 20 / power to the factor ten.
 
@@ -29,17 +31,23 @@ class Log:
 
     @property
     def factor(self) -> float:
-        """Factor from the natural logarithm to this one."""
+        """Factor from the natural logarithm to decibels or the other kind of logarithm taken."""
         if self.kind == "ln":
             return 1.0
         return (1.0 if self.kind == "log10" else 20.0 / self.power) / math.log(10)
 
     def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        """The logarithm of values of frames; in place where there is a workspace.  Shape: any -> the same."""
+        """Apply the logarithm or decibels to a tensor of frames; in place with a workspace.
+
+        Shape: any -> the same.
+        """
         return self.of(values, in_place=workspace is not None)
 
     def of(self, values: torch.Tensor, *, in_place: bool) -> torch.Tensor:
-        """The logarithm of values.  Shape: any -> the same."""
+        """Compute the logarithm or decibels of a tensor of powers or magnitudes.
+
+        Shape: any -> the same.
+        """
         clamped = values.clamp_(min=self.floor) if in_place else values.clamp(min=self.floor)
         if self.kind == "ln":
             return clamped.log_() if in_place else clamped.log()
@@ -50,7 +58,7 @@ class Log:
 
 
 def clip_peak(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-    """The largest value of each clip inside its own frames.
+    """Compute the largest value of each clip inside its own frames, for decibels relative to that peak.
 
     Shape: features (clips, ..., bins, frames), frames (clips,) or None -> (clips, 1, ..., 1).
     """
@@ -69,7 +77,9 @@ def to_decibels(
     amin: float,
     top_db: float | None,
 ) -> torch.Tensor:
-    """`factor` times the decimal logarithm of features, over that of what is 0 dB.
+    """Convert batched features to decibels, with the range limited below each clip's own peak.
+
+    They are `factor` times the decimal logarithm of features, over that of the value at 0 dB.
 
     Args:
         features: (clips, rows of each, bins, frames).
@@ -93,7 +103,9 @@ def to_decibels(
 
 
 def limit_range(decibels: torch.Tensor, frames: torch.Tensor | None, top_db: float) -> torch.Tensor:
-    """Nothing of a clip lies more than `top_db` below that clip's own peak.
+    """Limit the decibels of each clip in a batch to a range of `top_db` below its own peak.
+
+    Nothing of a clip lies lower.
 
     Shape: as in `clip_peak`; the same comes back.
 

@@ -1,28 +1,20 @@
-"""Steps of frames after a spectrum: filter banks that are mostly zeros, logarithms, other functions."""
+"""Filter banks that are mostly zeros, applied to frames of powers."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 
-from audiofeed.methods.decibels import Log
-from audiofeed.methods.frames import Workspace
 from audiofeed.methods.precision import matmul, matmul_into
-from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.tiles import FilterTiles
-
-# From (..., frames, values) to (..., frames, other values). A workspace is given where there is no graph: the values
-# may then be overwritten, and the result may lie in it.
-Function = Callable[[torch.Tensor, "Workspace | None"], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class FilterBank:
-    """Each frame through filters.
+    """Filter bank as a step of a computation, applied to tensors of frames.
 
     Args:
         filters: (n, bins).
@@ -33,51 +25,11 @@ class FilterBank:
     tiles: FilterTiles | None
 
     def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        """Shape: (..., frames, bins) -> (..., frames, n)."""
+        """Apply a filter bank to a tensor of frames.
+
+        Shape: (..., frames, bins) -> (..., frames, n).
+        """
         return filtered(values, self.filters, workspace, self.tiles)
-
-
-@dataclass(frozen=True)
-class Apply:
-    """A function of frames."""
-
-    function: Function
-
-    def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        """Shape: (..., frames, values) -> (..., frames, other values)."""
-        return self.function(values, workspace)
-
-
-# a step of frames; a method may do the first of them in its own way
-Step = FilterBank | Log | Apply
-
-
-class Wanted(NamedTuple):
-    """A feature to be computed from a short-time spectrum: |z|^power, then steps frame by frame."""
-
-    power: float
-    steps: tuple[Step, ...] = ()
-
-
-def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-    """Values of frames through steps, one after another.
-
-    >>> through((Log("ln", floor=1.0, power=2.0),), torch.ones(2, 3), None).sum().item()
-    0.0
-    """
-    for step in steps:
-        values = step.apply(values, workspace)
-    return values
-
-
-def of_spectrum(spectrum: torch.Tensor, wanted: Wanted) -> torch.Tensor:
-    """A feature of a computed spectrum.  Shape: complex (rows, bins, frames) -> (rows, features, frames).
-
-    >>> of_spectrum(torch.full((1, 2, 3), 3 + 4j), Wanted(1.0))[0, 0].tolist()
-    [5.0, 5.0, 5.0]
-    """
-    squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
-    return through(wanted.steps, raise_power(squared, wanted.power), None).transpose(1, 2)
 
 
 def filtered(
@@ -87,7 +39,7 @@ def filtered(
     tiles: FilterTiles | None,
     name: str = "mels",
 ) -> torch.Tensor:
-    """Each frame through each filter.
+    """Apply the filters of a filter bank to each frame of batched powers.
 
     On a CPU and without a graph the product skips the zeros of the filters, some neighboring filters at a time.
 
@@ -121,13 +73,16 @@ FEW_FILTERS, SUMMED_AT_ONCE = 8, 128
 
 
 def _starts(n_filters: int, low: int, high: int) -> list[int]:
-    """First bins of the partial sums of a product, and the end."""
+    """Return the first bins of the partial sums of a product with a filter bank, and the end."""
     step = SUMMED_AT_ONCE if n_filters <= FEW_FILTERS else max(1, high - low)
     return [*range(low, max(high, low + 1), step), high]
 
 
 def _product(flat: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """Shape: (frames, bins), (n, bins) -> (frames, n)."""
+    """Multiply a tensor of frames by a filter bank, in partial sums over bins.
+
+    Shape: (frames, bins), (n, bins) -> (frames, n).
+    """
     first, *others = [
         matmul(flat[:, start:stop], filters[:, start:stop].t())
         for start, stop in itertools.pairwise(_starts(filters.shape[0], 0, flat.shape[1]))

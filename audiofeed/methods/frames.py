@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,8 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.lengths import clear_own_past, clear_past, runs_of
-
-PAD_MODES = ("constant", "reflect", "replicate", "circular")
+from audiofeed.methods.workspace import Workspace
 
 # How many samples of frames one piece may hold. On a CPU 3 MB of float32 are small enough for the cache and large
 # enough that the calls it takes do not count: at 400, 1024 and 2048 points pieces of 1 MB took 1.1 to 1.2 times as
@@ -25,35 +23,11 @@ Count = TypeVar("Count", int, torch.Tensor)
 Place = tuple[slice, slice]
 
 
-class Workspace:
-    """Memory by name that the pieces of one call take over from each other.
-
-    A piece computed in fresh pages costs up to 1.4 times one in pages that were touched before.
-
-    Args:
-        like: all memory has its dtype and device.
-    """
-
-    def __init__(self, like: torch.Tensor) -> None:
-        self._like = like
-        self._held: dict[str, torch.Tensor] = {}
-
-    def take(self, name: str, *shape: int) -> torch.Tensor:
-        """Memory of a shape; what stood there under this name is lost.
-
-        >>> Workspace(torch.zeros(1)).take("frames", 2, 3).shape
-        torch.Size([2, 3])
-        """
-        size = math.prod(shape)
-        held = self._held.get(name)
-        if held is None or held.numel() < size:
-            held = self._held[name] = self._like.new_empty(size)
-        return held[:size].view(shape)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Framing:
-    """The positions of the frames of a short-time transform.
+    """Frame size, hop, centering and padding by which batched waveforms are cut into frames.
+
+    They are the positions of the frames of a short-time transform.
 
     >>> Framing(n_fft=400, hop_length=160, center=True, pad_mode="constant").count(16000)
     101
@@ -66,11 +40,13 @@ class Framing:
 
     @property
     def margin(self) -> int:
-        """Samples put before the first and after the last sample of a clip."""
+        """Samples put before the first and after the last sample of a clip to center its frames."""
         return self.n_fft // 2 if self.center else 0
 
     def count(self, length: Count) -> Count:
-        """Frames of a clip of `length` samples (an int, or a tensor of them); 0 for an empty clip.
+        """Return the number of frames that a clip of `length` samples is cut into; 0 for an empty clip.
+
+        The length is an int, or a tensor of them.
 
         A clip that ends within the first frame is filled up with zeros and has that one frame.
         """
@@ -80,7 +56,9 @@ class Framing:
         return max(frames, 1) if length > 0 else 0
 
     def pad(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """Rows extended past both of their own ends, so that frame f of each row starts at column f * hop_length.
+        """Pad batched waveforms past both ends of each row, so that they can be cut into frames.
+
+        Frame f of each row starts at column f * hop_length.
 
         Shape: waveform (rows, time), lengths (rows,) or None -> (rows, margin + time + margin), at least n_fft long.
         """
@@ -97,9 +75,10 @@ class Framing:
         return padded.scatter(1, columns, values)
 
     def pad_into(self, workspace: Workspace, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """The result of `pad`, without a graph, in memory that the next call reuses; the same shapes.
+        """Pad batched waveforms to be cut into frames, without a graph and in reused memory.
 
-        The samples may be of another dtype than the workspace; they are converted, not scaled.
+        It is the result of `pad`, in memory that the next call reuses; the same shapes. The samples may be of another
+        dtype than the workspace; they are converted, not scaled.
         """
         rows, time = waveform.shape
         right = self._right(time)
@@ -117,7 +96,9 @@ class Framing:
     def padded_runs(
         self, workspace: Workspace, waveform: torch.Tensor, lengths: torch.Tensor | None
     ) -> Iterator[tuple[slice, int, torch.Tensor]]:
-        """(rows, frames of each, their padded samples) for runs of rows that have the same number of frames.
+        """Yield padded waveforms in runs of rows that have the same number of frames.
+
+        Each item is (rows, frames of each, their padded samples).
 
         Where the lengths are known without asking a GPU, each row is cut to its own, so that nothing is computed of its
         padding. A run is to be used up before the next is asked for: both lie in the same memory.
@@ -136,15 +117,20 @@ class Framing:
             yield run, self.count(length), self.pad_into(workspace, waveform[run, :length], None)
 
     def piece(self, device: torch.device) -> int:
-        """The number of frames that are computed together."""
+        """Return the number of frames that are computed together, as one piece."""
         return max(1, (CPU_BLOCK if device.type == "cpu" else GPU_BLOCK) // self.n_fft)
 
     def _right(self, time: int) -> int:
-        """Samples after the last: the margin, and more where a frame would not be filled."""
+        """Return the samples to pad after the last of a clip, so that its frames are filled.
+
+        They are the margin, and more if a frame would not be filled.
+        """
         return max(self.margin, self.n_fft - self.margin - time)
 
     def _ends(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The padded columns just before and just after each row's own samples, and what stands there.
+        """Return the columns to pad at both ends of each row's own samples before framing, with their values.
+
+        These are the padded columns just before and just after the samples.
 
         Shape: waveform (rows, time) -> two of (rows, 2 * margin).
         """
@@ -157,12 +143,17 @@ class Framing:
         return (positions + self.margin).expand(rows, -1), waveform.gather(1, source)
 
     def cut(self, padded: torch.Tensor) -> torch.Tensor:
-        """All frames of padded rows as a view, no copy.  Shape: (rows, padded time) -> (rows, frames, n_fft)."""
+        """Cut padded waveforms into all of their overlapping frames as a view, no copy.
+
+        Shape: (rows, padded time) -> (rows, frames, n_fft).
+        """
         return padded.unfold(-1, self.n_fft, self.hop_length)
 
 
 def mirrored(positions: torch.Tensor, length: torch.Tensor, pad_mode: str) -> torch.Tensor:
-    """The sample that stands at a position outside 0..length-1, for any distance outside, as numpy.pad defines it.
+    """Return the index of the sample that pads each position past the ends of a row cut into frames.
+
+    The position lies outside 0..length-1, at any distance; the modes are as numpy.pad defines them.
 
     >>> mirrored(torch.tensor([-2, -1, 3, 4]), torch.tensor(3), "reflect").tolist()
     [2, 1, 1, 0]

@@ -12,7 +12,9 @@ Size = TypeVar("Size")
 
 
 def length_mask(n: int, lengths: torch.Tensor) -> torch.Tensor:
-    """True for the entries before each row's own end.  Shape: lengths (rows,) -> (rows, n) bool.
+    """Compute a mask of clip lengths, True for the entries before each row's own end.
+
+    Shape: lengths (rows,) -> (rows, n) bool.
 
     >>> length_mask(3, torch.tensor([1, 3])).tolist()
     [[True, False, False], [True, True, True]]
@@ -21,7 +23,9 @@ def length_mask(n: int, lengths: torch.Tensor) -> torch.Tensor:
 
 
 def clear_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """0 past each clip's own length, whatever stood there.
+    """Set batched features to 0 past each clip's own length.
+
+    Any value there is replaced, a NaN too.
 
     Args:
         features: (clips, ..., n).
@@ -34,7 +38,10 @@ def clear_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """The result of `clear_past`, without a graph, in the memory of the features."""
+    """Set batched features to 0 past each clip's own length in place, without a graph.
+
+    It is the result of `clear_past`, in the memory of the features.
+    """
     if lengths.device.type != "cpu":
         return features.masked_fill_(_past(features, lengths), 0)
     for clip, length in zip(features, lengths.tolist(), strict=True):
@@ -43,13 +50,13 @@ def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
 
 
 def _past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """True past each clip's own length, in a shape that broadcasts to the features."""
+    """Compute a mask that is True past each clip's own length, in a shape that broadcasts to the features."""
     past = ~length_mask(features.shape[-1], lengths)
     return past.view(len(past), *[1] * (features.dim() - 2), -1)
 
 
 def runs_of(sizes: Iterable[Size], most: Callable[[Size], int] | None = None) -> Iterator[tuple[slice, Size]]:
-    """Neighboring rows of one size, and that size.
+    """Yield runs of neighboring rows in a batch that have the same length or size, with that size.
 
     Args:
         sizes: of all rows.

@@ -10,7 +10,9 @@ from audiofeed.methods.spectrum import raise_power
 
 
 def divided(values: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-    """values / size, and the values themselves where the size is below the smallest normal number.
+    """Divide tensors by their norm, or leave them as they are if it is too small to divide by.
+
+    That is a size below the smallest normal number.
 
     The same threshold and the same answer as `librosa.util.normalize`; the gradient is finite there too.
 
@@ -21,7 +23,7 @@ def divided(values: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
 
 
 def normalized(values: torch.Tensor, norm: float | None, dim: int) -> torch.Tensor:
-    """Vectors along `dim` scaled to p-norm 1, those of zeros left alone.
+    """Scale vectors along a dimension of a tensor to p-norm 1, and leave those of zeros alone.
 
     >>> normalized(torch.tensor([3.0, -4.0]), 2.0, 0).tolist()
     [0.6000000238418579, -0.800000011920929]

@@ -1,4 +1,4 @@
-"""Products in full float32, whatever the process allows its own.
+"""The dtype to compute in, and products in full float32, whatever the process allows its own.
 
 A process may let float32 products run in TF32 (11 significant bits) or bf16 (8) for its model. A quiet log-mel band is
 then wrong by whole units, so ours do not follow. The flags are the user's: they are read and never set, not even for a
@@ -8,16 +8,20 @@ short format holds exactly, and the products of the parts are summed: x = x1 + x
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from audiofeed.signal.samples import INT16_SCALE
+
 _BITS = {"tf32": 11, "bf16": 8}
 
 
 def _allowed(backend: Any, legacy: str) -> str:
-    """The short format that a backend's flag allows: "ieee", "tf32" or "bf16"."""
+    """Return the short precision that a torch backend's flag allows: "ieee", "tf32" or "bf16"."""
     precision = getattr(backend, "fp32_precision", None)
     if precision is None:  # torch before 2.9
         return "tf32" if getattr(backend, legacy, False) else "ieee"
@@ -27,7 +31,9 @@ def _allowed(backend: Any, legacy: str) -> str:
 
 
 def product_format(device: torch.device, dtype: torch.dtype, *, conv: bool = False) -> str:
-    """The format in which torch may run a product on `device`: "ieee", "tf32" or "bf16".
+    """Return the precision in which torch may run a product: "ieee", "tf32" or "bf16".
+
+    It depends on the device.
 
     A compiled or exported graph holds the answer of the time it was traced; on a CPU that is a plain product, which is
     what an export wants.
@@ -49,7 +55,9 @@ product_format._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def split(x: torch.Tensor, bits: int) -> list[torch.Tensor]:
-    """Parts of a float32 tensor, largest first, of `bits` significant bits each, that sum to it.
+    """Split a float32 tensor into parts of lower precision that sum to it.
+
+    The parts come largest first, of `bits` significant bits each.
 
     The low bits of the mantissa are masked, so that no compiler can contract the arithmetic away.
 
@@ -92,7 +100,11 @@ class _SplitMatmul(torch.autograd.Function):
 
 
 def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """`a @ b` in full precision.  Shape: (m, k), (k, n) -> (m, n).
+    """Multiply matrices in full float32 precision, regardless of torch's TF32 and bf16 flags.
+
+    It is `a @ b`.
+
+    Shape: (m, k), (k, n) -> (m, n).
 
     >>> matmul(torch.ones(2, 3), torch.ones(3, 4)).shape
     torch.Size([2, 4])
@@ -102,7 +114,12 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def matmul_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    """Write `a @ b`, in full precision and without a graph, where it belongs.  Shape: out (m, n), (m, k), (k, n)."""
+    """Write a product of matrices in full precision, without a graph.
+
+    `out` takes `a @ b`.
+
+    Shape: out (m, n), (m, k), (k, n).
+    """
     if product_format(a.device, a.dtype) == "ieee":
         torch.mm(a, b, out=out)
     else:
@@ -110,7 +127,9 @@ def matmul_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
 
 
 def conv1d(waveform: torch.Tensor, basis: torch.Tensor, hop_length: int) -> torch.Tensor:
-    """Every row of a basis slid along a waveform, in full precision.
+    """Convolve batched waveforms with a basis in full precision.
+
+    Every row of the basis is slid along each waveform.
 
     Where a flag would let the convolution run in a short format, it is done as a matrix product of the frames.
 
@@ -126,3 +145,33 @@ def conv1d(waveform: torch.Tensor, basis: torch.Tensor, hop_length: int) -> torc
     rows, count, taps = frames.shape
     product = matmul(frames.reshape(rows * count, taps), basis.transpose(0, 1))
     return product.view(rows, count, -1).transpose(1, 2)
+
+
+def wide(parameter: torch.Tensor) -> torch.Tensor:
+    """Return the trainable parameter behind a bounded value in float64, or in float32 on a device without it.
+
+    It is for computations of few values once a call.
+
+    The phase of a filter at its ends is hundreds of radians: in float32 its cosine would be wrong in the fifth digit.
+    """
+    return parameter.float() if parameter.device.type == "mps" else parameter.double()
+
+
+def computable(values: torch.Tensor, *, as_int16: bool = False) -> torch.Tensor:
+    """Convert rows of a batch to a dtype that can be computed in, such as int16 samples to float32.
+
+    It is float32 for a shorter one, and for int16 samples unless those are taken.
+
+    >>> computable(torch.tensor([-32768, 16384], dtype=torch.int16)).tolist()
+    [-1.0, 0.5]
+    """
+    if values.dtype in (torch.float16, torch.bfloat16):
+        return values.float()
+    return values.float() * INT16_SCALE if values.dtype == torch.int16 and not as_int16 else values
+
+
+@contextlib.contextmanager
+def in_full_precision(device: torch.device, *, graph: bool) -> Iterator[None]:
+    """Turn off autocast while the rows of a batch are computed, and autograd if no graph is asked for."""
+    with torch.autocast(device.type, enabled=False), torch.set_grad_enabled(graph and torch.is_grad_enabled()):
+        yield

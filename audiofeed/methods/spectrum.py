@@ -6,14 +6,19 @@ import torch
 
 
 def squared_magnitude_into(out: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
-    """re^2 + im^2 of a complex tensor that the caller owns and no longer needs: the squares are taken in place."""
+    """Write the squared magnitude of a complex spectrum tensor, re^2 + im^2.
+
+    The caller owns the spectrum and no longer needs it: the squares are taken in place.
+    """
     parts = torch.view_as_real(spectrum)
     parts.mul_(parts)
     return torch.add(parts[..., 0], parts[..., 1], out=out)
 
 
 def raise_power(squared: torch.Tensor, power: float) -> torch.Tensor:
-    """|z|^power from |z|^2, with gradient 0 (not NaN) where z is 0.
+    """Compute the magnitude of a spectrum to a power from its square, with gradient 0 at silence.
+
+    It is |z|^power from |z|^2, with gradient 0 (not NaN) where z is 0.
 
     >>> raise_power(torch.tensor([0.0, 9.0]), 1.0).tolist()
     [0.0, 3.0]

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FilterTiles:
-    """The non-zero entries of the filters of a bank.
+    """Layout of a filter bank in tiles: the non-zero entries of its filters.
 
     Args:
         tiles: (first filter, end filter, first bin, end bin) of filters that lie near each other; an all-zero run has
@@ -24,7 +24,7 @@ class FilterTiles:
 
 
 def filter_tiles(weights: np.ndarray, *, group: int = 32) -> FilterTiles:
-    """Find the non-zero entries of a filter bank, row by row and in runs of `group` rows.
+    """Plan the tiles of a filter bank: its non-zero entries, row by row and in runs of `group` rows.
 
     A product over such tiles skips the zeros that make up nearly all of a mel matrix. Of runs of 8, 16,
     32 and all rows, 16 and 32 were fastest for 80 and 128 mels; 32 calls half as many products.

@@ -29,7 +29,9 @@ def _check_scale(mel_scale: str) -> None:
 
 
 def hz_to_mel(frequencies: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
-    """Mels of frequencies in Hz (>= 0), like `librosa.hz_to_mel`; "htk" is 2595 log10(1 + f / 700).
+    """Convert frequencies in Hz to the mel scale, in float64, like `librosa.hz_to_mel`.
+
+    Frequencies are >= 0; "htk" is 2595 log10(1 + f / 700).
 
     >>> hz_to_mel([0.0, 1000.0]).round(6).tolist()
     [0.0, 15.0]
@@ -43,7 +45,9 @@ def hz_to_mel(frequencies: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.nd
 
 
 def mel_to_hz(mels: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
-    """Frequencies in Hz of mels, the inverse of `hz_to_mel`, like `librosa.mel_to_hz`.
+    """Convert the mel scale to frequencies in Hz, in float64, like `librosa.mel_to_hz`.
+
+    The inverse of `hz_to_mel`.
 
     >>> mel_to_hz([0.0, 15.0]).round(6).tolist()
     [0.0, 1000.0]
@@ -57,7 +61,9 @@ def mel_to_hz(mels: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
 
 
 def mel_frequencies(n: int, *, f_min: float, f_max: float, mel_scale: str = "slaney") -> np.ndarray:
-    """`n` frequencies in Hz from `f_min` to `f_max`, evenly spaced in mel.
+    """Return frequencies in Hz that are evenly spaced on the mel scale, in float64.
+
+    `n` of them from `f_min` to `f_max`.
 
     >>> mel_frequencies(3, f_min=0.0, f_max=400.0).round(3).tolist()
     [0.0, 200.0, 400.0]
@@ -72,7 +78,9 @@ def _check_bark(bark_scale: str) -> None:
 
 
 def hz_to_bark(frequencies: npt.ArrayLike, *, bark_scale: str = "traunmuller") -> np.ndarray:
-    """Barks (critical bands) of frequencies in Hz (>= 0).
+    """Convert frequencies in Hz to the bark scale (critical bands), in float64.
+
+    Frequencies are >= 0.
 
     Args:
         bark_scale: "traunmuller" (Traunmüller 1990, JASA 88, with his corrections below 2 and above 20.1 bark),
@@ -94,7 +102,9 @@ def hz_to_bark(frequencies: npt.ArrayLike, *, bark_scale: str = "traunmuller") -
 
 
 def bark_to_hz(barks: npt.ArrayLike, *, bark_scale: str = "traunmuller") -> np.ndarray:
-    """Frequencies in Hz of barks, the inverse of `hz_to_bark`.
+    """Convert the bark scale to frequencies in Hz, in float64.
+
+    The inverse of `hz_to_bark`.
 
     >>> bark_to_hz(hz_to_bark([50.0, 1000.0, 15000.0])).round(6).tolist()
     [50.0, 1000.0, 15000.0]
@@ -111,7 +121,9 @@ def bark_to_hz(barks: npt.ArrayLike, *, bark_scale: str = "traunmuller") -> np.n
 
 
 def bark_frequencies(n: int, *, f_min: float, f_max: float, bark_scale: str = "traunmuller") -> np.ndarray:
-    """`n` frequencies in Hz from `f_min` to `f_max`, evenly spaced in bark.
+    """Return frequencies in Hz that are evenly spaced on the bark scale, in float64.
+
+    `n` of them from `f_min` to `f_max`.
 
     >>> bark_frequencies(3, f_min=100.0, f_max=1000.0, bark_scale="wang").round(1).tolist()
     [100.0, 474.0, 1000.0]
@@ -121,7 +133,9 @@ def bark_frequencies(n: int, *, f_min: float, f_max: float, bark_scale: str = "t
 
 
 def fft_frequencies(sample_rate: float, n_fft: int) -> np.ndarray:
-    """Center frequencies in Hz of the `n_fft // 2 + 1` bins of a real FFT.
+    """Return the center frequencies of FFT bins on the scale of Hz, in float64.
+
+    Those of the `n_fft // 2 + 1` bins of a real FFT.
 
     >>> fft_frequencies(8000, 4).tolist()
     [0.0, 2000.0, 4000.0]

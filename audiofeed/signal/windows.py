@@ -31,7 +31,7 @@ def _cosine_window(terms: tuple[float, ...], length: int) -> np.ndarray:
 
 
 def get_window(window: Window, length: int, *, periodic: bool = True) -> np.ndarray:
-    """The `length` samples of a window, in float64.
+    """Return the `length` samples of a window function, in float64.
 
     Follows `scipy.signal.get_window`; every name and `(name, parameter, ...)` tuple that scipy takes is taken.
 
@@ -83,7 +83,7 @@ def get_window(window: Window, length: int, *, periodic: bool = True) -> np.ndar
 
 
 def pad_window(window: np.ndarray, n_fft: int) -> np.ndarray:
-    """A window set in the middle of `n_fft` zeros, as librosa and torch.stft place it.
+    """Return a window function set in the middle of `n_fft` zeros, in float64, as librosa and torch.stft place it.
 
     >>> pad_window(np.ones(2), 5).tolist()
     [0.0, 1.0, 1.0, 0.0, 0.0]

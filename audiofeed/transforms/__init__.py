@@ -39,9 +39,9 @@ from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
 from audiofeed.transforms.rhythm.onset import OnsetStrength
 from audiofeed.transforms.rhythm.tempogram import FourierTempogram, Tempogram
-from audiofeed.transforms.short_time.base import ShortTime
 from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.stft import STFT, Spectrogram
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from audiofeed.feed import GPUSpecCollate, ahead
+from audiofeed.feed import GPUSpecCollate, side_streams
 from gpu.checks import Recorder
 from gpu.clips import RATE, Clips, Delayed, log_mel
 from gpu.feeding import SAME, batches, direct, make_loader
@@ -16,14 +16,14 @@ from gpu.feeding import SAME, batches, direct, make_loader
 SECTION = "side stream"
 
 
-class NoWait(ahead.DeviceStreams):
+class NoWait(side_streams.DeviceStreams):
     """Streams whose reader does not wait for the work: what the check must find."""
 
     def wait(self, stream: Any, event: Any) -> None:
         """Forget it."""
 
 
-class NoKeep(ahead.DeviceStreams):
+class NoKeep(side_streams.DeviceStreams):
     """Streams whose reader does not keep the memory for itself: what the check may find."""
 
     def keep(self, tensor: torch.Tensor, stream: Any) -> None:
@@ -53,7 +53,7 @@ def run(recorder: Recorder, device: torch.device, *, quick: bool) -> None:
                 check.inform()
 
 
-def _loop(device: torch.device, count: int, backend: ahead.StreamBackend | None) -> tuple[int, float, int]:
+def _loop(device: torch.device, count: int, backend: side_streams.StreamBackend | None) -> tuple[int, float, int]:
     """Run `count` batches; return how many were wrong, the largest error, and how many were started ahead.
 
     Nothing here waits for the device until the end, so that the training stream really is late.

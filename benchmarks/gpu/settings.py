@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from audiofeed import transforms
-from audiofeed.methods.short_time.table import SHORT_TIME
+from audiofeed.methods.short_time.short_time_methods import SHORT_TIME
 from tests.transforms.cases import CASES as CONTRACT
 
 RATE = 16_000

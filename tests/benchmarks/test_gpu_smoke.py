@@ -142,13 +142,13 @@ def test_transform_without_a_row_fails(smoke: Any, monkeypatch: pytest.MonkeyPat
 
 def test_wrong_samples_on_the_device_are_found(smoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from audiofeed.feed import states
-    from audiofeed.transforms.short_time import base
+    from audiofeed.transforms.short_time import short_time_transform
 
     feeding, checks = smoke("gpu.feeding"), smoke("gpu.checks")
     scale = states.to_float
     monkeypatch.setattr(states, "to_float", lambda waveforms: scale(waveforms) * 1.001)
     # 16-bit samples reach the features without to_float
-    monkeypatch.setattr(base, "INT16_SCALE", base.INT16_SCALE * 1.001)
+    monkeypatch.setattr(short_time_transform, "INT16_SCALE", short_time_transform.INT16_SCALE * 1.001)
     recorder = checks.Recorder(60, say=lambda text: None)
     with recorder.check("feeding", "no workers") as check:
         feeding._check_no_workers(check, CPU)

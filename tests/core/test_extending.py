@@ -181,7 +181,7 @@ from collections.abc import Sequence
 
 import torch
 
-from audiofeed.methods.filterbank import Wanted, through
+from audiofeed.methods.frame_steps import Wanted, through
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.short_time import fft
 from audiofeed.methods.spectrum import raise_power
@@ -211,10 +211,10 @@ def short_time_powers(
 '''
         },
         changes={
-            "audiofeed/methods/short_time/table.py": [
+            "audiofeed/methods/short_time/short_time_methods.py": [
                 (
-                    "from audiofeed.methods.short_time import conv, fft, kernels",
-                    "from audiofeed.methods.short_time import conv, double, fft, kernels",
+                    "from audiofeed.methods.short_time import conv, fft, kernel_method",
+                    "from audiofeed.methods.short_time import conv, double, fft, kernel_method",
                 ),
                 (
                     '    Method(\n        name="conv",',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audiofeed.demo.model import ClipClassifier, MaskedBatchNorm, SpectrumMasking, frame_mask, standardise
+from audiofeed.demo.model import ClipClassifier, MaskedBatchNorm, SpectrumMasking, frame_mask, standardize
 
 
 @pytest.fixture
@@ -51,15 +51,15 @@ def test_loudness_does_not_matter(model):
         torch.testing.assert_close(model(features + 30, lengths), model(features, lengths), atol=1e-4, rtol=1e-4)
 
 
-def test_standardise_uses_own_frames_only():
+def test_standardize_uses_own_frames_only():
     features = torch.randn(2, 6, 10) * 4 + 3
-    result = standardise(features, torch.tensor([10, 4]))
+    result = standardize(features, torch.tensor([10, 4]))
     assert (result[1, :, 4:] == 0).all()
     own = result[1, :, :4]
     assert abs(float(own.mean())) < 1e-5
     assert abs(float(own.var(correction=0)) - 1) < 1e-3
     # silence divides by nothing
-    assert (standardise(torch.zeros(1, 6, 3), torch.tensor([3])) == 0).all()
+    assert (standardize(torch.zeros(1, 6, 3), torch.tensor([3])) == 0).all()
 
 
 def test_masks_hide_bands_and_spans_within_their_shares():

@@ -9,9 +9,9 @@ from feed_datasets import Bands, Pairs
 from torch import nn
 
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
-from audiofeed.feed.ahead import Ahead
-from audiofeed.feed.fields import FEATURE_FIELDS, FIELDS
+from audiofeed.feed.batch_fields import FEATURE_FIELDS, FIELDS
 from audiofeed.feed.padding import Padded
+from audiofeed.feed.side_streams import Ahead
 from audiofeed.feed.states import KeptError, Moved, Ready, Waiting
 
 ITEMS = [Pairs()[index] for index in range(3)]

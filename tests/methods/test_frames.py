@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiofeed.methods.frames import PAD_MODES, Framing, Workspace, mirrored
+from audiofeed.arguments.checks import PAD_MODES
+from audiofeed.methods.frames import Framing, mirrored
+from audiofeed.methods.workspace import Workspace
 
 NUMPY_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 

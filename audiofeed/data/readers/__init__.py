@@ -1,6 +1,6 @@
 """From a file to samples: one reader per group of formats, and the table that says which reads what."""
 
-from audiofeed.data.readers.reader import AudioFile, AudioInfo, Reader
+from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 from audiofeed.data.readers.registry import READERS, known_extensions, read, read_info, register_reader
 
 __all__ = [

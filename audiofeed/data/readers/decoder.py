@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiofeed.data.errors import AudioReadError
-from audiofeed.data.readers.reader import AudioFile, AudioInfo, Reader
+from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -31,7 +31,7 @@ _MAGIC = (b"fLaC", b"OggS", b"ID3", b"FORM", b"riff", b"caff", b".snd", b"dns.",
 
 
 class SoundfileReader(Reader):
-    """Reads what libsndfile reads: FLAC, Ogg Vorbis and Opus, MP3, AIFF, W64, CAF, AU, NIST SPHERE, and any WAV."""
+    """Reader that decodes FLAC, Ogg Vorbis and Opus, MP3, AIFF, W64, CAF, AU, NIST SPHERE, any WAV by libsndfile."""
 
     name = "soundfile"
     extensions = (
@@ -39,11 +39,11 @@ class SoundfileReader(Reader):
     )  # fmt: skip
 
     def matches(self, head: bytes) -> bool:
-        """Return True for the first bytes of a container of libsndfile's."""
+        """Return True for the first bytes of a container that libsndfile decodes."""
         return head.startswith(_MAGIC)
 
     def info(self, file: AudioFile) -> AudioInfo | None:
-        """Open the file in soundfile; None if libsndfile does not recognize the format."""
+        """Open the file in soundfile for decoding; None if libsndfile does not recognize the format."""
         try:
             decoder = file.keep(Decoder)
         except AudioReadError as error:
@@ -56,12 +56,12 @@ class SoundfileReader(Reader):
         )  # fmt: skip
 
     def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
-        """Decode 16-bit samples as int16, all others as float32."""
+        """Decode part of a file with soundfile: 16-bit samples as int16, all others as float32."""
         return file.keep(Decoder).read(start, frames)
 
 
 class Decoder:
-    """A file open in soundfile within a `with` block.
+    """Decoder of one audio file, open in soundfile within a `with` block.
 
     Args:
         name: The file's path.
@@ -105,7 +105,7 @@ class Decoder:
         self._file.close()
 
     def read(self, start: int, frames: int) -> torch.Tensor:
-        """Decode frames.
+        """Decode frames of an audio file with soundfile.
 
         Args:
             start: First frame.
@@ -127,7 +127,7 @@ class Decoder:
         return waveform.view(-1) if self.channels == 1 else waveform.T.contiguous()
 
     def _block(self, at: int, frames: int, start: int) -> torch.Tensor:
-        """Decode (frames, channel) from frame `at`, as part of a read that began at `start`."""
+        """Decode a block (frames, channel) of a file from frame `at`, in a read that began at `start`."""
         lead = min(at, self._lead(at))
         # dtype="int16" would not scale a float file, so only where the samples are 16-bit integers
         dtype = torch.int16 if self.subtype == "PCM_16" else torch.float32
@@ -148,7 +148,7 @@ class Decoder:
         return block[lead:].clone() if lead else block
 
     def _lead(self, start: int) -> int:
-        """Return how many frames before `start` to begin decoding."""
+        """Return the number of frames before `start` at which decoding has to begin."""
         if not self._file.seekable():  # GSM 6.10, G.72x
             return start - self._next
         if self.subtype.startswith("MPEG_LAYER"):
@@ -159,7 +159,9 @@ class Decoder:
 
 
 def _mp3_lead(sample_rate: int, channels: int) -> int:
-    """Return how many samples before a position an MP3 has to be decoded from for the position to come out right.
+    """Return the number of samples before a position from which an MP3 has to be decoded.
+
+    Decoding from there comes out right at the position.
 
     A frame takes bits from up to 511 bytes (MPEG-2: 255) of the frames before it, its bit reservoir, and its filters
     overlap with two. At the lowest bit rate a frame holds this many bytes beside its header and side information:
@@ -177,7 +179,9 @@ def _mp3_lead(sample_rate: int, channels: int) -> int:
 
 
 def _last_page_frame(name: str, frames: int) -> int:
-    """Return the first frame of an Ogg Vorbis file's last page, or 0 if it cannot be determined.
+    """Return the first frame of an Ogg Vorbis file's last page, into which a decoder's seek goes wrong.
+
+    Returns 0 if it cannot be determined.
 
     libsndfile places a page's samples by counting back from the position in its header, which in the last page is cut
     to the recording's true end: a seek into that page lands as many samples too late as were cut
@@ -201,7 +205,7 @@ def _last_page_frame(name: str, frames: int) -> int:
 
 
 def _soundfile(name: str) -> ModuleType:
-    """Import soundfile; if it is missing, name the file that needs it."""
+    """Import soundfile for decoding; if it is missing, name the file that needs it."""
     try:
         import soundfile
     except ImportError as error:
@@ -214,11 +218,11 @@ def _soundfile(name: str) -> ModuleType:
 
 
 def _reason(error: Exception) -> str:
-    """Return libsndfile's message without the path that soundfile puts before it."""
+    """Return libsndfile's message about a failed decoding without the path that soundfile puts before it."""
     return f"libsndfile: {getattr(error, 'error_string', error)}"
 
 
 def _beginning(name: str) -> str:
-    """Describe a file's first bytes, which tell a page of text from broken audio."""
+    """Describe the first bytes of a file that cannot be decoded, to tell a page of text from broken audio."""
     with open(name, "rb") as file:
         return f"the file begins with {file.read(12)!r}"

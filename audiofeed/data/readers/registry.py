@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 
 from audiofeed.data.errors import AudioReadError
+from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 from audiofeed.data.readers.decoder import SoundfileReader
-from audiofeed.data.readers.reader import AudioFile, AudioInfo, Reader
 from audiofeed.data.readers.wav import WavReader
 from audiofeed.data.samples import bad_samples
 
@@ -26,7 +26,7 @@ _BUILT_IN = (WavReader, SoundfileReader)
 
 
 def register_reader(reader: Reader) -> None:
-    """Add a reader of your own to the table that `read`, `read_info` and the datasets use.
+    """Register a reader of your own for audio files, for `read`, `read_info` and the datasets.
 
     It is asked before those that are there, so it may take a format from them; under the name of one that is there it
     takes its place. `AudioFolder` finds its extensions from then on. A dataset carries the reader of each of its files
@@ -65,7 +65,7 @@ def register_reader(reader: Reader) -> None:
 
 
 def known_extensions() -> tuple[str, ...]:
-    """Return the extensions of all registered readers, each once.
+    """Return the file extensions of all registered readers, each once.
 
     Returns:
         Lower-case endings with the dot.
@@ -77,7 +77,7 @@ def known_extensions() -> tuple[str, ...]:
 
 
 def read_info(path: str | bytes | os.PathLike[str]) -> AudioInfo:
-    """Read a file's header, and no sample.
+    """Read an audio file's header, and no sample, by the registered reader that knows its format.
 
     The file's first bytes decide about its format; only if they are of no known format does its extension.
 
@@ -108,7 +108,7 @@ def read_info(path: str | bytes | os.PathLike[str]) -> AudioInfo:
 def read(
     path: str | bytes | os.PathLike[str], start: int = 0, frames: int | None = None, *, info: AudioInfo | None = None
 ) -> tuple[torch.Tensor, int]:
-    """Read part of a file as the samples it stores.
+    """Read part of an audio file as the samples it stores, by the registered reader that knows its format.
 
     16-bit files give int16. 8, 24 and 32-bit ones give float32 scaled to [-1, 1); float, lossy and companded ones
     float32 as decoded. A WAV that holds less than its header promises is refused, even for a part that is complete:
@@ -169,7 +169,7 @@ def read(
 
 
 def _info(file: AudioFile) -> AudioInfo:
-    """Return the header of an open file from the first reader that knows it."""
+    """Return the header of an open audio file from the first registered reader that knows it."""
     head, asked = file.head, []
     for reader in READERS:
         if reader.matches(head):
@@ -191,7 +191,7 @@ def _info(file: AudioFile) -> AudioInfo:
 
 
 def _ask(reader: Reader, file: AudioFile) -> AudioInfo | None:
-    """Return what a reader says about a file, with the fields that a reader of one's own need not fill in."""
+    """Ask a registered reader for a file's header, and fill in the fields that a reader of one's own may leave out."""
     try:
         info = reader.info(file)
     except _BROKEN as error:
@@ -210,7 +210,7 @@ def _broken(path: str, error: OSError | ValueError | EOFError, start: int | None
 
 
 def _check_range(name: str, held: int, start: int, frames: int | None) -> int:
-    """Return the number of frames to read from a file of `held` frames."""
+    """Return the number of frames to ask a registered reader for, of a file of `held` frames."""
     if not 0 <= start < held:
         raise ValueError(f"start={start} must be a frame of {name!r}: 0 to {held - 1}")
     if frames is None:
@@ -221,7 +221,7 @@ def _check_range(name: str, held: int, start: int, frames: int | None) -> int:
 
 
 def _check_returned(waveform: torch.Tensor, reader: Reader, info: AudioInfo, frames: int) -> None:
-    """Raise if a reader of one's own returned something else than it must."""
+    """Raise if a registered reader of one's own returned something else than it must."""
     shape = (frames,) if info.channels == 1 else (info.channels, frames)
     if tuple(waveform.shape) != shape or waveform.dtype not in (torch.int16, torch.float32):
         raise TypeError(
@@ -231,7 +231,10 @@ def _check_returned(waveform: torch.Tensor, reader: Reader, info: AudioInfo, fra
 
 
 def _check_finite(waveform: torch.Tensor, name: str, start: int) -> None:
-    """Raise if a waveform, (time,) or (channel, time), has NaN or infinite samples."""
+    """Raise if a waveform from a registered reader has NaN or infinite samples.
+
+    The waveform is (time,) or (channel, time).
+    """
     if waveform.dtype == torch.int16:
         return
     # aminmax lets NaN through and costs one pass without a mask

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from audiofeed.data.errors import AudioReadError
-from audiofeed.data.readers.reader import AudioFile, AudioInfo, Reader
+from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 
@@ -42,7 +42,9 @@ _WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUB
 
 
 class WavReader(Reader):
-    """Reads WAV, RF64 and BW64 files of plain integers or floats by position; leaves other encodings to soundfile.
+    """Reader of WAV, RF64 and BW64 files of plain integers or floats by position.
+
+    It leaves other encodings to soundfile.
 
     A file that holds less than its header promises is refused whole: its length is not to be trusted.
     """
@@ -51,11 +53,11 @@ class WavReader(Reader):
     extensions = (".wav", ".wave", ".rf64", ".bwf")
 
     def matches(self, head: bytes) -> bool:
-        """Return True for a RIFF, RF64 or BW64 file of type WAVE."""
+        """Return True for the first bytes of a WAV file: RIFF, RF64 or BW64 of type WAVE."""
         return head[:4] in _MAGIC and head[8:12] == b"WAVE"
 
     def info(self, file: AudioFile) -> AudioInfo | None:
-        """Parse the header; None if the samples need a decoder.
+        """Parse the header of a WAV file; None if the samples need a decoder.
 
         Raises:
             AudioReadError: The header is broken, or promises more samples than the file holds.
@@ -70,7 +72,7 @@ class WavReader(Reader):
         return _parse_chunks(self, file)
 
     def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
-        """Read 16-bit samples as int16, all others as float32."""
+        """Read part of a WAV file by position: 16-bit samples as int16, all others as float32."""
         channels, subtype = info.channels, info.subtype
         count = frames * channels
         width = _WIDTHS[subtype]
@@ -91,7 +93,7 @@ class WavReader(Reader):
 def _describe(
     reader: WavReader, file: AudioFile, container: str, layout: tuple[int, int, int, int, int], held: int, body: int
 ) -> AudioInfo | None:
-    """Return the header's description, or None if the samples need a decoder."""
+    """Return the description of a WAV header, or None if the samples need a decoder."""
     tag, channels, sample_rate, block, bits = layout
     width, rest = divmod(block, channels)
     # fewer bits than the container are left-justified in it, so the container's own scale is the right one
@@ -104,7 +106,7 @@ def _describe(
 
 
 def _parse_chunks(reader: WavReader, file: AudioFile) -> AudioInfo | None:
-    """Return the description of a file whose chunks come in any order."""
+    """Return the description of a WAV file whose chunks come in any order."""
     page, size, path = file.head, file.size, file.path
     if not reader.matches(page):
         return None
@@ -141,7 +143,7 @@ def _parse_chunks(reader: WavReader, file: AudioFile) -> AudioInfo | None:
 
 
 def _parse_ds64(body: bytes, wide: dict[bytes, int], path: str) -> int:
-    """Fill `wide` from a ds64 chunk and return the 64-bit size of the whole RIFF."""
+    """Fill `wide` from the ds64 chunk of a WAV file and return the 64-bit size of the whole RIFF."""
     if len(body) < 24:
         raise AudioReadError.of(path, f"ds64 chunk of {len(body)} bytes; 28 are needed")
     riff_bytes, wide[b"data"] = struct.unpack_from("<QQ", body)
@@ -152,7 +154,7 @@ def _parse_ds64(body: bytes, wide: dict[bytes, int], path: str) -> int:
 
 
 def _parse_format(body: bytes, path: str) -> tuple[int, int, int, int, int]:
-    """Return (tag, channels, sample_rate, block, bits) of a fmt chunk."""
+    """Return (tag, channels, sample_rate, block, bits) of a WAV file's fmt chunk."""
     if len(body) < 16:
         raise AudioReadError.of(path, f"WAV fmt chunk of {len(body)} bytes; at least 16 are needed")
     tag, channels, sample_rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
@@ -166,7 +168,7 @@ def _parse_format(body: bytes, path: str) -> tuple[int, int, int, int, int]:
 
 
 def _held_bytes(promised: int, riff_bytes: int, size: int, body: int, path: str) -> int:
-    """Return how many bytes of samples are in the file, or raise if the header promises more."""
+    """Return the number of bytes of samples in a WAV file, or raise if the header promises more."""
     held = size - body
     # a writer into a pipe cannot go back to fill in the length; 0 is also the true length of an empty recording, and
     # then the outer RIFF length, filled in as well, ends with the file
@@ -184,7 +186,7 @@ def _held_bytes(promised: int, riff_bytes: int, size: int, body: int, path: str)
 
 
 def _scaled(raw: np.ndarray, subtype: str) -> np.ndarray:
-    """Turn bytes of 8, 24 or 32-bit integers or float64 into float32."""
+    """Turn a WAV file's bytes of 8, 24 or 32-bit integers or float64 into float32."""
     if subtype == "PCM_U8":
         return (raw.astype(np.float32) - 128.0) * np.float32(2.0**-7)
     if subtype == "PCM_24":
@@ -199,7 +201,7 @@ def _scaled(raw: np.ndarray, subtype: str) -> np.ndarray:
 
 
 def _fill(file: AudioFile, array: np.ndarray, position: int, start: int) -> None:
-    """Fill an array from a file, in as many reads as it takes."""
+    """Fill an array from a WAV file by position, in as many reads as it takes."""
     view = array.data.cast("B")
     size = len(view)
     done = os.preadv(file.fd, [view], position)

@@ -8,7 +8,9 @@ import torch
 
 
 def gabor_filters(center: torch.Tensor, deviation: torch.Tensor, win_length: int) -> torch.Tensor:
-    """Filters of center frequencies in cycles per sample and standard deviations in samples.
+    """Compute LEAF's Gabor filters in torch from trained center frequencies and standard deviations.
+
+    Center frequencies are in cycles per sample, standard deviations in samples.
 
     Shape: (n,), (n,) -> (2, n, win_length), the real parts, then the imaginary.
 
@@ -22,7 +24,11 @@ def gabor_filters(center: torch.Tensor, deviation: torch.Tensor, win_length: int
 
 
 def gaussian_pools(width: torch.Tensor, win_length: int) -> torch.Tensor:
-    """Low-passes of standard deviations in units of half their length.  Shape: (n,) -> (n, win_length).
+    """Compute LEAF's Gaussian low-pass filters in torch from trained standard deviations.
+
+    Standard deviations are in units of half the length of the low-passes.
+
+    Shape: (n,) -> (n, win_length).
 
     >>> gaussian_pools(torch.tensor([0.4]), 3).mul(1000).round().tolist()
     [[44.0, 1000.0, 44.0]]
@@ -32,5 +38,8 @@ def gaussian_pools(width: torch.Tensor, win_length: int) -> torch.Tensor:
 
 
 def _taps(win_length: int, like: torch.Tensor) -> torch.Tensor:
-    """The place of each tap, counted from the middle one.  Shape: (win_length,)."""
+    """Return the position of each tap of LEAF's filters, counted from the middle one, as a tensor.
+
+    Shape: (win_length,).
+    """
     return torch.arange(win_length, dtype=like.dtype, device=like.device) - (win_length - 1) / 2

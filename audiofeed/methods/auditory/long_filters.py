@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods import frames
-from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import conv1d, matmul
+from audiofeed.methods.workspace import Workspace
 
 # From this hop on, each tap of each frame by itself is less work than every sample by FFT.
 DENSE_HOP = 4
@@ -24,7 +25,10 @@ DENSE_HOP = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """Overlapping blocks that make `frames` frames each: block k begins at sample k * frames * hop_length."""
+    """Overlapping FFT blocks in which long filters are applied to padded waveforms.
+
+    A block makes `frames` frames: block k begins at sample k * frames * hop_length.
+    """
 
     size: int
     frames: int
@@ -32,27 +36,36 @@ class Blocks:
 
     @classmethod
     def of(cls, support: int, hop_length: int, length: int) -> Blocks:
-        """Blocks for frames that need `support` samples each, of padded rows of `length` samples.
+        """Return the overlapping FFT blocks in which long filters are applied to rows of one length.
 
-        Four times the support leaves a quarter or less to the overlap and keeps a block of 40 spectra in cache. A
-        shorter row needs no more than its own length.
+        A frame needs `support` samples, and a padded row has `length` samples. Four times the support leaves a quarter
+        or less to the overlap and keeps a block of 40 spectra in cache. A shorter row needs no more than its own
+        length.
         """
         size = 1 << (max(support, min(4 * support, length)) - 1).bit_length()
         return cls(size=size, frames=(size - support) // hop_length + 1, hop_length=hop_length)
 
     @property
     def step(self) -> int:
-        """Samples from block to block."""
+        """Number of samples from one FFT block of long filters to the next."""
         return self.frames * self.hop_length
 
     def cut(self, padded: torch.Tensor, n_frames: int) -> torch.Tensor:
-        """The blocks that make `n_frames` frames.  Shape: (rows, padded time) -> (rows, blocks, size)."""
+        """Cut padded waveforms into the overlapping FFT blocks that long filters are applied to.
+
+        They are the blocks that make `n_frames` frames.
+
+        Shape: (rows, padded time) -> (rows, blocks, size).
+        """
         count = -(-n_frames // self.frames)
         missing = (count - 1) * self.step + self.size - padded.shape[-1]
         return F.pad(padded, (0, max(0, missing))).unfold(-1, self.size, self.step)[:, :count]
 
     def join(self, blocks: torch.Tensor, n_frames: int) -> torch.Tensor:
-        """Join the blocks of each row.  Shape: (rows, blocks, n, frames of each) -> (rows, n, frames)."""
+        """Join the frames that long filters made of the FFT blocks of each row.
+
+        Shape: (rows, blocks, n, frames of each) -> (rows, n, frames).
+        """
         return blocks.transpose(1, 2).flatten(2)[..., :n_frames]
 
 
@@ -63,7 +76,12 @@ Compute = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 def filtered_waveform(
     waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, filters: torch.Tensor, *, graph: bool
 ) -> torch.Tensor:
-    """Every filter slid along each row.  Shape: (rows, time), (n, taps) -> (rows, n, frames)."""
+    """Apply a bank of long filters to batched waveforms, by overlapping FFT blocks at a small hop.
+
+    Every filter is slid along each row.
+
+    Shape: (rows, time), (n, taps) -> (rows, n, frames).
+    """
     n, taps = filters.shape
     if framing.hop_length >= DENSE_HOP:
         return _dense(waveform, lengths, framing, filters, graph=graph)
@@ -106,9 +124,10 @@ def pooled_energies(
     *,
     graph: bool,
 ) -> torch.Tensor:
-    """|row through each complex filter|^2, through that filter's own low-pass, every `hop_length` samples.
+    """Compute the low-passed energies of batched waveforms through long complex filters, by FFT blocks.
 
-    A row is 0 outside its own samples, and so are its energies: frame f is centered on sample f * hop_length.
+    They are |row through each complex filter|^2, through that filter's own low-pass, every `hop_length` samples. A row
+    is 0 outside its own samples, and so are its energies: frame f is centered on sample f * hop_length.
 
     Shape: waveform (rows, time), filters (2, n, taps), pools (n, pool taps), taps odd -> (rows, n, frames).
     """
@@ -169,7 +188,7 @@ def _all_at_once(
     margin: int,
     time: int = 0,
 ) -> torch.Tensor:
-    """All frames of all rows, for autograd to see."""
+    """Compute the frames of long filters from the FFT blocks of all rows at once, for autograd to see."""
     samples = blocks.cut(padded, n_frames)  # (row, block, size)
     rows, count, size = samples.shape
     offset = margin - torch.arange(count, device=padded.device) * blocks.step
@@ -191,7 +210,10 @@ def _some_at_a_time(
     time: int = 0,
     ends: torch.Tensor | None = None,
 ) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """(row, first frame, frames) of each row, a few blocks at a time."""
+    """Yield the frames of long filters row by row, a few FFT blocks at a time, without a graph.
+
+    Each item is (row, first frame, frames).
+    """
     samples = blocks.cut(padded, n_frames)
     budget = frames.CPU_BLOCK // 4 if padded.device.type == "cpu" else frames.GPU_BLOCK
     step = max(1, math.ceil(budget / (n * blocks.size)))

@@ -7,9 +7,9 @@ import math
 import torch
 
 from audiofeed.methods import frames
-from audiofeed.methods.bounded import inside
-from audiofeed.methods.frames import Workspace
+from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.workspace import Workspace
 from audiofeed.signal.auditory.pcen import LOGARITHMIC, span_of
 
 # a setting: a number for every channel, or a tensor of shape (channels, 1)
@@ -20,7 +20,9 @@ _STEPS = 32
 
 
 def running_average(x: torch.Tensor, weight: Value, start: torch.Tensor | float) -> torch.Tensor:
-    """y[t] = (1 - weight) y[t - 1] + weight x[t], with y[-1] = start.
+    """Compute PCEN's running average of each channel over the frames of batched features.
+
+    y[t] = (1 - weight) y[t - 1] + weight x[t], with y[-1] = start.
 
     Shape: x (..., channels, frames), start (..., channels) or a number -> the shape of x.
 
@@ -34,7 +36,9 @@ def running_average(x: torch.Tensor, weight: Value, start: torch.Tensor | float)
 
 
 def _decayed_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    """y[t] = decay y[t - 1] + x[t], with y[-1] = start.
+    """Compute the decayed sums behind PCEN's running average, a run of frames at a time.
+
+    y[t] = decay y[t - 1] + x[t], with y[-1] = start.
 
     Frames are taken in runs of L. Inside a run, y[j] = sum_{i <= j} decay^(j - i) x[i] is a product with a triangle;
     the last values of the runs obey the same recursion with decay^L, over L times fewer frames; and what entered a run
@@ -62,7 +66,12 @@ def _decayed_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor) -> 
 
 
 def _powers(decay: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """decay^(j - i) for i <= j, else 0, and decay^(j + 1).  Shape: (c, 1) -> (c, steps, steps), (c, steps)."""
+    """Compute the powers of the decay of PCEN's running average over a run of frames.
+
+    They are decay^(j - i) for i <= j, else 0, and decay^(j + 1).
+
+    Shape: (c, 1) -> (c, steps, steps), (c, steps).
+    """
     step = torch.arange(steps, device=decay.device)
     apart = step - step[:, None]
     triangle = torch.where(apart >= 0, decay[..., None] ** apart.clamp(min=0), 0.0)
@@ -70,7 +79,9 @@ def _powers(decay: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 def local_maximum(x: torch.Tensor, size: int) -> torch.Tensor:
-    """The largest of `size` neighboring channels, size // 2 of them below; those past an end are left out.
+    """Compute the largest of neighboring channels in each frame, for PCEN to average.
+
+    The window holds `size` channels, size // 2 of them below; those past an end are left out.
 
     As `scipy.ndimage.maximum_filter1d`, whose reflection repeats values that are in the window already.
 
@@ -95,7 +106,9 @@ def local_maximum(x: torch.Tensor, size: int) -> torch.Tensor:
 def compressed(
     x: torch.Tensor, average: torch.Tensor, gain: Value, bias: Value, power: Value, eps: float
 ) -> torch.Tensor:
-    """(x / (eps + average)^gain + bias)^power - bias^power, without the cancellation that its form suggests.
+    """Apply PCEN's gain control and compression to batched features, given their running average.
+
+    The result is (x / (eps + average)^gain + bias)^power - bias^power, without the cancellation that its form suggests.
 
     With u = x / (eps + average)^gain / bias it is bias^power ((1 + u)^power - 1) = bias^power expm1(power log1p(u)).
     As in `librosa.pcen`, power=0 stands for log(1 + x / (eps + average)^gain).
@@ -111,7 +124,9 @@ def compressed(
 
 
 def present(name: str, angles: torch.Tensor) -> torch.Tensor:
-    """The value of a trained setting, from the parameter behind it.  Shape: (n,) -> (n,).
+    """Return the present value of a trained PCEN setting from the angles behind it, as a tensor.
+
+    Shape: (n,) -> (n,).
 
     >>> present("gain", torch.tensor([torch.pi / 4])).round(decimals=3).tolist()
     [0.5]
@@ -131,7 +146,7 @@ def normalized(
     b: Value,
     eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The whole normalization, and the last average.
+    """Apply per-channel energy normalization (PCEN) to batched features, and return the last average too.
 
     Args:
         reference: what the average is taken of.
@@ -157,7 +172,7 @@ def normalized_in_blocks(
     x: torch.Tensor, reference: torch.Tensor, start: float | None, *, gain: float, bias: float, power: float, b: float,
     eps: float,
 ) -> torch.Tensor:  # fmt: skip
-    """The whole normalization with one setting for all channels, without a graph, some channels at a time.
+    """Apply PCEN with one setting for all channels, without a graph, some channels at a time.
 
     Args:
         start: the average before the first frame; None: the first frame's own.
@@ -194,7 +209,10 @@ def normalized_in_blocks(
 
 
 def _compress_into(out: torch.Tensor, adapted: torch.Tensor, bias: float, power: float) -> None:
-    """The last step of `compressed`, in memory that may be overwritten."""
+    """Write PCEN's compression of channels after gain control, without a graph.
+
+    It is the last step of `compressed`, in memory that may be overwritten.
+    """
     if power == 0:
         torch.log1p(adapted, out=out)
     elif bias == 0:

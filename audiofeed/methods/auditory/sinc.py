@@ -6,7 +6,7 @@ import torch
 
 
 def sinc_filters(cutoffs: torch.Tensor, taper: torch.Tensor, *, norm: str | None) -> torch.Tensor:
-    """The filters of lower and upper cutoffs.
+    """Compute SincNet's windowed-sinc band-pass filters in torch from trained lower and upper cutoffs.
 
     Args:
         cutoffs: in cycles per sample.

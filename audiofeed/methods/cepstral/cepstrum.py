@@ -8,7 +8,9 @@ from audiofeed.methods.precision import matmul, matmul_into
 
 
 def over_bins(features: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """`matrix @ features` for every frame, in full precision.
+    """Apply a cepstral matrix, such as a DCT, to the bins of batched features in full precision.
+
+    The result is `matrix @ features` for every frame.
 
     Shape: features (..., bins, frames), matrix (n, bins) -> (..., n, frames).
 

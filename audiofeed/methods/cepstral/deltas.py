@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import length_mask
+from audiofeed.methods.workspace import Workspace
 
 # scipy's names for what stands past the ends (as librosa takes them), and those of padding here; "interp" is none
 EDGES = {"nearest": "replicate", "mirror": "reflect", "constant": "constant", "wrap": "circular"}
@@ -30,7 +31,9 @@ def deltas(
     mode: str,
     graph: bool,
 ) -> torch.Tensor:
-    """Each row through a slope filter, with the row's own ends continued by `mode`.
+    """Compute the deltas (slopes over frames) of batched features, each clip extended by `mode`.
+
+    Each row goes through a slope filter, with the row's own ends continued by `mode`.
 
     Args:
         weights: of an odd number of neighboring frames, to be correlated with them.
@@ -62,7 +65,9 @@ def deltas(
 def _interpolated(
     rows: torch.Tensor, ends: torch.Tensor | None, weights: Sequence[float], short: torch.Tensor, *, graph: bool
 ) -> torch.Tensor:
-    """The derivative of a polynomial fitted to the frames around; at an end, of the last whole window.
+    """Compute deltas from polynomial fits, also at the ends of clips, for mode="interp".
+
+    They are derivatives of a polynomial fitted to the frames around; at an end, of the last whole window.
 
     The order of the derivative is the degree of the fit, so that it is one number for all of a window: half a window at
     each end repeats its neighbor, and a clip shorter than a window has one value throughout, by a fit to all of it.
@@ -91,14 +96,20 @@ def _interpolated(
 
 
 def _of_short(rows: torch.Tensor, ends: torch.Tensor | None, short: torch.Tensor) -> torch.Tensor:
-    """The slope of a fit to all of a row's few frames.  Shape: (rows, frames), ends (rows,) -> (rows, 1)."""
+    """Compute the delta of rows shorter than the delta filter, by one fit to all of their few frames.
+
+    Shape: (rows, frames), ends (rows,) -> (rows, 1).
+    """
     frames = rows.shape[-1]
     count = torch.full_like(rows[:, 0], frames, dtype=torch.long) if ends is None else ends.clamp(max=frames)
     return (rows * short[count, :frames]).sum(dim=1, keepdim=True)
 
 
 def _correlated(padded: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """Shape: (rows, frames + width - 1) -> (rows, frames)."""
+    """Correlate padded feature rows with the weights of a delta filter.
+
+    Shape: (rows, frames + width - 1) -> (rows, frames).
+    """
     frames = padded.shape[-1] - len(weights) + 1
     result = padded[:, :frames] * weights[0]
     for i, weight in enumerate(weights[1:], start=1):
@@ -108,7 +119,10 @@ def _correlated(padded: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
 
 
 def _correlate_into(out: torch.Tensor, padded: torch.Tensor, weights: Sequence[float]) -> None:
-    """Write the result of `_correlated` to `out`."""
+    """Write the correlation of padded feature rows with a delta filter, without a graph.
+
+    `out` takes the result of `_correlated`.
+    """
     frames = out.shape[-1]
     torch.mul(padded[:, :frames], weights[0], out=out)
     for i, weight in enumerate(weights[1:], start=1):
@@ -117,6 +131,6 @@ def _correlate_into(out: torch.Tensor, padded: torch.Tensor, weights: Sequence[f
 
 
 def _blocks(rows: torch.Tensor) -> list[slice]:
-    """Rows that are filtered in one go: on a CPU few enough to stay in cache."""
+    """Return slices of rows whose deltas are computed in one go: on a CPU few enough to stay in cache."""
     step = max(1, _BLOCK // rows.shape[-1]) if rows.device.type == "cpu" else rows.shape[0]
     return [slice(first, min(first + step, rows.shape[0])) for first in range(0, rows.shape[0], step)]

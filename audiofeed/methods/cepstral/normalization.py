@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
-from audiofeed.methods.frames import Count, Workspace
+from audiofeed.methods.frames import Count
 from audiofeed.methods.lengths import length_mask
+from audiofeed.methods.workspace import Workspace
 
 # Values that are taken in one go on a CPU. Over a sliding window 2**16 and 2**20 values took 1.5 and 1.3 times as long.
 _BLOCK = 2**18
@@ -22,7 +23,9 @@ _BLOCK = 2**18
 def normalize_clips(
     features: torch.Tensor, lengths: torch.Tensor | None, *, norm_vars: bool, floor: float, graph: bool
 ) -> torch.Tensor:
-    """Each row less its mean over its clip's own frames, and over its deviation there.
+    """Apply cepstral mean and variance normalization to each clip of batched features.
+
+    Each row is taken less its mean over its clip's own frames, and over its deviation there.
 
     Shape: features (clips, rows of each, bins, frames), 0 past lengths (clips,) -> the same; past a clip's frames
     anything may stand.
@@ -46,7 +49,9 @@ def normalize_clips(
 
 @dataclass(frozen=True, kw_only=True)
 class Sliding:
-    """The window around or before each frame, as Kaldi's apply-cmvn-sliding has it.
+    """Sliding window of cepstral mean and variance normalization, as Kaldi's apply-cmvn-sliding has it.
+
+    The window lies around or before each frame.
 
     A centered window of `window` frames is moved inside the clip, and is all of a clip shorter than it. Otherwise it is
     the frame and the `window` before it; the first frames look ahead, so that theirs has `min_window` at least.
@@ -63,14 +68,20 @@ class Sliding:
     center: bool
 
     def first(self, length: Count) -> tuple[Count, int, Count]:
-        """The first frame of the window, in a clip of `length` frames (an int, or a tensor of them)."""
+        """Return the first frame of the sliding normalization window, in a clip of `length` frames.
+
+        The length is an int, or a tensor of them.
+        """
         if self.center:
             return length * 0 - self.window // 2, 0, _positive(length - self.window)
         # what the first frames would look ahead past the end of the clip, every window has before it instead
         return -self.window - _positive(self.min_window - length), 0, length - 1
 
     def end(self, length: Count) -> tuple[int, Count, Count]:
-        """One past the last frame of the window, in a clip of `length` frames (an int, or a tensor of them)."""
+        """Return one past the last frame of the sliding normalization window, in a clip of `length` frames.
+
+        The length is an int, or a tensor of them.
+        """
         least = self.window if self.center else self.min_window
         shift = self.window - self.window // 2 if self.center else 1
         return shift, least - _positive(least - length), length
@@ -89,7 +100,9 @@ def normalize_sliding(
     floor: float,
     graph: bool,
 ) -> torch.Tensor:
-    """Each frame less the mean of its window, and over the deviation there.
+    """Apply cepstral mean and variance normalization over a sliding window to batched features.
+
+    Each frame is taken less the mean of its window, and over the deviation there.
 
     Sums over windows are differences of running sums. Those are in float64, of features less their clip's mean, so that
     little is left to cancel: a window of deviation 1 in a clip that ranges over 100 is right to 1e-9.
@@ -111,7 +124,9 @@ def normalize_sliding(
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """Values shared by the windows of all clips of one length.
+    """Windows of sliding mean and variance normalization for clips of one length.
+
+    All clips of that length share these values.
 
     Args:
         frames: the length.
@@ -126,7 +141,7 @@ class _Plan:
 
     @classmethod
     def of(cls, sliding: Sliding, frames: int) -> _Plan:
-        """The windows of a clip of `frames` frames.
+        """Return the windows of sliding mean and variance normalization for a clip of `frames` frames.
 
         >>> [run[:2] for run in _Plan.of(Sliding(window=5, min_window=1, center=True), 8).runs]
         [(0, 2), (2, 5), (5, 8)]
@@ -155,7 +170,10 @@ class _Plan:
 def _slide_into(
     out: torch.Tensor, rows: torch.Tensor, workspace: Workspace, plan: _Plan, norm_vars: bool, floor: float
 ) -> None:
-    """Rows of one length, without a graph.  Shape: out and rows (rows, frames)."""
+    """Write feature rows of one length after sliding mean and variance normalization, without a graph.
+
+    Shape: out and rows (rows, frames).
+    """
     count, frames = rows.shape
     wide = workspace.take("wide", count, frames).copy_(rows)
     wide.sub_(wide.mean(dim=-1, keepdim=True))
@@ -164,7 +182,7 @@ def _slide_into(
     share = plan.size.double().reciprocal_()  # of one frame in its window
 
     def over_windows(name: str, values: torch.Tensor) -> torch.Tensor:
-        """The mean over each frame's window."""
+        """Return the mean of feature rows over each frame's sliding normalization window."""
         torch.cumsum(values, dim=-1, out=running[:, 1:])
         means = workspace.take(name, count, frames)
         for start, stop, first, end in plan.runs:
@@ -188,7 +206,7 @@ def _slide_into(
 def _slid(
     features: torch.Tensor, lengths: torch.Tensor | None, sliding: Sliding, norm_vars: bool, floor: float
 ) -> torch.Tensor:
-    """All rows at once."""
+    """Apply sliding mean and variance normalization to all feature rows of a batch at once."""
     clips, frames = features.shape[0], features.shape[-1]
     own = _own(features, lengths).view(-1, 1, 1)
     rows = features.reshape(clips, -1, frames)
@@ -218,7 +236,10 @@ def _in_blocks(features: torch.Tensor, graph: bool) -> bool:
 
 
 def _own(features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-    """The frames of each clip.  Shape: features (clips, ..., frames) -> (clips or 1, 1, 1, 1)."""
+    """Return the number of frames that mean and variance normalization counts in each clip, as a tensor.
+
+    Shape: features (clips, ..., frames) -> (clips or 1, 1, 1, 1).
+    """
     if lengths is None:
         return torch.full((1, 1, 1, 1), features.shape[-1], device=features.device)
     return lengths.view(-1, 1, 1, 1)
@@ -227,7 +248,9 @@ def _own(features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
 def _blocks(
     result: torch.Tensor, features: torch.Tensor, lengths: torch.Tensor | None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(where the result belongs, some rows), each cut to its clip's own frames.
+    """Yield blocks of feature rows for mean and variance normalization, cut to their clip's own frames.
+
+    Each item is (memory for the result, some rows).
 
     Shape: (clips, rows of each, bins, frames) -> two of (rows, frames of the clip).
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 
@@ -10,7 +12,9 @@ from audiofeed.methods.frames import Count
 
 
 def lower_length(length: Count, factor: int) -> Count:
-    """Samples that are left of `length`: every factor-th one from the first on.
+    """Return the samples left of a clip (int or tensor) after decimation by a factor in a constant-Q transform.
+
+    Every factor-th one is left, from the first on.
 
     >>> lower_length(5, 2)
     3
@@ -19,7 +23,9 @@ def lower_length(length: Count, factor: int) -> Count:
 
 
 def filled_length(length: Count, factor: int) -> Count:
-    """Samples that librosa gets from soxr, which rounds a length; it sets the rest of `lower_length` to 0.
+    """Return the samples that librosa's decimation (by soxr) leaves of a clip in a constant-Q transform.
+
+    soxr rounds a length; librosa sets the rest of `lower_length` to 0.
 
     >>> [filled_length(length, 4) for length in (1, 5, 6, 8)]
     [1, 1, 2, 2]
@@ -29,10 +35,12 @@ def filled_length(length: Count, factor: int) -> Count:
 
 
 def decimate(waveform: torch.Tensor, response: torch.Tensor, factor: int, block: int, reach: int) -> torch.Tensor:
-    """Rows, silent past their ends, at 1 / `factor` of their rate, with a graph.
+    """Decimate batched waveforms to a lower rate for a constant-Q transform, by overlap-save with a graph.
+
+    The rows, silent past their ends, come back at 1 / `factor` of their rate.
 
     Args:
-        response, block, reach: see `signal.constant_q.halfband`.
+        response, block, reach: see `signal.constant_q.decimation`.
 
     Shape: (rows, time) -> (rows, ceil(time / factor)).
     """
@@ -43,7 +51,10 @@ def decimate(waveform: torch.Tensor, response: torch.Tensor, factor: int, block:
 
 
 def padded_length(time: int, block: int, reach: int) -> int:
-    """Samples that `decimate_into` reads, from `reach` before the first of `time` samples on."""
+    """Return the padded length that decimation for a constant-Q transform reads of rows.
+
+    These are the samples that `decimate_into` reads, from `reach` before the first of `time` samples on.
+    """
     step = block - 2 * reach
     return -(-time // step) * step + 2 * reach
 
@@ -51,7 +62,9 @@ def padded_length(time: int, block: int, reach: int) -> int:
 def decimate_into(
     out: torch.Tensor, padded: torch.Tensor, response: torch.Tensor, factor: int, block: int, reach: int
 ) -> None:
-    """Write rows at 1 / `factor` of their rate where they belong, without a graph.
+    """Write batched waveforms after decimation for a constant-Q transform, without a graph.
+
+    `out` takes the rows at 1 / `factor` of their rate.
 
     Args:
         padded: rows of `padded_length` samples, 0 outside their own.
@@ -74,7 +87,12 @@ def decimate_into(
 
 
 def _filtered(windows: torch.Tensor, response: torch.Tensor, factor: int, reach: int) -> torch.Tensor:
-    """The inner samples of blocks, thinned out.  Shape: (rows, blocks, block) -> (rows, blocks, kept)."""
+    """Apply the decimation filter of a constant-Q transform to overlap-save blocks of waveforms.
+
+    The inner samples of the blocks come back, thinned out.
+
+    Shape: (rows, blocks, block) -> (rows, blocks, kept).
+    """
     block = windows.shape[-1]
     lead, kept = reach // factor, (block - 2 * reach) // factor
     spectrum = torch.view_as_real(torch.fft.rfft(windows))[..., : response.shape[0] // 2, :]  # (row, block, bin, 2)
@@ -82,3 +100,12 @@ def _filtered(windows: torch.Tensor, response: torch.Tensor, factor: int, reach:
     own = not (spectrum.requires_grad or torch.compiler.is_compiling())
     spectrum = spectrum.mul_(weights) if own else spectrum * weights
     return torch.fft.irfft(torch.view_as_complex(spectrum), n=block // factor)[..., lead : lead + kept]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decimation:
+    """Filter tensor between constant-Q octave levels, and its blocks: see `signal.constant_q.decimation`."""
+
+    response: torch.Tensor
+    block: int
+    reach: int

@@ -26,7 +26,7 @@ MOST_EIGENVALUE, SAFE_EIGENVALUE = 1.26, 1.2
 
 @dataclass(frozen=True, kw_only=True)
 class LeastSquares:
-    """An analysis, its weighted adjoint, and the inverse by them.
+    """Least-squares inverse of a constant-Q transform, by its analysis and weighted adjoint.
 
     Args:
         hop_length: of the analysis; `early`: the factor by which it lowers the rate before its first level.
@@ -43,7 +43,7 @@ class LeastSquares:
     def invert(
         self, values: torch.Tensor, lengths: torch.Tensor | None, length: int | torch.Tensor | None, *, graph: bool
     ) -> torch.Tensor:
-        """Samples of clips.
+        """Compute waveforms of clips from batched constant-Q values by least squares.
 
         Args:
             lengths: (clips,) frames of each; None: all.
@@ -81,7 +81,10 @@ class LeastSquares:
         return out.view(clips, rows, wanted)
 
     def _clip_length(self, frames: Count, length: int | torch.Tensor | None) -> Count:
-        """Samples of the clip that has so many frames: the length asked for if it may be that, or else the longest."""
+        """Return the samples that constant-Q least squares finds for a clip of so many frames.
+
+        They are the length asked for if it may be that, or else the longest.
+        """
         longest, least = frames * self.hop_length - self.early, (frames - 1) * self.hop_length
         if isinstance(longest, torch.Tensor):
             longest = longest.clamp(min=1)
@@ -95,7 +98,10 @@ class LeastSquares:
     def _solve(
         self, pairs: torch.Tensor, time: int, frames: torch.Tensor | None, times: torch.Tensor | None, *, graph: bool
     ) -> torch.Tensor:
-        """Samples of rows of `time` samples at most: of each row its own `times`, from its own `frames`."""
+        """Solve for the rows of samples in the least-squares inverse of a constant-Q transform.
+
+        The rows have `time` samples at most: of each row its own `times`, from its own `frames`.
+        """
         count = pairs.shape[1]
         past = None if frames is None else ~length_mask(count, frames)[..., None]
 
@@ -109,11 +115,14 @@ class LeastSquares:
         return least_squares(pairs, forth, back, self.n_iter)
 
     def _analyze(self, samples: torch.Tensor, times: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Pairs (rows, frames, 2 * bins) of samples."""
+        """Apply the constant-Q analysis to samples in a step of the least-squares inverse.
+
+        The values come back as pairs (rows, frames, 2 * bins).
+        """
         return torch.view_as_real(self.analysis(samples, times, graph=graph).transpose(1, 2)).flatten(-2)
 
     def scale(self, time: int) -> float:
-        """Factor for the weights of the adjoint with which the steps converge.
+        """Return the factor for the adjoint's weights with which constant-Q least squares converges.
 
         Args:
             time: samples of the clip that it is looked for with.
@@ -141,7 +150,9 @@ def least_squares(
     adjoint: Callable[[torch.Tensor], torch.Tensor],
     n_iter: int,
 ) -> torch.Tensor:
-    """Samples whose analysis comes nearer to the values from step to step, in weighted least squares.
+    """Compute samples from constant-Q values by steps of weighted least squares.
+
+    From step to step their analysis comes nearer to the values.
 
     Args:
         analysis: from samples to values as they are given; `adjoint`: the weighted one.

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods import frames as blocks
-from audiofeed.methods.constant_q.decimation import filled_length, lower_length
-from audiofeed.methods.constant_q.octaves import Decimation
+from audiofeed.methods.constant_q.decimation import Decimation, filled_length, lower_length
 from audiofeed.methods.inverse.overlap_add import overlap_add
 from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import matmul
@@ -24,7 +23,10 @@ _MOST_KERNELS = 2**18
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """Kernels of `frames` neighboring frames, as rows of one matrix (frames * 2 * bins, span)."""
+    """Matrix of synthesis kernels for neighboring frames of a band of constant-Q octaves.
+
+    The kernels of `frames` neighboring frames are rows of one matrix (frames * 2 * bins, span).
+    """
 
     matrix: torch.Tensor
     frames: int
@@ -33,7 +35,7 @@ class _Group:
 
 @dataclass(frozen=True, kw_only=True)
 class OctaveSynthesis:
-    """Synthesis plan: kernels and decimation filters for each level.
+    """Kernels and decimation filters, as tensors, of constant-Q synthesis octave level by octave level.
 
     Args:
         groups: of the bands of all levels, one after another.
@@ -48,7 +50,9 @@ class OctaveSynthesis:
 def synthesis(
     levels: tuple[Level, ...], kernels: torch.Tensor, weights: torch.Tensor, decimations: dict[int, Decimation]
 ) -> OctaveSynthesis:
-    """The adjoint of an analysis by kernels, after values were multiplied by weights.
+    """Make a constant-Q octave synthesis from the kernels of the analysis and weights of bins.
+
+    It is the adjoint of an analysis by kernels, after values were multiplied by weights.
 
     Shape: kernels as in `octaves.Execution`, weights (bins,).
     """
@@ -75,7 +79,9 @@ def _grouped(kernels: torch.Tensor, hop: int) -> _Group:
 def synthesize(
     pairs: torch.Tensor, by: OctaveSynthesis, time: int, lengths: torch.Tensor | None, *, graph: bool
 ) -> torch.Tensor:
-    """The adjoint of `octaves.constant_q` for clips that are silent past their ends.
+    """Synthesize batched waveforms from constant-Q values, from the lowest octave level up.
+
+    It is the adjoint of `octaves.constant_q` for clips that are silent past their ends.
 
     Args:
         time: samples of the rows; `lengths`: those of each, past which the result is 0.
@@ -113,7 +119,10 @@ def _cleared(signal: torch.Tensor, length: int | torch.Tensor) -> torch.Tensor:
 
 
 def _overlapped(pairs: torch.Tensor, by: _Group, before: int, time: int, *, graph: bool) -> torch.Tensor:
-    """Values times kernels, added where they belong.  Shape: (rows, frames, 2 * bins) -> (rows, time)."""
+    """Synthesize a band of a constant-Q octave level: values times kernels, overlapped and added.
+
+    Shape: (rows, frames, 2 * bins) -> (rows, time).
+    """
     rows, count, width = pairs.shape
     groups, span = -(-count // by.frames), by.matrix.shape[1]
     grouped = F.pad(pairs, (0, 0, 0, groups * by.frames - count)).reshape(rows, groups, by.frames * width)
@@ -127,7 +136,10 @@ def _overlapped(pairs: torch.Tensor, by: _Group, before: int, time: int, *, grap
 
 
 def _added(grouped: torch.Tensor, by: _Group) -> torch.Tensor:
-    """The overlapped products, so many at a time as stay in cache.  Shape: (rows, groups, ...) -> (rows, samples)."""
+    """Add the overlapped products of constant-Q octave synthesis, so many at a time as stay in cache.
+
+    Shape: (rows, groups, ...) -> (rows, samples).
+    """
     rows, groups, _ = grouped.shape
     span, step = by.matrix.shape[1], by.step
     steps = -(-span // step)
@@ -144,7 +156,9 @@ def _added(grouped: torch.Tensor, by: _Group) -> torch.Tensor:
 
 
 def interpolate(signal: torch.Tensor, by: Decimation, factor: int, time: int, *, graph: bool) -> torch.Tensor:
-    """The adjoint of `decimation.decimate`: zeros between the samples, and the filter over them.
+    """Interpolate samples from one octave level to the next higher rate in constant-Q synthesis.
+
+    It is the adjoint of `decimation.decimate`: zeros between the samples, and the filter over them.
 
     A block of the spectrum of samples with factor - 1 zeros between them repeats that of the samples, and the filter
     leaves of it what lies below their Nyquist frequency: a longer inverse FFT of the shorter spectrum does both.

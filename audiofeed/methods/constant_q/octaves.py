@@ -14,11 +14,19 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods import frames as blocks
-from audiofeed.methods.constant_q.decimation import decimate, decimate_into, filled_length, lower_length, padded_length
-from audiofeed.methods.frames import Count, Framing, Workspace, mirrored
+from audiofeed.methods.constant_q.decimation import (
+    Decimation,
+    decimate,
+    decimate_into,
+    filled_length,
+    lower_length,
+    padded_length,
+)
+from audiofeed.methods.frames import Count, Framing, mirrored
 from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
+from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.constant_q.block_basis import block_basis
 from audiofeed.plans.constant_q.levels import Band, Level
 
@@ -27,7 +35,7 @@ _SEGMENT = 8
 
 
 def frame_count(length: Count, level: Level) -> Count:
-    """Centered frames of a clip of `length` samples at its first level; 0 for an empty clip.
+    """Return the centered frames of a clip at the first octave level of a constant-Q transform; 0 for an empty one.
 
     >>> frame_count(1000, Level(factor=1, part=1.0, hop_length=512, bands=()))
     2
@@ -39,19 +47,10 @@ def frame_count(length: Count, level: Level) -> Count:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decimation:
-    """A filter and the blocks it is applied in: see `signal.constant_q.halfband`."""
-
-    response: torch.Tensor
-    block: int
-    reach: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class BlockKernels:
-    """Kernels cut into blocks of `block` taps, for float32 without a graph: see `plans.constant_q.block_basis`.
+    """Constant-Q octave kernels in blocks, for float32 without a graph: see `plans.constant_q.block_basis`.
 
-    Shape: basis (block, rank), weights (blocks * rank, 2 * bins).
+    A block has `block` taps.  Shape: basis (block, rank), weights (blocks * rank, 2 * bins).
     """
 
     block: int
@@ -60,7 +59,7 @@ class BlockKernels:
 
 
 def in_blocks(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, BlockKernels]:
-    """The kernels of those bands in blocks that are faster so, by their first bin; `kernels` as in `Execution`."""
+    """Return constant-Q octave kernels, as in `Execution`, in blocks by first bin, for bands that are faster so."""
     start, blocks = 0, {}
     for level in levels:
         for band in level.bands:
@@ -78,13 +77,16 @@ _LEAST_HOPS, _LEAST_SAMPLES = 4, 4
 
 
 def _is_long(band: Band, level: Level) -> bool:
-    """Tell whether the kernels of a band are long enough to be multiplied hop by hop: see `_diagonals`."""
+    """Check if an octave band's constant-Q kernels are long enough to multiply hop by hop: see `_diagonals`."""
     hop = level.hop_length
     return band.taps >= _LEAST_HOPS * hop and hop >= _LEAST_SAMPLES * 2 * len(band.bins)
 
 
 def _hop_kernels(kernels: torch.Tensor, hop: int) -> torch.Tensor:
-    """Kernels cut into hops, the last filled with zeros.  Shape: (n, taps) -> (hop, hops * n)."""
+    """Cut the constant-Q kernels of an octave level into hops, the last filled with zeros.
+
+    Shape: (n, taps) -> (hop, hops * n).
+    """
     n, taps = kernels.shape
     return F.pad(kernels, (0, -taps % hop)).view(n, -1, hop).permute(2, 1, 0).reshape(hop, -1)
 
@@ -96,7 +98,10 @@ def _hop_kernels(kernels: torch.Tensor, hop: int) -> torch.Tensor:
 # so one product of every hop of the signal with every part of the kernels holds all that is needed, on its diagonals.
 # The frames, which overlap, need not be copied.
 def _diagonals(products: torch.Tensor, count: int, n: int) -> torch.Tensor:
-    """The sums of the products of hop f + j with part j.  Shape: (rows, hops, parts * n) -> (rows, count, n)."""
+    """Sum the products of hop f + j with kernel part j to the constant-Q frames f of an octave level.
+
+    Shape: (rows, hops, parts * n) -> (rows, count, n).
+    """
     rows, hops, columns = products.shape
     view = products.as_strided((rows, count, columns // n, n), (hops * columns, columns, columns + n, 1))
     return view.sum(2)
@@ -104,7 +109,7 @@ def _diagonals(products: torch.Tensor, count: int, n: int) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """Analysis plan: levels, kernels, decimation filters and output.
+    """Levels, kernels, decimation filters and output of a batched constant-Q transform by octaves.
 
     Args:
         hop_length: in samples of the clip.
@@ -129,7 +134,7 @@ class Execution:
         return max(band.end for level in self.levels for band in level.bands)
 
     def bands(self, level: Level) -> Iterator[tuple[Band, torch.Tensor]]:
-        """The bands of a level, each with its kernels (2 * bins, taps)."""
+        """Yield the bands of a constant-Q octave level, each with its kernel tensor (2 * bins, taps)."""
         start = 0
         for other in self.levels:
             for band in other.bands:
@@ -138,7 +143,7 @@ class Execution:
                 start += band.size
 
     def cut_into_hops(self) -> dict[int, torch.Tensor]:
-        """The kernels of the bands that are computed hop by hop, cut into hops, by first bin."""
+        """Return the constant-Q octave kernels that are multiplied hop by hop, cut into hops, by first bin."""
         return {
             band.first: _hop_kernels(kernels, level.hop_length)
             for level in self.levels
@@ -148,7 +153,7 @@ class Execution:
 
     @property
     def context(self) -> int:
-        """Samples on either side of a frame's center that it may depend on."""
+        """Samples on either side of a frame's center that its constant-Q octaves may depend on."""
         seen, scale = 0, 1
         most = 0
         for level in self.levels:
@@ -160,7 +165,7 @@ class Execution:
 
 
 def _margin(level: Level) -> int:
-    """Samples beyond a frame's center on either side that a level's kernels see, in whole hops where these count."""
+    """Return samples on either side of a frame's center that a constant-Q octave sees, in whole hops if these count."""
     hop = level.hop_length
     return max(
         max(band.before, band.taps + (-band.taps % hop if _is_long(band, level) else 0) - band.before)
@@ -171,7 +176,9 @@ def _margin(level: Level) -> int:
 def constant_q(
     waveform: torch.Tensor, lengths: torch.Tensor | None, execution: Execution, *, graph: bool
 ) -> torch.Tensor:
-    """The transform of rows, each extended past its own ends by the pad mode at every level.
+    """Compute the constant-Q transform of batched waveforms, one octave level after another.
+
+    Each row is extended past its own ends by the pad mode at every level.
 
     Shape: waveform (rows, time), lengths (rows,) or None -> (rows, bins, frames).
     """
@@ -194,7 +201,7 @@ def constant_q(
 
 
 def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: Execution) -> torch.Tensor:
-    """All rows and all frames at once, or as many frames as a piece of a GPU's memory holds."""
+    """Compute constant-Q octaves of all rows and frames at once, or as many frames as a piece of GPU memory holds."""
     count = frame_count(waveform.shape[-1], execution.levels[0])
     signal = waveform if lengths is None else clear_past(waveform, lengths)
     found: list[tuple[int, torch.Tensor]] = []
@@ -227,7 +234,10 @@ def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: E
 
 
 def _framed(padded: torch.Tensor, kernels: torch.Tensor, hop: int, count: int) -> torch.Tensor:
-    """Frames times kernels.  Shape: (rows, time), kernels (2 * bins, taps) -> (rows, frames, 2 * bins)."""
+    """Multiply the frames of batched signals by the constant-Q kernels of an octave level.
+
+    Shape: (rows, time), kernels (2 * bins, taps) -> (rows, frames, 2 * bins).
+    """
     taps = kernels.shape[-1]
     if torch.compiler.is_exporting():
         return conv1d(padded[:, : (count - 1) * hop + taps], kernels, hop).transpose(1, 2)
@@ -241,7 +251,7 @@ def _framed(padded: torch.Tensor, kernels: torch.Tensor, hop: int, count: int) -
 
 
 def _hop_products(padded: torch.Tensor, kernels: torch.Tensor, n: int, hop: int, count: int) -> torch.Tensor:
-    """Frames times kernels that are cut into hops.
+    """Multiply frames by the constant-Q kernels of an octave level cut into hops, with a graph or on a GPU.
 
     Shape: (rows, time), kernels (hop, parts * n) -> (rows, frames, n).
     """
@@ -261,14 +271,14 @@ def _hop_products(padded: torch.Tensor, kernels: torch.Tensor, n: int, hop: int,
 
 
 def _runs(waveform: torch.Tensor, lengths: torch.Tensor | None) -> Iterator[tuple[slice, int]]:
-    """(rows, their samples) for neighboring rows of the same length, few enough to stay in cache."""
+    """Yield (rows, their samples) for constant-Q octaves of neighboring rows of one length, few enough for a cache."""
     rows, time = waveform.shape
     own = [time] * rows if lengths is None else lengths.tolist()
     return runs_of(own, lambda length: max(1, blocks.CPU_BLOCK // length))
 
 
 def _segments(out: torch.Tensor, waveform: torch.Tensor, execution: Execution, workspace: Workspace) -> None:
-    """Write the squared magnitudes or complex values of rows, cut into segments where they are long.
+    """Write constant-Q octaves of rows, squared magnitudes or complex, segment by segment if the rows are long.
 
     Shape: out (rows, frames, bins), waveform (rows, time).
     """
@@ -285,7 +295,7 @@ def _segments(out: torch.Tensor, waveform: torch.Tensor, execution: Execution, w
 
 @dataclass(frozen=True, kw_only=True)
 class _Held:
-    """Rows of `time` samples from column `left` on, and zeros on both sides, in a workspace's memory."""
+    """Rows of a constant-Q octave level: `time` samples from column `left` on between zeros, in a workspace."""
 
     memory: torch.Tensor
     left: int
@@ -297,7 +307,7 @@ class _Held:
 
 
 def _levels(out: torch.Tensor, waveform: torch.Tensor, offset: int, execution: Execution, workspace: Workspace) -> None:
-    """Write the frames of a segment, of which the first is centered on sample `offset`; shapes as in `_segments`."""
+    """Write a segment's constant-Q frames by octaves, the first centered on `offset`; shapes as in `_segments`."""
     levels = execution.levels
     early = levels[0].factor > 1
     held = _hold(
@@ -330,7 +340,7 @@ def _hold(
     following: Level | None,
     execution: Execution,
 ) -> _Held:
-    """Memory for a signal, with the zeros that the level's frames and the following level's filter see around it."""
+    """Return memory for a constant-Q octave level's signal, with the zeros that its frames and the next filter see."""
     rows, time = shape
     left = right = 0 if level is None else _margin(level)
     if following is not None and following.factor > 1:
@@ -347,7 +357,7 @@ def _hold(
 def _products(
     out: torch.Tensor, held: _Held, offset: int, level: Level, execution: Execution, workspace: Workspace
 ) -> None:
-    """Write a level's bins; shapes as in `_segments`."""
+    """Write the constant-Q bins of one octave level, band by band; shapes as in `_segments`."""
     if execution.pad_mode != "constant":
         _fill_margins(held, _margin(level), execution.pad_mode)
     for band, kernels in execution.bands(level):
@@ -377,7 +387,7 @@ def _fill_margins(held: _Held, margin: int, pad_mode: str) -> None:
 
 
 def _product(out: torch.Tensor, frames: torch.Tensor, kernels: torch.Tensor, workspace: Workspace) -> None:
-    """Write frames times kernels, piece by piece, as complex values or squared magnitudes.
+    """Write frames times constant-Q octave kernels, piece by piece, as complex values or squared magnitudes.
 
     Shape: out (rows, frames, bins), frames (rows, frames, ...) of taps in all, kernels (taps, 2 * bins).
     """
@@ -386,7 +396,10 @@ def _product(out: torch.Tensor, frames: torch.Tensor, kernels: torch.Tensor, wor
 
 
 def _write(out: torch.Tensor, product: torch.Tensor) -> None:
-    """Write real and imaginary parts as complex values or squared magnitudes.  Shape: (..., bins), (..., 2 * bins)."""
+    """Write constant-Q bins of an octave level as complex values or squared magnitudes, from their parts.
+
+    Shape: (..., bins), (..., 2 * bins).
+    """
     pairs = product.unflatten(-1, (-1, 2))
     if out.is_complex():
         torch.view_as_real(out).copy_(pairs)
@@ -397,7 +410,7 @@ def _write(out: torch.Tensor, product: torch.Tensor) -> None:
 def _pieces(
     frames: torch.Tensor, kernels: torch.Tensor, workspace: Workspace
 ) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """(rows, frames, their products with the kernels), so many at a time as stay in cache.
+    """Yield (rows, frames, their products with constant-Q octave kernels), so many at a time as stay in cache.
 
     A product is to be used up before the next is asked for: both lie in the same memory.
 
@@ -421,7 +434,7 @@ def _pieces(
 
 
 def _block_product(out: torch.Tensor, signal: torch.Tensor, hop: int, by: BlockKernels, workspace: Workspace) -> None:
-    """Write frames times kernels that are given block by block.
+    """Write frames times constant-Q octave kernels that are given block by block.
 
     The frames begin on multiples of the hop, and their blocks on multiples of `step`: the blocks of all frames are
     computed once, in steps, and those of one frame lie `stride` steps apart.
@@ -443,7 +456,7 @@ def _block_product(out: torch.Tensor, signal: torch.Tensor, hop: int, by: BlockK
 def _hop_product(
     out: torch.Tensor, signal: torch.Tensor, hop: int, kernels: torch.Tensor, workspace: Workspace
 ) -> None:
-    """Write frames times kernels that are cut into hops.
+    """Write frames times constant-Q octave kernels that are cut into hops, without a graph.
 
     Shape: out (rows, frames, bins), signal (rows, time) from the first frame's first sample on, kernels
     (hop, parts * 2 * bins).
@@ -457,7 +470,7 @@ def _hop_product(
 
 
 def gathered(values: torch.Tensor, places: tuple[tuple[int, int], ...]) -> torch.Tensor:
-    """Bins in runs (first, end), some of them again and again; (0, -n): n zeros.
+    """Gather constant-Q bins of octaves by runs (first, end), some of them again and again; (0, -n): n zeros.
 
     Shape: (rows, bins, frames) -> (rows, bins of all runs, frames).
 

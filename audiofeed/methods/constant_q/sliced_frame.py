@@ -30,7 +30,10 @@ OPEN = 2**48
 
 @dataclass(frozen=True, kw_only=True)
 class Slices:
-    """Positions of the slices in samples; `length` and `transition` are multiples of `hop_length`."""
+    """Positions in samples of the slices of a sliced constant-Q frame.
+
+    `length` and `transition` are multiples of `hop_length`.
+    """
 
     hop_length: int
     length: int
@@ -38,36 +41,47 @@ class Slices:
 
     @property
     def step(self) -> int:
-        """Samples from slice to slice, which are those kept of each."""
+        """Samples from one slice to the next in a sliced constant-Q frame.
+
+        They are those kept of each slice.
+        """
         return self.length - 2 * self.transition
 
     @property
     def frames(self) -> int:
-        """Coefficients of each band in a slice."""
+        """Coefficients of each band in one FFT slice of a sliced constant-Q frame."""
         return self.length // self.hop_length
 
     @property
     def margin(self) -> int:
-        """Coefficients before and after those that are kept."""
+        """Coefficients before and after those that are kept of a slice in a sliced constant-Q frame."""
         return self.transition // self.hop_length
 
     @property
     def kept(self) -> int:
-        """Coefficients of each band that are kept of a slice."""
+        """Coefficients of each band that are kept of a slice in a sliced constant-Q frame."""
         return self.step // self.hop_length
 
     @property
     def most_whole(self) -> int:
-        """Frames up to which a clip takes one slice of its own, with its mirror image, in place of these."""
+        """Most frames of a clip that a sliced constant-Q frame takes as one slice.
+
+        Up to these a clip takes one slice of its own, with its mirror image, in place of the others.
+        """
         return self.kept + self.margin
 
     @property
     def closed(self) -> bool:
-        """True if a slice is a clip and its mirror image, and so even."""
+        """True if a slice of a sliced constant-Q frame is a clip and its mirror image.
+
+        Such a slice is even.
+        """
         return self.transition == 0
 
     def whole(self, frames: int) -> Slices:
-        """The one slice that a clip of `frames` frames and its mirror image fill: it closes, and has no transition.
+        """Return the one slice of a sliced constant-Q frame that a short clip and its mirror image fill.
+
+        The clip has `frames` frames; the slice closes, and has no transition.
 
         >>> Slices(hop_length=4, length=64, transition=8).whole(5)
         Slices(hop_length=4, length=32, transition=0)
@@ -76,7 +90,7 @@ class Slices:
 
 
 class Bands(NamedTuple):
-    """The bands on the FFT of slices of one length.
+    """Bands of a sliced constant-Q frame as tensors, on the FFT of slices of one length.
 
     Args:
         spans: the first bin of each band and how many it has.
@@ -92,7 +106,10 @@ class Bands(NamedTuple):
 
 
 def bands_of(bands: GaborBands, slices: Slices, like: torch.Tensor) -> Bands:
-    """Bands on the FFT of slices, in the dtype and on the device of `like`."""
+    """Return the bands of a sliced constant-Q frame as tensors, on the FFT of its slices.
+
+    They have the dtype and the device of `like`.
+    """
     entries = band_bins(bands, slices.length)
     weights = (of(bands, slices.length, slices.hop_length) for of in (analysis_weights, synthesis_weights))
     return Bands(
@@ -104,7 +121,9 @@ def bands_of(bands: GaborBands, slices: Slices, like: torch.Tensor) -> Bands:
 
 
 def count_frames(lengths: Count, hop_length: int) -> Count:
-    """Frames of clips: one at sample 0, and as many as reach the last sample; none of an empty clip.
+    """Return the frames of clips (int or tensor) in a sliced constant-Q frame.
+
+    A clip has one at sample 0, and as many as reach the last sample; an empty clip has none.
 
     >>> [count_frames(n, 4) for n in (0, 1, 2, 5, 6)]
     [0, 1, 2, 2, 3]
@@ -116,7 +135,10 @@ def count_frames(lengths: Count, hop_length: int) -> Count:
 
 
 def extended(x: torch.Tensor, end: int | torch.Tensor, start: int, stop: int, offset: int = 0) -> torch.Tensor:
-    """Positions start..stop-1 of what is even about position 0 and about `end`; complex values: conjugate.
+    """Extend samples or coefficients for a sliced constant-Q frame by their mirror images.
+
+    The result is positions start..stop-1 of an even continuation about position 0 and about `end`; complex values:
+    conjugate.
 
     Args:
         x: (rows, ..., n) positions offset..offset+n-1.
@@ -155,7 +177,9 @@ def _images(x: torch.Tensor, positions: torch.Tensor, end: int | torch.Tensor, o
 
 
 def to_bands(samples: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
-    """Coefficients of slices, as autograd or a compiler follows it.
+    """Compute the band coefficients of slices by FFT for a sliced constant-Q frame, with a graph.
+
+    Autograd or a compiler can follow it.
 
     Shape: (n, length) -> complex (n, bands, frames).
     """
@@ -168,7 +192,12 @@ def to_bands(samples: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tenso
 
 
 def from_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
-    """Samples of slices, as autograd or a compiler follows it.  Shape: complex (n, bands, frames) -> (n, length)."""
+    """Compute samples of slices from band coefficients of a sliced constant-Q frame, with a graph.
+
+    Autograd or a compiler can follow it.
+
+    Shape: complex (n, bands, frames) -> (n, length).
+    """
     spread = torch.fft.fft(_ends_real(coefficients)).flatten(1)
     entries = spread.index_select(1, bands.places) * bands.synthesis
     empty = entries.new_zeros(len(entries), slices.length // 2 + 1)
@@ -176,13 +205,16 @@ def from_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torc
 
 
 def _ends_real(coefficients: torch.Tensor) -> torch.Tensor:
-    """The bands at 0 and at half the sample rate, of which a real signal has no imaginary part, without one."""
+    """Return coefficients of a sliced constant-Q frame, those of its lowest and highest band made real.
+
+    A real signal has no imaginary part in the bands at 0 and at half the sample rate.
+    """
     first, last = (torch.complex(c.real, torch.zeros_like(c.real)) for c in (coefficients[:, :1], coefficients[:, -1:]))
     return torch.cat([first, coefficients[:, 1:-1], last], dim=1)
 
 
 def to_bands_into(out: torch.Tensor, samples: torch.Tensor, slices: Slices, bands: Bands) -> None:
-    """The valid part of the coefficients of slices, without a graph.
+    """Write the valid band coefficients of slices of a sliced constant-Q frame, without a graph.
 
     Shape: (n, length) -> out complex (n, bands, at most kept): the first of them.
     """
@@ -202,7 +234,10 @@ def to_bands_into(out: torch.Tensor, samples: torch.Tensor, slices: Slices, band
 
 
 def from_bands_in_place(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
-    """Samples of slices, without a graph.  Shape: complex (n, bands, frames) -> (n, length)."""
+    """Compute samples of slices from coefficients of a sliced constant-Q frame, without a graph.
+
+    Shape: complex (n, bands, frames) -> (n, length).
+    """
     total = coefficients.new_zeros(len(coefficients), slices.length // 2 + 1)
     last = len(bands.spans) - 1
     for run, entry in _runs(len(coefficients), slices, bands):
@@ -216,7 +251,9 @@ def from_bands_in_place(coefficients: torch.Tensor, slices: Slices, bands: Bands
 
 
 def from_closed_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
-    """Samples of closed slices of their frames alone, without their mirror image and without a graph.
+    """Compute samples of closed slices of a sliced constant-Q frame, without a graph.
+
+    They come from the frames of the clip alone, without their mirror image.
 
     What mirrors itself has a real spectrum but for the imaginary parts of its first and last frame, which are their own
     mirror images: those have the spectra of an impulse in the middle of either half.
@@ -242,7 +279,10 @@ def from_closed_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) 
 
 
 def _without_imaginary_ends(coefficients: torch.Tensor, run: slice, last: int) -> torch.Tensor:
-    """A run of bands, where the first and the last of all are without imaginary part."""
+    """Return a run of bands of a sliced constant-Q frame, its lowest and highest band made real.
+
+    The first and the last of all bands come without imaginary part.
+    """
     piece = coefficients[:, run]
     ends = [band - run.start for band in (0, last) if run.start <= band < run.stop]
     if ends:
@@ -252,7 +292,10 @@ def _without_imaginary_ends(coefficients: torch.Tensor, run: slice, last: int) -
 
 
 def _runs(rows: int, slices: Slices, bands: Bands) -> Iterator[tuple[slice, int]]:
-    """Neighboring bands that are computed in one go, and the first entry of each run."""
+    """Yield runs of neighboring bands of a sliced constant-Q frame that are computed in one go.
+
+    Each comes with its first entry.
+    """
     count = len(bands.spans)
     step = max(1, PIECE // (rows * slices.frames))
     starts = [0, *itertools.accumulate(width for _, width in bands.spans)]
@@ -261,7 +304,10 @@ def _runs(rows: int, slices: Slices, bands: Bands) -> Iterator[tuple[slice, int]
 
 
 def _pieces(first: int, count: int, frames: int) -> Iterator[tuple[slice, slice]]:
-    """Positions of the bins of a band modulo the frames, in one piece or two, each with its bins."""
+    """Yield the positions of a band's FFT bins in a slice of a sliced constant-Q frame.
+
+    They are taken modulo the frames, in one piece or two, each with its bins.
+    """
     place = first % frames
     head = min(count, frames - place)
     yield slice(place, place + head), slice(first, first + head)
@@ -283,7 +329,9 @@ def analyze(
     offset: int = 0,
     graph: bool,
 ) -> torch.Tensor:
-    """Coefficients of frames first * kept..frames-1.
+    """Compute batched coefficients of a sliced constant-Q frame from samples, slice by slice.
+
+    They are those of frames first * kept..frames-1.
 
     Args:
         x: (rows, n) samples from position `offset` on, 0 past each row's own end as far as its last frame.
@@ -319,7 +367,9 @@ def synthesize(
     offset: int = 0,
     graph: bool,
 ) -> torch.Tensor:
-    """Samples first * step..length-1, of which none lies past the last frame.
+    """Synthesize batched samples from the coefficients of a sliced constant-Q frame, slice by slice.
+
+    They are samples first * step..length-1, of which none lies past the last frame.
 
     Args:
         coefficients: complex (rows, bands, n), frames from `offset` on.
@@ -349,5 +399,10 @@ def synthesize(
 
 
 def fill(x: torch.Tensor, end: int) -> torch.Tensor:
-    """Zeros after the last sample, as far as position `end`.  Shape: (rows, n) -> (rows, end + 1)."""
+    """Append zeros to rows of samples up to the last position that a sliced constant-Q frame needs.
+
+    They stand after the last sample, as far as position `end`.
+
+    Shape: (rows, n) -> (rows, end + 1).
+    """
     return F.pad(x, (0, end + 1 - x.shape[-1])) if x.shape[-1] <= end else x

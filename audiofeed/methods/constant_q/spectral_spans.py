@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.methods.frames import Workspace
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.constant_q.spectral_spans import Span
 
 
@@ -17,7 +17,9 @@ def weigh_spans(
     power: float | None,
     workspace: Workspace | None,
 ) -> torch.Tensor:
-    """Magnitudes times weights, to a power.
+    """Compute constant-Q bins from batched FFT magnitudes, each group of bins from its spectral span.
+
+    They are magnitudes times weights, to a power.
 
     Args:
         weights: inside the spans: see `plans.constant_q.spectral_spans.packed`.
@@ -43,7 +45,10 @@ def weigh_spans(
 
 
 def _raised(magnitudes: torch.Tensor, power: float | None, *, in_place: bool) -> torch.Tensor:
-    """Magnitudes to a power, with gradient 0 (not NaN) where they are 0."""
+    """Raise constant-Q magnitudes found by spectral spans to a power, with gradient 0 at 0.
+
+    The gradient is not NaN there.
+    """
     if power == 1.0:
         return magnitudes
     assert power is not None

@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from audiofeed.methods.filterbank import Wanted
+from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import length_mask
-from audiofeed.methods.short_time.table import short_time_powers
+from audiofeed.methods.short_time.short_time_methods import short_time_powers
 from audiofeed.signal.constant_q.tuning import LOWEST_A, pitch_bins
 
 # how large a peak must be beside the largest value of its frame
@@ -29,7 +29,9 @@ def tunings_of_clips(
     rate: float,
     n_chroma: int,
 ) -> torch.Tensor:
-    """The tuning of each clip, all its rows together: see `estimate_tuning`.
+    """Estimate the tuning of each clip in a batch of waveforms.
+
+    All rows of a clip are taken together: see `estimate_tuning`.
 
     Args:
         lengths: (clips * rows of each,) samples of each row.
@@ -54,7 +56,9 @@ def estimate_tuning(
     hertz: float,
     n_chroma: int,
 ) -> torch.Tensor:
-    """The tuning of each clip in fractions of a class, as `librosa.estimate_tuning` finds it for that clip alone.
+    """Estimate the tuning of each clip from batched spectral powers, like `librosa.estimate_tuning`.
+
+    Tunings are in fractions of a class, as librosa finds them for each clip alone.
 
     Pitches are interpolated peaks of the spectrum; those at least as high as their median vote in a histogram of the
     distance to the nearest class, and its fullest bin wins. A clip without pitches has tuning 0.
@@ -82,7 +86,10 @@ def estimate_tuning(
 
 
 def _neighbors(powers: torch.Tensor, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Bins low..high - 1 with the bin below and the one above each; above the last stands 0."""
+    """Return spectral bins and their neighbors above and below, to find peaks for tuning estimation.
+
+    The bins are low..high - 1; above the last stands 0.
+    """
     here = powers[..., low:high, :]
     below = powers[..., low - 1 : high - 1, :]
     if high < powers.shape[-2]:
@@ -97,7 +104,9 @@ def _is_peak(powers: torch.Tensor, below: torch.Tensor, here: torch.Tensor, abov
 def _interpolated(
     below: torch.Tensor, here: torch.Tensor, above: torch.Tensor, last: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Offset from the bin, and height, of the vertex of the parabola through three points.
+    """Interpolate spectral peaks by parabolas for tuning estimation.
+
+    Offset from the bin, and height, are those of the vertex of the parabola through three points.
 
     With slope b = (above - below) / 2 and curvature a = above + below - 2 here the top lies at -b / a; it counts only
     within one bin, and the very last bin of a spectrum has none above it.
@@ -110,18 +119,23 @@ def _interpolated(
 
 
 def _deviation(hz: torch.Tensor, n_chroma: int) -> torch.Tensor:
-    """Distance to the nearest class, in [-0.5, 0.5)."""
+    """Compute the tuning deviation of frequencies in Hz from the nearest class, a tensor in [-0.5, 0.5)."""
     residual = torch.remainder(n_chroma * (hz / LOWEST_A).log2(), 1.0)
     return torch.where(residual >= 0.5, residual - 1.0, residual)
 
 
 def _place(deviation: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
-    """The histogram bin of each deviation."""
+    """Return the histogram bin of each tuning deviation, as a tensor."""
     return (torch.bucketize(deviation, edges, right=True) - 1).clamp(0, len(edges) - 2)
 
 
 def _peaks(powers: torch.Tensor, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions in bins and heights of one clip's peaks.  Shape: (rows, bins, frames) -> two of (peaks,)."""
+    """Find the spectral peaks of one clip for tuning estimation.
+
+    Their positions in bins and their heights come back.
+
+    Shape: (rows, bins, frames) -> two of (peaks,).
+    """
     below, here, above = _neighbors(powers, low, high)
     found = _is_peak(powers, below, here, above).nonzero(as_tuple=True)
     number = found[1] + low
@@ -132,7 +146,10 @@ def _peaks(powers: torch.Tensor, low: int, high: int) -> tuple[torch.Tensor, tor
 def _tuning_of_peaks(
     positions: torch.Tensor, heights: torch.Tensor, edges: torch.Tensor, hertz: float, n_chroma: int
 ) -> torch.Tensor:
-    """The tuning that one clip's peaks agree on.  Shape: (peaks,), (peaks,) -> ()."""
+    """Return the tuning that the spectral peaks of one clip agree on.
+
+    Shape: (peaks,), (peaks,) -> ().
+    """
     n = len(heights)
     if n == 0:
         return edges.new_zeros(())
@@ -151,7 +168,9 @@ def _tunings(
     hertz: float,
     n_chroma: int,
 ) -> torch.Tensor:
-    """The result of `_peaks` and `_tuning_of_peaks` for all clips at once: no shape depends on a value.
+    """Estimate the tuning of all clips in a batch at once, with no shape that depends on a value.
+
+    It has the result of `_peaks` and `_tuning_of_peaks`.
 
     Shape: (clips, rows of each, bins, frames) -> (clips,).
     """

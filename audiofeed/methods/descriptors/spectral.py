@@ -10,13 +10,15 @@ import torch
 
 from audiofeed.methods.decibels import Log, limit_range
 from audiofeed.methods.filterbank import filtered
-from audiofeed.methods.frames import Workspace
 from audiofeed.methods.norms import divided
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.workspace import Workspace
 
 
 def centroid(magnitudes: torch.Tensor, weights: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-    """The mean frequency, weighed by magnitude; 0 for silence.
+    """Compute the spectral centroid of batched frames of magnitudes; 0 for silence.
+
+    It is the mean frequency, weighed by magnitude.
 
     Shape: (..., frames, bins), weights (2, bins) (frequencies, then ones) -> (..., frames, 1).
 
@@ -30,7 +32,9 @@ def centroid(magnitudes: torch.Tensor, weights: torch.Tensor, workspace: Workspa
 def bandwidth(
     magnitudes: torch.Tensor, weights: torch.Tensor, workspace: Workspace | None, *, p: float, norm: bool
 ) -> torch.Tensor:
-    """The p-th root of the p-th moment about the centroid; of magnitudes of sum 1 with `norm`. 0 for silence.
+    """Compute the spectral bandwidth of batched frames of magnitudes; 0 for silence.
+
+    It is the p-th root of the p-th moment about the centroid; of magnitudes of sum 1 with `norm`.
 
     Shape: as in `centroid`.
     """
@@ -50,7 +54,9 @@ def bandwidth(
 def rolloff(
     magnitudes: torch.Tensor, frequencies: torch.Tensor, workspace: Workspace | None, *, share: float
 ) -> torch.Tensor:
-    """The lowest frequency below which lies that share of the sum of magnitudes: a step function, without gradient.
+    """Compute the spectral rolloff of batched frames of magnitudes, without gradient.
+
+    It is the lowest frequency below which lies that share of the sum of magnitudes: a step function.
 
     Shape: (..., frames, bins), frequencies (bins,) -> (..., frames, 1).
 
@@ -68,7 +74,11 @@ def rolloff(
 
 
 def flatness(powers: torch.Tensor, workspace: Workspace | None, *, amin: float) -> torch.Tensor:
-    """The geometric over the arithmetic mean of powers, none taken smaller than `amin`.  Shape: -> (..., frames, 1).
+    """Compute the spectral flatness of batched frames of powers.
+
+    It is the geometric over the arithmetic mean of powers, none taken smaller than `amin`.
+
+    Shape: -> (..., frames, 1).
 
     >>> flatness(torch.ones(3, 5), None, amin=1e-10).flatten().tolist()
     [1.0, 1.0, 1.0]
@@ -84,7 +94,9 @@ def flatness(powers: torch.Tensor, workspace: Workspace | None, *, amin: float) 
 def extremes(
     magnitudes: torch.Tensor, workspace: Workspace | None, *, bands: tuple[tuple[int, int, int], ...], apart: bool
 ) -> torch.Tensor:
-    """The mean of the largest and that of the smallest magnitudes of each band, or how far these lie apart.
+    """Compute the spectral peak and valley of each band in batched frames, for spectral contrast.
+
+    They are the mean of the largest and that of the smallest magnitudes of each band, or how far these lie apart.
 
     Args:
         bands: (first bin, end bin, how many are averaged) of each.
@@ -118,7 +130,9 @@ def extremes(
 
 
 def contrast_in_decibels(both: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-    """Peaks over valleys in decibels, each limited to 80 below its own clip's highest.
+    """Compute the spectral contrast of batched clips in decibels, peaks over valleys.
+
+    Peaks and valleys are each limited to 80 below their own clip's highest.
 
     Shape: (clips, rows of each, 2 * bands, frames), frames (clips,) or None -> (clips, rows of each, bands, frames).
     """

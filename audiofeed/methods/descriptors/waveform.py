@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import torch
 
-from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.frames import Framing
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.workspace import Workspace
 
 # from padded rows and their number of frames to one value a frame; the rows may be overwritten where they are `owned`
 OfRows = Callable[[torch.Tensor, int, bool], torch.Tensor]
@@ -17,7 +18,10 @@ OfRows = Callable[[torch.Tensor, int, bool], torch.Tensor]
 def of_frames(
     waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, function: OfRows, *, graph: bool
 ) -> torch.Tensor:
-    """One value for each frame.  Shape: (rows, time), lengths (rows,) or None -> (rows, 1, frames)."""
+    """Compute one descriptor value for each frame of batched waveforms.
+
+    Shape: (rows, time), lengths (rows,) or None -> (rows, 1, frames).
+    """
     frames = framing.count(waveform.shape[-1])
     if graph:
         return function(framing.pad(waveform, lengths), frames, False)[:, None]
@@ -28,7 +32,9 @@ def of_frames(
 
 
 def frame_sums(values: torch.Tensor, count: int, framing: Framing) -> torch.Tensor:
-    """The sum over each frame, frame f starting at column f * hop_length.
+    """Compute the sum over each frame of batched waveforms, for their level and zero crossings.
+
+    Frame f starts at column f * hop_length.
 
     Frames are made of blocks of gcd(n_fft, hop_length) columns, each of which is summed once however many frames it
     lies in.  Shape: (rows, padded time) -> (rows, count).
@@ -44,7 +50,12 @@ def frame_sums(values: torch.Tensor, count: int, framing: Framing) -> torch.Tens
 
 
 def level(padded: torch.Tensor, count: int, owned: bool, *, framing: Framing) -> torch.Tensor:
-    """The root mean square of each frame, with gradient 0 at silence.  Shape: (rows, padded time) -> (rows, count)."""
+    """Compute the root mean square level of each frame of batched waveforms.
+
+    Its gradient is 0 at silence.
+
+    Shape: (rows, padded time) -> (rows, count).
+    """
     squares = padded.mul_(padded) if owned else padded.square()
     return raise_power(frame_sums(squares, count, framing) / framing.n_fft, 1.0)
 
@@ -52,7 +63,9 @@ def level(padded: torch.Tensor, count: int, owned: bool, *, framing: Framing) ->
 def crossings(
     padded: torch.Tensor, count: int, owned: bool, *, framing: Framing, threshold: float, zero_pos: bool, pad: bool
 ) -> torch.Tensor:
-    """The share of each frame's samples whose sign is not that of the sample before: a step function.
+    """Compute the zero-crossing rate of each frame of batched waveforms.
+
+    It is the share of each frame's samples whose sign is not that of the sample before: a step function.
 
     Shape: (rows, padded time) -> (rows, count).
     """

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.filterbank import filtered
-from audiofeed.methods.frames import Workspace
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.tiles import FilterTiles
 
 OUTPUTS = ("salience", "spectrum", "frequency", "periodicity")
@@ -21,7 +21,7 @@ _FLOOR = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class Periodicity:
-    """Settings for the parts of a combined frequency and periodicity.
+    """Values to compute the parts of a combined frequency and periodicity (CFP) with.
 
     Args:
         n_fft: points of the transforms.
@@ -47,7 +47,9 @@ def parts(
     how: Periodicity,
     output: str | None,
 ) -> torch.Tensor:
-    """One of the outputs, or all of them, one after another, for None.
+    """Compute one or all outputs of combined frequency and periodicity (CFP) from batched magnitudes.
+
+    For None all of them come, one after another.
 
     Args:
         of_spectrum, of_cepstrum: filters, (n_bins, bins) each.
@@ -88,7 +90,9 @@ def alternated(
     spectrum_from: int,
     cepstrum_from: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The last spectrum and the last cepstrum of a chain: each is a power of the Fourier transform of the one before.
+    """Compute the last spectrum and the last cepstrum of the chain behind CFP, by FFTs and power laws.
+
+    Each is a power of the Fourier transform of the one before.
 
     Args:
         magnitudes: the first spectrum, before its power.
@@ -115,7 +119,12 @@ def alternated(
 
 
 def _transformed(half: torch.Tensor, n_fft: int, workspace: Workspace | None) -> torch.Tensor:
-    """The unitary Fourier transform of an even sequence, which is real and even too.  Shape: (..., n_fft // 2 + 1)."""
+    """Compute the unitary Fourier transform of spectra or cepstra in the chain behind CFP.
+
+    That of an even sequence is real and even too.
+
+    Shape: (..., n_fft // 2 + 1).
+    """
     if workspace is None:
         pairs = torch.complex(half, torch.zeros_like(half))
     else:  # in memory that was touched before: half the time of torch.complex
@@ -127,7 +136,10 @@ def _transformed(half: torch.Tensor, n_fft: int, workspace: Workspace | None) ->
 
 
 def _power_law(x: torch.Tensor, gamma: float, first: int, workspace: Workspace | None) -> torch.Tensor:
-    """max(x, 0)^gamma, or for 0 its logarithm, and 0 below `first`; without a graph in the memory of x."""
+    """Apply the power law of CFP, or a logarithm for exponent 0, to spectra or cepstra.
+
+    It is max(x, 0)^gamma, or for 0 its logarithm, and 0 below `first`; without a graph in the memory of x.
+    """
     positive = x.relu() if workspace is None else x.relu_()
     raised = (positive + _FLOOR).log() if gamma == 0 else raise_power(positive, 2.0 * gamma)
     if workspace is None:

@@ -6,23 +6,26 @@ import torch
 
 from audiofeed.methods.constant_q.tuning import estimate_tuning
 from audiofeed.methods.filterbank import filtered
-from audiofeed.methods.frames import Workspace
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.precision import matmul
+from audiofeed.methods.workspace import Workspace
 from audiofeed.signal.harmony.chroma import base_shift
 
 
 def chroma(
     powers: torch.Tensor, filters: torch.Tensor, workspace: Workspace | None, *, norm: float | None
 ) -> torch.Tensor:
-    """Classes of frames, normalized.  Shape: (..., frames, bins), (n_chroma, bins) -> (..., frames, n_chroma)."""
+    """Compute normalized chroma from batched frames of powers by a filter bank.
+
+    Shape: (..., frames, bins), (n_chroma, bins) -> (..., frames, n_chroma).
+    """
     return normalized(filtered(powers, filters, workspace, None, "classes"), norm, -1)
 
 
 def folded(
     features: torch.Tensor, filters: torch.Tensor, *, threshold: float | None, norm: float | None
 ) -> torch.Tensor:
-    """Classes from the bins of all octaves.
+    """Fold the bins of all octaves of batched features into chroma classes.
 
     Args:
         features: (rows, bins, frames).
@@ -42,7 +45,10 @@ def folded(
 
 
 def bin_by_bin(powers: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-    """The powers; after a step of frames they are laid out bin by bin, as the search for peaks reads them."""
+    """Return powers as they are, a frame step that lays them out bin by bin for tuned chroma.
+
+    The search for peaks reads them so.
+    """
     return powers
 
 
@@ -59,7 +65,7 @@ def tuned_chroma(
     base_c: bool,
     norm: float | None,
 ) -> torch.Tensor:
-    """Classes of clips, each by the filters of its own tuning.
+    """Compute the chroma of batched clips, each by the filters of its own tuning.
 
     Args:
         places: see `chroma_filters`; so are n_chroma, octwidth and base_c.
@@ -84,7 +90,9 @@ def chroma_filters(
     octwidth: float | None,
     base_c: bool,
 ) -> torch.Tensor:
-    """A chroma filter bank for each clip's tuning: `chroma_filterbank` for several tunings at once.
+    """Compute a chroma filter bank for each clip's tuning, as a tensor.
+
+    It is `chroma_filterbank` for several tunings at once.
 
     Args:
         places: (3, bins): the position of each bin on the circle of classes, its width, and its octave less the center

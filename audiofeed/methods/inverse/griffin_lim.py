@@ -14,17 +14,20 @@ from dataclasses import dataclass
 
 import torch
 
-from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.frames import Framing
 from audiofeed.methods.inverse.overlap_add import add_in_pieces, by_fft, gain_of, inverse_short_time
 from audiofeed.methods.lengths import runs_of
-from audiofeed.methods.short_time.table import short_time_spectrum
+from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
+from audiofeed.methods.workspace import Workspace
 
 # (iteration, of how many, what is missing): the relative distance of each row's magnitudes from the given ones
 Progress = Callable[[int, int, torch.Tensor], None]
 
 
 def random_phases(seeds: torch.Tensor, frames: int, bins: int, dtype: torch.dtype) -> torch.Tensor:
-    """Phases in [-pi, pi) that depend on the seed, the frame and the bin alone, on whatever device and in any batch.
+    """Compute random phases for Griffin-Lim to start from, the same on any device and in any batch.
+
+    Phases in [-pi, pi) depend on the seed, the frame and the bin alone.
 
     Not from a generator, whose numbers depend on how many are drawn: a hash of the place, twice through the finalizer
     of MurmurHash3 with a key of the seed before each.
@@ -43,7 +46,10 @@ def random_phases(seeds: torch.Tensor, frames: int, bins: int, dtype: torch.dtyp
 
 
 def _mixed(bits: torch.Tensor) -> torch.Tensor:
-    """Every bit of an int32 spread over all of them (int32 products wrap; >> keeps the sign, which the mask cuts)."""
+    """Mix the bits of integer tensors for the random phases of Griffin-Lim.
+
+    Every bit of an int32 is spread over all of them (int32 products wrap; >> keeps the sign, which the mask cuts).
+    """
     bits = (bits ^ ((bits >> 16) & 0xFFFF)) * (0x85EBCA6B - 2**32)
     bits = (bits ^ ((bits >> 13) & 0x7FFFF)) * (0xC2B2AE35 - 2**32)
     return bits ^ ((bits >> 16) & 0xFFFF)
@@ -51,7 +57,7 @@ def _mixed(bits: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Settings of the Griffin-Lim iteration.
+    """Framing, lengths, momentum and progress of Griffin-Lim iterations over a batch.
 
     Args:
         samples: of every row, or (rows,) of each, such that the rows have their frames; `most`: the most of them.
@@ -70,7 +76,9 @@ class Search:
 
     @property
     def back(self) -> float:
-        """Weight of the last projection c', which is subtracted from this one, c.
+        """Weight of the last projection that a Griffin-Lim iteration subtracts.
+
+        That projection c' is subtracted from this one, c.
 
         Going further by m is c + m (c - c'). Of that only the phase counts, so that it may be divided by 1 + m.
         """
@@ -78,12 +86,14 @@ class Search:
 
     @property
     def synthesis(self) -> functools.partial[torch.Tensor]:
-        """Windowed frames of a spectrum."""
+        """Function from spectra to windowed frames in Griffin-Lim iterations."""
         return functools.partial(by_fft, filters=self.window)
 
 
 def griffin_lim(magnitude: torch.Tensor, phases: torch.Tensor, search: Search, *, graph: bool) -> torch.Tensor:
-    """Signals whose short-time spectra come near to the magnitudes.
+    """Reconstruct batched waveforms from magnitudes by the fast Griffin-Lim algorithm.
+
+    Their short-time spectra come near to the magnitudes.
 
     Shape: magnitude (rows, bins, frames), 0 past each row's frames, phases (rows, frames, bins) -> (rows, most
     samples); past a row's own samples anything may stand.
@@ -104,7 +114,9 @@ def griffin_lim(magnitude: torch.Tensor, phases: torch.Tensor, search: Search, *
 
 
 def _refine_together(target: torch.Tensor, spectrum: torch.Tensor, search: Search, *, graph: bool) -> torch.Tensor:
-    """The iterations over all rows at once: with a graph, on a GPU, or where somebody watches.
+    """Run the Griffin-Lim iterations over all rows of a batch at once.
+
+    It is for a graph, a GPU, or a `progress` to be called.
 
     Shape: target, spectrum (rows, frames, bins) -> (rows, most samples).
     """
@@ -134,7 +146,10 @@ def _refine_together(target: torch.Tensor, spectrum: torch.Tensor, search: Searc
 
 
 def _runs(target: torch.Tensor, search: Search) -> Iterator[tuple[slice, int, int]]:
-    """(rows, their frames, their samples) for neighboring rows that have the same, few enough to stay in cache."""
+    """Yield neighboring rows of one size for Griffin-Lim iterations, few enough to stay in cache.
+
+    Each item is (rows, their frames, their samples).
+    """
     rows = target.shape[0]
     counts = [target.shape[1]] * rows if search.frames is None else search.frames.tolist()
     lengths = search.samples.tolist() if isinstance(search.samples, torch.Tensor) else [search.samples] * rows
@@ -146,7 +161,9 @@ def _runs(target: torch.Tensor, search: Search) -> Iterator[tuple[slice, int, in
 def _refine(
     target: torch.Tensor, spectrum: torch.Tensor, search: Search, length: int, workspace: Workspace
 ) -> torch.Tensor:
-    """The iterations over a few rows of the same size without a graph; the result lies in the workspace.
+    """Run the Griffin-Lim iterations over a few rows of one size, without a graph.
+
+    The result lies in the workspace.
 
     Shape: target, spectrum (rows, frames, bins) -> (rows, length).
     """

@@ -34,7 +34,11 @@ Matrix = tuple[torch.Tensor, torch.Tensor]  # a symmetric tridiagonal one: its d
 
 
 def solve_tridiagonal(matrix: Matrix, b: torch.Tensor) -> torch.Tensor:
-    """y with M y = b for a positive definite M.  Shape: two of (n, frames), (n, frames) -> (n, frames).
+    """Solve tridiagonal systems M y = b of non-negative least squares (NNLS) for all frames at once.
+
+    M is positive definite.
+
+    Shape: two of (n, frames), (n, frames) -> (n, frames).
 
     >>> solve_tridiagonal((torch.full((2, 1), 2.0), torch.tensor([[1.0], [0.0]])), torch.tensor([[3.0], [3.0]])).T
     tensor([[1., 1.]])
@@ -53,7 +57,12 @@ def solve_tridiagonal(matrix: Matrix, b: torch.Tensor) -> torch.Tensor:
 
 
 def _product(matrix: Matrix, y: torch.Tensor) -> torch.Tensor:
-    """M y.  Shape: (n, frames) -> the same."""
+    """Multiply a tridiagonal matrix of non-negative least squares (NNLS) by a tensor.
+
+    It is M y.
+
+    Shape: (n, frames) -> the same.
+    """
     diagonal, beside = matrix
     out = diagonal * y
     out[:-1] += beside[:-1] * y[1:]
@@ -62,7 +71,9 @@ def _product(matrix: Matrix, y: torch.Tensor) -> torch.Tensor:
 
 
 def _active(y: torch.Tensor, ratios: torch.Tensor, sums: torch.Tensor) -> Matrix:
-    """A D A' of the bins that are positive in A' y; where y is 0 throughout, of all bins.
+    """Compute the tridiagonal matrix of the active bins in non-negative least squares (NNLS).
+
+    It is A D A' of the bins that are positive in A' y; for a y that is 0 throughout, of all bins.
 
     Shape: y (n, frames), ratios (n, most), sums (3, n, 2 * (most + 1)): see `overlapping_pairs`.
     """
@@ -83,7 +94,9 @@ def _ridged(matrix: Matrix, ridge: float) -> Matrix:
 
 
 def optimum(b: torch.Tensor, ratios: torch.Tensor, sums: torch.Tensor) -> tuple[torch.Tensor, Matrix]:
-    """y at the optimum, where x = max(0, A' y), and A D A' + e there.
+    """Find the optimum of non-negative least squares (NNLS) for all frames by Newton's method.
+
+    It returns y, with x = max(0, A' y), and A D A' + e there.
 
     Shape: b (n, frames) float64, with a peak of about 1 in each frame -> (n, frames), two of (n, frames).
     """
@@ -104,7 +117,9 @@ def optimum(b: torch.Tensor, ratios: torch.Tensor, sums: torch.Tensor) -> tuple[
 def _newton(
     b: torch.Tensor, start: Matrix, ratios: torch.Tensor, sums: torch.Tensor, ridge: float, most_steps: int
 ) -> tuple[torch.Tensor, Matrix, torch.Tensor]:
-    """y and A D A' at the optimum for one ridge, and which frames got there.
+    """Run Newton's method for non-negative least squares (NNLS) with one ridge.
+
+    It returns y and A D A' at the optimum, and which frames got there.
 
     Each frame goes its own way and stops when it is done, so that the others do not matter to it.
     """
@@ -142,7 +157,10 @@ def _line_search(
     sums: torch.Tensor,
     ridge: float,
 ) -> tuple[torch.Tensor, Matrix]:
-    """y further along a step, halved in each frame until the function falls, and A D A' there."""
+    """Search along a Newton step of non-negative least squares (NNLS) until each frame improves.
+
+    It returns y further along the step, halved in each frame until the function falls, and A D A' there.
+    """
     slope = (gradient * step).sum(dim=0)
     steepness = gradient.norm(dim=0)
     length = torch.ones_like(value)
@@ -160,7 +178,10 @@ def _line_search(
 
 
 class _Solved(torch.autograd.Function):
-    """`solve_tridiagonal` for a matrix without gradient; its gradient is the solution of the same system."""
+    """Autograd function that solves a tridiagonal system of non-negative least squares (NNLS).
+
+    It is `solve_tridiagonal` for a matrix without gradient; its gradient is the solution of the same system.
+    """
 
     @staticmethod
     def forward(ctx: Any, b: torch.Tensor, diagonal: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
@@ -174,7 +195,9 @@ class _Solved(torch.autograd.Function):
 
 
 def nnls(b: torch.Tensor, filters: torch.Tensor, ratios: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
-    """The smallest x >= 0 with the least |filters @ x - b|, frame by frame; differentiable where it does not jump.
+    """Solve non-negative least squares (NNLS) for the spectrum of each frame, with a gradient.
+
+    It finds the smallest x >= 0 with the least |filters @ x - b|; differentiable where it does not jump.
 
     Args:
         b: what is to be reached; all are float64.
@@ -198,7 +221,9 @@ def nnls(b: torch.Tensor, filters: torch.Tensor, ratios: torch.Tensor, sums: tor
 def nearest_spectra(
     features: torch.Tensor, filters: torch.Tensor, ratios: torch.Tensor, sums: torch.Tensor, *, graph: bool
 ) -> torch.Tensor:
-    """`nnls` of every frame in float64, some frames at a time without a graph, in the dtype of the features.
+    """Compute the nearest spectra of batched filter bank features by non-negative least squares.
+
+    It is `nnls` of every frame in float64, some frames at a time without a graph, in the dtype of the features.
 
     Args:
         filters, ratios, sums: as in `nnls`, float64.
@@ -214,7 +239,9 @@ def nearest_spectra(
 
 
 def clamped_spectra(features: torch.Tensor, pseudoinverse: torch.Tensor) -> torch.Tensor:
-    """The smallest least-squares spectrum of either sign, 0 where it is negative.
+    """Compute batched spectra by a pseudoinverse, clamped at 0 in place of non-negative least squares.
+
+    They are the smallest least-squares spectra of either sign, 0 where these are negative.
 
     Shape: (clips, rows, filters, frames), (bins, filters) -> (clips, rows, bins, frames).
     """

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 
-from audiofeed.methods.choose import Method, table
-from audiofeed.methods.frames import Count, Framing, Workspace
+from audiofeed.methods.frames import Count, Framing
 from audiofeed.methods.lengths import length_mask, runs_of
+from audiofeed.methods.method_table import Method, table
 from audiofeed.methods.precision import matmul
-from audiofeed.methods.short_time.table import SHORT_TIME
+from audiofeed.methods.short_time.short_time_methods import SHORT_TIME
+from audiofeed.methods.workspace import Workspace
 
 # From a complex (rows, bins, frames) to windowed samples (rows, frames, n_fft), which the caller may overwrite
 Synthesis = Callable[[torch.Tensor], torch.Tensor]
@@ -28,7 +29,7 @@ COVERED = 64
 
 
 def by_fft(spectrum: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """Windowed frames by inverse real FFT.
+    """Synthesize windowed frames, ready to overlap and add, from batched spectra by inverse real FFT.
 
     Shape: complex (rows, bins, frames), filters (n_fft,) -> (rows, frames, n_fft).
     """
@@ -37,7 +38,7 @@ def by_fft(spectrum: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
 
 
 def by_basis(spectrum: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """Windowed frames by a synthesis basis.
+    """Synthesize windowed frames, ready to overlap and add, from batched spectra by a synthesis basis.
 
     Shape: complex (rows, bins, frames), filters (2 * bins, n_fft) -> (rows, frames, n_fft).
     """
@@ -65,7 +66,9 @@ INVERSE = table(
 
 
 def natural_length(framing: Framing, frames: Count) -> Count:
-    """Samples that `frames` frames stand for, as librosa counts them: what they span, less the margins.
+    """Return the samples that frames give when they are overlapped and added, as librosa counts them.
+
+    They are the span of `frames` frames, less the margins.
 
     A single centered frame of an even n_fft spans nothing but margins; it counts as one sample, since no clip has less.
 
@@ -86,7 +89,9 @@ def inverse_short_time(
     *,
     graph: bool,
 ) -> torch.Tensor:
-    """The least-squares inverse of a short-time transform.
+    """Invert batched short-time spectra to waveforms by windowed overlap-add.
+
+    It is the least-squares inverse of a short-time transform.
 
     Args:
         frames: (rows,) frames of each row; None: all of them.
@@ -111,7 +116,7 @@ def inverse_short_time(
 
 
 def overlap_add(frames: torch.Tensor, hop_length: int) -> torch.Tensor:
-    """The sum of frames that start `hop_length` samples after each other.
+    """Overlap and add batched frames that start `hop_length` samples after each other.
 
     Shape: (rows, frames, taps) -> (rows, (frames - 1) * hop_length + taps).
 
@@ -132,7 +137,12 @@ def overlap_add(frames: torch.Tensor, hop_length: int) -> torch.Tensor:
 
 
 def add_in_pieces(spectrum: torch.Tensor, framing: Framing, synthesis: Synthesis, workspace: Workspace) -> torch.Tensor:
-    """`overlap_add` of the frames of a spectrum, piece by piece.  Shape: (rows, bins, frames) -> (rows, span)."""
+    """Overlap and add the frames of batched spectra piece by piece, without a graph.
+
+    It is `overlap_add` of these frames.
+
+    Shape: (rows, bins, frames) -> (rows, span).
+    """
     rows, _, count = spectrum.shape
     hop, taps = framing.hop_length, framing.n_fft
     blocks = -(-taps // hop)
@@ -154,7 +164,10 @@ def add_in_pieces(spectrum: torch.Tensor, framing: Framing, synthesis: Synthesis
 def _runs(
     spectrum: torch.Tensor, frames: torch.Tensor | None, framing: Framing, window: torch.Tensor
 ) -> Iterator[tuple[slice, int, torch.Tensor]]:
-    """(rows, their number of frames, their gain) for runs of neighboring rows with the same number of frames."""
+    """Yield runs of neighboring rows with the same number of frames to overlap and add, with their gain.
+
+    Each item is (rows, their number of frames, their gain).
+    """
     rows, _, most = spectrum.shape
     counts = [most] * rows if frames is None else frames.tolist()
     known: tuple[int, torch.Tensor] | None = None
@@ -165,7 +178,9 @@ def _runs(
 
 
 def gain_of(window: torch.Tensor, hop_length: int, count: int, frames: torch.Tensor | None) -> torch.Tensor:
-    """1 / the overlapped squared window, and 0 where that is too small for the dtype to divide by.
+    """Compute the gain after overlap-add, 1 / the overlapped squared window.
+
+    It is 0 where that square is too small for the dtype to divide by.
 
     Shape: window (taps,), frames (rows,) or None -> (rows or 1, span of `count` frames).
     """
@@ -179,9 +194,11 @@ def gain_of(window: torch.Tensor, hop_length: int, count: int, frames: torch.Ten
 
 
 def _overlapped(squares: torch.Tensor, hop_length: int, count: int) -> torch.Tensor:
-    """`count` equal frames, overlapped and added.  Shape: (taps,) -> (1, span).
+    """Overlap and add `count` equal frames of a squared window.
 
     Between the first and the last frames the sum repeats from hop to hop, so that a few frames tell all of it.
+
+    Shape: (taps,) -> (1, span).
     """
     blocks = -(-squares.shape[0] // hop_length)
     few = min(count, 2 * blocks)
@@ -192,6 +209,9 @@ def _overlapped(squares: torch.Tensor, hop_length: int, count: int) -> torch.Ten
 
 
 def fit(added: torch.Tensor, margin: int, length: int) -> torch.Tensor:
-    """`length` samples after the margin, with zeros past the last.  Shape: (rows, span) -> (rows, length)."""
+    """Return `length` overlap-added samples after the margin, with zeros past the last.
+
+    Shape: (rows, span) -> (rows, length).
+    """
     inside = added[:, margin : margin + length]
     return F.pad(inside, (0, length - inside.shape[-1]))

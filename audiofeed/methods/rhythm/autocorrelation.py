@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.frames import Framing
 from audiofeed.methods.norms import normalized
+from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.sizes import smooth_length
 
 
 def ramped(envelope: torch.Tensor, lengths: torch.Tensor | None, margin: int) -> torch.Tensor:
-    """Rows extended past both of their own ends by straight lines down to 0, as numpy.pad's "linear_ramp".
+    """Extend batched envelopes at both ends by ramps down to 0 for their local autocorrelation.
+
+    Rows are extended past both of their own ends by straight lines, as numpy.pad's "linear_ramp".
 
     d steps outside stands the end's value times (margin - d) / margin.
 
@@ -39,7 +42,9 @@ def tempogram(
     norm: float | None,
     graph: bool,
 ) -> torch.Tensor:
-    """The autocorrelation of each windowed stretch of an envelope, at lags from 0 up.
+    """Compute tempograms of batched onset envelopes by local autocorrelation.
+
+    They are the autocorrelation of each windowed stretch of an envelope, at lags from 0 up.
 
     With `center` stretch f is centered on frame f; else it begins there, and an envelope shorter than the window is
     filled up with zeros.
@@ -69,7 +74,12 @@ def tempogram(
 
 
 def _autocorrelated(stretches: torch.Tensor, norm: float | None) -> torch.Tensor:
-    """Linear autocorrelation by FFT of at least twice the length, scaled.  Shape: (..., size) -> (..., size)."""
+    """Compute the linear autocorrelation of windowed stretches of envelopes, scaled by a norm.
+
+    The FFT has 2 * size - 1 points at least.
+
+    Shape: (..., size) -> (..., size).
+    """
     size = stretches.shape[-1]
     n_fft = smooth_length(2 * size - 1)
     spectrum = torch.fft.rfft(stretches, n=n_fft)

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 
 
 def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str) -> torch.Tensor:
-    """The mean or median gain of all bins over `lag` frames, losses counted as 0.
+    """Compute the spectral flux of batched decibels for onset strength.
+
+    It is the mean or median gain of all bins over `lag` frames, losses counted as 0.
 
     A bin is compared with the largest of `max_size` neighbors, so that vibrato is no gain (Boeck and Widmer, "Maximum
     filter vibrato suppression for onset detection", 2013).
@@ -38,7 +40,9 @@ def onset_strength(
     delay: int,
     detrend: bool,
 ) -> torch.Tensor:
-    """The flux, `delay` frames later, and without its slow part with `detrend`.
+    """Compute the onset strength of batched clips in each frame from their spectral flux.
+
+    It is the flux, `delay` frames later, and without its slow part with `detrend`.
 
     Args:
         frames: of each clip; what stands past them reaches none of theirs.
@@ -50,7 +54,9 @@ def onset_strength(
 
 
 def envelope(features: torch.Tensor) -> torch.Tensor:
-    """The one row of an onset envelope.  Shape: (rows, 1, frames) -> (rows, frames).
+    """Return the one row of batched onset envelopes, as a tensor without their bin dimension.
+
+    Shape: (rows, 1, frames) -> (rows, frames).
 
     >>> envelope(torch.zeros(2, 1, 9)).shape
     torch.Size([2, 9])
@@ -61,21 +67,31 @@ def envelope(features: torch.Tensor) -> torch.Tensor:
 
 
 def _widened(decibels: torch.Tensor, size: int) -> torch.Tensor:
-    """The largest of `size` neighboring bins, of an even number one more below."""
+    """Compute the largest of neighboring bins, the reference for gains in onset strength.
+
+    `size` bins are compared, of an even number one more below.
+    """
     *leading, bins, frames = decibels.shape
     flat = F.pad(decibels.reshape(-1, bins, frames), (0, 0, size // 2, size - 1 - size // 2), value=-math.inf)
     return flat.unfold(1, size, 1).amax(-1).view(*leading, bins, frames)
 
 
 def _median(values: torch.Tensor) -> torch.Tensor:
-    """The median of all bins, of an even number the mean of the middle two.  Shape: as in `spectral_flux`."""
+    """Compute the median gain of all bins in each frame for onset strength.
+
+    Of an even number it is the mean of the middle two.
+
+    Shape: as in `spectral_flux`.
+    """
     ordered = values.sort(dim=-2).values
     bins = values.shape[-2]
     return (ordered[..., (bins - 1) // 2, :] + ordered[..., bins // 2, :]).unsqueeze(-2) / 2
 
 
 def delayed(envelope: torch.Tensor, frames: int) -> torch.Tensor:
-    """The envelope some frames later, zeros before it.  Shape: (..., n) -> the same.
+    """Delay batched onset envelopes by some frames, with zeros before them.
+
+    Shape: (..., n) -> the same.
 
     >>> delayed(torch.tensor([1.0, 2.0, 3.0]), 1).tolist()
     [0.0, 1.0, 2.0]
@@ -85,7 +101,9 @@ def delayed(envelope: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 def without_drift(envelope: torch.Tensor, pole: float = 0.99) -> torch.Tensor:
-    """The envelope without its slow part: y[n] = x[n] - x[n - 1] + pole * y[n - 1].
+    """Remove the slow drift of batched onset envelopes.
+
+    y[n] = x[n] - x[n - 1] + pole * y[n - 1].
 
     The recursion is unrolled by doubling. Let s_k[n] be the sum of pole^j d[n - j] over the last 2^k frames, j < 2^k,
     of the differences d. Then s_{k+1}[n] = s_k[n] + pole^(2^k) s_k[n - 2^k], and s_k is y once 2^k reaches n.

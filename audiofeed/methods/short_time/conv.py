@@ -9,16 +9,17 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from audiofeed.methods.filterbank import Wanted
-from audiofeed.methods.frames import Framing, Workspace
+from audiofeed.methods.frame_steps import Wanted
+from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import conv1d
 from audiofeed.methods.short_time.fft import finished
+from audiofeed.methods.workspace import Workspace
 
 
 def short_time_spectrum(
     waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, basis: torch.Tensor, *, graph: bool
 ) -> torch.Tensor:
-    """The complex short-time transform by a basis.
+    """Compute complex short-time spectra of batched waveforms by convolution (conv1d) with a dense basis.
 
     Shape: waveform (rows, time), lengths (rows,) or None, basis (2 * bins, n_fft) -> complex (rows, bins, frames).
     """
@@ -40,7 +41,7 @@ def short_time_powers(
     wanted: Sequence[Wanted],
     graph: bool,
 ) -> list[torch.Tensor]:
-    """One or several powers of |transform|, each taken through its steps.
+    """Compute one or several powers of |short-time transform| by convolution, each taken through its steps.
 
     Shape: waveform (rows, time), basis (2 * bins, n_fft) -> each (rows, features, frames).
     """
@@ -62,7 +63,10 @@ def short_time_powers(
 def _pieces(
     workspace: Workspace, waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing
 ) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """(rows, frames, the padded samples of just those frames), each small enough to compute in one go."""
+    """Yield pieces of padded samples, of few enough frames to convolve with the dense basis in one go.
+
+    Each is (rows, frames, the padded samples of just those frames).
+    """
     size = framing.piece(waveform.device)
     for rows, count, padded in framing.padded_runs(workspace, waveform, lengths):
         for first in range(0, count, size):
@@ -72,13 +76,19 @@ def _pieces(
 
 
 def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Real and imaginary parts.  Shape: (rows, padded time) -> two of (rows, bins, frames)."""
+    """Convolve padded samples with a dense basis into the real and imaginary parts of short-time spectra.
+
+    Shape: (rows, padded time) -> two of (rows, bins, frames).
+    """
     both = conv1d(padded, basis, framing.hop_length)
     bins = basis.shape[0] // 2
     return both[:, :bins], both[:, bins:]
 
 
 def _squared(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> torch.Tensor:
-    """The squared magnitudes.  Shape: (rows, padded time) -> (rows, frames, bins)."""
+    """Convolve padded samples with a dense basis into the squared magnitudes of short-time spectra.
+
+    Shape: (rows, padded time) -> (rows, frames, bins).
+    """
     real, imag = _parts(padded, framing, basis)
     return (real.square() + imag.square()).transpose(1, 2)

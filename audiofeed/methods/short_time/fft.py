@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from audiofeed.methods.filterbank import Wanted, through
-from audiofeed.methods.frames import Framing, Place, Workspace
+from audiofeed.methods.frame_steps import Wanted, through
+from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
+from audiofeed.methods.workspace import Workspace
 
 
 def short_time_spectrum(
     waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, *, graph: bool
 ) -> torch.Tensor:
-    """The complex short-time Fourier transform, zero past each row's frames.
+    """Compute complex short-time spectra of batched waveforms by torch's FFT, zero past each row's frames.
 
     Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,) -> complex (rows, bins, frames), a view of
     memory laid out frame by frame, as torch.stft's is.
@@ -42,7 +43,7 @@ def short_time_powers(
     wanted: Sequence[Wanted],
     graph: bool,
 ) -> list[torch.Tensor]:
-    """One or several powers of |STFT|, each taken through its steps.
+    """Compute one or several powers of |STFT| by torch's FFT, each taken through its steps.
 
     Shape: waveform (rows, time), window (n_fft,) -> each (rows, features, frames); contiguous after a step, else laid
     out frame by frame.
@@ -59,7 +60,9 @@ def short_time_powers(
 def gathered(
     pieces: Iterator[tuple[list[Place], Iterable[torch.Tensor]]], wanted: Sequence[Wanted], rows: int, frames: int
 ) -> list[torch.Tensor]:
-    """Collect the results of all pieces row by row.
+    """Gather short-time features, computed from the FFT of pieces of frames, row by row.
+
+    The pieces may come from kernels as well.
 
     Shape: each (frames of the piece, features) -> for each that is wanted (rows, features, frames).
     """
@@ -82,7 +85,9 @@ def _finished_pieces(
     window: torch.Tensor,
     wanted: Sequence[Wanted],
 ) -> Iterator[tuple[list[Place], Iterable[torch.Tensor]]]:
-    """Yield what is wanted block by block; consume each block before requesting the next.
+    """Yield the wanted powers of |STFT| by torch's FFT, piece by piece of frames.
+
+    Consume each piece before requesting the next.
 
     Shape: -> each (frames of the piece, features).
     """
@@ -96,7 +101,7 @@ def _finished_pieces(
 
 
 def finished(squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspace | None) -> Iterator[torch.Tensor]:
-    """Yield each wanted result of |STFT|^2.
+    """Yield each wanted power of |STFT| through its steps, from the squared magnitudes of an FFT.
 
     With a workspace, each result is to be used up before the next is asked for, and the squares are lost with the last.
 
@@ -118,9 +123,9 @@ def packed_pieces(
     framing: Framing,
     window: torch.Tensor,
 ) -> Iterator[tuple[list[Place], torch.Tensor]]:
-    """All frames, windowed and packed into pieces of one size, whatever rows they come from; only the last is smaller.
+    """Yield windowed frames for an FFT, packed into pieces of one size, whatever rows they come from.
 
-    A piece is to be used up before the next is asked for: both lie in the same memory.
+    Only the last piece is smaller. A piece is to be used up before the next is asked for: both lie in the same memory.
 
     Shape: waveform (rows, time) -> (frames of the piece, n_fft).
     """
@@ -149,7 +154,10 @@ def packed_pieces(
 
 
 def put_back(out: torch.Tensor, places: list[Place], values: torch.Tensor) -> None:
-    """Write what was computed of a piece where it belongs.  Shape: out (rows, frames, n), values (frames, n)."""
+    """Write the FFT of a packed piece of frames, or features of it, back to the rows and frames it came from.
+
+    Shape: out (rows, frames, n), values (frames, n).
+    """
     start = 0
     for rows, frames in places:
         shape = (rows.stop - rows.start, frames.stop - frames.start)

@@ -13,13 +13,17 @@ from typing import NamedTuple
 
 import torch
 
-from audiofeed.methods.frames import Framing, Place, Workspace
+from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.short_time.fft import packed_pieces, put_back
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.workspace import Workspace
 
 
 class Windows(NamedTuple):
-    """Three windows of n_fft samples: the analysis window, its derivative, and the window times time."""
+    """Window tensors for reassignment: the analysis window, its derivative, and the window times time.
+
+    Each has n_fft samples.
+    """
 
     plain: torch.Tensor
     derivative: torch.Tensor
@@ -28,7 +32,10 @@ class Windows(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Reassignment:
-    """The coordinates to reassign, and the treatment of cells with little energy or outside the spectrogram."""
+    """Options for computing reassigned tensors: coordinates, weak cells, and cells outside a spectrogram.
+
+    The coordinates to reassign, and the treatment of cells with little energy or outside the spectrogram.
+    """
 
     frequencies: bool
     times: bool
@@ -38,7 +45,10 @@ class Reassignment:
 
 
 class _Cells(NamedTuple):
-    """Of each cell: |z|^2, whether it is too weak to say where it lies, and its offsets."""
+    """Energies and offsets of spectrogram cells, as tensors for reassignment.
+
+    Of each cell: |z|^2, whether it is too weak to say where it lies, and its offsets.
+    """
 
     squared: torch.Tensor
     weak: torch.Tensor
@@ -47,7 +57,10 @@ class _Cells(NamedTuple):
 
 
 def _cells(frames: torch.Tensor, windows: Windows, how: Reassignment) -> _Cells:
-    """Shape: frames (..., n_fft), not windowed -> each (..., bins)."""
+    """Compute the energies and offsets of spectrogram cells for reassignment, from frames without a window.
+
+    Shape: frames (..., n_fft), not windowed -> each (..., bins).
+    """
     plain = torch.view_as_real(torch.fft.rfft(frames * windows.plain))
     x, y = plain[..., 0], plain[..., 1]
     squared = x.square() + y.square()
@@ -74,7 +87,7 @@ def coordinates(
     sample_rate: float,
     graph: bool,
 ) -> torch.Tensor:
-    """Frequency in Hz, time in seconds, magnitude of each cell.
+    """Compute reassigned frequencies in Hz, reassigned times in seconds, and magnitudes of spectrogram cells.
 
     Shape: waveform (rows, time) -> (rows, 3 * bins, frames), laid out frame by frame.
     """
@@ -86,7 +99,10 @@ def coordinates(
     ends = samples.to(windows.plain.dtype)[:, None, None] / sample_rate
 
     def found(cells: _Cells, middle: torch.Tensor, end: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shape: cells (..., bins), middle (..., 1) s, end (..., 1) s -> two of (..., bins)."""
+        """Return the reassigned frequencies and times of spectrogram cells.
+
+        Shape: cells (..., bins), middle (..., 1) s, end (..., 1) s -> two of (..., bins).
+        """
         hz = centers.expand_as(cells.squared)
         moment = middle.expand_as(cells.squared)
         if cells.turns is not None:
@@ -125,7 +141,7 @@ def onto_grid(
     power: float,
     graph: bool,
 ) -> torch.Tensor:
-    """The power of each cell added to the cell where it lies.
+    """Compute reassigned spectrograms, with the power of each cell added to the cell where it lies.
 
     The gradient is that of the powers; where they lie is taken as it is.
 
@@ -137,7 +153,12 @@ def onto_grid(
     all_rows, all_frames = torch.arange(rows, device=device), torch.arange(count, device=device)
 
     def placed(cells: _Cells, row: torch.Tensor, frame: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Index into the flat result, and what to add there.  Shape: row, frame (n,), cells (n, bins) -> two alike."""
+        """Return the reassigned place of each spectrogram cell, and the power to add there.
+
+        The places are indices into the flat result.
+
+        Shape: row, frame (n,), cells (n, bins) -> two alike.
+        """
         with torch.no_grad():
             last = own[row][:, None] - 1
             kept = frame[:, None] <= last
@@ -169,7 +190,10 @@ def onto_grid(
 
 
 def _steps(offset: torch.Tensor | None, per_unit: float, weak: torch.Tensor, most: int) -> torch.Tensor | int:
-    """Whole cells of an offset, the nearest; `most` or more are as good as `most`."""
+    """Round a reassignment offset to whole spectrogram cells.
+
+    The nearest; `most` or more are as good as `most`.
+    """
     if offset is None:
         return 0
     cells = (offset * per_unit).round().clamp(-most, most)
@@ -177,7 +201,10 @@ def _steps(offset: torch.Tensor | None, per_unit: float, weak: torch.Tensor, mos
 
 
 def _middles(framing: Framing, count: int, like: torch.Tensor) -> torch.Tensor:
-    """The sample in the middle of each frame.  Shape: (count, 1)."""
+    """Return the sample in the middle of each frame, from which reassignment in time starts.
+
+    Shape: (count, 1).
+    """
     first = 0 if framing.center else framing.n_fft // 2
     frames = torch.arange(count, device=like.device, dtype=torch.float64)
     return (frames * framing.hop_length + first)[:, None].to(like.dtype)
@@ -186,5 +213,5 @@ def _middles(framing: Framing, count: int, like: torch.Tensor) -> torch.Tensor:
 def _pieces(
     waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, windows: Windows
 ) -> Iterator[tuple[list[Place], torch.Tensor]]:
-    """Frames as they are, piece by piece."""
+    """Yield frames without a window for reassignment, piece by piece."""
     return packed_pieces(Workspace(windows.plain), waveform, lengths, framing, torch.ones_like(windows.plain))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 
 def stretch(spectrum: torch.Tensor, rate: float, *, graph: bool) -> torch.Tensor:
-    """Frames of a spectrum read every `rate` frames.
+    """Stretch batched spectra in time by a phase vocoder, which reads a frame every `rate` frames.
 
     Result frame t stands at s = t * rate of the input. Its magnitude is interpolated between frames floor(s) and
     floor(s) + 1, and the phase goes on from it by what lies between those two.
@@ -33,7 +33,10 @@ def stretch(spectrum: torch.Tensor, rate: float, *, graph: bool) -> torch.Tensor
 
 
 def _stretched(spectrum: torch.Tensor, rate: float) -> torch.Tensor:
-    """Shape: complex (..., bins, frames) -> (..., bins, ceil(frames / rate))."""
+    """Stretch spectra in time by a phase vocoder, all rows at once.
+
+    Shape: complex (..., bins, frames) -> (..., bins, ceil(frames / rate)).
+    """
     frames = spectrum.shape[-1]
     steps = torch.arange(math.ceil(frames / rate), device=spectrum.device, dtype=torch.float64) * rate
     index = steps.long()

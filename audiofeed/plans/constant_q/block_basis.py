@@ -24,7 +24,9 @@ _LEAST_GAIN = 1.4
 
 @dataclass(frozen=True, kw_only=True)
 class BlockBasis:
-    """Kernels cut into blocks of `block` taps.
+    """Plan of constant-Q kernels cut into blocks: a basis that all blocks share, and the kernels' weights in it.
+
+    Each block has `block` taps.
 
     Args:
         basis: (block, rank).
@@ -41,9 +43,10 @@ class BlockBasis:
 
 
 def block_basis(kernels: np.ndarray, hop_length: int) -> BlockBasis | None:
-    """The basis that takes the fewest products, or None where none is worth it.
+    """Plan the block basis in which constant-Q kernels take the fewest products.
 
-    A block is computed once for all frames that hold it, so the hop must be a multiple or a part of a block.
+    None where no basis is worth it. A block is computed once for all frames that hold it, so the hop must be a multiple
+    or a part of a block.
 
     Shape: kernels (n, taps).
 

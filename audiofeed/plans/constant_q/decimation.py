@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from audiofeed.signal.constant_q.halfband import FACTORS, decimation_filter, decimation_reach
+from audiofeed.signal.constant_q.decimation import FACTORS, decimation_filter, decimation_reach
 
 # Overlap-save in blocks of 4096 samples halves a batch of 10 s clips in about the least time (2048: as much, 8192: 1.2
 # times; a product with a Toeplitz matrix instead: 1.8 times).
@@ -15,7 +15,9 @@ _LEAST_BLOCK = 4096
 
 
 def decimation_block(factor: int) -> int:
-    """Samples of a block of overlap-save, of which `decimation_reach` on either side only lead in and out.
+    """Plan the length of the overlap-save blocks for decimation to a lower constant-Q sample rate.
+
+    In samples, of which `decimation_reach` on either side only lead in and out.
 
     >>> [decimation_block(factor) for factor in (2, 256)]
     [4096, 262144]
@@ -28,9 +30,10 @@ def decimation_block(factor: int) -> int:
 # would have to fold onto these, the filter has weakened by 126 dB or more.
 @functools.lru_cache(maxsize=len(FACTORS))
 def decimation_response(factor: int) -> np.ndarray:
-    """The response at the bins 0..block / (2 factor) of a block's real FFT, each twice: for real and imaginary parts.
+    """Return the filter's response at the FFT bins of a planned block of constant-Q decimation.
 
-    It brings the 1 / factor between the lengths of the two FFTs.
+    At the bins 0..block / (2 factor) of the block's real FFT, each twice: for real and imaginary parts. It brings the
+    1 / factor between the lengths of the two FFTs.
 
     >>> decimation_response(2).shape
     (2050,)

@@ -13,11 +13,12 @@ _MOST_DURATIONS = 1.25
 
 
 def largest_hops(bank: WaveletBank) -> np.ndarray:
-    """The longest hop in samples, not whole, at which each bin is sampled often enough to be inverted.
+    """Plan the longest hop at which each constant-Q bin is sampled often enough for invertibility.
 
-    Between two frames there pass hop / sample_rate seconds. A bin is undersampled in time where the frames come more
-    seldom than its bandwidth asks for (its values then alias, each onto others of its own), or more seldom than the
-    distance in Hz to its neighbors (all values together are then fewer than the samples of that band).
+    In samples, not whole. Between two frames there pass hop / sample_rate seconds. A bin is undersampled in time where
+    the frames come more seldom than its bandwidth asks for (its values then alias, each onto others of its own), or
+    more seldom than the distance in Hz to its neighbors (all values together are then fewer than the samples of that
+    band).
 
     Shape: (bins,).
 
@@ -29,7 +30,7 @@ def largest_hops(bank: WaveletBank) -> np.ndarray:
 
 
 def _distances(bank: WaveletBank) -> np.ndarray:
-    """Hz from bin to bin, at each bin."""
+    """Return the distance in Hz from bin to bin, at each bin, to plan the invertibility of a constant-Q transform."""
     return bank.relative_bandwidths * bank.frequencies
 
 
@@ -46,7 +47,7 @@ def _distances(bank: WaveletBank) -> np.ndarray:
 # w max|a|^2 rate / (2 d), which is 1 with |a|^2 / max|a|^2, the wavelet's effective duration, in place of h. The less
 # of both keeps all eigenvalues of S near 1 or below it.
 def frame_weights(bank: WaveletBank, levels: tuple[Level, ...], kernels: np.ndarray, hop_length: int) -> np.ndarray:
-    """Weight of each bin with which the adjoint of the analysis nearly inverts it.
+    """Plan the weight of each constant-Q bin for invertibility: with it the adjoint nearly inverts the analysis.
 
     Args:
         kernels: of `levels`, by `octave_kernels` or `dense_kernels`.

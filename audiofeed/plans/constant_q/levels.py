@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiofeed.signal.constant_q.halfband import FACTORS
+from audiofeed.signal.constant_q.decimation import FACTORS
 from audiofeed.signal.constant_q.wavelets import Made, WaveletBank, least_power_of_two, wavelet_spectra
 
 # How much of the products at the full rate may be with the zeros beside the shorter ones of the wavelets that are
@@ -16,9 +16,9 @@ _MOST_ZEROS = 0.15
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """Bins first..end - 1, whose kernels have the same number of taps.
+    """Band of a planned constant-Q level: neighboring bins whose kernels have the same number of taps.
 
-    Tap t of frame f falls on sample f * hop_length - before + t.
+    The bins are first..end - 1. Tap t of frame f falls on sample f * hop_length - before + t.
     """
 
     first: int
@@ -32,13 +32,16 @@ class Band:
 
     @property
     def size(self) -> int:
-        """Numbers in its kernels: for each bin a row of real parts and one of imaginary parts."""
+        """Number of kernel values in a band of a planned constant-Q level.
+
+        For each bin a row of real parts and one of imaginary parts.
+        """
         return 2 * (self.end - self.first) * self.taps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """One sample rate, and the bands that are computed at it.
+    """Level of a constant-Q plan: one sample rate, and the bands of bins that are computed at it.
 
     Args:
         factor: 1 / its part of the level's rate before it, or of the clip's.
@@ -53,7 +56,7 @@ class Level:
 
 
 def octave_levels(bank: WaveletBank, hop_length: int) -> tuple[Level, ...]:
-    """The levels of librosa's recursion, from the highest octave down.
+    """Plan constant-Q levels octave by octave as in librosa's recursion, from the highest octave down.
 
     The rate is halved for each octave as long as the hop is even, and in one step before the first where all wavelets
     are low enough and hops are left for it ("early downsampling"). Octaves after an odd hop share its level.
@@ -78,7 +81,9 @@ def octave_levels(bank: WaveletBank, hop_length: int) -> tuple[Level, ...]:
 def octave_kernels(
     bank: WaveletBank, levels: tuple[Level, ...], gains: np.ndarray, *, sparsity: float, made: Made | None = None
 ) -> np.ndarray:
-    """The kernels of all bands of `octave_levels`, one after another, each (bins, real and imaginary, taps).
+    """Return the wavelet kernels of planned constant-Q octave levels, band after band, in float64.
+
+    The kernels of all bands of `octave_levels`, one after another, each (bins, real and imaginary, taps).
 
     librosa multiplies the bins k = 0..N/2 of a frame's FFT by those of a wavelet's, B:
 
@@ -102,7 +107,7 @@ def octave_kernels(
 
 
 def dense_levels(bank: WaveletBank, hop_length: int) -> tuple[Level]:
-    """A single level at the full rate, with bins of similar lengths in each band."""
+    """Plan a single constant-Q level at the full sample rate, with bins of similar lengths in each band."""
     shapes = [_reversed_shape(bank, bin_) for bin_ in range(bank.n_bins)]  # (samples before time 0, samples)
     bands: list[Band] = []
     first = 0
@@ -122,13 +127,15 @@ def _reversed_shape(bank: WaveletBank, bin_: int) -> tuple[int, int]:
 
 
 def _zeros(shapes: list[tuple[int, int]]) -> float:
-    """The part of zeros in a band of kernels."""
+    """Return the fraction of zeros among the kernel taps of a planned band of a constant-Q level."""
     taps = max(before for before, _ in shapes) + max(samples - before for before, samples in shapes)
     return 1.0 - sum(samples for _, samples in shapes) / (len(shapes) * taps)
 
 
 def dense_kernels(bank: WaveletBank, levels: tuple[Level, ...], gains: np.ndarray) -> np.ndarray:
-    """The kernels of `dense_levels`: each wavelet as it is, backwards in time (not conjugated: librosa convolves).
+    """Return the wavelet kernels of a planned constant-Q level at the full sample rate, in float64.
+
+    The kernels of `dense_levels`: each wavelet as it is, backwards in time (not conjugated: librosa convolves).
 
     Shape: as of `octave_kernels`.
     """

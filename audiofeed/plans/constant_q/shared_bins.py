@@ -25,7 +25,7 @@ Places = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class SharedBins:
-    """Bins that are computed for several banks at once.
+    """Plan of shared constant-Q bins: bins that are computed once for several banks.
 
     Args:
         levels: with the bins of all banks, numbered through.
@@ -38,7 +38,10 @@ class SharedBins:
     places: tuple[tuple[int, ...], ...]
 
     def kernels(self, normalization: str, *, scale: bool, sparsity: float | None) -> np.ndarray:
-        """The kernels of all bands, as `octave_kernels` has them; sparsity None: `dense_kernels`."""
+        """Return the kernels of all bands of a plan of shared constant-Q bins.
+
+        They are as `octave_kernels` has them; with sparsity None, as `dense_kernels`.
+        """
         found: list[np.ndarray] = []
         made: Made = {}
         for bank, level in self.pieces:
@@ -51,7 +54,9 @@ class SharedBins:
 
 
 def harmonic_steps(harmonics: Sequence[float], bins_per_octave: int) -> np.ndarray:
-    """Distance of each harmonic from harmonic 1 in bins, rounded to an integer within the rounding error.
+    """Return the distance of each harmonic from harmonic 1 in constant-Q bins, to plan the bins they share.
+
+    Rounded to an integer within the rounding error.
 
     >>> harmonic_steps((0.5, 1, 3), 12).round(2).tolist()
     [-12.0, 0.0, 19.02]
@@ -62,7 +67,9 @@ def harmonic_steps(harmonics: Sequence[float], bins_per_octave: int) -> np.ndarr
 
 
 def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
-    """The levels of librosa's recursion for each bank, merged: every rate once, every bin once at a rate.
+    """Plan the bins that constant-Q banks share, with the octave levels of all banks merged.
+
+    The levels are those of librosa's recursion for each bank: every rate once, every bin once at a rate.
 
     A bin that two banks have is computed once if librosa computes it for both at the same rate, from spectra of the
     same length; that is so for banks an octave apart that fall to a rate of their own before their highest octave.
@@ -102,7 +109,10 @@ def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
 
 
 def shared_dense(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
-    """All bins of all banks at the full rate, each once; see `plans.constant_q.levels.dense_levels`."""
+    """Plan the bins that constant-Q banks share at the full sample rate, each bin once.
+
+    See `plans.constant_q.levels.dense_levels`.
+    """
     grid = _grid(banks)
     numbers: dict[tuple[float, int], int] = {}
     bands: list[Band] = []
@@ -124,7 +134,10 @@ def shared_dense(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
 
 
 def _grid(banks: Sequence[WaveletBank]) -> list[tuple[float, int]]:
-    """Distance of each bank from the first one: a fraction of a bin, and an integer number of bins."""
+    """Return each constant-Q bank's distance from the first in bins, to find the bins that banks share.
+
+    A fraction of a bin, and an integer number of bins.
+    """
     found = []
     for bank in banks:
         step = float(harmonic_steps([bank.f_min / banks[0].f_min], bank.bins_per_octave)[0])
@@ -134,7 +147,7 @@ def _grid(banks: Sequence[WaveletBank]) -> list[tuple[float, int]]:
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """(first, end) of each run of consecutive numbers.
+    """Yield (first, end) of each run of consecutive bin numbers, for a plan of shared constant-Q bins.
 
     >>> list(_runs([2, 3, 7]))
     [(2, 4), (7, 8)]
@@ -157,7 +170,9 @@ def bins_of_harmonics(
     *,
     exact: bool,
 ) -> tuple[SharedBins, Places]:
-    """The bins that are computed for a stack of harmonics, each once, and where those of the harmonics are among them.
+    """Plan the constant-Q bins that a stack of harmonics shares, each of them computed once.
+
+    The second value says where the bins of the harmonics are among them.
 
     Args:
         steps: how many bins each harmonic lies above harmonic 1.

@@ -14,7 +14,7 @@ Span = tuple[int, int, int, int]
 
 
 def spectral_spans(weights: np.ndarray) -> tuple[Span, ...]:
-    """The FFT bins that groups of rows reach.
+    """Plan the spectral spans of a constant-Q bank: the FFT bins that groups of its rows reach.
 
     >>> spectral_spans(np.eye(13, 20, 3))
     ((0, 12, 3, 15), (12, 13, 15, 16))
@@ -28,7 +28,7 @@ def spectral_spans(weights: np.ndarray) -> tuple[Span, ...]:
 
 
 def packed(weights: np.ndarray, spans: tuple[Span, ...]) -> np.ndarray:
-    """The weights inside the spans, one after another.
+    """Pack the spectral weights of a constant-Q bank that lie inside planned spans, one span after another.
 
     >>> packed(np.arange(8.0).reshape(2, 4), ((0, 1, 0, 2), (1, 2, 3, 4))).tolist()
     [0.0, 1.0, 7.0]
@@ -37,5 +37,8 @@ def packed(weights: np.ndarray, spans: tuple[Span, ...]) -> np.ndarray:
 
 
 def packed_weights(bank: WaveletBank, n_fft: int, sparsity: float, scale: bool, spans: tuple[Span, ...]) -> np.ndarray:
-    """`spectral_weights` inside the spans."""
+    """Return the spectral weights of a wavelet bank that lie inside the planned spans of FFT bins.
+
+    These are `spectral_weights` inside the spans.
+    """
     return packed(spectral_weights(bank, n_fft, sparsity, scale), spans)

@@ -23,7 +23,9 @@ _BETA = 0.75 * np.pi * _TAPS
 
 
 def oversampled_length(n_fft: int) -> int:
-    """The smallest even length without large prime factors that holds `n_fft` twice.
+    """Plan the length of the oversampled FFT between whose bins a short-time spectrum is interpolated.
+
+    The smallest even length without large prime factors that holds `n_fft` twice.
 
     >>> oversampled_length(400), oversampled_length(401)
     (800, 810)
@@ -32,7 +34,10 @@ def oversampled_length(n_fft: int) -> int:
 
 
 def compensation(n_fft: int) -> np.ndarray:
-    """Weights of a frame before the FFT that `interpolation` reads: 1 / P.  Shape: (n_fft,)."""
+    """Return the weights of a frame before the oversampled FFT, which compensate for the planned interpolation.
+
+    They are 1 / P, and the FFT is the one that `interpolation` reads.  Shape: (n_fft,).
+    """
     s = (np.arange(n_fft) - n_fft // 2) / oversampled_length(n_fft)
     root = np.sqrt(_BETA**2 - (np.pi * _TAPS * s) ** 2)
     return np.i0(_BETA) * root / (_TAPS * np.sinh(root))
@@ -48,7 +53,9 @@ Tile = tuple[int, int, int, int]
 
 
 def interpolation_tiles(turns: np.ndarray, n_fft: int, *, group: int = 16) -> tuple[Tile, ...]:
-    """Non-zero tiles of the matrix of `interpolation`, `group` neighboring frequencies at a time.
+    """Plan the non-zero tiles of the matrix that interpolates a short-time FFT to any frequencies.
+
+    The matrix is that of `interpolation`; a tile holds `group` neighboring frequencies.
 
     >>> interpolation_tiles(np.array([0.1, 0.4]), 64, group=1)
     ((0, 2, 12, 40), (2, 4, 90, 118))
@@ -62,10 +69,11 @@ def interpolation_tiles(turns: np.ndarray, n_fft: int, *, group: int = 16) -> tu
 
 
 def interpolation(turns: np.ndarray, n_fft: int, *, group: int = 16) -> np.ndarray:
-    """From the bins of an FFT of `oversampled_length(n_fft)` points to the transform at any frequencies.
+    """Return the planned interpolation matrix from the bins of a short-time FFT to any frequencies, in float64.
 
-    The matrix takes (real, imaginary) of each bin in turn and gives (real, imaginary) of each frequency in turn. The
-    frame was multiplied by `compensation`. Only the tiles that are not zero are kept, one after another.
+    The FFT has `oversampled_length(n_fft)` points. The matrix takes (real, imaginary) of each bin in turn and gives
+    (real, imaginary) of each frequency in turn. The frame was multiplied by `compensation`. Only the tiles that are not
+    zero are kept, one after another.
 
     Args:
         turns: (n,) frequencies in cycles per sample, 0 to 1/2, rising.
@@ -94,7 +102,10 @@ def interpolation(turns: np.ndarray, n_fft: int, *, group: int = 16) -> np.ndarr
 
 
 def _taps(turns: np.ndarray, n_fft: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Complex weights, bins of a real FFT, and whether it is their conjugates that count.  Shape: each (n, taps)."""
+    """Return the taps of the planned interpolation between short-time FFT bins, one row for each frequency.
+
+    Complex weights, bins of a real FFT, and True for each bin whose conjugate counts.  Shape: each (n, taps).
+    """
     length = oversampled_length(n_fft)
     place = turns[:, None] * length
     bins = np.ceil(place - _TAPS / 2).astype(int) + np.arange(_TAPS)

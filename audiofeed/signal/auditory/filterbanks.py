@@ -17,7 +17,7 @@ def mel_filterbank(
     mel_scale: str = "slaney",
     norm: str | float | None = "slaney",
 ) -> np.ndarray:
-    """Triangular mel filters, equal to `librosa.filters.mel`.
+    """Return a filter bank of triangular mel filters in float64, equal to `librosa.filters.mel`.
 
     Filter m rises from mel point m to m + 1 and falls to m + 2, the points evenly spaced in mel from f_min to f_max.
 
@@ -59,7 +59,9 @@ def mel_filterbank(
 
 
 def triangles(points: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    """Filter m rises in a straight line from point m to 1 at point m + 1, and falls to 0 at m + 2.
+    """Return the triangular filters of a mel, linear or bark filter bank between given points, in float64.
+
+    Filter m rises in a straight line from point m to 1 at point m + 1, and falls to 0 at m + 2.
 
     Args:
         points: (n + 2,) frequencies in Hz, increasing.
@@ -88,7 +90,9 @@ def triangles(points: np.ndarray, bins: np.ndarray) -> np.ndarray:
 def linear_filterbank(
     *, sample_rate: float, n_fft: int, n_filter: int = 128, f_min: float = 0.0, f_max: float | None = None
 ) -> np.ndarray:
-    """Triangular filters of peak 1 and of one width, as `torchaudio.functional.linear_fbanks` has them.
+    """Return a filter bank of triangles of one width in float64, as `torchaudio.functional.linear_fbanks` has them.
+
+    The triangles have peak 1.
 
     Args:
         sample_rate: Hz.
@@ -117,7 +121,9 @@ def bark_filterbank(
     f_max: float | None = None,
     bark_scale: str = "traunmuller",
 ) -> np.ndarray:
-    """Triangular filters of peak 1 whose points are evenly spaced in bark, like torchaudio's former `barkscale_fbanks`.
+    """Return a filter bank of triangles evenly spaced in bark, in float64.
+
+    The triangles have peak 1, and their points are evenly spaced, like torchaudio's former `barkscale_fbanks`.
 
     Args:
         sample_rate: Hz.

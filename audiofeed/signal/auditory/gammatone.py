@@ -16,7 +16,9 @@ WEIGHTINGS = {"magnitude": 1, "power": 2}
 
 
 def equivalent_bandwidth(frequencies: np.ndarray) -> np.ndarray:
-    """The equivalent rectangular bandwidth in Hz of auditory filters at `frequencies` Hz.
+    """Return the equivalent rectangular bandwidth (ERB) in Hz of the ear's gammatone filters, in float64.
+
+    That of auditory filters at `frequencies` Hz.
 
     >>> equivalent_bandwidth(np.array([1000.0])).round(2).tolist()
     [132.64]
@@ -25,9 +27,9 @@ def equivalent_bandwidth(frequencies: np.ndarray) -> np.ndarray:
 
 
 def gammatone_frequencies(n_bins: int, *, f_min: float, f_max: float) -> np.ndarray:
-    """`n_bins` center frequencies in Hz from `f_min` up, evenly spaced in ERBs, the last one step below `f_max`.
+    """Return the center frequencies of gammatone filters in Hz, evenly spaced in ERBs, in float64.
 
-    Slaney's `ERBSpace` (1993), low to high.
+    `n_bins` of them from `f_min` up, the last one step below `f_max`: Slaney's `ERBSpace` (1993), low to high.
 
     >>> gammatone_frequencies(3, f_min=100.0, f_max=4000.0).round(1).tolist()
     [100.0, 541.6, 1576.1]
@@ -38,7 +40,9 @@ def gammatone_frequencies(n_bins: int, *, f_min: float, f_max: float) -> np.ndar
 
 
 def gammatone_response(frequencies: np.ndarray, center: np.ndarray, *, sample_rate: float, width: float) -> np.ndarray:
-    """|H| of Slaney's digital gammatone filters of order 4, 1 at the center frequency.
+    """Return the magnitude response of Slaney's digital gammatone filters of order 4, in float64.
+
+    The response |H| is 1 at the center frequency.
 
     Slaney (1993) makes a gammatone of four sections, each of one real zero and the same pair of poles. With
     r = exp(-2 pi 1.019 ERB / sample_rate) and the center at angle c, the poles are r exp(+-ic) and the zeros
@@ -80,7 +84,7 @@ def gammatone_filterbank(
     weighting: str = "magnitude",
     norm: str | float | None = None,
 ) -> np.ndarray:
-    """Weights that gather the bins of a spectrum as gammatone filters would (Ellis, 2009).
+    """Return the weights that gather a spectrum's bins as gammatone filters would, in float64 (Ellis, 2009).
 
     Args:
         sample_rate: Hz.

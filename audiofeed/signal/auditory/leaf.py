@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiofeed.signal.bounds import angle_of, drawn_in
+from audiofeed.signal.bounded_parameters import angle_of, drawn_in
 from audiofeed.signal.scales import mel_frequencies
 
 # A Gaussian of standard deviation s samples has the amplitude response exp(-2 (pi s f)^2), whose full width at half
@@ -19,7 +19,9 @@ CENTER_BOUNDS = (0.0, 0.5)
 
 
 def deviation_bounds(win_length: int) -> tuple[float, float]:
-    """Standard deviations in samples between which the response is 1/4 to 1 / win_length cycles per sample wide.
+    """Return the bounds on the standard deviations of Gabor filters in the definition of LEAF.
+
+    In samples: between them the response is 1/4 to 1 / win_length cycles per sample wide.
 
     >>> [round(bound, 2) for bound in deviation_bounds(401)]
     [1.5, 150.29]
@@ -28,7 +30,9 @@ def deviation_bounds(win_length: int) -> tuple[float, float]:
 
 
 def pool_bounds(win_length: int) -> tuple[float, float]:
-    """Standard deviations of the low-pass in units of half its length.
+    """Return the bounds on the standard deviations of Gaussian low-passes in the definition of LEAF.
+
+    In units of half the low-pass's length.
 
     >>> pool_bounds(401)
     (0.004987531172069825, 0.5)
@@ -37,7 +41,9 @@ def pool_bounds(win_length: int) -> tuple[float, float]:
 
 
 def gabor_start(n_filters: int, *, sample_rate: float, f_min: float, f_max: float, win_length: int) -> np.ndarray:
-    """Center frequencies (cycles per sample) and deviations (samples) of Gabor filters as wide as mel filters.
+    """Return the center frequencies and deviations with which LEAF's Gabor filters start, in float64.
+
+    In cycles per sample and in samples; the filters are as wide as mel filters.
 
     A mel filter weighs powers, so its root weighs amplitudes: that of a triangle is at least half of its peak where the
     triangle is at least a quarter, over three quarters of its base. (LEAF's code counts the bins of a 512-point FFT
@@ -60,7 +66,9 @@ def gabor_start(n_filters: int, *, sample_rate: float, f_min: float, f_max: floa
 
 
 def gabor_filters(center: np.ndarray, deviation: np.ndarray, win_length: int) -> np.ndarray:
-    """exp(2 pi i center t) exp(-t^2 / (2 deviation^2)) / (sqrt(2 pi) deviation): gain 1 at the center frequency.
+    """Return the complex Gabor filters that define LEAF, in float64, from center frequencies and deviations.
+
+    exp(2 pi i center t) exp(-t^2 / (2 deviation^2)) / (sqrt(2 pi) deviation): gain 1 at the center frequency.
 
     Returns:
         float64 array of shape (2, n, win_length), the real parts, then the imaginary.
@@ -75,7 +83,9 @@ def gabor_filters(center: np.ndarray, deviation: np.ndarray, win_length: int) ->
 
 
 def gaussian_pools(width: np.ndarray, win_length: int) -> np.ndarray:
-    """Gaussians over -1 to 1 of standard deviation `width`, 1 in the middle.  Shape: (n,) -> (n, win_length).
+    """Return the Gaussian low-passes that define LEAF's pooling, in float64, from their standard deviations.
+
+    Gaussians over -1 to 1 of standard deviation `width`, 1 in the middle.  Shape: (n,) -> (n, win_length).
 
     >>> gaussian_pools(np.array([0.4]), 3).round(3).tolist()
     [[0.044, 1.0, 0.044]]
@@ -86,7 +96,7 @@ def gaussian_pools(width: np.ndarray, win_length: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class GaborStart:
-    """The filters and low-passes with which a front-end starts, and the parameters behind them.
+    """Definition of the filters and low-passes with which LEAF starts, and of the parameters behind them, in float64.
 
     >>> start = GaborStart(
     ...     n_filters=40, sample_rate=16000.0, f_min=60.0, f_max=7800.0, win_length=401, pool_width=0.4
@@ -103,7 +113,10 @@ class GaborStart:
     pool_width: float
 
     def values(self) -> np.ndarray:
-        """Center frequencies and deviations: see `gabor_start`.  Shape: (2, n_filters)."""
+        """Return the float64 center frequencies and deviations of the Gabor filters with which LEAF starts.
+
+        See `gabor_start`.  Shape: (2, n_filters).
+        """
         return gabor_start(
             self.n_filters,
             sample_rate=self.sample_rate,
@@ -113,26 +126,44 @@ class GaborStart:
         )
 
     def pool_widths(self) -> np.ndarray:
-        """Standard deviations of the low-passes in units of half their length.  Shape: (n_filters,)."""
+        """Return the float64 standard deviations of the low-passes with which LEAF starts.
+
+        In units of half their length.  Shape: (n_filters,).
+        """
         return np.full(self.n_filters, drawn_in(self.pool_width, *pool_bounds(self.win_length)))
 
     def raw_centre(self) -> np.ndarray:
-        """The angles behind the center frequencies.  Shape: (n_filters,)."""
+        """Return the float64 angles behind the center frequencies with which LEAF starts.
+
+        Shape: (n_filters,).
+        """
         return angle_of(self.values()[0], *CENTER_BOUNDS)
 
     def raw_deviation(self) -> np.ndarray:
-        """The angles behind the deviations.  Shape: (n_filters,)."""
+        """Return the float64 angles behind the deviations of the Gabor filters with which LEAF starts.
+
+        Shape: (n_filters,).
+        """
         return angle_of(self.values()[1], *deviation_bounds(self.win_length))
 
     def raw_pool(self) -> np.ndarray:
-        """The angles behind the widths of the low-passes.  Shape: (n_filters,)."""
+        """Return the float64 angles behind the widths of the low-passes with which LEAF starts.
+
+        Shape: (n_filters,).
+        """
         return angle_of(self.pool_widths(), *pool_bounds(self.win_length))
 
     def filters(self) -> np.ndarray:
-        """Shape: (2, n_filters, win_length)."""
+        """Return the float64 Gabor filters with which LEAF starts.
+
+        Shape: (2, n_filters, win_length).
+        """
         center, deviation = self.values()
         return gabor_filters(center, deviation, self.win_length)
 
     def pools(self) -> np.ndarray:
-        """Shape: (n_filters, win_length)."""
+        """Return the float64 Gaussian low-passes with which LEAF starts.
+
+        Shape: (n_filters, win_length).
+        """
         return gaussian_pools(self.pool_widths(), self.win_length)

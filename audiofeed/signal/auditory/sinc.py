@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiofeed.signal.bounds import angle_of, drawn_in
+from audiofeed.signal.bounded_parameters import angle_of, drawn_in
 from audiofeed.signal.scales import mel_frequencies
 from audiofeed.signal.windows import Window, get_window
 
@@ -22,11 +22,11 @@ def sinc_cutoffs(
     min_low_hz: float,
     min_band_hz: float,
 ) -> np.ndarray:
-    """The lower and upper cutoff frequencies with which SincNet starts, in Hz.
+    """Return the cutoff frequencies in Hz with which SincNet's sinc filters start, in float64.
 
-    Edges e[0..n_filters] evenly spaced in mel (HTK) from f_min to f_max give the bands from min_low_hz + e[i] to
-    min_low_hz + e[i + 1] + min_band_hz. What would begin at a bound (the top of the last band at half the sample rate)
-    begins a ten-thousandth of its span inside, so that it can be trained.
+    Lower cutoffs, then upper ones. Edges e[0..n_filters] evenly spaced in mel (HTK) from f_min to f_max give the bands
+    from min_low_hz + e[i] to min_low_hz + e[i + 1] + min_band_hz. What would begin at a bound (the top of the last band
+    at half the sample rate) begins a ten-thousandth of its span inside, so that it can be trained.
 
     Returns:
         float64 array of shape (2, n_filters).
@@ -44,7 +44,9 @@ def sinc_cutoffs(
 def sinc_filters(
     cutoffs: np.ndarray, *, sample_rate: float, win_length: int, window: Window = "hamming", norm: str | None = "peak"
 ) -> np.ndarray:
-    """Windowed ideal band-passes: what passes up to the upper cutoff less what passes up to the lower.
+    """Return windowed sinc band-pass filters in float64, from their lower and upper cutoffs.
+
+    Ideal band-passes: what passes up to the upper cutoff less what passes up to the lower.
 
     Args:
         cutoffs: lower and upper in Hz, (2, n).
@@ -69,7 +71,9 @@ def sinc_filters(
 
 @dataclass(frozen=True, kw_only=True)
 class SincStart:
-    """The cutoffs with which a bank of band-passes starts, and the parameters behind them: see `sinc_cutoffs`.
+    """Definition of the cutoffs with which sinc filters start, and of the parameters behind them, in float64.
+
+    See `sinc_cutoffs`.
 
     >>> start = SincStart(n_filters=2, sample_rate=8000.0, f_min=30.0, f_max=3000.0, min_low_hz=50.0, min_band_hz=50.0)
     >>> start.raw_low().shape, start.filters(win_length=31).shape
@@ -84,19 +88,31 @@ class SincStart:
     min_band_hz: float
 
     def cutoffs(self) -> np.ndarray:
-        """Lower and upper cutoffs in Hz.  Shape: (2, n_filters)."""
+        """Return the float64 lower and upper cutoffs in Hz with which sinc filters start.
+
+        Shape: (2, n_filters).
+        """
         return sinc_cutoffs(**vars(self))
 
     def raw_low(self) -> np.ndarray:
-        """The angles behind the lower cutoffs.  Shape: (n_filters,)."""
+        """Return the float64 angles behind the lower cutoffs with which sinc filters start.
+
+        Shape: (n_filters,).
+        """
         return angle_of(self.cutoffs()[0], self.min_low_hz, self.sample_rate / 2 - self.min_band_hz)
 
     def raw_high(self) -> np.ndarray:
-        """The angles behind the upper cutoffs.  Shape: (n_filters,)."""
+        """Return the float64 angles behind the upper cutoffs with which sinc filters start.
+
+        Shape: (n_filters,).
+        """
         low, high = self.cutoffs()
         return angle_of(high, low + self.min_band_hz, self.sample_rate / 2)
 
     def filters(self, *, win_length: int, window: Window = "hamming", norm: str | None = "peak") -> np.ndarray:
-        """The filters: see `sinc_filters`.  Shape: (n_filters, win_length)."""
+        """Return the float64 sinc filters of the cutoffs that they start with.
+
+        See `sinc_filters`.  Shape: (n_filters, win_length).
+        """
         cutoffs = self.cutoffs()
         return sinc_filters(cutoffs, sample_rate=self.sample_rate, win_length=win_length, window=window, norm=norm)

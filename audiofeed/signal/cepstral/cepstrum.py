@@ -1,4 +1,4 @@
-"""The cepstrum of a frame: cosine transforms, lifters, and the slopes of coefficients over time, in float64."""
+"""The cepstrum of a frame: cosine transforms and lifters, in float64."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def _check_dct(dct_type: int, norm: str | None, n: int) -> None:
 
 
 def dct_matrix(n_out: int, n: int, *, dct_type: int = 2, norm: str | None = "ortho") -> np.ndarray:
-    """The first `n_out` rows of a discrete cosine transform of `n` values, as `scipy.fft.dct` scales it.
+    """Return the matrix of the discrete cosine transform of a cepstrum, in float64, as `scipy.fft.dct` scales it.
+
+    The first `n_out` rows of the transform of `n` values.
 
     Args:
         n_out: rows, 1 to n.
@@ -64,9 +66,10 @@ def dct_matrix(n_out: int, n: int, *, dct_type: int = 2, norm: str | None = "ort
 
 
 def idct_matrix(n: int, *, dct_type: int = 2, norm: str | None = "ortho") -> np.ndarray:
-    """The inverse of `dct_matrix(n, n)`, as `scipy.fft.idct`.
+    """Return the matrix of the inverse discrete cosine transform of a cepstrum, in float64, as `scipy.fft.idct`.
 
-    Type 1 is its own inverse and types 2 and 3 are each other's, but for the factor that norm=None leaves out.
+    The inverse of `dct_matrix(n, n)`. Type 1 is its own inverse and types 2 and 3 are each other's, but for the factor
+    that norm=None leaves out.
 
     Returns:
         float64 array of shape (n, n).
@@ -80,9 +83,10 @@ def idct_matrix(n: int, *, dct_type: int = 2, norm: str | None = "ortho") -> np.
 
 
 def lifter_weights(n: int, lifter: float) -> np.ndarray:
-    """Liftering weights of coefficients 0..n-1: 1 + lifter / 2 sin(pi (k + 1) / lifter), and 1 for lifter 0.
+    """Return the liftering weights of the coefficients of a cepstrum, in float64.
 
-    As in `librosa.feature.mfcc`. HTK numbers its coefficients from 0, and lifts coefficient k by sin(pi k / lifter).
+    For coefficients 0..n-1: 1 + lifter / 2 sin(pi (k + 1) / lifter), and 1 for lifter 0. As in `librosa.feature.mfcc`.
+    HTK numbers its coefficients from 0, and lifts coefficient k by sin(pi k / lifter).
 
     >>> lifter_weights(3, 2.0).round(6).tolist()
     [2.0, 1.0, 0.0]
@@ -95,7 +99,9 @@ def lifter_weights(n: int, lifter: float) -> np.ndarray:
 def cepstral_matrix(
     n_out: int, n: int, *, dct_type: int = 2, norm: str | None = "ortho", lifter: float = 0.0
 ) -> np.ndarray:
-    """From `n` logarithms of bands to `n_out` liftered coefficients.  Returns float64 (n_out, n).
+    """Return the float64 matrix from logarithms of bands to the liftered coefficients of a cepstrum.
+
+    From `n` logarithms to `n_out` coefficients: an array of shape (n_out, n).
 
     >>> cepstral_matrix(13, 40, lifter=22).shape
     (13, 40)
@@ -106,7 +112,9 @@ def cepstral_matrix(
 def inverse_cepstral_matrix(
     n: int, *, dct_type: int = 2, norm: str | None = "ortho", lifter: float = 0.0
 ) -> np.ndarray:
-    """From `n` liftered coefficients back to `n` logarithms of bands; fewer coefficients take the first columns.
+    """Return the float64 matrix from the liftered coefficients of a cepstrum back to logarithms of bands.
+
+    From `n` coefficients to `n` logarithms; fewer coefficients take the first columns.
 
     Returns:
         float64 array of shape (n, n). A column whose lifter is 0, where nothing is left to undo, is 0.
@@ -118,46 +126,3 @@ def inverse_cepstral_matrix(
     lost = np.abs(weights) < 1e-12 * max(1.0, lifter)
     undo = np.where(lost, 0.0, 1.0 / np.where(lost, 1.0, weights))
     return idct_matrix(n, dct_type=dct_type, norm=norm) * undo
-
-
-def slope_filter(width: int, order: int) -> np.ndarray:
-    """Weights of `width` equally spaced values that give the `order`-th derivative of the polynomial of that degree
-    fitted to them by least squares: the Savitzky-Golay filter of `librosa.feature.delta`.
-
-    That derivative is the same at every point of the fit. For order 1 it is the slope that HTK, Kaldi and torchaudio
-    call delta: sum n (x[t + n] - x[t - n]) / (2 sum n^2).
-
-    Args:
-        width: values, any integer >= 1. Of `order` or fewer values no such derivative is known: the weights are 0.
-        order: 1 or more.
-
-    Returns:
-        float64 array of shape (width,), to be correlated with the values.
-
-    >>> slope_filter(5, 1).tolist()
-    [-0.2, -0.1, 0.0, 0.1, 0.2]
-    """
-    if width <= order:
-        return np.zeros(width)
-    # The leading coefficient of the fit is the projection on the discrete orthogonal polynomial of that degree, which
-    # Gram-Schmidt makes of 1, t, t^2, ... over points scaled to -1..1. Its own leading coefficient is kept monic.
-    # (2 t - width + 1) keeps the points whole, and so the filter exactly symmetric.
-    half = max(width - 1, 1) / 2.0
-    points = (2.0 * np.arange(width) - (width - 1)) / 2.0 / half
-    previous, current = np.zeros(width), np.ones(width)
-    for _ in range(order):
-        # three-term recurrence; the points are symmetric, so that the middle term is 0
-        below = previous @ previous
-        following = points * current - ((points * current) @ previous / below if below else 0.0) * previous
-        previous, current = current, following
-    return current / (current @ current) * math.factorial(order) / half**order
-
-
-def slope_filters(width: int, order: int) -> np.ndarray:
-    """`slope_filter` of 0 to `width` values, one in each row, followed by zeros.  Returns float64 (width + 1, width).
-
-    >>> slope_filters(3, 1).tolist()
-    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [-1.0, 1.0, 0.0], [-0.5, 0.0, 0.5]]
-    """
-    rows = [slope_filter(n, order) for n in range(1, width + 1)]
-    return np.stack([np.zeros(width), *[np.pad(row, (0, width - len(row))) for row in rows]])

@@ -29,7 +29,9 @@ LEAST_REACH = 1.0
 
 
 def smooth_step(u: np.ndarray) -> np.ndarray:
-    """From 0 at u <= 0 to 1 at u >= 1 with ORDER - 1 derivatives that vanish at both; step(u) + step(1 - u) = 1.
+    """Return the smooth step by which neighboring bands of a sliced constant-Q transform fade, in float64.
+
+    From 0 at u <= 0 to 1 at u >= 1 with ORDER - 1 derivatives that vanish at both; step(u) + step(1 - u) = 1.
 
     It is the regularized incomplete beta function I_u(ORDER, ORDER), as a sum of positive terms.
 
@@ -44,7 +46,7 @@ def smooth_step(u: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class GaborBands:
-    """Bands in Hz, from 0 to half the sample rate.
+    """Definition of the bands in Hz of a sliced constant-Q transform, from 0 to half the sample rate.
 
     Args:
         centers: (bands,) Hz.
@@ -60,11 +62,16 @@ class GaborBands:
 
     @property
     def narrowest(self) -> float:
-        """The width in Hz of the narrowest fade; bands ring about as many seconds as one divided by that."""
+        """Width in Hz of the narrowest fade between the bands of a sliced constant-Q transform.
+
+        Bands ring about as many seconds as one divided by that.
+        """
         return float(np.min(self.fades[:, 1] - self.fades[:, 0]))
 
     def reach(self, hop_length: int, times: float = REACH) -> int:
-        """Samples, a multiple of the hop, of `times` / the narrowest fade.
+        """Return the reach in samples of sliced constant-Q bands to either side of a response's peak.
+
+        A multiple of the hop: `times` / the narrowest fade.
 
         >>> gabor_bands(sample_rate=8000, f_min=100.0, bins_per_octave=12, hop_length=4).reach(4)
         11404
@@ -75,7 +82,9 @@ class GaborBands:
 def constant_q_frequencies(
     *, sample_rate: float, f_min: float, f_max: float | None, bins_per_octave: int
 ) -> np.ndarray:
-    """f_min * 2^(k / bins_per_octave) up to `f_max`, and while a band and half a fade lie below sample_rate / 2.
+    """Return the center frequencies in Hz of the bands of a sliced constant-Q transform, in float64.
+
+    f_min * 2^(k / bins_per_octave) up to `f_max`, and while a band and half a fade lie below sample_rate / 2.
 
     >>> constant_q_frequencies(sample_rate=8000, f_min=500.0, f_max=None, bins_per_octave=1).tolist()
     [500.0, 1000.0]
@@ -91,7 +100,9 @@ def constant_q_frequencies(
 
 
 def largest_band_hop(frequencies: np.ndarray, *, sample_rate: float, bins_per_octave: int) -> int:
-    """The largest hop whose rate holds the widest constant-Q band: twice its upper fade.
+    """Return the largest hop whose rate holds the widest band of a sliced constant-Q transform.
+
+    That rate is twice the band's upper fade.
 
     >>> largest_band_hop(np.array([1000.0]), sample_rate=8000, bins_per_octave=12)
     67
@@ -103,7 +114,9 @@ def largest_band_hop(frequencies: np.ndarray, *, sample_rate: float, bins_per_oc
 def gabor_bands(
     *, sample_rate: float, f_min: float, f_max: float | None = None, bins_per_octave: int, hop_length: int
 ) -> GaborBands:
-    """Bands of constant Q, and what fills up below and above them, at the rate sample_rate / hop_length.
+    """Return the bands that define a sliced constant-Q transform, in float64.
+
+    Bands of constant Q, and what fills up below and above them, at the rate sample_rate / hop_length.
 
     >>> bands = gabor_bands(sample_rate=8000, f_min=500.0, bins_per_octave=1, hop_length=2)
     >>> bands.centers.tolist(), bands.fades.tolist()
@@ -133,7 +146,7 @@ def gabor_bands(
 
 @dataclass(frozen=True, kw_only=True)
 class BandBins:
-    """The bins of a real FFT in each band, one band after another.
+    """Bins of a real FFT in each band of a sliced constant-Q transform, one band after another.
 
     Args:
         firsts, counts: (bands,) the first bin of each band, and how many.
@@ -147,16 +160,21 @@ class BandBins:
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:
-        """The first bin of each band, and how many it has."""
+        """First FFT bin of each band of a sliced constant-Q transform, and the number of its bins."""
         return tuple(zip(self.firsts.tolist(), self.counts.tolist(), strict=True))
 
     def places(self, frames: int) -> np.ndarray:
-        """Position of each entry in the spectra of `frames` points of the bands, laid end to end."""
+        """Return the position of each FFT bin of sliced constant-Q bands in the bands' spectra laid end to end.
+
+        The spectra have `frames` points each.
+        """
         return self.bands * frames + self.bins % frames
 
 
 def band_bins(bands: GaborBands, length: int) -> BandBins:
-    """The bins of a real FFT of `length` samples (even) at which each band is not 0.
+    """Return the FFT bins at which each band of a sliced constant-Q transform is not 0.
+
+    Bins of a real FFT of `length` samples (even).
 
     >>> bands = gabor_bands(sample_rate=8000, f_min=500.0, bins_per_octave=1, hop_length=2)
     >>> band_bins(bands, 32).firsts.tolist(), band_bins(bands, 32).counts.tolist()
@@ -173,7 +191,9 @@ def band_bins(bands: GaborBands, length: int) -> BandBins:
 
 
 def band_windows(bands: GaborBands, length: int) -> np.ndarray:
-    """Each band at its bins of a real FFT of `length` samples, one band after another.  Shape: (entries,).
+    """Return the response of each band of a sliced constant-Q transform at its FFT bins, in float64.
+
+    At the bins of a real FFT of `length` samples, one band after another.  Shape: (entries,).
 
     >>> bands = gabor_bands(sample_rate=8000, f_min=500.0, bins_per_octave=1, hop_length=2)
     >>> band_windows(bands, 32)[:7].round(3).tolist()
@@ -189,7 +209,9 @@ def band_windows(bands: GaborBands, length: int) -> np.ndarray:
 
 
 def analysis_weights(bands: GaborBands, length: int, hop_length: int) -> np.ndarray:
-    """Weights of the bins of a slice's real FFT in each band, with which a tone's magnitude is its amplitude.
+    """Return the float64 weights of a slice's FFT bins in each constant-Q band, for the analysis.
+
+    With these weights of the bins of a slice's real FFT a tone's magnitude is its amplitude.
 
     The inverse FFT of a band has length / hop_length points, and divides by that many where a slice's own would divide
     by `length`: hence 1 / hop_length. A real tone has half its amplitude at its positive frequency: hence 2; at 0 and
@@ -205,7 +227,9 @@ def analysis_weights(bands: GaborBands, length: int, hop_length: int) -> np.ndar
 
 
 def synthesis_weights(bands: GaborBands, length: int, hop_length: int) -> np.ndarray:
-    """Weights of the bins of a band's FFT in a slice's real FFT: the inverse, band by band.
+    """Return the float64 weights of each constant-Q band's FFT bins in a slice, for the synthesis.
+
+    Weights of the bins of a band's FFT in a slice's real FFT: the inverse, band by band.
 
     The first and the last band are real, and so have half of each tone on either side.
 

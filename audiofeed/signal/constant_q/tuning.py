@@ -16,7 +16,9 @@ TUNING_STEP = 0.01
 
 
 def pitch_bins(*, sample_rate: float, n_fft: int) -> tuple[int, int]:
-    """The bins in which pitches are looked for: from 150 Hz to below 4000 Hz or half the rate, as (first, end).
+    """Return the FFT bins whose pitches count in the definition of tuning, as (first, end).
+
+    From 150 Hz to below 4000 Hz or half the rate.
 
     >>> pitch_bins(sample_rate=8000, n_fft=512)
     (10, 256)
@@ -27,7 +29,9 @@ def pitch_bins(*, sample_rate: float, n_fft: int) -> tuple[int, int]:
 
 
 def tuning_edges() -> np.ndarray:
-    """The edges of the histogram of deviations from the nearest class.  Shape: (101,).
+    """Return the edges of the histogram that defines tuning, of deviations from the nearest class, in float64.
+
+    Shape: (101,).
 
     >>> tuning_edges()[[0, 50, 100]].tolist()
     [-0.5, 0.0, 0.5]

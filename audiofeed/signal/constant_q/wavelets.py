@@ -70,7 +70,9 @@ NORMALIZATIONS = ("librosa", "convolutional", "wrap")
 
 
 def interval_ratios(intervals: str | Sequence[float], bins_per_octave: int) -> np.ndarray:
-    """The ratios of one octave's frequencies to its lowest, in [1, 2), ascending.
+    """Return the ratios of wavelet frequencies to the lowest of their octave, ascending, in float64.
+
+    The ratios lie in [1, 2).
 
     Args:
         intervals: "equal"; "pythagorean" (a stack of fifths); "ji3", "ji5", "ji7" (just intonation, of the primes up to
@@ -92,14 +94,19 @@ def interval_ratios(intervals: str | Sequence[float], bins_per_octave: int) -> n
 
 
 def _harmonic_distance(logs: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> float:
-    """Tenney's distance between two ratios given by exponents of primes, where a ratio and its denominator count."""
+    """Return Tenney's harmonic distance between two ratios of wavelet frequencies.
+
+    The ratios are given by exponents of primes, and a ratio and its denominator count.
+    """
     a_, b_ = np.array(a), np.array(b)
     shared = np.minimum(np.maximum(a_, 0), np.maximum(b_, 0)) - np.maximum(np.maximum(-a_, 0), np.maximum(-b_, 0))
     return round(float(logs @ (a_ + b_ - 2 * shared)), 6)
 
 
 def _crystal(logs: np.ndarray, count: int) -> list[tuple[int, ...]]:
-    """Points of the lattice of primes, grown from 1 by what lies nearest to all that are there.
+    """Return the just ratios of wavelet frequencies as points of a lattice of primes.
+
+    The points are grown from 1 by what lies nearest to all that are there.
 
     "Crystal growth" as librosa has it, after Tenney (2008): of equally near points the simpler ratio is taken, and of
     equally simple ones the one met first.
@@ -129,7 +136,9 @@ def _crystal(logs: np.ndarray, count: int) -> list[tuple[int, ...]]:
 
 
 def relative_bandwidths(frequencies: np.ndarray, bins_per_octave: int) -> np.ndarray:
-    """The bandwidth of each bin as a part of its frequency, from the distance to its neighbors.
+    """Return the bandwidth of each constant-Q wavelet as a part of its frequency, in float64.
+
+    From the distance to its neighbors.
 
     >>> relative_bandwidths(np.array([1.0, 2.0, 4.0]), 1).tolist()
     [0.6, 0.6, 0.6]
@@ -144,7 +153,7 @@ def relative_bandwidths(frequencies: np.ndarray, bins_per_octave: int) -> np.nda
 
 
 def window_bandwidth(window: str | float | tuple) -> float:
-    """The equivalent noise bandwidth of a window in FFT bins, with librosa's own rounding.
+    """Return the equivalent noise bandwidth of a wavelet's window in FFT bins, with librosa's own rounding.
 
     >>> round(window_bandwidth("hann"), 6)
     1.500183
@@ -160,7 +169,7 @@ def window_bandwidth(window: str | float | tuple) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class WaveletBank:
-    """The wavelets that analyze a signal: their frequencies, bandwidths and lengths.
+    """Bank of constant-Q wavelets that analyze a signal: their frequencies, bandwidths and lengths in float64.
 
     Args:
         sample_rate: Hz; f_min: Hz, of the lowest bin, tuning included.
@@ -181,14 +190,17 @@ class WaveletBank:
 
     @cached_property
     def frequencies(self) -> np.ndarray:
-        """Center frequencies in Hz, ascending."""
+        """Center frequencies in Hz of a bank of constant-Q wavelets, ascending."""
         ratios = interval_ratios(self.intervals, self.bins_per_octave)
         octaves = 2.0 ** np.arange(self.n_octaves)
         return self.f_min * np.sort(np.multiply.outer(octaves, ratios).flatten()[: self.n_bins])
 
     @property
     def n_octaves(self) -> int:
-        """Octaves that the bins take, the highest full and the lowest perhaps not."""
+        """Number of octaves that a bank of constant-Q wavelets takes.
+
+        The highest is full, and the lowest perhaps not.
+        """
         return -(-self.n_bins // self.bins_per_octave)
 
     @cached_property
@@ -197,7 +209,7 @@ class WaveletBank:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """Hz added to each bandwidth.
+        """Offset in Hz that is added to the bandwidth of each constant-Q wavelet.
 
         With gamma=None a bandwidth is alpha f + alpha 24.7 / 0.108, a constant part of the ear's 24.7 + 0.108 f
         (Glasberg and Moore 1990).
@@ -208,33 +220,36 @@ class WaveletBank:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Lengths of the wavelets in samples, not rounded."""
+        """Lengths of a bank's constant-Q wavelets in samples, not rounded."""
         alpha = self.relative_bandwidths
         return self.filter_scale / alpha * self.sample_rate / (self.frequencies + self.offsets / alpha)
 
     @cached_property
     def cutoff(self) -> float:
-        """The highest frequency in Hz that a wavelet reaches, half its bandwidth above its center."""
+        """Highest frequency in Hz that a wavelet of a bank reaches, half its bandwidth above its center."""
         quality = self.filter_scale / self.relative_bandwidths
         reach = self.frequencies * (1.0 + 0.5 * window_bandwidth(self.window) / quality) + 0.5 * self.offsets
         return float(reach.max())
 
     @property
     def early_halvings(self) -> int:
-        """Number of times the rate can be halved before all wavelets, for any hop; librosa keeps one in reserve."""
+        """Number of times the sample rate can be halved before all wavelets of a bank.
+
+        For any hop; librosa keeps one in reserve.
+        """
         return max(0, math.ceil(math.log2(self.sample_rate / 2.0 / self.cutoff)) - 2)
 
     def samples(self, bin_: int, part: float = 1.0) -> range:
-        """The samples of one wavelet at `part` of the sample rate, of which 0 is at time 0."""
+        """Return the range of samples of one wavelet at `part` of the sample rate, of which 0 is at time 0."""
         half = self.lengths[bin_] * part / 2.0
         return range(math.floor(-half), math.floor(half))
 
     def turns(self, bin_: int, part: float = 1.0) -> float:
-        """Periods of one wavelet in a sample at `part` of the sample rate."""
+        """Return the number of periods of one wavelet in a sample at `part` of the sample rate."""
         return float(self.frequencies[bin_] / (self.sample_rate * part))
 
     def wavelet(self, bin_: int, part: float = 1.0) -> np.ndarray:
-        """The values of one wavelet at its `samples`.
+        """Return the values of one constant-Q wavelet at its `samples`, in double precision.
 
         A windowed complex exponential of phase 0 at time 0. The window is the periodic one of as many samples, so that
         its middle lies half a sample before time 0 (for an odd number of them, which is any but an even length).
@@ -244,14 +259,19 @@ class WaveletBank:
         return normalized(np.exp(2j * np.pi * phases) * get_window(self.window, len(span)), self.norm)
 
     def gains(self, normalization: str, *, scale: bool) -> np.ndarray:
-        """Factor of each wavelet; see `NORMALIZATIONS`."""
+        """Return the factor of each constant-Q wavelet for a kind of normalization, in float64.
+
+        See `NORMALIZATIONS`.
+        """
         if normalization == "librosa":
             return np.sqrt(self.lengths) if scale else self.lengths
         return np.full(self.n_bins, 1.0 if normalization == "convolutional" else 2.0)
 
 
 def normalized(values: np.ndarray, norm: float | None) -> np.ndarray:
-    """Values divided by their p-norm; too small a norm is taken as 1.
+    """Return the values of a wavelet divided by their p-norm, in double precision.
+
+    Too small a norm is taken as 1.
 
     >>> normalized(np.array([3.0, 4.0]), 2.0).tolist()
     [0.6, 0.8]
@@ -271,7 +291,9 @@ def normalized(values: np.ndarray, norm: float | None) -> np.ndarray:
 
 
 def kept_bins(spectra: np.ndarray, sparsity: float) -> np.ndarray:
-    """All bins but the smallest, which together hold less than `sparsity` of each row's sum of magnitudes.
+    """Return a mask of the FFT bins that are kept when spectra of wavelets are sparsified.
+
+    All bins but the smallest, which together hold less than `sparsity` of each row's sum of magnitudes.
 
     >>> kept_bins(np.array([[5.0, 0.1, 4.0]]), 0.05).tolist()
     [[True, False, True]]
@@ -291,10 +313,10 @@ Made = dict[tuple, tuple[np.ndarray, np.ndarray]]
 def wavelet_spectra(
     bank: WaveletBank, bins: range, part: float, n_fft: int, sparsity: float, made: Made | None = None
 ) -> np.ndarray:
-    """Spectra of wavelets in the middle of `n_fft` samples, at bins 0..n_fft / 2, sparsified.
+    """Return the sparsified spectra of constant-Q wavelets in double precision.
 
-    Only these bins count in librosa's transform, which multiplies them with real FFTs of frames: negative frequencies
-    are discarded.
+    The wavelets lie in the middle of `n_fft` samples, and the spectra have bins 0..n_fft / 2. Only these bins count in
+    librosa's transform, which multiplies them with real FFTs of frames: negative frequencies are discarded.
 
     Args:
         bins: of the bank.
@@ -326,14 +348,17 @@ def wavelet_spectra(
 
 
 def spectral_weights(bank: WaveletBank, n_fft: int, sparsity: float, scale: bool) -> np.ndarray:
-    """Weight of each FFT bin's magnitude in each wavelet.  Shape: (bins, n_fft // 2 + 1)."""
+    """Return the float64 weight of each FFT bin's magnitude in each constant-Q wavelet.
+
+    Shape: (bins, n_fft // 2 + 1).
+    """
     weights = np.abs(wavelet_spectra(bank, range(bank.n_bins), 1.0, n_fft, sparsity))
     gains = bank.lengths if scale else bank.lengths**1.5
     return weights * (gains / n_fft**1.5)[:, None]
 
 
 def least_power_of_two(length: float) -> int:
-    """The smallest power of two that is not below a length.
+    """Return the smallest power of two that is not below a wavelet's length.
 
     >>> [least_power_of_two(length) for length in (0.5, 1.0, 100.2, 128.0)]
     [1, 1, 128, 128]

@@ -10,7 +10,9 @@ from audiofeed.signal.scales import fft_frequencies
 
 
 def moment_weights(*, sample_rate: float, n_fft: int) -> np.ndarray:
-    """Weights of magnitudes in the first moment and in the total: the frequency in Hz, and 1.  Shape: (2, bins).
+    """Return the weights of magnitudes in the moments that define spectral descriptors, in float64.
+
+    For the first moment the frequency in Hz, for the total 1.  Shape: (2, bins).
 
     >>> moment_weights(sample_rate=8000, n_fft=4).tolist()
     [[0.0, 2000.0, 4000.0], [1.0, 1.0, 1.0]]
@@ -20,10 +22,11 @@ def moment_weights(*, sample_rate: float, n_fft: int) -> np.ndarray:
 
 
 def polynomial_fit(*, sample_rate: float, n_fft: int, order: int) -> np.ndarray:
-    """The least-squares polynomial in frequency (Hz) of given values at the bins, as a matrix.
+    """Return the matrix that fits a polynomial to a spectrum, for a spectral descriptor, in float64.
 
-    A fit is linear in the values: column b holds the coefficients, highest power first, of the fit to 1 at bin b and 0
-    elsewhere.  Shape: (order + 1, bins).
+    It gives the least-squares polynomial in frequency (Hz) of given values at the bins. A fit is linear in the values:
+    column b holds the coefficients, highest power first, of the fit to 1 at bin b and 0 elsewhere.  Shape:
+    (order + 1, bins).
 
     >>> fit = polynomial_fit(sample_rate=8, n_fft=8, order=1)
     >>> (fit @ [1.0, 3.0, 5.0, 7.0, 9.0]).round(9).tolist()
@@ -36,11 +39,12 @@ def polynomial_fit(*, sample_rate: float, n_fft: int, order: int) -> np.ndarray:
 def contrast_bands(
     *, sample_rate: float, n_fft: int, f_min: float, n_bands: int, quantile: float
 ) -> tuple[tuple[int, int, int], ...]:
-    """Octave bands: (first bin, end bin, how many bins are its peak, and how many its valley).
+    """Return the octave bands of FFT bins that define the spectral descriptor contrast.
 
-    The first band lies below `f_min`, the next are octaves from there; the last reaches to half the sample rate. A band
-    begins one bin below its frequencies and, but for the last, ends one before its end: so does
-    `librosa.feature.spectral_contrast`, and the share is of the bins before that one is left out.
+    Each is (first bin, end bin, how many bins are its peak, and how many its valley). The first band lies below
+    `f_min`, the next are octaves from there; the last reaches to half the sample rate. A band begins one bin below its
+    frequencies and, but for the last, ends one before its end: so does `librosa.feature.spectral_contrast`, and the
+    share is of the bins before that one is left out.
 
     Raises:
         ValueError: for a band without a bin.

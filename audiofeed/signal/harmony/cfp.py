@@ -9,7 +9,9 @@ from audiofeed.signal.short_time.log_frequency import frequency_grid
 
 
 def cfp_frequencies(*, f_min: float, f_max: float, bins_per_octave: float) -> np.ndarray:
-    """Peaks of the filters in Hz: f_min * 2^(k / bins_per_octave) as far as `f_max`.
+    """Return the frequencies in Hz at which the filters of CFP (frequency and periodicity) peak, in float64.
+
+    f_min * 2^(k / bins_per_octave) as far as `f_max`.
 
     >>> cfp_frequencies(f_min=80.0, f_max=1000.0, bins_per_octave=48).shape
     (175,)
@@ -20,9 +22,10 @@ def cfp_frequencies(*, f_min: float, f_max: float, bins_per_octave: float) -> np
 def spectrum_filterbank(
     *, sample_rate: float, n_fft: int, f_min: float, f_max: float, bins_per_octave: float
 ) -> np.ndarray:
-    """Triangles of peak 1 between neighboring peaks, over the bins of a spectrum.
+    """Return the triangular log-frequency filters of CFP over the bins of a spectrum, in float64.
 
-    A triangle narrower than a bin takes the bin in which it lies whole, and one between two bins the nearer.
+    Triangles of peak 1 between neighboring peaks. A triangle narrower than a bin takes the bin in which it lies whole,
+    and one between two bins the nearer.
 
     Returns:
         float64 array of shape (bands, n_fft // 2 + 1).
@@ -47,9 +50,10 @@ def spectrum_filterbank(
 def cepstrum_filterbank(
     *, sample_rate: float, n_fft: int, f_min: float, f_max: float, bins_per_octave: float
 ) -> np.ndarray:
-    """The same triangles over the quefrencies of a cepstrum; quefrency n stands for sample_rate / n Hz.
+    """Return the triangular log-frequency filters of CFP over the quefrencies of a cepstrum, in float64.
 
-    Where quefrencies are further apart than filters, a filter between two of them is 0.
+    The same triangles as over a spectrum; quefrency n stands for sample_rate / n Hz. Where quefrencies are further
+    apart than filters, a filter between two of them is 0.
 
     Returns:
         float64 array of shape (bands, n_fft // 2 + 1).
@@ -65,7 +69,10 @@ def cepstrum_filterbank(
 
 
 def _triangles(peaks: np.ndarray, places: np.ndarray, bins_per_octave: float) -> np.ndarray:
-    """Weights at `places` of triangles that are 1 at a peak and 0 at its neighbors.  Shape: (peaks, places)."""
+    """Return the weights of CFP's triangular filters at given frequencies, in float64.
+
+    The triangles are 1 at a peak and 0 at its neighbors; their weights are those at `places`.  Shape: (peaks, places).
+    """
     ratio = 2.0 ** (1.0 / bins_per_octave)
     low, peak, high = peaks[:, None] / ratio, peaks[:, None], peaks[:, None] * ratio
     return np.maximum(0.0, np.minimum((places - low) / (peak - low), (high - places) / (high - peak)))

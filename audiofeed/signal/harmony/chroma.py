@@ -1,14 +1,10 @@
-"""Pitch classes of the bins of a spectrum, tunings, and the tonal centroid, in float64."""
+"""Chroma filters: the pitch classes of the bins of a spectrum, of any tuning, in float64."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
 from audiofeed.signal.constant_q.tuning import LOWEST_A
-from audiofeed.signal.constant_q.wavelets import C1
-from audiofeed.signal.windows import Window, get_window
 
 # What a class holds of a frame's sum counts 1/4 for each of these that it exceeds: Müller and Ewert (2011), after a
 # logarithm's shape.
@@ -16,11 +12,12 @@ CENS_STEPS = (0.4, 0.2, 0.1, 0.05)
 
 
 def chroma_positions(*, sample_rate: float, n_fft: int, n_chroma: int) -> tuple[np.ndarray, np.ndarray]:
-    """Position and width of each bin of a spectrum on a scale of `n_chroma` to the octave.
+    """Return the position and width of each FFT bin on the chroma scale, in float64.
 
-    The position counts from A0 at 440 Hz tuning; another tuning subtracts itself. A bin reaches as far as the next one,
-    but at least one step. Bin 0 has no pitch: it is put one and a half octaves below bin 1, on the opposite side of the
-    circle and so wide that it belongs to no class (Ellis, "Chroma feature analysis and synthesis", 2007).
+    The scale has `n_chroma` steps to the octave. The position counts from A0 at 440 Hz tuning; another tuning subtracts
+    itself. A bin reaches as far as the next one, but at least one step. Bin 0 has no pitch: it is put one and a half
+    octaves below bin 1, on the opposite side of the circle and so wide that it belongs to no class (Ellis, "Chroma
+    feature analysis and synthesis", 2007).
 
     Returns:
         float64 positions and widths of shape (n_fft // 2 + 1,).
@@ -38,7 +35,9 @@ def chroma_positions(*, sample_rate: float, n_fft: int, n_chroma: int) -> tuple[
 
 
 def chroma_places(*, sample_rate: float, n_fft: int, n_chroma: int, ctroct: float) -> np.ndarray:
-    """Parts of filters of any tuning: see `methods.harmony.chroma.chroma_filters`.
+    """Return the parts of chroma filters that are the same for any tuning, in float64.
+
+    See `methods.harmony.chroma.chroma_filters`.
 
     Args:
         ctroct: center of the Gaussian that weighs the octaves, counted from A0.
@@ -64,9 +63,9 @@ def chroma_filterbank(
     octwidth: float | None = 2.0,
     base_c: bool = True,
 ) -> np.ndarray:
-    """Gaussian bumps around each pitch class, equal to `librosa.filters.chroma`.
+    """Return the chroma filters of a spectrum, in float64, equal to `librosa.filters.chroma`.
 
-    Each bin has 2-norm 1 over the classes before the octaves are weighed.
+    Gaussian bumps around each pitch class. Each bin has 2-norm 1 over the classes before the octaves are weighed.
 
     Args:
         sample_rate: Hz.
@@ -95,81 +94,11 @@ def chroma_filterbank(
 
 
 def base_shift(n_chroma: int) -> int:
-    """Classes from A up to C, as librosa counts them: 3 for each whole dozen.
+    """Return the number of chroma classes from A up to C in librosa's definition.
+
+    3 for each whole dozen.
 
     >>> base_shift(24)
     6
     """
     return 3 * (n_chroma // 12)
-
-
-def cq_to_chroma(
-    n_bins: int,
-    *,
-    bins_per_octave: int = 12,
-    n_chroma: int = 12,
-    f_min: float = C1,
-    window: np.ndarray | None = None,
-    base_c: bool = True,
-) -> np.ndarray:
-    """The constant-Q bins of each pitch class, equal to `librosa.filters.cq_to_chroma`.
-
-    A class takes as many neighboring bins of every octave as there are to a class, around the one on its own pitch.
-
-    Args:
-        n_bins: constant-Q bins, of which the lowest is at `f_min` Hz.
-        bins_per_octave: a multiple of `n_chroma`, the classes in an octave.
-        window: what each class is convolved with along the bins; None: nothing.
-        base_c: class 0 is C; False: A.
-
-    Returns:
-        float64 array of shape (n_chroma, n_bins).
-
-    >>> cq_to_chroma(36, bins_per_octave=36, f_min=440.0)[9].nonzero()[0].tolist()
-    [0, 1, 35]
-    """
-    width = bins_per_octave // n_chroma
-    # semitones of the lowest bin above a C (or an A), rounded to classes as librosa has it
-    semitones = (12.0 * math.log2(f_min / LOWEST_A) + (9.0 if base_c else 0.0)) % 12.0
-    lowest = round(semitones * (n_chroma / 12.0))
-    own = (lowest + (np.arange(n_bins) + width // 2) // width) % n_chroma
-    classes = (own == np.arange(n_chroma)[:, None]).astype(np.float64)
-    if window is None:
-        return classes
-    start = (len(window) - 1) // 2  # the part of each convolution that lies on the bins
-    return np.stack([np.convolve(row, window)[start : start + n_bins] for row in classes])
-
-
-def tonnetz_basis(n_chroma: int = 12) -> np.ndarray:
-    """Coordinates of pitch classes on the circles of fifths, minor thirds and major thirds: sine, cosine of each.
-
-    Harte, Sandler and Gasser, "Detecting harmonic change in musical audio" (2006): the circles have radius 1, 1, 1/2.
-    A semitone turns the first by 7/12, the second by 3/12 (9/12 backwards), the third by 4/12 (8/12 backwards).
-
-    Returns:
-        float64 array of shape (6, n_chroma).
-
-    >>> tonnetz_basis()[:, 0].round(3).tolist()
-    [0.0, 1.0, 0.0, 1.0, 0.0, 0.5]
-    """
-    semitones = np.arange(n_chroma) * (12.0 / n_chroma)
-    angle = np.pi * np.outer([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], semitones)
-    angle[::2] -= np.pi / 2  # a cosine a quarter turn late is a sine
-    return np.array([1.0, 1.0, 1.0, 1.0, 0.5, 0.5])[:, None] * np.cos(angle)
-
-
-def smoothing_filter(window: Window, length: int) -> np.ndarray:
-    """A symmetric window of sum 1, without the two ends, which are 0 for a Hann window, counted.
-
-    Args:
-        window: see `audiofeed.signal.get_window`.
-        length: frames.
-
-    Returns:
-        float64 array of shape (length + 2,).
-
-    >>> smoothing_filter("hann", 1).tolist()
-    [0.0, 1.0, 0.0]
-    """
-    samples = get_window(window, length + 2, periodic=False)
-    return samples / samples.sum()

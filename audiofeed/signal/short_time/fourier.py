@@ -6,7 +6,9 @@ import numpy as np
 
 
 def fourier_basis(window: np.ndarray) -> np.ndarray:
-    """Windowed cosines, then windowed negated sines: the real and imaginary parts of a real DFT as two matrices.
+    """Return the windowed Fourier basis of a short-time transform, in float64.
+
+    Windowed cosines, then windowed negated sines: the real and imaginary parts of a real DFT as two matrices.
 
     Args:
         window: (n_fft,) analysis window.

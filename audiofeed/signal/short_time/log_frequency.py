@@ -17,7 +17,9 @@ def frequency_grid(
     n_bins: int | None = None,
     bins_per_octave: float | None = None,
 ) -> np.ndarray:
-    """Frequencies in Hz from `f_min` to `f_max`, both of them included.
+    """Return the frequencies in Hz of a log-frequency (or linear) short-time spectrum, in float64.
+
+    From `f_min` to `f_max`, both of them included.
 
     Args:
         freq_scale: "linear" (even steps in Hz), "log" or "octave" (even ratios).
@@ -46,7 +48,9 @@ def frequency_grid(
 
 
 def frequency_basis(window: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Windowed cosines, then windowed negated sines, at any frequencies: `fourier_basis` between the bins too.
+    """Return the windowed basis of a short-time transform at log-spaced or any other frequencies, in float64.
+
+    Windowed cosines, then windowed negated sines: `fourier_basis` between the bins too.
 
     Args:
         window: (n_fft,) analysis window.

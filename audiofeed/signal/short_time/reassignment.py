@@ -6,9 +6,9 @@ import numpy as np
 
 
 def derivative(window: np.ndarray) -> np.ndarray:
-    """Change of a window per sample by central differences, the window taken as periodic.
+    """Return the derivative of a window for the reassignment of a spectrum, in float64.
 
-    As `librosa.util.cyclic_gradient`.
+    Its change per sample by central differences, the window taken as periodic. As `librosa.util.cyclic_gradient`.
 
     >>> derivative(np.array([0.0, 1.0, 2.0, 1.0])).tolist()
     [0.0, 1.0, 0.0, -1.0]
@@ -17,7 +17,9 @@ def derivative(window: np.ndarray) -> np.ndarray:
 
 
 def time_weighted(window: np.ndarray) -> np.ndarray:
-    """A window times the samples from its middle, which for an even length lies between two samples, as in librosa.
+    """Return a window weighted by time for the reassignment of a spectrum, in float64.
+
+    The window times the samples from its middle, which for an even length lies between two samples, as in librosa.
 
     >>> time_weighted(np.ones(4)).tolist(), time_weighted(np.ones(3)).tolist()
     ([-1.5, -0.5, 0.5, 1.5], [-1.0, 0.0, 1.0])

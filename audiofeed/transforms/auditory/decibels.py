@@ -10,7 +10,7 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class AmplitudeToDB(FeatureTransform):
-    """Decibels of a power or magnitude spectrogram, with the range limited by each clip's own peak.
+    """Module that converts a power or magnitude spectrogram to decibels, limited in range by each clip's own peak.
 
     Equal to `librosa.power_to_db` and `librosa.amplitude_to_db` of each clip alone. torchaudio's takes the peak of a
     whole (batch, bins, frames) tensor, so that a loud neighbor raises the floor of a quiet clip; here the first of

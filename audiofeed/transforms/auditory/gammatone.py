@@ -11,11 +11,11 @@ from audiofeed.arguments.checks import check_choice, check_count, check_positive
 from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
 class Gammatonegram(ShortTime):
-    """A spectrogram gathered by gammatone filters on the ERB scale, the ear's own.
+    """Module that computes a gammatone spectrogram, by filters on the ERB scale, the ear's own.
 
     Ellis's `gammatonegram` (2009) with Slaney's filters of order 4 (1993) and the bandwidths of Glasberg and Moore
     (1990). With `norm="n_fft"` and nnAudio's settings it equals nnAudio2's `Gammatonegram`.
@@ -81,5 +81,8 @@ class Gammatonegram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The center of each filter in Hz, float64, of shape (n_bins,)."""
+        """Center frequency of each filter of a gammatone spectrogram module in Hz.
+
+        A float64 tensor of shape (n_bins,).
+        """
         return torch.from_numpy(gammatone_frequencies(self.n_bins, f_min=self.f_min, f_max=self.f_max))

@@ -7,7 +7,8 @@ import torch
 from audiofeed.arguments.checks import check_choice, check_count, check_floor, check_odd, check_rate, check_span
 from audiofeed.methods.auditory.leaf import gabor_filters, gaussian_pools
 from audiofeed.methods.auditory.long_filters import pooled_energies
-from audiofeed.methods.bounded import inside, wide
+from audiofeed.methods.bounded_parameters import inside
+from audiofeed.methods.precision import wide
 from audiofeed.signal.auditory.leaf import CENTER_BOUNDS, GaborStart, deviation_bounds, pool_bounds
 from audiofeed.transforms.auditory.pcen import PCEN
 from audiofeed.transforms.contract.transform import Transform
@@ -16,7 +17,7 @@ COMPRESSIONS = ("pcen", "log", None)
 
 
 class GaborFilterbank(Transform):
-    """LEAF, a front-end learned whole: Gabor filters, squared modulus, Gaussian low-passes, compression.
+    """Module of LEAF, a front-end learned whole: Gabor filters, squared modulus, Gaussian low-passes, compression.
 
     Zeghidour et al. (2021). Each filter has a center frequency in 0 to sample_rate / 2 and a bandwidth (full width at
     half maximum) of sample_rate / win_length to sample_rate / 4, each low-pass a width of 2 / win_length to 1/2 of half
@@ -111,32 +112,44 @@ class GaborFilterbank(Transform):
 
     @property
     def centres(self) -> torch.Tensor:
-        """The present center frequencies in cycles per sample, float64.  Shape: (n_filters,)."""
+        """Present center frequencies of a LEAF module's Gabor filters in cycles per sample.
+
+        A float64 tensor of shape (n_filters,).
+        """
         if not self.trainable:
             return torch.from_numpy(self._given.values()[0])
         return inside(wide(self.raw_centre), *CENTER_BOUNDS)
 
     @property
     def deviations(self) -> torch.Tensor:
-        """The present standard deviations of the filters in samples, float64.  Shape: (n_filters,)."""
+        """Present standard deviations of a LEAF module's Gabor filters in samples.
+
+        A float64 tensor of shape (n_filters,).
+        """
         if not self.trainable:
             return torch.from_numpy(self._given.values()[1])
         return inside(wide(self.raw_deviation), *deviation_bounds(self.win_length))
 
     @property
     def pool_widths(self) -> torch.Tensor:
-        """The present standard deviations of the low-passes in units of half their length.  Shape: (n_filters,)."""
+        """Present standard deviations of a LEAF module's low-passes in units of half their length.
+
+        A tensor of shape (n_filters,).
+        """
         if not self.trainable:
             return torch.from_numpy(self._given.pool_widths())
         return inside(wide(self.raw_pool), *pool_bounds(self.win_length))
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The present center frequencies in Hz, float64.  Shape: (n_filters,)."""
+        """Present center frequencies of a LEAF module's Gabor filters in Hz.
+
+        A float64 tensor of shape (n_filters,).
+        """
         return self.centres.detach() * self._rate
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples.
+        """Return the number of frames that a LEAF module makes of clips of `lengths` samples.
 
         >>> GaborFilterbank(sample_rate=16000).frame_lengths(torch.tensor([16000, 1])).tolist()
         [100, 1]
@@ -155,7 +168,7 @@ class GaborFilterbank(Transform):
         return energies.log() if graph else energies.log_()
 
     def _present_filters(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The filters and the low-passes."""
+        """Return the present Gabor filters and low-passes of a LEAF module."""
         if not self.trainable:
             return self.filter_like("filters", like), self.filter_like("pools", like)
         filters = gabor_filters(self.centres, self.deviations, self.win_length)

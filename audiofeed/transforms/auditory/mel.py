@@ -6,24 +6,24 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_power, check_rate
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms
 
 
 class MelSpectrogramOptions(FeatureOptions, MelOptions, total=False):
-    """What a caller may say of a mel spectrogram."""
+    """Keyword arguments of the mel spectrogram module."""
 
 
 class LogMelSpectrogramOptions(MelSpectrogramOptions, LogOptions, total=False):
-    """What a caller may say of a log-mel spectrogram."""
+    """Keyword arguments of the log-mel spectrogram module."""
 
 
 class MelSpectrogram(ShortTime):
-    """A mel-scaled spectrogram, equal to `librosa.feature.melspectrogram`.
+    """Module that computes a mel spectrogram, equal to `librosa.feature.melspectrogram`.
 
     Args:
         sample_rate: Hz.
@@ -58,12 +58,15 @@ class MelSpectrogram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The peak of each filter in Hz, float64, of shape (n_mels,)."""
+        """Peak frequency of each filter of a mel spectrogram module in Hz.
+
+        A float64 tensor of shape (n_mels,).
+        """
         return self._mel.frequencies
 
 
 class LogMelSpectrogram(ShortTime):
-    """The logarithm of a mel spectrogram: what most audio models are fed.
+    """Module that computes a log-mel spectrogram, the input of most audio models.
 
     Args:
         sample_rate: Hz.
@@ -103,5 +106,8 @@ class LogMelSpectrogram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The peak of each filter in Hz, float64, of shape (n_mels,)."""
+        """Peak frequency of each filter of a log-mel spectrogram module in Hz.
+
+        A float64 tensor of shape (n_mels,).
+        """
         return self._mel.frequencies

@@ -9,13 +9,15 @@ import torch
 
 from audiofeed.arguments.checks import check_count, check_not_negative, check_positive, check_rate
 from audiofeed.methods.auditory.pcen import Value, local_maximum, normalized, normalized_in_blocks, present
-from audiofeed.methods.rows import computable
+from audiofeed.methods.precision import computable
 from audiofeed.signal.auditory.pcen import BOUNDS, starting_angles, weight_of
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class PCEN(FeatureTransform):
-    """Per-channel energy normalization of a magnitude or power spectrogram, equal to `librosa.pcen` of each clip.
+    """Module for per-channel energy normalization (PCEN) of a spectrogram, equal to `librosa.pcen` of each clip.
+
+    The spectrogram holds magnitudes or powers.
 
     out = (S / (eps + M)^gain + bias)^power - bias^power, where M is a running average of each bin,
     M[t] = (1 - b) M[t - 1] + b S[t]. After Wang et al. (2017) and Lostanlen et al. (2019).
@@ -112,29 +114,41 @@ class PCEN(FeatureTransform):
 
     @property
     def gain(self) -> Value:
-        """The present gain: a number, or if it trains a tensor of shape (n_bins or 1,)."""
+        """Present gain of a PCEN module.
+
+        A number, or if it trains a tensor of shape (n_bins or 1,).
+        """
         return self._present("gain")
 
     @property
     def bias(self) -> Value:
-        """The present bias: a number, or if it trains a tensor of shape (n_bins or 1,)."""
+        """Present bias of a PCEN module.
+
+        A number, or if it trains a tensor of shape (n_bins or 1,).
+        """
         return self._present("bias")
 
     @property
     def power(self) -> Value:
-        """The present power: a number, or if it trains a tensor of shape (n_bins or 1,)."""
+        """Present power of a PCEN module.
+
+        A number, or if it trains a tensor of shape (n_bins or 1,).
+        """
         return self._present("power")
 
     @property
     def b(self) -> Value:
-        """The present weight of a new frame: a number, or if it trains a tensor of shape (n_bins or 1,)."""
+        """Present weight of a new frame in the running average of a PCEN module.
+
+        A number, or if it trains a tensor of shape (n_bins or 1,).
+        """
         return self._present("b")
 
     def _present(self, name: str) -> Value:
         return present(name, getattr(self, f"raw_{name}")) if self.trainable else self._given[name]
 
     def stream(self, features: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The next frames of a stream, and the state to give with those after them.
+        """Normalize the next frames of a stream with a PCEN module, and return the state for those after them.
 
         Chunk after chunk gives what the whole would. With a graph the state is part of it: `state.detach()` cuts it.
 
@@ -165,7 +179,10 @@ class PCEN(FeatureTransform):
         return normalized_in_blocks(features, reference, self._start, eps=self.eps, **self._given)
 
     def _normalized(self, features: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The result and the last average.  Shape: (..., bins, frames) -> the same, (..., bins)."""
+        """Return the result of a PCEN module and its last running average.
+
+        Shape: (..., bins, frames) -> the same, (..., bins).
+        """
         if self.n_bins not in (None, features.shape[-2]):
             raise ValueError(
                 f"features has {features.shape[-2]} bins, and must have n_bins={self.n_bins} of them, one for each "
@@ -176,7 +193,7 @@ class PCEN(FeatureTransform):
         return normalized(features, reference, start, eps=self.eps, **settings)
 
     def extra_repr(self) -> str:
-        """The settings; those that train as they began."""
+        """Return the settings of a PCEN module as text; those that train as they began."""
         given = self._given
         return (
             f"sample_rate={self.sample_rate}, hop_length={self.hop_length}, gain={given['gain']:g}, "

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice, check_count, check_mel_norm, check_rate, check_span
-from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.setting_groups import argument, pick, settle
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
 from audiofeed.signal.scales import MEL_SCALES, mel_frequencies
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Bank
 
 
 class MelSpanOptions(TypedDict, total=False):
-    """Keyword arguments of where mel filters lie."""
+    """Keyword arguments for the settings of the number, span and scale of mel filters."""
 
     n_mels: int
     f_min: float
@@ -29,14 +29,14 @@ class MelSpanOptions(TypedDict, total=False):
 
 
 class MelOptions(MelSpanOptions, total=False):
-    """Keyword arguments of mel filters."""
+    """Keyword arguments for the settings of mel filters."""
 
     norm: str | float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mel:
-    """Triangular filters, evenly spaced on a mel scale, over the bins of a spectrum."""
+    """Settings of mel filters: triangles evenly spaced on a mel scale, over the bins of a spectrum."""
 
     sample_rate: float
     n_fft: int
@@ -57,7 +57,10 @@ class Mel:
         settle(self, sample_rate=rate, f_min=f_min, f_max=f_max, n_mels=n_mels)
 
     def definition(self) -> np.ndarray:
-        """The filters, float64.  Shape: (n_mels, n_fft // 2 + 1)."""
+        """Return the filter bank that a transform's mel settings define.
+
+        A float64 array of shape (n_mels, n_fft // 2 + 1).
+        """
         return mel_filterbank(
             sample_rate=self.sample_rate,
             n_fft=self.n_fft,
@@ -70,13 +73,19 @@ class Mel:
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The peak of each filter in Hz, float64.  Shape: (n_mels,)."""
+        """Peak frequency in Hz of each filter that a transform's mel settings define.
+
+        A float64 tensor of shape (n_mels,).
+        """
         points = mel_frequencies(self.n_mels + 2, f_min=self.f_min, f_max=self.f_max, mel_scale=self.mel_scale)
         return torch.from_numpy(points[1:-1].copy())
 
 
 def keep_mel(module: ShortTime, settings: Mapping[str, Any], *, trainable: bool, **others: Any) -> tuple[Mel, Bank]:
-    """The mel settings of a feature, kept as its attributes, and the step through its filters, kept as `mel`."""
+    """Keep the mel settings of a transform as its attributes, and return them with the step through the filters.
+
+    The filters are kept as `mel`.
+    """
     module.trainable_mel = trainable
     mel = pick(Mel, settings, sample_rate=module.rate("the filter bank"), n_fft=module.n_fft, **others)
     module.keep(mel)
@@ -85,6 +94,6 @@ def keep_mel(module: ShortTime, settings: Mapping[str, Any], *, trainable: bool,
 
 @functools.lru_cache(maxsize=8)
 def _made(mel: Mel) -> tuple[np.ndarray, FilterTiles]:
-    """The filters and where they are not zero, for the next module with the same."""
+    """Return the filters that mel settings define, and their non-zero tiles, for all modules with these settings."""
     weights = mel.definition()
     return weights, filter_tiles(weights)

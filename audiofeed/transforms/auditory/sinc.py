@@ -6,19 +6,19 @@ import functools
 
 import torch
 
-from audiofeed.arguments.checks import check_choice, check_count, check_odd, check_rate
+from audiofeed.arguments.checks import check_choice, check_count, check_odd, check_pad_mode, check_rate
 from audiofeed.methods.auditory.long_filters import filtered_waveform
 from audiofeed.methods.auditory.sinc import sinc_filters
-from audiofeed.methods.bounded import inside, wide
+from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.precision import wide
 from audiofeed.signal.auditory.sinc import NORMS, SincStart
 from audiofeed.signal.windows import Window, get_window
-from audiofeed.transforms.contract.settings import check_pad_mode
 from audiofeed.transforms.contract.transform import Transform
 
 
 class SincFilterbank(Transform):
-    """Band-pass filters of two learned cutoff frequencies each: the first layer of SincNet.
+    """Module of sinc band-pass filters with two learned cutoff frequencies each: the first layer of SincNet.
 
     Ravanelli and Bengio (2018). A filter is a windowed ideal band-pass; only its lower and upper cutoff train. Whatever
     the optimizer does, min_low_hz <= lower, lower + min_band_hz <= upper, and upper <= sample_rate / 2.
@@ -115,7 +115,10 @@ class SincFilterbank(Transform):
 
     @property
     def cutoffs(self) -> torch.Tensor:
-        """The present lower and upper cutoffs in Hz, float64.  Shape: (2, n_filters)."""
+        """Present lower and upper cutoffs of a sinc filter module in Hz.
+
+        A float64 tensor of shape (2, n_filters).
+        """
         if not self.trainable:
             return torch.from_numpy(self._given.cutoffs())
         top = self._rate / 2
@@ -124,12 +127,15 @@ class SincFilterbank(Transform):
 
     @property
     def first_center(self) -> float:
-        """The sample that frame 0 is centered on."""
+        """Sample on which frame 0 of a sinc filter module is centered."""
         return 0.0 if self.center else (self.win_length - 1) / 2
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The middle of each present band in Hz, float64.  Shape: (n_filters,)."""
+        """Middle of each present band of a sinc filter module in Hz.
+
+        A float64 tensor of shape (n_filters,).
+        """
         return self.cutoffs.detach().mean(0)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:

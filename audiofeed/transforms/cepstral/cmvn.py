@@ -13,9 +13,10 @@ _MIN_WINDOW = 100
 
 
 class CMVN(FeatureTransform):
-    """Each bin less its mean over time, and over its standard deviation: of the clip, or of a window that slides.
+    """Module for cepstral mean and variance normalization (CMVN), over each clip or a sliding window.
 
-    Over the clip's own frames, whatever the batch is padded to. With `window` it is Kaldi's apply-cmvn-sliding.
+    Each bin less its mean over time, and over its standard deviation. Over the clip's own frames, whatever the batch is
+    padded to. With `window` it is Kaldi's apply-cmvn-sliding.
 
     Args:
         window: frames of the sliding window, 1 or more; None: the whole clip.

@@ -14,15 +14,15 @@ from audiofeed.signal.scales import BARK_SCALES
 from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, keep_mel
 from audiofeed.transforms.cepstral.settings import CepstralLogarithm, CepstralOptions, Cosines, keep_cepstrum
 from audiofeed.transforms.contract.settings import Execution, Frames
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
 class MFCCOptions(CepstralOptions, MelSpanOptions, total=False):
-    """Keyword arguments of mel-frequency cepstral coefficients."""
+    """Keyword arguments of the module for mel-frequency cepstral coefficients."""
 
 
 class MFCC(ShortTime):
-    """Mel-frequency cepstral coefficients, equal to `librosa.feature.mfcc` of each clip alone.
+    """Module that computes mel-frequency cepstral coefficients, equal to `librosa.feature.mfcc` of each clip alone.
 
     Args:
         sample_rate: Hz.
@@ -73,7 +73,9 @@ class MFCC(ShortTime):
 
 
 class LFCC(ShortTime):
-    """Linear-frequency cepstral coefficients, equal to `torchaudio.transforms.LFCC` of each clip alone.
+    """Module that computes linear-frequency cepstral coefficients.
+
+    Equal to `torchaudio.transforms.LFCC` of each clip alone.
 
     Args:
         sample_rate: Hz.
@@ -126,7 +128,7 @@ class LFCC(ShortTime):
 
 
 class BFCC(ShortTime):
-    """Bark-frequency cepstral coefficients: as MFCC, with triangular filters evenly spaced in bark.
+    """Module that computes bark-frequency cepstral coefficients: as MFCC, with triangles evenly spaced in bark.
 
     Args:
         sample_rate: Hz.

@@ -8,15 +8,16 @@ import torch
 
 from audiofeed.arguments.checks import check_choice, check_count
 from audiofeed.methods.cepstral.deltas import EDGES, MODES, deltas
-from audiofeed.signal.cepstral.cepstrum import slope_filter, slope_filters
+from audiofeed.signal.cepstral.deltas import slope_filter, slope_filters
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class Deltas(FeatureTransform):
-    """The slope of each bin over neighboring frames, equal to `librosa.feature.delta` of each clip alone.
+    """Module that computes deltas, the slope of each bin over neighboring frames.
 
-    A polynomial of degree `order` is fitted to `win_length` frames (Savitzky and Golay 1964), and its derivative of
-    that order taken; at the ends of a clip, its own true ends, `mode` says what the filter sees.
+    Equal to `librosa.feature.delta` of each clip alone. A polynomial of degree `order` is fitted to `win_length` frames
+    (Savitzky and Golay 1964), and its derivative of that order taken; at the ends of a clip, its own true ends, `mode`
+    says what the filter sees.
 
     Args:
         win_length: frames of the fit, odd, 3 or more, above `order`. (librosa: `width`.)

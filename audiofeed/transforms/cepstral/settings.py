@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from audiofeed.arguments.checks import check_count, check_not_negative
-from audiofeed.arguments.settings import argument, pick
+from audiofeed.arguments.setting_groups import argument, pick
 from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
 from audiofeed.transforms.contract.filters import Definition
 from audiofeed.transforms.contract.settings import FeatureOptions, Logarithm, LogOptions
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matrix, Step
 
 
 class CosineOptions(TypedDict, total=False):
-    """Keyword arguments of a cosine transform."""
+    """Keyword arguments for the cosine transform settings of cepstral coefficients."""
 
     dct_type: int
     norm: str | None
@@ -25,12 +25,12 @@ class CosineOptions(TypedDict, total=False):
 
 
 class CepstralOptions(FeatureOptions, LogOptions, CosineOptions, total=False):
-    """Keyword arguments of cepstral coefficients."""
+    """Keyword arguments for the settings that all cepstral coefficients take."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosines:
-    """A cosine transform, and the weights of its coefficients."""
+    """Settings of cepstral coefficients for their cosine transform and the weights of its coefficients."""
 
     dct_type: int = argument(2, "1, 2 or 3, scaled as by `scipy.fft.dct`.")
     norm: str | None = argument("ortho", 'of the cosine transform: "ortho" or None.')
@@ -42,13 +42,19 @@ class Cosines:
         check_not_negative("lifter", self.lifter, "0 does not lifter")
 
     def matrix(self, n_out: int, n: int) -> Definition:
-        """The definition of the matrix from n bands to n_out coefficients."""
+        """Return the definition of the matrix that cepstral cosine transform settings describe.
+
+        It leads from n bands to n_out coefficients.
+        """
         return functools.partial(cepstral_matrix, n_out, n, dct_type=self.dct_type, norm=self.norm, lifter=self.lifter)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CepstralLogarithm(Logarithm):
-    """The logarithm of cepstral coefficients: decibels of 10 log10 whatever the power, 80 below the peak at most."""
+    """Settings of cepstral coefficients for their logarithm.
+
+    By default decibels of 10 log10 whatever the power, 80 below the peak at most.
+    """
 
     log: str = argument("db", 'the logarithm: "db" (10 log10, whatever the power), "ln" or "log10".')
     top_db: float | None = argument(
@@ -61,7 +67,7 @@ class CepstralLogarithm(Logarithm):
 def keep_cepstrum(
     module: ShortTime, settings: Mapping[str, Any], bank: Bank, counts: Mapping[str, int]
 ) -> Sequence[Step]:
-    """The steps of cepstral coefficients, their settings and their cosines kept by the module.
+    """Keep the settings and the cosine matrix of cepstral coefficients in a module, and return its steps.
 
     Args:
         module: the feature.

@@ -13,7 +13,7 @@ from audiofeed.transforms.contract.transform import Transform
 
 
 class Chain(nn.Sequential):
-    """Transforms one after another, knowing lengths through every step.
+    """Chain of transforms one after another, which knows lengths through every step.
 
     `torch.nn.Sequential` drops the lengths after its first member, so that deltas reach past a clip's end and a mean
     counts padding. Here each member is given the lengths of what it takes, and says those of what it gives.
@@ -61,22 +61,25 @@ class Chain(nn.Sequential):
 
     @property
     def sample_rate(self) -> Any:
-        """Hz, as the first member says; None where it does not."""
+        """Sample rate of a chain of transforms in Hz, as its first member says; None where it does not."""
         return getattr(self[0], "sample_rate", None)
 
     @property
     def takes_int16(self) -> bool:
-        """Whether the first member takes int16 samples as they are."""
+        """True if a chain of transforms takes int16 samples as they are, that is, if its first member does."""
         return bool(getattr(self[0], "takes_int16", False))
 
     @property
     def takes_features(self) -> bool:
-        """Whether the first member takes features, not waveforms."""
+        """True if a chain of transforms takes features, not waveforms, that is, if its first member does."""
         return bool(getattr(self[0], "takes_features", False))
 
     @property
     def frequencies(self) -> Any:
-        """Hz of each bin, where the last member that has bins in Hz is followed by none that changes their number."""
+        """Frequency in Hz of each bin that leaves a chain of transforms.
+
+        Known where the last member that has bins in Hz is followed by none that changes their number.
+        """
         for i in reversed(range(len(self))):
             found = getattr(self[i], "frequencies", None)
             if found is not None:
@@ -89,18 +92,21 @@ class Chain(nn.Sequential):
         )
 
     def times(self, n_frames: int) -> Any:
-        """The center of each frame in seconds, as the first member says.  Shape: (n_frames,)."""
+        """Return the center of each frame of a chain of transforms in seconds, as its first member says.
+
+        Shape: (n_frames,).
+        """
         first: Any = self[0]
         return first.times(n_frames)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Lengths of the results of clips of `lengths`, through every member."""
+        """Return the lengths of a chain's results for clips of `lengths`, through every member transform."""
         for member in self:
             lengths = result_lengths(member, lengths)
         return lengths
 
     def forward(self, input: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """The last member's result for one clip or a batch.
+        """Apply a chain of transforms to one clip or a batch, and return its last member's result.
 
         Args:
             input: what the first member takes.
@@ -112,7 +118,10 @@ class Chain(nn.Sequential):
         return result
 
     def after_first(self, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """What the other members make of the first one's result; `lengths` are those that the first was given."""
+        """Apply the other members of a chain of transforms to the result of its first member.
+
+        `lengths` are those that the first was given.
+        """
         if lengths is not None:
             lengths = result_lengths(self[0], lengths)
         for i in range(1, len(self)):
@@ -122,7 +131,7 @@ class Chain(nn.Sequential):
     def _step(
         self, i: int, given: torch.Tensor, lengths: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The result of one member, and the lengths of that."""
+        """Apply one member of a chain of transforms, and return its result and the lengths of that."""
         member = self[i]
         if isinstance(member, FeatureTransform):
             result = member(given, lengths=lengths)
@@ -142,7 +151,9 @@ class Chain(nn.Sequential):
 
 
 def result_lengths(member: nn.Module, lengths: torch.Tensor) -> torch.Tensor:
-    """Lengths of a member's results; a module that does not say keeps them.
+    """Return the lengths of the results of one member of a chain of transforms.
+
+    A module that does not say keeps the lengths it is given.
 
     >>> result_lengths(nn.Identity(), torch.tensor([3])).tolist()
     [3]

@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.names import explaining
-from audiofeed.methods.filterbank import of_spectrum
-from audiofeed.methods.rows import in_full_precision, with_leading
+from audiofeed.methods.batch_rows import with_leading
+from audiofeed.methods.frame_steps import of_spectrum
+from audiofeed.methods.precision import in_full_precision
 from audiofeed.transforms.compose.chain import Chain
-from audiofeed.transforms.contract.filters import needs_graph
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
 class Stack(nn.ModuleDict):
-    """Several features of one waveform, by name; features over the same frames share one STFT.
+    """Stack of several transforms of one waveform, by name; features over the same frames share one STFT.
 
     Members with the same n_fft, hop_length, win_length, window, centering, padding and method, whose basis is not
     trained, are computed of one short-time spectrum, piece by piece while it is in the cache. That holds for members of
@@ -57,24 +58,30 @@ class Stack(nn.ModuleDict):
 
     @property
     def sample_rate(self) -> Any:
-        """Hz, as the members say; None where none does."""
+        """Sample rate of a stack of transforms in Hz, as its members say; None where none does."""
         return next((rate for _, rate in self._rates() if rate is not None), None)
 
     @property
     def takes_int16(self) -> bool:
-        """Whether every member takes int16 samples as they are."""
+        """True if every member of a stack of transforms takes int16 samples as they are."""
         return all(getattr(member, "takes_int16", False) for member in self.values())
 
     def _rates(self) -> list[tuple[str, Any]]:
         return [(name, getattr(member, "sample_rate", None)) for name, member in self.items()]
 
     def frame_lengths(self, lengths: torch.Tensor) -> dict[str, torch.Tensor | None]:
-        """Frames of each feature of clips of `lengths` samples; None for a member that does not say."""
+        """Return the frames of each feature in a stack of transforms for clips of `lengths` samples.
+
+        None for a member that does not say.
+        """
         known = {name: getattr(member, "frame_lengths", None) for name, member in self.items()}
         return {name: None if count is None else count(lengths) for name, count in known.items()}
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> dict[str, Any]:
-        """Every feature of one clip or of a batch: see `Transform.forward`."""
+        """Compute every feature in a stack of transforms for one clip or a batch.
+
+        See `Transform.forward`.
+        """
         results: dict[str, Any] = {}
         for names in self._groups():
             members = [self[name] for name in names]
@@ -88,7 +95,10 @@ class Stack(nn.ModuleDict):
         return {name: results[name] for name in self}
 
     def _groups(self) -> list[list[str]]:
-        """Names whose features can be made of one short-time spectrum; the others alone."""
+        """Return the groups of names in a stack whose features can be made of one short-time spectrum.
+
+        Names of other features stand alone.
+        """
         groups: dict[object, list[str]] = {}
         for name, member in self.items():
             groups.setdefault(_frames_of(_first(member)) or name, []).append(name)
@@ -100,7 +110,10 @@ def _first(member: nn.Module) -> nn.Module:
 
 
 def _frames_of(member: nn.Module) -> object:
-    """What two transforms must have in common to share a spectrum; None for one that shares none."""
+    """Return the key that two transforms in a stack must have in common to share a short-time spectrum.
+
+    None for a transform that shares none.
+    """
     plain = isinstance(member, ShortTime) and (type(member).compute, type(member).forward) == (
         ShortTime.compute,
         ShortTime.forward,
@@ -109,7 +122,7 @@ def _frames_of(member: nn.Module) -> object:
 
 
 def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Tensor | None) -> list[torch.Tensor]:
-    """The results of members over the same frames."""
+    """Compute the members of a stack of transforms that lie over the same frames, from one spectrum."""
     firsts = [first for first in map(_first, members) if isinstance(first, ShortTime)]
     lead = firsts[0]
     lead.check_waveform(waveform)
@@ -134,7 +147,7 @@ def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Ten
 
 
 def _rest(member: nn.Module, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-    """What the rest of a chain makes of the result of its very first transform."""
+    """Apply the rest of a chain that is a member of a stack to the result of the chain's very first transform."""
     if not isinstance(member, Chain):
         return result
     return member.after_first(_rest(member[0], result, lengths), lengths)

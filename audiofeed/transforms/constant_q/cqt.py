@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing_extensions import Unpack
 
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
-from audiofeed.transforms.constant_q.base import ConstantQTransform
-from audiofeed.transforms.constant_q.kernels import KernelBank
+from audiofeed.transforms.constant_q.constant_q_transform import ConstantQTransform
+from audiofeed.transforms.constant_q.kernel_bank import KernelBank
 from audiofeed.transforms.constant_q.settings import ConstantQ, CQTOptions, Kernels, VariableQ, VQTOptions
 
 
 class CQT(ConstantQTransform):
-    """The constant-Q transform, equal to `librosa.cqt`.
+    """Constant-Q transform (CQT) as a module, equal to `librosa.cqt`.
 
     Bin k has the frequency f_min * 2^(k / bins_per_octave) and a bandwidth in proportion; frame f is centered on sample
     f * hop_length. Two methods compute two definitions:
@@ -55,7 +55,9 @@ class CQT(ConstantQTransform):
 
 
 class VQT(ConstantQTransform):
-    """The variable-Q transform, equal to `librosa.vqt`: as `CQT`, with more bandwidth at low frequencies.
+    """Variable-Q transform (VQT) as a module, equal to `librosa.vqt`.
+
+    It is as `CQT`, with more bandwidth at low frequencies.
 
     Args:
         sample_rate: Hz.

@@ -13,20 +13,20 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_different
-from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.setting_groups import argument, pick, settle
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.octaves import gathered
 from audiofeed.plans.constant_q.shared_bins import Places, SharedBins, bins_of_harmonics, harmonic_steps
 from audiofeed.signal.constant_q.wavelets import WaveletBank
-from audiofeed.transforms.constant_q.base import ConstantQTransform
-from audiofeed.transforms.constant_q.kernels import KernelBank
+from audiofeed.transforms.constant_q.constant_q_transform import ConstantQTransform
+from audiofeed.transforms.constant_q.kernel_bank import KernelBank
 from audiofeed.transforms.constant_q.settings import ConstantQ, CQTOptions, Kernels, check_bins
 
 ABOVE_NYQUIST = ("raise", "zeros")
 
 
 class HarmonicCQTOptions(CQTOptions, total=False):
-    """Keyword arguments of a harmonic constant-Q transform."""
+    """Keyword arguments of the harmonic CQT module."""
 
     harmonics: Sequence[float]
     above_nyquist: str
@@ -35,7 +35,7 @@ class HarmonicCQTOptions(CQTOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Harmonics(ConstantQ):
-    """Wavelets of constant Q at several multiples of each bin's frequency."""
+    """Settings of the harmonic CQT: constant-Q wavelets at several multiples of each bin's frequency."""
 
     harmonics: Sequence[float] = argument((0.5, 1, 2, 3, 4, 5), "multiples of each bin's frequency, > 0, none twice.")
     above_nyquist: str = argument(
@@ -59,23 +59,29 @@ class Harmonics(ConstantQ):
 
     @cached_property
     def steps(self) -> np.ndarray:
-        """How many bins each harmonic lies above harmonic 1."""
+        """Number of bins from harmonic 1 to each harmonic in the settings of a harmonic CQT."""
         steps = harmonic_steps(self.harmonics, self.bins_per_octave)
         return steps if self.exact else np.round(steps)
 
     def harmonic(self, steps: float, tuning: float) -> WaveletBank:
-        """One bin, so many above the lowest of harmonic 1."""
+        """Return the wavelet of one bin, `steps` above the lowest of harmonic 1, in the settings of a harmonic CQT."""
         bank = self.bank_of(1, tuning)
         return replace(bank, f_min=bank.f_min * 2.0 ** (steps / self.bins_per_octave))
 
     def fitting(self, steps: float, tuning: float) -> int:
-        """How many bins from there on stay below half the rate."""
+        """Return the number of bins of a harmonic that stay below half the rate, in the settings of a harmonic CQT.
+
+        The harmonic begins `steps` bins above harmonic 1.
+        """
         # each bin reaches as far above its center, in octaves
         room = math.log2(self.sample_rate / 2 / self.harmonic(steps, tuning).cutoff)
         return max(0, math.floor(room * self.bins_per_octave + 1e-9) + 1)
 
     def _check_room(self) -> int:
-        """How many bins each harmonic has, which must all stay below half the rate, or be left out."""
+        """Check the number of bins of each harmonic in the settings of a harmonic CQT.
+
+        All must stay below half the rate, or be left out.
+        """
         tuning, top = self.highest_tuning, float(self.steps.max())
         # were the lowest bin of all too high, all would be
         lowest = float(harmonic_steps([min(self.harmonics)], self.bins_per_octave)[0])
@@ -98,7 +104,10 @@ class Harmonics(ConstantQ):
         )
 
     def shared(self, share: Callable[[Sequence[WaveletBank], int], SharedBins]) -> tuple[SharedBins, Places]:
-        """The bins that are computed, each once, and where those of the harmonics are among them."""
+        """Return the bins that the harmonics of a harmonic CQT module share, and the place of each harmonic's bins.
+
+        Each bin is computed once; the places say where those of the harmonics are among them.
+        """
         tuning = 0.0 if self.tuning is None else self.tuning
         counts = [min(self.n_bins, self.fitting(step, tuning)) for step in self.steps.tolist()]
         banks = functools.partial(self.harmonic, tuning=tuning)
@@ -108,7 +117,7 @@ class Harmonics(ConstantQ):
 
 
 class HarmonicCQT(ConstantQTransform):
-    """The constant-Q transform at several multiples of each bin's frequency, equal to a `librosa.cqt` for each.
+    """Harmonic CQT as a module: bins at several multiples of each frequency, equal to a `librosa.cqt` for each.
 
     Element (h, k, f) is bin k of the constant-Q transform that begins at harmonics[h] * f_min, so that the partials of
     a tone lie on top of each other along the first axis: the input of pitch models since Bittner, McFee, Salamon, Li
@@ -152,12 +161,15 @@ class HarmonicCQT(ConstantQTransform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The center of each bin in Hz, float64, of shape (harmonics, n_bins); with `tuning=None` of a clip in tune."""
+        """Center of each bin of each harmonic in Hz, float64, in a harmonic CQT module.
+
+        Of shape (harmonics, n_bins); with `tuning=None` of a clip in tune.
+        """
         lowest = self.bank.f_min * 2.0 ** (torch.from_numpy(self.wavelets.steps) / self.bins_per_octave)
         return torch.outer(lowest, 2.0 ** (torch.arange(self.n_bins, dtype=torch.float64) / self.bins_per_octave))
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """The bins of every harmonic, one harmonic after another."""
+        """Compute the bins of every harmonic of a harmonic CQT module, one harmonic after another."""
         return gathered(super().compute(waveform, lengths, graph=graph), self._places)
 
     def finish_rows(

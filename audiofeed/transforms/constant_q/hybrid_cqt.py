@@ -12,22 +12,25 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_power
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.spectral_spans import weigh_spans
-from audiofeed.methods.filterbank import Apply, Wanted
-from audiofeed.methods.frames import Framing, Workspace
-from audiofeed.methods.short_time.table import short_time_powers
+from audiofeed.methods.frame_steps import Apply, Wanted
+from audiofeed.methods.frames import Framing
+from audiofeed.methods.short_time.short_time_methods import short_time_powers
+from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.constant_q.spectral_spans import packed, packed_weights, spectral_spans
 from audiofeed.signal.constant_q.wavelets import least_power_of_two, spectral_weights
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.constant_q.base import ConstantQTransform
+from audiofeed.transforms.constant_q.constant_q_transform import ConstantQTransform
 from audiofeed.transforms.constant_q.cqt import CQT
 from audiofeed.transforms.constant_q.settings import ConstantQ, MagnitudeOptions, options_of
 
 
 class PseudoCQT(ConstantQTransform):
-    """Magnitudes of one short-time spectrum, weighted by those of constant-Q wavelets: `librosa.pseudo_cqt`.
+    """Pseudo CQT as a module, which makes the high bins of a hybrid CQT, equal to `librosa.pseudo_cqt`.
+
+    The magnitudes of one short-time spectrum, weighted by those of constant-Q wavelets.
 
     All bins share one Hann window, as long as the longest wavelet: low bins are as in a constant-Q transform, high ones
     are as blurred in time as the low ones.
@@ -70,7 +73,7 @@ class PseudoCQT(ConstantQTransform):
         return short_time_powers(waveform, lengths, self.framing, window, wanted=wanted, graph=graph)[0]
 
     def weighted(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        """Bins from magnitudes of a spectrum.
+        """Return the bins of a pseudo or hybrid CQT module from magnitudes of one short-time spectrum.
 
         Args:
             magnitudes: (..., frames, FFT bins).
@@ -84,9 +87,9 @@ class PseudoCQT(ConstantQTransform):
 
 
 class HybridCQT(ConstantQTransform):
-    """Magnitudes of the constant-Q transform, `librosa.hybrid_cqt`: high bins by `PseudoCQT`, the others by `CQT`.
+    """Hybrid CQT as a module: high bins by `PseudoCQT`, others by `CQT`, equal to `librosa.hybrid_cqt`.
 
-    High are the bins whose wavelets, rounded up to a power of two, are shorter than two hops.
+    It has magnitudes only. High are the bins whose wavelets, rounded up to a power of two, are shorter than two hops.
 
     Args:
         sample_rate: Hz.
@@ -122,7 +125,7 @@ class HybridCQT(ConstantQTransform):
             self.pseudo = PseudoCQT(sample_rate=sample_rate, **options_of(high_bins))
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples: those that both parts have."""
+        """Return the frames of clips of `lengths` samples that both parts of a hybrid CQT module have."""
         counts = [part.frame_lengths(lengths) for part in (self.full, self.pseudo) if part is not None]
         return torch.minimum(counts[0], counts[-1])
 
@@ -133,6 +136,6 @@ class HybridCQT(ConstantQTransform):
 
 
 def _magnitudes(settings: Mapping[str, Any], sample_rate: float) -> ConstantQ:
-    """The settings of what has magnitudes only."""
+    """Return the settings of a pseudo or hybrid CQT module, which has magnitudes only."""
     check_power(settings["power"], "use CQT for complex values")
     return pick(ConstantQ, settings, sample_rate=sample_rate)

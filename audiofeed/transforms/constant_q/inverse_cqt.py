@@ -21,13 +21,13 @@ from audiofeed.transforms.contract.transform import in_full_precision
 
 
 class InverseCQTOptions(WaveletOptions, SpacingOptions, MethodOptions, total=False):
-    """Keyword arguments of the transform whose values are inverted."""
+    """Keyword arguments of an inverse CQT module, those of the transform whose values are inverted."""
 
     tuning: float
 
 
 class InverseCQT(ToWaveform):
-    """The waveform whose constant-Q or variable-Q transform lies nearest to given values.
+    """Inverse CQT or VQT as a module: the waveform whose transform lies nearest to given values.
 
     The weighted adjoint of the analysis comes first: every value times its wavelet, added up, octave by octave at the
     analysis's own rates. Where the hop is short it is the inverse but for 3 %, of which most stands at a clip's ends.
@@ -131,13 +131,15 @@ class InverseCQT(ToWaveform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The center of each bin in Hz, float64, of shape (n_bins,)."""
+        """Center of each bin that an inverse CQT module takes in Hz, float64, of shape (n_bins,)."""
         return self.analysis.frequencies
 
     # ---------------------------------------------------------------- lengths
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames, where no length is given: as far as the last frame, at least one.
+        """Return the samples that an inverse CQT module makes of clips of `frames` frames.
+
+        That is their length where none is given: as far as the last frame, at least one.
 
         >>> InverseCQT(sample_rate=22050, hop_length=64).sample_lengths(torch.tensor([1, 2, 9])).tolist()
         [1, 64, 512]

@@ -8,18 +8,18 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_power_or_complex
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import count_frames
-from audiofeed.methods.constant_q.streams import StreamState, analyze_clips, analyze_stream
+from audiofeed.methods.constant_q.sliced_transform import StreamState, analyze_clips, analyze_stream
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
 from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
-from audiofeed.transforms.contract.filters import needs_graph
+from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
 
 
 class InvertibleCQT(Transform):
-    """A constant-Q transform that can be inverted exactly: a non-stationary Gabor frame, computed slice by slice.
+    """Invertible CQT as a module with an exact inverse: a non-stationary Gabor frame, computed slice by slice.
 
     Bin k of constant Q is the waveform filtered by a band that rises from the frequency of the bin below to its own and
     falls to that of the bin above. Between them the bands cover everything from 0 to half the sample rate: below the
@@ -67,27 +67,33 @@ class InvertibleCQT(Transform):
 
     @property
     def n_bins(self) -> int:
-        """Bins, with those that fill up the rest."""
+        """Number of bins of an invertible CQT module, with those that fill up the rest."""
         return self.frame.n_bins
 
     @property
     def constant_q(self) -> slice:
-        """Which of the bins are those of constant Q."""
+        """Slice of those bins of an invertible CQT module that are constant-Q bins."""
         bands = self.frame.settings.bands
         return slice(bands.first, bands.first + bands.count)
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The frequency of each bin in Hz, from 0 to sample_rate / 2, float64, of shape (n_bins,)."""
+        """Frequency of each bin of an invertible CQT module in Hz, float64, of shape (n_bins,).
+
+        From 0 to sample_rate / 2.
+        """
         return torch.from_numpy(self.frame.settings.bands.centers.copy())
 
     @property
     def latency(self) -> int:
-        """Samples that a stream may be ahead of what it has given: a slice's step and its transition."""
+        """Latency in samples of a stream through an invertible CQT module.
+
+        So many samples a stream may be ahead of what it has given: a slice's step and its transition.
+        """
         return self.frame.latency
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples.
+        """Return the frames that an invertible CQT module makes of clips of `lengths` samples.
 
         >>> InvertibleCQT(sample_rate=22050, f_min=110.0).frame_lengths(torch.tensor([1, 17, 18])).tolist()
         [1, 2, 3]
@@ -95,7 +101,7 @@ class InvertibleCQT(Transform):
         return count_frames(lengths, self.hop_length)
 
     def inverse_transform(self) -> InvertibleCQTInverse:
-        """The inverse as a module, which shares the bands; with a `stream` of its own."""
+        """Return the module that inverts this invertible CQT, with a `stream` of its own; they share the bands."""
         return InvertibleCQTInverse.of_frame(self.frame)
 
     def inverse(
@@ -105,7 +111,10 @@ class InvertibleCQT(Transform):
         *,
         lengths: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The waveform of coefficients: see `InvertibleCQTInverse`; `lengths` are in frames, `length` in samples."""
+        """Return the waveform of coefficients of this invertible CQT module: see `InvertibleCQTInverse`.
+
+        `lengths` are in frames, `length` in samples.
+        """
         return self.inverse_transform()(coefficients, length, lengths=lengths)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
@@ -114,7 +123,7 @@ class InvertibleCQT(Transform):
     def stream(
         self, chunk: torch.Tensor, state: StreamState | None = None, *, last: bool = False
     ) -> tuple[torch.Tensor, StreamState]:
-        """The frames that have become known with a chunk of a waveform.
+        """Return the frames of a streamed invertible CQT that have become known with a chunk of a waveform.
 
         Args:
             chunk: (..., time) of any number of samples, also none.

@@ -9,18 +9,18 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import fill
-from audiofeed.methods.constant_q.streams import StreamState, synthesize_clips, synthesize_stream
+from audiofeed.methods.constant_q.sliced_transform import StreamState, synthesize_clips, synthesize_stream
 from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
-from audiofeed.transforms.contract.filters import needs_graph
+from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
 
 
 class InvertibleCQTInverse(ToWaveform):
-    """The waveform of which `InvertibleCQT` made these coefficients.
+    """Inverse of the invertible CQT as a module: the waveform of which `InvertibleCQT` made these coefficients.
 
     `InvertibleCQT.inverse_transform()` is this module with its settings.
 
@@ -52,7 +52,7 @@ class InvertibleCQTInverse(ToWaveform):
 
     @classmethod
     def of_frame(cls, frame: SlicedFrame) -> InvertibleCQTInverse:
-        """The inverse with bands that a transform already has, which both then share."""
+        """Return an inverse module of the invertible CQT with the bands of a transform, which both then share."""
         inverse = cls.__new__(cls)
         ToWaveform.__init__(inverse)
         inverse._share(frame)
@@ -65,18 +65,23 @@ class InvertibleCQTInverse(ToWaveform):
 
     @property
     def n_bins(self) -> int:
-        """Bins of the coefficients."""
+        """Number of bins of the coefficients that the inverse module of the invertible CQT takes."""
         return self.frame.n_bins
 
     @property
     def latency(self) -> int:
-        """Samples that a stream may be ahead of what it has given: a slice's step and its transition."""
+        """Latency in samples of a stream through the inverse module of the invertible CQT.
+
+        So many samples a stream may be ahead of what it has given: a slice's step and its transition.
+        """
         return self.frame.latency
 
     # ---------------------------------------------------------------- synthesis
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames, where no length is given: as far as the last frame.
+        """Return the samples that the inverse module of the invertible CQT makes of clips of `frames` frames.
+
+        That is their length where none is given: as far as the last frame.
 
         These are up to hop_length - 1 past the end of the clip, of zeros.
         """
@@ -104,7 +109,9 @@ class InvertibleCQTInverse(ToWaveform):
         last: bool = False,
         length: int | None = None,
     ) -> tuple[torch.Tensor, StreamState]:
-        """The samples that have become known with a chunk of coefficients.
+        """Return the samples that the inverse module of the invertible CQT makes of a chunk of a stream.
+
+        These are the samples that have become known with the chunk of coefficients.
 
         Args:
             chunk: complex (..., bins, frames) of any number of frames, also none.

@@ -15,20 +15,20 @@ from audiofeed.arguments.checks import (
     check_choice,
     check_count,
     check_not_negative,
+    check_pad_mode,
     check_positive,
     check_power_or_complex,
     check_rate,
 )
-from audiofeed.arguments.settings import argument, arguments_of, settle
-from audiofeed.methods.constant_q.table import CONSTANT_Q, Layout
+from audiofeed.arguments.setting_groups import argument, arguments_of, settle
+from audiofeed.methods.constant_q.constant_q_methods import CONSTANT_Q, Layout
 from audiofeed.plans.constant_q.levels import Level
 from audiofeed.signal.constant_q.wavelets import C1, INTERVALS, NORMALIZATIONS, WaveletBank
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.contract.settings import check_pad_mode
 
 
 class WaveletOptions(TypedDict, total=False):
-    """Keyword arguments of wavelets."""
+    """Keyword arguments of the wavelets in the settings of a constant-Q transform."""
 
     hop_length: int
     f_min: float | None
@@ -42,46 +42,46 @@ class WaveletOptions(TypedDict, total=False):
 
 
 class AnalysisOptions(WaveletOptions, total=False):
-    """Keyword arguments of the analysis by wavelets of constant Q."""
+    """Keyword arguments of the analysis by wavelets in the settings of a constant-Q transform."""
 
     tuning: float | None
     pad_mode: str
 
 
 class MagnitudeOptions(AnalysisOptions, total=False):
-    """Keyword arguments of magnitudes of constant Q."""
+    """Keyword arguments of magnitudes in the settings of a constant-Q transform."""
 
     power: float
 
 
 class SpacingOptions(TypedDict, total=False):
-    """Keyword arguments of variable bandwidths and intervals."""
+    """Keyword arguments of variable bandwidths and intervals in the settings of a variable-Q transform."""
 
     gamma: float | None
     intervals: str | Sequence[float]
 
 
 class MethodOptions(TypedDict, total=False):
-    """Keyword arguments of kernels that are not trained."""
+    """Keyword arguments of kernels that are not trained, in the settings of a constant-Q transform."""
 
     method: str
     normalization: str
 
 
 class CQTOptions(AnalysisOptions, MethodOptions, total=False):
-    """Keyword arguments of a constant-Q transform."""
+    """Keyword arguments of all the settings of a constant-Q transform."""
 
     power: float | None
     trainable: bool
 
 
 class VQTOptions(CQTOptions, SpacingOptions, total=False):
-    """Keyword arguments of a variable-Q transform."""
+    """Keyword arguments of all the settings of a variable-Q transform."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantQ:
-    """Wavelets of constant relative bandwidth, and the frames they are taken at."""
+    """Settings of a constant-Q transform: wavelets of constant relative bandwidth, and their frames."""
 
     sample_rate: float
     hop_length: int = argument(
@@ -160,7 +160,10 @@ class ConstantQ:
             raise ValueError(f"scale={self.scale!r} must be True or False")
 
     def _check_room(self) -> int:
-        """How many bins there are, which must all stay below half the rate."""
+        """Check the number of bins in the settings of a constant-Q transform.
+
+        All must stay below half the rate.
+        """
         if self.n_bins is None:
             return self._most_bins()
         count = check_bins("n_bins", self.n_bins)
@@ -174,7 +177,10 @@ class ConstantQ:
         return count
 
     def _most_bins(self) -> int:
-        """As many bins as stay below half the rate, for any tuning if that is to be estimated."""
+        """Return the most bins below half the rate that the settings of a constant-Q transform allow.
+
+        This holds for any tuning if that is to be estimated.
+        """
         half = self.sample_rate / 2
         most = math.ceil(self.bins_per_octave * max(0.0, math.log2(half / self.f_min)) + self.bins_per_octave)
         while most > 0 and self.bank_of(most, self.highest_tuning).cutoff > half:
@@ -184,23 +190,26 @@ class ConstantQ:
         return most
 
     def no_room(self, f_min: float) -> ValueError:
-        """What to say of a lowest frequency that is too high."""
+        """Return the error for settings of a constant-Q transform whose lowest frequency is too high."""
         return ValueError(
             f"f_min={f_min:g} Hz must leave a bin below half of sample_rate={self.sample_rate}; use a lower f_min"
         )
 
     @property
     def highest_tuning(self) -> float:
-        """The highest tuning that may be met: whatever is found, all bins must stay below half the rate."""
+        """Highest tuning that the settings of a constant-Q transform allow.
+
+        Whatever is found, all bins must stay below half the rate.
+        """
         return 0.5 if self.tuning is None else self.tuning
 
     @cached_property
     def bank(self) -> WaveletBank:
-        """The wavelets; with `tuning=None` those of a clip in tune."""
+        """Wavelets of the settings of a constant-Q transform; with `tuning=None` those of a clip in tune."""
         return self.bank_of(self.n_bins, 0.0 if self.tuning is None else self.tuning)
 
     def bank_of(self, n_bins: int, tuning: float) -> WaveletBank:
-        """As many wavelets, of a tuning."""
+        """Return `n_bins` wavelets of a given tuning, by the settings of a constant-Q transform."""
         return WaveletBank(
             sample_rate=float(self.sample_rate),
             f_min=self.f_min * 2.0 ** (tuning / self.bins_per_octave),
@@ -216,7 +225,7 @@ class ConstantQ:
 
 @dataclass(frozen=True, kw_only=True)
 class VariableQ(ConstantQ):
-    """Wavelets whose bandwidths and intervals may differ from those of constant Q."""
+    """Settings of a variable-Q transform: wavelets whose bandwidths and intervals may differ from constant Q."""
 
     gamma: float | None = argument(
         None,
@@ -231,7 +240,7 @@ class VariableQ(ConstantQ):
 
 @dataclass(frozen=True, kw_only=True)
 class Kernels:
-    """How wavelets become kernels, and whether these are trained."""
+    """Settings of a constant-Q transform's kernels: their method and normalization, and if they are trained."""
 
     wavelets: ConstantQ
     method: str = argument(
@@ -269,11 +278,14 @@ class Kernels:
 
     @property
     def layout(self) -> Layout:
-        """How the method lays the kernels out."""
+        """Layout of the kernels by the method in the settings of a constant-Q transform."""
         return CONSTANT_Q.methods[self.method].run
 
     def plan(self) -> tuple[tuple[Level, ...], Callable[[], np.ndarray]]:
-        """The rates that the kernels are computed at, and what computes the kernels, in float64."""
+        """Return the rates of the kernels in the settings of a constant-Q transform, and a function that computes them.
+
+        That function computes the kernels in float64.
+        """
         wavelets, bank = self.wavelets, self.wavelets.bank
         levels = self.layout.levels(bank, wavelets.hop_length)
         gains = bank.gains(self.normalization, scale=wavelets.scale)
@@ -281,7 +293,7 @@ class Kernels:
 
 
 def options_of(*groups: Any) -> dict[str, Any]:
-    """The arguments of a transform with these settings.
+    """Return the keyword arguments of a constant-Q transform with these settings.
 
     >>> sorted(options_of(Kernels(wavelets=ConstantQ(sample_rate=16000), method="conv")))
     ['method', 'normalization', 'trainable']
@@ -290,7 +302,7 @@ def options_of(*groups: Any) -> dict[str, Any]:
 
 
 def check_bins(name: str, count: object) -> int:
-    """A number of bins, or a ValueError that names it.
+    """Check a number of bins in the settings of a constant-Q transform; a ValueError names it.
 
     >>> check_bins("n_bins", 84)
     84

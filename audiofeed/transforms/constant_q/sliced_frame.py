@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.checks import check_count, check_rate
-from audiofeed.arguments.settings import argument, settle
+from audiofeed.arguments.setting_groups import argument, settle
 from audiofeed.methods.constant_q.sliced_frame import Bands, Slices, bands_of
 from audiofeed.plans.sizes import smooth_length
 from audiofeed.signal.constant_q.sliced_bands import (
@@ -34,7 +34,7 @@ _MOST_WHOLE = 16
 
 
 class SliceOptions(TypedDict, total=False):
-    """Keyword arguments of bands and slices."""
+    """Keyword arguments of the bands and slices in the settings of a sliced constant-Q frame."""
 
     f_min: float | None
     f_max: float | None
@@ -46,7 +46,7 @@ class SliceOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class SlicedBands:
-    """Bands that cover all frequencies, and the slices that they are computed in."""
+    """Settings of a sliced constant-Q frame: bands that cover all frequencies, and slices to compute them in."""
 
     sample_rate: float
     f_min: float = argument(None, "Hz, of the lowest bin of constant Q; None: C1, 32.7 Hz.")
@@ -83,7 +83,10 @@ class SlicedBands:
         settle(self, bands=bands, slices=slices, slice_length=slices.length, transition=slices.transition)
 
     def _check_bands(self) -> GaborBands:
-        """The bands, or an error that names what cannot be; settles the hop."""
+        """Check the settings of the bands of a sliced constant-Q frame, and settle its hop.
+
+        Returns the bands, or raises an error that names what cannot be.
+        """
         rate, f_min, f_max = check_rate(self.sample_rate, "the bins lie in Hz"), self.f_min, self.f_max
         check_bins("bins_per_octave", self.bins_per_octave)
         spacing: dict[str, Any] = {"sample_rate": rate, "bins_per_octave": self.bins_per_octave}
@@ -111,7 +114,10 @@ class SlicedBands:
         return gabor_bands(f_min=f_min, f_max=f_max, hop_length=hop, **spacing)
 
     def _check_slices(self, bands: GaborBands) -> Slices:
-        """The slices, or an error that names what cannot be."""
+        """Check the settings of the slices of a sliced constant-Q frame.
+
+        Returns the slices, or raises an error that names what cannot be.
+        """
         hop = self.hop_length
         even = hop if hop % 2 == 0 else 2 * hop
         if self.transition is None:
@@ -138,7 +144,9 @@ class SlicedBands:
 
 
 class SlicedFrame(nn.Module):
-    """The filters of the bands, for slices and for clips short enough to be one slice.
+    """Module that keeps the filters of a sliced constant-Q frame, for a transform and its inverse to share.
+
+    They are the filters of the bands, for slices and for clips short enough to be one slice.
 
     Args:
         settings: the bands and slices.
@@ -160,16 +168,19 @@ class SlicedFrame(nn.Module):
 
     @property
     def n_bins(self) -> int:
-        """Number of bands."""
+        """Number of bands of a sliced constant-Q frame that transform modules share."""
         return len(self._spans)
 
     @property
     def latency(self) -> int:
-        """Samples that a stream may be ahead of what it has given: a slice's step and its transition."""
+        """Latency in samples of a stream through modules that share a sliced constant-Q frame.
+
+        So many samples a stream may be ahead of what it has given: a slice's step and its transition.
+        """
         return self.slices.step + self.slices.transition
 
     def geometry(self, frames: int | None, like: torch.Tensor) -> tuple[Slices, Bands]:
-        """The slices and the bands on their FFT.
+        """Return the slices of a sliced constant-Q frame and its bands on their FFT, from the module that keeps them.
 
         Args:
             frames: of each clip; None: of several lengths.

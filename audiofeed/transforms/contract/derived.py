@@ -6,13 +6,16 @@ from typing import Any
 
 import torch
 
-from audiofeed.methods.rows import in_full_precision, lengths_of_rows, with_leading
-from audiofeed.transforms.contract.filters import needs_graph
+from audiofeed.methods.batch_rows import lengths_of_rows, with_leading
+from audiofeed.methods.precision import in_full_precision
+from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform
 
 
 class Derived(Transform):
-    """A transform of waveforms by way of another, `source`: a subclass gives `derive`.
+    """Base class of a transform derived from another, its `source`, of the same waveform.
+
+    A subclass gives `derive`.
 
     Args:
         source: computes the features that this one is derived from.
@@ -25,11 +28,11 @@ class Derived(Transform):
 
     @property
     def takes_int16(self) -> bool:  # type: ignore[override]
-        """Whether the source takes int16 samples as they are."""
+        """True if a derived transform takes int16 samples as they are, that is, if its source does."""
         return self.source.takes_int16
 
     def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Results from the source's features.
+        """Compute the results of a derived transform from its source's features.
 
         Args:
             features: (rows, bins, frames), 0 past their ends.
@@ -42,7 +45,10 @@ class Derived(Transform):
         raise NotImplementedError
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Features of one clip or of a batch: see `Transform.forward`."""
+        """Compute the features of a derived transform for one clip or a batch.
+
+        See `Transform.forward`.
+        """
         # by the source's own call, which may see clips where `compute` sees rows (a tuning that is estimated for each)
         features = self.source(waveform, lengths)
         graph = needs_graph(self, waveform)
@@ -57,17 +63,22 @@ class Derived(Transform):
         return with_leading(derived, leading)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples: here, those of the source."""
+        """Return the frames that a derived transform makes of clips of `lengths` samples: here, those of its source."""
         return self.source.frame_lengths(lengths)
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The center of each frame in seconds, float64, of shape (n_frames,)."""
+        """Return the center of each frame of a derived transform in seconds, as its source says.
+
+        float64, of shape (n_frames,).
+        """
         source: Any = self.source
         return source.times(n_frames)
 
 
 def check_source(name: str, source: object, sample_rate: float) -> Transform:
-    """A transform from waveforms at that rate, or an error that names it.
+    """Check that the source of a derived transform is a transform from waveforms at its sample rate.
+
+    Returns the source; an error names it.
 
     Raises:
         TypeError: for anything else.

@@ -8,13 +8,17 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.signature import complete, shown
+from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.methods.lengths import clear_past
-from audiofeed.methods.rows import check_lengths, computable, in_full_precision
-from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep, needs_graph
+from audiofeed.methods.precision import computable, in_full_precision
+from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
+from audiofeed.transforms.contract.graph import needs_graph
 
 
 class FeatureTransform(nn.Module):
-    """A module from (batch, ..., bins, frames) to features or waveforms: `transform(features, lengths=None)`.
+    """Base class of a feature transform: a module from features (not a waveform) to features or waveforms.
+
+    Called as `transform(features, lengths=None)`, with features of shape (batch, ..., bins, frames).
 
     Derive from it for a transform of your own: give `compute` (results of clips) and, where a result has another
     number of frames, `frame_lengths`. The rest of the contract is kept here: any leading dimensions, clips of their own
@@ -54,15 +58,17 @@ class FeatureTransform(nn.Module):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Settings are attributes, set by `keep`."""
+            """Return a setting, an attribute of a feature transform that `keep` has set."""
 
         def __setattr__(self, name: str, value: Any) -> None:
-            """Settings are attributes, set by `keep`."""
+            """Set a setting, an attribute of a feature transform, as `keep` does."""
 
     # ---------------------------------------------------------------- what a subclass gives
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Results of clips; what stands past a clip's own result does not matter.
+        """Compute the results of a feature transform for clips, as its subclass defines them.
+
+        What stands past a clip's own result does not matter.
 
         Args:
             features: (clips, rows of each, bins, frames), 0 past `lengths`.
@@ -75,7 +81,10 @@ class FeatureTransform(nn.Module):
         raise NotImplementedError
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Lengths of the results of clips of `lengths` frames; here: frames in, frames out."""
+        """Return the lengths of any feature transform's results for clips of `lengths` frames.
+
+        Here: frames in, frames out.
+        """
         return lengths
 
     # ---------------------------------------------------------------- what a subclass uses
@@ -85,7 +94,7 @@ class FeatureTransform(nn.Module):
     # ---------------------------------------------------------------- what a caller uses
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Results of one clip or of a batch.
+        """Apply any feature transform to the features of one clip or of a batch.
 
         Args:
             features: (bins, frames), or (batch, ..., bins, frames) with any leading dimensions, of which the first is
@@ -107,7 +116,7 @@ class FeatureTransform(nn.Module):
     # ---------------------------------------------------------------- the steps of a call
 
     def run(self, features: torch.Tensor, lengths: torch.Tensor | None, **settings: object) -> torch.Tensor:
-        """`forward` with further arguments for `compute`."""
+        """Run a feature transform's `forward` with further arguments for `compute`."""
         self.check_features(features)
         graph = needs_graph(self, features)
         features = computable(features)
@@ -123,11 +132,14 @@ class FeatureTransform(nn.Module):
         return result.reshape(*leading, *result.shape[2:])
 
     def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
-        """Where each clip's result ends, along its last dimension."""
+        """Return the end of each clip's result of any feature transform, along the last dimension."""
         return self.frame_lengths(lengths)
 
     def check_features(self, features: torch.Tensor) -> None:
-        """Raise an error that names the argument for anything but (..., bins, frames) of the right kind."""
+        """Check that any feature transform is given (..., bins, frames) of the right kind.
+
+        For anything else raise an error that names the argument.
+        """
         if not isinstance(features, torch.Tensor):
             raise TypeError(
                 f"features is a {type(features).__name__}, and must be a torch.Tensor; use torch.as_tensor(features)"

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from audiofeed.arguments.settings import arguments_of
+from audiofeed.arguments.setting_groups import arguments_of
 
 Definition = Callable[[], np.ndarray]
 
 
 def of(definition: Definition, function: Callable[[np.ndarray], np.ndarray]) -> Definition:
-    """The definition of what a function makes of another definition's array.
+    """Return the definition of a transform's filter that a function makes of another definition's array.
 
     >>> of(functools.partial(np.ones, 2), np.cumsum)().tolist()
     [1.0, 2.0]
@@ -29,7 +29,7 @@ def _of(definition: Definition, function: Callable[[np.ndarray], np.ndarray]) ->
 
 
 class FilterStore:
-    """The float64 definitions of a module's fixed filters, and copies in other dtypes and on other devices.
+    """Store of a module's fixed filters: their float64 definitions, and copies in other dtypes and on other devices.
 
     A fixed filter is a buffer outside the `state_dict`, and always comes from its definition, never from a rounded
     buffer: float64 features are float64-exact, and `.half()` on the whole model does no harm.
@@ -48,7 +48,10 @@ class FilterStore:
         trainable: bool = False,
         values: np.ndarray | None = None,
     ) -> None:
-        """Register a filter: a parameter if trainable, else a buffer; `values` are the definition's, if known."""
+        """Register a filter of a module in its filter store: a parameter if trainable, else a buffer.
+
+        `values` are the definition's, if known.
+        """
         exact = _tensor(definition() if values is None else values, torch.get_default_dtype())
         if trainable:
             module.register_parameter(name, nn.Parameter(exact))
@@ -57,7 +60,10 @@ class FilterStore:
         module.register_buffer(name, exact, persistent=False)
 
     def like(self, module: nn.Module, name: str, like: torch.Tensor) -> torch.Tensor:
-        """A filter in the dtype (float32 for int16) and on the device of `like`."""
+        """Return a filter of a module from its filter store, in the dtype and on the device of `like`.
+
+        float32 for int16.
+        """
         held: torch.Tensor = getattr(module, name)
         dtype = like.dtype if like.is_floating_point() else torch.float32
         if name not in self.definitions:
@@ -70,7 +76,10 @@ class FilterStore:
         return self._others[key]
 
     def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
-        """Move or cast the module by `cast`; fixed filters whose dtype changed come from their definition again."""
+        """Move or cast a module and its stored filters, with fixed filters made again from their definition.
+
+        The module is moved or cast by `cast`; the fixed filters whose dtype changed come from their definition again.
+        """
         before = {name: getattr(module, name).dtype for name in self.definitions}
         self._others.clear()
         cast()
@@ -89,32 +98,33 @@ _IN_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """The values of a definition in a dtype, in memory of their own: a definition may keep its array for the next."""
+    """Return a tensor of the values that define a module's filter, in a dtype and in memory of their own.
+
+    A definition may keep its array for the next.
+    """
     if torch.compiler.is_compiling():  # which follows NumPy only so far
         return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
     return torch.from_numpy(np.array(values, dtype=_IN_NUMPY.get(dtype), order="C")).to(dtype)
-
-
-def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:
-    """Whether autograd or a compiler is to see what is computed from `x`."""
-    return torch.compiler.is_compiling() or (
-        torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in module.parameters()))
-    )
 
 
 # ---------------------------------------------------------------- methods of every module that holds a `FilterStore`
 
 
 def keep(self: Any, settings: Any) -> None:
-    """Keep the values of settings as attributes of their names."""
-    for field in arguments_of(type(settings)):
-        setattr(self, field.name, getattr(settings, field.name))
+    """Keep the values of settings as attributes of a module that holds filters.
+
+    The attributes have the names of the settings.
+    """
+    # plain values all, for which `nn.Module.__setattr__` would take ten times as long
+    vars(self).update({field.name: getattr(settings, field.name) for field in arguments_of(type(settings))})
 
 
 def define(
     self: Any, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None
 ) -> None:
-    """Keep a filter, defined in float64: a parameter if trainable, else a buffer outside the `state_dict`.
+    """Keep a filter in a transform module, defined in float64: a parameter if trainable, else a buffer.
+
+    A buffer is kept outside the `state_dict`.
 
     Args:
         name: of the parameter or buffer.
@@ -126,11 +136,17 @@ def define(
 
 
 def filter_like(self: Any, name: str, like: torch.Tensor) -> torch.Tensor:
-    """A filter in the dtype (float32 for int16) and on the device of `like`."""
+    """Return a filter that a transform module keeps, in the dtype and on the device of `like`.
+
+    float32 for int16.
+    """
     return self._filters.like(self, name, like)
 
 
 def apply_cast(self: Any, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-    """`nn.Module._apply`, after which fixed filters come from their definition again."""
+    """Move or cast a transform module, after which its fixed filters come from their definition again.
+
+    This takes the place of `nn.Module._apply`.
+    """
     self._filters.apply(self, lambda: nn.Module._apply(self, fn, recurse))
     return self

@@ -14,28 +14,18 @@ from audiofeed.arguments.checks import (
     check_count,
     check_floor,
     check_not_negative,
+    check_pad_mode,
     check_top_db,
 )
-from audiofeed.arguments.settings import argument, settle
+from audiofeed.arguments.setting_groups import argument, settle
 from audiofeed.methods.decibels import LOGS, Log
-from audiofeed.methods.frames import PAD_MODES, Framing
+from audiofeed.methods.frames import Framing
 from audiofeed.signal.windows import Window, get_window, pad_window
 from audiofeed.transforms.contract.filters import of
 
 
-def check_pad_mode(pad_mode: str) -> str:
-    """One of the pad modes, or a ValueError that knows NumPy's names.
-
-    >>> check_pad_mode("reflect")
-    'reflect'
-    """
-    return check_choice(
-        "pad_mode", pad_mode, PAD_MODES, called={"edge": "replicate", "wrap": "circular", "zeros": "constant"}
-    )
-
-
 class WindowOptions(TypedDict, total=False):
-    """Keyword arguments of the window and the hop."""
+    """Keyword arguments for the window and hop settings that transforms share."""
 
     hop_length: int | None
     win_length: int | None
@@ -44,7 +34,7 @@ class WindowOptions(TypedDict, total=False):
 
 
 class FrameOptions(WindowOptions, total=False):
-    """Keyword arguments of frames."""
+    """Keyword arguments for the frame settings that transforms share."""
 
     center: bool
     pad_mode: str
@@ -52,7 +42,7 @@ class FrameOptions(WindowOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """Short frames of a waveform and the window they are weighted by."""
+    """Settings that transforms share for the short frames of a waveform and the window that weights them."""
 
     n_fft: int = argument(2048, "samples of a frame, odd or even, 1 or more.")
     hop_length: int = argument(None, "samples from frame to frame, 1 or more; None: win_length // 4.")
@@ -94,20 +84,23 @@ class Frames:
 
     @property
     def framing(self) -> Framing:
-        """Where the frames lie."""
+        """Position of the frames that the frame settings of transforms describe."""
         return Framing(n_fft=self.n_fft, hop_length=self.hop_length, center=self.center, pad_mode=self.pad_mode)
 
     def analysis_window(self) -> np.ndarray:
-        """The window in the middle of a frame, float64.  Shape: (n_fft,)."""
+        """Return the window that the frame settings of transforms describe, in the middle of a frame.
+
+        A float64 array of shape (n_fft,).
+        """
         return pad_window(get_window(self.window, self.win_length, periodic=self.periodic), self.n_fft)
 
     def of_window(self, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[], np.ndarray]:
-        """The definition of what a function makes of the window."""
+        """Return the definition of an array that a function makes of the window in the frame settings of transforms."""
         return of(self.analysis_window, function)
 
 
 class MethodOptions(TypedDict, total=False):
-    """Keyword arguments of the method and what is trained."""
+    """Keyword arguments for the method and training settings that transforms share."""
 
     method: str
     trainable: bool
@@ -115,18 +108,18 @@ class MethodOptions(TypedDict, total=False):
 
 
 class ShortTimeOptions(FrameOptions, MethodOptions, total=False):
-    """Keyword arguments of a short-time transform whose n_fft may be given by position."""
+    """Keyword arguments for the settings shared by short-time transforms whose n_fft may be given by position."""
 
 
 class FeatureOptions(ShortTimeOptions, total=False):
-    """Keyword arguments of a feature of short frames."""
+    """Keyword arguments for the settings shared by transforms that are features of short frames."""
 
     n_fft: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a short-time spectrum is computed, and what of it is trained."""
+    """Settings that transforms share for the method and the trained parts of a short-time spectrum."""
 
     method: str = argument(
         "auto",
@@ -142,7 +135,7 @@ class Execution:
 
 
 class LogOptions(TypedDict, total=False):
-    """Keyword arguments of a logarithm."""
+    """Keyword arguments for the logarithm settings that transforms share."""
 
     log: str
     offset: float
@@ -152,7 +145,7 @@ class LogOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Logarithm:
-    """A logarithm that is finite for silence."""
+    """Settings that transforms share for a logarithm that is finite for silence."""
 
     log: str = argument("ln", 'the logarithm: "ln", "log10" or "db" (decibels).')
     offset: float = argument(0.0, "added before the logarithm, >= 0.")
@@ -178,5 +171,8 @@ class Logarithm:
         settle(self, offset=float(self.offset), floor=float(self.floor))
 
     def step(self, power: float) -> Log:
-        """The logarithm of values of |z|^power; decibels are those of |z|^2."""
+        """Return the logarithm that the shared settings of transforms describe, of values of |z|^power.
+
+        Decibels are those of |z|^2.
+        """
         return Log(self.log, floor=self.floor, power=power)

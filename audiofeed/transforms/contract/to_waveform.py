@@ -7,12 +7,14 @@ from typing import cast
 import torch
 
 from audiofeed.arguments.checks import check_count
-from audiofeed.methods.rows import check_lengths
+from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class ToWaveform(FeatureTransform):
-    """A module from (batch, ..., bins, frames) to waveforms: `transform(features, length=None, *, lengths=None)`.
+    """Base class of a transform back to waveforms, a module from (batch, ..., bins, frames) to samples.
+
+    Called as `transform(features, length=None, *, lengths=None)`.
 
     A subclass gives `compute`, which is told the `length` that was asked for, `sample_lengths` and `bins_of_features`.
     The checks of a length and of the bins are kept here.
@@ -21,11 +23,17 @@ class ToWaveform(FeatureTransform):
     gives_waveforms = True
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames, where no length is given: integers of any shape, and of the same."""
+        """Return the samples that a transform back to waveforms makes of clips of `frames` frames.
+
+        Where no length is given; integers of any shape, and of the same.
+        """
         raise NotImplementedError
 
     def bins_of_features(self) -> tuple[int, str]:
-        """How many bins the features must have, and what says so."""
+        """Return the number of bins that a transform back to waveforms must be given, and the rule behind it.
+
+        The rule is text for an error: what says so.
+        """
         raise NotImplementedError
 
     def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
@@ -35,7 +43,7 @@ class ToWaveform(FeatureTransform):
         *,
         lengths: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Waveforms of the features of one clip or of a batch.
+        """Transform the features of one clip or of a batch back to waveforms.
 
         Args:
             features: (..., bins, frames) with any leading dimensions, of which the first is the batch; complex, or real
@@ -56,7 +64,10 @@ class ToWaveform(FeatureTransform):
         return self._run_to(features, length, lengths)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """The lengths of the results, which are samples: see `sample_lengths`."""
+        """Return the lengths in samples of the results of a transform back to waveforms.
+
+        See `sample_lengths`.
+        """
         return self.sample_lengths(lengths)
 
     def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
@@ -70,7 +81,10 @@ class ToWaveform(FeatureTransform):
         self.check_bins(features)
 
     def check_bins(self, features: torch.Tensor) -> None:
-        """A ValueError for features of another number of bins."""
+        """Check the number of bins in features that a transform back to waveforms is given.
+
+        Another number is a ValueError.
+        """
         bins, rule = self.bins_of_features()
         if features.shape[-2] != bins:
             raise ValueError(
@@ -78,7 +92,10 @@ class ToWaveform(FeatureTransform):
             )
 
     def _check_length(self, length: int | torch.Tensor | None, features: torch.Tensor) -> int | torch.Tensor | None:
-        """The length asked for, after making sure that it is one: a count of samples, or one for each clip."""
+        """Check the length asked of a transform back to waveforms: a count of samples, or one for each clip.
+
+        Returns the length.
+        """
         if length is None or not isinstance(length, torch.Tensor):
             return length if length is None else check_count("length", length)
         batch = features.shape[0] if features.dim() > 2 else 1
@@ -91,7 +108,10 @@ class ToWaveform(FeatureTransform):
         lengths: torch.Tensor | None,
         **settings: object,
     ) -> torch.Tensor:
-        """Waveforms of `length`. Where each clip has its own and no `lengths` are given, all frames are each clip's."""
+        """Run a transform back to waveforms of the length asked for.
+
+        Where each clip has its own `length` and no `lengths` are given, all frames are each clip's.
+        """
         self.check_features(features)
         length = self._check_length(length, features)
         if isinstance(length, torch.Tensor) and lengths is None:

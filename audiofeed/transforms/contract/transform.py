@@ -10,20 +10,18 @@ from torch import nn
 
 from audiofeed.arguments.checks import check_rate
 from audiofeed.arguments.signature import complete, shown
+from audiofeed.methods.batch_rows import check_waveform, lengths_of_rows, with_leading
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past
-from audiofeed.methods.rows import (
-    check_waveform,
-    computable,
-    in_full_precision,
-    lengths_of_rows,
-    with_leading,
-)
-from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep, needs_graph
+from audiofeed.methods.precision import computable, in_full_precision
+from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
+from audiofeed.transforms.contract.graph import needs_graph
 
 
 class Transform(nn.Module):
-    """A module from waveforms to features: `transform(waveform, lengths=None)`.
+    """Base class of a transform of waveforms, a module from waveforms to features.
+
+    Called as `transform(waveform, lengths=None)`.
 
     Derive from it for a transform of your own: give `compute` (features of rows) and, unless `framing` says it,
     `frame_lengths`. The rest of the contract is kept here: any leading dimensions, rows of their own length, zero past
@@ -67,15 +65,17 @@ class Transform(nn.Module):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Settings are attributes, set by `keep`."""
+            """Return a setting, an attribute of a transform of waveforms that `keep` has set."""
 
         def __setattr__(self, name: str, value: Any) -> None:
-            """Settings are attributes, set by `keep`."""
+            """Set a setting, an attribute of a transform of waveforms, as `keep` does."""
 
     # ---------------------------------------------------------------- what a subclass gives
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Features of rows; what stands past a row's frames does not matter.
+        """Compute the features of a transform of waveforms for rows, as its subclass defines them.
+
+        What stands past a row's frames does not matter.
 
         Args:
             waveform: (rows, time), floating point, or int16 where the class `takes_int16` and there is no graph.
@@ -88,7 +88,7 @@ class Transform(nn.Module):
         raise NotImplementedError
 
     def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        """The last step, for what needs a whole clip at once (its peak).
+        """Apply the last step of any transform of waveforms, which may need a whole clip at once (its peak).
 
         Args:
             features: (clips, rows of each, bins, frames).
@@ -100,7 +100,7 @@ class Transform(nn.Module):
         return features
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of `lengths` samples.
+        """Return the number of frames that any transform of waveforms makes of clips of `lengths` samples.
 
         Args:
             lengths: integers of any shape.
@@ -117,7 +117,10 @@ class Transform(nn.Module):
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
 
     def rate(self, what: str) -> float:
-        """The sample rate, or a ValueError that names what needs it."""
+        """Return the sample rate of a transform of waveforms, or raise a ValueError if it has none.
+
+        The error names what needs the rate.
+        """
         if self.sample_rate is None:
             raise ValueError(f"{what} needs the sample rate; make the transform with sample_rate=...")
         return float(self.sample_rate)
@@ -126,16 +129,19 @@ class Transform(nn.Module):
 
     @property
     def frequencies(self) -> torch.Tensor | None:
-        """Hz of each bin, float64, of shape (bins,); None where rows stand for no frequency."""
+        """Frequency in Hz of each bin of any transform of waveforms; None if rows stand for no frequency.
+
+        float64, of shape (bins,).
+        """
         return None
 
     @property
     def first_center(self) -> float:
-        """The sample that frame 0 is centered on."""
+        """Sample on which frame 0 of any transform of waveforms is centered."""
         return 0.0 if self.framing is None or self.framing.center else self.framing.n_fft / 2
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """The center of each frame in seconds.
+        """Return the center of each frame of any transform of waveforms in seconds.
 
         Args:
             n_frames: how many frames.
@@ -150,7 +156,7 @@ class Transform(nn.Module):
         return centers / self.rate("times")
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Features of one clip or of a batch.
+        """Transform the waveform of one clip or of a batch into features.
 
         Args:
             waveform: real floating point or int16, (..., time) with any leading dimensions. int16 stands for its
@@ -177,7 +183,10 @@ class Transform(nn.Module):
     def by_rows(
         self, compute: Callable[..., torch.Tensor], waveform: torch.Tensor, lengths: torch.Tensor | None
     ) -> torch.Tensor:
-        """What `forward` gives, of features that a function computes as `compute` does."""
+        """Run any transform of waveforms with another function in place of `compute`.
+
+        The result is what `forward` gives, of features that the function computes of rows as `compute` does.
+        """
         self.check_waveform(waveform)
         graph = needs_graph(self, waveform)
         rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
@@ -189,7 +198,10 @@ class Transform(nn.Module):
     def rows_of(
         self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[int]]:
-        """Rows in the dtype to compute in, the length of each, and the leading dimensions they came in."""
+        """Return the rows of a waveform given to a transform, in the dtype that the transform computes in.
+
+        With them the length of each row, and the leading dimensions they came in.
+        """
         waveform = computable(waveform, as_int16=self.takes_int16 and not graph)
         *leading, time = waveform.shape
         row_lengths = None
@@ -200,7 +212,7 @@ class Transform(nn.Module):
     def finish_rows(
         self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
     ) -> torch.Tensor:
-        """Computed rows, finished clip by clip and cleared past their ends."""
+        """Finish the computed rows of a transform of waveforms clip by clip, and clear them past their ends."""
         frames = None if lengths is None else self.frame_lengths(lengths)
         batch = leading[0] if leading else 1
         clips = features.unflatten(0, (batch, -1))

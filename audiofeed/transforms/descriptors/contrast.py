@@ -11,12 +11,14 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.descriptors.spectral import contrast_in_decibels, extremes
 from audiofeed.signal.descriptors.spectral import contrast_bands
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerClip, PerFrame
 
 
 class SpectralContrast(ShortTime):
-    """Peaks over valleys of octave bands, in decibels: equal to `librosa.feature.spectral_contrast`.
+    """Spectral contrast of octave bands as a module, equal to `librosa.feature.spectral_contrast`.
+
+    These are peaks over valleys, in decibels.
 
     Jiang et al., "Music type classification by spectral contrast feature" (2002). Row 0 is the band below `f_min`, row
     k the octave from f_min * 2^(k - 1), the last up to half the sample rate. A peak is the mean of the largest

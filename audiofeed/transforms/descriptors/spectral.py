@@ -13,21 +13,21 @@ from audiofeed.methods.filterbank import filtered
 from audiofeed.signal.descriptors.spectral import moment_weights, polynomial_fit
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, FrameOptions, Frames, ShortTimeOptions
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerFrame
 
 
 class RolloffOptions(FrameOptions, total=False):
-    """Keyword arguments of a rolloff, through which no gradient flows."""
+    """Keyword arguments of the spectral rolloff module, through which no gradient flows."""
 
     n_fft: int
     method: str
 
 
 class SpectralCentroid(ShortTime):
-    """The mean frequency of each frame in Hz, weighted by magnitude: equal to `librosa.feature.spectral_centroid`.
+    """Spectral centroid of each frame in Hz as a module, equal to `librosa.feature.spectral_centroid`.
 
-    A silent frame has centroid 0, with finite gradient.
+    It is the mean frequency, weighted by magnitude. A silent frame has centroid 0, with finite gradient.
 
     Args:
         sample_rate: Hz.
@@ -55,7 +55,9 @@ class SpectralCentroid(ShortTime):
 
 
 class SpectralBandwidth(ShortTime):
-    """The spread of each frame about its centroid in Hz: equal to `librosa.feature.spectral_bandwidth`.
+    """Spectral bandwidth of each frame in Hz as a module, equal to `librosa.feature.spectral_bandwidth`.
+
+    It is the spread of a frame about its centroid.
 
     (sum_k S[k] |f[k] - centroid|^p)^(1/p), S of sum 1 with `norm`. A silent frame has 0, with finite gradient.
 
@@ -94,11 +96,11 @@ class SpectralBandwidth(ShortTime):
 
 
 class SpectralRolloff(ShortTime):
-    """The frequency in Hz below which lies most of each frame: equal to `librosa.feature.spectral_rolloff`.
+    """Spectral rolloff of each frame in Hz as a module, equal to `librosa.feature.spectral_rolloff`.
 
-    It is one of the bins' frequencies: a step function of the waveform, so no gradient flows through it and nothing is
-    trained. Where a sum comes within rounding of the share, float32 and float64 may differ by a bin. A silent frame has
-    rolloff 0.
+    It is the frequency below which lies most of a frame. It is one of the bins' frequencies: a step function of the
+    waveform, so no gradient flows through it and nothing is trained. Where a sum comes within rounding of the share,
+    float32 and float64 may differ by a bin. A silent frame has rolloff 0.
 
     Args:
         sample_rate: Hz.
@@ -133,7 +135,9 @@ class SpectralRolloff(ShortTime):
 
 
 class SpectralFlatness(ShortTime):
-    """How much like noise each frame is, from 0 to 1: equal to `librosa.feature.spectral_flatness`.
+    """Spectral flatness of each frame, from 0 to 1, as a module equal to `librosa.feature.spectral_flatness`.
+
+    It says how much like noise a frame is.
 
     The geometric over the arithmetic mean of max(|STFT|^power, amin). A silent frame has flatness 1, with gradient 0.
 
@@ -171,10 +175,11 @@ class SpectralFlatness(ShortTime):
 
 
 class PolyFeatures(ShortTime):
-    """Coefficients of a polynomial fitted to each frame: equal to `librosa.feature.poly_features`.
+    """Spectral polynomial fitted to each frame as a module, equal to `librosa.feature.poly_features`.
 
-    The least-squares polynomial in frequency (Hz), highest power first. A fit is linear in the spectrum, so it is one
-    product with a fixed matrix. Coefficients of high powers are tiny (that of f^2 is of the order of 1 / Hz^2).
+    The features are its coefficients. The least-squares polynomial in frequency (Hz), highest power first. A fit is
+    linear in the spectrum, so it is one product with a fixed matrix. Coefficients of high powers are tiny (that of f^2
+    is of the order of 1 / Hz^2).
 
     Args:
         sample_rate: Hz.

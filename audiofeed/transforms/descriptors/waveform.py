@@ -6,15 +6,14 @@ import functools
 
 import torch
 
-from audiofeed.arguments.checks import check_count, check_not_negative
+from audiofeed.arguments.checks import check_count, check_not_negative, check_pad_mode
 from audiofeed.methods.descriptors import waveform as framewise
 from audiofeed.methods.frames import Framing
-from audiofeed.transforms.contract.settings import check_pad_mode
 from audiofeed.transforms.contract.transform import Transform
 
 
 class WaveformDescriptor(Transform):
-    """A number for each frame of a waveform itself."""
+    """Base class of waveform descriptor modules: a number for each frame of the waveform itself."""
 
     framing: Framing
 
@@ -31,7 +30,7 @@ class WaveformDescriptor(Transform):
 
 
 class RMS(WaveformDescriptor):
-    """The root mean square of each frame of a waveform: equal to `librosa.feature.rms(y=...)`.
+    """Root mean square (RMS) of each waveform frame as a module, equal to `librosa.feature.rms(y=...)`.
 
     Computed of the samples, without a window. librosa's other variant, `rms(S=...)`, is the same by Parseval's theorem
     for the magnitude of an STFT with window="boxcar"; with another window it weighs the middle of a frame, and is
@@ -71,7 +70,9 @@ class RMS(WaveformDescriptor):
 
 
 class ZeroCrossingRate(WaveformDescriptor):
-    """The share of each frame's samples at which the sign changes: equal to `librosa.feature.zero_crossing_rate`.
+    """Zero-crossing rate of each waveform frame as a module, equal to `librosa.feature.zero_crossing_rate`.
+
+    It is the share of a frame's samples at which the sign changes.
 
     A count: a step function of the waveform, so no gradient flows through it.
 

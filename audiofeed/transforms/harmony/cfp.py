@@ -13,17 +13,17 @@ from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_rate
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.filterbank import Wanted
+from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.harmony.cfp import OUTPUTS, Periodicity, parts
 from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms.contract.settings import FrameOptions, Frames
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerFrame
 
 
 class CFPParts(NamedTuple):
-    """All that a CFP is made of; each (..., n_bins, frames)."""
+    """Outputs of the combined frequency and periodicity (CFP) module, each (..., n_bins, frames)."""
 
     salience: torch.Tensor
     spectrum: torch.Tensor
@@ -32,11 +32,12 @@ class CFPParts(NamedTuple):
 
 
 class CFP(ShortTime):
-    """Combined frequency and periodicity, a pitch salience for several voices (Su and Yang 2015).
+    """Combined frequency and periodicity (CFP) as a module, a pitch salience for several voices.
 
-    A tone has a peak at its pitch both in the spectrum, whose false peaks are overtones, and in the cepstrum, whose
-    false peaks are undertones: the product of the two keeps the pitch. With three gammas the frequency part is the
-    generalized cepstrum of the generalized cepstrum, which is a spectrum again, the periodicity part the cepstrum.
+    This follows Su and Yang (2015). A tone has a peak at its pitch both in the spectrum, whose false peaks are
+    overtones, and in the cepstrum, whose false peaks are undertones: the product of the two keeps the pitch. With three
+    gammas the frequency part is the generalized cepstrum of the generalized cepstrum, which is a spectrum again, the
+    periodicity part the cepstrum.
 
     Args:
         sample_rate: Hz.
@@ -122,11 +123,14 @@ class CFP(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The pitch of each bin in Hz, float64.  Shape: (n_bins,)."""
+        """Pitch in Hz of each bin of a combined frequency and periodicity (CFP) module, float64.
+
+        Shape: (n_bins,).
+        """
         return torch.from_numpy(self._grid.copy())
 
     def parts(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> CFPParts:
-        """The salience and what it is made of, in one pass.
+        """Return the salience and all parts of a combined frequency and periodicity (CFP) module, in one pass.
 
         Args:
             waveform, lengths: as in `forward`.

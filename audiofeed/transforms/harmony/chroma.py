@@ -13,12 +13,12 @@ from audiofeed.methods.harmony.chroma import bin_by_bin, chroma, tuned_chroma
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
 from audiofeed.signal.harmony.chroma import chroma_filterbank, chroma_places
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerClip, PerFrame
 
 
 class Chroma(ShortTime):
-    """The strength of each pitch class, equal to `librosa.feature.chroma_stft`.
+    """Chroma (strength of each pitch class) of an STFT as a module, equal to `librosa.feature.chroma_stft`.
 
     With `tuning=None` each clip's tuning is estimated from its own frames, all its channels together, as
     `librosa.estimate_tuning` does for that clip alone; whatever else is in the batch does not count. The estimate is

@@ -9,16 +9,19 @@ from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_norm
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.harmony.cens import quantized, smoothed
+from audiofeed.methods.harmony.chroma_cens import quantized, smoothed
 from audiofeed.methods.norms import normalized
-from audiofeed.signal.harmony.chroma import CENS_STEPS, smoothing_filter
+from audiofeed.signal.harmony.chroma import CENS_STEPS
+from audiofeed.signal.harmony.chroma_cens import smoothing_filter
 from audiofeed.transforms.contract.derived import Derived
 from audiofeed.transforms.harmony.chroma_cqt import ChromaCQT
 from audiofeed.transforms.harmony.settings import PitchClasses, PitchClassOptions
 
 
 class ChromaCENS(Derived):
-    """Chroma that forgets dynamics, timbre and articulation, equal to `librosa.feature.chroma_cens`.
+    """CENS chroma as a module, equal to `librosa.feature.chroma_cens`.
+
+    This chroma forgets dynamics, timbre and articulation.
 
     Each frame of a `ChromaCQT` is divided by its sum, each class counts how many of the steps 0.05, 0.1, 0.2 and 0.4 it
     exceeds, and the counts are smoothed over frames and normalized: the chroma energy normalized statistics of Müller

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.harmony.chroma import folded
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
@@ -19,7 +19,7 @@ from audiofeed.transforms.harmony.settings import ChromaCQTOptions, ChromaVQTOpt
 
 
 class ChromaCQT(Derived):
-    """The strength of each pitch class in a constant-Q transform, equal to `librosa.feature.chroma_cqt`.
+    """Chroma (strength of each pitch class) of a CQT as a module, equal to `librosa.feature.chroma_cqt`.
 
     Args:
         sample_rate: Hz.
@@ -62,7 +62,7 @@ def _source(classes: PitchClasses, trainable: bool) -> Transform:
 
 
 class ChromaVQT(Derived):
-    """The strength of each note of a scale in a variable-Q transform, equal to `librosa.feature.chroma_vqt`.
+    """Chroma of a VQT (strength of each note of a scale) as a module, equal to `librosa.feature.chroma_vqt`.
 
     Each bin of an octave is a class of its own.
 

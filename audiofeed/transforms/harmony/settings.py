@@ -10,14 +10,14 @@ from typing import ClassVar, TypedDict
 import numpy as np
 
 from audiofeed.arguments.checks import check_count, check_norm, check_positive
-from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.setting_groups import argument, pick, settle
 from audiofeed.signal.constant_q.wavelets import C1
-from audiofeed.signal.harmony.chroma import cq_to_chroma
+from audiofeed.signal.harmony.chroma_cqt import cq_to_chroma
 from audiofeed.transforms.constant_q.settings import ConstantQ, VariableQ, check_bins
 
 
 class OctaveOptions(TypedDict, total=False):
-    """Keyword arguments of octaves of bins."""
+    """Keyword arguments of octaves of bins in the settings of constant-Q chroma."""
 
     hop_length: int
     f_min: float | None
@@ -25,7 +25,7 @@ class OctaveOptions(TypedDict, total=False):
 
 
 class PitchClassOptions(OctaveOptions, total=False):
-    """Keyword arguments of pitch classes."""
+    """Keyword arguments of pitch classes in the settings of constant-Q chroma."""
 
     bins_per_octave: int | None
     tuning: float | None
@@ -35,7 +35,7 @@ class PitchClassOptions(OctaveOptions, total=False):
 
 
 class FoldingOptions(TypedDict, total=False):
-    """Keyword arguments of how bins become classes."""
+    """Keyword arguments of folding bins into classes in the settings of constant-Q chroma."""
 
     norm: float | None
     threshold: float | None
@@ -43,11 +43,11 @@ class FoldingOptions(TypedDict, total=False):
 
 
 class ChromaCQTOptions(PitchClassOptions, FoldingOptions, total=False):
-    """Keyword arguments of the chroma of a constant-Q transform."""
+    """Keyword arguments of all the settings of chroma of a constant-Q transform."""
 
 
 class ChromaVQTOptions(OctaveOptions, FoldingOptions, total=False):
-    """Keyword arguments of the chroma of a variable-Q transform."""
+    """Keyword arguments of all the settings of chroma of a variable-Q transform."""
 
     bins_per_octave: int
     gamma: float | None
@@ -55,7 +55,7 @@ class ChromaVQTOptions(OctaveOptions, FoldingOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Octaves:
-    """Octaves of constant-Q bins, which must stay below half the rate, and the classes that they make."""
+    """Settings of chroma: octaves of constant-Q bins below half the rate, and the classes that they make."""
 
     # the settings of the transform that has these bins
     family: ClassVar[type[ConstantQ]]
@@ -86,7 +86,12 @@ class Octaves:
         settle(self, wavelets=replace(probe, n_bins=octaves * bins))
 
     def filters(self) -> np.ndarray:
-        """Which bins belong to each class.  Shape: (n_chroma, n_octaves * bins_per_octave)."""
+        """Return the filters from constant-Q bins to classes, by the settings of chroma.
+
+        They say which bins belong to each class.
+
+        Shape: (n_chroma, n_octaves * bins_per_octave).
+        """
         return cq_to_chroma(
             self.wavelets.n_bins,
             bins_per_octave=self.bins_per_octave,
@@ -98,7 +103,7 @@ class Octaves:
 
 @dataclass(frozen=True, kw_only=True)
 class PitchClasses(Octaves):
-    """Octaves in equal steps, of which neighboring bins make a pitch class."""
+    """Settings of CQT chroma: octaves in equal steps, of which neighboring bins make a pitch class."""
 
     family = ConstantQ
     bins_per_octave: int = argument(
@@ -122,7 +127,7 @@ class PitchClasses(Octaves):
 
 @dataclass(frozen=True, kw_only=True)
 class Notes(Octaves):
-    """Octaves of a scale, of which each bin is a class of its own."""
+    """Settings of VQT chroma: octaves of a scale, of which each bin is a class of its own."""
 
     family = VariableQ
     intervals: str | Sequence[float]
@@ -142,7 +147,7 @@ class Notes(Octaves):
 
 @dataclass(frozen=True, kw_only=True)
 class Folding:
-    """How the bins of all octaves become classes."""
+    """Settings of folding the bins of all octaves into chroma classes."""
 
     norm: float | None = argument(
         math.inf,
@@ -161,7 +166,7 @@ class Folding:
 
 
 def _check_merge(bins_per_octave: int | None, n_chroma: int) -> int:
-    """Bins in an octave, of which each class takes the same number."""
+    """Check the bins in an octave in the settings of chroma, of which each class takes the same number."""
     if bins_per_octave is None:
         return n_chroma
     bins = check_count("bins_per_octave", bins_per_octave, "an integer number of bins, 1 or more, or None")
@@ -172,7 +177,7 @@ def _check_merge(bins_per_octave: int | None, n_chroma: int) -> int:
 
 
 def _check_window(window: Sequence[float] | np.ndarray | None) -> tuple[float, ...] | None:
-    """Numbers to convolve with, or None."""
+    """Check the numbers to convolve chroma classes with, in the settings of constant-Q chroma, or None."""
     if window is None:
         return None
     samples = np.asarray(window, dtype=np.float64) if not isinstance(window, str) else np.empty((0, 0))

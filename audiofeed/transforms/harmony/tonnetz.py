@@ -9,7 +9,7 @@ import torch
 from audiofeed.arguments.checks import check_rate
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.precision import matmul
-from audiofeed.signal.harmony.chroma import tonnetz_basis
+from audiofeed.signal.harmony.tonnetz import tonnetz_basis
 from audiofeed.transforms.contract.derived import Derived, check_source
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.harmony.chroma import Chroma
@@ -17,7 +17,7 @@ from audiofeed.transforms.harmony.chroma_cqt import ChromaCQT
 
 
 class Tonnetz(Derived):
-    """Tonal centroid features, equal to `librosa.feature.tonnetz` of the same chroma.
+    """Tonnetz as a module, tonal centroid features equal to `librosa.feature.tonnetz` of the same chroma.
 
     Sine and cosine on the circles of fifths, of minor thirds and of major thirds, the last of radius 1/2: Harte,
     Sandler and Gasser, "Detecting harmonic change in musical audio" (2006). Silence is 0.
@@ -69,7 +69,7 @@ class Tonnetz(Derived):
 
     @property
     def chroma(self) -> Transform:
-        """What is projected."""
+        """Chroma transform that a tonnetz module projects."""
         return self.source
 
     def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:

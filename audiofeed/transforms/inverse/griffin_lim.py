@@ -8,7 +8,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_not_negative, check_positive
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.griffin_lim import Progress, Search, griffin_lim, random_phases
 from audiofeed.methods.inverse.overlap_add import natural_length
@@ -19,7 +19,7 @@ from audiofeed.transforms.inverse.resynthesis import Resynthesis
 
 
 class GriffinLim(ToWaveform):
-    """A waveform whose spectrogram comes near to a given one, by the fast Griffin-Lim algorithm.
+    """Griffin-Lim as a module: a waveform whose spectrogram comes near to a given one, by the fast algorithm.
 
     Perraudin, Balazs and Sondergaard (2013), as `librosa.griffinlim` and `torchaudio.transforms.GriffinLim` do it.
 
@@ -79,7 +79,10 @@ class GriffinLim(ToWaveform):
         self.rand_init, self.seed, self.progress = rand_init, seed, progress
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames, where no length is given."""
+        """Return the samples that a Griffin-Lim module makes of clips of `frames` frames.
+
+        That is their length where none is given.
+        """
         return self._frames.sample_lengths(frames)
 
     def bins_of_features(self) -> tuple[int, str]:
@@ -93,7 +96,7 @@ class GriffinLim(ToWaveform):
         lengths: torch.Tensor | None = None,
         seed: int | torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Waveforms of one spectrogram or of a batch: see `ToWaveform.forward`.
+        """Return waveforms of one spectrogram or of a batch by a Griffin-Lim module: see `ToWaveform.forward`.
 
         Args:
             features: real magnitudes (..., bins, frames), 0 or more.
@@ -112,7 +115,7 @@ class GriffinLim(ToWaveform):
         return self._run_to(features, length, lengths, seeds=self._check_seed(seed, features))
 
     def _check_seed(self, seed: int | torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
-        """(1,) or (batch,) seeds on the device of the features."""
+        """Check the seeds given to a Griffin-Lim module, (1,) or (batch,), and move them to the features' device."""
         if not isinstance(seed, torch.Tensor):
             return torch.tensor([self.seed if seed is None else seed], device=features.device)
         batch = features.shape[0] if features.dim() > 2 else 1
@@ -149,7 +152,10 @@ class GriffinLim(ToWaveform):
     def _searched(
         self, lengths: torch.Tensor | None, length: int | torch.Tensor | None, frames: int
     ) -> tuple[int | torch.Tensor, int]:
-        """The samples of the signals that are looked for: those asked for, as far as they have these frames."""
+        """Return the samples of the signals that a Griffin-Lim module searches for.
+
+        They are those asked for, as far as they have these frames.
+        """
         span = self.hop_length - 1
         least = natural_length(self._frames.framing, frames)
         if lengths is None:
@@ -164,7 +170,10 @@ class GriffinLim(ToWaveform):
         return torch.minimum(own.clamp(min=length), own + span), least + span
 
     def _phases(self, magnitude: torch.Tensor, rows: int, settings: dict[str, object]) -> torch.Tensor:
-        """What the spectra begin with.  Shape: (rows of all clips, frames, bins)."""
+        """Return the phases that a Griffin-Lim module begins with.
+
+        Shape: (rows of all clips, frames, bins).
+        """
         total, bins, frames = magnitude.shape
         if not self.rand_init:
             return magnitude.new_zeros(1, 1, 1).expand(total, frames, bins)

@@ -7,10 +7,10 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_rate
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.nnls import clamped_spectra, nearest_spectra
-from audiofeed.signal.inverse.synthesis import overlap_ratios, overlap_sums, overlapping_pairs
+from audiofeed.signal.inverse.nnls import overlap_ratios, overlap_sums, overlapping_pairs
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.transforms.auditory.settings import Mel, MelOptions
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
@@ -18,11 +18,11 @@ from audiofeed.transforms.contract.filters import of
 
 
 class InverseMel(FeatureTransform):
-    """The spectrum >= 0 whose mel spectrogram lies nearest to a given one: non-negative least squares.
+    """Inverse mel as a module: the spectrum >= 0 whose mel spectrogram lies nearest to a given one.
 
-    Of all spectra that are equally near it is the smallest (in the sum of squares), so that it is one result, whatever
-    the machine, and not that of a search that stops somewhere. It undoes the filters alone: the mels of powers give
-    powers, which `GriffinLim(power=2.0)` takes, the mels of magnitudes give magnitudes.
+    This is non-negative least squares. Of all spectra that are equally near it is the smallest (in the sum of squares),
+    so that it is one result, whatever the machine, and not that of a search that stops somewhere. It undoes the filters
+    alone: the mels of powers give powers, which `GriffinLim(power=2.0)` takes, the mels of magnitudes give magnitudes.
 
     With `solver="lstsq"` it is the smallest least-squares spectrum of either sign, and 0 where that is negative: one
     matrix product, and not as near.
@@ -72,7 +72,10 @@ class InverseMel(FeatureTransform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """The center of each bin of the result in Hz, float64.  Shape: (bins,)."""
+        """Center in Hz of each bin of the spectrum that an inverse mel module returns, float64.
+
+        Shape: (bins,).
+        """
         return torch.from_numpy(fft_frequencies(self.sample_rate, self.n_fft))
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:

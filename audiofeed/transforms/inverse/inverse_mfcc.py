@@ -10,7 +10,7 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, warn_caller
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.cepstral.cepstrum import over_bins
 from audiofeed.methods.decibels import LOGS
@@ -20,7 +20,7 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class InverseMFCC(FeatureTransform):
-    """A smooth mel power spectrogram with given MFCCs, equal to `librosa.feature.inverse.mfcc_to_mel`.
+    """Inverse MFCC as a module: mel power spectra with given MFCCs, equal to `librosa.feature.inverse.mfcc_to_mel`.
 
     The coefficients that were left out count as 0, so that the mels come back without their fine structure; with as
     many coefficients as mels they come back whole.

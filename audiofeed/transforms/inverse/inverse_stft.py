@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.settings import pick
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.overlap_add import INVERSE, Synthesis, inverse_short_time
 from audiofeed.signal.inverse.synthesis import synthesis_basis
@@ -18,14 +18,14 @@ from audiofeed.transforms.inverse.resynthesis import Resynthesis, SynthesisOptio
 
 
 class InverseOptions(SynthesisOptions, total=False):
-    """Keyword arguments of an inverse short-time transform."""
+    """Keyword arguments of an inverse STFT module."""
 
     method: str
     trainable: bool
 
 
 class InverseSTFT(ToWaveform):
-    """The waveform whose short-time Fourier transform lies nearest to a spectrum, equal to `librosa.istft`.
+    """Inverse STFT as a module: the waveform whose STFT lies nearest to a spectrum, equal to `librosa.istft`.
 
     Frames are inverted, windowed, overlapped and added, and divided by the overlapped squared window (Griffin and Lim
     1984), so that what `STFT` makes of a waveform comes back, with any window and hop that cover every sample.
@@ -69,7 +69,10 @@ class InverseSTFT(ToWaveform):
             self.define("basis", frames.of_window(synthesis_basis), trainable=execution.trainable)
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames, where no length is given."""
+        """Return the samples that an inverse STFT module makes of clips of `frames` frames.
+
+        That is their length where none is given.
+        """
         return self._frames.sample_lengths(frames)
 
     def bins_of_features(self) -> tuple[int, str]:

@@ -11,13 +11,15 @@ from audiofeed.transforms.contract.to_waveform import ToWaveform
 
 
 class SynthesisOptions(WindowOptions, total=False):
-    """Keyword arguments of frames that become a waveform."""
+    """Keyword arguments of the resynthesis of a waveform from frames."""
 
     center: bool
 
 
 class Resynthesis:
-    """Frames that cover every sample of a waveform, and the samples that belong to them.
+    """Resynthesis of waveforms from frames that cover every sample, shared by inverse transform modules.
+
+    It holds the frames, and the samples that belong to them.
 
     Args:
         module: the transform, whose attributes the frames' settings become and which keeps the synthesis window.
@@ -41,15 +43,15 @@ class Resynthesis:
         module.define("synthesis_window", frames.analysis_window, values=window)
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Samples of clips of `frames` frames."""
+        """Return the samples that the resynthesis of an inverse transform makes of clips of `frames` frames."""
         return natural_length(self.framing, frames)
 
     def bins_of_features(self) -> tuple[int, str]:
-        """See `ToWaveform.bins_of_features`."""
+        """Return the bins that resynthesis takes and a text of them: see `ToWaveform.bins_of_features`."""
         return self.bins, f"n_fft={self.framing.n_fft} has {self.bins} bins"
 
     def longest(self, length: int | torch.Tensor | None, frames: int) -> int:
-        """Samples of the whole result."""
+        """Return the samples of the whole result of resynthesis, those of the longest clip."""
         if isinstance(length, torch.Tensor):
             return int(length.max())
         return natural_length(self.framing, frames) if length is None else length

@@ -12,21 +12,21 @@ from audiofeed.methods.decibels import Log
 from audiofeed.methods.rhythm.onsets import onset_strength
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
 from audiofeed.transforms.contract.settings import Execution, Frames, MethodOptions, WindowOptions
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms, PerClip
 
 AGGREGATES = ("mean", "median")
 
 
 class OnsetOptions(WindowOptions, MethodOptions, MelOptions, total=False):
-    """Keyword arguments of an onset strength."""
+    """Keyword arguments of the onset strength module."""
 
     n_fft: int
     pad_mode: str
 
 
 class OnsetStrength(ShortTime):
-    """Spectral flux of a mel spectrogram, equal to `librosa.onset.onset_strength`.
+    """Onset strength (spectral flux of mels) as a module, equal to `librosa.onset.onset_strength`.
 
     The gain of each band in decibels since `lag` frames ago, losses counted as 0, averaged over the bands. As in
     librosa, decibels are limited to 80 below the clip's peak, all its channels together; batch-mates do not count. The

@@ -11,12 +11,12 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_norm, check_rate
-from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.setting_groups import argument, pick, settle
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.rhythm import autocorrelation
 from audiofeed.methods.rhythm.onsets import envelope
-from audiofeed.methods.short_time.table import short_time_spectrum
+from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
 from audiofeed.signal.rhythm.tempo import fourier_tempi, lag_tempi
 from audiofeed.signal.windows import Window, get_window
 from audiofeed.transforms.contract.derived import Derived, check_source
@@ -25,7 +25,7 @@ from audiofeed.transforms.rhythm.onset import OnsetStrength
 
 
 class StretchOptions(TypedDict, total=False):
-    """Keyword arguments of stretches of an onset envelope."""
+    """Keyword arguments of the stretches of an onset envelope that a tempogram is computed of."""
 
     n_fft: int
     hop_length: int
@@ -36,7 +36,7 @@ class StretchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Stretches:
-    """An onset envelope, and the stretches of it that are looked at."""
+    """Settings of a tempogram: an onset envelope, and the stretches of it that are looked at."""
 
     sample_rate: float
     n_fft: int = argument(2048, "samples of a frame of the onset strength; with `onset` its own, and left out here.")
@@ -63,10 +63,13 @@ class Stretches:
 
 
 class OfStretches:
-    """What transforms of stretches of an onset envelope share: the envelope, and the axes of their columns."""
+    """Mixin of tempogram modules: the onset envelope, and the axes of their columns.
+
+    This is common to transforms of stretches of an onset envelope.
+    """
 
     def _keep_stretches(self: Any, stretches: Stretches, *, center: bool) -> None:
-        """Keep the settings and the window; the envelope is the module's `source`."""
+        """Keep the settings of a tempogram and its window; the envelope is the module's `source`."""
         for name in ("sample_rate", "n_fft", "hop_length", "win_length", "window"):
             setattr(self, name, getattr(stretches, name))
         self.center = center
@@ -74,28 +77,29 @@ class OfStretches:
 
     @property
     def onset(self: Any) -> Transform:
-        """The onset envelope."""
+        """Onset envelope transform that a tempogram module is computed of."""
         return self.source
 
     @property
     def frequencies(self: Any) -> torch.Tensor:
-        """`tempi` in Hz, float64."""
+        """Tempi of the rows of a tempogram module (its `tempi`) in Hz, float64."""
         return self.tempi / 60.0
 
     @property
     def first_center(self: Any) -> float:
-        """The sample that column 0 is centered on."""
+        """Sample that column 0 of a tempogram is centered on."""
         return 0.0 if self.center else self.win_length / 2 * self.hop_length
 
     def times(self: Any, n_frames: int) -> torch.Tensor:
-        """The center of each stretch in seconds, float64, of shape (n_frames,)."""
+        """Return the center of each stretch of a tempogram in seconds, float64, of shape (n_frames,)."""
         return Transform.times(self, n_frames)
 
 
 class Tempogram(OfStretches, Derived):
-    """The autocorrelation of the onset strength around each frame, equal to `librosa.feature.tempogram`.
+    """Tempogram as a module: the onset strength's local autocorrelation, equal to `librosa.feature.tempogram`.
 
-    Grosche, Mueller and Kurth, "Cyclic tempogram" (2010). Row k is a lag of k frames; `tempi` has it in beats a minute.
+    The autocorrelation is that of the onset strength around each frame. Grosche, Mueller and Kurth, "Cyclic tempogram"
+    (2010). Row k is a lag of k frames; `tempi` has it in beats a minute.
 
     Args:
         sample_rate: Hz.
@@ -133,17 +137,20 @@ class Tempogram(OfStretches, Derived):
 
     @property
     def tempi(self) -> torch.Tensor:
-        """Beats per minute whose period is 0, 1, 2, ... frames, float64, of shape (win_length,); infinite for 0."""
+        """Tempi of the rows of a tempogram module in beats per minute, float64, of shape (win_length,).
+
+        Their periods are 0, 1, 2, ... frames; infinite for 0.
+        """
         rate = self.rate("tempi")
         return torch.from_numpy(lag_tempi(self.win_length, sample_rate=rate, hop_length=self.hop_length))
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Columns of clips of `lengths` samples."""
+        """Return the columns that a tempogram module makes of clips of `lengths` samples."""
         frames = self.source.frame_lengths(lengths)
         return frames if self.center else self._stretches.count(frames)
 
     def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """The autocorrelation of stretches of the envelope."""
+        """Compute a tempogram module's autocorrelation of stretches of its onset envelope."""
         window = self.filter_like("tempo_window", features)
         return autocorrelation.tempogram(
             envelope(features), frames, window, center=self.center, norm=self.norm, graph=graph
@@ -151,7 +158,7 @@ class Tempogram(OfStretches, Derived):
 
 
 class FourierTempogram(OfStretches, Derived):
-    """The short-time Fourier transform of the onset strength, equal to `librosa.feature.fourier_tempogram`.
+    """Fourier tempogram as a module, an STFT of onset strength equal to `librosa.feature.fourier_tempogram`.
 
     Grosche, Mueller and Kurth, "Cyclic tempogram" (2010). `tempi` has the beats a minute of each row.
 
@@ -181,15 +188,18 @@ class FourierTempogram(OfStretches, Derived):
 
     @property
     def tempi(self) -> torch.Tensor:
-        """Beats per minute of each bin, float64, of shape (win_length // 2 + 1,)."""
+        """Tempi of the bins of a Fourier tempogram module in beats per minute, float64.
+
+        Of shape (win_length // 2 + 1,).
+        """
         rate = self.rate("tempi")
         return torch.from_numpy(fourier_tempi(self.win_length, sample_rate=rate, hop_length=self.hop_length))
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Columns of clips of `lengths` samples."""
+        """Return the columns that a Fourier tempogram module makes of clips of `lengths` samples."""
         return self._stretches.count(self.source.frame_lengths(lengths))
 
     def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """The spectra of stretches of the envelope."""
+        """Compute a Fourier tempogram module's spectra of stretches of its onset envelope."""
         window = self.filter_like("tempo_window", features)
         return short_time_spectrum(envelope(features), frames, self._stretches, window, graph=graph)

@@ -11,10 +11,10 @@ import torch
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_power_or_complex, check_rate
-from audiofeed.arguments.settings import argument, pick, settle
+from audiofeed.arguments.setting_groups import argument, pick, settle
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.short_time.log_frequency import LOG_FREQUENCY
-from audiofeed.methods.short_time.nonuniform import Interpolation
+from audiofeed.methods.short_time.interpolated_fft import Interpolation
+from audiofeed.methods.short_time.log_frequency_methods import LOG_FREQUENCY
 from audiofeed.plans.short_time.interpolation import (
     compensation,
     interpolation,
@@ -23,11 +23,11 @@ from audiofeed.plans.short_time.interpolation import (
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
 from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
 class GridOptions(TypedDict, total=False):
-    """Keyword arguments of the frequencies."""
+    """Keyword arguments for the frequencies of log-frequency short-time modules."""
 
     freq_scale: str
     f_min: float
@@ -37,12 +37,12 @@ class GridOptions(TypedDict, total=False):
 
 
 class LogFrequencyOptions(FeatureOptions, GridOptions, total=False):
-    """Keyword arguments of a short-time transform at chosen frequencies."""
+    """Keyword arguments of the log-frequency short-time modules, for a transform at chosen frequencies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Frequencies between two, both of them included."""
+    """Settings of log-frequency short-time modules for a grid of frequencies between two, both included."""
 
     sample_rate: float
     n_fft: int
@@ -85,7 +85,10 @@ class Grid:
 
     @property
     def frequencies(self) -> np.ndarray:
-        """Hz, float64.  Shape: (n_bins,)."""
+        """Frequencies in Hz by the grid settings of log-frequency short-time modules.
+
+        A float64 array of shape (n_bins,).
+        """
         return frequency_grid(
             freq_scale=self.freq_scale,
             f_min=self.f_min,
@@ -96,19 +99,25 @@ class Grid:
 
     @property
     def turns(self) -> np.ndarray:
-        """Cycles per sample, float64.  Shape: (n_bins,)."""
+        """Frequencies in cycles per sample by the grid settings of log-frequency short-time modules.
+
+        A float64 array of shape (n_bins,).
+        """
         return self.frequencies / self.sample_rate
 
     def basis(self, window: np.ndarray) -> np.ndarray:
-        """The dense basis at these frequencies, of a window."""
+        """Return a window's dense basis at the frequencies of a log-frequency module's grid settings."""
         return frequency_basis(window, self.turns)
 
 
 class OfGrid:
-    """What short-time transforms at the frequencies of a grid share: any method of `LOG_FREQUENCY`."""
+    """Part that log-frequency short-time modules share, for the frequencies of a grid.
+
+    Any method of `LOG_FREQUENCY` can compute them.
+    """
 
     def _keep_grid(self: Any, grid: Grid) -> None:
-        """Keep the grid's settings, and what it takes to interpolate an FFT."""
+        """Keep the grid settings of a log-frequency short-time module, and its way to interpolate an FFT."""
         self.keep(grid)
         self._grid, self._filter_names = grid, LOG_FREQUENCY.methods[self.method].others
         tiles = interpolation_tiles(grid.turns, grid.n_fft)
@@ -122,18 +131,23 @@ class OfGrid:
 
     @property
     def frequencies(self: Any) -> torch.Tensor:
-        """The frequency of each bin in Hz, float64, of shape (n_bins,)."""
+        """Frequency of each bin of a log-frequency short-time module in Hz.
+
+        A float64 tensor of shape (n_bins,).
+        """
         return torch.from_numpy(self._grid.frequencies)
 
     def compute(self: Any, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """|transform|^power of rows, or the complex transform."""
+        """Compute a log-frequency short-time module's |transform|^power of rows, or the complex transform."""
         filters = [self.analysis(waveform), *(self.filter_like(name, waveform) for name in self._filter_names)]
         run = LOG_FREQUENCY.methods[self.method].run
         return run(waveform, lengths, self.framing, *filters, plan=self._plan, power=self.power, graph=graph)
 
 
 class LogFrequencySTFT(OfGrid, ShortTime):
-    """The complex short-time Fourier transform at logarithmically spaced frequencies, or evenly between any two.
+    """Module that computes the complex log-frequency STFT: at logarithmically spaced frequencies, or evenly spaced.
+
+    The frequencies lie between any two.
 
     Bin k is the sum over the frame of window[n] x[n] exp(-2 pi i f_k n / sample_rate), which is what `STFT` has at
     f_k = k * sample_rate / n_fft. All bins have the same window, and so the same width in Hz: unlike in a CQT,
@@ -165,7 +179,9 @@ class LogFrequencySTFT(OfGrid, ShortTime):
 
 
 class LogFrequencySpectrogram(OfGrid, ShortTime):
-    """|STFT|^power at logarithmically spaced frequencies, or evenly between any two.
+    """Module that computes a log-frequency spectrogram: |STFT|^power at log-spaced or evenly spaced frequencies.
+
+    The frequencies lie between any two.
 
     Args:
         sample_rate: Hz.

@@ -14,17 +14,20 @@ from audiofeed.methods.short_time import reassignment
 from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted
 from audiofeed.transforms.contract.settings import FrameOptions, Frames
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
 class ReassignedOptions(FrameOptions, total=False):
-    """Keyword arguments of a reassigned spectrogram."""
+    """Keyword arguments of the reassigned spectrogram module."""
 
     n_fft: int
 
 
 class Coordinates(NamedTuple):
-    """Where the energy of each cell of a spectrogram lies; each (..., n_fft // 2 + 1, frames)."""
+    """Coordinates that a reassigned spectrogram module gives for the energy of each cell.
+
+    They say where it lies; each is a tensor of shape (..., n_fft // 2 + 1, frames).
+    """
 
     frequencies: torch.Tensor
     times: torch.Tensor
@@ -32,11 +35,11 @@ class Coordinates(NamedTuple):
 
 
 class ReassignedSpectrogram(ShortTime):
-    """A spectrogram with the energy of each cell moved to the cell where that energy lies.
+    """Module that computes a reassigned spectrogram, with the energy of each cell moved to its true place.
 
-    Steady tones come out one bin wide and clicks one frame wide. `forward` gives the moved energy on the grid of bins
-    and frames, for a model; `coordinates` gives where each cell's energy lies, equal to
-    `librosa.reassigned_spectrogram`.
+    It is moved to the cell where it lies. Steady tones come out one bin wide and clicks one frame wide. `forward` gives
+    the moved energy on the grid of bins and frames, for a model; `coordinates` gives where each cell's energy lies,
+    equal to `librosa.reassigned_spectrogram`.
 
     Args:
         sample_rate: Hz.
@@ -97,7 +100,9 @@ class ReassignedSpectrogram(ShortTime):
         self.define("time_window", self.frames.of_window(time_weighted))
 
     def coordinates(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Coordinates:
-        """Frequency (Hz), time (s) and magnitude of each cell, equal to `librosa.reassigned_spectrogram`.
+        """Return a reassigned spectrogram module's frequency (Hz), time (s) and magnitude of each cell.
+
+        Equal to `librosa.reassigned_spectrogram`.
 
         Args:
             waveform, lengths: as in `forward`.

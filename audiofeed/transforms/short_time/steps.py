@@ -14,26 +14,39 @@ import torch
 
 from audiofeed.methods.cepstral.cepstrum import over_bins
 from audiofeed.methods.decibels import Log, clip_peak, limit_range
-from audiofeed.methods.filterbank import Apply, FilterBank
-from audiofeed.methods.filterbank import Step as FrameValue
-from audiofeed.methods.frames import Workspace
+from audiofeed.methods.filterbank import FilterBank
+from audiofeed.methods.frame_steps import Apply
+from audiofeed.methods.frame_steps import Step as FrameValue
 from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.tiles import FilterTiles
 from audiofeed.transforms.contract.transform import Transform
 
 
 class FrameStep(Protocol):
-    """A step that sees frames: (..., frames, values) -> (..., frames, other values)."""
+    """Protocol of a frame step, one of the steps from |STFT|^power to a short-time feature.
+
+    It sees frames: (..., frames, values) -> (..., frames, other values).
+    """
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
-        """What is computed of frames of a waveform `like` this one, with filters in its dtype and on its device."""
+        """Return the computations of a frame step of a short-time module, for a waveform `like` this one.
+
+        With filters in its dtype and on its device.
+        """
 
 
 class ClipStep(Protocol):
-    """A step that sees whole clips: (clips, rows of each, values, frames) -> the same of other values."""
+    """Protocol of a clip step, one of the steps from |STFT|^power to a short-time feature.
+
+    It sees whole clips: (clips, rows of each, values, frames) -> the same of other values.
+    """
 
     def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        """The step of clips that have `frames` (clips,) frames each; None: all of them."""
+        """Apply a clip step of a short-time module to clips of `frames` frames each.
+
+        `frames` has shape (clips,); None: all of them.
+        """
 
 
 Step = FrameStep | ClipStep
@@ -41,25 +54,28 @@ Step = FrameStep | ClipStep
 
 @dataclass(frozen=True)
 class Bank:
-    """A filter bank that the module keeps under a name; `tiles` say where it is not zero, None: anywhere."""
+    """Step of a short-time module through a filter bank that it keeps under a name.
+
+    `tiles` say where the bank is not zero, None: anywhere.
+    """
 
     name: str
     tiles: FilterTiles | None
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
-        """The bank of a waveform's dtype."""
+        """Return the filter bank step of a short-time module, in a waveform's dtype."""
         return (FilterBank(module.filter_like(self.name, like), self.tiles),)
 
 
 @dataclass(frozen=True)
 class Logarithms:
-    """An offset, then a logarithm."""
+    """Step of a short-time module that adds an offset and takes a logarithm."""
 
     log: Log
     offset: float = 0.0
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
-        """The logarithm, and before it the offset where there is one."""
+        """Return the logarithm step of a short-time module, and before it the offset where there is one."""
         return (Apply(self._raised), self.log) if self.offset else (self.log,)
 
     def _raised(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
@@ -68,12 +84,15 @@ class Logarithms:
 
 @dataclass(frozen=True)
 class Limit:
-    """Nothing lies more than so many decibels below each clip's own peak."""
+    """Step of a short-time module that limits its decibels by each clip's own peak.
+
+    Nothing lies more than so many decibels below the peak.
+    """
 
     top_db: float
 
     def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        """The features, limited."""
+        """Apply the step of a short-time module that limits the decibels of clips."""
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return limit_range(features, frames, self.top_db)
         return torch.maximum(features, clip_peak(features, frames) - self.top_db, out=features)
@@ -81,12 +100,12 @@ class Limit:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A product with a matrix that the module keeps under a name, for each frame."""
+    """Step of a short-time module that multiplies each frame by a matrix, which the module keeps under a name."""
 
     name: str
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
-        """The product of frames, one after another."""
+        """Return the matrix product step of a short-time module, for frames one after another."""
         matrix = module.filter_like(self.name, like).t()
 
         def product(values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
@@ -101,13 +120,15 @@ class Matrix:
         return (Apply(product),)
 
     def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        """The product over the values of whole clips."""
+        """Apply the matrix product step of a short-time module to the values of whole clips."""
         return over_bins(features, module.filter_like(self.name, features))
 
 
 @dataclass(frozen=True)
 class PerFrame:
-    """A function of frames; with a workspace there is no graph, and what it is given may be overwritten.
+    """Step of a short-time module that applies a given function to frames.
+
+    With a workspace there is no graph, and what the function is given may be overwritten.
 
     Args:
         function: of frames, of the filters, and of the workspace (or None).
@@ -118,25 +139,30 @@ class PerFrame:
     filters: tuple[str, ...] = ()
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
-        """The function, with the filters of a waveform's dtype."""
+        """Return the step of a short-time module that is a function of frames, with filters of a waveform's dtype."""
         held = [module.filter_like(name, like) for name in self.filters]
         return (Apply(lambda values, workspace: self.function(values, *held, workspace)),)
 
 
 @dataclass(frozen=True)
 class PerClip:
-    """A function of whole clips, of filters that the module keeps under these names, and of the numbers of frames."""
+    """Step of a short-time module that applies a given function to whole clips.
+
+    The function is of the clips, of filters that the module keeps under these names, and of the numbers of frames.
+    """
 
     function: Callable[..., torch.Tensor]
     filters: tuple[str, ...] = ()
 
     def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        """What the function gives."""
+        """Apply the step of a short-time module that is a function of whole clips."""
         return self.function(features, *(module.filter_like(name, features) for name in self.filters), frames)
 
 
 def split(steps: Sequence[Step]) -> tuple[Sequence[FrameStep], Sequence[ClipStep]]:
-    """The steps of frames, and from the first that sees clips alone, the steps of clips.
+    """Split the steps of a short-time module into steps of frames and steps of clips.
+
+    The steps of clips begin with the first that sees clips alone.
 
     >>> [len(part) for part in split((Matrix("a"), Limit(80.0), Matrix("b")))]
     [1, 2]

@@ -7,11 +7,11 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_power_or_complex
 from audiofeed.arguments.signature import takes
 from audiofeed.transforms.contract.settings import Execution, Frames, ShortTimeOptions
-from audiofeed.transforms.short_time.base import ShortTime
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
 class STFT(ShortTime):
-    """The complex short-time Fourier transform, equal to `librosa.stft`.
+    """Module that computes the complex short-time Fourier transform (STFT), equal to `librosa.stft`.
 
     The window stands in the middle of `n_fft` samples; with `center=True` frame f is centered on sample f * hop_length,
     and each clip is extended past its own ends by `pad_mode`.
@@ -45,7 +45,7 @@ class STFT(ShortTime):
 
 
 class Spectrogram(ShortTime):
-    """|STFT|^power, or the complex STFT for `power=None`.
+    """Module that computes a spectrogram, |STFT|^power, or the complex STFT for `power=None`.
 
     Args:
         n_fft: samples of a frame, odd or even, 1 or more.

@@ -12,7 +12,7 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class TimeStretch(FeatureTransform):
-    """A complex spectrum played faster or slower at the same pitch, by a phase vocoder.
+    """Module that stretches a complex spectrum in time, faster or slower at the same pitch, by a phase vocoder.
 
     Equal to `librosa.phase_vocoder` and `torchaudio.functional.phase_vocoder` (Ellis, "A phase vocoder in Matlab",
     2002). `InverseSTFT` makes a waveform of the result.
@@ -44,7 +44,7 @@ class TimeStretch(FeatureTransform):
     def forward(  # type: ignore[override]  # a rate before lengths, as in torchaudio
         self, spectrum: torch.Tensor, rate: float | None = None, *, lengths: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The stretched spectra of one spectrum or of a batch.
+        """Stretch one spectrum or a batch of them in time, at a given rate or the module's.
 
         Args:
             spectrum: complex (..., bins, frames) with any leading dimensions, of which the first is the batch.
@@ -61,7 +61,9 @@ class TimeStretch(FeatureTransform):
         return self.run(spectrum, lengths, rate=self._rate(rate))
 
     def frame_lengths(self, lengths: torch.Tensor, rate: float | None = None) -> torch.Tensor:
-        """Frames that are left of clips of `lengths` frames.  Shape: any shape of integers -> the same shape.
+        """Return the frames that are left of clips of `lengths` frames after a module's time stretch.
+
+        Shape: any shape of integers -> the same shape.
 
         >>> TimeStretch(2.0).frame_lengths(torch.tensor([5, 4])).tolist()
         [3, 2]

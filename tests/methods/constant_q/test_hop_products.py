@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiofeed.arguments.checks import PAD_MODES
 from audiofeed.methods.constant_q import octaves
-from audiofeed.methods.frames import PAD_MODES
 from audiofeed.transforms.constant_q.cqt import CQT
 
 # taps from 40 to 4 hops; the last of them and the odd hop do not divide the kernels

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from audiofeed.methods.short_time.kernel import check
+from audiofeed.methods.short_time.kernel import address_check
 
 
 @pytest.fixture(autouse=True)
 def checked() -> Iterator[None]:
     """Addresses outside a kernel's memory raise an IndexError."""
-    with check.checking():
+    with address_check.checking():
         yield

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import audiofeed as af
-from audiofeed.methods.frames import PAD_MODES
-from audiofeed.methods.short_time import kernels
+from audiofeed.arguments.checks import PAD_MODES
+from audiofeed.methods.short_time import kernel_method
 from audiofeed.methods.short_time.kernel import fourier, jit
-from audiofeed.methods.short_time.kernel.code import Code
+from audiofeed.methods.short_time.kernel.llvm_ir import Code
 from audiofeed.methods.short_time.kernel.logarithm import logarithm
 from tests.methods.short_time.kernels import LIMIT, needs_compiler, noise, runs, worst_frame
 
@@ -45,8 +45,8 @@ def test_a_kernel_equals_the_definition(lanes, half, hop_length, center, pad_mod
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jit, "lanes", lambda: lanes)
         found = []
-        frames_of = kernels.frames_of
-        patch.setattr(kernels, "frames_of", lambda *frames: found.append(frames_of(*frames)) or found[-1])
+        frames_of = kernel_method.frames_of
+        patch.setattr(kernel_method, "frames_of", lambda *frames: found.append(frames_of(*frames)) or found[-1])
         out = transform(spoiled, torch.tensor(lengths))
     computed = fourier.radices(half) is not None
     assert bool(found) == computed

@@ -15,7 +15,7 @@ import torch
 
 import audiofeed as af
 from audiofeed.methods.short_time.kernel import jit, layout
-from audiofeed.methods.short_time.kernel.source import FIELDS
+from audiofeed.methods.short_time.kernel.frame_kernel import FIELDS
 from tests.methods.short_time.kernels import LIMIT, needs_compiler, noise, runs, worst_frame
 
 __all__ = ["runs"]

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.methods.short_time.kernel import check, guard, jit, layout, source
-from audiofeed.methods.short_time.kernel.source import KernelSpec
+from audiofeed.methods.short_time.kernel import address_check, frame_kernel, guard, jit, layout
+from audiofeed.methods.short_time.kernel.frame_kernel import KernelSpec
 from tests.methods.short_time.kernels import needs_compiler, noise
 
 pytestmark = needs_compiler
@@ -96,14 +96,14 @@ SETTINGS = [
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
 def test_every_address_lies_inside_its_memory(cls, settings, dtype, monkeypatch):
     jobs = []
-    followed = check.check_job
-    monkeypatch.setattr(check, "check_job", lambda *args, **given: jobs.append(followed(*args, **given)))
+    followed = address_check.check_job
+    monkeypatch.setattr(address_check, "check_job", lambda *args, **given: jobs.append(followed(*args, **given)))
     transform = cls(**settings)
     for lengths in ([1], [2, 700, 65, 64, 31], [3000, 1]):
         x = (noise(len(lengths), max(lengths)) * 1000).to(dtype)
-        monkeypatch.setattr(check, "ENABLED", False)
+        monkeypatch.setattr(address_check, "ENABLED", False)
         unchecked = transform(x, torch.tensor(lengths))
-        monkeypatch.setattr(check, "ENABLED", True)
+        monkeypatch.setattr(address_check, "ENABLED", True)
         assert torch.equal(transform(x, torch.tensor(lengths)), unchecked)
     assert len(jobs) >= 3
 
@@ -118,7 +118,7 @@ def test_an_address_that_is_off_by_a_frame_is_noticed(column, memory, frames, mo
 
     def slipped(self, lengths):
         counts = laid_out(self, lengths)
-        self._rows[:, getattr(source, f"ROW_{column}")] += frames * 4 * self.framing.hop_length
+        self._rows[:, getattr(frame_kernel, f"ROW_{column}")] += frames * 4 * self.framing.hop_length
         return counts
 
     monkeypatch.setattr(layout.FrameLayout, "_lay_out", slipped)
@@ -174,18 +174,18 @@ def test_memory_of_threads_that_is_too_small_is_noticed(fault):
     memory = np.empty(3 * needed + 64 - fault.get("size", 0) * 2, np.uint8)
     begin = memory.ctypes.data + -memory.ctypes.data % 64
     with pytest.raises(IndexError, match="threads"):
-        check.check_memory(spec, memory, begin + fault.get("shift", 0), needed - fault.get("step", 0), 3)
+        address_check.check_memory(spec, memory, begin + fault.get("shift", 0), needed - fault.get("step", 0), 3)
 
 
 def test_the_switch_is_off_unless_it_is_asked_for():
     """For speed; and it is read from the environment when the package is imported."""
-    code = "from audiofeed.methods.short_time.kernel import check; print(check.ENABLED)"
+    code = "from audiofeed.methods.short_time.kernel import address_check; print(address_check.ENABLED)"
     for value, expected in (("0", "False"), ("1", "True")):
-        env = {**os.environ, check.SWITCH: value}
+        env = {**os.environ, address_check.SWITCH: value}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
         assert done.stdout.strip() == expected
-    with check.checking():
-        assert check.ENABLED
+    with address_check.checking():
+        assert address_check.ENABLED
 
 
 PRIVATE = [

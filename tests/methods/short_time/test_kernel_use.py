@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import audiofeed as af
 from audiofeed.methods.short_time.kernel import fourier, guard, jit
-from audiofeed.methods.short_time.kernel.code import Code
-from audiofeed.methods.short_time.kernel.source import KernelSpec
+from audiofeed.methods.short_time.kernel.frame_kernel import KernelSpec
+from audiofeed.methods.short_time.kernel.llvm_ir import Code
 from tests.methods.short_time.kernels import needs_compiler, noise, runs
 
 __all__ = ["runs"]

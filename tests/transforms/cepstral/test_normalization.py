@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiofeed.signal.cepstral.cepstrum import slope_filter
+from audiofeed.signal.cepstral.deltas import slope_filter
 from audiofeed.transforms.cepstral.cmvn import CMVN
 from audiofeed.transforms.cepstral.deltas import Deltas
 from tests.oracle import random, relative_error

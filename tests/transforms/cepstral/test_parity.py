@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiofeed.signal.auditory.filterbanks import bark_filterbank, linear_filterbank
-from audiofeed.signal.cepstral.cepstrum import DCT_TYPES, dct_matrix, idct_matrix, lifter_weights, slope_filter
+from audiofeed.signal.cepstral.cepstrum import DCT_TYPES, dct_matrix, idct_matrix, lifter_weights
+from audiofeed.signal.cepstral.deltas import slope_filter
 from audiofeed.signal.scales import bark_to_hz, hz_to_bark
 from audiofeed.transforms.auditory.mel import MelSpectrogram
 from audiofeed.transforms.cepstral.coefficients import BFCC, LFCC, MFCC

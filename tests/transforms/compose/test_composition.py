@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import audiofeed as af
-from audiofeed.methods.short_time import fft, kernels
+from audiofeed.methods.short_time import fft, kernel_method
 from audiofeed.methods.short_time.kernel import jit
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from tests.signals import single_noise as noise
@@ -176,11 +176,11 @@ def test_a_stack_gives_what_each_member_gives_alone(data):
 @pytest.mark.parametrize("how", ["graph", "pieces", "kernel"])
 def test_features_over_the_same_frames_cost_one_fft(how, monkeypatch):
     calls = []
-    place, name = (kernels, "frames_of") if how == "kernel" else (fft.torch.fft, "rfft")
+    place, name = (kernel_method, "frames_of") if how == "kernel" else (fft.torch.fft, "rfft")
     if how == "kernel" and not jit.lanes():
         pytest.skip("needs llvmlite")
     if how == "pieces":
-        monkeypatch.setattr(kernels, "frames_of", lambda *frames: None)
+        monkeypatch.setattr(kernel_method, "frames_of", lambda *frames: None)
     original = getattr(place, name)
 
     def counted(*args, **kwargs):

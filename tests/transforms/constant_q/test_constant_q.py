@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiofeed.methods.constant_q import octaves, table
+from audiofeed.methods.constant_q import constant_q_methods, octaves
 from audiofeed.plans.constant_q.levels import octave_kernels
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
@@ -347,8 +347,8 @@ def default_float64():
 def test_kernels_are_computed_once(monkeypatch):
     """For the construction and the first call together, and for an inverse with all that it looks at."""
     calls = []
-    found = table.octave_kernels
-    monkeypatch.setattr(table, "octave_kernels", lambda *a, **k: calls.append(1) or found(*a, **k))
+    found = constant_q_methods.octave_kernels
+    monkeypatch.setattr(constant_q_methods, "octave_kernels", lambda *a, **k: calls.append(1) or found(*a, **k))
     cqt = CQT(sample_rate=22050)
     first = cqt(torch.ones(1, 4000))
     assert len(calls) == 1

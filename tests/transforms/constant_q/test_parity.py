@@ -18,7 +18,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from audiofeed.signal.constant_q.halfband import FACTORS, decimation_filter
+from audiofeed.signal.constant_q.decimation import FACTORS, decimation_filter
 from audiofeed.signal.constant_q.wavelets import interval_ratios, kept_bins, window_bandwidth
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT

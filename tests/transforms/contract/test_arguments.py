@@ -10,7 +10,7 @@ import torch
 
 import audiofeed as af
 from audiofeed.arguments import names as naming
-from audiofeed.methods.short_time.table import SHORT_TIME
+from audiofeed.methods.short_time.short_time_methods import SHORT_TIME
 
 STFT = {"n_fft": 64}
 MEL = {"sample_rate": 8000, "n_fft": 128, "n_mels": 10}

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from audiofeed.methods.frames import Workspace
+from audiofeed.methods.workspace import Workspace
 from tests.transforms.cases import CASES, IDS
 
 

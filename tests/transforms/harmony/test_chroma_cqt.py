@@ -18,8 +18,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from audiofeed.methods.harmony.cens import smoothed
-from audiofeed.signal.harmony.chroma import CENS_STEPS, cq_to_chroma
+from audiofeed.methods.harmony.chroma_cens import smoothed
+from audiofeed.signal.harmony.chroma import CENS_STEPS
+from audiofeed.signal.harmony.chroma_cqt import cq_to_chroma
 from audiofeed.transforms.harmony.chroma_cens import ChromaCENS
 from audiofeed.transforms.harmony.chroma_cqt import ChromaCQT, ChromaVQT
 from audiofeed.transforms.harmony.tonnetz import Tonnetz

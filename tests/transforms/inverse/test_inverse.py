@@ -10,10 +10,11 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from audiofeed.methods.frames import Workspace
 from audiofeed.methods.inverse.griffin_lim import random_phases
 from audiofeed.methods.inverse.overlap_add import COVERED, MOST_BLOCKS, overlap_add
-from audiofeed.signal.inverse.synthesis import LEAST_COVER, largest_hop, least_cover, overlapping_pairs, synthesis_basis
+from audiofeed.methods.workspace import Workspace
+from audiofeed.signal.inverse.nnls import overlapping_pairs
+from audiofeed.signal.inverse.synthesis import LEAST_COVER, largest_hop, least_cover, synthesis_basis
 from audiofeed.signal.windows import get_window, pad_window
 from audiofeed.transforms import STFT, MelSpectrogram
 from audiofeed.transforms.inverse.griffin_lim import GriffinLim

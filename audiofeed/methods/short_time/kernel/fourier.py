@@ -10,14 +10,16 @@ import math
 
 import numpy as np
 
-from audiofeed.methods.short_time.kernel.code import Code, Int, Name
+from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 
 Complex = tuple[Name, Name]
 RADICES = (8, 5, 3, 7, 11, 13, 4, 2)
 
 
 def radices(size: int) -> list[int] | None:
-    """Radices of the passes of a transform of `size` points; None if a prime factor is above 13.
+    """Return the radices of the passes in a kernel's Fourier transform; None if a prime factor is above 13.
+
+    The transform is one of `size` points.
 
     >>> radices(200), radices(1024), radices(17)
     ([8, 5, 5], [8, 8, 4, 4], None)
@@ -34,13 +36,20 @@ def radices(size: int) -> list[int] | None:
 
 
 def roots(period: int, powers: np.ndarray) -> np.ndarray:
-    """exp(-2 pi i power / period) in float32, real and imaginary parts in turn.  Shape: (n,) -> (2 n,)."""
+    """Return the roots of unity of a kernel's Fourier transform, in float32.
+
+    They are exp(-2 pi i power / period), real and imaginary parts in turn.
+
+    Shape: (n,) -> (2 n,).
+    """
     angle = -2 * np.pi * (np.asarray(powers) % period) / period
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32).reshape(-1)
 
 
 def transform(code: Code, size: int, source: Name, target: Name, twiddles: Name) -> tuple[Name, Name, np.ndarray]:
-    """The complex transform of `size` vectors in `source`, real and imaginary parts in turn.
+    """Write the complex Fourier transform of a kernel, of `size` vectors, pass by pass.
+
+    The vectors lie in `source`, real and imaginary parts in turn.
 
     Returns:
         The pointer to the result, the pointer to free memory, and the floats that `twiddles` must point to.
@@ -73,7 +82,10 @@ def transform(code: Code, size: int, source: Name, target: Name, twiddles: Name)
 
 
 def untangled(code: Code, n_fft: int, source: Name, turns: Name, k: Int) -> tuple[Complex, Complex]:
-    """The bins k and n_fft / 2 - k, twice as large, of the transform of n_fft / 2 pairs of real samples."""
+    """Untangle the bins k and n_fft / 2 - k of a kernel's real Fourier transform, twice as large.
+
+    They come from the transform of n_fft / 2 pairs of real samples.
+    """
     half = n_fft // 2
     (ar, ai), (br, bi) = _load(code, source, k), _load(code, source, code.minus(half, k))
     even = code.add(ar, br), code.subtract(ai, bi)
@@ -84,7 +96,7 @@ def untangled(code: Code, n_fft: int, source: Name, turns: Name, k: Int) -> tupl
 
 
 def ends(code: Code, source: Name) -> tuple[Name, Name]:
-    """The real bins 0 and n_fft / 2, twice as large."""
+    """Return the real bins 0 and n_fft / 2 of a kernel's Fourier transform, twice as large."""
     real, imaginary = _load(code, source, 0)
     two = code.constant(2.0)
     return code.multiply(two, code.add(real, imaginary)), code.multiply(two, code.subtract(real, imaginary))
@@ -116,7 +128,10 @@ def _butterfly(
     stride: int,
     turns: list[Complex] | None,
 ) -> None:
-    """Transform the points p, p + groups, ... of one pass, and store them for the next pass."""
+    """Write a butterfly of a kernel's Fourier transform: one pass over the points p, p + groups, and so on.
+
+    The results are stored for the next pass.
+    """
     points = [_load(code, source, code.plus(q, code.times(stride, code.plus(p, groups * j)))) for j in range(radix)]
     for k, value in enumerate(_small(code, points)):
         turned = value if turns is None or k == 0 else _turn(code, value, turns[k - 1])
@@ -134,13 +149,13 @@ def _subtract(code: Code, a: Complex, b: Complex) -> Complex:
 
 
 def _around(code: Code, a: Complex, b: Complex) -> tuple[Complex, Complex]:
-    """a - i b and a + i b."""
+    """Return a - i b and a + i b for a butterfly of a kernel's Fourier transform."""
     minus = code.add(a[0], b[1]), code.subtract(a[1], b[0])
     return minus, (code.subtract(a[0], b[1]), code.add(a[1], b[0]))
 
 
 def _small(code: Code, x: list[Complex]) -> list[Complex]:
-    """The transform of 2, 4, 8 or an odd number of points, without loops."""
+    """Write a kernel's Fourier transform of 2, 4, 8 or an odd number of points, without loops."""
     radix = len(x)
     if radix == 2:
         return [_add(code, *x), _subtract(code, *x)]
@@ -171,7 +186,10 @@ def _eight(code: Code, even: list[Complex], odd: list[Complex]) -> list[Complex]
 
 
 def _odd(code: Code, x: list[Complex]) -> list[Complex]:
-    """Sums and differences of the points that lie opposite each other, through cosines and sines."""
+    """Write a kernel's Fourier transform of an odd number of points, by sums and differences of opposite ones.
+
+    Opposite each other lie the points j and radix - j; cosines weigh their sums, sines their differences.
+    """
     radix, half = len(x), len(x) // 2
     sums = [_add(code, x[j], x[radix - j]) for j in range(1, half + 1)]
     differences = [_subtract(code, x[j], x[radix - j]) for j in range(1, half + 1)]

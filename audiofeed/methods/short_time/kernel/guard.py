@@ -32,7 +32,7 @@ def _warn_of_missing(name: str) -> None:
 
 
 def watched(x: torch.Tensor) -> str | None:
-    """The reason why a kernel may not read a tensor, or None.
+    """Guard a kernel against a tensor that torch observes: return the reason not to read it, or None.
 
     >>> watched(torch.zeros(3)), watched(torch.zeros(3, dtype=torch.float64))
     (None, 'float64')

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.methods.short_time.kernel import check
-from audiofeed.methods.short_time.kernel.source import FIELDS, KernelSpec, write
+from audiofeed.methods.short_time.kernel import address_check
+from audiofeed.methods.short_time.kernel.frame_kernel import FIELDS, KernelSpec, write
 
 # environment variable: 0 turns kernels off; read when the first kernel is requested
 SWITCH = "AUDIOFEED_KERNELS"
@@ -28,7 +28,10 @@ STEPS_OF_EACH = 8
 
 @functools.cache
 def _target() -> Any:
-    """LLVM, a factory of code generators for this processor, and its features; without LLVM the reason."""
+    """Return the processor that kernels are compiled for just in time, as LLVM describes it.
+
+    The result is LLVM, a factory of code generators for this processor, and its features; without LLVM the reason.
+    """
     if os.environ.get(SWITCH) == "0":
         return f"{SWITCH}=0 in the environment"
     try:
@@ -62,7 +65,7 @@ def _give_up(error: Exception) -> None:
 
 @functools.cache
 def lanes() -> int:
-    """Floats in a vector of this processor; 0 where there is no compiler."""
+    """Return the floats in a vector of a kernel compiled just in time for this processor; 0 without a compiler."""
     target = _target()
     if isinstance(target, str):
         return 0
@@ -73,13 +76,13 @@ def lanes() -> int:
 
 
 def missing() -> str | None:
-    """The reason why there is no compiler; None where there is one."""
+    """Return the reason why there is no just-in-time compiler for kernels; None where there is one."""
     target = _target()
     return target if isinstance(target, str) else None
 
 
 class Kernel:
-    """The machine code of a spec, and memory for the threads that run it."""
+    """Kernel of a spec, compiled just in time to machine code, with memory for the threads that run it."""
 
     def __init__(self, spec: KernelSpec) -> None:
         llvm, make, _ = _target()
@@ -95,7 +98,7 @@ class Kernel:
         self._free: list[np.ndarray] = []
 
     def run(self, n_tiles: int, fields: dict[str, int]) -> None:
-        """Compute all tiles of a job on as many threads as torch would use."""
+        """Run a just-in-time compiled kernel on all tiles of a job, with as many threads as torch would use."""
         n_samples = n_tiles * self.spec.lanes * self.spec.n_fft
         n_threads = min(torch.get_num_threads(), n_tiles, max(1, n_samples // FEW_SAMPLES))
         memory_of_each = -(-2 * self.spec.vectors * self.spec.lanes * 4 // ALIGNED) * ALIGNED
@@ -110,8 +113,8 @@ class Kernel:
             "memory": memory.ctypes.data + -memory.ctypes.data % ALIGNED,
             "memory_of_each": memory_of_each,
         }
-        if check.ENABLED:
-            check.check_memory(self.spec, memory, own["memory"], memory_of_each, n_threads)
+        if address_check.ENABLED:
+            address_check.check_memory(self.spec, memory, own["memory"], memory_of_each, n_threads)
         job = np.array([own[name] for name in FIELDS], dtype=np.int64)
         if n_threads == 1:
             self._call(job.ctypes.data)
@@ -120,7 +123,10 @@ class Kernel:
         self._free.append(memory)
 
     def _memory(self, size: int) -> np.ndarray:
-        """Unused memory of at least `size` + ALIGNED bytes."""
+        """Return unused memory for the threads of a just-in-time compiled kernel.
+
+        It has at least `size` + ALIGNED bytes.
+        """
         try:
             memory = self._free.pop()
         except IndexError:
@@ -135,9 +141,10 @@ MOST_KERNELS = 64
 
 
 def kernel(spec: KernelSpec) -> Kernel | None:
-    """The kernel of a spec, compiled when it is first requested; None where that fails, with a warning, once.
+    """Return the kernel of a spec, compiled just in time when it is first requested; None where that fails.
 
-    The least recently used of more than `MOST_KERNELS` is dropped; a call that runs it keeps it alive.
+    A failure warns once. The least recently used of more than `MOST_KERNELS` is dropped; a call that runs it keeps it
+    alive.
     """
     known = _kernels.get(spec)
     if known is None:
@@ -158,10 +165,10 @@ def kernel(spec: KernelSpec) -> Kernel | None:
 
 @functools.cache
 def _torchs_threads() -> Any:
-    """`GOMP_parallel` of the OpenMP that torch has loaded; None elsewhere than on Linux.
+    """Return `GOMP_parallel` of torch's OpenMP, to run just-in-time compiled kernels on torch's own threads.
 
-    Torch's threads go on looking for work for a while after each of its steps. Other threads would have to share the
-    cores with them, and took three times as long.
+    None elsewhere than on Linux. Torch's threads go on looking for work for a while after each of its steps. Other
+    threads would have to share the cores with them, and took three times as long.
     """
     try:
         call = ctypes.CDLL(None).GOMP_parallel
@@ -179,7 +186,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _in_parallel(function: int, job: int, n_threads: int) -> None:
-    """Call a function of machine code with the same job on `n_threads` threads."""
+    """Call just-in-time compiled machine code with the same job on `n_threads` threads."""
     parallel = None if _forked.is_set() else _torchs_threads()
     if parallel is not None:
         parallel(function, job, n_threads, 0)

@@ -9,9 +9,9 @@ import torch
 
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
-from audiofeed.methods.frames import Framing, Place, Workspace, mirrored
-from audiofeed.methods.short_time.kernel import check, jit
-from audiofeed.methods.short_time.kernel.source import (
+from audiofeed.methods.frames import Framing, Place, mirrored
+from audiofeed.methods.short_time.kernel import address_check, jit
+from audiofeed.methods.short_time.kernel.frame_kernel import (
     ROW,
     ROW_BEGINNING,
     ROW_COUNT,
@@ -26,6 +26,7 @@ from audiofeed.methods.short_time.kernel.source import (
     loaded,
 )
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.workspace import Workspace
 
 # a piece of the frames: their rows and numbers, and their values
 FramePiece = tuple[list[Place], torch.Tensor]
@@ -35,7 +36,7 @@ CPU = torch.device("cpu")
 
 
 class FrameLayout:
-    """The frames of rows in memory, and the calls of kernels that compute them.
+    """Memory layout of the frames of rows for kernels, and the calls of kernels that compute them.
 
     A frame lies inside its row, or in a copy of the row's beginning or end that the pad mode extends. The methods that
     compute return None if LLVM cannot compile the kernel.
@@ -52,7 +53,10 @@ class FrameLayout:
         np.multiply(window.detach().numpy(), np.float32(0.5), out=self._window[: framing.n_fft])
 
     def _lay_out(self, lengths: torch.Tensor | None) -> np.ndarray:
-        """Fill in the table of rows, copy their ends, and return the frames of each row."""
+        """Lay out the frames of rows in memory for a kernel: fill in the table of rows and copy their ends.
+
+        Returns the frames of each row.
+        """
         rows, time = self.waveform.shape
         framing, hop, margin = self.framing, self.framing.hop_length, self.framing.margin
         own = np.array([time]) if lengths is None else lengths.numpy()
@@ -79,7 +83,9 @@ class FrameLayout:
         return table[:, ROW_COUNT]
 
     def _with_zeros(self, own: np.ndarray, n_before: int, n_after: int, starts: np.ndarray) -> np.ndarray:
-        """The beginning of each row after `margin` zeros, then its end from `starts` on and zeros after that.
+        """Copy the ends of rows between zeros, for the frames that lie outside in a kernel's memory layout.
+
+        The beginning of each row stands after `margin` zeros, then its end from `starts` on and zeros after that.
 
         Shape: own and starts (rows,) or (1,) -> (rows, n_before + n_after).
         """
@@ -97,7 +103,10 @@ class FrameLayout:
         return out
 
     def _mirrored(self, own: np.ndarray, n_before: int, n_after: int, starts: np.ndarray) -> np.ndarray:
-        """The result of `_with_zeros`, with the samples of another pad mode in place of zeros."""
+        """Copy the ends of rows, extended by another pad mode than zeros, for a kernel's memory layout of frames.
+
+        The result is that of `_with_zeros`, with the samples of the pad mode in place of zeros.
+        """
         ends = torch.from_numpy(own)[:, None]
         before = (torch.arange(n_before, device=CPU) - self.framing.margin).expand(len(own), -1)
         after = torch.from_numpy(starts)[:, None] + torch.arange(n_after, device=CPU)
@@ -105,19 +114,30 @@ class FrameLayout:
         return self.waveform.detach().gather(1, source.expand(self.waveform.shape[0], -1)).numpy()
 
     def spectrum(self) -> torch.Tensor | None:
-        """The complex spectrum.  Shape: -> (rows, frames, bins)."""
+        """Compute the complex spectrum of all frames in a memory layout by a kernel.
+
+        Shape: -> (rows, frames, bins).
+        """
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.complex64)
         return out if self._write_frames(out, self._spec(None)) else None
 
     def powers(self, power: float) -> torch.Tensor | None:
-        """|spectrum|^power.  Shape: -> (rows, frames, bins)."""
+        """Compute |spectrum|^power of all frames in a memory layout by a kernel.
+
+        Shape: -> (rows, frames, bins).
+        """
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.float32)
         if not self._write_frames(out, self._spec(1.0 if power == 1.0 else 2.0)):
             return None
         return out if power in (1.0, 2.0) else raise_power(out, power)
 
     def filtered(self, bank: FilterBank, log: Log | None, power: float) -> torch.Tensor | None:
-        """|spectrum|^power, 1.0 or 2.0, through filters and their logarithm.  Shape: -> (rows, n, frames)."""
+        """Compute filtered powers and their logarithm of all frames in a memory layout by a kernel.
+
+        The powers are |spectrum|^power, 1.0 or 2.0.
+
+        Shape: -> (rows, n, frames).
+        """
         n, frames = bank.filters.shape[0], self.framing.count(self.waveform.shape[-1])
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
@@ -125,7 +145,12 @@ class FrameLayout:
         return out if self._run(self._spec(power, filters=True, log=log), tiles, out, bank, frames) else None
 
     def power_pieces(self, power: float, workspace: Workspace) -> Iterator[FramePiece] | None:
-        """|spectrum|^power, 1.0 or 2.0, some frames at a time.  Shape: -> (frames of the piece, bins)."""
+        """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
+
+        The power is 1.0 or 2.0.
+
+        Shape: -> (frames of the piece, bins).
+        """
         spec, bins = self._spec(power), self.framing.n_fft // 2 + 1
         if jit.kernel(spec) is None:
             return None
@@ -142,7 +167,12 @@ class FrameLayout:
     def filtered_pieces(
         self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace
     ) -> Iterator[FramePiece] | None:
-        """The result of `filtered`, some frames at a time.  Shape: -> (frames of the piece, n)."""
+        """Return an iterator over filtered powers of a memory layout, some frames at a time, by a kernel.
+
+        These are the results of `filtered`.
+
+        Shape: -> (frames of the piece, n).
+        """
         spec, n = self._spec(power, filters=True, log=log), bank.filters.shape[0]
         if jit.kernel(spec) is None:
             return None
@@ -163,14 +193,19 @@ class FrameLayout:
         return torch.empty(self.waveform.shape[0], frames, bins, dtype=dtype, device=CPU)
 
     def _tiles(self) -> np.ndarray:
-        """All tiles, row by row, without the addresses of their results.  Shape: (tiles, TILE)."""
+        """Return all tiles of a kernel's memory layout, row by row, without the addresses of their results.
+
+        Shape: (tiles, TILE).
+        """
         per_row = -(-self._counts // self.lanes)
         row = np.repeat(np.arange(len(self._counts)), per_row)
         first = (np.arange(len(row)) - np.repeat(np.cumsum(per_row) - per_row, per_row)) * self.lanes
         return np.stack([row, first, np.zeros_like(row)], axis=1)
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        """Tiles of as many frames as stay in cache, the start of each tile in the piece, and the frames of the piece.
+        """Yield pieces of a kernel's memory layout, the tiles of as many frames as stay in cache.
+
+        Each has the tiles, the start of each tile in the piece, and the frames of the piece.
 
         Shape: (tiles, TILE), (tiles,).
         """
@@ -183,7 +218,7 @@ class FrameLayout:
             yield np.ascontiguousarray(tiles[start : start + step]), ends - own, int(ends[-1])
 
     def _places(self, tiles: np.ndarray, starts: np.ndarray, count: int) -> list[Place]:
-        """The rows and frames of a piece, in their order."""
+        """Return the rows and frames of a piece of a kernel's memory layout, in their order."""
         begins = np.flatnonzero(np.diff(tiles[:, TILE_ROW], prepend=-1))
         stops = [*starts[begins[1:]].tolist(), count]
         places = []
@@ -193,7 +228,10 @@ class FrameLayout:
         return places
 
     def _write_frames(self, out: torch.Tensor, spec: KernelSpec) -> bool:
-        """Fill (rows, frames, bins); False if there is no kernel."""
+        """Fill a tensor with the spectra of a memory layout by a kernel; False if there is no kernel.
+
+        Shape: (rows, frames, bins).
+        """
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * spec.n_values * (
             tiles[:, TILE_ROW] * out.shape[1] + tiles[:, TILE_FIRST]
@@ -214,7 +252,7 @@ class FrameLayout:
     def _run(
         self, spec: KernelSpec, tiles: np.ndarray, out: torch.Tensor, bank: FilterBank | None = None, stride: int = 0
     ) -> bool:
-        """Compute tiles whose addresses of results are filled in; False if there is no kernel."""
+        """Run a kernel on tiles of a memory layout that have the addresses of their results; False if there is none."""
         kernel = jit.kernel(spec)
         if kernel is None:
             return False
@@ -232,8 +270,8 @@ class FrameLayout:
         if bank is not None and bank.tiles is not None:
             spans, weights = bank.tiles.spans, bank.filters.detach().numpy().reshape(-1)[bank.tiles.entries]
             fields |= {"spans": spans.ctypes.data, "weights": weights.ctypes.data, "n_filters": spans.shape[1]}
-        if check.ENABLED:
-            check.check_tables(spec, {"window": self._window, **kernel.tables})
+        if address_check.ENABLED:
+            address_check.check_tables(spec, {"window": self._window, **kernel.tables})
             self._check(spec, tiles, out, stride, spans, 0 if weights is None else weights.size)
         kernel.run(len(tiles), fields)
         return True
@@ -247,19 +285,23 @@ class FrameLayout:
         spans: np.ndarray | None,
         n_weights: int,
     ) -> None:
-        """Check the addresses of a job: see `check`."""
+        """Pass a memory layout of frames, copied ends and results to the check of a kernel job: see `check`."""
         rows, time = self.waveform.shape
         size, width = self.waveform.element_size(), self._ends.shape[1]
         samples, copies, before = self.waveform.data_ptr(), self._ends.ctypes.data, self._n_before * size
-        check.check_job(
+        address_check.check_job(
             spec,
             tiles,
             self._rows,
             hop=self.framing.hop_length * size,
-            waveform=check.memory_of_rows("waveform", samples, rows, self.waveform.stride(0) * size, time * size),
-            beginnings=check.memory_of_rows("copied beginnings", copies, rows, width * size, before),
-            ends=check.memory_of_rows("copied ends", copies + before, rows, width * size, width * size - before),
-            result=check.memory_of_rows("result", out.data_ptr(), 1, 0, out.numel() * out.element_size()),
+            waveform=address_check.memory_of_rows(
+                "waveform", samples, rows, self.waveform.stride(0) * size, time * size
+            ),
+            beginnings=address_check.memory_of_rows("copied beginnings", copies, rows, width * size, before),
+            ends=address_check.memory_of_rows(
+                "copied ends", copies + before, rows, width * size, width * size - before
+            ),
+            result=address_check.memory_of_rows("result", out.data_ptr(), 1, 0, out.numel() * out.element_size()),
             stride=stride,
             spans=spans,
             n_weights=n_weights,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from audiofeed.methods.short_time.kernel import jit
-from audiofeed.methods.short_time.kernel.source import can_compute
+from audiofeed.methods.short_time.kernel.frame_kernel import can_compute
 
 # Both halves of a thread's memory fit into a core's own cache up to here; longer frames take half the lanes.
 LONG_FRAME = 2048
@@ -15,7 +15,7 @@ LONGEST_FRAME = 2**18
 
 
 def lanes_for(n_fft: int) -> int:
-    """Frames at once for frames of that length; 0 where there is no kernel for them."""
+    """Return the frames that a kernel computes at once within the limits on their length; 0 without a kernel."""
     return 0 if n_fft > LONGEST_FRAME else _lanes(n_fft, jit.lanes())
 
 
@@ -28,7 +28,10 @@ def _lanes(n_fft: int, most: int) -> int:
 
 
 def missing(n_fft: int) -> str | None:
-    """The reason why no kernel computes frames of that length, or None."""
+    """Return the reason why frames of a length are outside the limits of kernels, or None.
+
+    The reason may also be that there is no compiler.
+    """
     if lanes_for(n_fft):
         return None
     if n_fft > LONGEST_FRAME:

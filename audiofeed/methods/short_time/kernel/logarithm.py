@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from audiofeed.methods.short_time.kernel.code import Code, Name
+from audiofeed.methods.short_time.kernel.llvm_ir import Code, Name
 
 # the mantissa is taken from sqrt(1/2) to sqrt(2), where the logarithm is smallest
 LOW = math.sqrt(0.5)
@@ -19,7 +19,9 @@ LN2_LOW = math.log(2) - LN2_HIGH
 
 @functools.cache
 def coefficients() -> tuple[float, ...]:
-    """c of ln(1 + x) = x - x^2 / 2 + x^3 (c[0] + c[1] x + ...) for a mantissa 1 + x, by Chebyshev interpolation.
+    """Return the coefficients of the polynomial in a kernel's logarithm, by Chebyshev interpolation.
+
+    They are c of ln(1 + x) = x - x^2 / 2 + x^3 (c[0] + c[1] x + ...) for a mantissa 1 + x.
 
     >>> abs(coefficients()[0] - 1 / 3) < 1e-6
     True
@@ -36,7 +38,9 @@ def coefficients() -> tuple[float, ...]:
 
 
 def logarithm(code: Code, value: Name, floor: float, factor: float) -> Name:
-    """factor * ln(max(value, floor)) of floats; NaN and infinity stay as they are.
+    """Write kernel code for a vector's logarithm, factor * ln(max(value, floor)).
+
+    NaN and infinity stay as they are.
 
     Args:
         floor: at least the smallest normal float.

@@ -1,0 +1,161 @@
+"""A debug switch for those who change `layout`: check every address that a kernel reads or writes, before it runs.
+
+A wrong address is no exception but foreign memory. With AUDIOFEED_CHECK_KERNELS=1 in the environment, or inside
+`checking()`, each job is followed tile by tile, frame by frame, and an address outside its memory raises an IndexError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiofeed.methods.short_time.kernel import fourier
+from audiofeed.methods.short_time.kernel.frame_kernel import ROW, TILE_FIRST, TILE_OUT, TILE_ROW, KernelSpec
+
+SWITCH = "AUDIOFEED_CHECK_KERNELS"
+ENABLED = os.environ.get(SWITCH) == "1"
+
+
+@contextlib.contextmanager
+def checking() -> Iterator[None]:
+    """Check the addresses of all kernel jobs inside the `with`."""
+    global ENABLED  # the switch of a debug mode
+    before, ENABLED = ENABLED, True
+    try:
+        yield
+    finally:
+        ENABLED = before
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of each row of an array, against which the addresses of a kernel job are checked.
+
+    That of a row reaches from its first address to that after its last byte.
+    """
+
+    name: str
+    begins: np.ndarray
+    ends: np.ndarray
+
+    def holds(self, rows: np.ndarray, tiles: np.ndarray, first: np.ndarray, size: np.ndarray | int) -> None:
+        """Check that addresses of a kernel job, `size` bytes from each on, lie inside the memory of their rows.
+
+        Raises an IndexError for the first that does not.
+        """
+        outside = np.flatnonzero((first < self.begins[rows]) | (first + size > self.ends[rows]))
+        if outside.size:
+            at = int(outside[0])
+            row, length = int(rows[at]), int(np.broadcast_to(size, first.shape)[at])
+            raise IndexError(
+                f"tile {int(tiles[at])}, row {row}: bytes {int(first[at]):#x} to {int(first[at]) + length:#x} are not "
+                f"inside the {self.name}, {int(self.begins[row]):#x} to {int(self.ends[row]):#x}"
+            )
+
+
+def memory_of_rows(name: str, address: int, rows: int, pitch: int, size: int) -> Memory:
+    """Return the memory of rows, one every `pitch` bytes, to check addresses of a kernel job against.
+
+    Each row has `size` bytes, and the first begins at `address`.
+    """
+    begins = address + np.arange(rows, dtype=np.int64) * pitch
+    return Memory(name, begins, begins + size)
+
+
+def check_job(
+    spec: KernelSpec,
+    tiles: np.ndarray,
+    table: np.ndarray,
+    *,
+    hop: int,
+    waveform: Memory,
+    beginnings: Memory,
+    ends: Memory,
+    result: Memory,
+    stride: int,
+    spans: np.ndarray | None,
+    n_weights: int,
+) -> None:
+    """Check the addresses of a kernel job, and raise an IndexError for the first outside its memory.
+
+    Args:
+        spec: what the kernel computes.
+        tiles: (tiles, TILE).
+        table: (rows, ROW).
+        hop: bytes from frame to frame.
+        waveform: the samples of each row.
+        beginnings: the copy of each row's beginning.
+        ends: the copy of each row's end.
+        result: the memory that is written, as one row.
+        stride: floats from one filter's result to the next one's.
+        spans: (3, n) of the filters; None: no filters.
+        n_weights: how many weights of filters there are.
+    """
+    outside = (tiles[:, TILE_ROW] < 0) | (tiles[:, TILE_ROW] >= len(table)) | (tiles[:, TILE_FIRST] < 0)
+    if outside.any():
+        raise IndexError(f"tile {int(np.flatnonzero(outside)[0])} is of none of the {len(table)} rows")
+    column = {name: table[:, i] for i, name in enumerate(ROW)}
+    rows, first, out = tiles[:, TILE_ROW], tiles[:, TILE_FIRST], tiles[:, TILE_OUT]
+    number = np.arange(len(tiles))
+    lane = np.arange(spec.lanes)
+    frame = np.minimum(first[:, None] + lane, column["count"][rows][:, None] - 1)  # (tile, lane)
+    early = frame < column["first_inside"][rows][:, None]
+    late = ~early & (frame >= column["first_end"][rows][:, None])
+    base = np.where(late, column["end"][rows][:, None], column["inside"][rows][:, None])
+    address = np.where(early, column["beginning"][rows][:, None], base) + frame * hop
+    size = spec.n_loaded * (2 if spec.int16 else 4)
+    of_row, of_tile = (np.broadcast_to(values[:, None], frame.shape) for values in (rows, number))
+    for memory, where in ((beginnings, early), (ends, late), (waveform, ~(early | late))):
+        memory.holds(of_row[where], of_tile[where], address[where], size)
+    kept = np.minimum(column["count"][rows] - first, spec.lanes)
+    if spans is None:
+        written = 4 * kept * spec.n_values
+    else:
+        written = 4 * ((spans.shape[1] - 1) * stride + kept)
+        low, high, place = spans
+        if (low < 0).any() or (high > spec.n_bins).any() or (place + low < 0).any() or (place + high > n_weights).any():
+            raise IndexError(f"the spans of {spans.shape[1]} filters reach outside {spec.n_bins} bins or the weights")
+    result.holds(np.zeros_like(rows), number, out, written)
+
+
+def check_tables(spec: KernelSpec, arrays: dict[str, np.ndarray]) -> None:
+    """Check that a kernel's tables are as long as it reads them, and raise an IndexError if one is not.
+
+    Args:
+        spec: the kernel's settings.
+        arrays: float32 "window", "twiddles" and "turns".
+    """
+    half, left, twiddles = spec.n_fft // 2, spec.n_fft // 2, 0
+    for radix in fourier.radices(half) or []:
+        left //= radix
+        twiddles += 2 * left * (radix - 1) if left > 1 else 0
+    needed = {"window": spec.n_loaded, "twiddles": twiddles, "turns": 2 * (half // 2 + 1)}
+    for name, count in needed.items():
+        found = arrays[name]
+        if found.dtype != np.float32 or not found.flags.c_contiguous or found.size < count:
+            raise IndexError(f"{name} has {found.size} values of {found.dtype}, and the kernel reads {count} floats")
+
+
+def check_memory(spec: KernelSpec, memory: np.ndarray, begin: int, of_each: int, n_threads: int) -> None:
+    """Check that each kernel thread has aligned memory of its own, as large as its vectors, or raise an IndexError.
+
+    Args:
+        spec: the kernel's settings.
+        memory: the bytes that all threads share.
+        begin: address of the first thread's part.
+        of_each: bytes from one thread's part to the next one's.
+        n_threads: how many threads run.
+    """
+    vector = 4 * spec.lanes
+    if begin % vector or of_each % vector:
+        raise IndexError(f"threads work from {begin:#x} on, {of_each} bytes each, not aligned to {vector} bytes")
+    first, end = memory.ctypes.data, memory.ctypes.data + memory.nbytes
+    if begin < first or begin + n_threads * of_each > end or of_each < 2 * spec.vectors * vector:
+        raise IndexError(
+            f"the memory of {n_threads} threads, {of_each} bytes each from {begin:#x} on, is not inside {first:#x} to "
+            f"{end:#x}, or smaller than {2 * spec.vectors * vector} bytes"
+        )

@@ -1,0 +1,264 @@
+"""The kernel: tiles of frames, one frame in each lane, from the waveform to features of their spectra.
+
+A job is an array of 64-bit integers, which `FIELDS` names. Threads call the kernel with the same job and take tiles
+from it in turn, so that none waits for another, and each has memory of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiofeed.methods.short_time.kernel import fourier
+from audiofeed.methods.short_time.kernel.llvm_ir import Code, Name
+from audiofeed.methods.short_time.kernel.logarithm import logarithm
+
+FIELDS = (
+    "next_tile",  # the first tile that no thread has taken
+    "next_thread",  # how many threads have come
+    "n_tiles",
+    "step",  # tiles that a thread takes at once
+    "memory",  # address of what the threads work in
+    "memory_of_each",  # bytes of it for each thread
+    "tiles",  # address of TILE numbers for each tile
+    "rows",  # address of ROW numbers for each row
+    "hop",  # bytes from frame to frame
+    "window",  # address of n_fft floats, halved, and zeros up to whole vectors
+    "twiddles",
+    "turns",
+    "spans",  # address of: first bin, end bin, and place of the weights less the first bin, of each filter
+    "weights",
+    "n_filters",
+    "stride",  # floats from one filter's result to the next one's
+)
+# columns of the table of tiles: the row, its first frame, and the address of the results
+TILE = ("row", "first", "out")
+TILE_ROW, TILE_FIRST, TILE_OUT = range(len(TILE))
+# columns of the table of rows: the address that frame 0 has or would have inside the row, in the copy of its beginning
+# and in the copy of its end; the first frame past the beginning, the first frame in the end, and the number of frames
+ROW = ("inside", "beginning", "end", "first_inside", "first_end", "count")
+ROW_INSIDE, ROW_BEGINNING, ROW_END, ROW_FIRST_INSIDE, ROW_FIRST_END, ROW_COUNT = range(len(ROW))
+SUMMED_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """Spec of a kernel: the settings that its source is written and compiled for.
+
+    Args:
+        n_fft: samples of a frame.
+        lanes: frames computed at once.
+        int16: True for int16 samples, False for float32.
+        power: exponent of the magnitude, 1.0 or 2.0; None: the complex spectrum.
+        filters: True: the powers go through a filter bank, and the result lies filter by filter. False: it lies frame
+            by frame.
+        floor: lower limit of the logarithm of the filters' output, factor * ln(max(x, floor)); None: no logarithm.
+        factor: see `floor`.
+    """
+
+    n_fft: int
+    lanes: int
+    int16: bool
+    power: float | None
+    filters: bool = False
+    floor: float | None = None
+    factor: float = 1.0
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins of a frame in the source of a kernel."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def n_values(self) -> int:
+        """Number of floats that the source of a kernel writes for a frame without filters."""
+        return self.n_bins if self.power is not None else 2 * self.n_bins
+
+    @property
+    def n_loaded(self) -> int:
+        """Number of samples that the source of a kernel reads for a frame."""
+        return loaded(self.n_fft, self.lanes)
+
+    @property
+    def vectors(self) -> int:
+        """Number of vectors in each half of a thread's memory that the source of a kernel uses."""
+        return max(self.n_loaded, 2 * self.n_bins)
+
+
+def loaded(n_fft: int, lanes: int) -> int:
+    """Return the samples that the source of a kernel reads for a frame, in whole vectors.
+
+    These are its own, and those after it that fill the last vector.
+
+    >>> loaded(100, 16)
+    112
+    """
+    return -(-n_fft // lanes) * lanes
+
+
+def can_compute(n_fft: int, lanes: int) -> bool:
+    """Check if the source of a kernel can be written for frames of that length.
+
+    >>> can_compute(400, 8), can_compute(401, 8), can_compute(8, 8), can_compute(2 * 17, 8)
+    (True, False, False, False)
+    """
+    return n_fft % 2 == 0 and n_fft // 2 + 1 >= lanes and fourier.radices(n_fft // 2) is not None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Source of a kernel, and the tables that it reads."""
+
+    text: str
+    twiddles: np.ndarray
+    turns: np.ndarray
+
+
+def write(spec: KernelSpec) -> Source:
+    """Write the source of the kernel of a spec, as a function `kernel(job)`."""
+    code = Code(spec.lanes)
+    job = {name: code.at("%job", i, "i64") for i, name in enumerate(FIELDS)}
+    field = {name: code.load_i64("%job", i) for i, name in enumerate(FIELDS) if not name.startswith("next")}
+    table = {name: code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("window", "twiddles", "turns", "memory")}
+    thread = code.let(f"atomicrmw add ptr {job['next_thread']}, i64 1 seq_cst")
+    ping = code.at(table["memory"], code.times(thread, field["memory_of_each"]), "i8")
+    pong = code.at(ping, spec.vectors, code.vector)
+    n_steps = code.let(f"sdiv i64 {code.plus(field['n_tiles'], code.minus(field['step'], 1))}, {field['step']}")
+    # no thread takes more rounds than there are steps; one that finds nothing left goes through the rest at no cost
+    with code.loop(0, n_steps):
+        first = code.let(f"atomicrmw add ptr {job['next_tile']}, i64 {field['step']} seq_cst")
+        stop = code.min(code.plus(first, field["step"]), field["n_tiles"])
+        with code.loop(first, stop) as tile:
+            twiddles, turns = _tile(code, spec, field, table, ping, pong, tile.index)
+    return Source(code.text("kernel", "ptr %job"), twiddles, turns)
+
+
+def _tile(
+    code: Code, spec: KernelSpec, field: dict[str, Name], table: dict[str, Name], ping: Name, pong: Name, index: Name
+) -> tuple[np.ndarray, np.ndarray]:
+    tile = code.at(code.let(f"inttoptr i64 {field['tiles']} to ptr"), code.times(index, len(TILE)), "i64")
+    place = code.times(code.load_i64(tile, TILE_ROW), len(ROW))
+    row_of = code.at(code.let(f"inttoptr i64 {field['rows']} to ptr"), place, "i64")
+    row = {name: code.load_i64(row_of, i) for i, name in enumerate(ROW)}
+    first, out = code.load_i64(tile, TILE_FIRST), code.load_pointer(tile, TILE_OUT)
+    n_valid = code.min(code.minus(row["count"], first), spec.lanes)
+    _read(code, spec, row, first, field["hop"], table["window"], ping)
+    half = spec.n_fft // 2
+    spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
+    _untangle(code, spec, spectrum, free, table["turns"])
+    if spec.filters:
+        _filter(code, spec, field, free, out, n_valid)
+    else:
+        _put_frames(code, spec, free, out, n_valid)
+    return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))
+
+
+def _read(code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, hop: Name, window: Name, to: Name) -> None:
+    """Write the part of a kernel's source that loads the frames of a tile and multiplies them by the window.
+
+    Lanes past the last frame repeat it.
+    """
+    lanes = spec.lanes
+    i64_vector = f"<{lanes} x i64>"
+
+    def broadcast(value: Name) -> Name:
+        one = code.let(f"insertelement {i64_vector} poison, i64 {value}, i64 0")
+        return code.let(f"shufflevector {i64_vector} {one}, {i64_vector} poison, <{lanes} x i32> zeroinitializer")
+
+    def chosen(condition: Name, a: Name, b: Name) -> Name:
+        return code.let(f"select <{lanes} x i1> {condition}, {i64_vector} {a}, {i64_vector} {b}")
+
+    steps = "<" + ", ".join(f"i64 {lane}" for lane in range(lanes)) + ">"
+    frame = code.let(f"add {i64_vector} {broadcast(first)}, {steps}")
+    last = broadcast(code.let(f"sub i64 {row['count']}, 1"))
+    frame = chosen(code.let(f"icmp slt {i64_vector} {frame}, {last}"), frame, last)
+    early = code.let(f"icmp slt {i64_vector} {frame}, {broadcast(row['first_inside'])}")
+    late = code.let(f"icmp sge {i64_vector} {frame}, {broadcast(row['first_end'])}")
+    base = chosen(late, broadcast(row["end"]), broadcast(row["inside"]))
+    base = chosen(early, broadcast(row["beginning"]), base)
+    offset = code.let(f"mul {i64_vector} {frame}, {broadcast(hop)}")
+    address = code.let(f"add {i64_vector} {base}, {offset}")
+    each = [code.let(f"extractelement {i64_vector} {address}, i64 {lane}") for lane in range(lanes)]
+    frames = [code.let(f"inttoptr i64 {one} to ptr") for one in each]
+    with code.loop(0, spec.n_loaded, lanes) as at:
+        weights = code.load_floats(code.at(window, at.index, "float"))
+        samples = []
+        for start in frames:
+            here = code.at(start, at.index, "i16" if spec.int16 else "float")
+            found = code.load_int16(here) if spec.int16 else code.load_floats(here)
+            samples.append(code.multiply(found, weights))
+        for j, sample in enumerate(code.transposed(samples)):
+            code.store_vector(sample, to, code.plus(at.index, j))
+
+
+def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Name) -> None:
+    """Write the part of a kernel's source that stores the bins of real frames, or powers of their magnitudes."""
+    half = spec.n_fft // 2
+
+    def put(real: Name, imaginary: Name | None, bin_: Name | int) -> None:
+        if spec.power is None:
+            code.store_vector(real, to, code.times(2, bin_))
+            code.store_vector(imaginary or code.constant(0.0), to, code.plus(code.times(2, bin_), 1))
+            return
+        squared = code.multiply(real, real)
+        if imaginary is not None:
+            squared = code.multiply_add(imaginary, imaginary, squared)
+        code.store_vector(code.root(squared) if spec.power == 1.0 else squared, to, bin_)
+
+    first, last = fourier.ends(code, spectrum)
+    put(first, None, 0)
+    put(last, None, half)
+    with code.loop(1, half // 2 + 1) as k:
+        low, high = fourier.untangled(code, spec.n_fft, spectrum, turns, k.index)
+        put(*low, k.index)
+        put(*high, code.minus(half, k.index))
+
+
+def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, out: Name, n_valid: Name) -> None:
+    """Write the part of a kernel's source that applies each filter to its own bins and takes the logarithm.
+
+    It writes the lanes that hold a frame.
+    """
+    lanes, count = spec.lanes, field["n_filters"]
+    spans, weights = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("spans", "weights"))
+    limit = code.let(f"trunc i64 {n_valid} to i32")
+    limit = code.let(f"insertelement {code.int_vector} poison, i32 {limit}, i64 0")
+    limit = code.let(
+        f"shufflevector {code.int_vector} {limit}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
+    )
+    each = "<" + ", ".join(f"i32 {lane}" for lane in range(lanes)) + ">"
+    valid_lanes = code.let(f"icmp slt {code.int_vector} {each}, {limit}")
+    with code.loop(0, count) as m:
+        low = code.load_i64(spans, m.index)
+        end = code.load_i64(spans, code.plus(m.index, count))
+        place = code.load_i64(spans, code.plus(m.index, code.times(2, count)))
+        # pairwise summation, in chunks of SUMMED_AT_ONCE bins, limits the rounding error
+        with code.loop(low, end, SUMMED_AT_ONCE) as chunk:
+            total = chunk.carry("zeroinitializer")
+            with code.loop(chunk.index, code.min(code.plus(chunk.index, SUMMED_AT_ONCE), end)) as k:
+                part = k.carry("zeroinitializer")
+                weight = code.broadcast_float(weights, code.plus(place, k.index))
+                k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
+            chunk.keep(code.add(total, part))
+        value = total if spec.floor is None else logarithm(code, total, spec.floor, spec.factor)
+        to = code.at(out, code.times(m.index, field["stride"]), "float")
+        store = (
+            f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"
+        )
+        code.put(f"call void {store}")
+
+
+def _put_frames(code: Code, spec: KernelSpec, values: Name, out: Name, n_valid: Name) -> None:
+    """Write the part of a kernel's source that stores the values of each frame together.
+
+    A lane past the last frame writes the last frame's values again.
+    """
+    lanes, n = spec.lanes, spec.n_values
+    last = code.minus(n_valid, 1)
+    frames = [code.at(out, code.times(code.min(last, lane), n), "float") for lane in range(lanes)]
+    with code.loop(0, n, lanes) as k:
+        here = code.min(k.index, n - lanes)  # the last vectors are written over some of those before
+        rows = code.transposed([code.load_vector(values, code.plus(here, j)) for j in range(lanes)])
+        for start, row in zip(frames, rows, strict=True):
+            code.store_floats(row, code.at(start, here, "float"))

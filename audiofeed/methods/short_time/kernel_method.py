@@ -1,0 +1,150 @@
+"""Short-time spectra by machine code made for the settings at hand: see `kernel`.
+
+Where LLVM has no kernel for a request after all, the functions return None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+
+from audiofeed.methods.decibels import Log
+from audiofeed.methods.filterbank import FilterBank
+from audiofeed.methods.frame_steps import Step, Wanted, through
+from audiofeed.methods.frames import Framing, Place
+from audiofeed.methods.short_time.fft import finished, gathered
+from audiofeed.methods.short_time.kernel import guard, limits
+from audiofeed.methods.short_time.kernel.layout import FrameLayout
+from audiofeed.methods.workspace import Workspace
+
+# Weights for each bin up to which a kernel's filters are faster than a product of its powers. Mel filters have two.
+FEW_WEIGHTS = 8
+
+
+def cannot(*, trainable: bool, n_fft: int | None = None, named: bool = False, **needs: object) -> str | None:
+    """Return the reason why short-time spectra cannot be computed by kernels, as far as the settings tell, or None."""
+    if trainable:
+        return "trainable=True: a kernel has no basis to train; use method='conv' or 'auto'"
+    # LLVM takes 70 MB, so that it is asked only where the caller names this method
+    if named and n_fft is not None:
+        why = limits.missing(n_fft)
+        return None if why is None else f"n_fft={n_fft}: {why}; use method='fft' or 'auto'"
+    return None
+
+
+def cannot_now(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool) -> str | None:
+    """Return the reason why kernels cannot compute the short-time spectra of a batch of waveforms, or None."""
+    if graph:
+        return "a gradient or a graph is needed"
+    return guard.watched(waveform) or guard.watched(window) or limits.missing(framing.n_fft)
+
+
+def says(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool) -> str:
+    """Return as text the number of frames that kernels of short-time spectra compute at once."""
+    return f"{limits.lanes_for(framing.n_fft)} frames at a time"
+
+
+def frames_of(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor
+) -> FrameLayout | None:
+    """Return the frames of batched rows for kernels of short-time spectra; None without kernels for their length.
+
+    Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,).
+    """
+    lanes = limits.lanes_for(framing.n_fft)
+    return FrameLayout(waveform, lengths, framing, window, lanes) if lanes else None
+
+
+def short_time_spectrum(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, *, graph: bool
+) -> torch.Tensor | None:
+    """Compute complex short-time spectra of batched waveforms by machine-code kernels.
+
+    See `fft.short_time_spectrum`.
+    """
+    frames = frames_of(waveform, lengths, framing, window)
+    spectrum = None if frames is None else frames.spectrum()
+    return None if spectrum is None else spectrum.transpose(-1, -2)
+
+
+def short_time_powers(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    wanted: Sequence[Wanted],
+    graph: bool,
+) -> list[torch.Tensor] | None:
+    """Compute one or several powers of |STFT| by machine-code kernels, each taken through its steps.
+
+    See `fft.short_time_powers`. A kernel takes as many of the first steps as it can; the others follow piece by piece.
+    """
+    frames = frames_of(waveform, lengths, framing, window)
+    if frames is None:
+        return None
+    if len(wanted) == 1:
+        whole = _whole(frames, wanted[0])
+        if whole is not None:
+            return [whole.transpose(1, 2)]
+    pieces = _finished_pieces(frames, Workspace(window), wanted)
+    if pieces is None:
+        return None
+    return gathered(pieces, wanted, waveform.shape[0], framing.count(waveform.shape[-1]))
+
+
+def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:
+    """Compute the one short-time feature that is wanted by machine-code kernels alone, where they take all steps.
+
+    Shape: -> (rows, frames, features).
+    """
+    if not wanted.steps:
+        return frames.powers(wanted.power)
+    bank, log, rest = _in_kernel(wanted)
+    if bank is None or rest:
+        return None
+    features = frames.filtered(bank, log, wanted.power)
+    return None if features is None else features.transpose(1, 2)
+
+
+def _in_kernel(wanted: Wanted) -> tuple[FilterBank | None, Log | None, tuple[Step, ...]]:
+    """Return the filters and logarithm that kernels compute with the powers of |STFT|, and the remaining steps."""
+    steps = wanted.steps
+    if not steps or wanted.power not in (1.0, 2.0):
+        return None, None, steps
+    bank, *others = steps
+    if not isinstance(bank, FilterBank) or bank.tiles is None:
+        return None, None, steps
+    if bank.tiles.entries.size > FEW_WEIGHTS * bank.filters.shape[1]:
+        return None, None, steps
+    if others and isinstance(others[0], Log):
+        return bank, others[0], tuple(others[1:])
+    return bank, None, tuple(others)
+
+
+def _finished_pieces(
+    frames: FrameLayout, workspace: Workspace, wanted: Sequence[Wanted]
+) -> Iterator[tuple[list[Place], Iterable[torch.Tensor]]] | None:
+    """Return an iterator over the wanted powers of |STFT| by machine-code kernels, piece by piece of frames.
+
+    Consume each piece before requesting the next.
+
+    Shape: -> each (frames of the piece, features).
+    """
+    alone = wanted[0] if len(wanted) == 1 and wanted[0].power in (1.0, 2.0) else None
+    bank, log, rest = (None, None, ()) if alone is None else _in_kernel(alone)
+    if alone is not None and bank is not None:
+        found = frames.filtered_pieces(bank, log, alone.power, workspace)
+        steps = rest
+    else:
+        found = frames.power_pieces(2.0 if alone is None else alone.power, workspace)
+        steps = () if alone is None else alone.steps
+    if found is None:
+        return None
+
+    def pieces() -> Iterator[tuple[list[Place], Iterable[torch.Tensor]]]:
+        for places, values in found:
+            yield places, finished(values, wanted, workspace) if alone is None else [through(steps, values, workspace)]
+
+    return pieces()

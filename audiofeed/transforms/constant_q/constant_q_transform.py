@@ -1,0 +1,127 @@
+"""The base of transforms by wavelets of constant relative bandwidth: settings, bins, and a tuning for each clip."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiofeed.methods.constant_q.tuning import FRAMES, tunings_of_clips
+from audiofeed.signal.constant_q.tuning import tuning_edges
+from audiofeed.signal.windows import get_window
+from audiofeed.transforms.constant_q.settings import ConstantQ, options_of
+from audiofeed.transforms.contract.transform import Transform, in_full_precision
+
+# for how many tunings the kernels are kept, of the 100 that there are
+MOST_TUNINGS = 16
+
+
+class ConstantQTransform(Transform):
+    """Base class of constant-Q transform modules, with wavelets, centered frames, and a tuning for each clip.
+
+    The wavelets are `bank`; with `tuning=None` they are those of each clip's tuning.
+
+    Args:
+        wavelets: the settings of the wavelets.
+        others: further settings that the subclass is made with. The arguments of all are kept as attributes.
+    """
+
+    def __init__(self, wavelets: ConstantQ, *others: Any) -> None:
+        super().__init__(wavelets.sample_rate)
+        for settings in (wavelets, *others):
+            self.keep(settings)
+        self.wavelets, self.bank = wavelets, wavelets.bank
+        self._others = others
+        self._tuned: dict[float, ConstantQTransform] = {}
+        if wavelets.tuning is None:
+            self.define("tuning_window", functools.partial(get_window, "hann", FRAMES.n_fft))
+            self.define("tuning_edges", tuning_edges)
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the frames of clips of `lengths` samples, in the base class of constant-Q transforms."""
+        return self.kernel_bank.frame_lengths(lengths) if self.framing is None else super().frame_lengths(lengths)
+
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """Compute frames times the kernel bank, in the base class of constant-Q transforms that have one."""
+        return self.kernel_bank.compute(self, waveform, lengths, graph=graph)
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """Center of each bin in Hz, float64, an attribute that all constant-Q transforms have from their base.
+
+        Of shape (n_bins,); with `tuning=None` those of a clip in tune.
+        """
+        return torch.from_numpy(self.bank.frequencies.copy())
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Transform a clip or a batch, in the base class of constant-Q modules; with `tuning=None` each at its own.
+
+        See `Transform.forward`.
+        """
+        if self.tuning is not None:
+            return super().forward(waveform, lengths)
+        self.check_waveform(waveform)
+        tunings = self.estimate(waveform, lengths)
+        if waveform.dim() == 1:
+            return self._fitted(self.tuned(tunings[0])(waveform, lengths), waveform.shape[-1])
+        parts, order = [], []
+        for tuning in sorted(set(tunings)):
+            clips = [i for i, found in enumerate(tunings) if found == tuning]
+            own = None if lengths is None else lengths[clips]
+            parts.append(self._fitted(self.tuned(tuning)(waveform[clips], own), waveform.shape[-1]))
+            order += clips
+        return torch.cat(parts)[np.argsort(order).tolist()]
+
+    def _fitted(self, features: torch.Tensor, time: int) -> torch.Tensor:
+        """Pad a tuned clip's features to the frames that it promises, in the base class of constant-Q modules.
+
+        A tuned transform may fall short of its rate earlier or later.
+        """
+        frames = int(self.frame_lengths(torch.tensor(time)))
+        return torch.nn.functional.pad(features, (0, frames - features.shape[-1]))
+
+    def estimate(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> list[float]:
+        """Estimate each clip's tuning in fractions of a bin, in the base class of constant-Q modules.
+
+        All channels of a clip count together.
+
+        Args:
+            waveform: (..., time), of which the first leading dimension is the batch.
+            lengths: (batch,) samples of each clip.
+
+        Returns:
+            One number for each clip.
+        """
+        rows, row_lengths, leading = self.rows_of(waveform.detach(), lengths, graph=False)
+        batch = leading[0] if leading else 1
+        with in_full_precision(rows.device, graph=False):
+            found = tunings_of_clips(
+                rows.unflatten(0, (batch, -1)),
+                row_lengths,
+                self.filter_like("tuning_window", rows),
+                self.filter_like("tuning_edges", rows),
+                rate=self.rate("tuning"),
+                n_chroma=self.bins_per_octave,
+            )
+        # hundredths of a bin: whatever the dtype they were found in, equal ones share their kernels
+        return [round(tuning, 2) for tuning in found.tolist()]
+
+    def tuned(self, tuning: float) -> ConstantQTransform:
+        """Return the same constant-Q module at a given tuning, in the base class of constant-Q transforms.
+
+        It is kept for the next clips that have that tuning.
+        """
+        if tuning not in self._tuned:
+            while len(self._tuned) >= MOST_TUNINGS:
+                del self._tuned[next(iter(self._tuned))]
+            wavelets = replace(self.wavelets, tuning=tuning)
+            options = options_of(wavelets, *self._others)
+            make: Any = type(self)
+            self._tuned[tuning] = make(sample_rate=wavelets.sample_rate, **options)
+        return self._tuned[tuning]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_tuned": {}}

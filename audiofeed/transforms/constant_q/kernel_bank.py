@@ -1,0 +1,109 @@
+"""Kernels of a constant-Q transform: frames at falling rates times kernels, by whatever is fastest for an input."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiofeed.methods.constant_q.decimation import Decimation
+from audiofeed.methods.constant_q.octaves import BlockKernels, Execution, constant_q, frame_count, in_blocks
+from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
+from audiofeed.plans.constant_q.levels import Level
+from audiofeed.signal.constant_q.decimation import decimation_reach
+from audiofeed.transforms.constant_q.settings import Kernels
+from audiofeed.transforms.contract.transform import Transform
+
+
+class KernelBank:
+    """Kernels of all bins of a constant-Q transform module, and the filters between its rates.
+
+    The transform keeps them as its own.
+
+    Args:
+        module: keeps the filters: `kernels`, a parameter if trainable, and `response_2` (`response_4`, ...).
+        settings: how the kernels are made.
+        levels: the rates, with the bins that are computed at each.
+        definition: computes the kernels in float64, those of all bins one after another.
+    """
+
+    def __init__(
+        self, module: Transform, settings: Kernels, levels: tuple[Level, ...], definition: Callable[[], np.ndarray]
+    ) -> None:
+        module.method_reason = settings.reason
+        self.levels, self.trainable = levels, settings.trainable
+        self.blocks: dict[int, BlockKernels] | None = None
+        self._wavelets, self._definition = settings.wavelets, definition
+        # what the construction computed, until the first call has made its blocks from it
+        self._exact: np.ndarray | None = definition()
+        module.define("kernels", definition, trainable=self.trainable, values=self._exact)
+        self._factors = tuple(sorted({level.factor for level in levels} - {1}))
+        for factor in self._factors:
+            module.define(f"response_{factor}", functools.partial(decimation_response, factor))
+
+    def exact(self) -> np.ndarray:
+        """Return the kernels of a constant-Q transform module as they are defined, in float64.
+
+        This holds also where they are trained.
+        """
+        known = self._exact  # another thread may release it meanwhile
+        return self._definition() if known is None else known
+
+    def release(self) -> None:
+        """Give up the exact kernels that the construction of a constant-Q transform module computed.
+
+        From now on, `exact` computes them again.
+        """
+        self._exact = None
+
+    def decimations(self, module: Transform, like: torch.Tensor) -> dict[int, Decimation]:
+        """Return the filters between the levels of a constant-Q module's kernels, by factor.
+
+        They have the dtype and are on the device of `like`.
+        """
+        return {
+            factor: Decimation(
+                response=module.filter_like(f"response_{factor}", like),
+                block=decimation_block(factor),
+                reach=decimation_reach(factor),
+            )
+            for factor in self._factors
+        }
+
+    def in_blocks(self) -> dict[int, BlockKernels]:
+        """Return the kernels of a constant-Q module's long bands in blocks, made when first asked for.
+
+        They are exact to float32, in a dict by their first bin.
+        """
+        if self.blocks is None:
+            self.blocks = in_blocks(self.levels, self.exact())
+        return self.blocks
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the frames of clips of `lengths` samples that the kernels of a constant-Q module give."""
+        return frame_count(lengths, self.levels[0])
+
+    def compute(
+        self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+    ) -> torch.Tensor:
+        """Compute the values of rows by the kernels of a constant-Q transform module: see `Transform.compute`."""
+        plain = not self.trainable and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
+        blocks = self.in_blocks() if plain else {}
+        if not torch.compiler.is_compiling():
+            self.release()
+        execution = Execution(
+            levels=self.levels,
+            hop_length=self._wavelets.hop_length,
+            kernels=module.filter_like("kernels", waveform),
+            blocks=blocks,
+            decimations=self.decimations(module, waveform),
+            pad_mode=self._wavelets.pad_mode,
+            power=self._wavelets.power,
+        )
+        return constant_q(waveform, lengths, execution, graph=graph)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "blocks": None, "_exact": None}

@@ -1,0 +1,16 @@
+"""Whether autograd or a compiler has to follow what a module computes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:
+    """Return True if autograd or a compiler must follow a transform module's filters at work on an input.
+
+    That is, if autograd or a compiler is to see what the module computes from `x`.
+    """
+    return torch.compiler.is_compiling() or (
+        torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in module.parameters()))
+    )

@@ -1,0 +1,225 @@
+"""What every transform of short frames shares: the frames, the window or the basis, the method, and the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiofeed.arguments.checks import warn_of_empty
+from audiofeed.arguments.setting_groups import pick
+from audiofeed.methods.frame_steps import Wanted
+from audiofeed.methods.frames import Framing
+from audiofeed.methods.method_table import Path, Table
+from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_time_powers, short_time_spectrum
+from audiofeed.plans.tiles import FilterTiles, filter_tiles
+from audiofeed.signal.samples import INT16_SCALE
+from audiofeed.signal.scales import fft_frequencies
+from audiofeed.signal.short_time.fourier import fourier_basis
+from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.contract.settings import Execution, Frames
+from audiofeed.transforms.contract.transform import Transform
+from audiofeed.transforms.short_time.steps import Bank, Step, split
+
+
+class ShortTime(Transform):
+    """Base class of short-time transforms: the complex spectrum of short frames, or steps from |STFT|^power.
+
+    Derive from it for a feature of your own over frames: give `steps`. Several features over the same frames share one
+    STFT in a `Stack`.
+
+    Args:
+        settings: arguments of `Frames` and of `Execution`; others are left to the subclass.
+        sample_rate: Hz; None where nothing depends on it.
+        power: of the magnitude that the steps begin with, > 0; None: the complex spectrum.
+        basis: from the window to another basis than Fourier's, for the "conv" method.
+        methods: the table of methods that can compute the spectrum.
+
+    >>> class Loudest(ShortTime):
+    ...     def __init__(self, *, n_fft: int = 400) -> None:
+    ...         super().__init__({"n_fft": n_fft}, power=1.0)
+    ...     def steps(self):
+    ...         return (PerFrame(lambda powers, workspace: powers.amax(-1, keepdim=True)),)
+    >>> from audiofeed.transforms.short_time.steps import PerFrame
+    >>> Loudest()(torch.ones(2, 1600)).shape
+    torch.Size([2, 1, 17])
+    """
+
+    takes_int16 = True
+    # whether a row of the result stands for a frequency
+    rows_are_bins = True
+    framing: Framing
+    n_fft: int
+    win_length: int
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        sample_rate: float | None = None,
+        power: float | None = None,
+        basis: Callable[[np.ndarray], np.ndarray] = fourier_basis,
+        methods: Table[Any] = SHORT_TIME,
+    ) -> None:
+        super().__init__(sample_rate)
+        frames, execution = pick(Frames, settings), pick(Execution, settings)
+        self.frames = frames
+        self.keep(frames)
+        self.keep(execution)
+        self.power, self.framing = power, frames.framing
+        self._steps: Sequence[Step] = ()
+        self._choice = methods.choose(execution.method, trainable=execution.trainable, n_fft=frames.n_fft)
+        self.method, self.method_reason = self._choice.method, self._choice.reason
+        if execution.trainable_window and self._choice.filters != "analysis_window":
+            raise ValueError(
+                f"trainable_window=True trains the window of method='fft', and the method is {self.method!r}, whose "
+                "basis holds the window; train the basis (trainable=True), or leave trainable and method as they are"
+            )
+        # what two transforms must have in common for their spectra to be the same; what is trained is like no other
+        trains = execution.trainable or execution.trainable_window
+        self.frames_key = None if trains else (frames, self._choice)
+        definitions = {"analysis_window": frames.analysis_window, "basis": frames.of_window(basis)}
+        self.define(self._choice.filters, definitions[self._choice.filters], trainable=trains)
+
+    # ---------------------------------------------------------------- what a subclass gives
+
+    def steps(self) -> Sequence[Step]:
+        """Return the steps from |STFT|^power to the feature in the base class of short-time modules.
+
+        Here those kept as `_steps`; none: the powers.
+        """
+        return self._steps
+
+    # ---------------------------------------------------------------- filters
+
+    def define_bank(
+        self,
+        name: str,
+        definition: Callable[[], np.ndarray],
+        *,
+        trainable: bool = False,
+        group: int | None = 32,
+        counted: str | None = None,
+        made: tuple[np.ndarray, FilterTiles] | None = None,
+    ) -> Bank:
+        """Keep a filter bank over the spectrum's bins in the base class of short-time modules, and return its step.
+
+        Args:
+            name: of the parameter or buffer.
+            definition: returns the float64 bank, of shape (filters, bins).
+            trainable: the bank is a parameter; it may then be non-zero anywhere.
+            group: neighboring filters that are multiplied together; None: all of them.
+            counted: the argument that counts the filters: those without a bin are then warned of under this name.
+            made: the bank and its tiles, where they were computed already.
+        """
+        weights = definition() if made is None else made[0]
+        if counted is not None:
+            warn_of_empty(weights, counted, self.n_fft, self.rate("the filter bank"))
+        self.define(name, definition, trainable=trainable, values=weights)
+        if trainable:
+            return Bank(name, None)
+        tiles = filter_tiles(weights, group=len(weights) if group is None else group) if made is None else made[1]
+        return Bank(name, tiles)
+
+    def analysis(self, waveform: torch.Tensor, name: str | None = None) -> torch.Tensor:
+        """Return the window or basis for a waveform in the base class of short-time modules, or another filter.
+
+        For int16 samples it brings their scale.
+        """
+        held = self.filter_like(self._choice.filters if name is None else name, waveform)
+        return held if waveform.is_floating_point() else held * INT16_SCALE
+
+    # ---------------------------------------------------------------- computing
+
+    def spectrum(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """Compute the complex spectrum of waveform rows in the base class of short-time modules.
+
+        Args:
+            waveform: (rows, time).
+            lengths: (rows,) samples of each row; None: all of them.
+            graph: autograd or a compiler records what is computed.
+
+        Returns:
+            complex (rows, bins, frames).
+        """
+        return short_time_spectrum(
+            waveform, lengths, self.framing, self.analysis(waveform), graph=graph, choice=self._choice
+        )
+
+    def powers(
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None, wanted: Sequence[Wanted], *, graph: bool
+    ) -> list[torch.Tensor]:
+        """Compute |STFT|^power of rows through steps of frames in the base class of short-time modules.
+
+        One result for each power and steps that are wanted.
+
+        Args:
+            waveform: (rows, time).
+            lengths: (rows,) samples of each row; None: all of them.
+            wanted: powers and steps, as `wanted` gives them.
+            graph: autograd or a compiler records what is computed.
+
+        Returns:
+            For each that is wanted (rows, features, frames).
+        """
+        return short_time_powers(
+            waveform, lengths, self.framing, self.analysis(waveform), wanted=wanted, graph=graph, choice=self._choice
+        )
+
+    def wanted(self, like: torch.Tensor) -> Wanted:
+        """Return the power and the steps of frames that the base class of short-time modules asks for.
+
+        For a waveform `like` this one.
+        """
+        of_frames, _ = split(self.steps())
+        power = 2.0 if self.power is None else self.power
+        return Wanted(power, tuple(value for step in of_frames for value in step.on_frames(self, like)))
+
+    def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """Compute the complex spectrum, or its powers through steps, in the base class of short-time modules."""
+        if self.power is None:
+            return self.spectrum(waveform, lengths, graph=graph)
+        return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]
+
+    def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+        """Apply the steps of clips in the base class of short-time modules."""
+        for step in split(self.steps())[1]:
+            features = step.on_clips(self, features, frames)
+        return features
+
+    def runs_on(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Path:
+        """Return the method by which any short-time module computes a given input here and now, and the reason.
+
+        Args:
+            waveform: (..., time), as for a call.
+            lengths: as for a call.
+
+        Returns:
+            The method's name and the reason: what a faster one misses, or why this one was taken.
+
+        >>> from audiofeed.transforms.short_time.stft import STFT
+        >>> str(STFT(401).runs_on(torch.zeros(2, 1600, dtype=torch.float64)))
+        'fft: kernel: float64'
+        """
+        self.check_waveform(waveform)
+        graph = needs_graph(self, waveform)
+        rows, _, _ = self.rows_of(waveform, lengths, graph=graph)
+        return self._choice.path(rows, self.framing, self.analysis(rows), graph=graph)
+
+    # ---------------------------------------------------------------- axes
+
+    @property
+    def frequencies(self) -> torch.Tensor | None:
+        """Frequency in Hz of each FFT bin, in the base class of short-time modules; None if rows are no bins.
+
+        float64, of shape (bins,); `sample_rate` is needed for it.
+
+        >>> from audiofeed.transforms.short_time.stft import STFT
+        >>> STFT(4, sample_rate=16000).frequencies.tolist()
+        [0.0, 4000.0, 8000.0]
+        """
+        if not self.rows_are_bins:
+            return None
+        return torch.from_numpy(fft_frequencies(self.rate("frequencies"), self.n_fft))
