@@ -81,8 +81,5 @@ class Gammatonegram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Center frequency of each filter of a gammatone spectrogram module in Hz.
-
-        A float64 tensor of shape (n_bins,).
-        """
+        """Center frequency in Hz of each filter of a gammatone module, float64, of shape (n_bins,)."""
         return torch.from_numpy(gammatone_frequencies(self.n_bins, f_min=self.f_min, f_max=self.f_max))

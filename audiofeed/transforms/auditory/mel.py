@@ -58,10 +58,7 @@ class MelSpectrogram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Peak frequency of each filter of a mel spectrogram module in Hz.
-
-        A float64 tensor of shape (n_mels,).
-        """
+        """Peak frequency of each filter of a mel spectrogram module in Hz. A float64 tensor of shape (n_mels,)."""
         return self._mel.frequencies
 
 
@@ -106,8 +103,5 @@ class LogMelSpectrogram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Peak frequency of each filter of a log-mel spectrogram module in Hz.
-
-        A float64 tensor of shape (n_mels,).
-        """
+        """Peak frequency of each filter of a log-mel spectrogram module in Hz. A float64 tensor of shape (n_mels,)."""
         return self._mel.frequencies

@@ -32,12 +32,11 @@ class CFPParts(NamedTuple):
 
 
 class CFP(ShortTime):
-    """Combined frequency and periodicity (CFP) as a module, a pitch salience for several voices.
+    """Combined frequency and periodicity (CFP) as a module, a pitch salience for several voices by Su and Yang (2015).
 
-    This follows Su and Yang (2015). A tone has a peak at its pitch both in the spectrum, whose false peaks are
-    overtones, and in the cepstrum, whose false peaks are undertones: the product of the two keeps the pitch. With three
-    gammas the frequency part is the generalized cepstrum of the generalized cepstrum, which is a spectrum again, the
-    periodicity part the cepstrum.
+    A tone has a peak at its pitch both in the spectrum, whose false peaks are overtones, and in the cepstrum, whose
+    false peaks are undertones: the product of the two keeps the pitch. With three gammas the frequency part is the
+    generalized cepstrum of the generalized cepstrum, which is a spectrum again, the periodicity part the cepstrum.
 
     Args:
         sample_rate: Hz.
@@ -123,10 +122,7 @@ class CFP(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Pitch in Hz of each bin of a combined frequency and periodicity (CFP) module, float64.
-
-        Shape: (n_bins,).
-        """
+        """Pitch in Hz of each bin of a combined frequency and periodicity (CFP) module, float64.  Shape: (n_bins,)."""
         return torch.from_numpy(self._grid.copy())
 
     def parts(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> CFPParts:

@@ -69,10 +69,7 @@ class InverseSTFT(ToWaveform):
             self.define("basis", frames.of_window(synthesis_basis), trainable=execution.trainable)
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return the samples that an inverse STFT module makes of clips of `frames` frames.
-
-        That is their length where none is given.
-        """
+        """Return the samples that an inverse STFT module makes of clips of `frames` frames where no length is given."""
         return self._frames.sample_lengths(frames)
 
     def bins_of_features(self) -> tuple[int, str]:

@@ -17,9 +17,7 @@ class SynthesisOptions(WindowOptions, total=False):
 
 
 class Resynthesis:
-    """Resynthesis of waveforms from frames that cover every sample, shared by inverse transform modules.
-
-    It holds the frames, and the samples that belong to them.
+    """Resynthesis in inverse transforms: frames that cover every sample of a waveform, and the samples that are theirs.
 
     Args:
         module: the transform, whose attributes the frames' settings become and which keeps the synthesis window.
