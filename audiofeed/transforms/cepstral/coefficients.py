@@ -73,9 +73,7 @@ class MFCC(ShortTime):
 
 
 class LFCC(ShortTime):
-    """Module that computes linear-frequency cepstral coefficients.
-
-    Equal to `torchaudio.transforms.LFCC` of each clip alone.
+    """Module for linear-frequency cepstral coefficients, equal to `torchaudio.transforms.LFCC` of each clip alone.
 
     Args:
         sample_rate: Hz.
@@ -147,8 +145,7 @@ class BFCC(ShortTime):
     Warns:
         UserWarning: for filters too narrow to hold a bin.
 
-    The filters are those of torchaudio's former `prototype.functional.barkscale_fbanks`; there is no such cepstrum in
-    librosa or torchaudio.
+    The filters are torchaudio's former `prototype.functional.barkscale_fbanks`; neither it nor librosa has a BFCC.
 
     >>> import torch
     >>> BFCC(sample_rate=16000, n_bfcc=13, n_fft=512, n_barks=24)(torch.zeros(2, 16000)).shape

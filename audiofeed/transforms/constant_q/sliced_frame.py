@@ -83,10 +83,7 @@ class SlicedBands:
         settle(self, bands=bands, slices=slices, slice_length=slices.length, transition=slices.transition)
 
     def _check_bands(self) -> GaborBands:
-        """Check the settings of the bands of a sliced constant-Q frame, and settle its hop.
-
-        Returns the bands, or raises an error that names what cannot be.
-        """
+        """Return a sliced constant-Q frame's bands, and settle its hop, or raise an error that names the fault."""
         rate, f_min, f_max = check_rate(self.sample_rate, "the bins lie in Hz"), self.f_min, self.f_max
         check_bins("bins_per_octave", self.bins_per_octave)
         spacing: dict[str, Any] = {"sample_rate": rate, "bins_per_octave": self.bins_per_octave}
@@ -114,10 +111,7 @@ class SlicedBands:
         return gabor_bands(f_min=f_min, f_max=f_max, hop_length=hop, **spacing)
 
     def _check_slices(self, bands: GaborBands) -> Slices:
-        """Check the settings of the slices of a sliced constant-Q frame.
-
-        Returns the slices, or raises an error that names what cannot be.
-        """
+        """Return a sliced constant-Q frame's slices, or raise an error that names the fault."""
         hop = self.hop_length
         even = hop if hop % 2 == 0 else 2 * hop
         if self.transition is None:
@@ -144,13 +138,7 @@ class SlicedBands:
 
 
 class SlicedFrame(nn.Module):
-    """Module that keeps the filters of a sliced constant-Q frame, for a transform and its inverse to share.
-
-    They are the filters of the bands, for slices and for clips short enough to be one slice.
-
-    Args:
-        settings: the bands and slices.
-    """
+    """Module of a sliced constant-Q frame's filters for slices and short clips, shared by transform and inverse."""
 
     def __init__(self, settings: SlicedBands) -> None:
         super().__init__()
@@ -173,10 +161,7 @@ class SlicedFrame(nn.Module):
 
     @property
     def latency(self) -> int:
-        """Latency in samples of a stream through modules that share a sliced constant-Q frame.
-
-        So many samples a stream may be ahead of what it has given: a slice's step and its transition.
-        """
+        """Latency in samples of a sliced constant-Q frame, the most held back: a slice's step and its transition."""
         return self.slices.step + self.slices.transition
 
     def geometry(self, frames: int | None, like: torch.Tensor) -> tuple[Slices, Bands]:

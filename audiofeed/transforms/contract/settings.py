@@ -88,10 +88,7 @@ class Frames:
         return Framing(n_fft=self.n_fft, hop_length=self.hop_length, center=self.center, pad_mode=self.pad_mode)
 
     def analysis_window(self) -> np.ndarray:
-        """Return the window that the frame settings of transforms describe, in the middle of a frame.
-
-        A float64 array of shape (n_fft,).
-        """
+        """Return the window in the middle of a frame by the frame settings of transforms, float64.  Shape: (n_fft,)."""
         return pad_window(get_window(self.window, self.win_length, periodic=self.periodic), self.n_fft)
 
     def of_window(self, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[], np.ndarray]:
@@ -171,8 +168,5 @@ class Logarithm:
         settle(self, offset=float(self.offset), floor=float(self.floor))
 
     def step(self, power: float) -> Log:
-        """Return the logarithm that the shared settings of transforms describe, of values of |z|^power.
-
-        Decibels are those of |z|^2.
-        """
+        """Return the logarithm of values of |z|^power by the settings of transforms; decibels are those of |z|^2."""
         return Log(self.log, floor=self.floor, power=power)

@@ -24,10 +24,7 @@ class ReassignedOptions(FrameOptions, total=False):
 
 
 class Coordinates(NamedTuple):
-    """Coordinates that a reassigned spectrogram module gives for the energy of each cell.
-
-    They say where it lies; each is a tensor of shape (..., n_fft // 2 + 1, frames).
-    """
+    """Coordinates of each cell's energy by a reassigned spectrogram module, each (..., n_fft // 2 + 1, frames)."""
 
     frequencies: torch.Tensor
     times: torch.Tensor
@@ -37,9 +34,8 @@ class Coordinates(NamedTuple):
 class ReassignedSpectrogram(ShortTime):
     """Module that computes a reassigned spectrogram, with the energy of each cell moved to its true place.
 
-    It is moved to the cell where it lies. Steady tones come out one bin wide and clicks one frame wide. `forward` gives
-    the moved energy on the grid of bins and frames, for a model; `coordinates` gives where each cell's energy lies,
-    equal to `librosa.reassigned_spectrogram`.
+    Steady tones come out one bin wide and clicks one frame wide. `forward` gives the moved energy on the grid of bins
+    and frames, for a model; `coordinates` gives each cell's place, equal to `librosa.reassigned_spectrogram`.
 
     Args:
         sample_rate: Hz.
@@ -101,8 +97,6 @@ class ReassignedSpectrogram(ShortTime):
 
     def coordinates(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Coordinates:
         """Return a reassigned spectrogram module's frequency (Hz), time (s) and magnitude of each cell.
-
-        Equal to `librosa.reassigned_spectrogram`.
 
         Args:
             waveform, lengths: as in `forward`.
