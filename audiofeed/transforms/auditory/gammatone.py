@@ -10,7 +10,8 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_power, check_rate, check_span
 from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 

@@ -9,7 +9,9 @@ from audiofeed.arguments.checks import check_power, check_rate
 from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms
 

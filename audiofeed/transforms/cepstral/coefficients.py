@@ -13,7 +13,8 @@ from audiofeed.signal.auditory.filterbanks import bark_filterbank, linear_filter
 from audiofeed.signal.scales import BARK_SCALES
 from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, keep_mel
 from audiofeed.transforms.cepstral.settings import CepstralLogarithm, CepstralOptions, Cosines, keep_cepstrum
-from audiofeed.transforms.contract.settings import Execution, Frames
+from audiofeed.transforms.contract.frame_settings import Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 

@@ -11,7 +11,8 @@ from audiofeed.arguments.checks import check_count, check_not_negative
 from audiofeed.arguments.setting_groups import argument, pick
 from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
 from audiofeed.transforms.contract.filters import Definition
-from audiofeed.transforms.contract.settings import FeatureOptions, Logarithm, LogOptions
+from audiofeed.transforms.contract.frame_settings import FeatureOptions
+from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matrix, Step
 

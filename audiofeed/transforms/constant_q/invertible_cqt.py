@@ -13,7 +13,8 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import count_frames
 from audiofeed.methods.constant_q.sliced_transform import StreamState, analyze_clips, analyze_stream
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
-from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
+from audiofeed.transforms.constant_q.slice_settings import SlicedBands, SliceOptions
+from audiofeed.transforms.constant_q.sliced_frame import SlicedFrame
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
 

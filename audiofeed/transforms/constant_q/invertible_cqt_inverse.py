@@ -13,7 +13,8 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import fill
 from audiofeed.methods.constant_q.sliced_transform import StreamState, synthesize_clips, synthesize_stream
-from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
+from audiofeed.transforms.constant_q.slice_settings import SlicedBands, SliceOptions
+from audiofeed.transforms.constant_q.sliced_frame import SlicedFrame
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading

@@ -44,6 +44,8 @@ class Transform(nn.Module):
 
     # whether `compute` takes int16 samples as they are, without a graph; a collate then need not convert the batch
     takes_int16 = False
+    # "double": computed in float64 whatever the dtype of the waveform, whose dtype the result has
+    precision = "input"
     # whether the output is a waveform, so that another transform of waveforms can follow in a Chain
     gives_waveforms = False
     sample_rate: float | None = None
@@ -179,13 +181,18 @@ class Transform(nn.Module):
             parameters=list(self.parameters()),
             graph=graph,
         )
+        if self.precision == "double" and waveform.dtype != torch.float64:
+            features = features.to(torch.complex64 if features.is_complex() else torch.float32)
         return with_leading(features.flatten(0, 1), leading)
 
     def rows_of(
         self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[int]]:
         """Return waveform rows in the dtype that a transform computes in, their lengths, and the leading dimensions."""
-        waveform = computable(waveform, as_int16=self.takes_int16 and not graph)
+        double = self.precision == "double"
+        waveform = computable(waveform, as_int16=self.takes_int16 and not graph and not double)
+        if double:
+            waveform = waveform.double()
         *leading, time = waveform.shape
         row_lengths = None
         if lengths is not None:

@@ -10,7 +10,8 @@ from audiofeed.arguments.checks import check_count, check_positive, check_rate, 
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.descriptors.spectral import contrast_in_decibels, extremes
 from audiofeed.signal.descriptors.spectral import contrast_bands
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerClip, PerFrame
 

@@ -12,7 +12,8 @@ from audiofeed.methods.descriptors import spectral
 from audiofeed.methods.filterbank import filtered
 from audiofeed.signal.descriptors.spectral import moment_weights, polynomial_fit
 from audiofeed.signal.scales import fft_frequencies
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, FrameOptions, Frames, ShortTimeOptions
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, FrameOptions, Frames, ShortTimeOptions
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerFrame
 
@@ -22,6 +23,7 @@ class RolloffOptions(FrameOptions, total=False):
 
     n_fft: int
     method: str
+    precision: str
 
 
 class SpectralCentroid(ShortTime):

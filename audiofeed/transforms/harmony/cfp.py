@@ -17,7 +17,8 @@ from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.harmony.cfp import OUTPUTS, Periodicity, parts
 from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.contract.settings import FrameOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FrameOptions, Frames
+from audiofeed.transforms.contract.method_settings import Precision, PrecisionOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerFrame
 
@@ -29,6 +30,10 @@ class CFPParts(NamedTuple):
     spectrum: torch.Tensor
     frequency: torch.Tensor
     periodicity: torch.Tensor
+
+
+class CFPOptions(FrameOptions, PrecisionOptions, total=False):
+    """Keyword arguments of a combined frequency and periodicity (CFP) module."""
 
 
 class CFP(ShortTime):
@@ -67,6 +72,7 @@ class CFP(ShortTime):
 
     @takes(
         Frames,
+        Precision,
         without=("n_fft",),
         hop_length=320,
         win_length=2049,
@@ -83,7 +89,7 @@ class CFP(ShortTime):
         bins_per_octave: float = 48,
         gammas: Sequence[float] = (0.24, 0.6, 1.0),
         output: str = "salience",
-        **settings: Unpack[FrameOptions],
+        **settings: Unpack[CFPOptions],
     ) -> None:
         check_rate(sample_rate, "the pitches are in Hz")
         if n_fft is None:

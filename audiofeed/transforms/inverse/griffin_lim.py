@@ -13,7 +13,7 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.griffin_lim import Progress, Search, griffin_lim, random_phases
 from audiofeed.methods.inverse.overlap_add import natural_length
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.transforms.contract.settings import FrameOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FrameOptions, Frames
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.inverse.resynthesis import Resynthesis
 

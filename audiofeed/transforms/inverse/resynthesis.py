@@ -6,7 +6,7 @@ import torch
 
 from audiofeed.methods.inverse.overlap_add import natural_length
 from audiofeed.signal.inverse.synthesis import LEAST_COVER, largest_hop, least_cover
-from audiofeed.transforms.contract.settings import Frames, WindowOptions
+from audiofeed.transforms.contract.frame_settings import Frames, WindowOptions
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 
 

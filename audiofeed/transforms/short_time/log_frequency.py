@@ -22,7 +22,8 @@ from audiofeed.plans.short_time.interpolation import (
     oversampled_length,
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 

@@ -13,11 +13,12 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time import reassignment
 from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted
-from audiofeed.transforms.contract.settings import FrameOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FrameOptions, Frames
+from audiofeed.transforms.contract.method_settings import Precision, PrecisionOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
-class ReassignedOptions(FrameOptions, total=False):
+class ReassignedOptions(FrameOptions, PrecisionOptions, total=False):
     """Keyword arguments of the reassigned spectrogram module."""
 
     n_fft: int
@@ -65,7 +66,7 @@ class ReassignedSpectrogram(ShortTime):
     '1007.0 Hz'
     """
 
-    @takes(Frames)
+    @takes(Frames, Precision)
     def __init__(
         self,
         *,

@@ -18,8 +18,9 @@ from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.short_time.fourier import fourier_basis
+from audiofeed.transforms.contract.frame_settings import Frames
 from audiofeed.transforms.contract.graph import needs_graph
-from audiofeed.transforms.contract.settings import Execution, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.short_time.steps import Bank, Step, split
 
@@ -78,7 +79,7 @@ class ShortTime(Transform):
             )
         # what two transforms must have in common for their spectra to be the same; what is trained is like no other
         trains = execution.trainable or execution.trainable_window
-        self.frames_key = None if trains else (frames, self._choice)
+        self.frames_key = None if trains or execution.precision != "input" else (frames, self._choice)
         definitions = {"analysis_window": frames.analysis_window, "basis": frames.of_window(basis)}
         self.define(self._choice.filters, definitions[self._choice.filters], trainable=trains)
 
