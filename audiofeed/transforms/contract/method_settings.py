@@ -17,9 +17,9 @@ def _precision() -> Any:
     """Return the argument of short-time transforms for the precision that they compute in."""
     return argument(
         "input",
-        '"input", or "double": float32 samples are computed in float64, and float32 comes back. A float32 FFT rounds to '
-        "about 1e-7 of a frame's loudest bin, and the logarithm of a band that an MP3 encoder or a resampler has emptied "
-        "shows that. It takes several times as long (`benchmarks/features_cpu.py`).",
+        '"input", or "double": float32 samples are computed in float64, and float32 comes back. A float32 FFT rounds '
+        "to about 1e-7 of a frame's loudest bin, and the logarithm of a band that an MP3 encoder or a resampler has "
+        "emptied shows that. It takes several times as long (`benchmarks/features_cpu.py`).",
     )
 
 
