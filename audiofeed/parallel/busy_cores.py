@@ -23,6 +23,8 @@ LOOKS, APART = 4, 5e-4
 # The share of a call's time for which its thread waited for a core, from which on the cores count as busy.
 WAITED = 0.2
 
+AS_IT_IS = contextlib.nullcontext()
+
 
 class _Watch:
     """Watch on the cores of this machine, which keeps the last answer for a while."""
@@ -65,8 +67,7 @@ def _has_all_cores() -> bool:
         return True
 
 
-@contextlib.contextmanager
-def beside_others(device: torch.device) -> Iterator[None]:
+def beside_others(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Let torch compute in a ``with`` block with one thread where others want the cores; elsewhere with its own.
 
     Args:
@@ -77,15 +78,10 @@ def beside_others(device: torch.device) -> Iterator[None]:
     3.0
     """
     if device.type != "cpu" or torch.compiler.is_compiling() or torch.get_num_threads() == 1:
-        yield
-    elif cores_are_busy():
-        with alone():
-            yield
-    elif _has_all_cores():
-        yield
-    else:
-        with _watched():
-            yield
+        return AS_IT_IS
+    if cores_are_busy():
+        return alone()
+    return AS_IT_IS if _has_all_cores() else _watched()
 
 
 @contextlib.contextmanager

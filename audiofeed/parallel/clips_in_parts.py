@@ -7,7 +7,7 @@ backward. See `thread_pool` for the reason.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -21,15 +21,22 @@ Compute = Callable[..., torch.Tensor]
 Part = tuple[torch.Tensor | None, ...]
 
 
+def is_dealt(clips: torch.Tensor) -> bool:
+    """Return whether a batch of clips that a graph is recorded of is to be computed in parts, dealt to threads.
+
+    >>> torch.set_num_threads(2)
+    >>> is_dealt(torch.zeros(2, 100_000)), is_dealt(torch.zeros(1, 1, device="meta"))
+    (True, False)
+    """
+    if clips.device.type != "cpu" or observed(clips) is not None or torch.get_num_threads() == 1:
+        return False
+    return len(parts_of(len(clips), clips.numel())) > 1 or cores_are_busy()
+
+
 def compute_in_parts(
-    compute: Compute,
-    clips: torch.Tensor,
-    others: Part = (),
-    *,
-    parameters: Sequence[torch.Tensor] = (),
-    graph: bool = False,
+    compute: Compute, clips: torch.Tensor, others: Part, parameters: Iterable[torch.Tensor]
 ) -> torch.Tensor:
-    """Compute the clips of a batch on a CPU in parts, dealt to threads, if a graph is recorded; else all at once.
+    """Compute the clips of a batch with a graph in parts, dealt to as many threads as torch has.
 
     Args:
         compute: from some clips and their `others` to results, (some clips, ...); a clip's result must not depend on
@@ -37,22 +44,47 @@ def compute_in_parts(
         clips: (clips, ...).
         others: each (clips, ...), or None.
         parameters: what autograd is to see beside the clips.
-        graph: autograd or a compiler records what is computed.
 
     Returns:
         (clips, ...).
 
-    >>> compute_in_parts(lambda x, n: x * n[:, None], torch.ones(3, 2), (torch.arange(3),))[:, 0]
+    >>> compute_in_parts(lambda x, n: x * n[:, None], torch.ones(3, 2), (torch.arange(3),), [])[:, 0]
     tensor([0., 1., 2.])
     """
-    if clips.device.type != "cpu" or observed(clips) is not None or torch.get_num_threads() == 1:
-        return compute(clips, *others)
-    if graph:
-        parts = parts_of(len(clips), clips.numel())
-        if len(parts) > 1 or cores_are_busy():
-            given = [parameter for parameter in parameters if parameter.requires_grad]
-            return _InParts.apply(compute, parts, others, clips, *given)
-    return compute(clips, *others)
+    given = [parameter for parameter in parameters if parameter.requires_grad]
+    return _InParts.apply(compute, parts_of(len(clips), clips.numel()), others, clips, *given)
+
+
+def rows_in_parts(
+    compute: Callable[[torch.Tensor, torch.Tensor | None, list[int]], torch.Tensor],
+    rows: torch.Tensor,
+    lengths: torch.Tensor | None,
+    leading: list[int],
+    parameters: Iterable[torch.Tensor],
+) -> torch.Tensor:
+    """Compute the rows of a batch with a graph in parts of whole clips, dealt to as many threads as torch has.
+
+    Args:
+        compute: from some rows, their lengths and their leading dimensions to results, (some rows, ...).
+        rows: (rows, ...), of leading dimensions flattened.
+        lengths: (rows,), or None.
+        leading: the leading dimensions, of which the first is the batch.
+        parameters: what autograd is to see beside the rows.
+
+    Returns:
+        (rows, ...).
+
+    >>> rows_in_parts(lambda rows, lengths, leading: rows * leading[1], torch.ones(6, 1), None, [2, 3], []).sum().item()
+    18.0
+    """
+    batch = leading[0] if leading else 1
+
+    def of_clips(clips: torch.Tensor, own: torch.Tensor | None) -> torch.Tensor:
+        found = compute(clips.flatten(0, 1), None if own is None else own.flatten(), list(clips.shape[:2]))
+        return found.unflatten(0, clips.shape[:2])
+
+    own = None if lengths is None else lengths.unflatten(0, (batch, -1))
+    return compute_in_parts(of_clips, rows.unflatten(0, (batch, -1)), (own,), parameters).flatten(0, 1)
 
 
 def _cut(others: Part, part: slice) -> Part:

@@ -8,7 +8,7 @@ import torch
 
 from audiofeed.methods.batch_rows import lengths_of_rows, with_leading
 from audiofeed.methods.precision import in_full_precision
-from audiofeed.parallel.clips_in_parts import compute_in_parts
+from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform
 
@@ -45,27 +45,20 @@ class Derived(Transform):
         features = self.source(waveform, lengths)
         graph = needs_graph(self, waveform)
         *leading, time = waveform.shape
-        row_lengths = frames = None
+        row_lengths = None
         if lengths is not None:
             row_lengths = lengths_of_rows(lengths, leading, time).to(waveform.device)
-            frames = self.source.frame_lengths(row_lengths)
-        batch = leading[0] if leading else 1
 
-        def of_clips(features: torch.Tensor, *each: torch.Tensor | None) -> torch.Tensor:
-            row_lengths, frames = (None if given is None else given.flatten() for given in each)
-            clips = list(features.shape[:2])
+        def of_clips(features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int]) -> torch.Tensor:
+            frames = None if lengths is None else self.source.frame_lengths(lengths)
             with in_full_precision(waveform.device, graph=graph):
-                derived = self.derive(features.flatten(0, 1), frames, graph=graph)
-                return self.finish_rows(derived, row_lengths, clips, graph=graph).unflatten(0, clips)
+                derived = self.derive(features, frames, graph=graph)
+                return self.finish_rows(derived, lengths, leading, graph=graph)
 
-        derived = compute_in_parts(
-            of_clips,
-            features.reshape(batch, -1, *features.shape[len(leading) :]),
-            tuple(None if given is None else given.unflatten(0, (batch, -1)) for given in (row_lengths, frames)),
-            parameters=list(self.parameters()),
-            graph=graph,
-        )
-        return with_leading(derived.flatten(0, 1), leading)
+        rows = features.reshape(-1, *features.shape[len(leading) :])
+        if graph and is_dealt(rows):
+            return with_leading(rows_in_parts(of_clips, rows, row_lengths, leading, self.parameters()), leading)
+        return with_leading(of_clips(rows, row_lengths, leading), leading)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the frames that a derived transform makes of clips of `lengths` samples: here, those of its source."""

@@ -11,7 +11,7 @@ from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import computable, in_full_precision
-from audiofeed.parallel.clips_in_parts import compute_in_parts
+from audiofeed.parallel.clips_in_parts import compute_in_parts, is_dealt
 from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
 from audiofeed.transforms.contract.graph import needs_graph
 
@@ -129,9 +129,10 @@ class FeatureTransform(nn.Module):
                 result = self.compute(clips, lengths, graph=graph, **settings)
                 return result if lengths is None else clear_past(result, self.result_lengths(lengths, **settings))
 
-        result = compute_in_parts(
-            of_clips, clips, (lengths, *own.values()), parameters=list(self.parameters()), graph=graph
-        )
+        if graph and is_dealt(clips):
+            result = compute_in_parts(of_clips, clips, (lengths, *own.values()), parameters=self.parameters())
+        else:
+            result = of_clips(clips, lengths, *own.values())
         return result.reshape(*leading, *result.shape[2:])
 
     def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:

@@ -14,7 +14,7 @@ from audiofeed.methods.batch_rows import check_waveform, lengths_of_rows, with_l
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.precision import computable, in_full_precision
-from audiofeed.parallel.clips_in_parts import compute_in_parts
+from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
 from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
 from audiofeed.transforms.contract.graph import needs_graph
 
@@ -165,25 +165,18 @@ class Transform(nn.Module):
         graph = needs_graph(self, waveform)
         rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
 
-        def of_clips(rows: torch.Tensor, row_lengths: torch.Tensor | None) -> torch.Tensor:
-            clips = list(rows.shape[:-1])
-            if row_lengths is not None:
-                row_lengths = row_lengths.flatten()
+        def of_clips(rows: torch.Tensor, lengths: torch.Tensor | None, leading: list[int]) -> torch.Tensor:
             with in_full_precision(waveform.device, graph=graph):
-                features = compute(rows.flatten(0, 1), row_lengths, graph=graph)
-                return self.finish_rows(features, row_lengths, clips, graph=graph).unflatten(0, clips)
+                features = compute(rows, lengths, graph=graph)
+                return self.finish_rows(features, lengths, leading, graph=graph)
 
-        batch = leading[0] if leading else 1
-        features = compute_in_parts(
-            of_clips,
-            rows.unflatten(0, (batch, -1)),
-            (None if row_lengths is None else row_lengths.unflatten(0, (batch, -1)),),
-            parameters=list(self.parameters()),
-            graph=graph,
-        )
+        if graph and is_dealt(rows):
+            features = rows_in_parts(of_clips, rows, row_lengths, leading, self.parameters())
+        else:
+            features = of_clips(rows, row_lengths, leading)
         if self.precision == "double" and waveform.dtype != torch.float64:
             features = features.to(torch.complex64 if features.is_complex() else torch.float32)
-        return with_leading(features.flatten(0, 1), leading)
+        return with_leading(features, leading)
 
     def rows_of(
         self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
