@@ -16,7 +16,9 @@ LITERAL = st.text("ab_", max_size=2)
 
 @given(
     st.lists(LITERAL, min_size=2, max_size=6).map(
-        lambda texts: texts[0] + "".join(f"{{{name}}}{text}" for name, text in zip(["target", *"bcde"], texts[1:]))
+        lambda texts: (
+            texts[0] + "".join(f"{{{name}}}{text}" for name, text in zip(["target", *"bcde"], texts[1:], strict=False))
+        )
     ),
     st.text("ab_", max_size=14),
 )
