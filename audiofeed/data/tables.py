@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -15,6 +16,8 @@ from typing import Any
 _MOST_DIGITS = 4300
 # a message shows this much of a value
 _SHOWN = 60
+# a name in JSON that does not end where its colon stands
+_LOOSE_COLON = re.compile(r'"\s+:')
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def read_table(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> 
         for number, row in enumerate(source, 1):
             if not isinstance(row, Mapping):
                 raise TypeError(f"row {number} of the list is {shown(row)}; it must be a dict with a path")
-            _check_unicode(row, f"row {number} of the list")
+            _check_unicode(row, "row", number, "the list")
             rows.append(dict(row))
         table = Table("the list", "row", list(range(1, len(rows) + 1)), rows, text=False)
     else:
@@ -247,14 +250,20 @@ def _read_json_lines(name: str) -> Table:
         if not line.strip():
             continue
         row = _json_row(line, f"line {number} of {name}")
+        if "\\u" in line:  # only an escape can stand for half a character
+            _check_unicode(row, "line", number, name)
         numbers.append(number)
         rows.append(row)
     return Table(name, "line", numbers, rows, text=False)
 
 
 def _json_row(line: str, place: str) -> dict[str, Any]:
+    """Return the JSON object on a line of a manifest."""
     try:
-        row = json.loads(line, object_pairs_hook=_object)
+        row = json.loads(line)
+        # an object has a colon for each of its names: only if there are more of them than names, one may occur twice
+        if isinstance(row, dict) and line.count(":") != len(row) and not _is_without_twins(line, row):
+            row = json.loads(line, object_pairs_hook=_object)
     except _TwiceError as error:
         raise ValueError(f"{place} names the column {str(error)!r} twice; rename one of them") from None
     except json.JSONDecodeError as error:
@@ -262,30 +271,42 @@ def _json_row(line: str, place: str) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError(f"{place} is not JSON that can be read: lists or objects are nested too deeply") from error
     except ValueError as error:
-        column = ""
         row = json.loads(line, parse_int=lambda digits: None if len(digits) > _MOST_DIGITS else int(digits))
         if isinstance(row, dict):
-            column = ": column " + ", ".join(repr(key) for key, value in row.items() if value is None)
-        raise ValueError(f"{place}{column} is an integer of more than {_MOST_DIGITS} digits: {error}") from error
+            columns = ", ".join(repr(key) for key, value in row.items() if value is None)
+            raise ValueError(
+                f"{place}: column {columns} is an integer of more than {_MOST_DIGITS} digits: {error}"
+            ) from error
     if not isinstance(row, dict):
         raise ValueError(f"{place} is {line.strip()[:_SHOWN]!r}; it must be an object with a path")
-    if "\\u" in line:  # only an escape can stand for half a character
-        _check_unicode(row, place)
     return row
 
 
-def _check_unicode(row: Mapping[Any, Any], place: str) -> None:
+def _is_without_twins(line: str, row: Any) -> bool:
+    """Return True if no object in a manifest's line of JSON can name a column twice, by a count that is quick."""
+    return not _LOOSE_COLON.search(line) and line.count('":') == _count_names(row)
+
+
+def _count_names(value: Any) -> int:
+    """Count the names in a manifest's value of JSON and in all values within it."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_names, value.values()))
+    return sum(map(_count_names, value)) if isinstance(value, list) else 0
+
+
+def _check_unicode(row: Mapping[Any, Any], unit: str, number: int, name: str) -> None:
     """Raise if a row of a manifest holds text that is not Unicode; names of files may hold any bytes."""
-    for name, value in row.items():
-        for text in (name, value):
-            if isinstance(text, str) and not text.isascii():
-                try:
-                    text.encode("utf-8", "surrogateescape")
-                except UnicodeEncodeError as error:
-                    raise ValueError(
-                        f"{place}: {name!r} is {shown(text)}, which is not Unicode text: {error}; half of a surrogate "
-                        "pair stands for no character"
-                    ) from error
+    for text in (*row, *row.values()):
+        if type(text) is not str or text.isascii():
+            continue
+        try:
+            text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            column = next(key for key, value in row.items() if text is key or text is value)
+            raise ValueError(
+                f"{unit} {number} of {name}: {column!r} is {shown(text)}, which is not Unicode text: {error}; half of "
+                "a surrogate pair stands for no character"
+            ) from error
 
 
 def _read_parquet(name: str) -> Table:

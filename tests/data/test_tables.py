@@ -104,6 +104,9 @@ def test_a_target_beside_labels_keeps_both(table):
         ("path\tStart\tstart\na.wav\t1\t2\n", "tsv", "has the columns 'Start' and 'start'"),
         ('{"path": "a.wav", "target": 1, "target": 2}', "jsonl", "line 1 of .* names the column 'target' twice"),
         ('{"path": "a.wav", "x": {"y": 1, "y": 2}}', "jsonl", "line 1 of .* names the column 'y' twice"),
+        ('{"path": "a.wav", "t": "12:30", "t" : 1}', "jsonl", "names the column 't' twice"),
+        ('{"t" :1, "path": "a.wav", "t": 2}', "jsonl", "names the column 't' twice"),
+        ('{"path": "a.wav", "x": [{"y": 1, "y": "://"}]}', "jsonl", "names the column 'y' twice"),
         ('{"path": "a.wav", "target": 1}\n{"path": "a.wav", "Target": 2}', "jsonl", "columns 'target' and 'Target'"),
         ("path,target,,\na.wav,1,,\na.wav,1,,x\n", "csv", "line 3 of .*: column 4 holds 'x' and has no name"),
         ("path,class\na.wav,1\n", "csv", "target_column='kind' is not a column of .*'path', 'class'"),
@@ -244,6 +247,20 @@ def test_a_missing_target_of_pandas(root, empty):
 def test_a_broken_table_is_named_with_its_line(table, text, ending, rule):
     with pytest.raises(ValueError, match=rule):
         table(text, ending)
+
+
+@pytest.mark.parametrize(
+    "text", ['"12:30"', '"a\\":b"', '{"y" : [{"y": 1}, {"y": 2}]}', '"\\"x\\": 1"', '{"path": {"path": null}}']
+)
+def test_colons_in_values_are_no_names(table, text):
+    dataset = table(f'{{"path" : "a.wav", "target":1, "x": {text}}}', "jsonl")
+    assert dataset.fields[0] == {"x": json.loads(text)}
+
+
+@pytest.mark.parametrize("text", ["3", "null", "[1]", '"a.wav"', "true"])
+def test_a_line_that_is_no_object(table, text):
+    with pytest.raises(ValueError, match=r"line 1 of .* it must be an object with a path"):
+        table(text, "jsonl")
 
 
 def test_a_pair_of_escapes_is_one_character(table):
