@@ -24,7 +24,8 @@ class PackedStrings(Sequence[str]):
     """
 
     def __init__(self, strings: Iterable[str]) -> None:
-        encoded = [string.encode("utf-8", "surrogateescape") for string in strings]
+        # "surrogatepass" brings every str back as it was; "surrogateescape" would join escaped bytes to a character
+        encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
         self._ends = np.cumsum([0] + [len(piece) for piece in encoded], dtype=np.int64)
         self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
 
@@ -40,7 +41,7 @@ class PackedStrings(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
         piece = self._bytes[self._ends[position] : self._ends[position + 1]]
-        return piece.tobytes().decode("utf-8", "surrogateescape")
+        return piece.tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
         return (self[i] for i in range(len(self)))

@@ -156,11 +156,15 @@ class CenterCrop:
 class Windows:
     """Crops to every window of a clip in turn, so that one clip gives several examples.
 
-    Window k starts at k * stride. A clip shorter than a window gives one example, the whole clip.
+    A window is `seconds` rounded to whole samples, so that all windows are equally long. Windows side by side start at
+    multiples of that length: each sample lies in exactly one, and with 1/3 s at 16 kHz (5333 samples) window k starts
+    k / 3 samples before k / 3 s. With a `stride`, window k starts at k * stride, rounded for itself: windows that
+    overlap leave no sample out, and a stride longer than a window leaves the gaps that it asks for. A clip shorter
+    than a window gives one example, the whole clip.
 
     Args:
         seconds: Length of a window, above 0.
-        stride: Seconds from one start to the next, 0.001 or more; None for windows side by side.
+        stride: Seconds from one start to the next, 0.001 or more; None, or `seconds` itself, for windows side by side.
         last: "drop" discards a remainder that is shorter than a window; "keep" makes it a shorter last window, for an
             evaluation that must see every sample.
 
@@ -173,6 +177,9 @@ class Windows:
     >>> windows = Windows(1.0, stride=0.5, last="keep")
     >>> [windows.place(28_000, 16_000, part=k) for k in range(windows.count(28_000, 16_000))]
     [(0, 16000), (8000, 16000), (16000, 12000)]
+    >>> windows = Windows(1 / 3, last="keep")
+    >>> [windows.place(12_000, 16_000, part=k) for k in range(windows.count(12_000, 16_000))]
+    [(0, 5333), (5333, 5333), (10666, 1334)]
     """
 
     seconds: float
@@ -200,8 +207,11 @@ class Windows:
         length = _frames(self.seconds, sample_rate)
         if frames <= length:
             return 1
+        if self._side_by_side(sample_rate):
+            return -(-frames // length) if self.last == "keep" else frames // length
+        assert self.stride is not None
         # the guess is off by one at most, where the product rounds
-        whole = int((frames - length) / (self._step * sample_rate)) + 1
+        whole = int((frames - length) / (self.stride * sample_rate)) + 1
         while self._start(whole, sample_rate) + length <= frames:
             whole += 1
         while self._start(whole - 1, sample_rate) + length > frames:
@@ -225,10 +235,16 @@ class Windows:
         start = self._start(part, sample_rate)
         return start, min(_frames(self.seconds, sample_rate), frames - start)
 
-    @property
-    def _step(self) -> float:
-        return self.seconds if self.stride is None else self.stride
+    def _side_by_side(self, sample_rate: int) -> bool:
+        """Return True if each of a clip's windows begins where the one before it ends."""
+        if self.stride is None or math.isclose(self.stride, self.seconds, rel_tol=1e-9):
+            return True
+        # windows that overlap by a fraction of a frame, rounded one by one, would leave a frame out here and there
+        return self.stride < self.seconds and math.ceil(self.stride * sample_rate) > _frames(self.seconds, sample_rate)
 
     def _start(self, part: int, sample_rate: int) -> int:
+        if self._side_by_side(sample_rate):
+            return part * _frames(self.seconds, sample_rate)
+        assert self.stride is not None
         # rounded for each window alone, so that strides of a fraction of a frame do not drift
-        return math.floor(part * self._step * sample_rate + 0.5)
+        return math.floor(part * self.stride * sample_rate + 0.5)

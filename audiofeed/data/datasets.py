@@ -51,6 +51,7 @@ class AudioFiles(Dataset[AudioExample]):
         segment: Maps (clip, its file's header) to the clip's first frame and frame count; None: whole files.
         describe: Maps a clip to its place in the table, for messages about its file.
         keyed: For each clip, the part of its place in the file that its key needs: "", "start" or "span".
+        folder_faults: Folders that could not be searched for files.
         sample_rate, crop, mono, on_error, seed, progress: As in `AudioFolder`.
     """
 
@@ -63,18 +64,21 @@ class AudioFiles(Dataset[AudioExample]):
         segment: Callable[[int, AudioInfo], tuple[int, int]] | None = None,
         describe: Callable[[int], str] | None = None,
         keyed: Sequence[str] | None = None,
+        folder_faults: Sequence[AudioReadError] = (),
         sample_rate: int | None,
         crop: Crop | None,
         mono: bool,
         on_error: OnError,
-        seed: int,
+        seed: int | None,
         progress: bool | None,
     ) -> None:
         self.crop = crop
         self.mono = mono
         self.on_error = on_error
-        self.seed = seed
-        self.faults: list[AudioReadError] = []
+        self.seed = _checked_seed(seed)
+        if folder_faults and on_error == "raise":
+            raise folder_faults[0]
+        self.faults: list[AudioReadError] = list(folder_faults)
         # in shared memory, so that a worker that is already running sees a new epoch, however it was started
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -91,7 +95,7 @@ class AudioFiles(Dataset[AudioExample]):
         ]
         self._clips = np.array([(f, *span) for f, span in zip(clip_file, spans, strict=True)], dtype=_CLIP)
         self._some_decoded = bool(self._files.decoded.any())
-        self.sample_rate = self._common_rate() if sample_rate is None else sample_rate
+        self.sample_rate = self._common_rate() if sample_rate is None else operator.index(sample_rate)
         if not mono:
             self._check_channels()
         self._place_examples()
@@ -116,14 +120,16 @@ class AudioFiles(Dataset[AudioExample]):
             if self.on_error == "raise":
                 raise fault
             self.faults.append(fault)
+        bad = len(first_clip) - len(infos)
         if not infos:
-            raise AudioReadError.of(
-                self.faults[0].path or "", f"{self.faults[0].cause}; none of the {len(self.faults)} files can be read"
-            )
+            first = self.faults[-bad]
+            raise AudioReadError.of(first.path or "", f"{first.cause}; none of the {bad} files can be read")
         if self.faults:
+            folders = len(self.faults) - bad
+            left_out = [f"{bad} of {len(first_clip)} files"] if bad else []
+            left_out += [f"{folders} folder{'s' * (folders > 1)} not searched"] if folders else []
             warnings.warn(
-                f"on_error='skip' leaves out {len(self.faults)} of {len(first_clip)} files, listed in .faults; "
-                f"the first: {self.faults[0]}",
+                f"on_error='skip' leaves out {' and '.join(left_out)}, listed in .faults; the first: {self.faults[0]}",
                 stacklevel=4,
             )
         good = [clip for clip, path in enumerate(paths) if path in number]
@@ -153,7 +159,7 @@ class AudioFiles(Dataset[AudioExample]):
         frames, rates = self._clips["frames"], self._files.sample_rates[self._clips["file"]]
         total = np.maximum(1, (2 * frames * self.sample_rate + rates) // (2 * rates))
         total = np.where(rates == self.sample_rate, frames, total)
-        self._several = isinstance(self.crop, Windows)
+        self._several, self._decimals = isinstance(self.crop, Windows), 3
         if self.crop is None:
             self._example_clip, self._example_part = np.arange(len(total)), np.zeros(len(total), dtype=np.int64)
             self._lengths = total
@@ -162,10 +168,13 @@ class AudioFiles(Dataset[AudioExample]):
         self._several |= bool((counts > 1).any())
         self._example_clip = np.repeat(np.arange(len(total)), counts)
         self._example_part = np.arange(len(self._example_clip)) - np.repeat(np.cumsum(counts) - counts, counts)
-        places = zip(total[self._example_clip].tolist(), self._example_part.tolist(), strict=True)
-        self._lengths = np.array(
-            [self.crop.place(n, self.sample_rate, seed=0, part=part)[1] for n, part in places], dtype=np.int64
-        )
+        clips = zip(total[self._example_clip].tolist(), self._example_part.tolist(), strict=True)
+        places = [self.crop.place(n, self.sample_rate, seed=0, part=part) for n, part in clips]
+        starts, self._lengths = np.array(places, dtype=np.int64).reshape(-1, 2).T.copy()
+        steps = np.diff(starts)[np.diff(self._example_clip) == 0]
+        # keys name a start to the millisecond, or to the microsecond where that would name two windows alike
+        if self._several and ((steps > 0) & (steps * 1000 < self.sample_rate)).any():
+            self._decimals = 6
 
     # metadata
 
@@ -383,12 +392,33 @@ class AudioFiles(Dataset[AudioExample]):
         how = "start" if self._several else "" if self._keyed is None else self._keyed[clip]
         if how:
             begin = first / rate + (start / new_rate if self._several else 0.0)
-            key = f"{key}@{begin:.3f}" + (f"-{(first + frames) / rate:.3f}" if how == "span" else "")
+            end = f"-{(first + frames) / rate:.3f}" if how == "span" else ""
+            key = f"{key}@{begin:.{self._decimals}f}{end}"
         return AudioExample(waveform, new_rate, plain(self._targets[clip]), key, seed, faults)
 
     @property
     def _file_numbers(self) -> np.ndarray:
         return self._clips["file"][self._example_clip]
+
+
+def _checked_seed(seed: int | None) -> int:
+    """Return a dataset's seed as an int, drawn if it is None."""
+    if seed is None:
+        return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        raise TypeError(f"seed={seed!r} must be an integer, or None to draw one") from error
+
+
+def _is_rate(sample_rate: Any) -> bool:
+    """Return True for a positive integer number of Hz, of any integer type, that a dataset resamples to."""
+    if isinstance(sample_rate, (bool, np.bool_)):
+        return False
+    try:
+        return operator.index(sample_rate) >= 1
+    except TypeError:
+        return False
 
 
 def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> None:
@@ -405,9 +435,7 @@ def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> 
 
     >>> check_options(16_000, None, "skip")
     """
-    if sample_rate is not None and (
-        isinstance(sample_rate, bool) or not isinstance(sample_rate, int) or sample_rate < 1
-    ):
+    if sample_rate is not None and not _is_rate(sample_rate):
         raise ValueError(
             f"sample_rate={sample_rate!r} must be an integer number of Hz, 1 or more, or None to keep the files' own"
         )

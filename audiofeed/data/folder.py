@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from audiofeed.data.crops import Crop
 from audiofeed.data.datasets import AudioFiles, OnError, check_options
+from audiofeed.data.errors import AudioReadError
 from audiofeed.data.labels import NamePattern
 from audiofeed.data.readers import known_extensions
-from audiofeed.data.scan import find_files
+from audiofeed.data.scan import FoundFiles, count_by_extension, find_files
 
 
 class AudioFolder(AudioFiles):
@@ -20,10 +22,15 @@ class AudioFolder(AudioFiles):
     Headers are read at once, samples when an example is asked for, and of those only the crop's. Nothing is cached.
     The attributes have one entry per example, in the order of the sorted paths: `paths`, `durations` (seconds, after
     the crop), `targets`, `sample_rates` (the files' own), `fields`. `classes` and `class_to_index` name the targets,
-    `faults` lists the files that `on_error="skip"` left out.
+    `faults` lists the files and folders that `on_error="skip"` left out.
+
+    `passed_over` counts the files with another extension. Unless `extensions` is given, one warning says so if any of
+    them may be audio, as .m4a is; text, tables and pictures alone are no news.
 
     Args:
-        root: The folder; subfolders are searched, names that begin with a dot are skipped.
+        root: The folder; subfolders are searched, names that begin with a dot are skipped. A folder that several links
+            lead to is entered once: by its own path if it lies below `root`, else by the first link of the sorted
+            paths.
         sample_rate: Hz of every example; files of another rate are resampled in the worker (soxr HQ). None keeps the
             files' own rate, which must then be the same in all of them.
         target: The source of the targets. None: the path of the file's folder below `root`, or no target if all files
@@ -33,18 +40,19 @@ class AudioFolder(AudioFiles):
         crop: `RandomCrop`, `CenterCrop` or `Windows`; None for whole files.
         mono: True averages the channels, which gives float32; a single channel stays as it is stored. False gives
             (channel, time) for files of several channels, all of which must have the same number.
-        on_error: "raise" raises `AudioReadError` for a bad file. "skip" leaves out files with a bad header, with one
-            warning, and replaces an example that fails when it is read by another, always the same one
-            (`AudioExample.faults`).
+        on_error: "raise" raises `AudioReadError` for a bad file, or for a folder that cannot be entered. "skip" leaves
+            out such folders and files with a bad header, with one warning, and replaces an example that fails when it
+            is read by another, always the same one (`AudioExample.faults`).
         extensions: Endings of the files to take, in any case; None takes those of every registered reader
             (`audiofeed.data.register_reader`).
-        seed: Any integer; every random draw depends on it, the epoch and the index.
+        seed: Any integer; every random draw depends on it, the epoch and the index. None draws one from torch's
+            generator, as torch's own samplers do; the attribute `seed` has it.
         progress: True draws a progress bar over the headers; None draws one on a terminal if they take over a second.
 
     Raises:
         FileNotFoundError: `root` does not exist.
         NotADirectoryError: `root` is a file.
-        AudioReadError: A file cannot be read under `on_error="raise"`, or no file can.
+        AudioReadError: A file cannot be read or a folder entered under `on_error="raise"`, or no file can.
         ValueError: No file matches, rates or channels are mixed, a name does not match the pattern, or an argument is
             out of range.
         TypeError: `target` or `crop` is of another type.
@@ -75,13 +83,22 @@ class AudioFolder(AudioFiles):
         mono: bool = True,
         on_error: OnError = "raise",
         extensions: Iterable[str] | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
         progress: bool | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error)
         pattern = NamePattern(target) if isinstance(target, str) else None
         self.root = os.fsdecode(root)
-        paths = self._find(known_extensions() if extensions is None else extensions)
+        found = self._find(known_extensions() if extensions is None else extensions)
+        self.passed_over = found.passed_over
+        if found.unexpected and extensions is None:
+            warnings.warn(
+                f"AudioFolder passes over {sum(found.passed_over.values())} files in root={self.root!r} by their "
+                f"extension: {count_by_extension(found.passed_over)}; convert them to a format that is read, register "
+                "a reader for them, or name the files to take with extensions=",
+                stacklevel=2,
+            )
+        paths = found.paths
         fields: dict[str, list[Any]] = {}
         labels: Sequence[Any]
         if pattern is not None:
@@ -98,6 +115,7 @@ class AudioFolder(AudioFiles):
             paths,
             labels=labels,
             fields=fields,
+            folder_faults=found.faults,
             sample_rate=sample_rate,
             crop=crop,
             mono=mono,
@@ -106,7 +124,7 @@ class AudioFolder(AudioFiles):
             progress=progress,
         )
 
-    def _find(self, extensions: Iterable[str]) -> list[str]:
+    def _find(self, extensions: Iterable[str]) -> FoundFiles:
         if isinstance(extensions, str):
             extensions = (extensions,)
         endings = sorted({"." + ending.lower().lstrip(".") for ending in extensions})
@@ -118,13 +136,18 @@ class AudioFolder(AudioFiles):
                     f"root={self.root!r} is a file; pass the folder it lies in, or use AudioManifest"
                 )
             raise FileNotFoundError(f"root={self.root!r} does not exist")
-        paths, others = find_files(self.root, endings)
-        if not paths:
-            raise ValueError(
-                f"root={self.root!r} holds no file that ends in one of {', '.join(endings)} ({others} other files); "
-                "pass the right folder or extensions"
-            )
-        return paths
+        found = find_files(self.root, endings)
+        if found.paths:
+            return found
+        if found.faults:
+            first = found.faults[0]
+            raise AudioReadError.of(first.path or "", f"{first.cause}; no audio file is found in root={self.root!r}")
+        others = count_by_extension(found.passed_over)
+        raise ValueError(
+            f"root={self.root!r} holds no file that ends in one of {', '.join(endings)} "
+            f"({sum(found.passed_over.values())} other files{': ' if others else ''}{others}); "
+            "pass the right folder or extensions"
+        )
 
     def _folder_names(self, paths: Sequence[str]) -> list[str] | list[None]:
         names = [PurePath(os.path.relpath(os.path.dirname(path), self.root)).as_posix() for path in paths]

@@ -30,13 +30,13 @@ class NamePattern:
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         names: list[str] = []
-        expression = ""
+        literals = [""]  # before the first field, between two, after the last
         try:
             parts = list(Formatter().parse(pattern))
         except ValueError as error:
             raise ValueError(f"target={pattern!r} is not a pattern: {error}; write {{{{ for a brace") from error
         for text, name, form, conversion in parts:
-            expression += re.escape(text)
+            literals[-1] += text
             if name is None:
                 continue
             if not name.isidentifier() or form or conversion or name in names:
@@ -45,13 +45,13 @@ class NamePattern:
                     "as in '{target}_{speaker}'"
                 )
             names.append(name)
-            expression += f"(?P<{name}>.+?)"
+            literals.append("")
         if "target" not in names:
             raise ValueError(
                 f"target={pattern!r} must contain {{target}}, as in '{{target}}_{{speaker}}'; "
                 "for labels from folder names leave target out"
             )
-        self._expression = re.compile(expression, re.DOTALL)
+        self._names, self._literals = names, literals
 
     def match(self, stem: str) -> dict[str, str] | None:
         """Split the stem of an audio file into its label and other fields.
@@ -62,8 +62,23 @@ class NamePattern:
         Returns:
             The fields by name, or None if the stem does not match.
         """
-        found = self._expression.fullmatch(stem)
-        return None if found is None else found.groupdict()
+        first, *others, last = self._literals
+        if not stem.startswith(first) or not stem.endswith(last):
+            return None
+        # the first place of each literal leaves the fields after it the most room: if that does not fit, nothing does,
+        # and no place is tried twice, as a regular expression would on a long name
+        found: dict[str, str] = {}
+        begin, end = len(first), len(stem) - len(last)
+        for name, literal in zip(self._names, others, strict=False):
+            at = stem.find(literal, begin + 1, end)
+            if at < 0:
+                return None
+            found[name] = stem[begin:at]
+            begin = at + len(literal)
+        if begin >= end:
+            return None
+        found[self._names[-1]] = stem[begin:end]
+        return found
 
 
 def index_classes(labels: Sequence[Any]) -> tuple[Sequence[Any] | np.ndarray, list[str]]:
@@ -86,7 +101,8 @@ def index_classes(labels: Sequence[Any]) -> tuple[Sequence[Any] | np.ndarray, li
     if not labels or not all(isinstance(label, str) for label in labels):
         return pack(labels), []
     names = set(labels)
-    numbers = all(re.fullmatch(r"-?[0-9]+", name) for name in names)
+    # Python makes no integers of more than 4300 digits
+    numbers = all(re.fullmatch(r"-?[0-9]{1,4300}", name) for name in names)
     # the name itself breaks the tie between "7" and "07"
     classes = sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
     index = {name: i for i, name in enumerate(classes)}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import os
+import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +26,21 @@ _THREADS = 8
 _CHUNK = 16
 # a scan shorter than this needs no progress bar
 _PATIENCE = 1.0
+
+# a message names this many extensions
+_NAMED = 10
+# files that lie beside recordings and hold none: text, tables, labels, pictures, sums
+_BESIDE = {
+    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".toml",
+    ".ini", ".cfg", ".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".parquet", ".log", ".py", ".sh",
+    ".ipynb", ".bib", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".lab", ".textgrid", ".trn", ".phn", ".wrd",
+    ".ctm", ".stm", ".rttm", ".uem", ".eaf", ".srt", ".vtt", ".lrc", ".jams", ".mid", ".midi", ".md5", ".sha1",
+    ".sha256", ".sha512",
+}  # fmt: skip
+_BESIDE_NAMES = {
+    "readme", "license", "licence", "copying", "copyright", "notice", "authors", "changelog", "changes",
+    "citation",
+}  # fmt: skip
 
 _ROW = np.dtype(
     [("rate", "<u4"), ("channels", "<u2"), ("frames", "<i8"), ("kind", "<u2"), ("offset", "<i8"), ("size", "<i8")]
@@ -85,41 +104,127 @@ class FileTable:
         return AudioInfo(self.paths[index], rate, channels, frames, form, subtype, offset, size, reader)
 
 
-def find_files(root: str, extensions: Iterable[str]) -> tuple[list[str], int]:
-    """Scan a folder for files that have one of the extensions; return them sorted, and the number of others.
+class FoundFiles(NamedTuple):
+    """Files that a scan of a folder found, and all that it did not take.
 
-    Symbolic links to folders are followed, each folder once. Names that begin with a dot are skipped: beside each
-    "a.wav" some systems leave a "._a.wav" that is not audio.
+    Args:
+        paths: The audio files, sorted.
+        passed_over: Number of other files by lower-case extension, the most frequent first; "" for names without one,
+            "broken link" for links to nothing.
+        unexpected: True if any of those may hold sound: their extension is not one of text, tables and pictures.
+        faults: Folders that cannot be entered and links that cannot be followed.
+    """
+
+    paths: list[str]
+    passed_over: dict[str, int]
+    unexpected: bool
+    faults: list[AudioReadError]
+
+
+def find_files(root: str, extensions: Iterable[str]) -> FoundFiles:
+    """Scan a folder for files that have one of the extensions.
+
+    Links to folders are followed after all real folders, in the order of their sorted paths, and each folder is entered
+    once: the same path is found on every file system. Names that begin with a dot are skipped: beside each "a.wav" some
+    systems leave a "._a.wav" that is not audio.
 
     Args:
         root: The folder.
         extensions: Lower-case endings with the dot; the case of the files' names does not matter.
 
     Returns:
-        The sorted paths, and the number of other files.
+        The sorted paths, and what was passed over.
     """
-    endings = tuple(extensions)
-    found: list[str] = []
-    others = 0
-    seen: set[tuple[int, int]] = set()
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
+    walk = _Walk(tuple(extensions))
+    walk.enter(root)
+    while walk.links:
+        walk.enter(heapq.heappop(walk.links))
+    counts = dict(sorted(walk.others.items(), key=lambda item: (-item[1], item[0])))
+    return FoundFiles(sorted(walk.paths), counts, walk.unexpected, walk.faults)
+
+
+def count_by_extension(passed_over: Mapping[str, int]) -> str:
+    """Describe the files that a scan of a folder passed over, for a message.
+
+    Args:
+        passed_over: Number of files by extension, the most frequent first.
+
+    Returns:
+        The numbers in one line, those after the tenth summed up.
+
+    >>> count_by_extension({".m4a": 8, "": 1})
+    '8 .m4a, 1 without an extension'
+    """
+    named = [f"{count} {ending or 'without an extension'}" for ending, count in passed_over.items()]
+    rest = sum(list(passed_over.values())[_NAMED:])
+    return ", ".join(named[:_NAMED] + ([f"{rest} of other kinds"] if rest else []))
+
+
+class _Walk:
+    """Walk through the folders of a scan: the audio files found, links to follow, and everything else."""
+
+    def __init__(self, endings: tuple[str, ...]) -> None:
+        self.endings = endings
+        self.paths: list[str] = []
+        self.links: list[str] = []  # a heap
+        self.others: Counter[str] = Counter()
+        self.unexpected = False
+        self.faults: list[AudioReadError] = []
+        self._entered: set[tuple[int, int]] = set()
+
+    def enter(self, folder: str) -> None:
+        """Scan a folder and its real subfolders for audio files, unless it was entered before."""
+        waiting = [folder]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                status = os.stat(folder)
+                if (status.st_dev, status.st_ino) in self._entered:
                     continue
-                if entry.is_dir():
-                    folders.append(entry.path)
-                elif entry.name.lower().endswith(endings):
-                    found.append(entry.path)
+                self._entered.add((status.st_dev, status.st_ino))
+                with os.scandir(folder) as entries:
+                    inside = [entry.path for entry in entries if self._is_folder(entry)]
+            except OSError as error:
+                self._fault(folder, f"the folder cannot be entered: {error.strerror or error}")
+                continue
+            waiting += sorted(inside, reverse=True)
+
+    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+        """Take note of an entry of a scanned folder; return True for a real subfolder."""
+        if entry.name.startswith("."):
+            return False
+        taken = entry.name.lower().endswith(self.endings)
+        if entry.is_symlink():
+            try:
+                mode = os.stat(entry.path).st_mode
+            except FileNotFoundError:
+                # of an audio file: reading its header says that it is missing
+                self._file(entry, taken, broken=True)
+                return False
+            except OSError as error:
+                if taken:
+                    self.paths.append(entry.path)
                 else:
-                    others += 1
-    return sorted(found), others
+                    self._fault(entry.path, f"the link cannot be followed: {error.strerror or error}")
+                return False
+            if stat.S_ISDIR(mode):
+                heapq.heappush(self.links, entry.path)
+                return False
+        elif entry.is_dir(follow_symlinks=False):
+            return True
+        self._file(entry, taken)
+        return False
+
+    def _file(self, entry: os.DirEntry[str], taken: bool, broken: bool = False) -> None:
+        if taken:
+            self.paths.append(entry.path)
+            return
+        stem, ending = os.path.splitext(entry.name.lower())
+        self.others["broken link" if broken else ending] += 1
+        self.unexpected |= broken or not (ending in _BESIDE or stem in _BESIDE_NAMES)
+
+    def _fault(self, path: str, cause: str) -> None:
+        self.faults.append(AudioReadError.of(path, cause))
 
 
 def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInfo | AudioReadError]:

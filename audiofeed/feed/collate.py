@@ -88,8 +88,10 @@ class GPUSpecCollate:
     (three or more entries, the second an integer of at least 1000); torchcodec's AudioDecoder or AudioSamples; dicts;
     or AudioExamples. A dict has `waveform` or `audio`, optionally `sample_rate` or `sampling_rate`, and `key`, `id` or
     `path` as the clip's name. Its target is its one entry named `target`, `label` or `labels`; if there is none, or
-    more than one, all other entries form a dict of targets. `audiofeed.feed.items.register_item_form` adds a form of
-    your own.
+    more than one, all other entries form a dict of targets. Where a waveform stands, `(waveform, sample_rate)` or a
+    whole item may stand too, as in webdataset's `((waveform, sample_rate), cls)` and in the items of torch's
+    StackDataset; the target is then (inner, outer) if both have one. `audiofeed.feed.items.register_item_form` adds a
+    form of your own.
 
     Args:
         transform: Any module that takes (batch, time) or (batch, channel, time) float32. One with `frame_lengths`, as

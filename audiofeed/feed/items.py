@@ -19,6 +19,9 @@ CLIP_NAMES = ("key", "id", "path")
 # Below this a second tuple entry is a class index or a count; the lowest rate in audio files is 4000 Hz.
 LOWEST_RATE = 1000
 
+# the names that webdataset gives a sample's sound: the endings of its file
+_SOUND_ENDINGS = {"wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aiff", "aif", "sph", "w64", "au", "webm"}
+
 _ARRAYS = (torch.Tensor, np.ndarray)
 _SEQUENCES = (tuple, list)
 _MAPPINGS = (dict, Mapping)  # the abstract class alone takes three times as long to check
@@ -255,19 +258,46 @@ def _read_sound(value: Any) -> Clip:
     return _read_array_mapping(value) if _is_array_mapping(value) else _read_torchcodec(value)
 
 
+def _is_pair(value: Any) -> bool:
+    """Return True for (waveform, sample_rate) within an item, as torchaudio.load and webdataset give it."""
+    return isinstance(value, _SEQUENCES) and len(value) == 2 and _is_sound(value[0]) and _is_rate(value[1])
+
+
+def _is_inner(value: Any) -> bool:
+    """Return True for an item that stands within another, as in the items of torch's StackDataset."""
+    return _is_pair(value) or (not _is_array(value) and any(form.matches(value) for form in item_forms()))
+
+
+def _read_inner(value: Any) -> Clip:
+    """Read an item that stands within another, or the sound of an item, as a clip."""
+    if _is_sound(value):
+        return _read_sound(value)
+    if _is_pair(value):
+        return _read_sound(value[0])._replace(sample_rate=_rate(value[1]))
+    form = next(form for form in item_forms() if form.matches(value))
+    clip = form.read(value)
+    return _read_example(clip) if isinstance(clip, AudioExample) else clip
+
+
+def _with_target(clip: Clip, target: Any) -> Clip:
+    """Give a clip the target of the item that it stands in, beside its own if it has one."""
+    if target is None:
+        return clip
+    return clip._replace(target=target if clip.target is None else (clip.target, target))
+
+
 def _is_tuple(item: Any) -> bool:
-    if not isinstance(item, _SEQUENCES) or not item or not _is_sound(item[0]):
+    if not isinstance(item, _SEQUENCES) or not item or (is_named_tuple(item) and _as_mapping(item) is not None):
         return False
-    return not is_named_tuple(item) or _as_mapping(item) is None
+    # two examples are two clips, not a clip and its target
+    return _is_sound(item[0]) or (_is_inner(item[0]) and not any(isinstance(entry, AudioExample) for entry in item[1:]))
 
 
 def _read_tuple(item: list[Any] | tuple[Any, ...]) -> Clip:
-    sound = _read_sound(item[0])
-    rate, rest = sound.sample_rate, item[1:]
-    if len(rest) >= 2 and _is_rate(rest[0]):
-        rate, rest = _rate(rest[0]), rest[1:]
-    target = None if not rest else rest[0] if len(rest) == 1 else tuple(rest)
-    return Clip(sound.waveform, rate, target, sound.key)
+    clip, rest = _read_inner(item[0]), item[1:]
+    if len(rest) >= 2 and _is_rate(rest[0]) and (clip.sample_rate is None or _is_sound(item[0])):
+        clip, rest = clip._replace(sample_rate=_rate(rest[0])), rest[1:]
+    return _with_target(clip, None if not rest else rest[0] if len(rest) == 1 else tuple(rest))
 
 
 def _as_mapping(item: Any) -> Mapping[Any, Any] | None:
@@ -291,7 +321,9 @@ def _is_mapping(item: Any) -> bool:
     if mapping is None or "array" in mapping:
         return False
     source = _waveform_name(mapping)
-    return source is not None and (isinstance(mapping[source], list) or _is_sound(mapping[source]))
+    if source is None:
+        return False
+    return isinstance(mapping[source], list) or _is_sound(mapping[source]) or _is_inner(mapping[source])
 
 
 def _read_mapping(item: Any) -> Clip:
@@ -299,7 +331,8 @@ def _read_mapping(item: Any) -> Clip:
     assert mapping is not None
     source = _waveform_name(mapping)
     assert source is not None
-    sound = _read_sound(np.asarray(mapping[source]) if isinstance(mapping[source], list) else mapping[source])
+    found = mapping[source]
+    sound = Clip(np.asarray(found)) if _is_numbers(found) else _read_inner(found)
     rate, key = sound.sample_rate, sound.key
     for name in RATE_NAMES:
         if mapping.get(name) is not None:
@@ -310,11 +343,55 @@ def _read_mapping(item: Any) -> Clip:
     names = [name for name in CLIP_NAMES if mapping.get(name) is not None]
     if names:
         key = mapping[names[0]]
+    sound = sound._replace(sample_rate=rate, key=key)
     targets = [name for name in TARGET_NAMES if name in mapping]
     if len(targets) == 1:
-        return Clip(sound.waveform, rate, mapping[targets[0]], key)
+        return _with_target(sound, mapping[targets[0]])
     used = {source, *RATE_NAMES, *names[:1]}
-    return Clip(sound.waveform, rate, {name: entry for name, entry in mapping.items() if name not in used} or None, key)
+    return _with_target(sound, {name: entry for name, entry in mapping.items() if name not in used} or None)
+
+
+def _is_numbers(value: Any) -> bool:
+    """Return True for a dict's waveform that is a list of numbers."""
+    return isinstance(value, list) and not _is_inner(value)
+
+
+def _one_of(item: Any, kind: Callable[[Any, Any], bool]) -> Any:
+    """Return the one name in an item's dict whose entry is of a kind; None if there is none, or several."""
+    names = [name for name, entry in item.items() if kind(name, entry)]
+    return names[0] if len(names) == 1 else None
+
+
+def _is_webdataset_sound(name: Any, entry: Any) -> bool:
+    return str(name).lower().rpartition(".")[2] in _SOUND_ENDINGS and (_is_sound(entry) or _is_inner(entry))
+
+
+def _is_webdataset(item: Any) -> bool:
+    return isinstance(item, _MAPPINGS) and "__key__" in item and _one_of(item, _is_webdataset_sound) is not None
+
+
+def _read_webdataset(item: Mapping[Any, Any]) -> Clip:
+    source = _one_of(item, _is_webdataset_sound)
+    clip = _read_inner(item[source])._replace(key=item["__key__"])
+    rest = {name: entry for name, entry in item.items() if name != source and not str(name).startswith("__")}
+    return _with_target(clip, next(iter(rest.values())) if len(rest) == 1 else rest or None)
+
+
+def _is_stacked_example(name: Any, entry: Any) -> bool:
+    return isinstance(entry, AudioExample)
+
+
+def _is_stacked(item: Any) -> bool:
+    return (
+        isinstance(item, _MAPPINGS) and _waveform_name(item) is None and _one_of(item, _is_stacked_example) is not None
+    )
+
+
+def _read_stacked(item: Mapping[Any, Any]) -> Clip:
+    source = _one_of(item, _is_stacked_example)
+    rest = {name: entry for name, entry in item.items() if name != source}
+    alone = len(rest) == 1 and next(iter(rest)) in TARGET_NAMES
+    return _with_target(_read_example(item[source]), next(iter(rest.values())) if alone else rest or None)
 
 
 def _is_rate(value: Any) -> bool:
@@ -336,7 +413,14 @@ _own_forms: list[ItemForm] = []
 # The most frequent first: of these, no item matches two.
 _BUILT_IN = (
     ItemForm("an AudioExample", lambda item: isinstance(item, AudioExample), _read_example),
-    ItemForm("(waveform, target) or (waveform, sample_rate, target, ...)", _is_tuple, _read_tuple),
+    ItemForm(
+        "(waveform, target) or (waveform, sample_rate, target, ...), where (waveform, sample_rate), an AudioExample or "
+        "another item may stand for the waveform",
+        _is_tuple,
+        _read_tuple,
+    ),
     ItemForm("a dict or named tuple with 'waveform' or 'audio'", _is_mapping, _read_mapping),
+    ItemForm("a dict of torch's StackDataset with one AudioExample", _is_stacked, _read_stacked),
+    ItemForm("a decoded dict of webdataset, with '__key__' and 'wav', 'flac', ...", _is_webdataset, _read_webdataset),
     *_SOUNDS,
 )

@@ -41,7 +41,7 @@ FORBIDDEN = {
 }
 HEAVY = {
     "triton", "torchaudio", "matplotlib", "librosa", "ray", "webdataset", "soundfile", "soxr", "scipy", "rich",
-    "pyarrow", "llvmlite",
+    "pyarrow", "llvmlite", "miniaudio",
 }  # fmt: skip
 MAY_IMPORT_TRITON = {"methods/fused.py"}
 

@@ -76,6 +76,8 @@ def test_windows(frames, rate, seconds, stride, last):
         assert places == [(0, frames)]
         return
     starts = [int(np.floor(k * stride * rate + 0.5)) for k in range(frames + 1) if k * stride * rate < frames + 1]
+    if stride == seconds or (stride < seconds and np.ceil(stride * rate) > length):
+        starts = list(range(0, frames + 1, length))  # side by side: no sample twice, none left out
     whole = [(start, length) for start in starts if start + length <= frames]
     covered = whole[-1][0] + length
     rest = starts[len(whole)] if len(whole) < len(starts) else frames
@@ -89,6 +91,53 @@ def test_windows_side_by_side():
     assert [windows.place(2500, 1000, part=k) for k in range(windows.count(2500, 1000))] == [
         (0, 500), (500, 500), (1000, 500), (1500, 500), (2000, 500),
     ]  # fmt: skip
+
+
+def times_seen(windows, frames, rate):
+    """How many windows each sample of a clip lies in."""
+    seen = np.zeros(frames + 1, dtype=int)
+    for part in range(windows.count(frames, rate)):
+        start, length = windows.place(frames, rate, part=part)
+        assert 0 <= start < start + length <= frames
+        seen[start] += 1
+        seen[start + length] -= 1
+    return np.cumsum(seen)[:frames]
+
+
+# lengths that are no whole number of samples at these rates, among them the two of the first report
+KEPT = [
+    (1 / 3, 16000, 160000),
+    (0.025, 22050, 110251),
+    (2 / 7, 44100, 441001),
+    (0.96, 11025, 99999),
+    (0.0025, 8000, 80001),
+]
+
+
+@pytest.mark.parametrize(("seconds", "rate", "frames"), KEPT)
+@pytest.mark.parametrize("share", [None, 1.0, 1 - 1e-12, 0.999, 0.9, 0.75, 0.5])
+def test_windows_that_keep_the_last_leave_no_sample_out(seconds, rate, frames, share):
+    windows = Windows(seconds, None if share is None else share * seconds, last="keep")
+    seen = times_seen(windows, frames, rate)
+    assert seen.min() == 1
+    if share is None or share > 1 - 1e-9:
+        assert seen.max() == 1
+    lengths = {windows.place(frames, rate, part=k)[1] for k in range(windows.count(frames, rate) - 1)}
+    assert len(lengths) == 1  # all but the last are equally long
+
+
+@given(st.integers(1, 20_000), RATE, st.floats(0.001, 1.0))
+def test_windows_side_by_side_see_each_sample_once(frames, rate, seconds):
+    assert (times_seen(Windows(seconds, last="keep"), frames, rate) == 1).all()
+    seen = times_seen(Windows(seconds), frames, rate)
+    length = Windows(seconds).place(frames, rate)[1]
+    assert (seen[: frames // length * length] == 1).all()
+    assert not seen[frames // length * length :].any()
+
+
+def test_a_stride_longer_than_a_window_leaves_the_gaps_it_asks_for():
+    seen = times_seen(Windows(0.5, stride=1.0, last="keep"), 2600, 1000)
+    assert np.flatnonzero(seen == 0).tolist() == [*range(500, 1000), *range(1500, 2000), *range(2500, 2600)]
 
 
 @pytest.mark.parametrize(

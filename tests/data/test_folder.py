@@ -133,7 +133,8 @@ def test_extensions_and_hidden_files(write, write_pcm, tmp_path):
     write("set/.hidden/c.wav", b"x")
     write("set/notes.txt", b"x")
     names = lambda d: [os.path.basename(path) for path in d.paths]  # noqa: E731
-    assert names(AudioFolder(tmp_path / "set")) == ["a.WAV"]
+    with pytest.warns(UserWarning, match=r"passes over 2 files.*1 \.snip, 1 \.txt"):
+        assert names(AudioFolder(tmp_path / "set")) == ["a.WAV"]
     for extensions in ("snip", [".SNIP"], (".snip", "none")):
         assert names(AudioFolder(tmp_path / "set", extensions=extensions)) == ["b.snip"]
     with pytest.raises(ValueError, match=r"\.flac.*3 other files"):
@@ -141,14 +142,6 @@ def test_extensions_and_hidden_files(write, write_pcm, tmp_path):
     for extensions in ((), "."):
         with pytest.raises(ValueError, match="extensions="):
             AudioFolder(tmp_path / "set", extensions=extensions)
-
-
-def test_linked_folders_are_entered_once(write_pcm, tmp_path):
-    write_pcm("set/a/1.wav", 100)
-    write_pcm("elsewhere/2.wav", 100)
-    os.symlink(tmp_path / "set", tmp_path / "set" / "a" / "loop")
-    os.symlink(tmp_path / "elsewhere", tmp_path / "set" / "b")
-    assert [os.path.basename(path) for path in AudioFolder(tmp_path / "set").paths] == ["1.wav", "2.wav"]
 
 
 def test_a_root_that_is_none(write_pcm, tmp_path):
@@ -166,6 +159,13 @@ def test_a_root_that_is_none(write_pcm, tmp_path):
     [
         ({"sample_rate": 0}, ValueError, "sample_rate=0"),
         ({"sample_rate": 16e3}, ValueError, r"sample_rate=16000\.0"),
+        ({"sample_rate": True}, ValueError, "sample_rate=True"),
+        ({"sample_rate": np.bool_(True)}, ValueError, "sample_rate="),
+        ({"sample_rate": np.float64(8000)}, ValueError, "sample_rate="),
+        ({"sample_rate": "8000"}, ValueError, "sample_rate='8000'"),
+        ({"sample_rate": np.int64(-8000)}, ValueError, "sample_rate="),
+        ({"seed": 1.5}, TypeError, r"seed=1\.5 must be an integer"),
+        ({"seed": "7"}, TypeError, "seed='7'"),
         ({"on_error": "ignore"}, ValueError, "on_error='ignore'"),
         ({"crop": 2.0}, TypeError, r"crop=2\.0"),
     ],
@@ -173,6 +173,30 @@ def test_a_root_that_is_none(write_pcm, tmp_path):
 def test_arguments_out_of_range(root, arguments, error, rule):
     with pytest.raises(error, match=rule):
         AudioFolder(root, **arguments)
+
+
+@pytest.mark.parametrize("rate", [np.int64(16000), np.uint16(16000), torch.tensor(16000)])
+def test_a_rate_of_any_integer_type(root, rate):
+    dataset = AudioFolder(root, sample_rate=rate)
+    assert type(dataset.sample_rate) is int
+    assert type(dataset[0].sample_rate) is int
+    assert torch.equal(dataset[3].waveform, AudioFolder(root, sample_rate=16000)[3].waveform)
+
+
+def test_a_seed_of_any_integer_type(root):
+    seeds = [AudioFolder(root, seed=seed)[2].seed for seed in (7, np.int32(7), torch.tensor(7))]
+    assert seeds == [seed_of(7, 0, 2)] * 3
+
+
+def test_no_seed_is_one_drawn_from_torch(root):
+    torch.manual_seed(3)
+    first, second = (AudioFolder(root, seed=None, crop=RandomCrop(0.005)) for _ in range(2))
+    torch.manual_seed(3)
+    again = AudioFolder(root, seed=None, crop=RandomCrop(0.005))
+    assert type(first.seed) is int
+    assert first.seed == again.seed != second.seed
+    assert torch.equal(first[7].waveform, again[7].waveform)
+    assert pickle.loads(pickle.dumps(first))[7].seed == first[7].seed
 
 
 # crops
@@ -213,6 +237,13 @@ def test_windows_make_several_examples_of_a_clip(root):
         assert dataset.durations[i] * 8000 == len(example.waveform)
         keys.add(example.key)
     assert len(keys) == len(dataset)
+
+
+@pytest.mark.parametrize("crop", [Windows(0.001), Windows(0.0004), Windows(0.002, 0.001)])
+def test_keys_of_short_windows_are_distinct(write_pcm, tmp_path, crop):
+    write_pcm("set/a.wav", 22050, rate=22050)
+    dataset = AudioFolder(tmp_path / "set", crop=crop)
+    assert len({dataset[i].key for i in range(len(dataset))}) == len(dataset)
 
 
 # rates and channels

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from audiofeed.data import AudioManifest, AudioReadError, RandomCrop, Windows, read
+from audiofeed.data import AudioManifest, AudioReadError, CenterCrop, RandomCrop, Windows, read
 from audiofeed.data.resample import resample_crop
 
 ROWS = [
@@ -70,7 +70,7 @@ def test_every_source_gives_the_same(root, ending):
 
 
 def test_where_relative_paths_start(root, monkeypatch, tmp_path):
-    rows = [{"path": "a.wav"}]
+    rows = [{"path": "a.wav", "target": 1}]
     assert AudioManifest(write_rows(root, "csv", rows)).paths == [os.path.join(root, "a.wav")]
     (tmp_path / "other").mkdir()
     elsewhere = write_rows(str(tmp_path / "other"), "csv", rows)
@@ -79,7 +79,7 @@ def test_where_relative_paths_start(root, monkeypatch, tmp_path):
     assert AudioManifest(elsewhere, root=root).paths == [os.path.join(root, "a.wav")]
     monkeypatch.chdir(root)
     assert AudioManifest(rows).paths == ["a.wav"]
-    absolute = [{"path": os.path.join(root, "a.wav")}]
+    absolute = [{"path": os.path.join(root, "a.wav"), "target": 1}]
     assert AudioManifest(absolute, root="/nowhere").paths == [os.path.join(root, "a.wav")]
 
 
@@ -111,7 +111,7 @@ def test_targets(root):
 
 
 def test_columns_that_some_rows_lack(root):
-    dataset = AudioManifest([{"path": "a.wav", "x": 1}, {"path": "a.wav", "y": "s"}], root=root)
+    dataset = AudioManifest([{"path": "a.wav", "x": 1}, {"path": "a.wav", "y": "s"}], root=root, target_column=None)
     assert (dataset.fields[0], dataset.fields[1]) == ({"x": 1, "y": None}, {"x": None, "y": "s"})
 
 
@@ -123,7 +123,17 @@ def test_columns_that_some_rows_lack(root):
         ({"path": "a.wav", "start": -0.1}, r"start=-0\.1 must be a number of seconds, 0 or more"),
         ({"path": "a.wav", "start": "soon"}, "start='soon' must be a number"),
         ({"path": "a.wav", "start": True}, "start=True must be a number"),
-        ({"path": "a.wav", "start": float("nan")}, "start=nan must be a number"),
+        ({"path": "a.wav", "start": float("inf")}, "start=inf must be a number"),
+        ({"path": float("nan")}, "path=nan must be the path"),
+        ({"path": "a.wav", "start": 1e308}, r"start=1e\+308 must lie before the end of .*a\.wav"),
+        ({"path": "a.wav", "start": int("9" * 400)}, r"start=9{60}\.\.\. \(400 long\) must be a number"),
+        ({"path": "a.wav", "start": 10**5000}, "start=an integer of 16610 bits must be a number"),
+        ({"path": "a.wav", "start": "1" * 5000}, r"start='1{59}\.\.\. \(5002 long\) must be a number"),
+        ({"path": "a.wav", "start": "1_0"}, "start='1_0' must be a number"),
+        ({"path": "a.wav", "duration": 1e308}, r"duration=1e\+308 .*after the end of .*a\.wav"),
+        ({"path": "a.wav", "start": 1e-320, "duration": "-1e400"}, "duration='-1e400' must be a number"),
+        ({"path": "a.wav", "speaker": "x\ud800y"}, r"'speaker' is 'x\\ud800y', which is not Unicode text"),
+        ({"path": "\udfff.wav"}, r"'path' is '\\udfff\.wav', which is not Unicode text"),
         ({"path": "a.wav", "duration": 0}, "duration=0 must be a number of seconds, above 0"),
         ({"path": "a.wav", "start": 0.2}, r"start=0\.2 must lie before the end of .*a\.wav.*0\.200 s long"),
         ({"path": "a.wav", "start": 0.1, "duration": 0.12}, r"duration=0\.12 .* 0\.220 s, after the end of .*a\.wav"),
@@ -132,11 +142,11 @@ def test_columns_that_some_rows_lack(root):
 )  # fmt: skip
 def test_a_wrong_row_is_named(root, row, rule):
     with pytest.raises((ValueError, TypeError), match=f"row 2 of the list.*{rule}"):
-        AudioManifest([{"path": "a.wav"}, row], root=root, on_error="skip")
+        AudioManifest([{"path": "a.wav"}, row], root=root, on_error="skip", target_column=None)
 
 
 def test_a_duration_rounded_to_hundredths_ends_with_the_file(root):
-    dataset = AudioManifest([{"path": "a.wav", "start": 0.1, "duration": 0.11}], root=root)
+    dataset = AudioManifest([{"path": "a.wav", "start": 0.1, "duration": 0.11}], root=root, target_column=None)
     assert len(dataset[0].waveform) == 800
 
 
@@ -181,7 +191,7 @@ def test_a_bad_file_is_one_fault_whatever_the_rows(root, write):
 
 
 def test_crops_see_nothing_beyond_the_part(root):
-    rows = [{"path": "a.wav", "start": 0.05, "duration": 0.1}]
+    rows = [{"path": "a.wav", "start": 0.05, "duration": 0.1, "label": "x"}]
     part = read(os.path.join(root, "a.wav"), 400, 800)[0]
     windows = AudioManifest(rows, root=root, crop=Windows(0.04, 0.03))
     assert [windows[i].key.rsplit("@")[1] for i in range(len(windows))] == ["0.050", "0.080", "0.110"]
@@ -194,3 +204,32 @@ def test_crops_see_nothing_beyond_the_part(root):
     resampled = AudioManifest(rows, root=root, sample_rate=16000)[0].waveform
     expected = resample_crop(lambda s, n: part[s : s + n], 800, 8000, 16000, 0, 1600)
     np.testing.assert_array_equal(resampled.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize(("rate", "new_rate"), [(44100, 16000), (8000, 16000), (16000, 8000), (48000, 16000)])
+def test_a_part_is_resampled_with_silence_around_it(write_pcm, rate, new_rate):
+    """As the docstring says: other values near its ends, the file's own values everywhere else."""
+    path = write_pcm("set/long.wav", 2 * rate, rate=rate)
+    rows = [{"path": path, "target": 0}, {"path": path, "start": 0.5, "duration": 1.0, "target": 0}]
+    dataset = AudioManifest(rows, sample_rate=new_rate)
+    whole, part = dataset[0].waveform[new_rate // 2 : 3 * new_rate // 2], dataset[1].waveform
+    near = 80 * new_rate // min(rate, new_rate)
+    difference = (whole - part).abs() / whole.square().mean().sqrt()
+    assert difference[near:-near].max() < 1e-3
+    assert difference[:near].max() > 1e-2
+    # a wider part and its middle
+    wide = [{"path": path, "start": 0.5 - 0.02, "duration": 1.04, "target": 0}]
+    middle = AudioManifest(wide, sample_rate=new_rate, crop=CenterCrop(1.0))[0].waveform
+    torch.testing.assert_close(middle, whole, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["loop.wav", "x" * 300 + ".wav", "d/" * 3000 + "a.wav", "a\0b.wav", "a.wav/b.wav", "sub"]
+)
+def test_a_path_that_leads_nowhere_is_a_fault(root, name):
+    os.symlink(os.path.join(root, "loop.wav"), os.path.join(root, "loop.wav"))
+    rows = [{"path": name, "target": "x"}, {"path": "a.wav", "target": "y"}]
+    with pytest.raises(AudioReadError, match="row 1 of the list"):
+        AudioManifest(rows, root=root)
+    with pytest.warns(UserWarning, match="leaves out 1 of 2 files"):
+        assert len(AudioManifest(rows, root=root, on_error="skip")) == 1

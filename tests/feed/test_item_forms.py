@@ -117,3 +117,9 @@ def test_an_unregistered_form_is_unknown_again():
         read_items(["a"])
     with pytest.raises(ValueError, match="'a string' is not a registered form"):
         unregister_item_form("a string")
+
+
+def test_a_form_of_ones_own_may_stand_within_another(form):
+    form("a Reel", lambda item: isinstance(item, Take), read_take)
+    assert read_items([(Take(WAVE, 4), 5)])[0].target == (4, 5)
+    assert read_items([{"audio": Take(WAVE, 4), "label": 5}])[0].target == (4, 5)

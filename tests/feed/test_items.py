@@ -8,10 +8,26 @@ import numpy as np
 import pytest
 import torch
 from feed_datasets import Bands
+from torch.utils.data import DataLoader, Dataset, StackDataset
 
+from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.feed import GPUSpecCollate, PadCollate
 from audiofeed.feed.items import read_items
+
+
+class Bare(Dataset):
+    """A dataset of the given items."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
 
 WAVE = torch.arange(6, dtype=torch.float32) / 8
 
@@ -73,6 +89,32 @@ def only(item):
         (({"array": WAVE.numpy(), "sampling_rate": 8000}, 5), 8000, 5, None),
         (namedtuple("Item", "audio sampling_rate label")(WAVE, 500, 2), 500, 2, None),
         (AudioExample(WAVE, 16000, target="t", key="k", seed=9), 16000, "t", "k"),
+        # webdataset: to_tuple("flac", "cls"), and the decoded dicts
+        (((WAVE, 16000), 3), 16000, 3, None),
+        ([[WAVE[None], 44100], "yes"], 44100, "yes", None),
+        (((WAVE, 16000),), 16000, None, None),
+        (((WAVE, 16000), 3, {"speaker": 4}), 16000, (3, {"speaker": 4}), None),
+        (((WAVE.numpy(), np.int64(22050)), b"yes"), 22050, b"yes", None),
+        (((WAVE, 16000), 8000, "yes"), 16000, (8000, "yes"), None),
+        (((WAVE, 5), 3), None, (5, 3), None),
+        (((WAVE, 16000, 5), 3), 16000, (5, 3), None),
+        ({"__key__": "s/1", "__url__": "a.tar", "flac": (WAVE, 16000), "cls": 3}, 16000, 3, "s/1"),
+        ({"__key__": "s/1", "left.WAV": WAVE, "cls": 3, "txt": "hi"}, None, {"cls": 3, "txt": "hi"}, "s/1"),
+        ({"__key__": "s/1", "mp3": Decoder(), "json": {"y": 1}}, 16000, {"y": 1}, "s/1"),
+        ({"__key__": "s/1", "ogg": (WAVE, 16000)}, 16000, None, "s/1"),
+        # items within items, as torch's StackDataset gives them
+        ((AudioExample(WAVE, 16000, key="k"), 7), 16000, 7, "k"),
+        ((AudioExample(WAVE, 16000, target=1), 7, "x"), 16000, (1, (7, "x")), None),
+        (({"waveform": WAVE, "label": 1, "id": "b"}, 2), None, (1, 2), "b"),
+        (({"audio": {"array": WAVE.numpy(), "sampling_rate": 8000}}, 2), 8000, 2, None),
+        (((AudioExample(WAVE, 16000, key="k"), 7), 8), 16000, (7, 8), "k"),
+        ({"audio": AudioExample(WAVE, 16000, target=1, key="k"), "label": 2}, 16000, (1, 2), "k"),
+        ({"audio": (WAVE, 16000), "label": 2}, 16000, 2, None),
+        ({"audio": [WAVE, 16000], "sample_rate": 16000, "label": 2}, 16000, 2, None),
+        ({"waveform": {"waveform": WAVE, "sample_rate": 8000}, "speaker": 4}, 8000, {"speaker": 4}, None),
+        ({"x": AudioExample(WAVE, 16000, key="k"), "y": 3}, 16000, {"y": 3}, "k"),
+        ({"x": AudioExample(WAVE, 16000, target=1), "label": 3}, 16000, (1, 3), None),
+        ((Samples(WAVE[None]), 16000, 4), 16000, 4, None),
     ],
 )
 def test_each_known_form(item, rate, target, key):
@@ -86,6 +128,49 @@ def test_an_example_carries_seed_and_faults():
     example = AudioExample(WAVE, 16000, seed=9)
     assert only(example).seed == 9
     assert only(example).faults == ()
+
+
+@pytest.mark.parametrize("stack", [lambda *parts: StackDataset(*parts), lambda x, y: StackDataset(x=x, y=y)])
+def test_a_stacked_dataset(stack):
+    """Seed and faults of the example arrive; the other dataset's item is the target."""
+    fault = AudioReadError.of("b.wav", "x")
+    examples = [AudioExample(WAVE, 16000, key=str(i), seed=i, faults=(fault,) * (i == 1)) for i in range(3)]
+    loader = DataLoader(stack(Bare(examples), Bare([5, 6, 7])), batch_size=3, collate_fn=PadCollate())
+    (batch,) = loader
+    targets = batch.targets["y"] if isinstance(batch.targets, dict) else batch.targets
+    assert (batch.names, targets.tolist(), batch.sample_rate) == (["0", "1", "2"], [5, 6, 7], 16000)
+    clips = read_items([loader.dataset[i] for i in range(3)])
+    assert [(clip.seed, clip.faults) for clip in clips] == [(0, ()), (1, (fault,)), (2, ())]
+
+
+def test_a_stack_of_torchaudio_like_datasets():
+    data = StackDataset(Bare([(WAVE, 16000), (WAVE[:4], 16000)]), Bare(["a", "b"]))
+    (batch,) = DataLoader(data, batch_size=2, collate_fn=PadCollate())
+    assert (batch.lengths.tolist(), batch.targets, batch.sample_rate) == ([6, 4], ["a", "b"], 16000)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        (AudioExample(WAVE, 16000), AudioExample(WAVE, 16000)),
+        [AudioExample(WAVE, 16000)] * 3,
+        {"x": AudioExample(WAVE, 16000), "y": AudioExample(WAVE, 16000)},
+        {"__key__": "1", "flac": b"fLaC", "cls": 3},
+        {"__key__": "1", "a.flac": WAVE, "b.flac": WAVE},
+        {"flac": WAVE, "cls": 3},
+        (("a.wav", 16000), 3),
+    ],
+)
+def test_two_clips_or_none_are_no_item(item):
+    with pytest.raises(TypeError, match="known forms"):
+        read_items([item])
+
+
+def test_an_item_within_an_item_may_contradict_itself():
+    with pytest.raises(ValueError, match=r"clip 1 has sample_rate=0"):
+        read_items([WAVE, ({"waveform": WAVE, "sample_rate": 0}, 3)])
+    with pytest.raises(ValueError, match=r"clip 0 has sample_rate=8000 beside audio of 16000 Hz"):
+        only({"audio": (WAVE, 16000), "sample_rate": 8000})
 
 
 def test_samples_of_several_channels_keep_them():
