@@ -31,6 +31,8 @@ _MAX_FRAMES = 1 << 48
 _DENSEST = {"VORBIS": 4096, "OPUS": 5760, "FLAC": 65_535 / 8, "ALAC_16": 4096, "ALAC_20": 4096, "ALAC_24": 4096}
 _DENSEST |= {"ALAC_32": 4096}
 _CHECKED = ("VORBIS", "OPUS")
+# samples of two of the longest blocks
+_FLAC_LEAD = 1 << 17
 # SF_ERR_UNRECOGNIZED_FORMAT of sndfile.h
 _UNRECOGNIZED = 1
 # FLAC, Ogg, AIFF, W64, CAF, AU, NIST SPHERE
@@ -86,10 +88,14 @@ class SoundfileReader(Reader):
 
     def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
         """Decode part of a file with soundfile: 16-bit samples as int16, all others as float32."""
-        lead = None
+        lead: Callable[[int], int] | None = None
         if info.subtype == "VORBIS":
             lead = functools.partial(_vorbis_lead, functools.partial(_read_at, file.fd), file.size, info.frames)
-        return file.keep(lambda name: Decoder(name, file.fd)).read(start, frames, lead)
+        decoder = file.keep(lambda name: Decoder(name, file.fd))
+        if decoder.frames >= _MAX_FRAMES:
+            # libFLAC's seek fails in the last frames of a short stream whose length it does not know
+            lead = (lambda _: _FLAC_LEAD) if decoder.format == "FLAC" else (lambda at: at)
+        return decoder.read(start, frames, lead)
 
 
 def _read_at(fd: int, position: int, count: int) -> bytes:
@@ -194,9 +200,11 @@ class Decoder:
         if not self._seekable:  # GSM 6.10, G.72x
             lead = at - self._next
         elif at - lead != self._next or at == 0:
-            if self._next == 0 and self.subtype in _CHECKED:
-                # libvorbis looks at the setup header here; a seek in a broken file would crash
+            if at > lead and self._next == 0 and self.subtype in _CHECKED:
+                # libvorbis looks at the setup header here, and a seek in a broken file would crash; from the first
+                # frame a seek lands elsewhere than from the beginning
                 self._block(1, 0, start)
+                self._file.seek(0)
             self._file.seek(at - lead)
         size = max(_BLOCK_SAMPLES // self.channels, 1)
         for ahead in range(at - lead, at, size):
