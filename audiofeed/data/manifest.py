@@ -22,8 +22,10 @@ class AudioManifest(AudioFiles):
 
     The columns are `path` and optionally `start` and `duration` in seconds and `target`; all other columns become
     `fields`. An empty start is 0, an empty duration the rest of the file. A part is a clip of its own: crops, windows
-    and resampling see nothing beyond it. A row with a start or a duration has the key `path@start` or
-    `path@start-end`, in seconds.
+    and resampling see nothing beyond it. (A part that was cut out of sound is resampled as if there were silence
+    around it: its first and last sample differ from those of the file resampled whole by up to two thirds of the
+    sound's size, beyond 50 samples of the lower rate by less than 1e-3.) A row with a start or a duration has the key
+    `path@start` or `path@start-end`, in seconds.
 
     Targets that are strings become indices into the sorted `classes`; numbers, lists and other values are kept. In CSV,
     where every value is a string, a target column of integers only becomes integers, kept as they are.

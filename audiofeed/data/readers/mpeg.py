@@ -33,9 +33,6 @@ _WAV_TAGS = (0x0050, 0x0055)
 _SUBTYPES = {1: "MPEG_LAYER_I", 2: "MPEG_LAYER_II", 3: "MPEG_LAYER_III"}
 # containers whose compressed bytes may look like a frame of MPEG audio
 _OTHERS = (b"fLaC", b"OggS", b"FORM", b"RIFF", b"RF64", b"caff", b"riff")
-# the highest bit rate of a layer is at most 32 times the lowest, so the bytes per frame of the first frames are at most
-# 32 times too many
-_GUESS = 64
 # bytes copied at a time
 _BLOCK = 1 << 20
 # an encoder may have counted the tag's own frame
@@ -158,7 +155,10 @@ def _decode_frames(file: AudioFile, stream: MpegStream, start: int, frames: int)
         os.write(piece, _supplied(beginning, stream))
         for at, stop in runs:
             _copy(file.fd, at, stop, piece)
-        os.ftruncate(piece, _GUESS * os.lseek(piece, 0, os.SEEK_END) + (1 << 16))
+        # libsndfile guesses the number of frames from the length of the first, and reads no more than that; bytes
+        # beyond those that it needs would be searched one by one if a frame is broken
+        longest = max(map(len, beginning[:3]), default=0)
+        os.ftruncate(piece, max(os.lseek(piece, 0, os.SEEK_END), longest * (last - first + 8)) + 2 * longest)
         with Decoder(file.path, piece) as decoder:
             waveform = decoder.read(0, begin - first * size + frames)
     finally:

@@ -171,7 +171,7 @@ def _parse_chunks(file: AudioFile, strict: bool) -> tuple[str, _Layout, int, int
         body = position + 8
         if name == b"ds64" and container != "WAV":
             riff_bytes = _parse_ds64(at(body, min(length, _LARGEST_DS64)), wide, path)
-        if length == _UNKNOWN_32 and name in wide:
+        if name in wide and (length == _UNKNOWN_32 or (name == b"data" and length >= _LEAST_UNKNOWN)):
             length = wide[name]
         if name == b"fmt ":
             layout = _parse_format(at(body, min(length, 40)), path)
