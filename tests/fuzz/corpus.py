@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tests.data import ogg_bytes
 from tests.data.conftest import chunk, fmt, riff
-from tests.data.mpeg_bytes import encode, silent_frame, untagged
+from tests.data.formats import ogg_bytes
+from tests.data.formats.mpeg_bytes import encode, silent_frame, untagged
 
 FRAMES = 2000
 # name, container, subtype and channels in soundfile's words

@@ -89,4 +89,6 @@ def deviation(path: str, info: AudioInfo, about: tuple[int, int, int, str, str])
     """The reason why soundfile is not right about a file, or "" where it is."""
     if info.subtype.startswith("MPEG"):
         return "libsndfile guesses an MPEG stream's length, and stops or resynchronizes elsewhere"
+    if info.data_offset >= 0 and about[2] == 0:
+        return "a WAV whose length is 0 and was never filled in holds the rest of the file (a writer into a pipe)"
     return ""

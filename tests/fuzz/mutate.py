@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.data import ogg_bytes
+from tests.data.formats import ogg_bytes
 
 _INTERESTING = [0, 1, 2, 3, 4, 7, 8, 16, 32, 64, 127, 128, 255]
 _SIZES = [

@@ -14,7 +14,7 @@ import torch
 
 from audiofeed.data import AudioFolder, AudioReadError, read, read_info
 from audiofeed.data.readers import mpeg_frames
-from tests.data.mpeg_bytes import encode, frames, silent_frame, untagged
+from tests.data.formats.mpeg_bytes import encode, frames, silent_frame, untagged
 
 MODES = [
     ("CONSTANT", 44_100, 1), ("CONSTANT", 44_100, 2), ("VARIABLE", 44_100, 1), ("AVERAGE", 48_000, 2),

@@ -88,20 +88,16 @@ def test_a_w64_that_claims_much(tmp_path, subtype, size):
     assert named == str(path)
 
 
-@pytest.mark.parametrize("rate", [1, 0xFFFFFFFF])
-@pytest.mark.parametrize("ending", ["aiff", "au", "flac", "w64", "caf"])
-def test_no_format_has_a_rate_that_no_converter_has(tmp_path, write, ending, rate):
-    if ending == "au":
-        body = struct.pack(">4sIIIII", b".snd", 24, 2000, 3, rate, 1) + bytes(2000)
-        assert "no converter" in str(refused(write("a.au", body))) or rate > 1
-        refused(write("a.au", body))
-        return
+@pytest.mark.parametrize("ending", ["aiff", "flac", "w64", "caf"])
+def test_no_format_has_a_rate_that_no_converter_has(tmp_path, ending):
     path = str(tmp_path / f"a.{ending}")
-    try:
-        soundfile.write(path, np.zeros(100), rate)
-    except Exception as error:  # noqa: BLE001
-        pytest.skip(f"soundfile does not write it: {error}")
-    refused(path)
+    soundfile.write(path, np.zeros(100), 1)
+    assert "1 Hz, which no converter has" in str(refused(path))
+
+
+@pytest.mark.parametrize("rate", [1, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_nor_has_au(write, rate):
+    refused(write("a.au", struct.pack(">4sIIIII", b".snd", 24, 2000, 3, rate, 1) + bytes(2000)))
 
 
 def test_memory_stays_in_proportion_to_the_file(tmp_path, write):

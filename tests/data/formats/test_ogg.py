@@ -11,7 +11,7 @@ import torch
 
 from audiofeed.data import AudioReadError, read, read_info
 from audiofeed.data.readers import ogg_pages
-from tests.data.ogg_bytes import cut, encode, join, pages, renumber
+from tests.data.formats.ogg_bytes import cut, encode, join, pages, renumber
 
 
 def check_parts(path: str) -> torch.Tensor:
