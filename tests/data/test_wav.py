@@ -187,6 +187,16 @@ def test_a_length_a_little_too_large_is_read_with_a_warning(wav, write, more):
     file.close()
 
 
+@pytest.mark.parametrize("tag", [6, 7])
+def test_nor_is_a_decoded_wav_short_in_silence(wav, write, tag):
+    body = bytes(range(200)) * 5
+    path = write("a.wav", wav.riff(wav.fmt(tag=tag, bits=8), wav.chunk(b"data", body, len(body) + 36)))
+    assert (read_info(path).frames, read_info(path).missing) == (1000, 36)
+    with pytest.warns(UserWarning, match=r"a\.wav' \(36 bytes missing"):
+        whole, _ = read(path)
+    np.testing.assert_array_equal(whole.numpy(), soundfile.read(path, dtype="float32")[0])
+
+
 @pytest.mark.parametrize("missing", [65, 100, 500, 999, 1001, 1999])
 def test_a_truncated_file_stays_an_error(wav, write, missing):
     body = wav.riff(wav.fmt(), wav.chunk(b"data", bytes(2000)))

@@ -17,6 +17,7 @@ from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 from audiofeed.data.readers.flac_frames import count_flac
 from audiofeed.data.readers.ogg_pages import check_one_recording, last_page_frame, last_pages, starts_early
+from audiofeed.data.readers.wav import find_samples
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -74,17 +75,11 @@ class SoundfileReader(Reader):
             raise AudioReadError.of(
                 file.path, f"the {decoder.format} header claims {frames} frames, more than {file.size} bytes can hold"
             )
+        missing = find_samples(file)[3] if file.head[:4] == b"RIFF" and file.head[8:12] == b"WAVE" else 0
         return AudioInfo(
-            file.path,
-            decoder.sample_rate,
-            decoder.channels,
-            frames,
-            decoder.format,
-            decoder.subtype,
-            -1,
-            file.size,
-            self,
-        )
+            file.path, decoder.sample_rate, decoder.channels, frames, decoder.format, decoder.subtype, -1, file.size,
+            self, missing,
+        )  # fmt: skip
 
     def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
         """Decode part of a file with soundfile: 16-bit samples as int16, all others as float32."""
@@ -116,8 +111,7 @@ def _count(file: AudioFile, container: str) -> int:
     read = functools.partial(_read_at, file.fd)
     frames = count_flac(read, file.size) if file.head.startswith(b"fLaC") else 0
     if file.head.startswith(b"OggS"):
-        pages = [page for page in last_pages(read, file.size) if page.granule > 0]
-        frames = pages[-1].granule if pages else 0
+        frames = next((page.granule for page in last_pages(read, file.size) if page.granule > 0), 0)
     if not frames:
         raise AudioReadError.of(
             file.path, f"the {container} header does not say how many frames there are: encode the file again"

@@ -75,9 +75,11 @@ class MpegReader(Reader):
             return None
         header = stream.header
         frames = stream.promised if stream.promised > 0 else _count(file, stream)
+        in_wav = file.head[:4] == b"RIFF"
         return AudioInfo(
             file.path, header.sample_rate, header.channels, max(0, stream.samples(frames)),
-            "WAV" if file.head[:4] == b"RIFF" else "MP3", _SUBTYPES[header.layer], -1, file.size, self,
+            "WAV" if in_wav else "MP3", _SUBTYPES[header.layer], -1, file.size, self,
+            missing=find_samples(file)[3] if in_wav else 0,
         )  # fmt: skip
 
     def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
@@ -97,7 +99,7 @@ def _stream(file: AudioFile) -> MpegStream | None:
     """Find the MPEG stream in a file."""
     start, stop = 0, file.size
     if file.head[:4] == b"RIFF" and file.head[8:12] == b"WAVE":
-        tag, start, held = find_samples(file)
+        tag, start, held, _ = find_samples(file)
         if tag not in _WAV_TAGS:
             return None
         stop = start + held

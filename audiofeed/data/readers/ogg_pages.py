@@ -6,7 +6,7 @@ Pages follow RFC 3533; the blocks of a Vorbis packet the Vorbis I specification.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 ReadAt = Callable[[int, int], bytes]
@@ -16,7 +16,9 @@ _BEGINS = 2
 # a page is at most this long
 _LONGEST = 65_307
 # a file up to this size is walked page by page; of a longer one only so many places are looked at
-_WALKED = 1 << 20
+_WALKED = 1 << 18
+# most pages are shorter: so much is looked through at a time for the next one
+_STEP = 8192
 _PROBES = 16
 # the setup header of Vorbis is a few kB, and never more than a few pages
 _MOST_HEADER_PAGES = 64
@@ -64,24 +66,28 @@ def read_page(read: ReadAt, at: int) -> OggPage | None:
     return OggPage(at, flags, granule, serial, sequence, head[27 : 27 + segments])
 
 
-def last_pages(read: ReadAt, size: int, serials: set[int] | None = None) -> list[OggPage]:
-    """Return the Ogg pages in the last bytes of a file, at least two of them if it has so many, the last one last."""
-    tail_at = max(0, size - 2 * _LONGEST)
-    tail = read(tail_at, size - tail_at)
-    pages = []
-    found = tail.find(b"OggS")
+def last_pages(read: ReadAt, size: int) -> Iterator[OggPage]:
+    """Yield the Ogg pages in the last bytes of a file, the last one first; at least two if it has so many."""
+    begin = max(0, size - 2 * _LONGEST)
+    tail = _at(read(begin, size - begin), begin)
+    block = tail(begin, size)
+    found = block.rfind(b"OggS")
     while found >= 0:
-        page = read_page(read, tail_at + found)
-        if page is not None and (serials is None or page.serial in serials):
-            pages.append(page)
-        found = tail.find(b"OggS", found + 1 if page is None else max(found + 1, page.stop - tail_at))
-    return pages
+        page = read_page(tail, begin + found)
+        if page is not None:
+            yield page
+        found = block.rfind(b"OggS", 0, found)
+
+
+def _at(block: bytes, begin: int) -> ReadAt:
+    """Return a function that reads from bytes of an Ogg file that are in memory, of which the first is at `begin`."""
+    return lambda at, count: block[max(0, at - begin) : max(0, at - begin + count)]
 
 
 def check_one_recording(read: ReadAt, size: int) -> None:
     """Raise if an Ogg file holds several recordings one after the other, of which a decoder would read the first.
 
-    Files up to 1 MiB are walked page by page. In longer ones the last page and 16 places between are looked at, which
+    Files up to 256 kiB are walked page by page. In longer ones the last page and 16 places between are looked at, which
     finds any second recording of another serial number, as every encoder is to draw it, and most of the same.
 
     Args:
@@ -91,6 +97,8 @@ def check_one_recording(read: ReadAt, size: int) -> None:
     Raises:
         ValueError: The file holds several recordings.
     """
+    if size <= _WALKED:
+        read = _at(read(0, size), 0)
     serials: set[int] = set()
     at = 0
     page = read_page(read, at)
@@ -100,32 +108,27 @@ def check_one_recording(read: ReadAt, size: int) -> None:
         page = read_page(read, at)
     if not serials or page is None:
         return
-    last = last_pages(read, size)
-    if last and last[-1].serial not in serials:
-        raise ValueError(_SEVERAL)
     if size <= _WALKED:
         while page is not None:
-            if page.flags & _BEGINS:
+            if page.flags & _BEGINS or page.serial not in serials:
                 raise ValueError(f"{_SEVERAL} (the second begins at byte {page.at})")
             page = _page_from(read, page.stop, size)
         return
     sequences: dict[int, int] = {}
-    for probe in range(1, _PROBES):
-        found = _page_from(read, at + (size - at) * probe // _PROBES, size)
+    probes = [_page_from(read, at + (size - at) * probe // _PROBES, size) for probe in range(1, _PROBES)]
+    for found in [*probes, next(last_pages(read, size), None)]:
         if found is None:
             continue
         if found.serial not in serials or found.sequence < sequences.get(found.serial, 0):
             raise ValueError(_SEVERAL)
         sequences[found.serial] = found.sequence
-    if last and last[-1].sequence < sequences.get(last[-1].serial, 0):
-        raise ValueError(_SEVERAL)
 
 
 def _page_from(read: ReadAt, at: int, size: int) -> OggPage | None:
     """Return the first Ogg page at or behind a byte."""
     page = read_page(read, at)
     while page is None and at < size:
-        block = read(at, _LONGEST)
+        block = read(at, _STEP)
         found = block.find(b"OggS")
         if found < 0:
             at += max(1, len(block) - 3)
@@ -154,11 +157,12 @@ def last_page_frame(read: ReadAt, size: int, frames: int) -> int:
         The frame.
     """
     # a page on which no packet ends has position -1
-    pages = [page for page in last_pages(read, size) if page.granule >= 0]
-    if len(pages) < 2:
+    pages = (page for page in last_pages(read, size) if page.granule >= 0)
+    last, before = next(pages, None), next(pages, None)
+    if last is None or before is None:
         return 0
     # positions count from wherever the stream was cut out of a longer one; one frame less is on the page before
-    return max(0, pages[-2].granule - (pages[-1].granule - frames) - 1)
+    return max(0, before.granule - (last.granule - frames) - 1)
 
 
 def starts_early(read: ReadAt) -> bool:

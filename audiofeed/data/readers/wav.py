@@ -113,20 +113,21 @@ class WavReader(Reader):
         return waveform if channels == 1 else waveform.view(frames, channels).T.contiguous()
 
 
-def find_samples(file: AudioFile) -> tuple[int, int, int]:
+def find_samples(file: AudioFile) -> tuple[int, int, int, int]:
     """Find the samples in a WAV file of any encoding.
 
     Args:
         file: The file, whose first bytes are those of a WAV.
 
     Returns:
-        The format tag, the byte where the samples begin, and the number of bytes that hold them.
+        The format tag, the byte where the samples begin, the number of bytes that hold them, and of those that the
+        header promises beyond.
 
     Raises:
         AudioReadError: The header is broken, or promises more than the file holds.
     """
-    _, layout, held, _, body = _parse_chunks(file, strict=False)
-    return layout[0], body, held
+    _, layout, held, missing, body = _parse_chunks(file, strict=False)
+    return layout[0], body, held, missing
 
 
 def _describe(
