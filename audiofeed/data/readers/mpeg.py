@@ -157,6 +157,8 @@ def _decode_frames(file: AudioFile, stream: MpegStream, start: int, frames: int)
         os.write(piece, _supplied(beginning, stream))
         for at, stop in runs:
             _copy(file.fd, at, stop, piece)
+        if last - first == 1:  # libsndfile opens no file of one frame
+            os.write(piece, beginning[0])
         # libsndfile guesses the number of frames from the length of the first, and reads no more than that; bytes
         # beyond those that it needs would be searched one by one if a frame is broken
         longest = max(map(len, beginning[:3]), default=0)

@@ -40,7 +40,7 @@ _BLOCK = 1 << 20
 _SEARCH = 1 << 18
 # no frame is longer: 448 kbit/s at 32 kHz in Layer I is 672, the free format goes on to about 640 kbit/s
 _LONGEST = 6000
-# what looks like a header and is none, after which a stream with something else in it is taken to end
+# as much that looks like a header and is none is no accident, and would keep us busy
 _MOST_TRIES = 1 << 16
 _WORD = struct.Struct(">I")
 # a lookahead, so that a header may begin within what only looked like one: sync with a valid version and layer, then a
@@ -326,13 +326,15 @@ def _believed(frames: int, size: int, length: int, first: int, stop: int, header
 def _candidates(read: ReadAt, start: int, stop: int, last: int) -> Iterator[tuple[int, MpegHeader]]:
     """Yield (byte, header) of everything that looks like an MPEG frame header and begins before `last`."""
     position, tries = start, 0
-    while position < min(stop - 3, last) and tries < _MOST_TRIES:
+    while position < min(stop - 3, last):
         block = read(position, _BLOCK if position > start else 4096)
         for found in _HEADER.finditer(block):
             at = position + found.start()
             tries += 1
-            if at > stop - 4 or at >= last or tries > _MOST_TRIES:
+            if at > stop - 4 or at >= last:
                 return
+            if tries > _MOST_TRIES:
+                raise ValueError(f"from byte {start} on, {tries} places look like MPEG frames and are none")
             header = parse_header(_WORD.unpack_from(block, found.start())[0])
             if header is not None:
                 yield at, header

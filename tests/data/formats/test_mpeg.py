@@ -34,8 +34,8 @@ def check_parts(path: str, whole: torch.Tensor) -> None:
     total = whole.shape[-1]
     info = read_info(path)
     assert info.frames == total
-    for start in [0, 1, 575, 1152, total // 3, total // 2 + 7, total - 3000, total - 1]:
-        count = min(2500, total - start)
+    places = [0, 1, 575, 1152, total // 3, total // 2 + 7, total - 3000, total - 1]
+    for start, count in [*((start, min(2500, total - start)) for start in places), (0, 1), (3, 100), (1151, 2)]:
         part = read(path, start, count, info=info)[0]
         assert part.untyped_storage().nbytes() == part.numel() * 4
         assert (part - whole[..., start : start + count]).abs().max() <= 1e-6, start
@@ -186,6 +186,39 @@ def test_every_layer_version_and_rate(write, version, rate, layer):
     whole, _ = read(path)
     assert whole.shape == (40 * samples,)
     assert read(path, 39 * samples, samples)[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_files_of_very_few_frames(write, layer, count):
+    path = write("a.mp3", silent_frame(3, layer, 9, 0) * count)
+    samples = 384 if layer == 1 else 1152
+    assert read(path)[0].shape == (count * samples,)
+    assert read(path, count * samples - 1, 1)[0].shape == (1,)
+
+
+@pytest.mark.parametrize("version", [3, 2, 0])
+@pytest.mark.parametrize("layer", [1, 2])
+def test_parts_of_the_older_layers(write, version, layer):
+    """Frames whose bits mean something: bytes 0x33 are valid allocations in both."""
+    body = b"".join(
+        frame[:4] + bytes([0x33] * 30) + frame[34:]
+        for frame in (silent_frame(version, layer, 5, 0, n % 2) for n in range(60))
+    )
+    path = write("a.mp2", body)
+    whole, _ = read(path)
+    assert whole.shape == (60 * (384 if layer == 1 else 1152),)
+    assert whole.abs().max() > 0.1
+    for start in range(0, len(whole) - 500, 1777):
+        part = read(path, start, 500)[0]
+        torch.testing.assert_close(part, whole[start : start + 500], rtol=1e-6, atol=1e-5)  # the sound is up to 36
+
+
+def test_what_looks_like_frames_without_end_is_an_error(tmp_path, write):
+    bare = untagged(encode(tmp_path, "CONSTANT", 44_100, 2, level=0.5))
+    body = b"".join(bare[:50]) + b"\xff\xfb\x90\0" * 200_000 + b"".join(bare[50:])
+    with pytest.raises(AudioReadError, match="look like MPEG frames and are none"):
+        read_info(write("a.mp3", body))
 
 
 def test_the_free_format(write):
