@@ -14,6 +14,7 @@ import json
 import mmap
 import os
 import resource
+import signal
 import struct
 import sys
 import tempfile
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     at = 0
     while at < len(jobs) and time.monotonic() - begun < options.seconds:
         known = len(findings)
+        print(f"\r{at} of {len(jobs)}, {known} findings", end="", file=sys.stderr, flush=True)
         at = _batch(files, jobs, at, counts, findings, options)
         for finding in findings[known:]:
             name, number = finding["file"].rsplit(":", 1)
@@ -113,18 +115,27 @@ def _batch(
 
 
 def _wait(child: int, shared: mmap.mmap) -> tuple[int, bool]:
-    """Wait for a child; end it if it stays at one file for too long."""
-    last, since = shared[:8], time.monotonic()
+    """Wait for a child; end it if it computes for too long at one file, or stands still at it.
+
+    Time of the processor, because the machine may be busy with something else.
+    """
+    last, since, computed = shared[:8], time.monotonic(), 0.0
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             return status, False
         if shared[:8] != last:
-            last, since = shared[:8], time.monotonic()
-        elif time.monotonic() - since > HANG_SECONDS:
-            os.kill(child, 9)
+            last, since, computed = shared[:8], time.monotonic(), _computed(child)
+        elif _computed(child) - computed > HANG_SECONDS or time.monotonic() - since > 12 * HANG_SECONDS:
+            os.kill(child, signal.SIGKILL)
             return os.waitpid(child, 0)[1], True
         time.sleep(0.01)
+
+
+def _computed(child: int) -> float:
+    """Seconds that a process has computed for."""
+    fields = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _work(files: dict[str, bytes], jobs: list[tuple[str, int]], shared: mmap.mmap, writer: int) -> None:
