@@ -91,4 +91,9 @@ def deviation(path: str, info: AudioInfo, about: tuple[int, int, int, str, str])
         return "libsndfile guesses an MPEG stream's length, and stops or resynchronizes elsewhere"
     if info.data_offset >= 0 and about[2] == 0:
         return "a WAV whose length is 0 and was never filled in holds the rest of the file (a writer into a pipe)"
+    if info.format in ("RF64", "BW64") and info.data_offset >= 0:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(info.data_offset)[-4:], "little")
+        if size < 0x7FFFEF00:
+            return "EBU Tech 3306: the 64-bit size counts where the 32-bit one is all ones, and this one is not"
     return ""

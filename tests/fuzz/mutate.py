@@ -24,7 +24,7 @@ def mutate(files: dict[str, bytes], name: str, seed: int) -> bytes:
     if name in ("vorbis", "opus") and rng.random() < 0.6:
         return _change_pages(bytes(body), rng)
     for _ in range(int(rng.integers(1, 5))):
-        if len(body) < 8:
+        if len(body) < 10:
             break
         _change(body, rng, files)
     return bytes(body)
