@@ -172,8 +172,10 @@ def _parse_chunks(file: AudioFile, strict: bool) -> tuple[str, _Layout, int, int
         body = position + 8
         if name == b"ds64" and container != "WAV":
             riff_bytes = _parse_ds64(at(body, min(length, _LARGEST_DS64)), wide, path)
-        if name in wide and (length == _UNKNOWN_32 or (name == b"data" and length >= _LEAST_UNKNOWN)):
-            length = wide[name]
+        # of the samples the 64-bit length counts also where the other is one that was never filled in
+        never_filled = name == b"data" and (length >= _LEAST_UNKNOWN or length == 0)
+        if length == _UNKNOWN_32 or never_filled:
+            length = wide.get(name, length)
         if name == b"fmt ":
             layout = _parse_format(at(body, min(length, 40)), path)
         elif name == b"data":

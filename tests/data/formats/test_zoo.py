@@ -79,6 +79,9 @@ ZOO = {
     "rf64 of unknown length": riff(
         ds64((1 << 64) - 1, (1 << 64) - 1), fmt(), chunk(b"data", LITTLE, 0xFFFFFFFF), magic=b"RF64", size=0xFFFFFFFF
     ),
+    "rf64 whose 32 bits are 0": riff(
+        ds64(0, len(LITTLE)), fmt(), chunk(b"data", LITTLE, 0), chunk(b"LIST", bytes(98)), magic=b"RF64"
+    ),
     "rf64 whose 32 bits say less than all ones": riff(
         ds64(0, len(LITTLE)), fmt(), chunk(b"data", LITTLE, 0xFFFF7FFF), chunk(b"LIST", bytes(98)), magic=b"RF64"
     ),
