@@ -150,6 +150,17 @@ def test_appended_files_are_read_whole(tmp_path, write):
         check_parts(path, whole)
 
 
+@pytest.mark.parametrize("flags", [0, 2, 15])
+def test_a_tag_that_was_never_filled_in(tmp_path, write, flags):
+    """A writer into a pipe leaves zeros, or says by the flags that there is nothing: the tag's frame has no sound."""
+    body = encode(tmp_path, "VARIABLE", 44_100)
+    whole, _ = read(write("bare.mp3", b"".join(untagged(body))))
+    place = body.index(b"Xing") + 4
+    path = write("a.mp3", body[:place] + struct.pack(">III", flags, 0, 0) + body[place + 12 :])
+    assert torch.equal(read(path)[0], whole)
+    check_parts(path, whole)
+
+
 def test_recordings_of_other_rates_appended_are_refused(tmp_path, write):
     one = b"".join(untagged(encode(tmp_path, "CONSTANT", 44_100)))
     for rate, channels in [(22_050, 1), (48_000, 1), (44_100, 2)]:
