@@ -79,6 +79,8 @@ def contenders(setting: Setting, x: torch.Tensor) -> dict:
     made["audiofeed"] = (lambda: ours(x), slaney)
     by_torch = af.LogMelSpectrogram(sample_rate=setting.sample_rate, floor=FLOOR, method="fft", **settings)
     made["audiofeed, torch's FFT"] = (lambda: by_torch(x), slaney)
+    double = af.LogMelSpectrogram(sample_rate=setting.sample_rate, floor=FLOOR, precision="double", **settings)
+    made["audiofeed, double"] = (lambda: double(x), slaney)
     conv = af.LogMelSpectrogram(sample_rate=setting.sample_rate, floor=FLOOR, method="conv", **settings)
     made["audiofeed, conv"] = (lambda: conv(x), slaney)
 
@@ -146,7 +148,8 @@ def main() -> int:
     text = (
         "Log-mel on a CPU, 2 threads: median time; how many times audiofeed's it is (median of the ratios within a "
         'round); largest error in nats against float64. librosa is called clip by clip, as a dataset does; "one call" '
-        'gives it all clips as one array. "torch\'s FFT" is audiofeed without llvmlite.\n\n'
+        'gives it all clips as one array. "torch\'s FFT" is audiofeed without llvmlite, '
+        '"double" with precision="double".\n\n'
         + peers.markdown(["", *names], rows)
         + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} rounds. "
         "Made by `python benchmarks/features_cpu.py`.\n"

@@ -23,7 +23,7 @@ def argument(default: Any, doc: str) -> Any:
 def arguments_of(group: type) -> tuple[dataclasses.Field[Any], ...]:
     """Return the fields of a settings group that are arguments.
 
-    >>> from audiofeed.transforms.contract.settings import Execution
+    >>> from audiofeed.transforms.contract.frame_settings import Execution
     >>> [field.name for field in arguments_of(Execution)]
     ['method', 'trainable', 'trainable_window']
     """
@@ -39,7 +39,7 @@ def _arguments_of(group: Hashable) -> tuple[dataclasses.Field[Any], ...]:
 def pick(group: type[S], given: Mapping[str, Any], **others: Any) -> S:
     """Build the settings of a group from those of the given arguments that belong to it, and from others.
 
-    >>> from audiofeed.transforms.contract.settings import Frames
+    >>> from audiofeed.transforms.contract.frame_settings import Frames
     >>> pick(Frames, {"n_fft": 400, "n_mels": 80}, center=False).hop_length
     100
     """

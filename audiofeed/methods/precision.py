@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from audiofeed.parallel.busy_cores import AS_IT_IS, beside_others
 from audiofeed.signal.samples import INT16_SCALE
 
 _BITS = {"tf32": 11, "bf16": 8}
@@ -173,5 +174,6 @@ def computable(values: torch.Tensor, *, as_int16: bool = False) -> torch.Tensor:
 @contextlib.contextmanager
 def in_full_precision(device: torch.device, *, graph: bool) -> Iterator[None]:
     """Turn off autocast while the rows of a batch are computed, and autograd if no graph is asked for."""
-    with torch.autocast(device.type, enabled=False), torch.set_grad_enabled(graph and torch.is_grad_enabled()):
+    beside = AS_IT_IS if graph else beside_others(device)
+    with torch.autocast(device.type, enabled=False), torch.set_grad_enabled(graph and torch.is_grad_enabled()), beside:
         yield

@@ -1,4 +1,4 @@
-"""Cepstra, deltas and their normalisation against librosa, torchaudio and nnAudio2."""
+"""Cepstra, deltas and their normalization against librosa, torchaudio and nnAudio2."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def sliding(exact: np.ndarray, *, norm_vars: bool) -> Contest:
     frames_first = x.transpose(1, 2).contiguous()
     return Contest(
         transform="CMVN",
-        setting=f"window 300, centred, norm_vars={norm_vars}, {sizes(exact)}",
+        setting=f"window 300, centered, norm_vars={norm_vars}, {sizes(exact)}",
         calls={"audiofeed": lambda: ours(x), "torchaudio": lambda: theirs(frames_first).transpose(1, 2)},
         expected=theirs(torch.from_numpy(exact).transpose(1, 2).contiguous()).transpose(1, 2).numpy(),
         note="torchaudio is given (clips, frames, bins), which it takes.",

@@ -149,7 +149,7 @@ def _frames(transform: str, common: Mapping[str, Any], cases: tuple[str, ...] = 
     """Rows for every way to lay frames."""
     ways: dict[str, dict[str, Any]] = {
         **{mode: {"n_fft": 400, "hop_length": 160, "pad_mode": mode} for mode in ("reflect", "replicate", "circular")},
-        "not centred": {"n_fft": 400, "hop_length": 160, "center": False},
+        "not centered": {"n_fft": 400, "hop_length": 160, "center": False},
         "odd n_fft, odd hop": {"n_fft": 405, "hop_length": 147, "pad_mode": "reflect"},
         "window in n_fft": {"n_fft": 512, "win_length": 400, "hop_length": 160, "window": "hamming", "periodic": False},
         "2048/512": {"n_fft": 2048, "hop_length": 512},

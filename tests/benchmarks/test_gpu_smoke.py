@@ -1,4 +1,4 @@
-"""The GPU smoke's own behaviour, on a machine that need not have a GPU."""
+"""The GPU smoke's own behavior, on a machine that need not have a GPU."""
 
 from __future__ import annotations
 

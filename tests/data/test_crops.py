@@ -33,7 +33,7 @@ def test_a_seed_has_63_bits_and_depends_on_order(parts):
         assert seed != seed_of(*parts[::-1])
 
 
-def test_seeds_of_neighbours_are_unrelated():
+def test_seeds_of_neighbors_are_unrelated():
     """Over 64 epochs of 64 examples every bit is set half of the time, and no two seeds are equal."""
     seeds = np.array([seed_of(0, epoch, index) for epoch in range(64) for index in range(64)], dtype=np.uint64)
     assert len(np.unique(seeds)) == seeds.size
@@ -62,7 +62,7 @@ def test_a_crop_lies_within_the_clip(frames, rate, seconds, seed):
         assert length == min(frames, max(1, int(np.floor(seconds * rate + 0.5))))
         assert 0 <= start <= frames - length
         assert crop.place(frames, rate, seed=seed) == (start, length)
-    before, after = start, frames - start - length  # the centre's
+    before, after = start, frames - start - length  # the center's
     assert 0 <= after - before <= 1
 
 

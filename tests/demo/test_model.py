@@ -13,10 +13,10 @@ def model():
     """A model whose statistics and weights are not the initial ones."""
     torch.manual_seed(0)
     net = ClipClassifier(12, 3, width=16)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=0.01)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
     for _ in range(5):
         net(torch.randn(4, 12, 20), torch.tensor([20, 9, 5, 1])).square().sum().backward()
-        optimiser.step()
+        optimizer.step()
     return net.eval()
 
 

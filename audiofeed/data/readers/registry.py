@@ -16,6 +16,7 @@ from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 from audiofeed.data.readers.decoder import SoundfileReader
 from audiofeed.data.readers.mpeg import MpegReader
+from audiofeed.data.readers.torchcodec_reader import TorchcodecReader
 from audiofeed.data.readers.wav import WavReader
 from audiofeed.data.samples import bad_samples
 
@@ -27,8 +28,8 @@ _BROKEN = (OSError, ValueError, EOFError)
 
 # in the order in which they are asked; the last one is asked about every file that no other knows, for libsndfile knows
 # more formats than first bytes and extensions show
-READERS: list[Reader] = [WavReader(), MpegReader(), SoundfileReader()]
-_BUILT_IN = (WavReader, MpegReader, SoundfileReader)
+READERS: list[Reader] = [WavReader(), MpegReader(), TorchcodecReader(), SoundfileReader()]
+_BUILT_IN = (WavReader, MpegReader, TorchcodecReader, SoundfileReader)
 
 
 def register_reader(reader: Reader) -> None:
@@ -48,7 +49,7 @@ def register_reader(reader: Reader) -> None:
 
     >>> register_reader(WavReader())  # the built-in one, under its own name: nothing changes
     >>> [reader.name for reader in READERS]
-    ['wav', 'mpeg', 'soundfile']
+    ['wav', 'mpeg', 'torchcodec', 'soundfile']
     """
     if not isinstance(reader, Reader):
         raise TypeError(f"reader={reader!r} must be an instance of a subclass of audiofeed.data.Reader")

@@ -23,8 +23,7 @@ class AmplitudeToDB(FeatureTransform):
         top_db: nothing lies more than this below the clip's peak, > 0; None: no limit.
 
     Returns:
-        the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in
-        frames.
+        the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.

@@ -10,7 +10,8 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_choice, check_count, check_positive, check_power, check_rate, check_span
 from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
@@ -81,8 +82,5 @@ class Gammatonegram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Center frequency of each filter of a gammatone spectrogram module in Hz.
-
-        A float64 tensor of shape (n_bins,).
-        """
+        """Center frequency in Hz of each filter of a gammatone module, float64, of shape (n_bins,)."""
         return torch.from_numpy(gammatone_frequencies(self.n_bins, f_min=self.f_min, f_max=self.f_max))

@@ -112,40 +112,28 @@ class GaborFilterbank(Transform):
 
     @property
     def centres(self) -> torch.Tensor:
-        """Present center frequencies of a LEAF module's Gabor filters in cycles per sample.
-
-        A float64 tensor of shape (n_filters,).
-        """
+        """Present center frequencies of a LEAF module's Gabor filters in cycles per sample, float64, (n_filters,)."""
         if not self.trainable:
             return torch.from_numpy(self._given.values()[0])
         return inside(wide(self.raw_centre), *CENTER_BOUNDS)
 
     @property
     def deviations(self) -> torch.Tensor:
-        """Present standard deviations of a LEAF module's Gabor filters in samples.
-
-        A float64 tensor of shape (n_filters,).
-        """
+        """Present standard deviations of a LEAF module's Gabor filters in samples, float64, (n_filters,)."""
         if not self.trainable:
             return torch.from_numpy(self._given.values()[1])
         return inside(wide(self.raw_deviation), *deviation_bounds(self.win_length))
 
     @property
     def pool_widths(self) -> torch.Tensor:
-        """Present standard deviations of a LEAF module's low-passes in units of half their length.
-
-        A tensor of shape (n_filters,).
-        """
+        """Present standard deviations of a LEAF module's low-passes in units of half their length, (n_filters,)."""
         if not self.trainable:
             return torch.from_numpy(self._given.pool_widths())
         return inside(wide(self.raw_pool), *pool_bounds(self.win_length))
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Present center frequencies of a LEAF module's Gabor filters in Hz.
-
-        A float64 tensor of shape (n_filters,).
-        """
+        """Present center frequencies of a LEAF module's Gabor filters in Hz. A float64 tensor of shape (n_filters,)."""
         return self.centres.detach() * self._rate
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,9 @@ from audiofeed.arguments.checks import check_power, check_rate
 from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames, Logarithm, LogOptions
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms
 
@@ -58,10 +60,7 @@ class MelSpectrogram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Peak frequency of each filter of a mel spectrogram module in Hz.
-
-        A float64 tensor of shape (n_mels,).
-        """
+        """Peak frequency of each filter of a mel spectrogram module in Hz. A float64 tensor of shape (n_mels,)."""
         return self._mel.frequencies
 
 
@@ -106,8 +105,5 @@ class LogMelSpectrogram(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Peak frequency of each filter of a log-mel spectrogram module in Hz.
-
-        A float64 tensor of shape (n_mels,).
-        """
+        """Peak frequency of each filter of a log-mel spectrogram module in Hz. A float64 tensor of shape (n_mels,)."""
         return self._mel.frequencies

@@ -15,9 +15,7 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class PCEN(FeatureTransform):
-    """Module for per-channel energy normalization (PCEN) of a spectrogram, equal to `librosa.pcen` of each clip.
-
-    The spectrogram holds magnitudes or powers.
+    """Module for per-channel energy normalization (PCEN) of magnitudes or powers, equal to `librosa.pcen` of each clip.
 
     out = (S / (eps + M)^gain + bias)^power - bias^power, where M is a running average of each bin,
     M[t] = (1 - b) M[t - 1] + b S[t]. After Wang et al. (2017) and Lostanlen et al. (2019).
@@ -42,8 +40,7 @@ class PCEN(FeatureTransform):
         n_bins: with trainable=True: one of each setting for each of so many bins; None: one for all.
 
     Returns:
-        the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames) of numbers >= 0, lengths
-        (batch,).
+        the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames) of numbers >= 0, lengths (batch,).
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.
@@ -114,34 +111,22 @@ class PCEN(FeatureTransform):
 
     @property
     def gain(self) -> Value:
-        """Present gain of a PCEN module.
-
-        A number, or if it trains a tensor of shape (n_bins or 1,).
-        """
+        """Present gain of a PCEN module. A number, or if it trains a tensor of shape (n_bins or 1,)."""
         return self._present("gain")
 
     @property
     def bias(self) -> Value:
-        """Present bias of a PCEN module.
-
-        A number, or if it trains a tensor of shape (n_bins or 1,).
-        """
+        """Present bias of a PCEN module. A number, or if it trains a tensor of shape (n_bins or 1,)."""
         return self._present("bias")
 
     @property
     def power(self) -> Value:
-        """Present power of a PCEN module.
-
-        A number, or if it trains a tensor of shape (n_bins or 1,).
-        """
+        """Present power of a PCEN module. A number, or if it trains a tensor of shape (n_bins or 1,)."""
         return self._present("power")
 
     @property
     def b(self) -> Value:
-        """Present weight of a new frame in the running average of a PCEN module.
-
-        A number, or if it trains a tensor of shape (n_bins or 1,).
-        """
+        """Present weight of a PCEN module's new frame. A number, or if it trains a tensor of shape (n_bins or 1,)."""
         return self._present("b")
 
     def _present(self, name: str) -> Value:
@@ -179,10 +164,7 @@ class PCEN(FeatureTransform):
         return normalized_in_blocks(features, reference, self._start, eps=self.eps, **self._given)
 
     def _normalized(self, features: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the result of a PCEN module and its last running average.
-
-        Shape: (..., bins, frames) -> the same, (..., bins).
-        """
+        """Return a PCEN module's result and last running average.  Shape: (..., bins, frames) -> same, (..., bins)."""
         if self.n_bins not in (None, features.shape[-2]):
             raise ValueError(
                 f"features has {features.shape[-2]} bins, and must have n_bins={self.n_bins} of them, one for each "

@@ -57,10 +57,7 @@ class Mel:
         settle(self, sample_rate=rate, f_min=f_min, f_max=f_max, n_mels=n_mels)
 
     def definition(self) -> np.ndarray:
-        """Return the filter bank that a transform's mel settings define.
-
-        A float64 array of shape (n_mels, n_fft // 2 + 1).
-        """
+        """Return the filter bank that a transform's mel settings define, float64.  Shape: (n_mels, n_fft // 2 + 1)."""
         return mel_filterbank(
             sample_rate=self.sample_rate,
             n_fft=self.n_fft,
@@ -73,19 +70,13 @@ class Mel:
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Peak frequency in Hz of each filter that a transform's mel settings define.
-
-        A float64 tensor of shape (n_mels,).
-        """
+        """Peak frequency in Hz of each filter that a transform's mel settings define, float64.  Shape: (n_mels,)."""
         points = mel_frequencies(self.n_mels + 2, f_min=self.f_min, f_max=self.f_max, mel_scale=self.mel_scale)
         return torch.from_numpy(points[1:-1].copy())
 
 
 def keep_mel(module: ShortTime, settings: Mapping[str, Any], *, trainable: bool, **others: Any) -> tuple[Mel, Bank]:
-    """Keep the mel settings of a transform as its attributes, and return them with the step through the filters.
-
-    The filters are kept as `mel`.
-    """
+    """Keep a transform's mel settings as attributes, its filters as `mel`; return the settings and the filter step."""
     module.trainable_mel = trainable
     mel = pick(Mel, settings, sample_rate=module.rate("the filter bank"), n_fft=module.n_fft, **others)
     module.keep(mel)

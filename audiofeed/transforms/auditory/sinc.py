@@ -115,10 +115,7 @@ class SincFilterbank(Transform):
 
     @property
     def cutoffs(self) -> torch.Tensor:
-        """Present lower and upper cutoffs of a sinc filter module in Hz.
-
-        A float64 tensor of shape (2, n_filters).
-        """
+        """Present lower and upper cutoffs of a sinc filter module in Hz. A float64 tensor of shape (2, n_filters)."""
         if not self.trainable:
             return torch.from_numpy(self._given.cutoffs())
         top = self._rate / 2
@@ -132,10 +129,7 @@ class SincFilterbank(Transform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Middle of each present band of a sinc filter module in Hz.
-
-        A float64 tensor of shape (n_filters,).
-        """
+        """Middle of each present band of a sinc filter module in Hz. A float64 tensor of shape (n_filters,)."""
         return self.cutoffs.detach().mean(0)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:

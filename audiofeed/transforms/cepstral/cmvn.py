@@ -15,8 +15,8 @@ _MIN_WINDOW = 100
 class CMVN(FeatureTransform):
     """Module for cepstral mean and variance normalization (CMVN), over each clip or a sliding window.
 
-    Each bin less its mean over time, and over its standard deviation. Over the clip's own frames, whatever the batch is
-    padded to. With `window` it is Kaldi's apply-cmvn-sliding.
+    Each bin less its mean over time, and over its standard deviation, those of the clip's own frames whatever the batch
+    is padded to. With `window` it is Kaldi's apply-cmvn-sliding.
 
     Args:
         window: frames of the sliding window, 1 or more; None: the whole clip.

@@ -13,7 +13,8 @@ from audiofeed.signal.auditory.filterbanks import bark_filterbank, linear_filter
 from audiofeed.signal.scales import BARK_SCALES
 from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, keep_mel
 from audiofeed.transforms.cepstral.settings import CepstralLogarithm, CepstralOptions, Cosines, keep_cepstrum
-from audiofeed.transforms.contract.settings import Execution, Frames
+from audiofeed.transforms.contract.frame_settings import Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
@@ -73,9 +74,7 @@ class MFCC(ShortTime):
 
 
 class LFCC(ShortTime):
-    """Module that computes linear-frequency cepstral coefficients.
-
-    Equal to `torchaudio.transforms.LFCC` of each clip alone.
+    """Module for linear-frequency cepstral coefficients, equal to `torchaudio.transforms.LFCC` of each clip alone.
 
     Args:
         sample_rate: Hz.
@@ -147,8 +146,7 @@ class BFCC(ShortTime):
     Warns:
         UserWarning: for filters too narrow to hold a bin.
 
-    The filters are those of torchaudio's former `prototype.functional.barkscale_fbanks`; there is no such cepstrum in
-    librosa or torchaudio.
+    The filters are torchaudio's former `prototype.functional.barkscale_fbanks`; neither it nor librosa has a BFCC.
 
     >>> import torch
     >>> BFCC(sample_rate=16000, n_bfcc=13, n_fft=512, n_barks=24)(torch.zeros(2, 16000)).shape

@@ -13,11 +13,10 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
 class Deltas(FeatureTransform):
-    """Module that computes deltas, the slope of each bin over neighboring frames.
+    """Module for deltas, each bin's slope over neighboring frames, equal to `librosa.feature.delta` of each clip alone.
 
-    Equal to `librosa.feature.delta` of each clip alone. A polynomial of degree `order` is fitted to `win_length` frames
-    (Savitzky and Golay 1964), and its derivative of that order taken; at the ends of a clip, its own true ends, `mode`
-    says what the filter sees.
+    A polynomial of degree `order` is fitted to `win_length` frames (Savitzky and Golay 1964), and its derivative of
+    that order taken; at the ends of a clip, its own true ends, `mode` says what the filter sees.
 
     Args:
         win_length: frames of the fit, odd, 3 or more, above `order`. (librosa: `width`.)

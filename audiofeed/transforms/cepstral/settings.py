@@ -11,7 +11,8 @@ from audiofeed.arguments.checks import check_count, check_not_negative
 from audiofeed.arguments.setting_groups import argument, pick
 from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
 from audiofeed.transforms.contract.filters import Definition
-from audiofeed.transforms.contract.settings import FeatureOptions, Logarithm, LogOptions
+from audiofeed.transforms.contract.frame_settings import FeatureOptions
+from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matrix, Step
 
@@ -42,19 +43,13 @@ class Cosines:
         check_not_negative("lifter", self.lifter, "0 does not lifter")
 
     def matrix(self, n_out: int, n: int) -> Definition:
-        """Return the definition of the matrix that cepstral cosine transform settings describe.
-
-        It leads from n bands to n_out coefficients.
-        """
+        """Return the definition of the matrix from n bands to n_out cepstral coefficients by cosine settings."""
         return functools.partial(cepstral_matrix, n_out, n, dct_type=self.dct_type, norm=self.norm, lifter=self.lifter)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CepstralLogarithm(Logarithm):
-    """Settings of cepstral coefficients for their logarithm.
-
-    By default decibels of 10 log10 whatever the power, 80 below the peak at most.
-    """
+    """Settings of cepstral coefficients for their logarithm, by default decibels, 80 below the peak at most."""
 
     log: str = argument("db", 'the logarithm: "db" (10 log10, whatever the power), "ln" or "log10".')
     top_db: float | None = argument(
@@ -69,14 +64,10 @@ def keep_cepstrum(
 ) -> Sequence[Step]:
     """Keep the settings and the cosine matrix of cepstral coefficients in a module, and return its steps.
 
-    Args:
-        module: the feature.
-        settings: its arguments.
-        bank: the step through its filters.
-        counts: the argument that counts the coefficients, and the one that counts the filters.
+    These are filters, logarithm, limit and cosine transform.
 
-    Returns:
-        Filters, logarithm, limit and cosine transform.
+    Args:
+        counts: the argument that counts the coefficients, and the one that counts the filters.
     """
     (name, n_out), (bands, n) = counts.items()
     check_count(name, n_out, "an integer number of coefficients, 1 or more")

@@ -76,10 +76,7 @@ class Chain(nn.Sequential):
 
     @property
     def frequencies(self) -> Any:
-        """Frequency in Hz of each bin that leaves a chain of transforms.
-
-        Known where the last member that has bins in Hz is followed by none that changes their number.
-        """
+        """Hz of each bin that leaves a chain, where no member after the last with bins in Hz changes their number."""
         for i in reversed(range(len(self))):
             found = getattr(self[i], "frequencies", None)
             if found is not None:
@@ -92,10 +89,7 @@ class Chain(nn.Sequential):
         )
 
     def times(self, n_frames: int) -> Any:
-        """Return the center of each frame of a chain of transforms in seconds, as its first member says.
-
-        Shape: (n_frames,).
-        """
+        """Return the center of each frame of a chain in seconds, as its first transform says.  Shape: (n_frames,)."""
         first: Any = self[0]
         return first.times(n_frames)
 
@@ -118,10 +112,7 @@ class Chain(nn.Sequential):
         return result
 
     def after_first(self, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """Apply the other members of a chain of transforms to the result of its first member.
-
-        `lengths` are those that the first was given.
-        """
+        """Apply a chain's other members to the result of its first; `lengths` are those that the first was given."""
         if lengths is not None:
             lengths = result_lengths(self[0], lengths)
         for i in range(1, len(self)):
@@ -151,9 +142,7 @@ class Chain(nn.Sequential):
 
 
 def result_lengths(member: nn.Module, lengths: torch.Tensor) -> torch.Tensor:
-    """Return the lengths of the results of one member of a chain of transforms.
-
-    A module that does not say keeps the lengths it is given.
+    """Return the lengths of one chain member's results; a module that does not say keeps those it is given.
 
     >>> result_lengths(nn.Identity(), torch.tensor([3])).tolist()
     [3]

@@ -11,6 +11,7 @@ from audiofeed.arguments.names import explaining
 from audiofeed.methods.batch_rows import with_leading
 from audiofeed.methods.frame_steps import of_spectrum
 from audiofeed.methods.precision import in_full_precision
+from audiofeed.parallel.busy_cores import cores_are_busy
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
@@ -70,35 +71,27 @@ class Stack(nn.ModuleDict):
         return [(name, getattr(member, "sample_rate", None)) for name, member in self.items()]
 
     def frame_lengths(self, lengths: torch.Tensor) -> dict[str, torch.Tensor | None]:
-        """Return the frames of each feature in a stack of transforms for clips of `lengths` samples.
-
-        None for a member that does not say.
-        """
+        """Return the frames of a stack's features for clips of `lengths` samples; None for one that does not say."""
         known = {name: getattr(member, "frame_lengths", None) for name, member in self.items()}
         return {name: None if count is None else count(lengths) for name, count in known.items()}
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> dict[str, Any]:
-        """Compute every feature in a stack of transforms for one clip or a batch.
-
-        See `Transform.forward`.
-        """
+        """Compute every feature in a stack of transforms for one clip or a batch. See `Transform.forward`."""
         results: dict[str, Any] = {}
         for names in self._groups():
             members = [self[name] for name in names]
-            if len(members) > 1:
+            if len(members) > 1 and not _apart(members, waveform):
                 found = _shared(members, waveform, lengths)
-            elif hasattr(members[0], "frame_lengths"):
-                found = [members[0](waveform, lengths)]
             else:
-                found = [members[0](waveform)]
+                found = [
+                    member(waveform, lengths) if hasattr(member, "frame_lengths") else member(waveform)
+                    for member in members
+                ]
             results.update(zip(names, found, strict=True))
         return {name: results[name] for name in self}
 
     def _groups(self) -> list[list[str]]:
-        """Return the groups of names in a stack whose features can be made of one short-time spectrum.
-
-        Names of other features stand alone.
-        """
+        """Return a stack's names in groups whose features share one short-time spectrum; the others stand alone."""
         groups: dict[object, list[str]] = {}
         for name, member in self.items():
             groups.setdefault(_frames_of(_first(member)) or name, []).append(name)
@@ -110,15 +103,18 @@ def _first(member: nn.Module) -> nn.Module:
 
 
 def _frames_of(member: nn.Module) -> object:
-    """Return the key that two transforms in a stack must have in common to share a short-time spectrum.
-
-    None for a transform that shares none.
-    """
+    """Return the key that two transforms in a stack share if they share a spectrum; None for one that shares none."""
     plain = isinstance(member, ShortTime) and (type(member).compute, type(member).forward) == (
         ShortTime.compute,
         ShortTime.forward,
     )
     return member.frames_key if plain and isinstance(member, ShortTime) else None
+
+
+def _apart(members: list[nn.Module], waveform: torch.Tensor) -> bool:
+    """Return True if each of a stack's members is to have a spectrum of its own: see `parallel.clips_in_parts`."""
+    on_busy_cores = not torch.compiler.is_compiling() and waveform.device.type == "cpu" and cores_are_busy()
+    return on_busy_cores and any(needs_graph(member, waveform) for member in members)
 
 
 def _shared(members: list[nn.Module], waveform: torch.Tensor, lengths: torch.Tensor | None) -> list[torch.Tensor]:

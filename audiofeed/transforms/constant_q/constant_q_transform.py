@@ -20,9 +20,7 @@ MOST_TUNINGS = 16
 
 
 class ConstantQTransform(Transform):
-    """Base class of constant-Q transform modules, with wavelets, centered frames, and a tuning for each clip.
-
-    The wavelets are `bank`; with `tuning=None` they are those of each clip's tuning.
+    """Base class of constant-Q modules: wavelets `bank`, centered frames, with `tuning=None` a tuning for each clip.
 
     Args:
         wavelets: the settings of the wavelets.
@@ -50,17 +48,11 @@ class ConstantQTransform(Transform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Center of each bin in Hz, float64, an attribute that all constant-Q transforms have from their base.
-
-        Of shape (n_bins,); with `tuning=None` those of a clip in tune.
-        """
+        """Center in Hz of each bin of any constant-Q module, float64, (n_bins,); `tuning=None`: of a clip in tune."""
         return torch.from_numpy(self.bank.frequencies.copy())
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Transform a clip or a batch, in the base class of constant-Q modules; with `tuning=None` each at its own.
-
-        See `Transform.forward`.
-        """
+        """Compute any constant-Q transform, with `tuning=None` at each clip's own tuning: see `Transform.forward`."""
         if self.tuning is not None:
             return super().forward(waveform, lengths)
         self.check_waveform(waveform)
@@ -76,24 +68,16 @@ class ConstantQTransform(Transform):
         return torch.cat(parts)[np.argsort(order).tolist()]
 
     def _fitted(self, features: torch.Tensor, time: int) -> torch.Tensor:
-        """Pad a tuned clip's features to the frames that it promises, in the base class of constant-Q modules.
-
-        A tuned transform may fall short of its rate earlier or later.
-        """
+        """Pad tuned constant-Q frames to those promised: a transform may fall short of its rate earlier or later."""
         frames = int(self.frame_lengths(torch.tensor(time)))
         return torch.nn.functional.pad(features, (0, frames - features.shape[-1]))
 
     def estimate(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> list[float]:
-        """Estimate each clip's tuning in fractions of a bin, in the base class of constant-Q modules.
-
-        All channels of a clip count together.
+        """Estimate each clip's tuning for any constant-Q transform in fractions of a bin, all its channels together.
 
         Args:
             waveform: (..., time), of which the first leading dimension is the batch.
             lengths: (batch,) samples of each clip.
-
-        Returns:
-            One number for each clip.
         """
         rows, row_lengths, leading = self.rows_of(waveform.detach(), lengths, graph=False)
         batch = leading[0] if leading else 1
@@ -110,10 +94,7 @@ class ConstantQTransform(Transform):
         return [round(tuning, 2) for tuning in found.tolist()]
 
     def tuned(self, tuning: float) -> ConstantQTransform:
-        """Return the same constant-Q module at a given tuning, in the base class of constant-Q transforms.
-
-        It is kept for the next clips that have that tuning.
-        """
+        """Return the same constant-Q transform at a given tuning, kept for the next clips that have it."""
         if tuning not in self._tuned:
             while len(self._tuned) >= MOST_TUNINGS:
                 del self._tuned[next(iter(self._tuned))]

@@ -55,9 +55,7 @@ class CQT(ConstantQTransform):
 
 
 class VQT(ConstantQTransform):
-    """Variable-Q transform (VQT) as a module, equal to `librosa.vqt`.
-
-    It is as `CQT`, with more bandwidth at low frequencies.
+    """Variable-Q transform (VQT) as a module: `CQT` with more bandwidth at low frequencies, equal to `librosa.vqt`.
 
     Args:
         sample_rate: Hz.

@@ -69,19 +69,13 @@ class Harmonics(ConstantQ):
         return replace(bank, f_min=bank.f_min * 2.0 ** (steps / self.bins_per_octave))
 
     def fitting(self, steps: float, tuning: float) -> int:
-        """Return the number of bins of a harmonic that stay below half the rate, in the settings of a harmonic CQT.
-
-        The harmonic begins `steps` bins above harmonic 1.
-        """
+        """Return the number of a harmonic CQT's bins from `steps` above harmonic 1 on that stay below half the rate."""
         # each bin reaches as far above its center, in octaves
         room = math.log2(self.sample_rate / 2 / self.harmonic(steps, tuning).cutoff)
         return max(0, math.floor(room * self.bins_per_octave + 1e-9) + 1)
 
     def _check_room(self) -> int:
-        """Check the number of bins of each harmonic in the settings of a harmonic CQT.
-
-        All must stay below half the rate, or be left out.
-        """
+        """Check each harmonic's number of bins in a harmonic CQT's settings: all below half the rate, or left out."""
         tuning, top = self.highest_tuning, float(self.steps.max())
         # were the lowest bin of all too high, all would be
         lowest = float(harmonic_steps([min(self.harmonics)], self.bins_per_octave)[0])
@@ -104,10 +98,7 @@ class Harmonics(ConstantQ):
         )
 
     def shared(self, share: Callable[[Sequence[WaveletBank], int], SharedBins]) -> tuple[SharedBins, Places]:
-        """Return the bins that the harmonics of a harmonic CQT module share, and the place of each harmonic's bins.
-
-        Each bin is computed once; the places say where those of the harmonics are among them.
-        """
+        """Return the bins that a harmonic CQT computes, each once, and the places of its harmonics' bins among them."""
         tuning = 0.0 if self.tuning is None else self.tuning
         counts = [min(self.n_bins, self.fitting(step, tuning)) for step in self.steps.tolist()]
         banks = functools.partial(self.harmonic, tuning=tuning)
@@ -161,10 +152,7 @@ class HarmonicCQT(ConstantQTransform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Center of each bin of each harmonic in Hz, float64, in a harmonic CQT module.
-
-        Of shape (harmonics, n_bins); with `tuning=None` of a clip in tune.
-        """
+        """Center in Hz of each harmonic CQT bin, float64, (harmonics, n_bins); with `tuning=None` of a clip in tune."""
         lowest = self.bank.f_min * 2.0 ** (torch.from_numpy(self.wavelets.steps) / self.bins_per_octave)
         return torch.outer(lowest, 2.0 ** (torch.arange(self.n_bins, dtype=torch.float64) / self.bins_per_octave))
 

@@ -30,10 +30,9 @@ from audiofeed.transforms.constant_q.settings import ConstantQ, MagnitudeOptions
 class PseudoCQT(ConstantQTransform):
     """Pseudo CQT as a module, which makes the high bins of a hybrid CQT, equal to `librosa.pseudo_cqt`.
 
-    The magnitudes of one short-time spectrum, weighted by those of constant-Q wavelets.
-
-    All bins share one Hann window, as long as the longest wavelet: low bins are as in a constant-Q transform, high ones
-    are as blurred in time as the low ones.
+    The magnitudes of one short-time spectrum, weighted by those of constant-Q wavelets. All bins share one Hann window,
+    as long as the longest wavelet: low bins are as in a constant-Q transform, high ones as blurred in time as they.
+    Differs from librosa as `CQT` does.
 
     Args:
         sample_rate: Hz.
@@ -45,8 +44,6 @@ class PseudoCQT(ConstantQTransform):
 
     Raises:
         ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
-
-    Differs from librosa as `CQT` does.
 
     >>> PseudoCQT(sample_rate=22050)(torch.zeros(2, 22050)).shape
     torch.Size([2, 84, 44])
@@ -90,6 +87,7 @@ class HybridCQT(ConstantQTransform):
     """Hybrid CQT as a module: high bins by `PseudoCQT`, others by `CQT`, equal to `librosa.hybrid_cqt`.
 
     It has magnitudes only. High are the bins whose wavelets, rounded up to a power of two, are shorter than two hops.
+    Differs from librosa as `CQT` does.
 
     Args:
         sample_rate: Hz.
@@ -100,8 +98,6 @@ class HybridCQT(ConstantQTransform):
 
     Raises:
         ValueError: for bins that reach above half the sample rate, with the number of bins that do not.
-
-    Differs from librosa as `CQT` does.
 
     >>> HybridCQT(sample_rate=22050)(torch.zeros(2, 22050)).shape
     torch.Size([2, 84, 44])

@@ -32,8 +32,7 @@ class InverseCQT(ToWaveform):
     The weighted adjoint of the analysis comes first: every value times its wavelet, added up, octave by octave at the
     analysis's own rates. Where the hop is short it is the inverse but for 3 %, of which most stands at a clip's ends.
     Each of `n_iter` steps then analyzes what was found and adds the inverse of what is missing, which converges to the
-    least-squares inverse (the signal of least energy among those that fit). All of it is linear in the values, and has
-    a gradient.
+    least-squares inverse (the signal of least energy among those that fit). It is linear, and has a gradient.
 
     Only what the bins see comes back: no sound below the lowest or above the highest bin, and no more of each bin than
     its frames can hold. A bin is *undersampled in time* where the hop is longer than sample_rate / bandwidth (with a
@@ -137,9 +136,7 @@ class InverseCQT(ToWaveform):
     # ---------------------------------------------------------------- lengths
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return the samples that an inverse CQT module makes of clips of `frames` frames.
-
-        That is their length where none is given: as far as the last frame, at least one.
+        """Return the samples of an inverse CQT for `frames` without a given length: to the last frame, at least one.
 
         >>> InverseCQT(sample_rate=22050, hop_length=64).sample_lengths(torch.tensor([1, 2, 9])).tolist()
         [1, 64, 512]

@@ -13,7 +13,8 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import count_frames
 from audiofeed.methods.constant_q.sliced_transform import StreamState, analyze_clips, analyze_stream
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
-from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
+from audiofeed.transforms.constant_q.slice_settings import SlicedBands, SliceOptions
+from audiofeed.transforms.constant_q.sliced_frame import SlicedFrame
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform, in_full_precision, with_leading
 
@@ -78,18 +79,12 @@ class InvertibleCQT(Transform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Frequency of each bin of an invertible CQT module in Hz, float64, of shape (n_bins,).
-
-        From 0 to sample_rate / 2.
-        """
+        """Frequency of each bin of an invertible CQT in Hz, from 0 to sample_rate / 2, float64, of shape (n_bins,)."""
         return torch.from_numpy(self.frame.settings.bands.centers.copy())
 
     @property
     def latency(self) -> int:
-        """Latency in samples of a stream through an invertible CQT module.
-
-        So many samples a stream may be ahead of what it has given: a slice's step and its transition.
-        """
+        """Latency of an invertible CQT's stream in samples, the most it holds back: a slice's step and transition."""
         return self.frame.latency
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
@@ -111,10 +106,7 @@ class InvertibleCQT(Transform):
         *,
         lengths: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the waveform of coefficients of this invertible CQT module: see `InvertibleCQTInverse`.
-
-        `lengths` are in frames, `length` in samples.
-        """
+        """Invert invertible CQT coefficients by `InvertibleCQTInverse`; `lengths` in frames, `length` in samples."""
         return self.inverse_transform()(coefficients, length, lengths=lengths)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
@@ -135,8 +127,7 @@ class InvertibleCQT(Transform):
             and the state for the next call. Up to `latency` samples are held back.
 
         Raises:
-            TypeError, ValueError: as `forward`; for a chunk of other leading dimensions than the first, or an empty
-                stream.
+            TypeError, ValueError: as `forward`; for leading dimensions unlike the first chunk's, or an empty stream.
 
         >>> cqt = InvertibleCQT(sample_rate=16000, f_min=400.0)
         >>> first, state = cqt.stream(torch.ones(20000))

@@ -13,7 +13,8 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import fill
 from audiofeed.methods.constant_q.sliced_transform import StreamState, synthesize_clips, synthesize_stream
-from audiofeed.transforms.constant_q.sliced_frame import SlicedBands, SlicedFrame, SliceOptions
+from audiofeed.transforms.constant_q.slice_settings import SlicedBands, SliceOptions
+from audiofeed.transforms.constant_q.sliced_frame import SlicedFrame
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision, with_leading
@@ -70,20 +71,15 @@ class InvertibleCQTInverse(ToWaveform):
 
     @property
     def latency(self) -> int:
-        """Latency in samples of a stream through the inverse module of the invertible CQT.
-
-        So many samples a stream may be ahead of what it has given: a slice's step and its transition.
-        """
+        """Latency in samples of the invertible CQT's inverse, the most it holds back: a slice's step and transition."""
         return self.frame.latency
 
     # ---------------------------------------------------------------- synthesis
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return the samples that the inverse module of the invertible CQT makes of clips of `frames` frames.
+        """Return the samples that the invertible CQT's inverse makes of `frames` frames if no length is given.
 
-        That is their length where none is given: as far as the last frame.
-
-        These are up to hop_length - 1 past the end of the clip, of zeros.
+        As far as the last frame: up to hop_length - 1 past the end of the clip, of zeros.
         """
         return ((frames - 1) * self.hop_length + 1) * (frames > 0)
 
@@ -109,14 +105,11 @@ class InvertibleCQTInverse(ToWaveform):
         last: bool = False,
         length: int | None = None,
     ) -> tuple[torch.Tensor, StreamState]:
-        """Return the samples that the inverse module of the invertible CQT makes of a chunk of a stream.
-
-        These are the samples that have become known with the chunk of coefficients.
+        """Return the samples of the invertible CQT's inverse that a streamed chunk of coefficients has made known.
 
         Args:
             chunk: complex (..., bins, frames) of any number of frames, also none.
-            state: what the call before returned; None: the stream begins.
-            last: the stream ends with this chunk.
+            state, last: as in `InvertibleCQT.stream`.
             length: with the last chunk, samples of the whole waveform; None: as far as the last frame.
 
         Returns:

@@ -19,9 +19,7 @@ from audiofeed.transforms.contract.transform import Transform
 
 
 class KernelBank:
-    """Kernels of all bins of a constant-Q transform module, and the filters between its rates.
-
-    The transform keeps them as its own.
+    """Kernels of all bins of a constant-Q transform, and the filters between its rates, which the transform keeps.
 
     Args:
         module: keeps the filters: `kernels`, a parameter if trainable, and `response_2` (`response_4`, ...).
@@ -45,25 +43,16 @@ class KernelBank:
             module.define(f"response_{factor}", functools.partial(decimation_response, factor))
 
     def exact(self) -> np.ndarray:
-        """Return the kernels of a constant-Q transform module as they are defined, in float64.
-
-        This holds also where they are trained.
-        """
+        """Return the kernels of a constant-Q transform as they are defined, in float64, also where they are trained."""
         known = self._exact  # another thread may release it meanwhile
         return self._definition() if known is None else known
 
     def release(self) -> None:
-        """Give up the exact kernels that the construction of a constant-Q transform module computed.
-
-        From now on, `exact` computes them again.
-        """
+        """Give up the exact constant-Q kernels that the construction computed: `exact` then computes them again."""
         self._exact = None
 
     def decimations(self, module: Transform, like: torch.Tensor) -> dict[int, Decimation]:
-        """Return the filters between the levels of a constant-Q module's kernels, by factor.
-
-        They have the dtype and are on the device of `like`.
-        """
+        """Return the filters between the levels of constant-Q kernels, by factor, in the dtype and device of `like`."""
         return {
             factor: Decimation(
                 response=module.filter_like(f"response_{factor}", like),
@@ -74,10 +63,7 @@ class KernelBank:
         }
 
     def in_blocks(self) -> dict[int, BlockKernels]:
-        """Return the kernels of a constant-Q module's long bands in blocks, made when first asked for.
-
-        They are exact to float32, in a dict by their first bin.
-        """
+        """Return long bands' constant-Q kernels in blocks by first bin, exact to float32; made when first asked for."""
         if self.blocks is None:
             self.blocks = in_blocks(self.levels, self.exact())
         return self.blocks

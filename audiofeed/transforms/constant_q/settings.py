@@ -160,10 +160,7 @@ class ConstantQ:
             raise ValueError(f"scale={self.scale!r} must be True or False")
 
     def _check_room(self) -> int:
-        """Check the number of bins in the settings of a constant-Q transform.
-
-        All must stay below half the rate.
-        """
+        """Check the number of bins in the settings of a constant-Q transform. All must stay below half the rate."""
         if self.n_bins is None:
             return self._most_bins()
         count = check_bins("n_bins", self.n_bins)
@@ -177,10 +174,7 @@ class ConstantQ:
         return count
 
     def _most_bins(self) -> int:
-        """Return the most bins below half the rate that the settings of a constant-Q transform allow.
-
-        This holds for any tuning if that is to be estimated.
-        """
+        """Return the most bins below half the rate by constant-Q settings, at any tuning if that is to be estimated."""
         half = self.sample_rate / 2
         most = math.ceil(self.bins_per_octave * max(0.0, math.log2(half / self.f_min)) + self.bins_per_octave)
         while most > 0 and self.bank_of(most, self.highest_tuning).cutoff > half:
@@ -197,10 +191,7 @@ class ConstantQ:
 
     @property
     def highest_tuning(self) -> float:
-        """Highest tuning that the settings of a constant-Q transform allow.
-
-        Whatever is found, all bins must stay below half the rate.
-        """
+        """Highest tuning that constant-Q settings may meet; whatever is found, all bins stay below half the rate."""
         return 0.5 if self.tuning is None else self.tuning
 
     @cached_property
@@ -282,10 +273,7 @@ class Kernels:
         return CONSTANT_Q.methods[self.method].run
 
     def plan(self) -> tuple[tuple[Level, ...], Callable[[], np.ndarray]]:
-        """Return the rates of the kernels in the settings of a constant-Q transform, and a function that computes them.
-
-        That function computes the kernels in float64.
-        """
+        """Return the rates of constant-Q kernels by their settings, and a function that computes them in float64."""
         wavelets, bank = self.wavelets, self.wavelets.bank
         levels = self.layout.levels(bank, wavelets.hop_length)
         gains = bank.gains(self.normalization, scale=wavelets.scale)

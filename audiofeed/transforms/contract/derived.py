@@ -8,18 +8,13 @@ import torch
 
 from audiofeed.methods.batch_rows import lengths_of_rows, with_leading
 from audiofeed.methods.precision import in_full_precision
+from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform
 
 
 class Derived(Transform):
-    """Base class of a transform derived from another, its `source`, of the same waveform.
-
-    A subclass gives `derive`.
-
-    Args:
-        source: computes the features that this one is derived from.
-    """
+    """Base class of a transform derived from another, its `source`, of the same waveform; a subclass gives `derive`."""
 
     def __init__(self, source: Transform) -> None:
         super().__init__()
@@ -45,40 +40,38 @@ class Derived(Transform):
         raise NotImplementedError
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Compute the features of a derived transform for one clip or a batch.
-
-        See `Transform.forward`.
-        """
+        """Compute the features of a derived transform for one clip or a batch. See `Transform.forward`."""
         # by the source's own call, which may see clips where `compute` sees rows (a tuning that is estimated for each)
         features = self.source(waveform, lengths)
         graph = needs_graph(self, waveform)
         *leading, time = waveform.shape
-        row_lengths = frames = None
+        row_lengths = None
         if lengths is not None:
             row_lengths = lengths_of_rows(lengths, leading, time).to(waveform.device)
-            frames = self.source.frame_lengths(row_lengths)
-        with in_full_precision(waveform.device, graph=graph):
-            rows = features.reshape(-1, *features.shape[len(leading) :])
-            derived = self.finish_rows(self.derive(rows, frames, graph=graph), row_lengths, leading, graph=graph)
-        return with_leading(derived, leading)
+
+        def of_clips(features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int]) -> torch.Tensor:
+            frames = None if lengths is None else self.source.frame_lengths(lengths)
+            with in_full_precision(waveform.device, graph=graph):
+                derived = self.derive(features, frames, graph=graph)
+                return self.finish_rows(derived, lengths, leading, graph=graph)
+
+        rows = features.reshape(-1, *features.shape[len(leading) :])
+        if graph and is_dealt(rows):
+            return with_leading(rows_in_parts(of_clips, rows, row_lengths, leading, self.parameters()), leading)
+        return with_leading(of_clips(rows, row_lengths, leading), leading)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the frames that a derived transform makes of clips of `lengths` samples: here, those of its source."""
         return self.source.frame_lengths(lengths)
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """Return the center of each frame of a derived transform in seconds, as its source says.
-
-        float64, of shape (n_frames,).
-        """
+        """Return the center of each frame of a derived transform in seconds, by its source, float64, (n_frames,)."""
         source: Any = self.source
         return source.times(n_frames)
 
 
 def check_source(name: str, source: object, sample_rate: float) -> Transform:
-    """Check that the source of a derived transform is a transform from waveforms at its sample rate.
-
-    Returns the source; an error names it.
+    """Return the source of a derived transform if it takes waveforms at its sample rate; else an error names it.
 
     Raises:
         TypeError: for anything else.

@@ -11,6 +11,7 @@ from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import computable, in_full_precision
+from audiofeed.parallel.clips_in_parts import compute_in_parts, is_dealt
 from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
 from audiofeed.transforms.contract.graph import needs_graph
 
@@ -18,12 +19,10 @@ from audiofeed.transforms.contract.graph import needs_graph
 class FeatureTransform(nn.Module):
     """Base class of a feature transform: a module from features (not a waveform) to features or waveforms.
 
-    Called as `transform(features, lengths=None)`, with features of shape (batch, ..., bins, frames).
-
-    Derive from it for a transform of your own: give `compute` (results of clips) and, where a result has another
-    number of frames, `frame_lengths`. The rest of the contract is kept here: any leading dimensions, clips of their own
-    length, zero past the end, float32 under autocast. Every constructor argument must be kept as an attribute of its
-    name.
+    Called as `transform(features, lengths=None)`, with features (batch, ..., bins, frames). Derive from it for one of
+    your own: give `compute` (results of clips) and, where a result has another number of frames, `frame_lengths`. The
+    rest of the contract is kept here: any leading dimensions, clips of their own length, zero past the end, float32
+    under autocast. Every constructor argument must be kept as an attribute of its name.
 
     >>> class Root(FeatureTransform):
     ...     keeps_bins = True
@@ -66,9 +65,7 @@ class FeatureTransform(nn.Module):
     # ---------------------------------------------------------------- what a subclass gives
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Compute the results of a feature transform for clips, as its subclass defines them.
-
-        What stands past a clip's own result does not matter.
+        """Compute a feature transform's results for clips; values past the end of a clip's own result do not matter.
 
         Args:
             features: (clips, rows of each, bins, frames), 0 past `lengths`.
@@ -81,10 +78,7 @@ class FeatureTransform(nn.Module):
         raise NotImplementedError
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Return the lengths of any feature transform's results for clips of `lengths` frames.
-
-        Here: frames in, frames out.
-        """
+        """Return the frames of any feature transform's results for clips of `lengths` frames: here, as many."""
         return lengths
 
     # ---------------------------------------------------------------- what a subclass uses
@@ -125,10 +119,20 @@ class FeatureTransform(nn.Module):
         if lengths is not None:
             lengths = check_lengths(lengths, clips.shape[0], frames, unit="frames").to(clips.device)
             clips = clear_past(clips, lengths)
-        with in_full_precision(clips.device, graph=graph):
-            result = self.compute(clips, lengths, graph=graph, **settings)
-            if lengths is not None:
-                result = clear_past(result, self.result_lengths(lengths, **settings))
+        # what each clip has of its own, to be cut as the clips are
+        own = {name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1}
+        shared = {name: given for name, given in settings.items() if name not in own}
+
+        def of_clips(clips: torch.Tensor, lengths: torch.Tensor | None, *given: torch.Tensor) -> torch.Tensor:
+            settings = {**shared, **dict(zip(own, given, strict=True))}
+            with in_full_precision(clips.device, graph=graph):
+                result = self.compute(clips, lengths, graph=graph, **settings)
+                return result if lengths is None else clear_past(result, self.result_lengths(lengths, **settings))
+
+        if graph and is_dealt(clips):
+            result = compute_in_parts(of_clips, clips, (lengths, *own.values()), parameters=self.parameters())
+        else:
+            result = of_clips(clips, lengths, *own.values())
         return result.reshape(*leading, *result.shape[2:])
 
     def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
@@ -136,10 +140,7 @@ class FeatureTransform(nn.Module):
         return self.frame_lengths(lengths)
 
     def check_features(self, features: torch.Tensor) -> None:
-        """Check that any feature transform is given (..., bins, frames) of the right kind.
-
-        For anything else raise an error that names the argument.
-        """
+        """Check that a feature transform is given (..., bins, frames) of the right kind; errors name the argument."""
         if not isinstance(features, torch.Tensor):
             raise TypeError(
                 f"features is a {type(features).__name__}, and must be a torch.Tensor; use torch.as_tensor(features)"

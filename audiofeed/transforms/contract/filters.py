@@ -48,10 +48,7 @@ class FilterStore:
         trainable: bool = False,
         values: np.ndarray | None = None,
     ) -> None:
-        """Register a filter of a module in its filter store: a parameter if trainable, else a buffer.
-
-        `values` are the definition's, if known.
-        """
+        """Register a filter in a module's store: a parameter if trainable, else a buffer, of its `values` if known."""
         exact = _tensor(definition() if values is None else values, torch.get_default_dtype())
         if trainable:
             module.register_parameter(name, nn.Parameter(exact))
@@ -60,10 +57,7 @@ class FilterStore:
         module.register_buffer(name, exact, persistent=False)
 
     def like(self, module: nn.Module, name: str, like: torch.Tensor) -> torch.Tensor:
-        """Return a filter of a module from its filter store, in the dtype and on the device of `like`.
-
-        float32 for int16.
-        """
+        """Return a filter from a module's store, in the dtype (float32 for int16) and on the device of `like`."""
         held: torch.Tensor = getattr(module, name)
         dtype = like.dtype if like.is_floating_point() else torch.float32
         if name not in self.definitions:
@@ -76,10 +70,7 @@ class FilterStore:
         return self._others[key]
 
     def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
-        """Move or cast a module and its stored filters, with fixed filters made again from their definition.
-
-        The module is moved or cast by `cast`; the fixed filters whose dtype changed come from their definition again.
-        """
+        """Move or cast a module by `cast`, with fixed filters whose dtype changed made again from their definition."""
         before = {name: getattr(module, name).dtype for name in self.definitions}
         self._others.clear()
         cast()
@@ -98,10 +89,7 @@ _IN_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """Return a tensor of the values that define a module's filter, in a dtype and in memory of their own.
-
-    A definition may keep its array for the next.
-    """
+    """Return a filter's defined values in a dtype, in memory of their own: the definition may keep its array."""
     if torch.compiler.is_compiling():  # which follows NumPy only so far
         return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
     return torch.from_numpy(np.array(values, dtype=_IN_NUMPY.get(dtype), order="C")).to(dtype)
@@ -111,10 +99,7 @@ def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
 
 
 def keep(self: Any, settings: Any) -> None:
-    """Keep the values of settings as attributes of a module that holds filters.
-
-    The attributes have the names of the settings.
-    """
+    """Keep the values of settings as attributes of their names in a module that holds filters."""
     # plain values all, for which `nn.Module.__setattr__` would take ten times as long
     vars(self).update({field.name: getattr(settings, field.name) for field in arguments_of(type(settings))})
 
@@ -122,9 +107,7 @@ def keep(self: Any, settings: Any) -> None:
 def define(
     self: Any, name: str, definition: Definition, *, trainable: bool = False, values: np.ndarray | None = None
 ) -> None:
-    """Keep a filter in a transform module, defined in float64: a parameter if trainable, else a buffer.
-
-    A buffer is kept outside the `state_dict`.
+    """Keep a transform's filter, defined in float64: a parameter if trainable, else a buffer outside the `state_dict`.
 
     Args:
         name: of the parameter or buffer.
@@ -136,17 +119,11 @@ def define(
 
 
 def filter_like(self: Any, name: str, like: torch.Tensor) -> torch.Tensor:
-    """Return a filter that a transform module keeps, in the dtype and on the device of `like`.
-
-    float32 for int16.
-    """
+    """Return a filter that a transform module keeps, in the dtype and on the device of `like`. float32 for int16."""
     return self._filters.like(self, name, like)
 
 
 def apply_cast(self: Any, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-    """Move or cast a transform module, after which its fixed filters come from their definition again.
-
-    This takes the place of `nn.Module._apply`.
-    """
+    """Move or cast a transform module like `nn.Module._apply`, with fixed filters made again from their definition."""
     self._filters.apply(self, lambda: nn.Module._apply(self, fn, recurse))
     return self

@@ -7,10 +7,7 @@ from torch import nn
 
 
 def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:
-    """Return True if autograd or a compiler must follow a transform module's filters at work on an input.
-
-    That is, if autograd or a compiler is to see what the module computes from `x`.
-    """
+    """Return True if a graph is needed: autograd or a compiler must follow a transform module's work on `x`."""
     return torch.compiler.is_compiling() or (
         torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in module.parameters()))
     )

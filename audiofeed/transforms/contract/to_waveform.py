@@ -14,26 +14,18 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 class ToWaveform(FeatureTransform):
     """Base class of a transform back to waveforms, a module from (batch, ..., bins, frames) to samples.
 
-    Called as `transform(features, length=None, *, lengths=None)`.
-
-    A subclass gives `compute`, which is told the `length` that was asked for, `sample_lengths` and `bins_of_features`.
-    The checks of a length and of the bins are kept here.
+    Called as `transform(features, length=None, *, lengths=None)`. A subclass gives `compute`, which is told the
+    `length` asked for, `sample_lengths` and `bins_of_features`; the checks of a length and of the bins are kept here.
     """
 
     gives_waveforms = True
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return the samples that a transform back to waveforms makes of clips of `frames` frames.
-
-        Where no length is given; integers of any shape, and of the same.
-        """
+        """Return the samples of waveforms made from `frames` frames if no length is given.  Shape: any -> the same."""
         raise NotImplementedError
 
     def bins_of_features(self) -> tuple[int, str]:
-        """Return the number of bins that a transform back to waveforms must be given, and the rule behind it.
-
-        The rule is text for an error: what says so.
-        """
+        """Return the number of bins that a transform back to waveforms takes, and the rule behind it for an error."""
         raise NotImplementedError
 
     def forward(  # type: ignore[override]  # a length before lengths, as in torch.istft and librosa
@@ -64,10 +56,7 @@ class ToWaveform(FeatureTransform):
         return self._run_to(features, length, lengths)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Return the lengths in samples of the results of a transform back to waveforms.
-
-        See `sample_lengths`.
-        """
+        """Return the lengths in samples of the results of a transform back to waveforms. See `sample_lengths`."""
         return self.sample_lengths(lengths)
 
     def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
@@ -81,10 +70,7 @@ class ToWaveform(FeatureTransform):
         self.check_bins(features)
 
     def check_bins(self, features: torch.Tensor) -> None:
-        """Check the number of bins in features that a transform back to waveforms is given.
-
-        Another number is a ValueError.
-        """
+        """Check the number of bins given to a transform back to waveforms; another number is a ValueError."""
         bins, rule = self.bins_of_features()
         if features.shape[-2] != bins:
             raise ValueError(
@@ -92,10 +78,7 @@ class ToWaveform(FeatureTransform):
             )
 
     def _check_length(self, length: int | torch.Tensor | None, features: torch.Tensor) -> int | torch.Tensor | None:
-        """Check the length asked of a transform back to waveforms: a count of samples, or one for each clip.
-
-        Returns the length.
-        """
+        """Return the checked length asked of a transform back to waveforms: a sample count, or one for each clip."""
         if length is None or not isinstance(length, torch.Tensor):
             return length if length is None else check_count("length", length)
         batch = features.shape[0] if features.dim() > 2 else 1
@@ -108,10 +91,7 @@ class ToWaveform(FeatureTransform):
         lengths: torch.Tensor | None,
         **settings: object,
     ) -> torch.Tensor:
-        """Run a transform back to waveforms of the length asked for.
-
-        Where each clip has its own `length` and no `lengths` are given, all frames are each clip's.
-        """
+        """Run a transform back to waveforms of `length`; if each clip has one but no `lengths`, all frames count."""
         self.check_features(features)
         length = self._check_length(length, features)
         if isinstance(length, torch.Tensor) and lengths is None:

@@ -14,6 +14,7 @@ from audiofeed.methods.batch_rows import check_waveform, lengths_of_rows, with_l
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.precision import computable, in_full_precision
+from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
 from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
 from audiofeed.transforms.contract.graph import needs_graph
 
@@ -21,12 +22,10 @@ from audiofeed.transforms.contract.graph import needs_graph
 class Transform(nn.Module):
     """Base class of a transform of waveforms, a module from waveforms to features.
 
-    Called as `transform(waveform, lengths=None)`.
-
-    Derive from it for a transform of your own: give `compute` (features of rows) and, unless `framing` says it,
-    `frame_lengths`. The rest of the contract is kept here: any leading dimensions, rows of their own length, zero past
-    the end, float32 under autocast, filters that follow the device and the dtype. Every constructor argument must be
-    kept as an attribute of its name, for `repr`.
+    Called as `transform(waveform, lengths=None)`. Derive from it for a transform of your own: give `compute` (features
+    of rows) and, unless `framing` says it, `frame_lengths`. The rest of the contract is kept here: any leading
+    dimensions, rows of their own length, zero past the end, float32 under autocast, filters that follow the device and
+    the dtype. Every constructor argument must be kept as an attribute of its name, for `repr`.
 
     Args:
         sample_rate: Hz; None where nothing depends on it.
@@ -45,6 +44,8 @@ class Transform(nn.Module):
 
     # whether `compute` takes int16 samples as they are, without a graph; a collate then need not convert the batch
     takes_int16 = False
+    # "double": computed in float64 whatever the dtype of the waveform, whose dtype the result has
+    precision = "input"
     # whether the output is a waveform, so that another transform of waveforms can follow in a Chain
     gives_waveforms = False
     sample_rate: float | None = None
@@ -73,9 +74,7 @@ class Transform(nn.Module):
     # ---------------------------------------------------------------- what a subclass gives
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Compute the features of a transform of waveforms for rows, as its subclass defines them.
-
-        What stands past a row's frames does not matter.
+        """Compute the features of a transform of waveforms for rows; values past a row's own frames do not matter.
 
         Args:
             waveform: (rows, time), floating point, or int16 where the class `takes_int16` and there is no graph.
@@ -91,23 +90,13 @@ class Transform(nn.Module):
         """Apply the last step of any transform of waveforms, which may need a whole clip at once (its peak).
 
         Args:
-            features: (clips, rows of each, bins, frames).
+            features: (clips, rows of each, bins, frames), as is the result.
             frames: (clips,) frames of each clip; None: all of them.
-
-        Returns:
-            (clips, rows of each, bins, frames).
         """
         return features
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Return the number of frames that any transform of waveforms makes of clips of `lengths` samples.
-
-        Args:
-            lengths: integers of any shape.
-
-        Returns:
-            Integers of the same shape.
-        """
+        """Return the frames that any transform of waveforms makes of `lengths` samples.  Shape: any -> the same."""
         if self.framing is None:
             raise NotImplementedError(f"{type(self).__name__} must have frame_lengths(lengths)")
         return self.framing.count(lengths)
@@ -117,10 +106,7 @@ class Transform(nn.Module):
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
 
     def rate(self, what: str) -> float:
-        """Return the sample rate of a transform of waveforms, or raise a ValueError if it has none.
-
-        The error names what needs the rate.
-        """
+        """Return the sample rate of a transform of waveforms, or raise a ValueError that names `what` needs it."""
         if self.sample_rate is None:
             raise ValueError(f"{what} needs the sample rate; make the transform with sample_rate=...")
         return float(self.sample_rate)
@@ -129,10 +115,7 @@ class Transform(nn.Module):
 
     @property
     def frequencies(self) -> torch.Tensor | None:
-        """Frequency in Hz of each bin of any transform of waveforms; None if rows stand for no frequency.
-
-        float64, of shape (bins,).
-        """
+        """Frequency in Hz of each bin of any transform of waveforms, float64, (bins,); None if rows stand for none."""
         return None
 
     @property
@@ -141,13 +124,7 @@ class Transform(nn.Module):
         return 0.0 if self.framing is None or self.framing.center else self.framing.n_fft / 2
 
     def times(self, n_frames: int) -> torch.Tensor:
-        """Return the center of each frame of any transform of waveforms in seconds.
-
-        Args:
-            n_frames: how many frames.
-
-        Returns:
-            float64 of shape (n_frames,).
+        """Return the center of each frame of any transform of waveforms in seconds, float64, of shape (n_frames,).
 
         Raises:
             ValueError: if the transform was made without `sample_rate`.
@@ -183,26 +160,32 @@ class Transform(nn.Module):
     def by_rows(
         self, compute: Callable[..., torch.Tensor], waveform: torch.Tensor, lengths: torch.Tensor | None
     ) -> torch.Tensor:
-        """Run any transform of waveforms with another function in place of `compute`.
-
-        The result is what `forward` gives, of features that the function computes of rows as `compute` does.
-        """
+        """Run any transform of waveforms as `forward` does, with another function in place of `compute`."""
         self.check_waveform(waveform)
         graph = needs_graph(self, waveform)
         rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
-        with in_full_precision(waveform.device, graph=graph):
-            features = compute(rows, row_lengths, graph=graph)
-            features = self.finish_rows(features, row_lengths, leading, graph=graph)
+
+        def of_clips(rows: torch.Tensor, lengths: torch.Tensor | None, leading: list[int]) -> torch.Tensor:
+            with in_full_precision(waveform.device, graph=graph):
+                features = compute(rows, lengths, graph=graph)
+                return self.finish_rows(features, lengths, leading, graph=graph)
+
+        if graph and is_dealt(rows):
+            features = rows_in_parts(of_clips, rows, row_lengths, leading, self.parameters())
+        else:
+            features = of_clips(rows, row_lengths, leading)
+        if self.precision == "double" and waveform.dtype != torch.float64:
+            features = features.to(torch.complex64 if features.is_complex() else torch.float32)
         return with_leading(features, leading)
 
     def rows_of(
         self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[int]]:
-        """Return the rows of a waveform given to a transform, in the dtype that the transform computes in.
-
-        With them the length of each row, and the leading dimensions they came in.
-        """
-        waveform = computable(waveform, as_int16=self.takes_int16 and not graph)
+        """Return waveform rows in the dtype that a transform computes in, their lengths, and the leading dimensions."""
+        double = self.precision == "double"
+        waveform = computable(waveform, as_int16=self.takes_int16 and not graph and not double)
+        if double:
+            waveform = waveform.double()
         *leading, time = waveform.shape
         row_lengths = None
         if lengths is not None:

@@ -10,15 +10,14 @@ from audiofeed.arguments.checks import check_count, check_positive, check_rate, 
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.descriptors.spectral import contrast_in_decibels, extremes
 from audiofeed.signal.descriptors.spectral import contrast_bands
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerClip, PerFrame
 
 
 class SpectralContrast(ShortTime):
-    """Spectral contrast of octave bands as a module, equal to `librosa.feature.spectral_contrast`.
-
-    These are peaks over valleys, in decibels.
+    """Spectral contrast module: peaks over valleys of octave bands in dB, equal to `librosa.feature.spectral_contrast`.
 
     Jiang et al., "Music type classification by spectral contrast feature" (2002). Row 0 is the band below `f_min`, row
     k the octave from f_min * 2^(k - 1), the last up to half the sample rate. A peak is the mean of the largest

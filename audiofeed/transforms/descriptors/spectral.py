@@ -12,7 +12,8 @@ from audiofeed.methods.descriptors import spectral
 from audiofeed.methods.filterbank import filtered
 from audiofeed.signal.descriptors.spectral import moment_weights, polynomial_fit
 from audiofeed.signal.scales import fft_frequencies
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, FrameOptions, Frames, ShortTimeOptions
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, FrameOptions, Frames, ShortTimeOptions
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerFrame
 
@@ -22,6 +23,7 @@ class RolloffOptions(FrameOptions, total=False):
 
     n_fft: int
     method: str
+    precision: str
 
 
 class SpectralCentroid(ShortTime):
@@ -57,9 +59,7 @@ class SpectralCentroid(ShortTime):
 class SpectralBandwidth(ShortTime):
     """Spectral bandwidth of each frame in Hz as a module, equal to `librosa.feature.spectral_bandwidth`.
 
-    It is the spread of a frame about its centroid.
-
-    (sum_k S[k] |f[k] - centroid|^p)^(1/p), S of sum 1 with `norm`. A silent frame has 0, with finite gradient.
+    The spread (sum_k S[k] |f[k] - centroid|^p)^(1/p), S of sum 1 with `norm`. Silence has 0, with finite gradient.
 
     Args:
         sample_rate: Hz.
@@ -135,9 +135,7 @@ class SpectralRolloff(ShortTime):
 
 
 class SpectralFlatness(ShortTime):
-    """Spectral flatness of each frame, from 0 to 1, as a module equal to `librosa.feature.spectral_flatness`.
-
-    It says how much like noise a frame is.
+    """Spectral flatness of each frame, 0 to 1 (noise), as a module equal to `librosa.feature.spectral_flatness`.
 
     The geometric over the arithmetic mean of max(|STFT|^power, amin). A silent frame has flatness 1, with gradient 0.
 
@@ -177,9 +175,8 @@ class SpectralFlatness(ShortTime):
 class PolyFeatures(ShortTime):
     """Spectral polynomial fitted to each frame as a module, equal to `librosa.feature.poly_features`.
 
-    The features are its coefficients. The least-squares polynomial in frequency (Hz), highest power first. A fit is
-    linear in the spectrum, so it is one product with a fixed matrix. Coefficients of high powers are tiny (that of f^2
-    is of the order of 1 / Hz^2).
+    Coefficients of the least-squares polynomial in frequency (Hz), highest power first: linear in the spectrum, so one
+    product with a fixed matrix. Those of high powers are tiny (that of f^2 is of the order of 1 / Hz^2).
 
     Args:
         sample_rate: Hz.

@@ -72,9 +72,7 @@ class RMS(WaveformDescriptor):
 class ZeroCrossingRate(WaveformDescriptor):
     """Zero-crossing rate of each waveform frame as a module, equal to `librosa.feature.zero_crossing_rate`.
 
-    It is the share of a frame's samples at which the sign changes.
-
-    A count: a step function of the waveform, so no gradient flows through it.
+    The share of a frame's samples at which the sign changes: a step function of the waveform, so no gradient flows.
 
     Args:
         frame_length: samples of a frame.

@@ -17,7 +17,8 @@ from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.harmony.cfp import OUTPUTS, Periodicity, parts
 from audiofeed.signal.harmony.cfp import cepstrum_filterbank, cfp_frequencies, spectrum_filterbank
 from audiofeed.signal.windows import get_window
-from audiofeed.transforms.contract.settings import FrameOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FrameOptions, Frames
+from audiofeed.transforms.contract.method_settings import Precision, PrecisionOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerFrame
 
@@ -31,13 +32,16 @@ class CFPParts(NamedTuple):
     periodicity: torch.Tensor
 
 
-class CFP(ShortTime):
-    """Combined frequency and periodicity (CFP) as a module, a pitch salience for several voices.
+class CFPOptions(FrameOptions, PrecisionOptions, total=False):
+    """Keyword arguments of a combined frequency and periodicity (CFP) module."""
 
-    This follows Su and Yang (2015). A tone has a peak at its pitch both in the spectrum, whose false peaks are
-    overtones, and in the cepstrum, whose false peaks are undertones: the product of the two keeps the pitch. With three
-    gammas the frequency part is the generalized cepstrum of the generalized cepstrum, which is a spectrum again, the
-    periodicity part the cepstrum.
+
+class CFP(ShortTime):
+    """Combined frequency and periodicity (CFP) as a module, a pitch salience for several voices by Su and Yang (2015).
+
+    A tone has a peak at its pitch both in the spectrum, whose false peaks are overtones, and in the cepstrum, whose
+    false peaks are undertones: the product of the two keeps the pitch. With three gammas the frequency part is the
+    generalized cepstrum of the generalized cepstrum, which is a spectrum again, the periodicity part the cepstrum.
 
     Args:
         sample_rate: Hz.
@@ -68,6 +72,7 @@ class CFP(ShortTime):
 
     @takes(
         Frames,
+        Precision,
         without=("n_fft",),
         hop_length=320,
         win_length=2049,
@@ -84,7 +89,7 @@ class CFP(ShortTime):
         bins_per_octave: float = 48,
         gammas: Sequence[float] = (0.24, 0.6, 1.0),
         output: str = "salience",
-        **settings: Unpack[FrameOptions],
+        **settings: Unpack[CFPOptions],
     ) -> None:
         check_rate(sample_rate, "the pitches are in Hz")
         if n_fft is None:
@@ -123,10 +128,7 @@ class CFP(ShortTime):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Pitch in Hz of each bin of a combined frequency and periodicity (CFP) module, float64.
-
-        Shape: (n_bins,).
-        """
+        """Pitch in Hz of each bin of a combined frequency and periodicity (CFP) module, float64.  Shape: (n_bins,)."""
         return torch.from_numpy(self._grid.copy())
 
     def parts(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> CFPParts:

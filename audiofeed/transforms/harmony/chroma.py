@@ -12,7 +12,8 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.harmony.chroma import bin_by_bin, chroma, tuned_chroma
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
 from audiofeed.signal.harmony.chroma import chroma_filterbank, chroma_places
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import PerClip, PerFrame
 

@@ -19,9 +19,7 @@ from audiofeed.transforms.harmony.settings import PitchClasses, PitchClassOption
 
 
 class ChromaCENS(Derived):
-    """CENS chroma as a module, equal to `librosa.feature.chroma_cens`.
-
-    This chroma forgets dynamics, timbre and articulation.
+    """CENS chroma as a module, which forgets dynamics, timbre and articulation, equal to `librosa.feature.chroma_cens`.
 
     Each frame of a `ChromaCQT` is divided by its sum, each class counts how many of the steps 0.05, 0.1, 0.2 and 0.4 it
     exceeds, and the counts are smoothed over frames and normalized: the chroma energy normalized statistics of Müller
@@ -42,8 +40,7 @@ class ChromaCENS(Derived):
     Raises:
         ValueError: for octaves that reach above half the sample rate, with the number of octaves that do not.
 
-    Differs from librosa: as `CQT` does. A class within rounding of a step may be counted differently in float32 and
-    float64.
+    Differs from librosa: as `CQT` does. A class within rounding of a step may count differently in float32 and float64.
 
     >>> ChromaCENS(sample_rate=22050)(torch.zeros(2, 22050)).shape
     torch.Size([2, 12, 44])

@@ -86,12 +86,7 @@ class Octaves:
         settle(self, wavelets=replace(probe, n_bins=octaves * bins))
 
     def filters(self) -> np.ndarray:
-        """Return the filters from constant-Q bins to classes, by the settings of chroma.
-
-        They say which bins belong to each class.
-
-        Shape: (n_chroma, n_octaves * bins_per_octave).
-        """
+        """Return filters from bins to classes by chroma settings.  Shape: (n_chroma, n_octaves * bins_per_octave)."""
         return cq_to_chroma(
             self.wavelets.n_bins,
             bins_per_octave=self.bins_per_octave,

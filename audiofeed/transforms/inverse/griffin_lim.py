@@ -13,7 +13,7 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.griffin_lim import Progress, Search, griffin_lim, random_phases
 from audiofeed.methods.inverse.overlap_add import natural_length
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.transforms.contract.settings import FrameOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FrameOptions, Frames
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.inverse.resynthesis import Resynthesis
 
@@ -79,10 +79,7 @@ class GriffinLim(ToWaveform):
         self.rand_init, self.seed, self.progress = rand_init, seed, progress
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return the samples that a Griffin-Lim module makes of clips of `frames` frames.
-
-        That is their length where none is given.
-        """
+        """Return the samples that a Griffin-Lim module makes of clips of `frames` frames where no length is given."""
         return self._frames.sample_lengths(frames)
 
     def bins_of_features(self) -> tuple[int, str]:
@@ -104,9 +101,6 @@ class GriffinLim(ToWaveform):
                 signal is looked for at that length where its frames are as many; else it is cut, or filled up with 0.
             lengths: (batch,) frames of each clip of a padded batch.
             seed: of the random phases, for all clips, or (batch,) one for each; None: that of the module.
-
-        Returns:
-            (..., time).
 
         Raises:
             TypeError, ValueError: as `ToWaveform.forward`, and for seeds that are not integers, or do not fit.
@@ -152,10 +146,7 @@ class GriffinLim(ToWaveform):
     def _searched(
         self, lengths: torch.Tensor | None, length: int | torch.Tensor | None, frames: int
     ) -> tuple[int | torch.Tensor, int]:
-        """Return the samples of the signals that a Griffin-Lim module searches for.
-
-        They are those asked for, as far as they have these frames.
-        """
+        """Return the samples that Griffin-Lim searches for: those asked for, as far as they have these frames."""
         span = self.hop_length - 1
         least = natural_length(self._frames.framing, frames)
         if lengths is None:
@@ -170,10 +161,7 @@ class GriffinLim(ToWaveform):
         return torch.minimum(own.clamp(min=length), own + span), least + span
 
     def _phases(self, magnitude: torch.Tensor, rows: int, settings: dict[str, object]) -> torch.Tensor:
-        """Return the phases that a Griffin-Lim module begins with.
-
-        Shape: (rows of all clips, frames, bins).
-        """
+        """Return the phases that a Griffin-Lim module begins with.  Shape: (rows of all clips, frames, bins)."""
         total, bins, frames = magnitude.shape
         if not self.rand_init:
             return magnitude.new_zeros(1, 1, 1).expand(total, frames, bins)

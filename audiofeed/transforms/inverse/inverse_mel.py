@@ -36,7 +36,6 @@ class InverseMel(FeatureTransform):
     Returns:
         (..., n_fft // 2 + 1, frames), from mel (..., n_mels, frames), lengths (batch,) in frames.
 
-
     "nnls" is computed in float64, and there is a gradient. Differs from librosa.feature.inverse.mel_to_stft, which
     searches by L-BFGS-B and takes the root; from torchaudio's InverseMelScale, which is our "lstsq".
 
@@ -72,10 +71,7 @@ class InverseMel(FeatureTransform):
 
     @property
     def frequencies(self) -> torch.Tensor:
-        """Center in Hz of each bin of the spectrum that an inverse mel module returns, float64.
-
-        Shape: (bins,).
-        """
+        """Center in Hz of each bin of the spectrum that an inverse mel module returns, float64.  Shape: (bins,)."""
         return torch.from_numpy(fft_frequencies(self.sample_rate, self.n_fft))
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:

@@ -12,7 +12,8 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.overlap_add import INVERSE, Synthesis, inverse_short_time
 from audiofeed.signal.inverse.synthesis import synthesis_basis
-from audiofeed.transforms.contract.settings import Execution, Frames
+from audiofeed.transforms.contract.frame_settings import Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.inverse.resynthesis import Resynthesis, SynthesisOptions
 
@@ -57,7 +58,7 @@ class InverseSTFT(ToWaveform):
     takes_complex = True
     hint = "give the spectrum that STFT returns; for a magnitude alone there is GriffinLim"
 
-    @takes(Frames, Execution, without=("pad_mode", "trainable_window"))
+    @takes(Frames, Execution, without=("pad_mode", "trainable_window", "precision"))
     def __init__(self, n_fft: int = 2048, **settings: Unpack[InverseOptions]) -> None:
         super().__init__()
         frames, execution = pick(Frames, settings, n_fft=n_fft), pick(Execution, settings)
@@ -69,10 +70,7 @@ class InverseSTFT(ToWaveform):
             self.define("basis", frames.of_window(synthesis_basis), trainable=execution.trainable)
 
     def sample_lengths(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return the samples that an inverse STFT module makes of clips of `frames` frames.
-
-        That is their length where none is given.
-        """
+        """Return the samples that an inverse STFT module makes of clips of `frames` frames where no length is given."""
         return self._frames.sample_lengths(frames)
 
     def bins_of_features(self) -> tuple[int, str]:

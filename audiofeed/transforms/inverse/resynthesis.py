@@ -6,7 +6,7 @@ import torch
 
 from audiofeed.methods.inverse.overlap_add import natural_length
 from audiofeed.signal.inverse.synthesis import LEAST_COVER, largest_hop, least_cover
-from audiofeed.transforms.contract.settings import Frames, WindowOptions
+from audiofeed.transforms.contract.frame_settings import Frames, WindowOptions
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 
 
@@ -17,9 +17,7 @@ class SynthesisOptions(WindowOptions, total=False):
 
 
 class Resynthesis:
-    """Resynthesis of waveforms from frames that cover every sample, shared by inverse transform modules.
-
-    It holds the frames, and the samples that belong to them.
+    """Resynthesis in inverse transforms: frames that cover every sample of a waveform, and the samples that are theirs.
 
     Args:
         module: the transform, whose attributes the frames' settings become and which keeps the synthesis window.

@@ -11,7 +11,8 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.rhythm.onsets import onset_strength
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
-from audiofeed.transforms.contract.settings import Execution, Frames, MethodOptions, WindowOptions
+from audiofeed.transforms.contract.frame_settings import Frames, WindowOptions
+from audiofeed.transforms.contract.method_settings import Execution, MethodOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms, PerClip
 

@@ -63,10 +63,7 @@ class Stretches:
 
 
 class OfStretches:
-    """Mixin of tempogram modules: the onset envelope, and the axes of their columns.
-
-    This is common to transforms of stretches of an onset envelope.
-    """
+    """Mixin of tempogram modules, which are of stretches of an onset envelope: the envelope, and the columns' axes."""
 
     def _keep_stretches(self: Any, stretches: Stretches, *, center: bool) -> None:
         """Keep the settings of a tempogram and its window; the envelope is the module's `source`."""
@@ -98,8 +95,7 @@ class OfStretches:
 class Tempogram(OfStretches, Derived):
     """Tempogram as a module: the onset strength's local autocorrelation, equal to `librosa.feature.tempogram`.
 
-    The autocorrelation is that of the onset strength around each frame. Grosche, Mueller and Kurth, "Cyclic tempogram"
-    (2010). Row k is a lag of k frames; `tempi` has it in beats a minute.
+    Grosche, Mueller and Kurth, "Cyclic tempogram" (2010). Row k is a lag of k frames; `tempi` has it in beats a minute.
 
     Args:
         sample_rate: Hz.
@@ -137,10 +133,7 @@ class Tempogram(OfStretches, Derived):
 
     @property
     def tempi(self) -> torch.Tensor:
-        """Tempi of the rows of a tempogram module in beats per minute, float64, of shape (win_length,).
-
-        Their periods are 0, 1, 2, ... frames; infinite for 0.
-        """
+        """Beats a minute of a tempogram's rows: infinite, then of periods 1, 2, ... frames, float64, (win_length,)."""
         rate = self.rate("tempi")
         return torch.from_numpy(lag_tempi(self.win_length, sample_rate=rate, hop_length=self.hop_length))
 
@@ -188,10 +181,7 @@ class FourierTempogram(OfStretches, Derived):
 
     @property
     def tempi(self) -> torch.Tensor:
-        """Tempi of the bins of a Fourier tempogram module in beats per minute, float64.
-
-        Of shape (win_length // 2 + 1,).
-        """
+        """Beats per minute of a Fourier tempogram module's bins, float64, of shape (win_length // 2 + 1,)."""
         rate = self.rate("tempi")
         return torch.from_numpy(fourier_tempi(self.win_length, sample_rate=rate, hop_length=self.hop_length))
 

@@ -22,7 +22,8 @@ from audiofeed.plans.short_time.interpolation import (
     oversampled_length,
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
-from audiofeed.transforms.contract.settings import Execution, FeatureOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
@@ -85,10 +86,7 @@ class Grid:
 
     @property
     def frequencies(self) -> np.ndarray:
-        """Frequencies in Hz by the grid settings of log-frequency short-time modules.
-
-        A float64 array of shape (n_bins,).
-        """
+        """Frequencies in Hz by the grid settings of log-frequency short-time modules, float64, of shape (n_bins,)."""
         return frequency_grid(
             freq_scale=self.freq_scale,
             f_min=self.f_min,
@@ -99,10 +97,7 @@ class Grid:
 
     @property
     def turns(self) -> np.ndarray:
-        """Frequencies in cycles per sample by the grid settings of log-frequency short-time modules.
-
-        A float64 array of shape (n_bins,).
-        """
+        """Cycles per sample by the grid settings of log-frequency short-time modules, float64, of shape (n_bins,)."""
         return self.frequencies / self.sample_rate
 
     def basis(self, window: np.ndarray) -> np.ndarray:
@@ -111,10 +106,7 @@ class Grid:
 
 
 class OfGrid:
-    """Part that log-frequency short-time modules share, for the frequencies of a grid.
-
-    Any method of `LOG_FREQUENCY` can compute them.
-    """
+    """Mixin of log-frequency short-time modules, at a grid of frequencies, by any method of `LOG_FREQUENCY`."""
 
     def _keep_grid(self: Any, grid: Grid) -> None:
         """Keep the grid settings of a log-frequency short-time module, and its way to interpolate an FFT."""
@@ -131,10 +123,7 @@ class OfGrid:
 
     @property
     def frequencies(self: Any) -> torch.Tensor:
-        """Frequency of each bin of a log-frequency short-time module in Hz.
-
-        A float64 tensor of shape (n_bins,).
-        """
+        """Frequency of each bin of a log-frequency short-time module in Hz. A float64 tensor of shape (n_bins,)."""
         return torch.from_numpy(self._grid.frequencies)
 
     def compute(self: Any, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
@@ -145,9 +134,7 @@ class OfGrid:
 
 
 class LogFrequencySTFT(OfGrid, ShortTime):
-    """Module that computes the complex log-frequency STFT: at logarithmically spaced frequencies, or evenly spaced.
-
-    The frequencies lie between any two.
+    """Module that computes the complex log-frequency STFT, at log-spaced or evenly spaced frequencies between any two.
 
     Bin k is the sum over the frame of window[n] x[n] exp(-2 pi i f_k n / sample_rate), which is what `STFT` has at
     f_k = k * sample_rate / n_fft. All bins have the same window, and so the same width in Hz: unlike in a CQT,
@@ -179,9 +166,7 @@ class LogFrequencySTFT(OfGrid, ShortTime):
 
 
 class LogFrequencySpectrogram(OfGrid, ShortTime):
-    """Module that computes a log-frequency spectrogram: |STFT|^power at log-spaced or evenly spaced frequencies.
-
-    The frequencies lie between any two.
+    """Module for a log-frequency spectrogram: |STFT|^power at log-spaced or evenly spaced frequencies between any two.
 
     Args:
         sample_rate: Hz.

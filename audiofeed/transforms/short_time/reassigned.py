@@ -13,21 +13,19 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.short_time import reassignment
 from audiofeed.methods.short_time.reassignment import Reassignment, Windows
 from audiofeed.signal.short_time.reassignment import derivative, time_weighted
-from audiofeed.transforms.contract.settings import FrameOptions, Frames
+from audiofeed.transforms.contract.frame_settings import FrameOptions, Frames
+from audiofeed.transforms.contract.method_settings import Precision, PrecisionOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 
-class ReassignedOptions(FrameOptions, total=False):
+class ReassignedOptions(FrameOptions, PrecisionOptions, total=False):
     """Keyword arguments of the reassigned spectrogram module."""
 
     n_fft: int
 
 
 class Coordinates(NamedTuple):
-    """Coordinates that a reassigned spectrogram module gives for the energy of each cell.
-
-    They say where it lies; each is a tensor of shape (..., n_fft // 2 + 1, frames).
-    """
+    """Coordinates of each cell's energy by a reassigned spectrogram module, each (..., n_fft // 2 + 1, frames)."""
 
     frequencies: torch.Tensor
     times: torch.Tensor
@@ -37,9 +35,8 @@ class Coordinates(NamedTuple):
 class ReassignedSpectrogram(ShortTime):
     """Module that computes a reassigned spectrogram, with the energy of each cell moved to its true place.
 
-    It is moved to the cell where it lies. Steady tones come out one bin wide and clicks one frame wide. `forward` gives
-    the moved energy on the grid of bins and frames, for a model; `coordinates` gives where each cell's energy lies,
-    equal to `librosa.reassigned_spectrogram`.
+    Steady tones come out one bin wide and clicks one frame wide. `forward` gives the moved energy on the grid of bins
+    and frames, for a model; `coordinates` gives each cell's place, equal to `librosa.reassigned_spectrogram`.
 
     Args:
         sample_rate: Hz.
@@ -69,7 +66,7 @@ class ReassignedSpectrogram(ShortTime):
     '1007.0 Hz'
     """
 
-    @takes(Frames)
+    @takes(Frames, Precision)
     def __init__(
         self,
         *,
@@ -101,8 +98,6 @@ class ReassignedSpectrogram(ShortTime):
 
     def coordinates(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Coordinates:
         """Return a reassigned spectrogram module's frequency (Hz), time (s) and magnitude of each cell.
-
-        Equal to `librosa.reassigned_spectrogram`.
 
         Args:
             waveform, lengths: as in `forward`.

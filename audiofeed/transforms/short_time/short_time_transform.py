@@ -18,8 +18,9 @@ from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.short_time.fourier import fourier_basis
+from audiofeed.transforms.contract.frame_settings import Frames
 from audiofeed.transforms.contract.graph import needs_graph
-from audiofeed.transforms.contract.settings import Execution, Frames
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.short_time.steps import Bank, Step, split
 
@@ -27,8 +28,7 @@ from audiofeed.transforms.short_time.steps import Bank, Step, split
 class ShortTime(Transform):
     """Base class of short-time transforms: the complex spectrum of short frames, or steps from |STFT|^power.
 
-    Derive from it for a feature of your own over frames: give `steps`. Several features over the same frames share one
-    STFT in a `Stack`.
+    Derive from it for a feature of your own over frames: give `steps`. In a `Stack` equal frames share one STFT.
 
     Args:
         settings: arguments of `Frames` and of `Execution`; others are left to the subclass.
@@ -79,17 +79,14 @@ class ShortTime(Transform):
             )
         # what two transforms must have in common for their spectra to be the same; what is trained is like no other
         trains = execution.trainable or execution.trainable_window
-        self.frames_key = None if trains else (frames, self._choice)
+        self.frames_key = None if trains or execution.precision != "input" else (frames, self._choice)
         definitions = {"analysis_window": frames.analysis_window, "basis": frames.of_window(basis)}
         self.define(self._choice.filters, definitions[self._choice.filters], trainable=trains)
 
     # ---------------------------------------------------------------- what a subclass gives
 
     def steps(self) -> Sequence[Step]:
-        """Return the steps from |STFT|^power to the feature in the base class of short-time modules.
-
-        Here those kept as `_steps`; none: the powers.
-        """
+        """Return the steps from |STFT|^power to a short-time feature: those kept as `_steps`; none: the powers."""
         return self._steps
 
     # ---------------------------------------------------------------- filters
@@ -124,26 +121,14 @@ class ShortTime(Transform):
         return Bank(name, tiles)
 
     def analysis(self, waveform: torch.Tensor, name: str | None = None) -> torch.Tensor:
-        """Return the window or basis for a waveform in the base class of short-time modules, or another filter.
-
-        For int16 samples it brings their scale.
-        """
+        """Return any short-time module's window, basis or other filter for a waveform; for int16 with the scale."""
         held = self.filter_like(self._choice.filters if name is None else name, waveform)
         return held if waveform.is_floating_point() else held * INT16_SCALE
 
     # ---------------------------------------------------------------- computing
 
     def spectrum(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        """Compute the complex spectrum of waveform rows in the base class of short-time modules.
-
-        Args:
-            waveform: (rows, time).
-            lengths: (rows,) samples of each row; None: all of them.
-            graph: autograd or a compiler records what is computed.
-
-        Returns:
-            complex (rows, bins, frames).
-        """
+        """Compute the complex spectrum (rows, bins, frames) of any short-time module, of rows as for `compute`."""
         return short_time_spectrum(
             waveform, lengths, self.framing, self.analysis(waveform), graph=graph, choice=self._choice
         )
@@ -153,13 +138,9 @@ class ShortTime(Transform):
     ) -> list[torch.Tensor]:
         """Compute |STFT|^power of rows through steps of frames in the base class of short-time modules.
 
-        One result for each power and steps that are wanted.
-
         Args:
-            waveform: (rows, time).
-            lengths: (rows,) samples of each row; None: all of them.
+            waveform, lengths, graph: as for `compute`.
             wanted: powers and steps, as `wanted` gives them.
-            graph: autograd or a compiler records what is computed.
 
         Returns:
             For each that is wanted (rows, features, frames).
@@ -169,10 +150,7 @@ class ShortTime(Transform):
         )
 
     def wanted(self, like: torch.Tensor) -> Wanted:
-        """Return the power and the steps of frames that the base class of short-time modules asks for.
-
-        For a waveform `like` this one.
-        """
+        """Return the power and frame steps that any short-time module wants computed of a waveform `like` this one."""
         of_frames, _ = split(self.steps())
         power = 2.0 if self.power is None else self.power
         return Wanted(power, tuple(value for step in of_frames for value in step.on_frames(self, like)))
@@ -190,11 +168,7 @@ class ShortTime(Transform):
         return features
 
     def runs_on(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> Path:
-        """Return the method by which any short-time module computes a given input here and now, and the reason.
-
-        Args:
-            waveform: (..., time), as for a call.
-            lengths: as for a call.
+        """Return the method by which any short-time module computes a given call here and now, and the reason.
 
         Returns:
             The method's name and the reason: what a faster one misses, or why this one was taken.
@@ -212,9 +186,7 @@ class ShortTime(Transform):
 
     @property
     def frequencies(self) -> torch.Tensor | None:
-        """Frequency in Hz of each FFT bin, in the base class of short-time modules; None if rows are no bins.
-
-        float64, of shape (bins,); `sample_rate` is needed for it.
+        """Hz of each FFT bin of any short-time module with `sample_rate`, float64, (bins,); None if rows are no bins.
 
         >>> from audiofeed.transforms.short_time.stft import STFT
         >>> STFT(4, sample_rate=16000).frequencies.tolist()

@@ -24,29 +24,17 @@ from audiofeed.transforms.contract.transform import Transform
 
 
 class FrameStep(Protocol):
-    """Protocol of a frame step, one of the steps from |STFT|^power to a short-time feature.
-
-    It sees frames: (..., frames, values) -> (..., frames, other values).
-    """
+    """Protocol of a short-time feature's step of frames: (..., frames, values) -> (..., frames, other values)."""
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
-        """Return the computations of a frame step of a short-time module, for a waveform `like` this one.
-
-        With filters in its dtype and on its device.
-        """
+        """Return a frame step's computations for a waveform `like` this one, with filters of its dtype and device."""
 
 
 class ClipStep(Protocol):
-    """Protocol of a clip step, one of the steps from |STFT|^power to a short-time feature.
-
-    It sees whole clips: (clips, rows of each, values, frames) -> the same of other values.
-    """
+    """Protocol of a short-time step of clips: (clips, rows of each, values, frames) -> the same of other values."""
 
     def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-        """Apply a clip step of a short-time module to clips of `frames` frames each.
-
-        `frames` has shape (clips,); None: all of them.
-        """
+        """Apply a short-time module's step of clips that have `frames` (clips,) frames each; None: all of them."""
 
 
 Step = FrameStep | ClipStep
@@ -54,10 +42,7 @@ Step = FrameStep | ClipStep
 
 @dataclass(frozen=True)
 class Bank:
-    """Step of a short-time module through a filter bank that it keeps under a name.
-
-    `tiles` say where the bank is not zero, None: anywhere.
-    """
+    """Step through a filter bank that a short-time module keeps by name; `tiles`: where it is not 0, None: anywhere."""
 
     name: str
     tiles: FilterTiles | None
@@ -84,10 +69,7 @@ class Logarithms:
 
 @dataclass(frozen=True)
 class Limit:
-    """Step of a short-time module that limits its decibels by each clip's own peak.
-
-    Nothing lies more than so many decibels below the peak.
-    """
+    """Step of a short-time module after which nothing lies more than `top_db` dB below each clip's own peak."""
 
     top_db: float
 
@@ -128,10 +110,8 @@ class Matrix:
 class PerFrame:
     """Step of a short-time module that applies a given function to frames.
 
-    With a workspace there is no graph, and what the function is given may be overwritten.
-
     Args:
-        function: of frames, of the filters, and of the workspace (or None).
+        function: of frames, of the filters, and of a workspace (no graph, frames may be overwritten) or None.
         filters: the names under which the module keeps them.
     """
 
@@ -146,10 +126,7 @@ class PerFrame:
 
 @dataclass(frozen=True)
 class PerClip:
-    """Step of a short-time module that applies a given function to whole clips.
-
-    The function is of the clips, of filters that the module keeps under these names, and of the numbers of frames.
-    """
+    """Step of a short-time module by a function of whole clips, its filters under these names, and frame counts."""
 
     function: Callable[..., torch.Tensor]
     filters: tuple[str, ...] = ()
@@ -160,9 +137,7 @@ class PerClip:
 
 
 def split(steps: Sequence[Step]) -> tuple[Sequence[FrameStep], Sequence[ClipStep]]:
-    """Split the steps of a short-time module into steps of frames and steps of clips.
-
-    The steps of clips begin with the first that sees clips alone.
+    """Split a short-time module's steps into those of frames and, from the first that sees clips alone, of clips.
 
     >>> [len(part) for part in split((Matrix("a"), Limit(80.0), Matrix("b")))]
     [1, 2]

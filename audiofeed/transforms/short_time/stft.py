@@ -6,7 +6,8 @@ from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_power_or_complex
 from audiofeed.arguments.signature import takes
-from audiofeed.transforms.contract.settings import Execution, Frames, ShortTimeOptions
+from audiofeed.transforms.contract.frame_settings import Frames, ShortTimeOptions
+from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
 

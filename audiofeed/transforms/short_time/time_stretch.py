@@ -21,8 +21,7 @@ class TimeStretch(FeatureTransform):
         rate: how much faster, > 0: 2.0 leaves half the frames. None: `forward` is given it.
 
     Returns:
-        complex (..., bins, ceil(frames / rate)), from spectrum complex (..., bins, frames), lengths (batch,) in
-        frames.
+        complex (..., bins, ceil(frames / rate)), from spectrum complex (..., bins, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a rate that is no number > 0, or none at all.
@@ -61,9 +60,7 @@ class TimeStretch(FeatureTransform):
         return self.run(spectrum, lengths, rate=self._rate(rate))
 
     def frame_lengths(self, lengths: torch.Tensor, rate: float | None = None) -> torch.Tensor:
-        """Return the frames that are left of clips of `lengths` frames after a module's time stretch.
-
-        Shape: any shape of integers -> the same shape.
+        """Return the frames that a time stretch leaves of clips of `lengths` frames.  Shape: any -> the same.
 
         >>> TimeStretch(2.0).frame_lengths(torch.tensor([5, 4])).tolist()
         [3, 2]

@@ -1,4 +1,4 @@
-"""What a kernel must not let count: threads, batch-mates, neighbours, memory that is not its own."""
+"""What a kernel must not let count: threads, batch-mates, neighbors, memory that is not its own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_same_bits_at_any_number_of_threads_and_in_any_batch(transform):
         assert torch.equal(expected[row, :, : alone.shape[-1]], alone)
 
 
-def test_a_frame_knows_nothing_of_its_neighbours():
+def test_a_frame_knows_nothing_of_its_neighbors():
     """Not even when they are endless, no numbers, or 1e30 times as loud: silence stays exactly silent."""
     stft, x = af.STFT(64, hop_length=64, center=False), noise(64 * 40)
     expected = stft(x)

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.methods.short_time.kernel import address_check, frame_kernel, guard, jit, layout
+from audiofeed.methods.short_time.kernel import address_check, frame_kernel, jit, layout
 from audiofeed.methods.short_time.kernel.frame_kernel import KernelSpec
+from audiofeed.parallel import observed
 from tests.methods.short_time.kernels import needs_compiler, noise
 
 pytestmark = needs_compiler
@@ -200,7 +201,7 @@ def test_without_a_private_part_of_torch_its_fft_computes(place, name, monkeypat
     transform, x = af.Spectrogram(64), noise(2, 600)
     expected = af.Spectrogram(64, method="fft")(x)
     monkeypatch.delattr(place, name)
-    guard._warn_of_missing.cache_clear()
+    observed._warn_of_missing.cache_clear()
     with pytest.warns(RuntimeWarning, match=f"has no torch.*{name}"):
         assert torch.equal(transform(x), expected)
     assert torch.equal(transform(x), expected)  # warned of once

@@ -102,7 +102,7 @@ def test_frequencies_and_times_of_filters():
     sinc, gabor = SincFilterbank(**SINC), GaborFilterbank(**GABOR)
     for transform in (gammatone, sinc, gabor):
         assert not transform.frequencies.requires_grad
-        # a tone at a filter's centre is strongest in that filter
+        # a tone at a filter's center is strongest in that filter
         tone = torch.sin(2 * torch.pi * transform.frequencies[3] * torch.arange(8000) / 8000)
         loudness = transform(tone).detach().square().mean(-1)
         loudness = loudness if transform is not gabor else GaborFilterbank(**GABOR, compression=None)(tone).mean(-1)

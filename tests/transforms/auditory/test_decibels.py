@@ -29,7 +29,7 @@ def test_equals_librosa(stype, ref, top_db, amin):
 
 
 @pytest.mark.parametrize("ref", [1.0, "max"])
-def test_a_loud_neighbour_changes_nothing(ref):
+def test_a_loud_neighbor_changes_nothing(ref):
     x = powers(3, 12, 30)
     x[1] *= 1e6
     transform = af.AmplitudeToDB(ref=ref, top_db=30.0)

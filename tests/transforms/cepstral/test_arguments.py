@@ -144,7 +144,7 @@ def test_a_coefficient_has_no_frequency():
     assert MFCC(**MEL, hop_length=40).times(3).tolist() == [0.0, 0.005, 0.01]
 
 
-def test_deltas_and_normalisation_keep_bins_unless_deltas_are_appended():
+def test_deltas_and_normalization_keep_bins_unless_deltas_are_appended():
     assert Deltas().keeps_bins
     assert CMVN().keeps_bins
     assert not Deltas(append=True).keeps_bins

@@ -1,4 +1,4 @@
-"""Deltas and the normalisation of cepstra against librosa, scipy, torchaudio and Kaldi's definition.
+"""Deltas and the normalization of cepstra against librosa, scipy, torchaudio and Kaldi's definition.
 
 float64: 1e-10 relative L2. float32, with what it is derived from, stands with each feature.
 """
@@ -90,7 +90,7 @@ def test_deltas_equal_torchaudio(width, theirs, ours):
     assert relative_error(Deltas(width, mode=ours)(x), expected.numpy()) <= 1e-14
 
 
-# ---------------------------------------------------------------- normalisation
+# ---------------------------------------------------------------- normalization
 
 
 def kaldi_windows(frames, window, min_window, center):
@@ -159,7 +159,7 @@ def test_cmvn_of_a_clip_has_mean_0_and_variance_1(frames, norm_vars, graph):
     padded = torch.from_numpy(np.pad(x, [(0, 0), (0, 5)], constant_values=np.nan)).requires_grad_(graph)
     ours = CMVN(norm_vars=norm_vars)(padded, torch.tensor(frames))[:, :frames].detach().numpy()
     np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
-    # a window longer than the clip, centred, is the clip
+    # a window longer than the clip, centered, is the clip
     slid = CMVN(window=60, center=True, norm_vars=norm_vars)(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(slid, expected, rtol=1e-7, atol=1e-9)
 

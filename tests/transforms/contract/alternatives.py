@@ -96,6 +96,7 @@ VALUES: dict[str, list[Any]] = {
     "pad_mode": ["reflect", "replicate", "circular"],
     "power": [1.0, 1.5, 2.0],
     "method": ["conv", To("fft", effect=effects.torchs_fft)],
+    "precision": [To("double", effect=effects.less_rounding)],
     "f_min": [300.0],
     "f_max": [3000.0],
     "n_mels": [12],

@@ -104,6 +104,20 @@ def torchs_fft(pair: Pair) -> None:
     assert distance(pair.run(pair.before), pair.run(pair.after)) <= MOST_ROUNDING[pair.x.real.dtype]
 
 
+def less_rounding(pair: Pair) -> None:
+    """The values of float64 samples, rounded once, in the dtype of the others; with a gradient, too."""
+    x = pair.given(pair.after).float()
+    for given in (x, (x * 32767).clamp(-32768, 32767).to(torch.int16)):
+        with torch.no_grad():
+            found, single = pair.after(given), pair.before(given)
+            exact = pair.before(given.double() / (1 if given.is_floating_point() else 32768))
+        assert found.dtype == single.dtype
+        assert distance(exact.to(found.dtype), found) <= 1e-7
+    found = pair.after(x.clone().requires_grad_())
+    assert found.dtype == single.dtype
+    assert distance(pair.before(x.double()).to(found.dtype), found.detach()) <= 1e-7
+
+
 def trains(pair: Pair) -> None:
     """The same values, and parameters that a gradient reaches, of one of the two transforms alone."""
     names = [{name for name, _ in transform.named_parameters()} for transform in (pair.before, pair.after)]

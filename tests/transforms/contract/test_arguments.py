@@ -120,10 +120,10 @@ def test_the_method_and_its_reason_are_said():
 def test_times_and_frequencies():
     import librosa
 
-    centred = af.STFT(400, hop_length=160, sample_rate=16000)
-    np.testing.assert_allclose(centred.times(9), librosa.frames_to_time(np.arange(9), sr=16000, hop_length=160))
+    centered = af.STFT(400, hop_length=160, sample_rate=16000)
+    np.testing.assert_allclose(centered.times(9), librosa.frames_to_time(np.arange(9), sr=16000, hop_length=160))
     assert af.STFT(400, hop_length=160, sample_rate=16000, center=False).times(2).tolist() == [0.0125, 0.0225]
-    np.testing.assert_allclose(centred.frequencies, librosa.fft_frequencies(sr=16000, n_fft=400))
+    np.testing.assert_allclose(centered.frequencies, librosa.fft_frequencies(sr=16000, n_fft=400))
     mel = af.MelSpectrogram(**MEL, f_min=100.0)
     np.testing.assert_allclose(mel.frequencies, librosa.mel_frequencies(12, fmin=100, fmax=4000)[1:-1])
     # a tone at a filter's peak is strongest in that filter

@@ -322,7 +322,7 @@ def test_inverse_mel_by_lstsq_equals_torchaudio():
 
 @pytest.mark.torchaudio
 def test_windows_that_torch_refuses_are_inverted():
-    """torch.istft, and torchaudio with it, refuses every window that begins with 0 where frames are not centred."""
+    """torch.istft, and torchaudio with it, refuses every window that begins with 0 where frames are not centered."""
     import torchaudio.transforms
 
     x = torch.from_numpy(np.random.default_rng(0).standard_normal(2000))

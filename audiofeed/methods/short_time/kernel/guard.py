@@ -1,34 +1,10 @@
-"""Tensors that a kernel may read: samples in this machine's memory that nothing in torch observes.
-
-What torch observes (a functorch transform, a dispatch mode, forward-mode differentiation) is asked of private parts of
-torch, here alone. Where a version of torch has one of them no longer, kernels are not used.
-"""
+"""Tensors that a kernel may read: samples in this machine's memory that nothing in torch observes."""
 
 from __future__ import annotations
 
-import functools
-import warnings
-from collections.abc import Callable
-from operator import attrgetter
-
 import torch
 
-# name of a private part -> how it is asked
-_PRIVATE = (
-    "_C._functorch.is_functorch_wrapped_tensor",
-    "_C._len_torch_dispatch_stack",
-    "autograd.forward_ad._current_level",
-)
-
-
-@functools.cache
-def _warn_of_missing(name: str) -> None:
-    warnings.warn(
-        f"torch {torch.__version__} has no torch.{name}, by which kernels know that nothing observes a tensor; "
-        "features are computed by torch's FFT instead, which is slower",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+from audiofeed.parallel.observed import observed
 
 
 def watched(x: torch.Tensor) -> str | None:
@@ -41,28 +17,4 @@ def watched(x: torch.Tensor) -> str | None:
         return str(x.dtype).removeprefix("torch.")
     if x.device.type != "cpu":
         return f"a tensor on {x.device.type}"
-    if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.layout != torch.strided:
-        return f"a {type(x).__name__} of layout {x.layout}"
-    if torch.jit.is_tracing():
-        return "a trace"
-    try:
-        is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
-        n_modes: Callable[[], int] = torch._C._len_torch_dispatch_stack
-        level: int = torch.autograd.forward_ad._current_level
-    except AttributeError:
-        return _missing()
-    if is_wrapped(x):
-        return "a functorch transform"
-    if n_modes():
-        return "a dispatch mode"
-    return "forward-mode differentiation" if level >= 0 else None
-
-
-def _missing() -> str:
-    for name in _PRIVATE:
-        try:
-            attrgetter(name)(torch)
-        except AttributeError:
-            _warn_of_missing(name)
-            return f"torch {torch.__version__} has no torch.{name}"
-    return "a private part of torch is missing"
+    return observed(x)

@@ -1,4 +1,4 @@
-"""Settings that transforms share: frames and their window, the method, the logarithm."""
+"""Settings that transforms share for their frames: size, hop, window, centering and padding."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from typing import TypedDict
 import numpy as np
 
 from audiofeed.arguments.checks import (
-    check_choice,
     check_count,
-    check_floor,
-    check_not_negative,
     check_pad_mode,
-    check_top_db,
 )
 from audiofeed.arguments.setting_groups import argument, settle
-from audiofeed.methods.decibels import LOGS, Log
 from audiofeed.methods.frames import Framing
 from audiofeed.signal.windows import Window, get_window, pad_window
 from audiofeed.transforms.contract.filters import of
+from audiofeed.transforms.contract.method_settings import MethodOptions
 
 
 class WindowOptions(TypedDict, total=False):
@@ -88,23 +84,12 @@ class Frames:
         return Framing(n_fft=self.n_fft, hop_length=self.hop_length, center=self.center, pad_mode=self.pad_mode)
 
     def analysis_window(self) -> np.ndarray:
-        """Return the window that the frame settings of transforms describe, in the middle of a frame.
-
-        A float64 array of shape (n_fft,).
-        """
+        """Return the window in the middle of a frame by the frame settings of transforms, float64.  Shape: (n_fft,)."""
         return pad_window(get_window(self.window, self.win_length, periodic=self.periodic), self.n_fft)
 
     def of_window(self, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[], np.ndarray]:
         """Return the definition of an array that a function makes of the window in the frame settings of transforms."""
         return of(self.analysis_window, function)
-
-
-class MethodOptions(TypedDict, total=False):
-    """Keyword arguments for the method and training settings that transforms share."""
-
-    method: str
-    trainable: bool
-    trainable_window: bool
 
 
 class ShortTimeOptions(FrameOptions, MethodOptions, total=False):
@@ -115,64 +100,3 @@ class FeatureOptions(ShortTimeOptions, total=False):
     """Keyword arguments for the settings shared by transforms that are features of short frames."""
 
     n_fft: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """Settings that transforms share for the method and the trained parts of a short-time spectrum."""
-
-    method: str = argument(
-        "auto",
-        '"auto", "kernel", "fft" or "conv" (see `audiofeed.methods`); "auto" takes the fastest that can: '
-        "`method_reason` and `runs_on(waveform)` say which and why.",
-    )
-    trainable: bool = argument(
-        False, 'the basis is a parameter (`basis`, real parts then imaginary parts), computed by "conv".'
-    )
-    trainable_window: bool = argument(
-        False, 'the window is a parameter (`analysis_window`, of n_fft samples), computed by "fft".'
-    )
-
-
-class LogOptions(TypedDict, total=False):
-    """Keyword arguments for the logarithm settings that transforms share."""
-
-    log: str
-    offset: float
-    floor: float
-    top_db: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Logarithm:
-    """Settings that transforms share for a logarithm that is finite for silence."""
-
-    log: str = argument("ln", 'the logarithm: "ln", "log10" or "db" (decibels).')
-    offset: float = argument(0.0, "added before the logarithm, >= 0.")
-    floor: float = argument(
-        1e-10, "the smallest value the logarithm sees, > 0; at or below it the gradient is 0. Silence is log(floor)."
-    )
-    top_db: float | None = argument(
-        None,
-        'with log="db": nothing lies more than this below the clip\'s own peak, > 0, whatever else is in the batch; '
-        "None: no limit.",
-    )
-
-    def __post_init__(self) -> None:
-        check_choice("log", self.log, LOGS)
-        check_not_negative("offset", self.offset)
-        check_floor("floor", self.floor)
-        if self.top_db is not None and self.log != "db":
-            raise ValueError(
-                f"top_db={self.top_db!r} must be None with log={self.log!r}: it limits decibels; use log='db', or pass "
-                "top_db=None"
-            )
-        check_top_db(self.top_db)
-        settle(self, offset=float(self.offset), floor=float(self.floor))
-
-    def step(self, power: float) -> Log:
-        """Return the logarithm that the shared settings of transforms describe, of values of |z|^power.
-
-        Decibels are those of |z|^2.
-        """
-        return Log(self.log, floor=self.floor, power=power)

@@ -1,0 +1,341 @@
+"""Batches dealt to threads: values and gradients of one thread, one thread for each part, one beside busy cores."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+import audiofeed as af
+from audiofeed.parallel import busy_cores, clips_in_parts, thread_pool
+from tests.signals import single_noise as noise
+from tests.transforms.cases import CASES, IDS
+
+every = pytest.mark.parametrize("case", CASES, ids=IDS)
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch):
+    """Two threads, to which a test's few samples are dealt, too."""
+    monkeypatch.setattr(thread_pool, "FEW_VALUES", 1)
+    monkeypatch.setattr(busy_cores, "_watch", busy_cores._Watch())
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    """Cores that others want."""
+    monkeypatch.setattr(busy_cores, "_look", lambda: True)
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Cores that nobody else wants."""
+    monkeypatch.setattr(busy_cores, "_look", lambda: False)
+
+
+class Seen(torch.autograd.Function):
+    """Keeps the number of torch's threads whenever a graph is gone through backward."""
+
+    @staticmethod
+    def forward(ctx, result, found):
+        ctx.found = found
+        return result.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.found.append(torch.get_num_threads())
+        return gradient, None
+
+
+@pytest.fixture
+def numbers_of_threads(monkeypatch):
+    """A function that returns a list for the numbers of torch's threads at each `compute` and each way back."""
+    return lambda transform: recorded_numbers(transform, monkeypatch)
+
+
+def recorded_numbers(transform, monkeypatch):
+    found: list[int] = []
+
+    def recorded(original):
+        def compute(*args, **settings):
+            found.append(torch.get_num_threads())
+            result = original(*args, **settings)
+            return Seen.apply(result, found) if isinstance(result, torch.Tensor) and result.requires_grad else result
+
+        return compute
+
+    # of the classes: a module may make others when it is called
+    for cls in {type(module) for module in transform.modules()}:
+        for name in ("compute", "derive"):
+            if hasattr(cls, name):
+                monkeypatch.setattr(cls, name, recorded(getattr(cls, name)))
+    return found
+
+
+def clips_for(case, *, graph):
+    torch.manual_seed(3)
+    if case.takes == "waveform":
+        return noise(3, case.size).requires_grad_(graph)
+    x = torch.rand(3, case.bins, case.size)
+    if case.takes == "spectrum":
+        return torch.polar(x, torch.rand_like(x) * 6).requires_grad_(graph)
+    return (x - 0.5 if case.takes == "features" else x).requires_grad_(graph)
+
+
+def flat(result):
+    return torch.cat([torch.view_as_real(r).reshape(-1) if r.is_complex() else r.reshape(-1) for r in values(result)])
+
+
+def values(result):
+    return list(result.values()) if isinstance(result, dict) else [result]
+
+
+@every
+@pytest.mark.parametrize("padded", [False, True])
+def test_values_and_gradients_are_those_of_one_thread(case, padded, quiet):
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        transform, x = case.build(), clips_for(case, graph=True)
+        lengths = {"lengths": torch.tensor([case.size, case.size // 2, case.size - 1])} if padded else {}
+        result = transform(x, **lengths)
+        of = [x, *(p for p in transform.parameters() if p.requires_grad)]
+        values = flat(result)
+        weights = torch.cos(torch.arange(len(values)))
+        gradients = torch.autograd.grad((values * weights).sum(), of, allow_unused=True) if values.requires_grad else ()
+        found.append((values.detach(), gradients))
+    (one, gradients_of_one), (two, gradients_of_two) = found
+    scale = one.abs().max().clamp(min=1e-6)
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6 * float(scale), equal_nan=True)
+    assert len(gradients_of_one) == len(gradients_of_two)
+    for a, b in zip(gradients_of_one, gradients_of_two, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(b, a, rtol=1e-3, atol=1e-5 * float(a.abs().max()) + 1e-12)
+
+
+@every
+def test_beside_busy_cores_no_step_of_any_transform_has_two_threads(case, busy, numbers_of_threads):
+    for graph in (False, True):
+        transform = case.build()
+        for parameter in transform.parameters():
+            parameter.requires_grad_(graph)
+        found = numbers_of_threads(transform)
+        result = flat(transform(clips_for(case, graph=graph)))
+        forward = len(found)
+        assert forward
+        if result.requires_grad:
+            result.sum().backward()
+            assert len(found) > forward
+        assert set(found) == {1}
+    assert torch.get_num_threads() == 2
+
+
+def test_on_a_quiet_machine_a_call_without_a_graph_has_torchs_threads(quiet, numbers_of_threads):
+    transform = af.CQT(sample_rate=8000, n_bins=24)
+    found = numbers_of_threads(transform)
+    transform(noise(3, 4000))
+    assert found == [2]
+
+
+def test_with_a_graph_the_clips_are_dealt_once_to_as_many_threads_as_torch_has(quiet, monkeypatch, numbers_of_threads):
+    """One meeting of the threads forward and one backward, however many steps there are."""
+    deals = []
+    monkeypatch.setattr(clips_in_parts, "deal", lambda work, n: deals.append(n) or thread_pool.deal(work, n))
+    x = noise(5, 4000).requires_grad_()
+    transform = af.MFCC(sample_rate=8000, n_mels=20)
+    found = numbers_of_threads(transform)
+    transform(x).sum().backward()
+    assert deals == [2, 2]
+    assert found == [1, 1, 1, 1]
+
+
+def test_a_gradient_of_a_gradient():
+    x = noise(2, 64).double().requires_grad_()
+    transform = af.Spectrogram(16, hop_length=8)
+    assert torch.autograd.gradcheck(transform, x)
+    assert torch.autograd.gradgradcheck(transform, x)
+
+
+def test_a_graph_may_be_gone_through_twice_only_if_it_is_kept():
+    x = noise(3, 500).requires_grad_()
+    features = af.LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=10)(x)
+    features.sum().backward(retain_graph=True)
+    first = x.grad.clone()
+    features.sum().backward()
+    torch.testing.assert_close(x.grad, 2 * first)
+    with pytest.raises(RuntimeError, match="a second time"):
+        features.sum().backward()
+
+
+def test_samples_changed_after_the_call_are_noticed():
+    x = noise(3, 500).requires_grad_()
+    changed = x * 1.0
+    features = af.Spectrogram(64, power=2.0)(changed)
+    with torch.no_grad():
+        changed.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        features.sum().backward()
+
+
+def test_inference_mode_and_no_grad_hold_in_every_thread(quiet):
+    transform = af.MelSpectrogram(sample_rate=8000, n_fft=128, n_mels=10, trainable_mel=True)
+    x = noise(4, 800)
+    with torch.inference_mode():
+        inferred = transform(x)
+    with torch.no_grad():
+        plain = transform(x)
+    assert not plain.requires_grad
+    torch.testing.assert_close(inferred, plain)
+    torch.testing.assert_close(transform(x).detach(), plain)
+
+
+def test_the_first_error_of_any_thread_is_raised():
+    def work(part):
+        if part == 1:
+            raise OSError("part 1")
+
+    with pytest.raises(OSError, match="part 1"):
+        thread_pool.deal(work, 4)
+    thread_pool.deal(lambda part: None, 4)  # the threads go on
+
+
+def test_every_part_is_computed_once_and_a_thread_that_never_comes_is_not_waited_for(monkeypatch):
+    """As where no core is free for the other thread: the caller computes all parts itself."""
+    monkeypatch.setattr(thread_pool._pool, "offer", lambda job, n: None)
+    done = []
+    thread_pool.deal(done.append, 5)
+    assert done == [0, 1, 2, 3, 4]
+
+
+def test_a_late_thread_finds_nothing_left():
+    gate, mine = threading.Event(), threading.get_ident()
+    owners = []
+
+    def work(part):
+        owners.append(threading.get_ident())
+        if threading.get_ident() != mine:
+            gate.wait(10)
+
+    other = threading.Timer(0.2, gate.set)
+    other.start()
+    thread_pool.deal(work, 9)
+    other.join()
+    assert len(owners) == 9
+    assert sum(owner != mine for owner in owners) <= 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_deals_to_threads_of_its_own():
+    """torch's own threads do not survive a fork either: a DataLoader's workers have one."""
+    meeting = threading.Barrier(2)
+    thread_pool.deal(lambda part: meeting.wait(10), 2)
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover
+        torch.set_num_threads(2)
+        again = threading.Barrier(2)
+        thread_pool.deal(lambda part: again.wait(5), 2)
+        os._exit(0)
+    for _ in range(200):
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(pid, 9)
+        pytest.fail("the child waits for threads that stayed in its parent")
+    assert status == 0
+
+
+def test_the_number_of_threads_is_set_for_the_calling_thread_alone():
+    seen = []
+    with thread_pool.alone():
+        assert torch.get_num_threads() == 1
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+    assert torch.get_num_threads() == 2
+    if sys.platform == "linux":
+        assert seen == [2]
+
+
+@pytest.mark.parametrize(
+    ("running", "own", "threads", "busy"),
+    [
+        (1, 1, 2, False),  # this thread alone
+        (2, 2, 2, False),  # and one of torch's, that spins
+        (2, 1, 2, True),  # and one of another process
+        (3, 2, 2, True),
+        (4, 2, 2, True),
+        (2, 1, 1, False),  # one core is left for it
+        (3, 1, 1, True),
+    ],
+)
+def test_cores_are_busy_where_others_leave_torchs_threads_not_one_each(running, own, threads, busy, monkeypatch):
+    monkeypatch.setattr(busy_cores.os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    monkeypatch.setattr(busy_cores, "running_threads", lambda: running)
+    monkeypatch.setattr(busy_cores, "own_running_threads", lambda: own)
+    torch.set_num_threads(threads)
+    assert busy_cores._look() is busy
+
+
+def test_a_passing_thread_of_the_system_does_not_make_cores_busy(monkeypatch):
+    looks = iter([True, True, False])
+    monkeypatch.setattr(busy_cores, "_look", lambda: next(looks))
+    assert not busy_cores.cores_are_busy()
+
+
+def test_an_answer_holds_for_a_while(monkeypatch):
+    looks = []
+    monkeypatch.setattr(busy_cores, "_look", lambda: looks.append(1) or True)
+    now = [100.0]
+    monkeypatch.setattr(busy_cores.time, "monotonic", lambda: now[0])
+    assert busy_cores.cores_are_busy()
+    first = len(looks)
+    assert busy_cores.cores_are_busy()
+    assert len(looks) == first
+    now[0] += busy_cores.HOLDS_BUSY
+    assert busy_cores.cores_are_busy()
+    assert len(looks) == 2 * first
+
+
+def test_a_process_on_some_of_the_cores_goes_by_how_long_it_waited(monkeypatch):
+    waited = [0.0]
+    monkeypatch.setattr(busy_cores, "_look", lambda: False)
+    monkeypatch.setattr(busy_cores, "_has_all_cores", lambda: False)
+    monkeypatch.setattr(busy_cores, "_waited", lambda: waited[0])
+    for wait, busy in ((0.0, False), (1.0, True)):
+        with busy_cores.beside_others(torch.device("cpu")):
+            assert torch.get_num_threads() == 2
+            time.sleep(2 * busy_cores.HOLDS_QUIET)
+            waited[0] += wait
+        assert busy_cores.cores_are_busy() is busy
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_linux_tells_who_runs():
+    assert busy_cores.running_threads() >= 1
+    assert busy_cores.own_running_threads() >= 1
+    stop = threading.Event()
+
+    def spin():
+        while not stop.is_set():
+            sum(range(10000))
+
+    others = [threading.Thread(target=spin) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        # whoever waits for the interpreter sleeps; over many looks two are seen at once
+        assert max(busy_cores.own_running_threads() for _ in range(300)) >= 2
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
