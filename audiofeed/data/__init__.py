@@ -5,7 +5,7 @@ from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.folder import AudioFolder
 from audiofeed.data.manifest import AudioManifest
-from audiofeed.data.readers import AudioFile, AudioInfo, Reader, read, read_info, register_reader
+from audiofeed.data.readers import AudioFile, AudioInfo, Reader, WavReader, read, read_info, register_reader
 
 __all__ = [
     "AudioExample",
@@ -17,6 +17,7 @@ __all__ = [
     "CenterCrop",
     "RandomCrop",
     "Reader",
+    "WavReader",
     "Windows",
     "read",
     "read_info",

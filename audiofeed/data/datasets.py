@@ -18,7 +18,7 @@ from audiofeed.data.crops import Crop, Windows
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.labels import index_classes
-from audiofeed.data.readers import AudioInfo, read
+from audiofeed.data.readers import AudioInfo, read, warn_missing
 from audiofeed.data.resample import resample_crop, resampled_frames
 from audiofeed.data.samples import to_float
 from audiofeed.data.scan import FileTable, scan
@@ -132,6 +132,7 @@ class AudioFiles(Dataset[AudioExample]):
                 f"on_error='skip' leaves out {' and '.join(left_out)}, listed in .faults; the first: {self.faults[0]}",
                 stacklevel=4,
             )
+        warn_missing(infos, stacklevel=4)
         good = [clip for clip, path in enumerate(paths) if path in number]
         return good, infos, [number[paths[clip]] for clip in good]
 

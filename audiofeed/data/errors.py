@@ -9,6 +9,10 @@ import re
 _TEXT = re.compile(
     r"""cannot read (?P<path>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")(?: from frame (?P<offset>\d+))?: (?P<cause>.*)"""
 )
+# the text within quotes that `repr` writes for a path
+_REPR = re.compile(r"""(?:[^\\]|\\(?:[\\'"nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))*""")
+# a drive and one backslash, where `repr` writes two
+_DRIVE = re.compile(r"[A-Za-z]:\\(?!\\)")
 
 
 class AudioReadError(Exception):
@@ -41,7 +45,7 @@ class AudioReadError(Exception):
         self.path = self.offset = self.cause = None
         # a chained traceback holds several texts, the one raised last stands last
         for found in _TEXT.finditer(message):
-            self.path = ast.literal_eval(found["path"])
+            self.path = _unquoted(found["path"])
             self.offset = None if found["offset"] is None else int(found["offset"])
             self.cause = found["cause"]
 
@@ -63,3 +67,14 @@ class AudioReadError(Exception):
         where = "" if offset is None else f" from frame {offset}"
         # repr keeps the message one printable line whatever the file is called
         return cls(f"cannot read {os.fsdecode(path)!r}{where}: {text}")
+
+
+def _unquoted(text: str) -> str:
+    """Return the path in the text of an AudioReadError, as `repr` writes it or, from another hand, as it is."""
+    inner = text[1:-1]
+    if _DRIVE.match(inner) or not _REPR.fullmatch(inner):
+        return inner
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):  # a code beyond Unicode
+        return inner

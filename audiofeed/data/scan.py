@@ -247,7 +247,7 @@ def _in_chunks(paths: Sequence[str]) -> Iterator[list[AudioInfo | AudioReadError
     while done < len(paths):
         chunk = paths[done : done + _CHUNK]
         begun = time.monotonic()
-        results = _read_headers(chunk)
+        results = _read_infos(chunk)
         slow = time.monotonic() - begun > _SLOW * len(chunk)
         done += len(chunk)
         yield results
@@ -256,10 +256,10 @@ def _in_chunks(paths: Sequence[str]) -> Iterator[list[AudioInfo | AudioReadError
     if done < len(paths):
         rest = [paths[i : i + _CHUNK] for i in range(done, len(paths), _CHUNK)]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="audiofeed-scan") as pool:
-            yield from pool.map(_read_headers, rest)
+            yield from pool.map(_read_infos, rest)
 
 
-def _read_headers(paths: Sequence[str]) -> list[AudioInfo | AudioReadError]:
+def _read_infos(paths: Sequence[str]) -> list[AudioInfo | AudioReadError]:
     results: list[AudioInfo | AudioReadError] = []
     for path in paths:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import PureWindowsPath
 
 import pytest
 import torch
@@ -26,6 +27,32 @@ def test_the_parts_come_back_from_the_text(path):
         for text in (str(error), f"Caught AudioReadError.\nTraceback:\n  raise x\nAudioReadError: {error}\n"):
             again = AudioReadError(text)
             assert (again.path, again.offset, again.cause) == (path, offset, "too short: 3 bytes")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        r"C:\Users\ann\x.wav", r"C:\new\table.wav", r"D:\x", r"\\server\Uploads\N.wav", r"..\data\U0001.wav",
+        r"C:\\Users", r"C:/Users/a.wav", "E:\\", r"\U99999999", r"a\N{DASH}.wav",
+    ],
+)  # fmt: skip
+def test_a_windows_path(path):
+    """Its backslashes were read as escapes: SyntaxError, in place of the error itself."""
+    error = AudioReadError.of(path, "no such file", 3)
+    assert (error.path, error.offset) == (path, 3)
+    again = AudioReadError(f"Traceback ...\naudiofeed.data.errors.AudioReadError: {error}")
+    assert (again.path, again.offset, again.cause) == (path, 3, "no such file")
+    assert pickle.loads(pickle.dumps(error)).path == path
+    assert AudioReadError.of(PureWindowsPath(path), "x").path == str(PureWindowsPath(path))
+
+
+@pytest.mark.parametrize(
+    "path", [r"C:\Users\ann\x.wav", r"C:\new\table.wav", r"D:\x", r"..\data\U0001.wav", r"\\srv\q"]
+)
+def test_a_windows_path_in_a_text_of_another_hand(path):
+    error = AudioReadError(f"cannot read '{path}': no such file")
+    assert error.cause == "no such file"
+    assert error.path in (path, path.replace("\\\\", "\\"))  # of two backslashes at the start one may be meant
 
 
 def test_the_last_of_chained_errors_counts():

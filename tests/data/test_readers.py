@@ -192,9 +192,9 @@ def bad_files(write, write_pcm, tmp_path):
         "truncated wav": (write("cut.wav", whole[:-500]), "promises 2000 bytes .* holds 1500"),
         "header only": (write("head.wav", whole[:40]), "without a data chunk"),
         "truncated flac": (str(flac), "flac|decoding stops"),
-        "2**31 frames": (
-            write("claim.wav", whole[:40] + struct.pack("<I", 0xFFFFFFF0) + whole[44:]),
-            "promises 4294967280",
+        "2**30 bytes": (
+            write("claim.wav", whole[:40] + struct.pack("<I", 0x40000000) + whole[44:]),
+            "promises 1073741824",
         ),
         "nan": (write("nan.wav", floats(nan.tobytes())), "1 samples are NaN or infinite, the first at frame 60"),
         "nan in aiff": (str(tmp_path / "nan.aiff"), "first at frame 60"),
@@ -207,7 +207,7 @@ def bad_files(write, write_pcm, tmp_path):
 
 
 BAD = [
-    "zero bytes", "text", "truncated wav", "header only", "truncated flac", "2**31 frames", "nan", "nan in aiff",
+    "zero bytes", "text", "truncated wav", "header only", "truncated flac", "2**30 bytes", "nan", "nan in aiff",
     "infinite", "beyond float32", "missing", "directory", "no frames",
 ]  # fmt: skip
 
@@ -247,20 +247,9 @@ def test_a_flac_header_that_lies_is_not_believed(tmp_path):
     body[21] |= 0x0F
     body[22:26] = b"\xff\xff\xff\xf0"
     path.write_bytes(body)
-    assert read_info(path).frames > 1 << 35
-    with pytest.raises(AudioReadError, match=r"a\.flac"):
-        read(path)
-
-
-def test_a_header_without_a_length(tmp_path):
-    path = tmp_path / "a.flac"
-    soundfile.write(str(path), signal("noise", 5000), RATE)
-    body = bytearray(path.read_bytes())
-    body[21] &= 0xF0
-    body[22:26] = bytes(4)
-    path.write_bytes(body)
-    with pytest.raises(AudioReadError, match=r"frames"):
-        read_info(path)
+    for call in (read_info, read):
+        with pytest.raises(AudioReadError, match=r"a\.flac.* claims 687194\d+ frames, more than"):
+            call(path)
 
 
 def test_a_decoded_file_without_a_frame(tmp_path):
@@ -335,3 +324,26 @@ def test_real_speech(fsdd):
     theirs, their_rate = soundfile.read(path, dtype="int16")
     assert rate == their_rate == 8000
     np.testing.assert_array_equal(waveform.numpy(), theirs)
+
+
+@pytest.mark.parametrize("level", [0.94, 0.97, 1.0])
+def test_a_part_of_opus_speech(tmp_path, fsdd, level):
+    """Speech at 6 to 24 kbit/s is what a decoder that starts afresh is worst at: the bound that `read` promises."""
+    names = sorted(name for name in os.listdir(fsdd) if name.endswith(".wav"))[::97]
+    speech = np.concatenate([soundfile.read(os.path.join(fsdd, name))[0] for name in names])
+    path = str(tmp_path / "a.opus")
+    soundfile.write(path, speech, 8000, format="OGG", subtype="OPUS", compression_level=level)
+    whole, _ = read(path)
+    worst = [
+        float((read(path, start, 4000)[0] - whole[start : start + 4000]).abs().max())
+        for start in range(3000, len(whole) - 4000, 2999)
+    ]
+    assert max(worst) <= 2e-2
+    assert np.median(worst) <= 4e-3
+    assert whole.abs().max() > 0.2
+
+
+def test_opus_is_decoded_from_the_beginning_of_a_file_bit_for_bit(tmp_path):
+    path = str(tmp_path / "a.opus")
+    soundfile.write(path, signal("noise", 30_000), RATE, format="OGG", subtype="OPUS")
+    assert torch.equal(read(path, 0, 20_000)[0], read(path)[0][:20_000])

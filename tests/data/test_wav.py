@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiofeed.data import AudioReadError, read, read_info
+from audiofeed.data import AudioFile, AudioFolder, AudioReadError, WavReader, read, read_info
 
 SAMPLES = np.array([0, 1, -1, 32767, -32768, 1234, -4321, 7], dtype=np.int16)
 PCM = SAMPLES.astype("<i2").tobytes()
@@ -133,12 +133,112 @@ def test_64_bit_size_of_a_chunk_before_data(wav, write):
 
 
 @pytest.mark.parametrize(
-    ("promised", "outer"), [(0, 0), (0, 36), (0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF000, 0x7FFFF024)],
-    ids=["zeros", "python wave", "ffmpeg", "sox"],
+    ("promised", "outer"),
+    [
+        (0, 0), (0, 36), (0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF000, 0x7FFFF024), (0x7FFFEFFF, 0x7FFFF023),
+        (0x7FFFEFFC, 0x7FFFF020), (0x7FFFEFF0, 0x7FFFF014), (0x7FFFEF00, 0), (0x7FFFFFFF, 0x7FFFFFFF),
+        (0x80000000, 0x80000024), (0x7FFFFFDA, 0x7FFFFFFE), (0xFFFFFFFF - 36, 0xFFFFFFFF), (0xFFFFFFFE, 0xFFFFFFFF),
+    ],
+    ids=[
+        "zeros", "python wave", "ffmpeg", "sox", "sox of 3 channels", "sox of 6 channels", "sox of 24 bits and 5",
+        "the least", "opusdec", "arecord", "lame", "less a header", "even",
+    ],
 )  # fmt: skip
 def test_a_streamed_file_is_taken_to_its_end(wav, write, promised, outer):
     path = write("a.wav", wav.riff(wav.fmt(), wav.chunk(b"data", PCM, promised), size=outer))
     np.testing.assert_array_equal(read(path)[0].numpy(), SAMPLES)
+
+
+@pytest.mark.parametrize(("channels", "bits"), [(1, 24), (3, 16), (5, 24), (6, 16), (7, 32)])
+def test_a_streamed_file_of_whole_frames(wav, write, channels, bits):
+    """sox rounds the length that it cannot know down to whole frames."""
+    packed, _ = raw_integers(bits, channels * 20)
+    block = channels * bits // 8
+    unknown = 0x7FFFF000 // block * block
+    path = write("a.wav", wav.riff(wav.fmt(channels=channels, bits=bits), wav.chunk(b"data", packed, unknown)))
+    whole = read(path)[0]
+    assert read_info(path).missing == 0
+    np.testing.assert_array_equal(
+        np.atleast_2d(whole.float().numpy()) / (32768 if bits == 16 else 1),
+        soundfile.read(path, always_2d=True, dtype="float32")[0].T,
+    )
+
+
+@pytest.mark.parametrize("more", [1, 2, 4, 16, 36, 44, 64, "file", "riff", "twice", "twice the file"])
+def test_a_length_a_little_too_large_is_read_with_a_warning(wav, write, more):
+    """Recorders write it: a header, a padding byte, or a few samples too many; or twice what there is."""
+    body = np.arange(1000, dtype="<i2").tobytes()
+    size = 12 + len(wav.fmt()) + 8 + len(body)
+    promised = {"file": size, "riff": size - 8, "twice": 2 * len(body), "twice the file": 2 * size}.get(more, 0)
+    missing = (promised or len(body) + more) - len(body)
+    path = write("a.wav", wav.riff(wav.fmt(), wav.chunk(b"data", body, len(body) + missing)))
+    info = read_info(path)
+    assert (info.frames, info.missing) == (1000, missing)
+    with pytest.warns(UserWarning, match=rf"1 of 1 files holds fewer .*a\.wav' \({missing} bytes") as caught:
+        whole, _ = read(path)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(whole.numpy(), np.arange(1000))
+    np.testing.assert_array_equal(soundfile.read(path, dtype="int16")[0], whole.numpy())
+    assert torch.equal(read(path, 900, 100, info=info)[0], whole[900:])  # and no second warning
+    strict = WavReader(strict=True)
+    file = AudioFile(path)
+    with pytest.raises(AudioReadError, match=f"promises {len(body) + missing} bytes .* holds 2000"):
+        strict.info(file)
+    file.close()
+
+
+@pytest.mark.parametrize("tag", [6, 7])
+def test_nor_is_a_decoded_wav_short_in_silence(wav, write, tag):
+    body = bytes(range(200)) * 5
+    path = write("a.wav", wav.riff(wav.fmt(tag=tag, bits=8), wav.chunk(b"data", body, len(body) + 36)))
+    assert (read_info(path).frames, read_info(path).missing) == (1000, 36)
+    with pytest.warns(UserWarning, match=r"a\.wav' \(36 bytes missing"):
+        whole, _ = read(path)
+    np.testing.assert_array_equal(whole.numpy(), soundfile.read(path, dtype="float32")[0])
+
+
+@pytest.mark.parametrize("missing", [65, 100, 500, 999, 1001, 1999])
+def test_a_truncated_file_stays_an_error(wav, write, missing):
+    body = wav.riff(wav.fmt(), wav.chunk(b"data", bytes(2000)))
+    with pytest.raises(AudioReadError, match=f"promises 2000 bytes .* holds {2000 - missing}"):
+        read_info(write("a.wav", body[:-missing]))
+
+
+def test_a_dataset_warns_once_and_counts_the_files(wav, write, write_pcm):
+    for name, missing in [("a.wav", 4), ("b.wav", 44), ("c.wav", 2)]:
+        write(f"in/{name}", wav.riff(wav.fmt(), wav.chunk(b"data", bytes(2000), 2000 + missing)))
+    root = os.path.dirname(write_pcm("in/d.wav", 1000))
+    with pytest.warns(UserWarning, match=r"3 of 4 files hold fewer .*a\.wav") as caught:
+        dataset = AudioFolder(root)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert [len(dataset[i].waveform) for i in range(4)] == [1000] * 4
+
+
+@pytest.mark.parametrize("length", [1 << 63, (1 << 64) - 2, (1 << 62) + 1, 1 << 40])
+@pytest.mark.parametrize("name", [b"data", b"levl"])
+def test_64_bit_sizes_beyond_any_file(wav, write, name, length):
+    sizes = (length, 0) if name == b"data" else (len(PCM), length)
+    ds64 = wav.chunk(b"ds64", struct.pack("<QQQI4sQ", 0, sizes[0], 8, 1, b"levl", sizes[1]))
+    parts = [ds64, wav.chunk(b"levl", b"abcdef", 0xFFFFFFFF), wav.fmt(), wav.chunk(b"data", PCM, 0xFFFFFFFF)]
+    with pytest.raises(AudioReadError, match=r"a\.wav"):
+        read_info(write("a.wav", wav.riff(*parts, magic=b"RF64", size=0xFFFFFFFF)))
+
+
+@pytest.mark.parametrize("rate", [1, 8, 99, 10_000_001, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_rate_that_no_converter_has(wav, write, rate):
+    """At 1 Hz a second of sound became 16,000, at 2**32 Hz an example read 400 MB of context."""
+    header = struct.pack("<HHIIHH", 1, 1, rate, 0, 2, 16)
+    path = write("a.wav", wav.riff(wav.chunk(b"fmt ", header), wav.chunk(b"data", PCM)))
+    with pytest.raises(AudioReadError, match=rf"{rate} Hz, which no converter has: 100 to"):
+        read_info(path)
+
+
+@pytest.mark.parametrize("rate", [100, 250, 4000, 384_000, 6_144_000, 10_000_000])
+def test_every_rate_that_a_converter_has(wav, write, rate):
+    header = struct.pack("<HHIIHH", 1, 1, rate, 0, 2, 16)
+    path = write("a.wav", wav.riff(wav.chunk(b"fmt ", header), wav.chunk(b"data", PCM)))
+    assert read_info(path).sample_rate == rate
 
 
 def test_a_streamed_file_that_stops_within_a_frame(wav, write):
@@ -160,7 +260,7 @@ def test_an_empty_recording_is_no_streamed_one(wav, write):
         (lambda w: w.riff(w.fmt(channels=0), w.chunk(b"data", PCM)), "0 channels"),
         (lambda w: w.riff(w.fmt(rate=0), w.chunk(b"data", PCM)), "0 Hz"),
         (lambda w: w.riff(w.chunk(b"fmt ", bytes(8)), w.chunk(b"data", PCM)), "fmt chunk of 8 bytes"),
-        (lambda w: w.riff(w.fmt(), w.chunk(b"data", PCM, 1 << 31)), "promises 2147483648 bytes .* holds 16"),
+        (lambda w: w.riff(w.fmt(), w.chunk(b"data", PCM, 1 << 30)), "promises 1073741824 bytes .* holds 16"),
         (lambda w: w.riff(w.fmt(), w.chunk(b"data", PCM))[:-6], "promises 16 bytes .* holds 10"),
         (lambda w: w.riff(*[w.chunk(b"none", b"")] * 5000, w.fmt(), w.chunk(b"data", PCM)), "more than 4096 chunks"),
         (lambda w: w.riff(w.chunk(b"ds64", b"1234"), w.fmt(), magic=b"RF64"), "ds64 chunk of 4 bytes"),
@@ -231,7 +331,7 @@ def test_any_corruption_ends_in_a_waveform_or_one_error(tmp_path_factory, wav, c
 
 
 def test_a_lying_header_allocates_nothing(wav, write):
-    path = write("a.wav", wav.riff(wav.fmt(), wav.chunk(b"data", PCM, 0xFFFFFFF0), size=0xFFFFFFF8))
+    path = write("a.wav", wav.riff(wav.fmt(), wav.chunk(b"data", PCM, 0x7FFFEEFF), size=0x7FFFEF24))
     tracemalloc.start()
     with pytest.raises(AudioReadError):
         read(path)

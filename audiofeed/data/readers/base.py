@@ -37,6 +37,8 @@ class AudioInfo:
             in several threads.
         size: The file's size in bytes; a file of another size has changed since.
         reader: The reader that reads the samples; None looks for it again.
+        missing: Bytes of samples that the header promises and the file lacks, where `frames` counts what is there.
+            `read` and, once for all its files, a dataset warn about it.
 
     >>> AudioInfo("a.wav", sample_rate=8000, channels=1, frames=4000, format="WAV", subtype="PCM_16").duration
     0.5
@@ -51,6 +53,7 @@ class AudioInfo:
     data_offset: int = -1
     size: int = -1
     reader: Reader | None = field(default=None, repr=False, compare=False)
+    missing: int = 0
 
     @property
     def duration(self) -> float:

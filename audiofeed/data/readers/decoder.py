@@ -6,13 +6,18 @@ whole file. For those formats decoding begins earlier and the excess is discarde
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
+from audiofeed.data.readers.flac_frames import count_flac
+from audiofeed.data.readers.ogg_pages import check_one_recording, last_page_frame, last_pages, starts_early
+from audiofeed.data.readers.wav import find_samples
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,20 +27,25 @@ if TYPE_CHECKING:
 _BLOCK_SAMPLES = 1 << 22
 # libsndfile's answer where a header leaves the length open is 2**63 - 1
 _MAX_FRAMES = 1 << 48
-# a page is at most 65307 bytes long: this much of a file's end holds the last two
-_OGG_TAIL = 2 * 65307
+# samples per channel and byte that no file of a subtype or format exceeds, by the longest block and the shortest code
+# for it; every other format has a code of at least half a bit for each sample of each channel
+_DENSEST = {"VORBIS": 4096, "OPUS": 5760, "FLAC": 65_535 / 8, "ALAC_16": 4096, "ALAC_20": 4096, "ALAC_24": 4096}
+_DENSEST |= {"ALAC_32": 4096}
+_CHECKED = ("VORBIS", "OPUS")
+# samples of two of the longest blocks
+_FLAC_LEAD = 1 << 17
 # SF_ERR_UNRECOGNIZED_FORMAT of sndfile.h
 _UNRECOGNIZED = 1
-# FLAC, Ogg, MP3 after an ID3 tag (a bare MP3 frame begins like many a sample), AIFF, W64, CAF, AU, NIST SPHERE
-_MAGIC = (b"fLaC", b"OggS", b"ID3", b"FORM", b"riff", b"caff", b".snd", b"dns.", b"NIST_1A")
+# FLAC, Ogg, AIFF, W64, CAF, AU, NIST SPHERE
+_MAGIC = (b"fLaC", b"OggS", b"FORM", b"riff", b"caff", b".snd", b"dns.", b"NIST_1A")
 
 
 class SoundfileReader(Reader):
-    """Reader that decodes FLAC, Ogg Vorbis and Opus, MP3, AIFF, W64, CAF, AU, NIST SPHERE, any WAV by libsndfile."""
+    """Reader that decodes FLAC, Ogg Vorbis and Opus, AIFF, W64, CAF, AU, NIST SPHERE and any WAV by libsndfile."""
 
     name = "soundfile"
     extensions = (
-        ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".w64", ".caf", ".au", ".snd", ".sph",
+        ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".w64", ".caf", ".au", ".snd", ".sph",
     )  # fmt: skip
 
     def matches(self, head: bytes) -> bool:
@@ -43,34 +53,85 @@ class SoundfileReader(Reader):
         return head.startswith(_MAGIC)
 
     def info(self, file: AudioFile) -> AudioInfo | None:
-        """Open the file in soundfile for decoding; None if libsndfile does not recognize the format."""
+        """Open the file in soundfile for decoding; None if libsndfile does not recognize the format.
+
+        Raises:
+            AudioReadError: libsndfile cannot open the file, the file holds several recordings, or its header claims
+                more than a file of its size can hold.
+        """
+        if file.head.startswith(b"OggS"):
+            check_one_recording(functools.partial(_read_at, file.fd), file.size)
         try:
-            decoder = file.keep(Decoder)
+            decoder = file.keep(lambda name: Decoder(name, file.fd))
         except AudioReadError as error:
             if getattr(error.__cause__, "code", None) == _UNRECOGNIZED:
                 return None
             raise
+        frames = decoder.frames
+        if frames >= _MAX_FRAMES:
+            frames = _count(file, decoder.format)
+        most = file.size * _DENSEST.get(decoder.subtype, _DENSEST.get(decoder.format, 16 / decoder.channels))
+        if frames > most:
+            raise AudioReadError.of(
+                file.path, f"the {decoder.format} header claims {frames} frames, more than {file.size} bytes can hold"
+            )
+        missing = find_samples(file)[3] if file.head[:4] == b"RIFF" and file.head[8:12] == b"WAVE" else 0
         return AudioInfo(
-            file.path, decoder.sample_rate, decoder.channels, decoder.frames, decoder.format, decoder.subtype, -1,
-            file.size, self,
+            file.path, decoder.sample_rate, decoder.channels, frames, decoder.format, decoder.subtype, -1, file.size,
+            self, missing,
         )  # fmt: skip
 
     def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
         """Decode part of a file with soundfile: 16-bit samples as int16, all others as float32."""
-        return file.keep(Decoder).read(start, frames)
+        lead: Callable[[int], int] | None = None
+        if info.subtype == "VORBIS":
+            lead = functools.partial(_vorbis_lead, functools.partial(_read_at, file.fd), file.size, info.frames)
+        decoder = file.keep(lambda name: Decoder(name, file.fd))
+        if decoder.frames >= _MAX_FRAMES:
+            # libFLAC's seek fails in the last frames of a short stream whose length it does not know
+            lead = (lambda _: _FLAC_LEAD) if decoder.format == "FLAC" else (lambda at: at)
+        return decoder.read(start, frames, lead)
+
+
+def _read_at(fd: int, position: int, count: int) -> bytes:
+    return os.pread(fd, count, position)
+
+
+def _vorbis_lead(read: Callable[[int, int], bytes], size: int, frames: int, start: int) -> int:
+    """Return the number of frames before `start` at which decoding an Ogg Vorbis file has to begin."""
+    if start == 0:
+        return 0
+    if starts_early(read):
+        return start
+    return max(0, start - last_page_frame(read, size, frames))
+
+
+def _count(file: AudioFile, container: str) -> int:
+    """Count the frames of a file to decode whose header leaves their number open."""
+    read = functools.partial(_read_at, file.fd)
+    frames = count_flac(read, file.size) if file.head.startswith(b"fLaC") else 0
+    if file.head.startswith(b"OggS"):
+        frames = next((page.granule for page in last_pages(read, file.size) if page.granule > 0), 0)
+    if not frames:
+        raise AudioReadError.of(
+            file.path, f"the {container} header does not say how many frames there are: encode the file again"
+        )
+    return frames
 
 
 class Decoder:
     """Decoder of one audio file, open in soundfile within a `with` block.
 
     Args:
-        name: The file's path.
+        name: The file's path, for messages.
+        fd: A descriptor of it, which stays open. libsndfile is not told the name: where it knows no first bytes, it
+            would go by the name's extension, and read a page of text as mu-law noise.
 
     Attributes:
         sample_rate, channels, frames, format, subtype: The header's fields, in soundfile's words.
 
     Raises:
-        AudioReadError: On entering: libsndfile cannot open the file, or its header does not say how many frames it has.
+        AudioReadError: On entering: libsndfile cannot open the file.
         ModuleNotFoundError: soundfile is not installed.
     """
 
@@ -80,36 +141,37 @@ class Decoder:
     format: str
     subtype: str
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, fd: int) -> None:
+        self.name, self._fd = name, fd
         self._soundfile = _soundfile(name)
 
     def __enter__(self) -> Decoder:
+        os.lseek(self._fd, 0, os.SEEK_SET)
         try:
-            # bytes: soundfile would refuse a name that is not valid UTF-8
-            file: Any = self._soundfile.SoundFile(os.fsencode(self.name))
+            file: Any = self._soundfile.SoundFile(self._fd, closefd=False)
         except self._soundfile.SoundFileError as error:
-            raise AudioReadError.of(self.name, f"{_beginning(self.name)}; {_reason(error)}") from error
+            beginning = f"the file begins with {os.pread(self._fd, 12, 0)!r}"
+            raise AudioReadError.of(self.name, f"{beginning}; {_reason(error)}") from error
         self._file = file
+        self._seekable = file.seekable()
+        # soundfile would seek after each read to where the decoder is already, and a seek is what goes wrong
+        file.seekable = lambda: False
         self._next = 0  # the frame that decoding has come to
         self.sample_rate, self.channels, self.frames = file.samplerate, file.channels, file.frames
         self.format, self.subtype = file.format, file.subtype
-        if self.frames < _MAX_FRAMES:
-            return self
-        file.close()
-        raise AudioReadError.of(
-            self.name, f"the {self.format} header does not say how many frames there are: encode the file again"
-        )
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def read(self, start: int, frames: int) -> torch.Tensor:
+    def read(self, start: int, frames: int, lead: Callable[[int], int] | None = None) -> torch.Tensor:
         """Decode frames of an audio file with soundfile.
 
         Args:
             start: First frame.
-            frames: Number of frames, all of them within `self.frames`.
+            frames: Number of frames, all of them in the file.
+            lead: Maps a frame to the number of frames before it at which decoding has to begin; None if a seek lands
+                right.
 
         Returns:
             (frames,) if mono, else (channel, frames); int16 if the samples are 16-bit integers, else float32.
@@ -120,88 +182,44 @@ class Decoder:
         size = max(_BLOCK_SAMPLES // self.channels, 1)
         stop = start + frames
         try:
-            blocks = [self._block(at, min(size, stop - at), start) for at in range(start, stop, size)]
+            self._go_to(start, 0 if lead is None else min(start, lead(start)), start)
+            blocks = [self._block(min(size, stop - at), at, start) for at in range(start, stop, size)]
         except self._soundfile.SoundFileError as error:
             raise AudioReadError.of(self.name, _reason(error), start) from error
         waveform = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
         return waveform.view(-1) if self.channels == 1 else waveform.T.contiguous()
 
-    def _block(self, at: int, frames: int, start: int) -> torch.Tensor:
-        """Decode a block (frames, channel) of a file from frame `at`, in a read that began at `start`."""
-        lead = min(at, self._lead(at))
+    def _go_to(self, at: int, lead: int, start: int) -> None:
+        """Let decoding of a file come to frame `at`, from `lead` frames before on."""
+        if not self._seekable:  # GSM 6.10, G.72x
+            lead = at - self._next
+        elif at - lead != self._next or at == 0:
+            if at > lead and self._next == 0 and self.subtype in _CHECKED:
+                # libvorbis looks at the setup header here, and a seek in a broken file would crash; from the first
+                # frame a seek lands elsewhere than from the beginning
+                self._block(1, 0, start)
+                self._file.seek(0)
+            self._file.seek(at - lead)
+        size = max(_BLOCK_SAMPLES // self.channels, 1)
+        for ahead in range(at - lead, at, size):
+            self._block(min(size, at - ahead), ahead, start)
+        self._next = at
+
+    def _block(self, frames: int, at: int, start: int) -> torch.Tensor:
+        """Decode the next block (frames, channel) of a file, from frame `at` on, in a read that began at `start`."""
         # dtype="int16" would not scale a float file, so only where the samples are 16-bit integers
         dtype = torch.int16 if self.subtype == "PCM_16" else torch.float32
-        block = torch.empty((lead + frames, self.channels), dtype=dtype)
-        if self._file.seekable():
-            self._file.seek(at - lead)
-        # in one call: soundfile seeks anew after each, and the lead would be lost
+        block = torch.empty((frames, self.channels), dtype=dtype)
         got = len(self._file.read(out=block.numpy()))
-        if got < len(block):
+        if got < frames:
             raise AudioReadError.of(
                 self.name,
                 f"truncated {self.format}: the header promises {self.frames} frames, decoding stops at frame "
-                f"{at - lead + got}: copy it again",
+                f"{at + got}: copy it again",
                 start,
             )
         self._next = at + frames
-        # a view would take the lead along wherever the tensor goes
-        return block[lead:].clone() if lead else block
-
-    def _lead(self, start: int) -> int:
-        """Return the number of frames before `start` at which decoding has to begin."""
-        if not self._file.seekable():  # GSM 6.10, G.72x
-            return start - self._next
-        if self.subtype.startswith("MPEG_LAYER"):
-            return _mp3_lead(self.sample_rate, self.channels)
-        if self.subtype == "VORBIS":
-            return max(0, start - _last_page_frame(self.name, self.frames))
-        return 0
-
-
-def _mp3_lead(sample_rate: int, channels: int) -> int:
-    """Return the number of samples before a position from which an MP3 has to be decoded.
-
-    Decoding from there comes out right at the position.
-
-    A frame takes bits from up to 511 bytes (MPEG-2: 255) of the frames before it, its bit reservoir, and its filters
-    overlap with two. At the lowest bit rate a frame holds this many bytes beside its header and side information:
-
-        144 * 32000 / rate - 36  (mono: - 21)          for MPEG-1, 1152 samples, 32 kHz and above
-         72 *  8000 / rate - 21  (mono: - 13)          for MPEG-2, 576 samples
-
-    libsndfile seeks without regard to that: the first thousands of samples are then wrong by the signal's own size.
-    """
-    if sample_rate >= 32_000:
-        samples, reservoir, held = 1152, 511, 144 * 32_000 // sample_rate - (21 if channels == 1 else 36)
-    else:
-        samples, reservoir, held = 576, 255, 72 * 8_000 // sample_rate - (13 if channels == 1 else 21)
-    return samples * (-(-reservoir // max(held, 1)) + 2)
-
-
-def _last_page_frame(name: str, frames: int) -> int:
-    """Return the first frame of an Ogg Vorbis file's last page, into which a decoder's seek goes wrong.
-
-    Returns 0 if it cannot be determined.
-
-    libsndfile places a page's samples by counting back from the position in its header, which in the last page is cut
-    to the recording's true end: a seek into that page lands as many samples too late as were cut
-    (github.com/libsndfile/libsndfile/issues/885). Decoding on from the page before lands right.
-    """
-    with open(name, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _OGG_TAIL))
-        tail = file.read(_OGG_TAIL)
-    last = tail.rfind(b"OggS")
-    before = tail.rfind(b"OggS", 0, max(last, 0))
-    while before >= 0:
-        position = int.from_bytes(tail[before + 6 : before + 14], "little", signed=True)
-        if position >= 0:
-            end = int.from_bytes(tail[last + 6 : last + 14], "little", signed=True)
-            # positions count from wherever the stream was cut out of a longer one; one frame less is on the page before
-            return max(0, position - (end - frames) - 1)
-        # a page on which no packet ends has position -1
-        before = tail.rfind(b"OggS", 0, before)
-    return 0
+        return block
 
 
 def _soundfile(name: str) -> ModuleType:
@@ -220,9 +238,3 @@ def _soundfile(name: str) -> ModuleType:
 def _reason(error: Exception) -> str:
     """Return libsndfile's message about a failed decoding without the path that soundfile puts before it."""
     return f"libsndfile: {getattr(error, 'error_string', error)}"
-
-
-def _beginning(name: str) -> str:
-    """Describe the first bytes of a file that cannot be decoded, to tell a page of text from broken audio."""
-    with open(name, "rb") as file:
-        return f"the file begins with {file.read(12)!r}"

@@ -25,8 +25,11 @@ _MAX_CHUNKS = 4096
 _LARGEST_DS64 = 4096
 _UNKNOWN_32 = 0xFFFFFFFF
 _UNKNOWN_64 = 0xFFFFFFFFFFFFFFFF
-# what sox writes for a length it cannot go back to fill in
-_SOX_UNKNOWN = 0x7FFFF000
+# writers into a pipe cannot go back to fill in the length. They write 0x7FFFF000, 0x7FFFFFFF, 0x80000000 or 0xFFFFFFFF,
+# less a header, or rounded down to whole frames (of up to 256 bytes)
+_LEAST_UNKNOWN = 0x7FFFEF00
+# recorders write a length that is too large by a header, a chunk's padding or a few samples
+_MOST_MISSING = 64
 # bytes 2..15 of a WAVEFORMATEXTENSIBLE sub-format whose first two are a plain format tag; the second is ambisonic
 _GUID_TAILS = (
     bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71"),
@@ -38,6 +41,8 @@ _FLOAT = {4: "FLOAT", 8: "DOUBLE"}
 # nearly every header: a fmt chunk of 16 bytes, then the samples
 _USUAL = struct.Struct("<4sI4s4sI16s4sI")
 _MAGIC = (b"RIFF", b"RF64", b"BW64")
+# tag, channels, sample rate, bytes of a frame, bits
+_Layout = tuple[int, int, int, int, int]
 _WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -46,11 +51,28 @@ class WavReader(Reader):
 
     It leaves other encodings to soundfile.
 
-    A file that holds less than its header promises is refused whole: its length is not to be trusted.
+    A file that holds less than its header promises was truncated, and is refused whole, unless the rest is what
+    recorders are known to write. Then what is there is read, with a warning:
+
+    - up to 64 bytes too many, and at most a quarter of what is there;
+    - the size of the file or of its RIFF chunk in place of that of the samples;
+    - exactly twice the size of the samples or of the file.
+
+    A length of 0x7FFFEF00 or more that the file does not hold (or of 0, where nothing else was filled in) is that of a
+    writer into a pipe, and means the rest of the file.
+
+    Args:
+        strict: True refuses every file that holds less than its header promises.
+
+    >>> WavReader().name
+    'wav'
     """
 
     name = "wav"
     extensions = (".wav", ".wave", ".rf64", ".bwf")
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
 
     def matches(self, head: bytes) -> bool:
         """Return True for the first bytes of a WAV file: RIFF, RF64 or BW64 of type WAVE."""
@@ -67,9 +89,10 @@ class WavReader(Reader):
             riff, riff_bytes, kind, first, length, body, second, promised = _USUAL.unpack_from(head)
             if (riff, kind, first, length, second) == (b"RIFF", b"WAVE", b"fmt ", 16, b"data"):
                 layout = _parse_format(body, file.path)
-                held = _held_bytes(promised, riff_bytes, file.size, _USUAL.size, file.path)
-                return _describe(self, file, "WAV", layout, held, _USUAL.size)
-        return _parse_chunks(self, file)
+                held, missing = _held_bytes(promised, riff_bytes, file, _USUAL.size, self.strict)
+                return _describe(self, file, "WAV", layout, held, missing, _USUAL.size)
+        found = _parse_chunks(file, self.strict) if self.matches(head) else None
+        return found and _describe(self, file, *found)
 
     def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
         """Read part of a WAV file by position: 16-bit samples as int16, all others as float32."""
@@ -90,8 +113,25 @@ class WavReader(Reader):
         return waveform if channels == 1 else waveform.view(frames, channels).T.contiguous()
 
 
+def find_samples(file: AudioFile) -> tuple[int, int, int, int]:
+    """Find the samples in a WAV file of any encoding.
+
+    Args:
+        file: The file, whose first bytes are those of a WAV.
+
+    Returns:
+        The format tag, the byte where the samples begin, the number of bytes that hold them, and of those that the
+        header promises beyond.
+
+    Raises:
+        AudioReadError: The header is broken, or promises more than the file holds.
+    """
+    _, layout, held, missing, body = _parse_chunks(file, strict=False)
+    return layout[0], body, held, missing
+
+
 def _describe(
-    reader: WavReader, file: AudioFile, container: str, layout: tuple[int, int, int, int, int], held: int, body: int
+    reader: WavReader, file: AudioFile, container: str, layout: _Layout, held: int, missing: int, body: int
 ) -> AudioInfo | None:
     """Return the description of a WAV header, or None if the samples need a decoder."""
     tag, channels, sample_rate, block, bits = layout
@@ -102,24 +142,27 @@ def _describe(
     subtype = _INTEGER.get(width) if tag == PCM else _FLOAT.get(width) if tag == FLOAT and bits == 8 * width else None
     if subtype is None:
         return None
-    return AudioInfo(file.path, sample_rate, channels, held // block, container, subtype, body, file.size, reader)
+    frames = held // block
+    return AudioInfo(file.path, sample_rate, channels, frames, container, subtype, body, file.size, reader, missing)
 
 
-def _parse_chunks(reader: WavReader, file: AudioFile) -> AudioInfo | None:
-    """Return the description of a WAV file whose chunks come in any order."""
+def _parse_chunks(file: AudioFile, strict: bool) -> tuple[str, _Layout, int, int, int]:
+    """Parse a WAV file whose chunks come in any order.
+
+    Returns the container, the fields of the fmt chunk, the bytes of samples held and missing, and where they begin.
+    """
     page, size, path = file.head, file.size, file.path
-    if not reader.matches(page):
-        return None
 
     def at(position: int, count: int) -> bytes:
         if position + count <= len(page):
             return page[position : position + count]
-        return os.pread(file.fd, count, position)
+        # a 64-bit length may lead beyond what a file can have
+        return os.pread(file.fd, count, position) if position < size else b""
 
     (riff_bytes,) = struct.unpack_from("<I", page, 4)
     container = {b"RIFF": "WAV", b"RF64": "RF64", b"BW64": "BW64"}[page[:4]]
     wide: dict[bytes, int] = {}  # 64-bit lengths of chunks whose own field says 0xFFFFFFFF
-    layout: tuple[int, int, int, int, int] | None = None
+    layout: _Layout | None = None
     position = 12
     for _ in range(_MAX_CHUNKS):
         head = at(position, 8)
@@ -129,15 +172,17 @@ def _parse_chunks(reader: WavReader, file: AudioFile) -> AudioInfo | None:
         body = position + 8
         if name == b"ds64" and container != "WAV":
             riff_bytes = _parse_ds64(at(body, min(length, _LARGEST_DS64)), wide, path)
-        if length == _UNKNOWN_32 and name in wide:
-            length = wide[name]
+        # of the samples the 64-bit length counts also where the other is one that was never filled in
+        never_filled = name == b"data" and (length >= _LEAST_UNKNOWN or length == 0)
+        if length == _UNKNOWN_32 or never_filled:
+            length = wide.get(name, length)
         if name == b"fmt ":
             layout = _parse_format(at(body, min(length, 40)), path)
         elif name == b"data":
             if layout is None:
                 raise AudioReadError.of(path, f"WAV data chunk at byte {position} comes before any fmt chunk")
-            held = _held_bytes(length, riff_bytes, size, body, path)
-            return _describe(reader, file, container, layout, held, body)
+            held, missing = _held_bytes(length, riff_bytes, file, body, strict)
+            return container, layout, held, missing, body
         position = body + length + (length & 1)  # chunks begin at even bytes
     raise AudioReadError.of(path, f"WAV header with more than {_MAX_CHUNKS} chunks and no data chunk among them")
 
@@ -153,7 +198,7 @@ def _parse_ds64(body: bytes, wide: dict[bytes, int], path: str) -> int:
     return riff_bytes
 
 
-def _parse_format(body: bytes, path: str) -> tuple[int, int, int, int, int]:
+def _parse_format(body: bytes, path: str) -> _Layout:
     """Return (tag, channels, sample_rate, block, bits) of a WAV file's fmt chunk."""
     if len(body) < 16:
         raise AudioReadError.of(path, f"WAV fmt chunk of {len(body)} bytes; at least 16 are needed")
@@ -167,22 +212,27 @@ def _parse_format(body: bytes, path: str) -> tuple[int, int, int, int, int]:
     return tag, channels, sample_rate, block, bits
 
 
-def _held_bytes(promised: int, riff_bytes: int, size: int, body: int, path: str) -> int:
-    """Return the number of bytes of samples in a WAV file, or raise if the header promises more."""
+def _held_bytes(promised: int, riff_bytes: int, file: AudioFile, body: int, strict: bool) -> tuple[int, int]:
+    """Return the bytes of samples in a WAV file, and how many more its header promises; raise if those are too many."""
+    size = file.size
     held = size - body
     # a writer into a pipe cannot go back to fill in the length; 0 is also the true length of an empty recording, and
     # then the outer RIFF length, filled in as well, ends with the file
     finished = riff_bytes in (size - 8, size - 9)
     if promised in (_UNKNOWN_32, _UNKNOWN_64) or (promised == 0 and not finished):
-        return held
-    if promised > held:
-        if promised == _SOX_UNKNOWN:
-            return held
-        raise AudioReadError.of(
-            path,
-            f"truncated WAV: the header promises {promised} bytes of samples, the file holds {held}: copy it again",
-        )
-    return promised
+        return held, 0
+    if promised <= held:
+        return promised, 0
+    if _LEAST_UNKNOWN <= promised <= _UNKNOWN_32:
+        return held, 0
+    missing = promised - held
+    slip = missing <= min(_MOST_MISSING, held // 4) or promised in (size, size - 8, 2 * held, 2 * size, 2 * (size - 8))
+    if slip and held > 0 and not strict:
+        return held, missing
+    raise AudioReadError.of(
+        file.path,
+        f"truncated WAV: the header promises {promised} bytes of samples, the file holds {held}: copy it again",
+    )
 
 
 def _scaled(raw: np.ndarray, subtype: str) -> np.ndarray:
