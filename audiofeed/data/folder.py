@@ -13,6 +13,8 @@ from audiofeed.data.datasets import AudioFiles, OnError, check_options
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.labels import NamePattern
 from audiofeed.data.readers import known_extensions
+from audiofeed.data.readers.extensions import FFMPEG
+from audiofeed.data.readers.torchcodec_reader import REMEDY
 from audiofeed.data.scan import FoundFiles, count_by_extension, find_files
 
 
@@ -91,11 +93,13 @@ class AudioFolder(AudioFiles):
         self.root = os.fsdecode(root)
         found = self._find(known_extensions() if extensions is None else extensions)
         self.passed_over = found.passed_over
+        missed = [ending for ending in found.passed_over if ending in FFMPEG]
         if found.unexpected and extensions is None:
             warnings.warn(
                 f"AudioFolder passes over {sum(found.passed_over.values())} files in root={self.root!r} by their "
                 f"extension: {count_by_extension(found.passed_over)}; convert them to a format that is read, register "
-                "a reader for them, or name the files to take with extensions=",
+                "a reader for them, or name the files to take with extensions="
+                + (f"; for {', '.join(missed)}: {REMEDY}" if missed else ""),
                 stacklevel=2,
             )
         paths = found.paths

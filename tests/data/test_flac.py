@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from audiofeed.data import AudioFile, AudioFolder, AudioReadError, RandomCrop, read, read_info
 from audiofeed.data.readers import miniaudio_reader
-from audiofeed.data.readers.decoder import SoundfileReader
+from audiofeed.data.readers.soundfile_reader import SoundfileReader
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from audiofeed.data import AudioReadError, read, read_info
-from audiofeed.data.readers import decoder as decoder_module
+from audiofeed.data.readers import soundfile_reader as decoder_module
 
 RATE = 16000
 

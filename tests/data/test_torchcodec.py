@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import wave
 
 import pytest
 import torch
@@ -84,6 +85,16 @@ def test_without_torchcodec_a_folder_does_not_look_for_them(monkeypatch):
     assert ".m4a" not in af.data.readers.registry.known_extensions()
     monkeypatch.setattr(torchcodec_reader, "is_installed", lambda: True)
     assert ".m4a" in af.data.readers.registry.known_extensions()
+
+
+def test_a_folder_says_what_to_install_for_the_files_that_it_passes_over(monkeypatch, tmp_path):
+    monkeypatch.setattr(torchcodec_reader, "is_installed", lambda: False)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", None))
+        file.writeframes(bytes(400))
+    (tmp_path / "b.m4a").write_bytes(MP4)
+    with pytest.warns(UserWarning, match=r"1 \.m4a;.* for \.m4a: pip install 'audiofeed\[torchcodec\]'"):
+        assert len(af.AudioFolder(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from audiofeed.data.readers.registry import (
     register_reader,
     warn_missing,
 )
-from audiofeed.data.readers.wav import WavReader
+from audiofeed.data.readers.wav_reader import WavReader
 
 __all__ = [
     "READERS",

@@ -13,8 +13,9 @@ import os
 
 import torch
 
+from audiofeed.data.readers import extensions
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
-from audiofeed.data.readers.decoder import SoundfileReader
+from audiofeed.data.readers.soundfile_reader import SoundfileReader
 
 _BITS = {"PCM_16": 16, "PCM_24": 24}
 # more samples than this (64 MB as float32) are decoded by libsndfile, block by block: a header may lie
@@ -27,7 +28,7 @@ class MiniaudioReader(Reader):
     """Reader that decodes whole FLAC files of 16 and 24 bits by miniaudio and leaves all else to libsndfile."""
 
     name = "miniaudio"
-    extensions = (".flac",)
+    extensions = extensions.FLAC
 
     def __init__(self) -> None:
         self._libsndfile = SoundfileReader()

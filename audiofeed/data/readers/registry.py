@@ -14,11 +14,11 @@ import torch
 
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
-from audiofeed.data.readers.decoder import SoundfileReader
 from audiofeed.data.readers.miniaudio_reader import MiniaudioReader
-from audiofeed.data.readers.mpeg import MpegReader
+from audiofeed.data.readers.mpeg_reader import MpegReader
+from audiofeed.data.readers.soundfile_reader import SoundfileReader
 from audiofeed.data.readers.torchcodec_reader import TorchcodecReader
-from audiofeed.data.readers.wav import WavReader
+from audiofeed.data.readers.wav_reader import WavReader
 from audiofeed.data.samples import bad_samples
 
 # Hz. A rate beyond comes from a broken header, and resampling from it takes gigabytes; slow sensors recorded as sound

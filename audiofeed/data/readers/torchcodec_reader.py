@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from audiofeed.data.errors import AudioReadError
+from audiofeed.data.readers import extensions
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 
 # MPEG-4 and QuickTime (after a length), Matroska and WebM, Windows Media, AMR
 _AT_FOUR = b"ftyp"
 _MAGIC = (b"\x1a\x45\xdf\xa3", bytes.fromhex("3026b2758e66cf11"), b"#!AMR")
-EXTENSIONS = (".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".3ga")
 REMEDY = "pip install 'audiofeed[torchcodec]', and install FFmpeg (apt install ffmpeg, brew install ffmpeg)"
 
 
@@ -34,7 +34,7 @@ class TorchcodecReader(Reader):
     @property
     def extensions(self) -> tuple[str, ...]:  # type: ignore[override]
         """Endings of the names of sound files that torchcodec reads; none without it, so that no folder has them."""
-        return EXTENSIONS if is_installed() else ()
+        return extensions.FFMPEG if is_installed() else ()
 
     def matches(self, head: bytes) -> bool:
         """Return True for the first bytes of a container that FFmpeg decodes and libsndfile does not."""

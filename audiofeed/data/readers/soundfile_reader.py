@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiofeed.data.errors import AudioReadError
+from audiofeed.data.readers import extensions
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 from audiofeed.data.readers.flac_frames import count_flac
 from audiofeed.data.readers.ogg_pages import check_one_recording, last_page_frame, last_pages, starts_early
-from audiofeed.data.readers.wav import find_samples
+from audiofeed.data.readers.wav_reader import find_samples
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -44,9 +45,7 @@ class SoundfileReader(Reader):
     """Reader that decodes FLAC, Ogg Vorbis and Opus, AIFF, W64, CAF, AU, NIST SPHERE and any WAV by libsndfile."""
 
     name = "soundfile"
-    extensions = (
-        ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".w64", ".caf", ".au", ".snd", ".sph",
-    )  # fmt: skip
+    extensions = extensions.LIBSNDFILE
 
     def matches(self, head: bytes) -> bool:
         """Return True for the first bytes of a container that libsndfile decodes."""

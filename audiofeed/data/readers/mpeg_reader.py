@@ -15,8 +15,8 @@ import os
 import torch
 
 from audiofeed.data.errors import AudioReadError
+from audiofeed.data.readers import extensions
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
-from audiofeed.data.readers.decoder import Decoder
 from audiofeed.data.readers.mpeg_frames import (
     MpegFrames,
     MpegHeader,
@@ -26,7 +26,8 @@ from audiofeed.data.readers.mpeg_frames import (
     parse_header,
     reservoir,
 )
-from audiofeed.data.readers.wav import find_samples
+from audiofeed.data.readers.soundfile_reader import Decoder
+from audiofeed.data.readers.wav_reader import find_samples
 
 # WAVE_FORMAT_MPEG and WAVE_FORMAT_MPEGLAYER3
 _WAV_TAGS = (0x0050, 0x0055)
@@ -47,7 +48,7 @@ class MpegReader(Reader):
     """
 
     name = "mpeg"
-    extensions = (".mp3", ".mp2", ".mp1", ".mpga")
+    extensions = extensions.MPEG
 
     def matches(self, head: bytes) -> bool:
         """Return True for an ID3 tag, two MPEG frame headers, or a WAV file that says it holds MPEG audio."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from audiofeed.data.errors import AudioReadError
+from audiofeed.data.readers import extensions
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
@@ -69,7 +70,7 @@ class WavReader(Reader):
     """
 
     name = "wav"
-    extensions = (".wav", ".wave", ".rf64", ".bwf")
+    extensions = extensions.WAV
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
