@@ -174,7 +174,9 @@ def computable(values: torch.Tensor, *, as_int16: bool = False) -> torch.Tensor:
 @contextlib.contextmanager
 def in_full_precision(device: torch.device, *, graph: bool) -> Iterator[None]:
     """Turn off autocast while the rows of a batch are computed, and autograd if no graph is asked for."""
-    with torch.autocast(device.type, enabled=False), torch.set_grad_enabled(graph and torch.is_grad_enabled()):
+    # the meta device knows no autocast
+    own = contextlib.nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+    with own, torch.set_grad_enabled(graph and torch.is_grad_enabled()):
         if graph:
             yield
             return

@@ -12,7 +12,14 @@ from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import compute_in_parts
-from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
+from audiofeed.transforms.contract.filters import (
+    FilterStore,
+    apply_cast,
+    define,
+    filter_like,
+    keep,
+    reset_parameters,
+)
 from audiofeed.transforms.contract.graph import needs_graph
 
 
@@ -84,6 +91,7 @@ class FeatureTransform(nn.Module):
     # ---------------------------------------------------------------- what a subclass uses
 
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
+    reset_parameters = reset_parameters
 
     # ---------------------------------------------------------------- what a caller uses
 

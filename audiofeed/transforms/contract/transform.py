@@ -15,7 +15,14 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import compute_in_parts
-from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
+from audiofeed.transforms.contract.filters import (
+    FilterStore,
+    apply_cast,
+    define,
+    filter_like,
+    keep,
+    reset_parameters,
+)
 from audiofeed.transforms.contract.graph import needs_graph
 
 
@@ -102,6 +109,7 @@ class Transform(nn.Module):
     # ---------------------------------------------------------------- what a subclass uses
 
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
+    reset_parameters = reset_parameters
 
     def rate(self, what: str) -> float:
         """Return the sample rate of a transform of waveforms, or raise a ValueError that names `what` needs it."""
