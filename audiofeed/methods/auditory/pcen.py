@@ -56,7 +56,7 @@ def _decayed_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor) -> 
     else:
         # the factors are made to match, so that a gradient sums over what was repeated
         flat = x.reshape(-1, *x.shape[-3:])
-        own = matmul(flat, triangle.expand(len(flat), -1, -1, -1)).view(x.shape)
+        own = matmul(flat, triangle.expand(flat.shape[0], -1, -1, -1)).view(x.shape)
     if n_runs == 1:
         entered = start[..., None]
     else:
