@@ -21,6 +21,7 @@ from audiofeed.transforms.contract.filters import (
     reset_parameters,
 )
 from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.contract.unknown import explained
 
 
 class FeatureTransform(nn.Module):
@@ -68,6 +69,9 @@ class FeatureTransform(nn.Module):
 
         def __setattr__(self, name: str, value: Any) -> None:
             """Set a setting, an attribute of a feature transform, as `keep` does."""
+
+    else:
+        __getattr__ = explained
 
     # ---------------------------------------------------------------- what a subclass gives
 

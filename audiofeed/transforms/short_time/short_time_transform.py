@@ -184,13 +184,16 @@ class ShortTime(Transform):
     # ---------------------------------------------------------------- axes
 
     @property
-    def frequencies(self) -> torch.Tensor | None:
-        """Hz of each FFT bin of any short-time module with `sample_rate`, float64, (bins,); None if rows are no bins.
+    def frequencies(self) -> torch.Tensor:
+        """Frequency in Hz of each FFT bin of any short-time module whose rows are bins, float64, of shape (bins,).
+
+        Raises:
+            AttributeError: (a ValueError as well) for one made without `sample_rate`, and where rows are no bins.
 
         >>> from audiofeed.transforms.short_time.stft import STFT
         >>> STFT(4, sample_rate=16000).frequencies.tolist()
         [0.0, 4000.0, 8000.0]
         """
         if not self.rows_are_bins:
-            return None
+            return super().frequencies
         return torch.from_numpy(fft_frequencies(self.rate("frequencies"), self.n_fft))
