@@ -42,7 +42,7 @@ class FilterStore:
         self.definitions: dict[str, Definition] = {}
         self._starts: dict[str, Definition] = {}
         self._others: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
-        self._constant = _as_constant(self)
+        self._constants: dict[tuple[str, torch.dtype], Callable[[torch.device], torch.Tensor]] = {}
 
     def define(
         self,
@@ -66,6 +66,7 @@ class FilterStore:
                 module.register_parameter(name, nn.Parameter(exact))
                 return
         self.definitions[name] = definition
+        self._offer(name)
         module.register_buffer(name, exact, persistent=False)
 
     def like(self, module: nn.Module, name: str, like: torch.Tensor) -> torch.Tensor:
@@ -77,7 +78,8 @@ class FilterStore:
         if held.dtype == dtype and held.device == like.device:
             return held
         if torch.compiler.is_compiling():
-            return self._constant(name, dtype, like.device)
+            # by `view_as` the compiler knows its shape
+            return self._constants[name, dtype](like.device).view_as(held)
         return self.other(name, dtype, like.device)
 
     def other(self, name: str, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -125,22 +127,31 @@ class FilterStore:
                 _fill(getattr(module, name), definition)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in {**self.__dict__, "_others": {}}.items() if name != "_constant"}
+        return {**self.__dict__, "_others": {}, "_constants": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._constant = _as_constant(self)
+        for name in self.definitions:
+            self._offer(name)
+
+    def _offer(self, name: str) -> None:
+        """Offer a compiler a fixed filter of the store in each dtype as a constant, which it computes once itself."""
+        for dtype in (torch.float32, torch.float64):
+            self._constants[name, dtype] = _as_constant(self, name, dtype)
 
 
-def _as_constant(store: FilterStore) -> Callable[[str, torch.dtype, torch.device], torch.Tensor]:
-    """Return the store's `other` as a function whose result a compiler takes as a constant, because a filter is one.
+def _as_constant(store: FilterStore, name: str, dtype: torch.dtype) -> Callable[[torch.device], torch.Tensor]:
+    """Return a store's `other` as a function whose result a compiler takes as a constant, because a filter is one.
 
     What `torch.compiler.assume_constant_result` does, without importing the compiler with the package.
     """
 
-    def other(name: str, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    def other(device: torch.device) -> torch.Tensor:
         return store.other(name, dtype, device)
 
+    # a compiler tells constants apart by the names that the code of their functions has
+    own_name = f"filter_{id(store)}_{name}_{str(dtype).removeprefix('torch.')}"
+    other.__code__ = other.__code__.replace(co_name=own_name)
     other._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return other
 
