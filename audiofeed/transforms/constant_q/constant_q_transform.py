@@ -56,6 +56,12 @@ class ConstantQTransform(Transform):
         """Compute any constant-Q transform, with `tuning=None` at each clip's own tuning: see `Transform.forward`."""
         if self.tuning is not None:
             return super().forward(waveform, lengths)
+        if torch.compiler.is_compiling():  # what is computed depends on the tunings that are found
+            return torch.compiler.disable(self._each_in_tune)(waveform, lengths)
+        return self._each_in_tune(waveform, lengths)
+
+    def _each_in_tune(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Compute any constant-Q transform of each clip at its own tuning, clips of one tuning together."""
         self.check_waveform(waveform)
         tunings = self.estimate(waveform, lengths)
         if waveform.dim() == 1:

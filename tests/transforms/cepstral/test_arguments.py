@@ -35,7 +35,7 @@ BARK = {**FRAMES, "n_barks": 8, "n_bfcc": 6}
         ({"log": "ln"}, "top_db=80.0 must be None with log='ln'.*pass top_db=None"),
         ({"offset": -1.0}, "offset=-1.0"),
         ({"floor": 0.0}, "floor=0.0"),
-        ({"top_db": 0.0}, "top_db=0.0"),
+        ({"top_db": -0.5}, "top_db=-0.5"),
         ({"f_min": -1.0}, "f_min=-1.0"),
         ({"f_max": 4001.0}, "f_max=4001.0.*4000 Hz"),
         ({"n_fft": 0}, "n_fft=0"),
