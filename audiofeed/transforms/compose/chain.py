@@ -10,7 +10,7 @@ from torch import nn
 from audiofeed.methods.lengths import clear_past
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.transform import Transform
-from audiofeed.transforms.contract.unknown import UnknownAttribute, explained
+from audiofeed.transforms.contract.unknown import UnknownAttributeError, explained
 
 
 class Chain(nn.Sequential):
@@ -87,7 +87,7 @@ class Chain(nn.Sequential):
                 return found
             if not getattr(self[i], "keeps_bins", False):
                 break
-        raise UnknownAttribute(
+        raise UnknownAttributeError(
             f"frequencies is not known after {type(self[i]).__name__}, member {i} of the chain; ask the member that "
             "has them"
         )

@@ -33,9 +33,9 @@ class FilterStore:
 
     A fixed filter is a buffer outside the `state_dict`, and always comes from its definition, never from a rounded
     buffer: float64 features are float64-exact, and `.half()` on the whole model does no harm, because a buffer is held
-    in float32 or float64, the dtypes that are computed in. Nor is it lost where a framework makes the memory of a module
-    anew (`to_empty`, from the meta device too). All are normal tensors, under `torch.inference_mode` too: a forward there
-    must not be in the way of a later training.
+    in float32 or float64, the dtypes that are computed in. Nor is it lost where a framework makes a module's memory
+    anew (`to_empty`, from the meta device too). All are normal tensors, under `torch.inference_mode` too: a forward
+    there must not be in the way of a later training.
     """
 
     def __init__(self) -> None:
@@ -218,5 +218,5 @@ def apply_cast(self: Any, fn: Callable[[torch.Tensor], torch.Tensor], recurse: b
 
 
 def reset_parameters(self: Any) -> None:
-    """Set all filters of a transform module to their definition, as frameworks ask after `to_empty`; trained ones too."""
+    """Set all filters of a transform module, trained ones too, to their definition, as some frameworks ask."""
     self._filters.reset(self)

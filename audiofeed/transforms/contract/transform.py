@@ -24,7 +24,7 @@ from audiofeed.transforms.contract.filters import (
     reset_parameters,
 )
 from audiofeed.transforms.contract.graph import needs_graph
-from audiofeed.transforms.contract.unknown import UnknownAttribute, explained
+from audiofeed.transforms.contract.unknown import UnknownAttributeError, explained
 
 
 class Transform(nn.Module):
@@ -118,7 +118,7 @@ class Transform(nn.Module):
     def rate(self, what: str) -> float:
         """Return the sample rate of a transform of waveforms, or raise a ValueError that names `what` needs it."""
         if self.sample_rate is None:
-            raise UnknownAttribute(f"{what} needs the sample rate; make the transform with sample_rate=...")
+            raise UnknownAttributeError(f"{what} needs the sample rate; make the transform with sample_rate=...")
         return float(self.sample_rate)
 
     # ---------------------------------------------------------------- what a caller uses
@@ -130,7 +130,7 @@ class Transform(nn.Module):
         Raises:
             AttributeError: (a ValueError as well) where they are not known: rows stand for none, or need `sample_rate`.
         """
-        raise UnknownAttribute(
+        raise UnknownAttributeError(
             f"{type(self).__name__} has no frequencies: its rows stand for none; ask with hasattr, or take the "
             "frequencies of a transform whose rows are bins"
         )

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 
-class UnknownAttribute(AttributeError, ValueError):
+class UnknownAttributeError(AttributeError, ValueError):
     """Error of an attribute that a transform cannot know, such as `frequencies` of rows that are no bins.
 
     An AttributeError, so that `hasattr` is False and `getattr(transform, name, None)` None; and a ValueError, because a

@@ -140,7 +140,7 @@ def test_a_coefficient_that_a_lifter_took_away_is_warned_of_and_counts_as_none()
 
 
 def test_a_coefficient_has_no_frequency():
-    assert MFCC(**MEL).frequencies is None
+    assert not hasattr(MFCC(**MEL), "frequencies")
     assert MFCC(**MEL, hop_length=40).times(3).tolist() == [0.0, 0.005, 0.01]
 
 
