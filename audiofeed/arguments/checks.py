@@ -152,12 +152,12 @@ def check_norm(norm: float | None) -> float | None:
 
 
 def check_top_db(top_db: float | None) -> None:
-    """Check the argument `top_db`: a range in decibels, or None for no limit.
+    """Check the argument `top_db`: a range in decibels, of which 0 leaves the peak alone, or None for no limit.
 
     >>> check_top_db(80.0)
     """
-    if top_db is not None and not top_db > 0:
-        raise ValueError(f"top_db={top_db!r} must be a number > 0, or None")
+    if top_db is not None and not top_db >= 0:
+        raise ValueError(f"top_db={top_db!r} must be a number >= 0, or None")
 
 
 def check_power(power: float | None, remedy: str = "use STFT for complex values") -> float:

@@ -52,7 +52,7 @@ def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
 def _past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Compute a mask that is True past each clip's own length, in a shape that broadcasts to the features."""
     past = ~length_mask(features.shape[-1], lengths)
-    return past.view(len(past), *[1] * (features.dim() - 2), -1)
+    return past.view(past.shape[0], *[1] * (features.dim() - 2), -1)
 
 
 def runs_of(sizes: Iterable[Size], most: Callable[[Size], int] | None = None) -> Iterator[tuple[slice, Size]]:

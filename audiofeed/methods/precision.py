@@ -175,5 +175,7 @@ def computable(values: torch.Tensor, *, as_int16: bool = False) -> torch.Tensor:
 def in_full_precision(device: torch.device, *, graph: bool) -> Iterator[None]:
     """Turn off autocast while the rows of a batch are computed, and autograd if no graph is asked for."""
     beside = AS_IT_IS if graph else beside_others(device)
-    with torch.autocast(device.type, enabled=False), torch.set_grad_enabled(graph and torch.is_grad_enabled()), beside:
+    # the meta device knows no autocast
+    own = AS_IT_IS if device.type == "meta" else torch.autocast(device.type, enabled=False)
+    with own, torch.set_grad_enabled(graph and torch.is_grad_enabled()), beside:
         yield

@@ -56,6 +56,40 @@ def observed(x: torch.Tensor) -> str | None:
     return "forward-mode differentiation" if level >= 0 else None
 
 
+def plain_size(size: int) -> int:
+    """Return a size of a tensor as a number where a trace observes it, for what only a number can tell; else as it is.
+
+    >>> plain_size(torch.zeros(2, 3).shape[1])
+    3
+    """
+    return int(size) if not torch.compiler.is_compiling() and torch.jit.is_tracing() else size
+
+
+def as_long_as_traced(rows: torch.Tensor) -> torch.Tensor:
+    """Return rows that are traced such that the trace refuses rows of another length; others as they are.
+
+    A trace keeps numbers that follow from the length (how many blocks there are, how long they are) as constants.
+
+    >>> as_long_as_traced(torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+    """
+    if torch.compiler.is_compiling() or not torch.jit.is_tracing():
+        return rows
+    return rows.unflatten(-1, (int(rows.shape[-1]),))
+
+
+def refuse_trace(name: str, why: str) -> None:
+    """Raise a NotImplementedError if the call of a transform of this name is traced, which its work does not bear.
+
+    >>> refuse_trace("InverseMel", "its steps depend on the values")
+    """
+    if not torch.compiler.is_compiling() and torch.jit.is_tracing():
+        raise NotImplementedError(
+            f"{name} cannot be traced by torch.jit.trace or torch.onnx.export(dynamo=False): {why}, and a trace would "
+            "repeat what it saw; call the module as it is, outside of the traced part of the model"
+        )
+
+
 def _missing() -> str:
     for name in _PRIVATE:
         try:

@@ -18,6 +18,7 @@ from audiofeed.methods import frames
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import conv1d, matmul
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.observed import as_long_as_traced, plain_size
 
 # From this hop on, each tap of each frame by itself is less work than every sample by FFT.
 DENSE_HOP = 4
@@ -82,10 +83,11 @@ def filtered_waveform(
 
     Shape: (rows, time), (n, taps) -> (rows, n, frames).
     """
-    n, taps = filters.shape
+    n, taps = map(plain_size, filters.shape)
+    waveform = as_long_as_traced(waveform)
     if framing.hop_length >= DENSE_HOP:
         return _dense(waveform, lengths, framing, filters, graph=graph)
-    length = max(waveform.shape[-1] + 2 * framing.margin, taps)
+    length = max(plain_size(waveform.shape[-1]) + 2 * framing.margin, taps)
     blocks = Blocks.of(taps, framing.hop_length, length)
     spectra = torch.fft.rfft(filters, n=blocks.size).conj()  # (n, bins): a product with it slides, not convolves
 
@@ -131,12 +133,14 @@ def pooled_energies(
 
     Shape: waveform (rows, time), filters (2, n, taps), pools (n, pool taps), taps odd -> (rows, n, frames).
     """
-    _, n, taps = filters.shape
-    reach, margin = (taps - 1) // 2, (pools.shape[-1] - 1) // 2
-    time = waveform.shape[-1]
+    _, n, taps = map(plain_size, filters.shape)
+    pool_taps = plain_size(pools.shape[-1])
+    reach, margin = (taps - 1) // 2, (pool_taps - 1) // 2
+    waveform = as_long_as_traced(waveform)
+    time = plain_size(waveform.shape[-1])
     # the low-pass in pieces of one hop: a frame is the sum of so many products of consecutive hops
-    n_hops = -(-pools.shape[-1] // hop_length)
-    weights = F.pad(pools, (0, n_hops * hop_length - pools.shape[-1])).unflatten(-1, (n_hops, hop_length))
+    n_hops = -(-pool_taps // hop_length)
+    weights = F.pad(pools, (0, n_hops * hop_length - pool_taps)).unflatten(-1, (n_hops, hop_length))
     weights = weights.transpose(1, 2)  # (n, sample of a hop, hop)
     blocks = Blocks.of(taps - 1 + n_hops * hop_length, hop_length, time + 2 * (reach + margin))
     spectra = torch.fft.fft(torch.complex(filters[0], filters[1]), n=blocks.size).conj()  # (n, size)
@@ -157,7 +161,7 @@ def pooled_energies(
                 one[:, max(0, high) :] = 0
         used = (blocks.frames + n_hops - 1) * hop_length
         by_hop = energy[..., :used].unflatten(-1, (-1, hop_length))  # (m, n, hop, sample of a hop)
-        products = matmul(by_hop, weights.expand(len(samples), -1, -1, -1))  # (m, n, hop, hop of the low-pass)
+        products = matmul(by_hop, weights.expand(samples.shape[0], -1, -1, -1))  # (m, n, hop, hop of the low-pass)
         total = products[:, :, : blocks.frames, 0]
         for j in range(1, n_hops):
             total = total + products[:, :, j : j + blocks.frames, j]

@@ -10,6 +10,7 @@ from audiofeed.methods import frames
 from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.signal.auditory.pcen import LOGARITHMIC, span_of
 
 # a setting: a number for every channel, or a tensor of shape (channels, 1)
@@ -46,7 +47,8 @@ def _decayed_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor) -> 
 
     Shape: x (..., channels, frames), decay (channels or 1, 1), start (..., channels) -> the shape of x.
     """
-    n_frames = x.shape[-1]
+    x = as_long_as_traced(x)
+    n_frames = plain_size(x.shape[-1])
     steps = min(_STEPS, n_frames)
     triangle, onward = _powers(decay, steps)  # (channel or 1, step, step), (channel or 1, step)
     n_runs = -(-n_frames // steps)
@@ -56,7 +58,7 @@ def _decayed_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor) -> 
     else:
         # the factors are made to match, so that a gradient sums over what was repeated
         flat = x.reshape(-1, *x.shape[-3:])
-        own = matmul(flat, triangle.expand(len(flat), -1, -1, -1)).view(x.shape)
+        own = matmul(flat, triangle.expand(flat.shape[0], -1, -1, -1)).view(x.shape)
     if n_runs == 1:
         entered = start[..., None]
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.parallel.observed import observed
 
 
 def over_bins(features: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
@@ -18,7 +19,7 @@ def over_bins(features: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     torch.Size([2, 4, 5])
     """
     *leading, bins, frames = features.shape
-    if features.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if features.device.type == "cpu" and not torch.is_grad_enabled() and observed(features) is None:
         # row by row: a product of many rows at once would first copy them, frames beside bins
         rows = features.reshape(-1, bins, frames)
         out = rows.new_empty((rows.shape[0], matrix.shape[0], frames))

@@ -13,6 +13,7 @@ from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.octave_synthesis import OctaveSynthesis, synthesize
 from audiofeed.methods.frames import Count
 from audiofeed.methods.lengths import length_mask, runs_of
+from audiofeed.parallel.observed import as_long_as_traced, plain_size
 
 # From samples (rows, time) and the lengths of rows to complex values (rows, bins, frames)
 Analysis = Callable[..., torch.Tensor]
@@ -52,7 +53,9 @@ class LeastSquares:
         Shape:
             complex (clips, rows of each, bins, frames) -> (clips, rows of each, time).
         """
+        values = as_long_as_traced(values)
         clips, rows, _, most = values.shape
+        most = plain_size(most)
         pairs = torch.view_as_real(values.resolve_conj().transpose(-1, -2).contiguous())
         pairs = pairs.reshape(clips * rows, most, -1)  # (row, frame, 2 * bin)
         if isinstance(length, torch.Tensor):

@@ -94,7 +94,7 @@ def synthesize(
             times.append(lower_length(times[-1], level.factor))
             own = owns[-1]
             owns.append(None if own is None else lower_length(own, level.factor))
-    signal, group = pairs.new_zeros(len(pairs), times[-1]), len(by.groups)
+    signal, group = pairs.new_zeros(pairs.shape[0], times[-1]), len(by.groups)
     for level in reversed(by.levels):
         for band in reversed(level.bands):
             group -= 1

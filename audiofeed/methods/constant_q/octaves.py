@@ -27,6 +27,7 @@ from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.plans.constant_q.block_basis import block_basis
 from audiofeed.plans.constant_q.levels import Band, Level
 
@@ -187,7 +188,7 @@ def constant_q(
     execution = replace(execution, hops=execution.cut_into_hops())
     count = frame_count(waveform.shape[-1], execution.levels[0])
     dtype = waveform.dtype if execution.power is not None else waveform.dtype.to_complex()
-    out = torch.empty(waveform.shape[0], count, execution.n_bins, dtype=dtype)
+    out = torch.empty(waveform.shape[0], count, execution.n_bins, dtype=dtype, device=waveform.device)
     workspace = Workspace(waveform)
     for rows, length in _runs(waveform, lengths):
         own = frame_count(length, execution.levels[0])
@@ -202,7 +203,8 @@ def constant_q(
 
 def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: Execution) -> torch.Tensor:
     """Compute constant-Q octaves of all rows and frames at once, or as many frames as a piece of GPU memory holds."""
-    count = frame_count(waveform.shape[-1], execution.levels[0])
+    waveform = as_long_as_traced(waveform)
+    count = frame_count(plain_size(waveform.shape[-1]), execution.levels[0])
     signal = waveform if lengths is None else clear_past(waveform, lengths)
     found: list[tuple[int, torch.Tensor]] = []
     hops = {} if torch.compiler.is_exporting() else execution.cut_into_hops()
@@ -242,7 +244,7 @@ def _framed(padded: torch.Tensor, kernels: torch.Tensor, hop: int, count: int) -
     if torch.compiler.is_exporting():
         return conv1d(padded[:, : (count - 1) * hop + taps], kernels, hop).transpose(1, 2)
     frames = padded.unfold(-1, taps, hop)[:, :count]
-    most = max(1, blocks.GPU_BLOCK // (taps * len(padded)))
+    most = max(1, blocks.GPU_BLOCK // (taps * plain_size(padded.shape[0])))
     parts = []
     for first in range(0, count, most):
         part = frames[:, first : first + most]
@@ -256,9 +258,9 @@ def _hop_products(padded: torch.Tensor, kernels: torch.Tensor, n: int, hop: int,
     Shape: (rows, time), kernels (hop, parts * n) -> (rows, frames, n).
     """
     hops = count + kernels.shape[1] // n - 1
-    rows = len(padded)
+    rows = padded.shape[0]
     # so many frames that the products of their hops take no more memory than a piece of a GPU's may
-    most = max(1, blocks.GPU_BLOCK // (kernels.shape[1] * rows))
+    most = max(1, blocks.GPU_BLOCK // (kernels.shape[1] * plain_size(rows)))
     parts = []
     for first in range(0, count, most):
         some = min(most, count - first)

@@ -186,7 +186,7 @@ def to_bands(samples: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tenso
     spectrum = torch.fft.rfft(samples)  # (n, bin)
     count = len(bands.spans)
     entries = spectrum.index_select(-1, bands.bins) * bands.analysis
-    empty = entries.new_zeros(len(samples), count * slices.frames)
+    empty = entries.new_zeros(samples.shape[0], count * slices.frames)
     spread = empty.index_copy(1, bands.places, entries).view(-1, count, slices.frames)
     return _ends_real(torch.fft.ifft(spread))
 
@@ -200,7 +200,7 @@ def from_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torc
     """
     spread = torch.fft.fft(_ends_real(coefficients)).flatten(1)
     entries = spread.index_select(1, bands.places) * bands.synthesis
-    empty = entries.new_zeros(len(entries), slices.length // 2 + 1)
+    empty = entries.new_zeros(entries.shape[0], slices.length // 2 + 1)
     return torch.fft.irfft(empty.index_add(1, bands.bins, entries), n=slices.length)
 
 
@@ -341,7 +341,7 @@ def analyze(
     Shape:
         -> complex (rows, bands, frames - first * kept).
     """
-    rows, stop = len(x), -(-frames // slices.kept)
+    rows, stop = x.shape[0], -(-frames // slices.kept)
     count = frames - first * slices.kept
     if graph:
         low, high = first * slices.step - slices.transition, stop * slices.step + slices.transition
@@ -381,7 +381,7 @@ def synthesize(
     """
     if slices.closed and not graph and coefficients.shape[-1] > 1:
         return from_closed_bands(coefficients, slices, bands)[:, :length]
-    rows, stop = len(coefficients), -(-length // slices.step)
+    rows, stop = coefficients.shape[0], -(-length // slices.step)
     count = length - first * slices.step
     keep = slice(slices.transition, slices.transition + slices.step)
     if graph:

@@ -10,6 +10,7 @@ import torch
 from audiofeed.methods.constant_q.sliced_frame import OPEN, Bands, Slices, analyze, count_frames, fill, synthesize
 from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.parallel.observed import as_long_as_traced, plain_size
 
 # samples of slices that are computed at once without a graph
 _MOST_SAMPLES = 2**24
@@ -68,7 +69,8 @@ def _analyze_rows(waveform: torch.Tensor, frame: Frame, *, graph: bool) -> torch
 
     Shape: (rows, time) -> (rows, bands, frames).
     """
-    frames = count_frames(waveform.shape[-1], frame.slices.hop_length)
+    waveform = as_long_as_traced(waveform)
+    frames = count_frames(plain_size(waveform.shape[-1]), frame.slices.hop_length)
     slices, bands = frame.geometry(frames, waveform)
     end = (frames - 1) * slices.hop_length
     parts = _parts(fill(waveform, end), slices, graph=graph)
@@ -120,7 +122,8 @@ def _synthesize_rows(coefficients: torch.Tensor, frame: Frame, *, graph: bool) -
 
     Shape: complex (rows, bands, frames) -> (rows, time).
     """
-    end = coefficients.shape[-1] - 1
+    coefficients = as_long_as_traced(coefficients)
+    end = plain_size(coefficients.shape[-1]) - 1
     slices, bands = frame.geometry(end + 1, coefficients.real)
     length = end * slices.hop_length + 1
     parts = _parts(coefficients, slices, graph=graph)

@@ -10,6 +10,7 @@ from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import length_mask
 from audiofeed.methods.short_time.short_time_methods import short_time_powers
+from audiofeed.parallel.observed import observed
 from audiofeed.signal.constant_q.tuning import LOWEST_A, pitch_bins
 
 # how large a peak must be beside the largest value of its frame
@@ -73,8 +74,8 @@ def estimate_tuning(
     """
     low, high = bins
     if low >= high:
-        return powers.new_zeros(len(powers))
-    if powers.device.type == "cpu" and not torch.compiler.is_compiling():
+        return powers.new_zeros(powers.shape[0])
+    if powers.device.type == "cpu" and observed(powers) is None:
         counts = [powers.shape[-1]] * len(powers) if frames is None else frames.tolist()
         return torch.stack(
             [
@@ -186,6 +187,6 @@ def _tunings(
     n = peak.sum(1, keepdim=True)
     middle = ordered.gather(1, (n - 1).clamp(min=0) // 2) + ordered.gather(1, (n // 2).clamp(max=ordered.shape[1] - 1))
     voting = peak & (height >= middle / 2)
-    histogram = torch.zeros(len(powers), len(edges) - 1, dtype=torch.int64, device=powers.device)
+    histogram = torch.zeros(powers.shape[0], len(edges) - 1, dtype=torch.int64, device=powers.device)
     histogram = histogram.scatter_add(1, votes, voting.long())
     return torch.where(n[:, 0] > 0, edges[histogram.argmax(1)], 0.0)

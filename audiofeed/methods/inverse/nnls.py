@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from audiofeed.methods.precision import matmul
+from audiofeed.parallel.observed import refuse_trace
 
 # How many values of spectra are computed at once, in float64: few enough to stay near the cache of a CPU.
 BLOCK = 2**20
@@ -230,7 +231,10 @@ def nearest_spectra(
 
     Shape: features (clips, rows, filters, frames) -> (clips, rows, bins, frames).
     """
+    refuse_trace("InverseMel(solver='nnls')", "the number of its steps depends on the values")
     clips, rows, n, frames = features.shape
+    if features.device.type == "meta":  # shapes without values, which decide about the steps
+        return features.new_empty(clips, rows, filters.shape[1], frames)
     exact = features.permute(2, 0, 1, 3).reshape(n, -1).double()  # (filter, frame of any clip)
     bins = filters.shape[1]
     size = exact.shape[1] if graph else max(1, BLOCK // bins)

@@ -7,6 +7,7 @@ import torch
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.observed import plain_size
 from audiofeed.plans.sizes import smooth_length
 
 
@@ -30,7 +31,7 @@ def ramped(envelope: torch.Tensor, lengths: torch.Tensor | None, margin: int) ->
     source = torch.minimum(positions.clamp(min=0), ends - 1)  # (row, position)
     outside = (positions - source).abs()
     slope = (margin - outside).clamp(min=0).to(envelope.dtype) / margin
-    return envelope.gather(1, source.expand(len(envelope), -1)) * slope
+    return envelope.gather(1, source.expand(envelope.shape[0], -1)) * slope
 
 
 def tempogram(
@@ -80,7 +81,7 @@ def _autocorrelated(stretches: torch.Tensor, norm: float | None) -> torch.Tensor
 
     Shape: (..., size) -> (..., size).
     """
-    size = stretches.shape[-1]
+    size = plain_size(stretches.shape[-1])
     n_fft = smooth_length(2 * size - 1)
     spectrum = torch.fft.rfft(stretches, n=n_fft)
     powers = spectrum.real.square() + spectrum.imag.square()

@@ -10,6 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from audiofeed.parallel.observed import as_long_as_traced
+
 
 def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str) -> torch.Tensor:
     """Compute the spectral flux of batched decibels for onset strength.
@@ -113,6 +115,7 @@ def without_drift(envelope: torch.Tensor, pole: float = 0.99) -> torch.Tensor:
     >>> without_drift(torch.tensor([1.0, 1.0, 1.0]), 0.5).tolist()
     [1.0, 0.5, 0.25]
     """
+    envelope = as_long_as_traced(envelope)
     total = envelope - delayed(envelope, 1)
     step = 1
     while step < envelope.shape[-1]:

@@ -7,6 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from audiofeed.parallel.observed import as_long_as_traced, plain_size
+
 
 def stretch(spectrum: torch.Tensor, rate: float, *, graph: bool) -> torch.Tensor:
     """Stretch batched spectra in time by a phase vocoder, which reads a frame every `rate` frames.
@@ -37,7 +39,8 @@ def _stretched(spectrum: torch.Tensor, rate: float) -> torch.Tensor:
 
     Shape: complex (..., bins, frames) -> (..., bins, ceil(frames / rate)).
     """
-    frames = spectrum.shape[-1]
+    spectrum = as_long_as_traced(spectrum)
+    frames = plain_size(spectrum.shape[-1])
     steps = torch.arange(math.ceil(frames / rate), device=spectrum.device, dtype=torch.float64) * rate
     index = steps.long()
     part = (steps - index).to(spectrum.real.dtype)[:, None]

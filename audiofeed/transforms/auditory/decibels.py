@@ -14,13 +14,14 @@ class AmplitudeToDB(FeatureTransform):
 
     Equal to `librosa.power_to_db` and `librosa.amplitude_to_db` of each clip alone. torchaudio's takes the peak of a
     whole (batch, bins, frames) tensor, so that a loud neighbor raises the floor of a quiet clip; here the first of
-    three or more dimensions is the batch.
+    three or more dimensions is the batch. So a spectrogram (2, bins, frames) is that of two clips, each with a peak of
+    its own; the two channels of one clip, which share their peak, are (1, 2, bins, frames).
 
     Args:
         stype: "power" (10 log10) or "magnitude" (20 log10).
         ref: the value that is 0 dB, > 0, or "max": each clip's own peak.
         amin: the smallest value the logarithm sees, > 0; None: 1e-10 for power, 1e-5 for magnitude.
-        top_db: nothing lies more than this below the clip's peak, > 0; None: no limit.
+        top_db: nothing lies more than this below the clip's peak, >= 0; None: no limit.
 
     Returns:
         the same shape, from spectrogram (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames.

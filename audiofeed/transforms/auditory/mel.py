@@ -71,8 +71,9 @@ class LogMelSpectrogram(ShortTime):
         sample_rate: Hz.
         power: exponent of the magnitude before the filters, > 0.
         log: the logarithm: "ln", "log10", or "db" (10 log10 of power; for another `power`, 20 / power log10).
-        top_db: with log="db": nothing lies more than this below the clip's own peak, > 0, whatever else is in the
-            batch; None: no limit. `librosa.power_to_db` has 80.
+        top_db: with log="db": nothing lies more than this below the clip's own peak, >= 0, whatever else is in the
+            batch; None: no limit. `librosa.power_to_db` has 80. Of a waveform (2, time) each row is a clip with a peak
+            of its own; the channels of one clip, (1, 2, time), share theirs.
         trainable_mel: the filters are a parameter (`mel`, of shape (n_mels, n_fft // 2 + 1)).
 
     Returns:

@@ -54,8 +54,9 @@ class CepstralLogarithm(Logarithm):
     log: str = argument("db", 'the logarithm: "db" (10 log10, whatever the power), "ln" or "log10".')
     top_db: float | None = argument(
         80.0,
-        'with log="db": no band lies more than this below the clip\'s own peak, > 0; None (and with another log): no '
-        "limit.",
+        'with log="db": no band lies more than this below the clip\'s own peak, >= 0; None (and with another log): no '
+        "limit. Of a waveform (2, time) each row is a clip with a peak of its own; the channels of one clip, "
+        "(1, 2, time), share theirs.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from audiofeed.methods.lengths import clear_past
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.transform import Transform
+from audiofeed.transforms.contract.unknown import UnknownAttributeError, explained
 
 
 class Chain(nn.Sequential):
@@ -51,6 +52,9 @@ class Chain(nn.Sequential):
             self._check_order(i, transforms[i - 1], transforms[i])
         super().__init__(*transforms)
 
+    if not TYPE_CHECKING:
+        __getattr__ = explained
+
     def _check_order(self, i: int, before: nn.Module, member: nn.Module) -> None:
         ours = isinstance(before, Transform | FeatureTransform)
         if isinstance(member, Transform) and ours and not before.gives_waveforms:
@@ -83,7 +87,7 @@ class Chain(nn.Sequential):
                 return found
             if not getattr(self[i], "keeps_bins", False):
                 break
-        raise ValueError(
+        raise UnknownAttributeError(
             f"frequencies is not known after {type(self[i]).__name__}, member {i} of the chain; ask the member that "
             "has them"
         )

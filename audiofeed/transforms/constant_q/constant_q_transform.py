@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from audiofeed.methods.constant_q.tuning import FRAMES, tunings_of_clips
+from audiofeed.parallel.observed import refuse_trace
 from audiofeed.signal.constant_q.tuning import tuning_edges
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms.constant_q.settings import ConstantQ, options_of
@@ -55,6 +56,12 @@ class ConstantQTransform(Transform):
         """Compute any constant-Q transform, with `tuning=None` at each clip's own tuning: see `Transform.forward`."""
         if self.tuning is not None:
             return super().forward(waveform, lengths)
+        if torch.compiler.is_compiling():  # what is computed depends on the tunings that are found
+            return torch.compiler.disable(self._each_in_tune)(waveform, lengths)
+        return self._each_in_tune(waveform, lengths)
+
+    def _each_in_tune(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Compute any constant-Q transform of each clip at its own tuning, clips of one tuning together."""
         self.check_waveform(waveform)
         tunings = self.estimate(waveform, lengths)
         if waveform.dim() == 1:
@@ -69,7 +76,7 @@ class ConstantQTransform(Transform):
 
     def _fitted(self, features: torch.Tensor, time: int) -> torch.Tensor:
         """Pad tuned constant-Q frames to those promised: a transform may fall short of its rate earlier or later."""
-        frames = int(self.frame_lengths(torch.tensor(time)))
+        frames = int(self.frame_lengths(torch.tensor(time, device="cpu")))
         return torch.nn.functional.pad(features, (0, frames - features.shape[-1]))
 
     def estimate(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> list[float]:
@@ -79,8 +86,11 @@ class ConstantQTransform(Transform):
             waveform: (..., time), of which the first leading dimension is the batch.
             lengths: (batch,) samples of each clip.
         """
+        refuse_trace(f"{type(self).__name__}(tuning=None)", "each clip has filters of its own tuning")
         rows, row_lengths, leading = self.rows_of(waveform.detach(), lengths, graph=False)
         batch = leading[0] if leading else 1
+        if rows.device.type == "meta":  # shapes without values; that of the result does not depend on them
+            return [0.0] * batch
         with in_full_precision(rows.device, graph=False):
             found = tunings_of_clips(
                 rows.unflatten(0, (batch, -1)),

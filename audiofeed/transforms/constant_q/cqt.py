@@ -36,7 +36,8 @@ class CQT(ConstantQTransform):
     `pad_mode` has torch's names; wavelets are exact in float64 (there float32); a batch given to librosa as one array
     has one tuning for all. Where all wavelets are so low that the rate is divided by 4 or more before the first octave,
     librosa's resampler drops what its stages compute of the time before a clip, and a clip that starts loud comes out
-    up to 0.4 % otherwise there; here nothing is dropped.
+    otherwise there: by up to 0.4 % as a whole, and by up to 5 % in a bin that sees little but the clip's first samples;
+    here nothing is dropped.
 
     >>> import torch
     >>> transform = CQT(sample_rate=22050)

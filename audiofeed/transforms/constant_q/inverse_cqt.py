@@ -107,8 +107,9 @@ class InverseCQT(ToWaveform):
         weights = frame_weights(self.analysis.bank, kernels.levels, kernels.exact(), self.hop_length)
         self.define("weights", functools.partial(np.array, weights))
         if self.n_iter:
-            like = torch.zeros(0, dtype=torch.float32)
-            with in_full_precision(like.device, graph=False):
+            like = torch.zeros(0, dtype=torch.float32, device="cpu")
+            # in values, also where the module is made on the meta device
+            with torch.device(like.device), in_full_precision(like.device, graph=False):
                 scale = self._least_squares(like).scale(2 * int(self.analysis.bank.lengths.max()) + 4 * self.hop_length)
             self.define("weights", functools.partial(np.array, weights * scale))
         kernels.release()

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,10 +17,16 @@ from audiofeed.signal.constant_q.sliced_bands import (
     synthesis_weights,
 )
 from audiofeed.transforms.constant_q.slice_settings import SlicedBands
-from audiofeed.transforms.contract.filters import FilterStore
+from audiofeed.transforms.contract.filters import FilterStore, reset_parameters
 
 # lengths of short clips whose bands are kept for the next clip of that length
 _MOST_WHOLE = 16
+
+
+def _entries(settings: SlicedBands, name: str) -> np.ndarray:
+    """Return where a sliced constant-Q frame's bands lie on the FFT of a slice: their `bins`, or their `places`."""
+    entries = band_bins(settings.bands, settings.slices.length)
+    return entries.bins if name == "bins" else entries.places(settings.slices.frames)
 
 
 class SlicedFrame(nn.Module):
@@ -30,10 +37,9 @@ class SlicedFrame(nn.Module):
         self.settings = settings
         self.slices = settings.slices
         self._filters = FilterStore()
-        entries = band_bins(settings.bands, self.slices.length)
-        self._spans = entries.spans
-        self.register_buffer("bins", torch.from_numpy(entries.bins), persistent=False)
-        self.register_buffer("places", torch.from_numpy(entries.places(self.slices.frames)), persistent=False)
+        self._spans = band_bins(settings.bands, self.slices.length).spans
+        for name in ("bins", "places"):
+            self._filters.define(self, name, functools.partial(_entries, settings, name))
         for name, weights in (("analysis", analysis_weights), ("synthesis", synthesis_weights)):
             definition = functools.partial(weights, settings.bands, self.slices.length, self.slices.hop_length)
             self._filters.define(self, name, definition)
@@ -65,8 +71,11 @@ class SlicedFrame(nn.Module):
         if key not in self._whole:
             if len(self._whole) >= _MOST_WHOLE:
                 del self._whole[next(iter(self._whole))]
-            self._whole[key] = bands_of(self.settings.bands, slices, like)
+            with torch.inference_mode(False):  # kept for later calls, which may train
+                self._whole[key] = bands_of(self.settings.bands, slices, like)
         return slices, self._whole[key]
+
+    reset_parameters = reset_parameters
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         self._whole.clear()

@@ -12,8 +12,16 @@ from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import compute_in_parts, is_dealt
-from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
+from audiofeed.transforms.contract.filters import (
+    FilterStore,
+    apply_cast,
+    define,
+    filter_like,
+    keep,
+    reset_parameters,
+)
 from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.contract.unknown import explained
 
 
 class FeatureTransform(nn.Module):
@@ -62,6 +70,9 @@ class FeatureTransform(nn.Module):
         def __setattr__(self, name: str, value: Any) -> None:
             """Set a setting, an attribute of a feature transform, as `keep` does."""
 
+    else:
+        __getattr__ = explained
+
     # ---------------------------------------------------------------- what a subclass gives
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
@@ -84,6 +95,7 @@ class FeatureTransform(nn.Module):
     # ---------------------------------------------------------------- what a subclass uses
 
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
+    reset_parameters = reset_parameters
 
     # ---------------------------------------------------------------- what a caller uses
 

@@ -32,12 +32,17 @@ class FilterStore:
     """Store of a module's fixed filters: their float64 definitions, and copies in other dtypes and on other devices.
 
     A fixed filter is a buffer outside the `state_dict`, and always comes from its definition, never from a rounded
-    buffer: float64 features are float64-exact, and `.half()` on the whole model does no harm.
+    buffer: float64 features are float64-exact, and `.half()` on the whole model does no harm, because a buffer is held
+    in float32 or float64, the dtypes that are computed in. Nor is it lost where a framework makes a module's memory
+    anew (`to_empty`, from the meta device too). All are normal tensors, under `torch.inference_mode` too: a forward
+    there must not be in the way of a later training.
     """
 
     def __init__(self) -> None:
         self.definitions: dict[str, Definition] = {}
+        self._starts: dict[str, Definition] = {}
         self._others: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
+        self._constants: dict[tuple[str, torch.dtype], Callable[[torch.device], torch.Tensor]] = {}
 
     def define(
         self,
@@ -48,12 +53,20 @@ class FilterStore:
         trainable: bool = False,
         values: np.ndarray | None = None,
     ) -> None:
-        """Register a filter in a module's store: a parameter if trainable, else a buffer, of its `values` if known."""
-        exact = _tensor(definition() if values is None else values, torch.get_default_dtype())
-        if trainable:
-            module.register_parameter(name, nn.Parameter(exact))
-            return
+        """Register a filter in a module's store: a parameter if trainable, else a buffer, of its `values` if known.
+
+        It lies on torch's default device. A buffer of integers (places, indices) keeps its dtype.
+        """
+        array = definition() if values is None else values
+        with torch.inference_mode(False):
+            dtype = torch.get_default_dtype()
+            exact = _tensor(array, dtype if trainable else _held_in(dtype)).to(torch.get_default_device())
+            if trainable:
+                self._starts[name] = definition
+                module.register_parameter(name, nn.Parameter(exact))
+                return
         self.definitions[name] = definition
+        self._offer(name)
         module.register_buffer(name, exact, persistent=False)
 
     def like(self, module: nn.Module, name: str, like: torch.Tensor) -> torch.Tensor:
@@ -64,24 +77,94 @@ class FilterStore:
             return held.to(dtype)
         if held.dtype == dtype and held.device == like.device:
             return held
-        key = (name, like.device, dtype)
-        if key not in self._others:
-            self._others[key] = _tensor(self.definitions[name](), dtype).to(device=like.device)
-        return self._others[key]
+        if torch.compiler.is_compiling():
+            # by `view_as` the compiler knows its shape
+            return self._constants[name, dtype](like.device).view_as(held)
+        return self.other(name, dtype, like.device)
+
+    def other(self, name: str, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """Return a fixed filter of the store in another dtype or on another device, kept for the next call."""
+        key = (name, device, dtype)
+        found = self._others.get(key)
+        if found is None:
+            with torch.inference_mode(False):
+                found = _tensor(self.definitions[name](), dtype).to(device=device)
+            if type(found) is torch.Tensor:  # not one of a dispatch mode (a fake tensor), which ends with the mode
+                self._others[key] = found
+        return found
 
     def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
-        """Move or cast a module by `cast`, with fixed filters whose dtype changed made again from their definition."""
-        before = {name: getattr(module, name).dtype for name in self.definitions}
+        """Move or cast a module by `cast`; its filters then have the values of their definition, whatever `cast` did.
+
+        A trained filter keeps the values that it is given; only one that comes from the meta device, and so has none,
+        has those that it begins with.
+        """
+        before = {name: getattr(module, name) for name in self.definitions}
+        without_values = [name for name in self._starts if getattr(module, name).device.type == "meta"]
         self._others.clear()
-        cast()
-        for name, definition in self.definitions.items():
-            held = getattr(module, name)
-            # a cast would keep the old rounding (float32 values in float64); the definition has them all
-            if held.dtype != before[name] and held.dtype.is_floating_point and held.device.type != "meta":
-                setattr(module, name, _tensor(definition(), held.dtype).to(device=held.device))
+        with torch.inference_mode(False), torch.no_grad():
+            cast()
+            for name, was in before.items():
+                held = getattr(module, name)
+                if held is not was and type(held) is torch.Tensor and type(was) is torch.Tensor:
+                    setattr(module, name, self._defined(name, held, was))
+            for name in without_values:
+                _fill(getattr(module, name), self._starts[name])
+
+    def _defined(self, name: str, held: torch.Tensor, was: torch.Tensor) -> torch.Tensor:
+        """Return a fixed filter with its defined values in the memory that a cast of its module made, where it can."""
+        dtype = _held_in(held.dtype)
+        if held.device.type == "meta":
+            return held.to(dtype)
+        known = was.device.type != "meta" and was.dtype == dtype
+        values = was if known else _tensor(self.definitions[name](), dtype)
+        return held.copy_(values) if held.dtype == dtype else values.to(device=held.device)
+
+    def reset(self, module: nn.Module) -> None:
+        """Set the filters of a module, fixed and trained, to the values of their definitions."""
+        with torch.inference_mode(False), torch.no_grad():
+            for name, definition in {**self.definitions, **self._starts}.items():
+                _fill(getattr(module, name), definition)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_others": {}}
+        return {**self.__dict__, "_others": {}, "_constants": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in self.definitions:
+            self._offer(name)
+
+    def _offer(self, name: str) -> None:
+        """Offer a compiler a fixed filter of the store in each dtype as a constant, which it computes once itself."""
+        for dtype in (torch.float32, torch.float64):
+            self._constants[name, dtype] = _as_constant(self, name, dtype)
+
+
+def _as_constant(store: FilterStore, name: str, dtype: torch.dtype) -> Callable[[torch.device], torch.Tensor]:
+    """Return a store's `other` as a function whose result a compiler takes as a constant, because a filter is one.
+
+    What `torch.compiler.assume_constant_result` does, without importing the compiler with the package.
+    """
+
+    def other(device: torch.device) -> torch.Tensor:
+        return store.other(name, dtype, device)
+
+    # a compiler tells constants apart by the names that the code of their functions has
+    own_name = f"filter_{id(store)}_{name}_{str(dtype).removeprefix('torch.')}"
+    other.__code__ = other.__code__.replace(co_name=own_name)
+    other._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return other
+
+
+def _held_in(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype that a fixed filter is held in where its module has this one: that which is computed in."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def _fill(held: torch.Tensor, definition: Definition) -> None:
+    """Fill a filter's memory with its defined values, where it is plain memory."""
+    if type(held) in (torch.Tensor, nn.Parameter) and held.device.type != "meta":
+        held.copy_(_tensor(definition(), torch.float64))
 
 
 # torch's cast of a large array waits for all its threads
@@ -89,7 +172,12 @@ _IN_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """Return a filter's defined values in a dtype, in memory of their own: the definition may keep its array."""
+    """Return a filter's defined values in a dtype, in memory of their own: the definition may keep its array.
+
+    Integers stay what they are.
+    """
+    if values.dtype.kind in "iub":
+        return torch.from_numpy(np.array(values, order="C"))
     if torch.compiler.is_compiling():  # which follows NumPy only so far
         return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
     return torch.from_numpy(np.array(values, dtype=_IN_NUMPY.get(dtype), order="C")).to(dtype)
@@ -127,3 +215,8 @@ def apply_cast(self: Any, fn: Callable[[torch.Tensor], torch.Tensor], recurse: b
     """Move or cast a transform module like `nn.Module._apply`, with fixed filters made again from their definition."""
     self._filters.apply(self, lambda: nn.Module._apply(self, fn, recurse))
     return self
+
+
+def reset_parameters(self: Any) -> None:
+    """Set all filters of a transform module, trained ones too, to their definition, as some frameworks ask."""
+    self._filters.reset(self)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from audiofeed.parallel.observed import observed
+
 
 def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:
-    """Return True if a graph is needed: autograd or a compiler must follow a transform module's work on `x`."""
-    return torch.compiler.is_compiling() or (
-        torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in module.parameters()))
-    )
+    """Return True if a graph is needed: autograd or a compiler must follow a transform module's work on `x`.
+
+    It is needed also where something else observes each operation (a trace, vmap, a dispatch mode), which cannot follow
+    memory that is written in place, and on the meta device, where there are shapes and no values.
+    """
+    if torch.compiler.is_compiling():
+        return True
+    if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in module.parameters())):
+        return True
+    return x.device.type == "meta" or observed(x) is not None

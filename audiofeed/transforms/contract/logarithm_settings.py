@@ -35,7 +35,7 @@ class Logarithm:
     )
     top_db: float | None = argument(
         None,
-        'with log="db": nothing lies more than this below the clip\'s own peak, > 0, whatever else is in the batch; '
+        'with log="db": nothing lies more than this below the clip\'s own peak, >= 0, whatever else is in the batch; '
         "None: no limit.",
     )
 

@@ -15,8 +15,16 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
-from audiofeed.transforms.contract.filters import FilterStore, apply_cast, define, filter_like, keep
+from audiofeed.transforms.contract.filters import (
+    FilterStore,
+    apply_cast,
+    define,
+    filter_like,
+    keep,
+    reset_parameters,
+)
 from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.contract.unknown import UnknownAttributeError, explained
 
 
 class Transform(nn.Module):
@@ -71,6 +79,9 @@ class Transform(nn.Module):
         def __setattr__(self, name: str, value: Any) -> None:
             """Set a setting, an attribute of a transform of waveforms, as `keep` does."""
 
+    else:
+        __getattr__ = explained
+
     # ---------------------------------------------------------------- what a subclass gives
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
@@ -104,19 +115,27 @@ class Transform(nn.Module):
     # ---------------------------------------------------------------- what a subclass uses
 
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
+    reset_parameters = reset_parameters
 
     def rate(self, what: str) -> float:
         """Return the sample rate of a transform of waveforms, or raise a ValueError that names `what` needs it."""
         if self.sample_rate is None:
-            raise ValueError(f"{what} needs the sample rate; make the transform with sample_rate=...")
+            raise UnknownAttributeError(f"{what} needs the sample rate; make the transform with sample_rate=...")
         return float(self.sample_rate)
 
     # ---------------------------------------------------------------- what a caller uses
 
     @property
-    def frequencies(self) -> torch.Tensor | None:
-        """Frequency in Hz of each bin of any transform of waveforms, float64, (bins,); None if rows stand for none."""
-        return None
+    def frequencies(self) -> torch.Tensor:
+        """Frequency in Hz of each bin of any transform of waveforms, float64, of shape (bins,).
+
+        Raises:
+            AttributeError: (a ValueError as well) where they are not known: rows stand for none, or need `sample_rate`.
+        """
+        raise UnknownAttributeError(
+            f"{type(self).__name__} has no frequencies: its rows stand for none; ask with hasattr, or take the "
+            "frequencies of a transform whose rows are bins"
+        )
 
     @property
     def first_center(self) -> float:

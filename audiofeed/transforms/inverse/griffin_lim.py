@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_count, check_not_negative, check_positive
+from audiofeed.arguments.checks import check_count, check_not_negative, check_positive, warn_caller
 from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.griffin_lim import Progress, Search, griffin_lim, random_phases
@@ -41,6 +41,9 @@ class GriffinLim(ToWaveform):
     Raises:
         ValueError: for a setting outside its range, and for a hop that leaves samples uncovered.
 
+    Warns:
+        UserWarning: for a momentum above 1.
+
     The phases that a clip begins with depend on its seed, the frame and the bin alone: not on its place in the batch,
     its channel, its padding, or the device.
 
@@ -72,6 +75,8 @@ class GriffinLim(ToWaveform):
         self.n_iter = check_count("n_iter", n_iter, "an integer number of iterations, 1 or more")
         self.power = check_positive("power", power, "a number > 0: 1.0 for magnitudes, 2.0 for powers")
         self.momentum = check_not_negative("momentum", momentum, "0 is plain Griffin-Lim")
+        if self.momentum > 1:
+            warn_caller(f"momentum={momentum} exceeds 1, so that the search may not converge; use 0.99 or less")
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise ValueError(f"seed={seed!r} must be an integer from 0 to 2^63 - 1; to forward give one for each clip")
         if progress is not None and not callable(progress):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.arguments.checks import warn_of_empty
+from audiofeed.arguments.checks import warn_caller, warn_of_empty
 from audiofeed.arguments.setting_groups import pick
 from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.frames import Framing
@@ -127,6 +127,22 @@ class ShortTime(Transform):
 
     # ---------------------------------------------------------------- computing
 
+    def rows_of(
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None, list[int]]:
+        """Return waveform rows as any short-time module computes them, after a warning of clips shorter than n_fft."""
+        rows, row_lengths, leading = super().rows_of(waveform, lengths, graph=graph)
+        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+            shortest = rows.shape[-1]
+            if lengths is not None and lengths.device.type == "cpu":  # a GPU is not waited for
+                shortest = int(lengths.min())
+            if shortest < self.n_fft:
+                warn_caller(
+                    f"n_fft={self.n_fft} exceeds the samples of a clip, so that each of its frames sees the whole clip "
+                    "and what stands past its ends; use a smaller n_fft, or longer clips"
+                )
+        return rows, row_lengths, leading
+
     def spectrum(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Compute the complex spectrum (rows, bins, frames) of any short-time module, of rows as for `compute`."""
         return short_time_spectrum(
@@ -185,13 +201,16 @@ class ShortTime(Transform):
     # ---------------------------------------------------------------- axes
 
     @property
-    def frequencies(self) -> torch.Tensor | None:
-        """Hz of each FFT bin of any short-time module with `sample_rate`, float64, (bins,); None if rows are no bins.
+    def frequencies(self) -> torch.Tensor:
+        """Frequency in Hz of each FFT bin of any short-time module whose rows are bins, float64, of shape (bins,).
+
+        Raises:
+            AttributeError: (a ValueError as well) for one made without `sample_rate`, and where rows are no bins.
 
         >>> from audiofeed.transforms.short_time.stft import STFT
         >>> STFT(4, sample_rate=16000).frequencies.tolist()
         [0.0, 4000.0, 8000.0]
         """
         if not self.rows_are_bins:
-            return None
+            return super().frequencies
         return torch.from_numpy(fft_frequencies(self.rate("frequencies"), self.n_fft))

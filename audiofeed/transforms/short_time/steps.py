@@ -19,6 +19,7 @@ from audiofeed.methods.frame_steps import Apply
 from audiofeed.methods.frame_steps import Step as FrameValue
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.observed import observed
 from audiofeed.plans.tiles import FilterTiles
 from audiofeed.transforms.contract.transform import Transform
 
@@ -75,7 +76,7 @@ class Limit:
 
     def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """Apply the step of a short-time module that limits the decibels of clips."""
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if torch.is_grad_enabled() or observed(features) is not None:
             return limit_range(features, frames, self.top_db)
         return torch.maximum(features, clip_peak(features, frames) - self.top_db, out=features)
 

@@ -70,7 +70,7 @@ def test_half_precision_computes_in_float32():
         ({"ref": 0}, "ref=0"),
         ({"ref": "median"}, "ref='median'"),
         ({"amin": -1.0}, "amin=-1.0"),
-        ({"top_db": 0.0}, "top_db=0.0"),
+        ({"top_db": -0.5}, "top_db=-0.5"),
     ],
 )
 def test_a_wrong_setting_of_decibels_is_named(config, message):

@@ -35,7 +35,7 @@ BARK = {**FRAMES, "n_barks": 8, "n_bfcc": 6}
         ({"log": "ln"}, "top_db=80.0 must be None with log='ln'.*pass top_db=None"),
         ({"offset": -1.0}, "offset=-1.0"),
         ({"floor": 0.0}, "floor=0.0"),
-        ({"top_db": 0.0}, "top_db=0.0"),
+        ({"top_db": -0.5}, "top_db=-0.5"),
         ({"f_min": -1.0}, "f_min=-1.0"),
         ({"f_max": 4001.0}, "f_max=4001.0.*4000 Hz"),
         ({"n_fft": 0}, "n_fft=0"),
@@ -140,7 +140,7 @@ def test_a_coefficient_that_a_lifter_took_away_is_warned_of_and_counts_as_none()
 
 
 def test_a_coefficient_has_no_frequency():
-    assert MFCC(**MEL).frequencies is None
+    assert not hasattr(MFCC(**MEL), "frequencies")
     assert MFCC(**MEL, hop_length=40).times(3).tolist() == [0.0, 0.005, 0.01]
 
 

@@ -137,7 +137,7 @@ def test_a_source_that_is_no_transform_is_named():
 
 def test_rows_that_are_no_bins_have_no_frequencies():
     for transform in (SpectralCentroid(**RATED), Chroma(**RATED), ONSET, RMS(64)):
-        assert transform.frequencies is None
+        assert not hasattr(transform, "frequencies")
 
 
 def test_times():
