@@ -350,12 +350,15 @@ def _damaged_part(file: Any, names: list[str]) -> str:
 
 def _column_values(column: Any, name: str, file_name: str) -> list[Any]:
     """Return the values of a Parquet manifest's column as Python objects."""
+    kind = re.fullmatch(r"(timestamp|duration|time64)\[ns(?:, tz=.*)?\]", str(column.type))
     try:
-        return column.to_pylist()
+        # pyarrow would make nanoseconds objects of pandas if that is installed, and fail if not
+        return (column.cast(_microseconds(column.type, kind[1])) if kind else column).to_pylist()
     except (ValueError, OverflowError):
         pass
     # Python's dates and times have microseconds and four digits for a year; as text nothing of them is lost, nor as the
     # integers that are stored where Arrow has no text for them either
+    row = 1
     for row, value in enumerate(column, 1):
         try:
             value.as_py()
@@ -373,3 +376,10 @@ def _column_values(column: Any, name: str, file_name: str) -> list[Any]:
             f"row {row} of {file_name}: {name} is a {column.type}, of which no Python object can be made: {error}; "
             "store it as text"
         ) from error
+
+
+def _microseconds(kind: Any, name: str) -> Any:
+    """Return the type of a Parquet manifest's column of times with microseconds for its nanoseconds."""
+    import pyarrow
+
+    return pyarrow.timestamp("us", kind.tz) if name == "timestamp" else getattr(pyarrow, name)("us")
