@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -279,7 +280,9 @@ def test_a_broken_header_names_the_file_and_the_fault(wav, write, build, rule):
 def outcome(path: str) -> torch.Tensor | None:
     """Read a file that may be anything: a waveform, or an AudioReadError that names it."""
     try:
-        return read(path)[0]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* fewer bytes of samples than the header promises")
+            return read(path)[0]
     except AudioReadError as error:
         named = path in str(error)
     assert named
