@@ -74,4 +74,25 @@ def with_leading(rows: torch.Tensor, leading: list[int]) -> torch.Tensor:
     >>> with_leading(torch.zeros(6, 4, 5), [2, 3]).shape
     torch.Size([2, 3, 4, 5])
     """
-    return rows.unflatten(0, leading) if leading else rows.squeeze(0)
+    return split_rows(rows, leading) if leading else rows.squeeze(0)
+
+
+def clips_of(rows: torch.Tensor, leading: list[int]) -> list[int]:
+    """Return the number of clips in the rows of a batch with these leading dimensions, and the rows of each.
+
+    >>> clips_of(torch.zeros(6, 4), [2, 3]), clips_of(torch.zeros(1, 4), [])
+    ([2, 3], [1, 1])
+    """
+    batch = leading[0] if leading else 1
+    return [batch, rows.shape[0] // batch]
+
+
+def split_rows(rows: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    """Split the first dimension of batched rows into several of these sizes.
+
+    What `unflatten` does, which an export to ONNX follows for one size of batch only.
+
+    >>> split_rows(torch.zeros(6, 4), [2, 3]).shape
+    torch.Size([2, 3, 4])
+    """
+    return rows.view(*sizes, *rows.shape[1:])

@@ -10,7 +10,7 @@ from torch import nn
 
 from audiofeed.arguments.checks import check_rate
 from audiofeed.arguments.signature import complete, shown
-from audiofeed.methods.batch_rows import check_waveform, lengths_of_rows, with_leading
+from audiofeed.methods.batch_rows import check_waveform, clips_of, lengths_of_rows, split_rows, with_leading
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.precision import computable, in_full_precision
@@ -216,9 +216,9 @@ class Transform(nn.Module):
     ) -> torch.Tensor:
         """Finish the computed rows of a transform of waveforms clip by clip, and clear them past their ends."""
         frames = None if lengths is None else self.frame_lengths(lengths)
-        batch = leading[0] if leading else 1
-        clips = features.unflatten(0, (batch, -1))
-        clip_frames = None if frames is None else frames[:: features.shape[0] // batch]
+        batch, rows_of_each = clips_of(features, leading)
+        clips = split_rows(features, [batch, rows_of_each])
+        clip_frames = None if frames is None else frames[::rows_of_each]
         features = self.finish_clips(clips, clip_frames).flatten(0, 1)
         if frames is None:
             return features
