@@ -25,7 +25,7 @@ def arguments_of(group: type) -> tuple[dataclasses.Field[Any], ...]:
 
     >>> from audiofeed.transforms.contract.frame_settings import Execution
     >>> [field.name for field in arguments_of(Execution)]
-    ['method', 'trainable', 'trainable_window']
+    ['method', 'trainable', 'trainable_window', 'precision']
     """
     return _arguments_of(group)
 
