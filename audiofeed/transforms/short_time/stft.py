@@ -30,8 +30,8 @@ class STFT(ShortTime):
         UserWarning: at the call, for a clip shorter than n_fft.
 
     Differs from librosa: `pad_mode` has torch's names ("replicate" for "edge"), "circular" works, and so does a clip
-    shorter than a frame with `center=False`. With `pad_mode="reflect"` and a hop of n_fft / 2 or more librosa spoils its
-    last frame; here every frame is that of the clip padded beforehand.
+    shorter than a frame with `center=False`. With `pad_mode="reflect"` and a hop of n_fft / 2 or more librosa spoils
+    its last frame; here every frame is that of the clip padded beforehand.
 
     >>> import torch
     >>> stft = STFT(512, hop_length=128, sample_rate=16000)
