@@ -64,7 +64,7 @@ def clip_peak(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tens
     """
     if frames is not None:
         past = ~length_mask(features.shape[-1], frames)
-        features = features.masked_fill(past.view(len(past), *[1] * (features.dim() - 2), -1), -math.inf)
+        features = features.masked_fill(past.view(past.shape[0], *[1] * (features.dim() - 2), -1), -math.inf)
     return features.amax(dim=tuple(range(1, features.dim())), keepdim=True)
 
 

@@ -17,6 +17,7 @@ from audiofeed.methods.short_time.fft import finished, gathered
 from audiofeed.methods.short_time.kernel import guard, limits
 from audiofeed.methods.short_time.kernel.layout import FrameLayout
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.observed import observed
 
 # Weights for each bin up to which a kernel's filters are faster than a product of its powers. Mel filters have two.
 FEW_WEIGHTS = 8
@@ -36,7 +37,7 @@ def cannot(*, trainable: bool, n_fft: int | None = None, named: bool = False, **
 def cannot_now(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool) -> str | None:
     """Return the reason why kernels cannot compute the short-time spectra of a batch of waveforms, or None."""
     if graph:
-        return "a gradient or a graph is needed"
+        return observed(waveform) or "a gradient or a graph is needed"
     return guard.watched(waveform) or guard.watched(window) or limits.missing(framing.n_fft)
 
 

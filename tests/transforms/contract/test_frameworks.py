@@ -191,6 +191,30 @@ def test_a_trace_follows_the_length_or_refuses_another(case):
             torch.testing.assert_close(found, with_graph(transform, x), rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
+class WithLengths(nn.Module):
+    """A model's part that passes lengths on."""
+
+    def __init__(self, transform):
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, x, lengths):
+        return self.transform(x, lengths=lengths)
+
+
+@pytest.mark.parametrize("name", [name for name in IDS if name.endswith("-0")])
+def test_a_trace_follows_the_lengths_of_a_padded_batch(name):
+    case = CASES[IDS.index(name)]
+    if is_refused(case):
+        return
+    transform, size = case.build(), case.size
+    trace = traced(WithLengths(transform), case.single(2), torch.tensor([size, size // 2]))
+    for given in ([size - 3], [size // 3, size], [1, size, size // 2]):
+        x, lengths = case.single(len(given), seed=len(given)), torch.tensor(given)
+        expected = case.run(transform, x.clone().requires_grad_(), lengths).detach()
+        torch.testing.assert_close(trace(x, lengths), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_what_is_refused_says_why_and_what_to_do():
     mel = af.InverseMel(sample_rate=8000, n_fft=64, n_mels=8)
     with pytest.raises(NotImplementedError, match=r"InverseMel.*cannot be traced.*call the module as it is"):
