@@ -23,7 +23,7 @@ def argument(default: Any, doc: str) -> Any:
 def arguments_of(group: type) -> tuple[dataclasses.Field[Any], ...]:
     """Return the fields of a settings group that are arguments.
 
-    >>> from audiofeed.transforms.contract.frame_settings import Execution
+    >>> from audiofeed.transforms.contract.method_settings import Execution
     >>> [field.name for field in arguments_of(Execution)]
     ['method', 'trainable', 'trainable_window', 'precision']
     """
