@@ -137,7 +137,9 @@ def _bins(transform: Any) -> int:
     return transform.n_bins
 
 
+# so many bins that the octave below the highest reaches above a fifth of the rate
 _INVERSE_CQT = {
+    "compat": [To("librosa-0.11", given={"n_bins": 26})],
     "sample_rate": [9000],
     "hop_length": [24],
     "f_min": [190.0],
@@ -157,6 +159,7 @@ _INVERSE_CQT = {
     "n_iter": [5],
 }
 _CQT = {
+    "compat": [To("librosa-0.11", given={"f_min": 205.0, "n_bins": 21, "hop_length": 16})],
     "sample_rate": [9000],
     "hop_length": [33, 64],
     "f_min": [150.0, None],
@@ -177,6 +180,7 @@ _BOTH_METHODS = {
     "normalization": ["convolutional", "wrap"],
 }
 _CHROMA_CQT = {
+    "compat": [To("librosa-0.11", given={"f_min": 480.0, "bins_per_octave": 12})],
     "sample_rate": [9000],
     "hop_length": [200],
     "f_min": [120.0],
@@ -440,6 +444,7 @@ OF: dict[type, Base] = {
             "harmonics": [(1, 3, 2)],
             "hop_length": [33],
             "f_min": [150.0, None],
+            "compat": [To("librosa-0.11", given={"f_min": 205.0, "n_bins": 13})],
             "n_bins": [10, None],
             "bins_per_octave": [7],
             "above_nyquist": [To("zeros", given={"harmonics": (1, 50)}, effect=effects.lifts("at harmonic 50"))],
@@ -479,6 +484,7 @@ OF: dict[type, Base] = {
             "hop_length": [255],
             "f_min": [120.0],
             "n_octaves": [2],
+            "compat": _CHROMA_CQT["compat"],
             "bins_per_octave": [6],
             "gamma": [30.0, None],
             "threshold": [To(0.5, given={"norm": None})],
