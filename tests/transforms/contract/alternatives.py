@@ -336,7 +336,7 @@ OF: dict[type, Base] = {
         lambda transform: transform.n_mels,
         values={"n_mels": [7], "solver": ["lstsq"]},
     ),
-    af.TimeStretch: Base({"rate": 1.0}, SPECTRUM, values={"rate": [0.9]}),
+    af.TimeStretch: Base({"rate": 0.8}, SPECTRUM, values={"rate": [0.9], "compat": ["librosa-0.11"]}),
     af.LogFrequencySTFT: Base(LOG, NOISE, values=_ANY_LOG_SCALE),
     af.LogFrequencySpectrogram: Base(LOG, NOISE, values={**_ANY_LOG_SCALE, "power": [1.0, 1.5, None]}),
     af.ReassignedSpectrogram: Base(
