@@ -118,9 +118,7 @@ class HybridCQT(ConstantQTransform):
         if self.n_pseudo:
             lowest = float(self.bank.frequencies[high].min())
             high_bins = replace(wavelets, f_min=lowest, n_bins=self.n_pseudo, tuning=0.0)
-            options = options_of(high_bins)
-            del options["compat"]  # of octaves, which one spectrum has none of
-            self.pseudo = PseudoCQT(sample_rate=sample_rate, **options)
+            self.pseudo = PseudoCQT(sample_rate=sample_rate, **options_of(high_bins, cls=PseudoCQT))
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the frames of clips of `lengths` samples that both parts of a hybrid CQT module have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -300,13 +301,15 @@ class Kernels:
         return levels, functools.partial(self.layout.kernels, bank, levels, gains, wavelets.sparsity)
 
 
-def options_of(*groups: Any) -> dict[str, Any]:
-    """Return the keyword arguments of a constant-Q transform with these settings.
+def options_of(*groups: Any, cls: type | None = None) -> dict[str, Any]:
+    """Return the keyword arguments of a constant-Q transform with these settings; of a class, those that it takes.
 
     >>> sorted(options_of(Kernels(wavelets=ConstantQ(sample_rate=16000), method="conv")))
     ['method', 'normalization', 'trainable']
     """
-    return {field.name: getattr(group, field.name) for group in groups for field in arguments_of(type(group))}
+    found = {field.name: getattr(group, field.name) for group in groups for field in arguments_of(type(group))}
+    taken = found if cls is None else inspect.signature(cls).parameters
+    return {name: value for name, value in found.items() if name in taken}
 
 
 def check_bins(name: str, count: object) -> int:
