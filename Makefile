@@ -1,11 +1,16 @@
 # Two commands: `make demo` and `make test`. Each makes its own .venv once and installs nothing the second time.
 PYTHON ?= python3
 CORE_TORCH ?= 2.13.0
+# where librosa is compared with
+LIBROSA_TESTS = $(shell grep -rl "import librosa" tests --include='test_*.py')
 PIP_FLAGS ?= -q --disable-pip-version-check
 V := .venv/bin
 C := .venv-core/bin
+L := .venv-librosa/bin
+# the first Python that librosa 1.0 runs on: on the path, or among pyenv's
+PYTHON_NEW ?= $(firstword $(foreach name,python3.12 python3.13 python3.14 $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[2-4]*/bin/python)),$(shell $(name) -c "import sys; print(sys.executable if sys.version_info >= (3, 12) else '')" 2>/dev/null)))
 
-.PHONY: demo test check test-core coverage lint types bench clean
+.PHONY: demo test check test-core test-librosa beside-librosa coverage lint types bench clean
 
 demo: .venv/.demo
 	$(V)/audiofeed demo
@@ -27,6 +32,15 @@ coverage: .venv/.test
 test-core: .venv-core/.test
 	$(C)/python -c "import importlib.util, sys; sys.exit('torchaudio is here; the core must be tested without it' if importlib.util.find_spec('torchaudio') else 0)"
 	$(C)/python -m pytest -n 2 --dist worksteal -m "not torchaudio"
+
+# parity with librosa 1.0, which needs Python 3.12; `make test` has it, too, where its Python is as new
+test-librosa:
+	@if [ -n "$(PYTHON_NEW)" ]; then $(MAKE) --no-print-directory beside-librosa; else echo "test-librosa: skipped, since \
+	no Python 3.12 or newer, which librosa 1.0 needs, is on the path or among pyenv's; PYTHON_NEW=... names one"; fi
+
+beside-librosa: .venv-librosa/.test
+	$(L)/python -c "import librosa, sys; sys.exit(int(librosa.__version__.split('.')[0]) < 1 and 'librosa is older than 1.0 here')"
+	$(L)/python -m pytest -n 2 --dist worksteal -m "not torchaudio" $(LIBROSA_TESTS)
 
 lint: .venv/.test
 	$(V)/ruff check .
@@ -66,5 +80,14 @@ bench: .venv/.test
 	$(C)/python -m pip install $(PIP_FLAGS) -e ".[plot,core-test]" -c .venv-core/constraints.txt "torch==$(CORE_TORCH)"
 	touch $@
 
+.venv-librosa/bin/python:
+	$(PYTHON_NEW) -m venv .venv-librosa
+
+.venv-librosa/.test: .venv-librosa/bin/python pyproject.toml constraints.txt
+	grep -v '^torch' constraints.txt > .venv-librosa/constraints.txt
+	$(L)/python -m pip install $(PIP_FLAGS) "torch==$(CORE_TORCH)" -c .venv-librosa/constraints.txt
+	$(L)/python -m pip install $(PIP_FLAGS) -e ".[plot,core-test]" -c .venv-librosa/constraints.txt "torch==$(CORE_TORCH)"
+	touch $@
+
 clean:
-	rm -rf .venv .venv-core .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-core .venv-librosa .mypy_cache .ruff_cache .pytest_cache

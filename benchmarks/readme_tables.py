@@ -75,11 +75,23 @@ def defaults() -> str:
         [
             "AmplitudeToDB's top_db",
             f"{of(af.AmplitudeToDB)['top_db']}, by each clip's peak",
-            f"{of(librosa.power_to_db)['top_db']}, by the array's peak",
+            f"{of(librosa.power_to_db)['top_db']}, by each channel's peak (0.11: the array's)",
             f"{of(ta.AmplitudeToDB)['top_db']}; if set, by the whole batch's peak for (batch, bins, frames)",
         ],
+        [
+            "a CQT's octave at half the rate",
+            f"with its top at most a fifth of the rate: compat={of(af.CQT)['compat']!r}",
+            "with its top at most a fifth of the rate (0.11: at every even hop)",
+            "no CQT",
+        ],
+        [
+            "past the last frame of a TimeStretch",
+            f"magnitudes go on: compat={of(af.TimeStretch)['compat']!r}",
+            "magnitudes go on (0.11: silence)",
+            "silence",
+        ],
     ]
-    header = ["", "audiofeed", "librosa 0.11", "torchaudio 2.11"]
+    header = ["", "audiofeed", "librosa 1.0", "torchaudio 2.11"]
     return peers.markdown(header, [[str(cell) for cell in row] for row in rows])
 
 

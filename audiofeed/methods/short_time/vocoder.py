@@ -1,4 +1,4 @@
-"""The phase vocoder: a spectrum read at another speed, its phases advancing as they did."""
+"""The phase vocoder: a spectrum read at other times, its phases advancing as they did."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import torch.nn.functional as F
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 
 
-def stretch(spectrum: torch.Tensor, rate: float, *, graph: bool) -> torch.Tensor:
-    """Stretch batched spectra in time by a phase vocoder, which reads a frame every `rate` frames.
+def stretch(
+    spectrum: torch.Tensor, times: torch.Tensor, lengths: torch.Tensor | None, *, extended: bool, graph: bool
+) -> torch.Tensor:
+    """Stretch batched spectra in time by a phase vocoder, which reads frames at given times.
 
-    Result frame t stands at s = t * rate of the input. Its magnitude is interpolated between frames floor(s) and
-    floor(s) + 1, and the phase goes on from it by what lies between those two.
+    A result frame at time s of the input has the magnitude between frames floor(s) and floor(s) + 1, interpolated, and
+    the phase goes on from it by what lies between those two.
 
     That step is usually written as the advance a of a steady tone in the bin plus the wrapped rest: a + wrap(d - a) of
     the difference d. But wrap takes off whole turns and nothing else, so that the step is d up to whole turns, and hop
@@ -23,33 +25,69 @@ def stretch(spectrum: torch.Tensor, rate: float, *, graph: bool) -> torch.Tensor
 
     Without a graph on a CPU row after row is computed, so that its intermediates stay in cache.
 
-    Shape: complex (rows, bins, frames) -> (rows, bins, ceil(frames / rate)).
+    Args:
+        spectrum: complex (rows, bins, frames), 0 past `lengths`.
+        times: (frames of the result,) of all rows or (rows, frames of the result), in frames of the input, float64.
+        lengths: (rows,) frames of each row, or None.
+        extended: past a row's last frame its magnitudes go on in a straight line and its phases stand still; else there
+            is silence with phase 0.
+
+    Returns:
+        complex (rows, bins, frames of the result).
     """
-    rows, bins, frames = spectrum.shape
+    rows, bins, _ = spectrum.shape
     if graph or spectrum.device.type != "cpu":
-        return _stretched(spectrum, rate)
-    out = spectrum.new_empty(rows, math.ceil(frames / rate), bins).transpose(1, 2)
+        return _stretched(spectrum, times, lengths, extended)
+    out = spectrum.new_empty(rows, times.shape[-1], bins).transpose(1, 2)
     for row in range(rows):
-        out[row] = _stretched(spectrum[row], rate)
+        own = None if lengths is None else lengths[row : row + 1]
+        out[row] = _stretched(spectrum[row : row + 1], times if times.dim() == 1 else times[row], own, extended)[0]
     return out
 
 
-def _stretched(spectrum: torch.Tensor, rate: float) -> torch.Tensor:
-    """Stretch spectra in time by a phase vocoder, all rows at once.
-
-    Shape: complex (..., bins, frames) -> (..., bins, ceil(frames / rate)).
-    """
+def _stretched(
+    spectrum: torch.Tensor, times: torch.Tensor, lengths: torch.Tensor | None, extended: bool
+) -> torch.Tensor:
+    """Stretch spectra in time by a phase vocoder, all rows at once; shapes as in `stretch`."""
     spectrum = as_long_as_traced(spectrum)
     frames = plain_size(spectrum.shape[-1])
-    steps = torch.arange(math.ceil(frames / rate), device=spectrum.device, dtype=torch.float64) * rate
-    index = steps.long()
-    part = (steps - index).to(spectrum.real.dtype)[:, None]
-    by_frame = F.pad(spectrum.transpose(-1, -2), (0, 0, 0, 2))  # past the last frame stands silence, with phase 0
+    index = times.long().clamp(0, frames)  # a time may be rounded to `frames` itself
+    part = (times - index).to(spectrum.real.dtype)[..., None]
+    by_frame = F.pad(spectrum.transpose(-1, -2), (0, 0, 0, 2))
     magnitude, phase = by_frame.abs(), by_frame.angle().double()
-    advance = phase[..., 1:, :] - phase[..., :-1, :]  # (..., frame, bin)
-    walked = torch.cat([phase[..., :1, :], advance.index_select(-2, index[:-1])], dim=-2).cumsum(-2)
+    if extended:
+        magnitude, phase = _extended(magnitude, phase, frames if lengths is None else lengths)
+    advance = phase[:, 1:] - phase[:, :-1]  # (row, frame, bin)
+    walked = torch.cat([_at(phase, index[..., :1]), _at(advance, index[..., :-1])], dim=1).cumsum(1)
     turns = (walked * (0.5 / math.pi)).detach().round()
     angle = (walked - turns * (2.0 * math.pi)).to(part.dtype)
-    between = torch.lerp(magnitude.index_select(-2, index), magnitude.index_select(-2, index + 1), part)
+    between = torch.lerp(_at(magnitude, index), _at(magnitude, index + 1), part)
     # faster than torch.polar, which is not vectorised
     return torch.complex(between * angle.cos(), between * angle.sin()).transpose(-1, -2)
+
+
+def _at(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Take frames of the phase vocoder's input, the same of all rows or some of each.
+
+    Shape: (rows, frames, bins), index (n,) or (rows, n) -> (rows, n, bins).
+    """
+    if index.dim() == 1:
+        return values.index_select(1, index)
+    return values.gather(1, index[..., None].expand(*index.shape, values.shape[-1]))
+
+
+def _extended(
+    magnitude: torch.Tensor, phase: torch.Tensor, lengths: torch.Tensor | int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Extend each row past its end for the phase vocoder: magnitudes in a straight line, phases as in the last frame.
+
+    A row of one frame keeps its magnitude.
+
+    Shape: (rows, frames + 2, bins), of which the last 2 are made, lengths (rows,) -> the same.
+    """
+    frames = torch.arange(magnitude.shape[1], device=magnitude.device)
+    ends = torch.as_tensor(lengths, device=magnitude.device).reshape(-1, 1).expand(len(magnitude), 1)
+    last, before = _at(magnitude, ends - 1), _at(magnitude, (ends - 2).clamp(min=0))
+    past = (frames - ends + 1).clamp(min=0)[..., None]  # (row, frame, 1)
+    extended = torch.where(past > 0, last + past * (last - before), magnitude)
+    return extended, torch.where(past > 0, _at(phase, ends - 1), phase)

@@ -58,8 +58,9 @@ class Level:
 def octave_levels(bank: WaveletBank, hop_length: int) -> tuple[Level, ...]:
     """Plan constant-Q levels octave by octave as in librosa's recursion, from the highest octave down.
 
-    The rate is halved for each octave as long as the hop is even, and in one step before the first where all wavelets
-    are low enough and hops are left for it ("early downsampling"). Octaves after an odd hop share its level.
+    The rate is halved for each octave as long as the hop is even and the octave lies low enough for it (`octave_fits`),
+    and in one step before the first where all wavelets are low enough and hops are left for it ("early downsampling").
+    Octaves for which it is not halved share a level.
     """
     twos = (hop_length & -hop_length).bit_length() - 1
     early = min(bank.early_halvings, max(0, twos - bank.n_octaves + 1), len(FACTORS))
@@ -71,7 +72,7 @@ def octave_levels(bank: WaveletBank, hop_length: int) -> tuple[Level, ...]:
         first = max(0, end - bank.bins_per_octave)
         taps = least_power_of_two(bank.lengths[first:end].max() * part)
         bands.append(Band(first=first, end=end, taps=taps, before=taps // 2))
-        if hop % 2 and octave < bank.n_octaves - 1:
+        if octave < bank.n_octaves - 1 and (hop % 2 or not bank.octave_fits(first, part)):
             continue
         levels.append(Level(factor=factor, part=part, hop_length=hop, bands=tuple(bands)))
         factor, part, hop, bands = 2, part / 2, hop // 2, []

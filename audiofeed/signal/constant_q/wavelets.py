@@ -1,4 +1,4 @@
-"""Wavelets of constant relative bandwidth, by librosa 0.11's definitions, in float64."""
+"""Wavelets of constant relative bandwidth, by librosa's definitions, in float64."""
 
 from __future__ import annotations
 
@@ -131,7 +131,10 @@ def _crystal(logs: np.ndarray, count: int) -> list[tuple[int, ...]]:
             new = tuple(int(x + y) for x, y in zip(best, step, strict=True))
             if new not in totals and new not in grown:
                 frontier.append(new)
-                totals[new] = sum(_harmonic_distance(logs, new, point) for point in grown)
+                # one after another, as librosa: `sum` of Python 3.12 rounds otherwise, and rounding breaks the ties
+                totals[new] = 0.0
+                for point in grown:
+                    totals[new] += _harmonic_distance(logs, new, point)
     return grown
 
 
@@ -176,6 +179,8 @@ class WaveletBank:
         bins_per_octave: where `intervals` is a name; with ratios, their number.
         gamma: Hz added to each bandwidth; None: as much as makes it a constant part of the ear's (ERB).
         norm: p-norm of each wavelet: `math.inf`, -inf, 0 (how many are not 0), any number > 0, or None.
+        guarded: an octave is taken at a lower rate only where the filter before that rate leaves its bins whole, as in
+            librosa 1.0; False: at every even hop, as in librosa 0.11. See `octave_fits`.
     """
 
     sample_rate: float
@@ -187,6 +192,7 @@ class WaveletBank:
     filter_scale: float = 1.0
     norm: float | None = 1.0
     window: str | float | tuple = "hann"
+    guarded: bool = True
 
     @cached_property
     def frequencies(self) -> np.ndarray:
@@ -238,6 +244,18 @@ class WaveletBank:
         For any hop; librosa keeps one in reserve.
         """
         return max(0, math.ceil(math.log2(self.sample_rate / 2.0 / self.cutoff)) - 2)
+
+    def octave_fits(self, end: int, part: float) -> bool:
+        """Check if the octave of wavelets below bin `end` may be taken at half of `part` of the sample rate.
+
+        Halving the rate weakens what lies above 0.9 of the new Nyquist frequency, and folds what lies above that. An
+        octave is clear of both where its highest bin is at or below 0.8 of it, a fifth of the rate before.
+
+        >>> bank = WaveletBank(sample_rate=22050, f_min=110.0, n_bins=72)
+        >>> [bank.octave_fits(end, 1.0) for end in (60, 65, 66)]
+        [True, True, False]
+        """
+        return not self.guarded or bool(self.frequencies[end - 1] <= self.sample_rate * part / 5)
 
     def samples(self, bin_: int, part: float = 1.0) -> range:
         """Return the range of samples of one wavelet at `part` of the sample rate, of which 0 is at time 0."""

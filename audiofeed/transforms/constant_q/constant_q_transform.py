@@ -109,7 +109,7 @@ class ConstantQTransform(Transform):
             while len(self._tuned) >= MOST_TUNINGS:
                 del self._tuned[next(iter(self._tuned))]
             wavelets = replace(self.wavelets, tuning=tuning)
-            options = options_of(wavelets, *self._others)
+            options = options_of(wavelets, *self._others, cls=type(self))
             make: Any = type(self)
             self._tuned[tuning] = make(sample_rate=wavelets.sample_rate, **options)
         return self._tuned[tuning]

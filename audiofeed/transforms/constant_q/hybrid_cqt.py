@@ -24,7 +24,7 @@ from audiofeed.signal.constant_q.wavelets import least_power_of_two, spectral_we
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms.constant_q.constant_q_transform import ConstantQTransform
 from audiofeed.transforms.constant_q.cqt import CQT
-from audiofeed.transforms.constant_q.settings import ConstantQ, MagnitudeOptions, options_of
+from audiofeed.transforms.constant_q.settings import ConstantQ, MagnitudeOptions, SpectrumOptions, options_of
 
 
 class PseudoCQT(ConstantQTransform):
@@ -49,8 +49,8 @@ class PseudoCQT(ConstantQTransform):
     torch.Size([2, 84, 44])
     """
 
-    @takes(ConstantQ)
-    def __init__(self, *, sample_rate: float, **settings: Unpack[MagnitudeOptions]) -> None:
+    @takes(ConstantQ, without=("compat",))
+    def __init__(self, *, sample_rate: float, **settings: Unpack[SpectrumOptions]) -> None:
         super().__init__(_magnitudes(settings, sample_rate))
         bank, hop = self.bank, self.wavelets.hop_length
         n_fft = max(least_power_of_two(float(bank.lengths.max())), 2 * least_power_of_two(hop))
@@ -118,7 +118,7 @@ class HybridCQT(ConstantQTransform):
         if self.n_pseudo:
             lowest = float(self.bank.frequencies[high].min())
             high_bins = replace(wavelets, f_min=lowest, n_bins=self.n_pseudo, tuning=0.0)
-            self.pseudo = PseudoCQT(sample_rate=sample_rate, **options_of(high_bins))
+            self.pseudo = PseudoCQT(sample_rate=sample_rate, **options_of(high_bins, cls=PseudoCQT))
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the frames of clips of `lengths` samples that both parts of a hybrid CQT module have."""

@@ -15,12 +15,19 @@ from audiofeed.methods.constant_q.least_squares import LeastSquares
 from audiofeed.methods.constant_q.octave_synthesis import synthesis
 from audiofeed.plans.constant_q.invertibility import frame_weights, largest_hops
 from audiofeed.transforms.constant_q.cqt import VQT
-from audiofeed.transforms.constant_q.settings import Kernels, MethodOptions, SpacingOptions, VariableQ, WaveletOptions
+from audiofeed.transforms.constant_q.settings import (
+    Kernels,
+    MethodOptions,
+    OctaveOptions,
+    SpacingOptions,
+    VariableQ,
+    WaveletOptions,
+)
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import in_full_precision
 
 
-class InverseCQTOptions(WaveletOptions, SpacingOptions, MethodOptions, total=False):
+class InverseCQTOptions(WaveletOptions, OctaveOptions, SpacingOptions, MethodOptions, total=False):
     """Keyword arguments of an inverse CQT module, those of the transform whose values are inverted."""
 
     tuning: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from audiofeed.arguments.checks import (
     check_power_or_complex,
     check_rate,
 )
+from audiofeed.arguments.librosa_versions import NEWEST, check_compat
 from audiofeed.arguments.setting_groups import argument, arguments_of, settle
 from audiofeed.methods.constant_q.constant_q_methods import CONSTANT_Q, Layout
 from audiofeed.plans.constant_q.levels import Level
@@ -41,6 +43,12 @@ class WaveletOptions(TypedDict, total=False):
     scale: bool
 
 
+class OctaveOptions(TypedDict, total=False):
+    """Keyword arguments of octaves at falling rates in the settings of a constant-Q transform."""
+
+    compat: str
+
+
 class AnalysisOptions(WaveletOptions, total=False):
     """Keyword arguments of the analysis by wavelets in the settings of a constant-Q transform."""
 
@@ -48,10 +56,14 @@ class AnalysisOptions(WaveletOptions, total=False):
     pad_mode: str
 
 
-class MagnitudeOptions(AnalysisOptions, total=False):
-    """Keyword arguments of magnitudes in the settings of a constant-Q transform."""
+class SpectrumOptions(AnalysisOptions, total=False):
+    """Keyword arguments of magnitudes of one spectrum in the settings of a constant-Q transform."""
 
     power: float
+
+
+class MagnitudeOptions(SpectrumOptions, OctaveOptions, total=False):
+    """Keyword arguments of magnitudes in the settings of a constant-Q transform."""
 
 
 class SpacingOptions(TypedDict, total=False):
@@ -68,7 +80,7 @@ class MethodOptions(TypedDict, total=False):
     normalization: str
 
 
-class CQTOptions(AnalysisOptions, MethodOptions, total=False):
+class CQTOptions(AnalysisOptions, OctaveOptions, MethodOptions, total=False):
     """Keyword arguments of all the settings of a constant-Q transform."""
 
     power: float | None
@@ -120,6 +132,13 @@ class ConstantQ:
     )
     scale: bool = argument(True, "each bin is divided by the square root of its wavelet's length.")
     power: float | None = argument(1.0, "exponent of the magnitude, > 0; None: complex values.")
+    compat: str = argument(
+        NEWEST,
+        '"librosa-1.0" or "librosa-0.11", with whose values those of method="octaves" agree. librosa 1.0 computes an '
+        "octave at half the rate only if its highest bin is at or below a fifth of the rate before, 0.11 at every even "
+        "hop, where the filter in between weakens the bins just below half the lower rate, and others fold onto them. "
+        "The two are one up to 97 bins at 22.05 kHz and 109 at 44.1 kHz, of 12 in an octave from C1.",
+    )
 
     def __post_init__(self) -> None:
         check_rate(self.sample_rate, "the bins lie in Hz")
@@ -138,6 +157,7 @@ class ConstantQ:
         )
         if not isinstance(intervals, str):
             settle(self, bins_per_octave=len(intervals))
+        check_compat(self.compat)
         self._check_wavelets()
         settle(self, n_bins=self._check_room())
 
@@ -211,6 +231,7 @@ class ConstantQ:
             filter_scale=self.filter_scale,
             norm=self.norm,
             window=self.window,
+            guarded=self.compat == NEWEST,
         )
 
 
@@ -280,13 +301,15 @@ class Kernels:
         return levels, functools.partial(self.layout.kernels, bank, levels, gains, wavelets.sparsity)
 
 
-def options_of(*groups: Any) -> dict[str, Any]:
-    """Return the keyword arguments of a constant-Q transform with these settings.
+def options_of(*groups: Any, cls: type | None = None) -> dict[str, Any]:
+    """Return the keyword arguments of a constant-Q transform with these settings; of a class, those that it takes.
 
     >>> sorted(options_of(Kernels(wavelets=ConstantQ(sample_rate=16000), method="conv")))
     ['method', 'normalization', 'trainable']
     """
-    return {field.name: getattr(group, field.name) for group in groups for field in arguments_of(type(group))}
+    found = {field.name: getattr(group, field.name) for group in groups for field in arguments_of(type(group))}
+    taken = found if cls is None else inspect.signature(cls).parameters
+    return {name: value for name, value in found.items() if name in taken}
 
 
 def check_bins(name: str, count: object) -> int:

@@ -10,6 +10,7 @@ from typing import ClassVar, TypedDict
 import numpy as np
 
 from audiofeed.arguments.checks import check_count, check_norm, check_positive
+from audiofeed.arguments.librosa_versions import NEWEST
 from audiofeed.arguments.setting_groups import argument, pick, settle
 from audiofeed.signal.constant_q.wavelets import C1
 from audiofeed.signal.harmony.chroma_cqt import cq_to_chroma
@@ -22,6 +23,7 @@ class OctaveOptions(TypedDict, total=False):
     hop_length: int
     f_min: float | None
     n_octaves: int
+    compat: str
 
 
 class PitchClassOptions(OctaveOptions, total=False):
@@ -63,6 +65,11 @@ class Octaves:
     hop_length: int = argument(512, "samples from frame to frame, 1 or more.")
     f_min: float = argument(None, "Hz, of the lowest bin; None: C1, 32.7 Hz.")
     n_octaves: int = argument(7, "octaves from there on, 1 or more.")
+    compat: str = argument(
+        NEWEST,
+        '"librosa-1.0" or "librosa-0.11", with whose values these agree; see `CQT`. The two are one unless the octave '
+        "below the highest reaches above a fifth of the sample rate.",
+    )
     bins_per_octave: int = 12
     n_chroma: int = 12
     window: Sequence[float] | np.ndarray | None = None

@@ -25,7 +25,7 @@ from audiofeed.signal.scales import bark_to_hz, hz_to_bark
 from audiofeed.transforms.auditory.mel import MelSpectrogram
 from audiofeed.transforms.cepstral.coefficients import BFCC, LFCC, MFCC
 from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
-from tests.oracle import random, relative_error
+from tests.oracle import random, relative_error, with_its_peaks
 
 NORMS = ("ortho", None)
 # A mel value is right to some thirty roundings, 2e-6 (see test_short_time), so that its decibels are to 10 / ln 10 of
@@ -181,11 +181,13 @@ def test_mfcc_equals_librosa_clip_by_clip_in_a_padded_batch():
         assert torch.all(ours[row, :, expected.shape[-1] :] == 0)
 
 
-def test_channels_of_a_clip_share_its_peak_as_in_librosa():
+def test_channels_of_a_clip_share_its_peak():
+    """As in librosa 0.11; in 1.0 each has its own, as clips have here."""
     y = random(2, 8000) * [[1.0], [1e-6]]
-    ours = MFCC(sample_rate=16000, n_fft=512, hop_length=128)(torch.from_numpy(y)[None])[0]
+    transform, x = MFCC(sample_rate=16000, n_fft=512, hop_length=128), torch.from_numpy(y)
     expected = librosa.feature.mfcc(y=y, sr=16000, n_fft=512, hop_length=128, dtype=np.float64)
-    assert relative_error(ours, expected) <= 1e-12
+    assert relative_error(with_its_peaks(transform, x), expected) <= 1e-12
+    assert relative_error(transform(x[None])[0].numpy(), transform(x).numpy()) > 0.1
 
 
 @pytest.mark.torchaudio

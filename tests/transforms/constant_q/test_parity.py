@@ -1,4 +1,4 @@
-"""The constant-Q family against librosa 0.11, over settings that Hypothesis draws, and against tones and impulses.
+"""The constant-Q family against the librosa installed, 1.0 or 0.11, on drawn settings, and against tones and impulses.
 
 librosa rounds its wavelets, their spectra and each halving to float32, whatever the clip's dtype: 6e-8 for each of the
 roundings a value passes through, of which a few are in a row. Measured 5e-8 at odd hops and 3e-7 to 5e-7 through seven
@@ -22,7 +22,7 @@ from audiofeed.signal.constant_q.decimation import FACTORS, decimation_filter
 from audiofeed.signal.constant_q.wavelets import interval_ratios, kept_bins, window_bandwidth
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.hybrid_cqt import HybridCQT, PseudoCQT
-from tests.oracle import NUMPY_MODE, random, relative_error
+from tests.oracle import COMPAT, NEW, NUMPY_MODE, random, relative_error
 from tests.recordings import SHARED
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
@@ -32,7 +32,9 @@ NAMES = {"sample_rate": "sr", "f_min": "fmin"}
 
 def of_librosa(function, y, **config):
     """librosa's function with our names; ours only are left out."""
-    config = {NAMES.get(name, name): value for name, value in config.items() if name not in ("method", "power")}
+    config = {
+        NAMES.get(name, name): value for name, value in config.items() if name not in ("method", "power", "compat")
+    }
     config["pad_mode"] = NUMPY_MODE[config.get("pad_mode", "constant")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of clips shorter than a frame, which are right all the same
@@ -185,7 +187,7 @@ def well_defined(y, transform):
 
 
 def compare(cls, function, y, config):
-    transform = cls(power=None, **config)
+    transform = cls(power=None, compat=COMPAT, **config)
     y = soft_start(y, transform)
     assume(well_defined(y, transform))
     check(transform, y, of_librosa(function, y, **config))
@@ -256,6 +258,66 @@ def test_hybrid_cqt_equals_librosa(hop, bins, tuning):
     for dtype, tolerance in TOLERANCE.items():
         assert relative_error(hybrid(torch.from_numpy(y).to(dtype)).numpy(), expected) <= tolerance
     assert hop < 2000 or hybrid.n_pseudo == (n_bins if n_bins == 1 and hop > 8192 else hybrid.n_pseudo)
+
+
+# ---------------------------------------------------------------- where the two librosas differ
+
+# the octave below the highest reaches above a fifth of the rate
+MANY = [
+    {"sample_rate": 22050, "n_bins": 98},
+    {"sample_rate": 22050, "n_bins": 99},
+    {"sample_rate": 22050, "n_bins": 100},
+    {"sample_rate": 22050, "n_bins": 101},
+    {"sample_rate": 44100, "n_bins": 110},
+    {"sample_rate": 22050, "n_bins": 300, "bins_per_octave": 36},
+    {"sample_rate": 16000, "n_bins": 94, "hop_length": 256},
+    {"sample_rate": 22050, "n_bins": 54, "f_min": 440.0, "hop_length": 64},
+]
+FEW = [{"sample_rate": 22050, "n_bins": 97}, {"sample_rate": 44100, "n_bins": 109}, {"sample_rate": 8000, "n_bins": 80}]
+
+
+@pytest.mark.parametrize("config", MANY, ids=str)
+@pytest.mark.parametrize(("cls", "name"), [(CQT, "cqt"), (VQT, "vqt")])
+def test_many_bins_are_those_of_the_librosa_that_is_named(cls, name, config):
+    y = random(30000)
+    check(cls(power=None, compat=COMPAT, **config), y, of_librosa(getattr(librosa, name), y, **config))
+    newest, older = (cls(power=None, compat=compat, **config) for compat in ("librosa-1.0", "librosa-0.11"))
+    x = torch.from_numpy(y)
+    exact = cls(power=None, method="conv", **config)(x).numpy()
+    assert relative_error(newest(x).numpy(), older(x).numpy()) > 5e-3
+    # 1.0's rule takes no octave through the filter's edge
+    assert relative_error(newest(x).numpy(), exact) < 0.9 * relative_error(older(x).numpy(), exact)
+    assert cls(**config).compat == "librosa-1.0"
+
+
+@pytest.mark.parametrize("config", FEW, ids=str)
+@pytest.mark.parametrize("cls", [CQT, VQT])
+def test_fewer_bins_are_the_same_in_both_librosas(cls, config):
+    x = torch.from_numpy(random(20000))
+    newest, older = (cls(power=None, compat=compat, **config)(x) for compat in ("librosa-1.0", "librosa-0.11"))
+    assert torch.equal(newest, older)
+
+
+@pytest.mark.skipif(not NEW, reason="librosa takes n_bins=None from 1.0 on")
+@settings(max_examples=60, deadline=None)
+@given(
+    config=banks(),
+    gamma=st.sampled_from([None, 0.0, 24.0]),
+    intervals=st.sampled_from(["equal", "pythagorean", "ji3", "ji5"]),
+)
+def test_as_many_bins_as_fit_are_librosas(config, gamma, intervals):
+    config |= {"gamma": gamma, "intervals": intervals, "n_bins": None, "hop_length": 512}
+    expected = of_librosa(librosa.vqt, random(2000), **config)
+    assert VQT(**config).n_bins == len(expected)
+
+
+def test_hybrid_cqt_with_many_bins_equals_librosa():
+    y = np.concatenate([np.zeros(8192), random(22050)])
+    config = {"sample_rate": 22050, "hop_length": 32, "n_bins": 100}
+    expected = of_librosa(librosa.hybrid_cqt, y, **config)
+    assert relative_error(HybridCQT(compat=COMPAT, **config)(torch.from_numpy(y)).numpy(), expected) <= 1e-6
+    other = "librosa-0.11" if NEW else "librosa-1.0"
+    assert relative_error(HybridCQT(compat=other, **config)(torch.from_numpy(y)).numpy(), expected) > 1e-3
 
 
 # ---------------------------------------------------------------- cases that nnAudio gets wrong, and longer signals

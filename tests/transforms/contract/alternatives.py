@@ -138,7 +138,9 @@ def _bins(transform: Any) -> int:
     return transform.n_bins
 
 
+# so many bins that the octave below the highest reaches above a fifth of the rate
 _INVERSE_CQT = {
+    "compat": [To("librosa-0.11", given={"n_bins": 26})],
     "sample_rate": [9000],
     "hop_length": [24],
     "f_min": [190.0],
@@ -158,6 +160,7 @@ _INVERSE_CQT = {
     "n_iter": [5],
 }
 _CQT = {
+    "compat": [To("librosa-0.11", given={"f_min": 205.0, "n_bins": 21, "hop_length": 16})],
     "sample_rate": [9000],
     "hop_length": [33, 64],
     "f_min": [150.0, None],
@@ -178,6 +181,7 @@ _BOTH_METHODS = {
     "normalization": ["convolutional", "wrap"],
 }
 _CHROMA_CQT = {
+    "compat": [To("librosa-0.11", given={"f_min": 480.0, "bins_per_octave": 12})],
     "sample_rate": [9000],
     "hop_length": [200],
     "f_min": [120.0],
@@ -333,7 +337,7 @@ OF: dict[type, Base] = {
         lambda transform: transform.n_mels,
         values={"n_mels": [7], "solver": ["lstsq"]},
     ),
-    af.TimeStretch: Base({"rate": 1.0}, SPECTRUM, values={"rate": [0.9]}),
+    af.TimeStretch: Base({"rate": 0.8}, SPECTRUM, values={"rate": [0.9], "compat": ["librosa-0.11"]}),
     af.LogFrequencySTFT: Base(LOG, NOISE, values=_ANY_LOG_SCALE),
     af.LogFrequencySpectrogram: Base(LOG, NOISE, values={**_ANY_LOG_SCALE, "power": [1.0, 1.5, None]}),
     af.ReassignedSpectrogram: Base(
@@ -441,6 +445,7 @@ OF: dict[type, Base] = {
             "harmonics": [(1, 3, 2)],
             "hop_length": [33],
             "f_min": [150.0, None],
+            "compat": [To("librosa-0.11", given={"f_min": 205.0, "n_bins": 13})],
             "n_bins": [10, None],
             "bins_per_octave": [7],
             "above_nyquist": [To("zeros", given={"harmonics": (1, 50)}, effect=effects.lifts("at harmonic 50"))],
@@ -480,6 +485,7 @@ OF: dict[type, Base] = {
             "hop_length": [255],
             "f_min": [120.0],
             "n_octaves": [2],
+            "compat": _CHROMA_CQT["compat"],
             "bins_per_octave": [6],
             "gamma": [30.0, None],
             "threshold": [To(0.5, given={"norm": None})],

@@ -368,6 +368,67 @@ def test_stretching_at_rate_1_changes_nothing():
     torch.testing.assert_close(TimeStretch(1.0)(x), x)
 
 
+def test_a_varying_rate_of_a_batch_its_gradient_and_its_ends():
+    x = torch.randn(3, 2, 9, 20, dtype=torch.complex128, requires_grad=True)
+    times = torch.tensor([0.0, 0.5, 1.75, 4.0, 4.9, 8.0, 12.25, 15.5, 19.9], dtype=torch.float64)
+    transform, lengths = TimeStretch(), torch.tensor([20, 5, 13])
+    out = transform(x, t_out=times, lengths=lengths)
+    counts = transform.frame_lengths(lengths, t_out=times)
+    assert counts.tolist() == [9, 5, 7]
+    with torch.no_grad():
+        torch.testing.assert_close(transform(x, t_out=times, lengths=lengths), out)
+        for i, (length, count) in enumerate(zip(lengths, counts, strict=True)):
+            torch.testing.assert_close(out[i, ..., :count], transform(x[i, ..., :length], t_out=times[:count]))
+            assert not out[i, ..., count:].any()
+        # each clip its own times
+        own = torch.full((3, 4), torch.inf, dtype=torch.float64)
+        own[0], own[1, :2], own[2, :3] = torch.tensor([3.0, 7.5, 8.0, 19.5]), times[3:5], times[:3]
+        each = transform(x, t_out=own, lengths=lengths)
+        assert transform.frame_lengths(lengths, t_out=own).tolist() == [4, 2, 3]
+        torch.testing.assert_close(each[1, ..., :2], transform(x[1, ..., :5], t_out=times[3:5]))
+        assert not each[1, ..., 2:].any()
+        # an even rate is a varying one that does not
+        torch.testing.assert_close(transform(x, t_out=torch.arange(14) * 1.5), transform(x, 1.5))
+    out.abs().sum().backward()
+    assert torch.isfinite(torch.view_as_real(x.grad)).all()
+    assert x.grad[0].abs().sum() > 0
+    assert not x.grad[1, ..., 5:].any()
+    single = torch.randn(2, 6, dtype=torch.complex128, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z: transform(z, t_out=times[:5]).abs(), single)
+    assert torch.autograd.gradcheck(lambda z: TimeStretch(0.7)(z).abs(), single)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([0.0, 20.0], "t_out=20 must lie in the spectrum, from 0 to below its 20 frames"),
+        ([-0.5, 1.0], "t_out=-0.5"),
+        ([math.nan], "t_out=nan"),
+        ([math.inf], "t_out=inf"),
+        ([], r"t_out has shape \(0,\)"),
+        ([[0.0], [1.0], [2.0]], r"t_out has shape \(3, 1\), and must be .* 2 clips"),
+    ],
+)
+def test_times_outside_a_spectrum_are_refused(times, message):
+    with pytest.raises(ValueError, match=message):
+        TimeStretch()(torch.ones(2, 3, 20, dtype=torch.complex64), t_out=torch.tensor(times))
+
+
+def test_a_rate_beside_times_a_gradient_to_them_and_times_that_go_back():
+    x = torch.ones(3, 20, dtype=torch.complex64)
+    with pytest.raises(ValueError, match=r"rate=2.0 must be left out with t_out"):
+        TimeStretch()(x, 2.0, t_out=torch.arange(3.0))
+    with pytest.raises(ValueError, match=r"use t_out\.detach"):
+        TimeStretch()(x, t_out=torch.arange(3.0, requires_grad=True))
+    with pytest.warns(UserWarning, match="goes back in time"):
+        TimeStretch()(x, t_out=torch.tensor([3.0, 2.0]))
+    # the times that are given count, not the module's rate
+    assert TimeStretch(2.0)(x, t_out=torch.arange(3.0)).shape == (3, 3)
+    # one frame keeps its magnitude
+    one = TimeStretch(0.5)(x[:, :1] * 3)
+    torch.testing.assert_close(one, torch.full((3, 2), 3.0 + 0j))
+
+
 def test_the_inverse_of_mel_gives_back_mels_and_is_the_smallest():
     """A spectrum of the mels comes out, >= 0, and no larger than the one that went in."""
     transform = MelSpectrogram(sample_rate=8000, n_fft=256, hop_length=64, n_mels=20)
