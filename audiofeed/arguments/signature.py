@@ -22,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 from torch import nn
 
-from audiofeed.arguments.names import Init, explaining
+from audiofeed.arguments.argument_names import Init, explaining
 from audiofeed.arguments.setting_groups import arguments_of
 
 _WIDTH = 116  # of a line of documentation

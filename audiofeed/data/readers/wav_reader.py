@@ -18,6 +18,7 @@ import torch
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers import extensions
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
+from audiofeed.data.samples import scaled
 
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 
@@ -110,7 +111,7 @@ class WavReader(Reader):
         else:
             raw = np.empty(count * width, dtype=np.uint8)
             _fill(file, raw, position, start)
-            waveform = torch.from_numpy(_scaled(raw, subtype))
+            waveform = torch.from_numpy(scaled(raw, subtype))
         return waveform if channels == 1 else waveform.view(frames, channels).T.contiguous()
 
 
@@ -234,21 +235,6 @@ def _held_bytes(promised: int, riff_bytes: int, file: AudioFile, body: int, stri
         file.path,
         f"truncated WAV: the header promises {promised} bytes of samples, the file holds {held}: copy it again",
     )
-
-
-def _scaled(raw: np.ndarray, subtype: str) -> np.ndarray:
-    """Turn a WAV file's bytes of 8, 24 or 32-bit integers or float64 into float32."""
-    if subtype == "PCM_U8":
-        return (raw.astype(np.float32) - 128.0) * np.float32(2.0**-7)
-    if subtype == "PCM_24":
-        # as the upper three bytes of 32 bits the sign comes by itself; 24 significant bits are exact in float32
-        wide = np.zeros((raw.size // 3, 4), dtype=np.uint8)
-        wide[:, 1:] = raw.reshape(-1, 3)
-        raw, subtype = wide.reshape(-1), "PCM_32"
-    if subtype == "PCM_32":
-        return raw.view("<i4").astype(np.float32) * np.float32(2.0**-31)
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, and reported as such
-        return raw.view("<f8").astype(np.float32)
 
 
 def _fill(file: AudioFile, array: np.ndarray, position: int, start: int) -> None:

@@ -86,7 +86,9 @@ def _extended(
     Shape: (rows, frames + 2, bins), of which the last 2 are made, lengths (rows,) -> the same.
     """
     frames = torch.arange(magnitude.shape[1], device=magnitude.device)
-    ends = torch.as_tensor(lengths, device=magnitude.device).reshape(-1, 1).expand(len(magnitude), 1)
+    # one end for each row; a trace follows the number of rows in this form alone
+    rows = torch.zeros(magnitude.shape[0], 1, dtype=torch.int64, device=magnitude.device)
+    ends = rows + torch.as_tensor(lengths, device=magnitude.device).reshape(-1, 1)
     last, before = _at(magnitude, ends - 1), _at(magnitude, (ends - 2).clamp(min=0))
     past = (frames - ends + 1).clamp(min=0)[..., None]  # (row, frame, 1)
     extended = torch.where(past > 0, last + past * (last - before), magnitude)

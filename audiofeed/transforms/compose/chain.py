@@ -10,7 +10,7 @@ from torch import nn
 from audiofeed.methods.lengths import clear_past
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.transform import Transform
-from audiofeed.transforms.contract.unknown import UnknownAttributeError, explained
+from audiofeed.transforms.contract.unknown_attributes import UnknownAttributeError, explained
 
 
 class Chain(nn.Sequential):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from audiofeed.arguments.names import explaining
+from audiofeed.arguments.argument_names import explaining
 from audiofeed.methods.batch_rows import with_leading
 from audiofeed.methods.frame_steps import of_spectrum
 from audiofeed.methods.precision import in_full_precision

@@ -21,7 +21,7 @@ from audiofeed.transforms.contract.filters import (
     reset_parameters,
 )
 from audiofeed.transforms.contract.graph import needs_graph
-from audiofeed.transforms.contract.unknown import explained
+from audiofeed.transforms.contract.unknown_attributes import explained
 
 
 class FeatureTransform(nn.Module):

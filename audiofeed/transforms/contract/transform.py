@@ -24,7 +24,7 @@ from audiofeed.transforms.contract.filters import (
     reset_parameters,
 )
 from audiofeed.transforms.contract.graph import needs_graph
-from audiofeed.transforms.contract.unknown import UnknownAttributeError, explained
+from audiofeed.transforms.contract.unknown_attributes import UnknownAttributeError, explained
 
 
 class Transform(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.arguments import names as naming
+from audiofeed.arguments import argument_names as naming
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME
 
 STFT = {"n_fft": 64}
