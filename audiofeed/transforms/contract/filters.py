@@ -180,7 +180,7 @@ def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
     if values.dtype.kind in "iub":
         return torch.from_numpy(np.array(values, order="C"))
     if torch.compiler.is_compiling():  # which follows NumPy only so far
-        return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
+        return torch.from_numpy(np.array(values, order="C")).to(dtype)
     return torch.from_numpy(np.array(values, dtype=_IN_NUMPY.get(dtype), order="C")).to(dtype)
 
 
