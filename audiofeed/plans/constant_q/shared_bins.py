@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from audiofeed.plans.constant_q.levels import Band, Level, dense_kernels, dense_levels, octave_kernels, octave_levels
+from audiofeed.plans.constant_q.levels import Band, Level, dense_levels, octave_levels
 from audiofeed.signal.constant_q.wavelets import Made, WaveletBank
 
 # Steps between harmonics this close to an integer number of bins are one: 1e-9 of an octave are 1e-6 cents, and
@@ -37,19 +37,18 @@ class SharedBins:
     pieces: tuple[BandPiece, ...]
     places: tuple[tuple[int, ...], ...]
 
-    def kernels(self, normalization: str, *, scale: bool, sparsity: float | None) -> np.ndarray:
+    def kernels(
+        self, make: Callable[..., np.ndarray], normalization: str, *, scale: bool, sparsity: float
+    ) -> np.ndarray:
         """Return the kernels of all bands of a plan of shared constant-Q bins.
 
-        They are as `octave_kernels` has them; with sparsity None, as `dense_kernels`.
+        Args:
+            make: from a bank, its levels, gains, the sparsity and what was made before to the kernels of the bank.
         """
         found: list[np.ndarray] = []
         made: Made = {}
         for bank, level in self.pieces:
-            gains = bank.gains(normalization, scale=scale)
-            if sparsity is None:
-                found.append(dense_kernels(bank, (level,), gains))
-            else:
-                found.append(octave_kernels(bank, (level,), gains, sparsity=sparsity, made=made))
+            found.append(make(bank, (level,), bank.gains(normalization, scale=scale), sparsity, made))
         return np.concatenate(found)
 
 
@@ -66,7 +65,12 @@ def harmonic_steps(harmonics: Sequence[float], bins_per_octave: int) -> np.ndarr
     return np.where(np.abs(steps - whole) <= _SAME * bins_per_octave, whole, steps)
 
 
-def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
+def shared_octaves(
+    banks: Sequence[WaveletBank],
+    hop_length: int,
+    *,
+    levels: Callable[[WaveletBank, int], tuple[Level, ...]] = octave_levels,
+) -> SharedBins:
     """Plan the bins that constant-Q banks share, with the octave levels of all banks merged.
 
     The levels are those of librosa's recursion for each bank: every rate once, every bin once at a rate.
@@ -80,7 +84,7 @@ def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
     keys: list[dict[int, tuple]] = []
     for bank, (group, above) in zip(banks, _grid(banks), strict=True):
         keys.append({})
-        for level in octave_levels(bank, hop_length):
+        for level in levels(bank, hop_length):
             for band in level.bands:
                 pieces = rates.setdefault(level.part, {}).setdefault(band.taps, [])
                 own = {k: (group, above + k, level.part, band.taps) for k in band.bins}
@@ -88,7 +92,7 @@ def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
                 for first, end in _runs([k for k, key in own.items() if key not in found]):
                     found |= {own[k]: (level.part, band.taps, len(pieces), k - first) for k in range(first, end)}
                     pieces.append((bank, replace(level, bands=(replace(band, first=first, end=end),))))
-    levels: list[Level] = []
+    merged: list[Level] = []
     ordered: list[BandPiece] = []
     starts: dict[tuple[float, int, int], int] = {}  # (part, taps, piece) -> the number of its first bin
     count, higher = 0, 1.0
@@ -102,10 +106,10 @@ def shared_octaves(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:
             bands.append(replace(pieces[0][1].bands[0], first=first, end=count))
             ordered += pieces
         hop = pieces[0][1].hop_length
-        levels.append(Level(factor=round(higher / part), part=part, hop_length=hop, bands=tuple(bands)))
+        merged.append(Level(factor=round(higher / part), part=part, hop_length=hop, bands=tuple(bands)))
         higher = part
     places = [[starts[found[key][:3]] + found[key][3] for _, key in sorted(each.items())] for each in keys]
-    return SharedBins(levels=tuple(levels), pieces=tuple(ordered), places=tuple(map(tuple, places)))
+    return SharedBins(levels=tuple(merged), pieces=tuple(ordered), places=tuple(map(tuple, places)))
 
 
 def shared_dense(banks: Sequence[WaveletBank], hop_length: int) -> SharedBins:

@@ -146,8 +146,13 @@ class HarmonicCQT(ConstantQTransform):
         kernels = pick(Kernels, settings, wavelets=wavelets)
         super().__init__(wavelets, kernels)
         shared, self._places = wavelets.shared(kernels.layout.shared)
-        sparsity = wavelets.sparsity if kernels.layout.sparse else None
-        definition = functools.partial(shared.kernels, kernels.normalization, scale=wavelets.scale, sparsity=sparsity)
+        definition = functools.partial(
+            shared.kernels,
+            kernels.layout.kernels,
+            kernels.normalization,
+            scale=wavelets.scale,
+            sparsity=wavelets.sparsity,
+        )
         self.kernel_bank = KernelBank(self, kernels, shared.levels, definition)
 
     @property

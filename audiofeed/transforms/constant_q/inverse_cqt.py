@@ -107,6 +107,11 @@ class InverseCQT(ToWaveform):
         if isinstance(n_iter, bool) or not isinstance(n_iter, int | np.integer) or n_iter < 0:
             raise ValueError(f"n_iter={n_iter!r} must be an integer number of steps, 0 or more; 0 is the adjoint alone")
         self.analysis = VQT(sample_rate=sample_rate, power=None, **settings)
+        if self.analysis.kernel_bank.extends:
+            raise ValueError(
+                f"method={settings['method']!r} extends clips before their rate falls, which has no adjoint here; use "
+                "'conv', whose values it has"
+            )
         self.sample_rate, self.n_iter, self.method_reason = sample_rate, int(n_iter), self.analysis.method_reason
         for name in settings:
             setattr(self, name, getattr(self.analysis, name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from audiofeed.methods.constant_q.decimation import Decimation
 from audiofeed.methods.constant_q.octaves import BlockKernels, Execution, constant_q, frame_count, in_blocks
+from audiofeed.methods.frames import Framing
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
 from audiofeed.plans.constant_q.levels import Level
 from audiofeed.signal.constant_q.decimation import decimation_reach
@@ -34,7 +36,7 @@ class KernelBank:
         module.method_reason = settings.reason
         self.levels, self.trainable = levels, settings.trainable
         self.blocks: dict[int, BlockKernels] | None = None
-        self._wavelets, self._definition = settings.wavelets, definition
+        self._wavelets, self._definition, self.extends = settings.wavelets, definition, settings.layout.padded
         # what the construction computed, until the first call has made its blocks from it
         self._exact: np.ndarray | None = definition()
         module.define("kernels", definition, trainable=self.trainable, values=self._exact)
@@ -70,7 +72,12 @@ class KernelBank:
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the frames of clips of `lengths` samples that the kernels of a constant-Q module give."""
-        return frame_count(lengths, self.levels[0])
+        return frame_count(lengths, self._at_full_rate if self.extends else self.levels[0])
+
+    @property
+    def _at_full_rate(self) -> Level:
+        """Level of the frames of clips that a constant-Q module extends before their rate falls."""
+        return Level(factor=1, part=1.0, hop_length=self._wavelets.hop_length, bands=())
 
     def compute(
         self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
@@ -89,7 +96,17 @@ class KernelBank:
             pad_mode=self._wavelets.pad_mode,
             power=self._wavelets.power,
         )
-        return constant_q(waveform, lengths, execution, graph=graph)
+        if not self.extends:
+            return constant_q(waveform, lengths, execution, graph=graph)
+        # as far as a frame sees, in hops: what a lower rate leaves out of that lies beyond
+        hop = self._wavelets.hop_length
+        margin = -(-execution.context // hop)
+        count = int(frame_count(waveform.shape[-1], self._at_full_rate))
+        framing = Framing(n_fft=2 * margin * hop, hop_length=1, center=True, pad_mode=self._wavelets.pad_mode)
+        extended = framing.pad(waveform, lengths)
+        ends = None if lengths is None else lengths + 2 * margin * hop
+        execution = replace(execution, pad_mode="constant")
+        return constant_q(extended, ends, execution, graph=graph)[..., margin : margin + count]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "blocks": None, "_exact": None}

@@ -257,8 +257,9 @@ class Kernels:
     wavelets: ConstantQ
     method: str = argument(
         "auto",
-        '"octaves" (librosa\'s recursion, at a lower rate for each octave) or "conv" (every wavelet at the full rate); '
-        '"auto" is "octaves". See `CQT` for how the results differ.',
+        '"octaves" (librosa\'s recursion, at a lower rate for each octave), "conv" (every wavelet at the full rate) or '
+        '"exact" (the values of "conv" to 1e-5, at lower rates where these hold a wavelet whole); "auto" is "octaves". '
+        "See `CQT` for how the results differ.",
     )
     trainable: bool = argument(
         False,

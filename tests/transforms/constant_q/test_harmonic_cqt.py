@@ -22,7 +22,7 @@ from audiofeed.plans.constant_q.levels import octave_levels
 from audiofeed.plans.constant_q.shared_bins import harmonic_steps
 from audiofeed.transforms.constant_q.cqt import CQT
 from audiofeed.transforms.constant_q.harmonic_cqt import HarmonicCQT
-from tests.oracle import NUMPY_MODE, random, relative_error
+from tests.oracle import COMPAT, NUMPY_MODE, random, relative_error
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
 # one filter for a factor of 4 or more and halvings one after another differ where the first is no longer flat: what a
@@ -55,8 +55,9 @@ def check(transform, y, expected, early):
         ours = transform(torch.from_numpy(y).to(dtype)).numpy()
         assert ours.shape == expected.shape
         for harmonic, found, wanted, factor in zip(transform.harmonics, ours, expected, early, strict=True):
-            # a clip of a few samples may leave nearly nothing of a wavelet but what float32 rounds of it
-            least = 1e-2 * float(transform.kernels.abs().max()) * np.linalg.norm(y)
+            # a clip of a few samples may leave nearly nothing of a wavelet but what soxr's float32, 1e-7 of the clip at
+            # every sample, makes of it
+            least = 1e-1 * float(transform.kernels.abs().max()) * np.linalg.norm(y)
             error = np.linalg.norm(found - wanted) / max(np.linalg.norm(wanted), least)
             limit = EARLY if factor > 2 else tolerance
             assert error <= limit, f"{dtype}, harmonic {harmonic}: relative error {error:.2e} above {limit}"
@@ -99,7 +100,7 @@ def stacks(draw):
 def test_each_harmonic_is_librosas(config, n, seed):
     # one sample, repeated for ever, is a constant, of which a bin holds no more than rounding leaves
     assume(n > 1 or config["pad_mode"] == "constant")
-    transform = HarmonicCQT(power=None, **config)
+    transform = HarmonicCQT(power=None, compat=COMPAT, **config)
     own = [
         CQT(
             **{name: value for name, value in config.items() if name not in ("harmonics", "f_min")},
@@ -120,7 +121,7 @@ def test_the_defaults_of_deep_salience(hop):
     """22050 Hz, 60 bins in an octave, 6 octaves from C1, harmonics 1/2 to 5; two channels, and a batch."""
     config = {"sample_rate": 22050, "hop_length": hop, "n_bins": 360, "bins_per_octave": 60}
     y = np.pad(random(2, 22050), [(0, 0), (2048, 2048)])
-    transform = HarmonicCQT(**config)
+    transform = HarmonicCQT(compat=COMPAT, **config)
     expected = np.abs(stack(y, transform.harmonics, C1, **config))
     for dtype, tolerance in TOLERANCE.items():
         ours = transform(torch.from_numpy(y).to(dtype)).numpy()
@@ -132,7 +133,7 @@ def test_loud_ends_of_a_low_harmonic_are_all_that_early_downsampling_leaves():
     """What soxr forgets in one step by 4 lies in the first and the last frames; elsewhere nothing is left of it."""
     config = {"sample_rate": 22050, "n_bins": 72, "bins_per_octave": 12, "harmonics": (0.5, 1, 2)}
     y = random(22050 * 8)
-    transform = HarmonicCQT(power=None, **config)
+    transform = HarmonicCQT(power=None, compat=COMPAT, **config)
     assert octave_levels(CQT(sample_rate=22050, f_min=C1 / 2, n_bins=72).bank, 512)[0].factor == 4
     assert transform.kernel_bank.levels[0].factor == 1
     expected = stack(y, transform.harmonics, C1, **{k: v for k, v in config.items() if k != "harmonics"})
@@ -161,7 +162,7 @@ def test_zeros_above_nyquist():
     """A harmonic keeps the bins that fit, as librosa computes them; one with none is all zeros."""
     y = np.pad(random(8000), 1024)
     config = {"sample_rate": 16000, "n_bins": 60, "bins_per_octave": 12, "f_min": 200.0, "harmonics": (1, 2, 3, 50)}
-    transform = HarmonicCQT(**config, above_nyquist="zeros")
+    transform = HarmonicCQT(**config, above_nyquist="zeros", compat=COMPAT)
     ours = transform(torch.from_numpy(y))
     for harmonic, found in zip(config["harmonics"], ours.numpy(), strict=True):
         kept = next(
