@@ -16,10 +16,11 @@ import torch
 
 from audiofeed.parallel.thread_pool import alone
 
-# seconds for which an answer holds: a look takes tens of microseconds
-HOLDS_QUIET, HOLDS_BUSY = 0.02, 0.25
+# Seconds for which an answer holds: a look takes tens of microseconds. That the cores are busy holds twice as long each
+# time that it is seen again, since what runs for some milliseconds would otherwise take a thread away for long.
+HOLDS_QUIET, HOLDS_BUSY, HOLDS_AT_MOST = 0.02, 0.02, 0.32
 # A passing thread of the system is not yet somebody who wants a core: so many looks, so many seconds apart, must agree.
-LOOKS, APART = 4, 5e-4
+LOOKS, APART = 6, 1e-3
 # The share of a call's time for which its thread waited for a core, from which on the cores count as busy.
 WAITED = 0.2
 
@@ -32,18 +33,20 @@ class _Watch:
     def __init__(self) -> None:
         self._until = 0.0
         self._busy = False
+        self._holds = HOLDS_BUSY
 
     def busy(self) -> bool:
         """Return whether others want the cores, by a new look if the last answer is too old."""
         now = time.monotonic()
         if now >= self._until:
-            self.note(_all_looks_are_busy())
+            self.note(_look() if self._busy else _all_looks_are_busy())
         return self._busy
 
     def note(self, busy: bool) -> None:
         """Note an answer about the cores, which holds for a while."""
+        self._holds = min(2 * self._holds, HOLDS_AT_MOST) if busy and self._busy else HOLDS_BUSY
         self._busy = busy
-        self._until = time.monotonic() + (HOLDS_BUSY if busy else HOLDS_QUIET)
+        self._until = time.monotonic() + (self._holds if busy else HOLDS_QUIET)
 
 
 _watch = _Watch()

@@ -18,6 +18,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
 
@@ -96,28 +97,41 @@ if hasattr(os, "register_at_fork"):
 
 
 @functools.cache
-def _set_own_threads() -> Callable[[int], None]:
-    """Return the function that sets the number of torch's threads for the calling thread of clips alone.
+def _openmp() -> Callable[[int], Any]:
+    """Return the function that sets the number of OpenMP's threads for the calling thread of clips alone.
 
     `torch.set_num_threads` also sets it for threads that begin later; it is used where OpenMP cannot be found.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
-        process = ctypes.CDLL(None)
-        openmp, mkl = process.omp_set_num_threads, getattr(process, "MKL_Set_Num_Threads_Local", None)
-        openmp.argtypes, openmp.restype = [ctypes.c_int], None
-
-        def set_number(number: int) -> None:
-            openmp(number)
-            if mkl is not None:
-                mkl(number)
-
+        set_number = _libraries().omp_set_num_threads
+        set_number.argtypes, set_number.restype = [ctypes.c_int], None
         before = torch.get_num_threads()
         set_number(before + 1)
         found = torch.get_num_threads()
         set_number(before)
         if found == before + 1:  # it is the OpenMP that torch computes with
-            return set_number
+            return cast("Callable[[int], Any]", set_number)
     return torch.set_num_threads
+
+
+@functools.cache
+def _mkl() -> Callable[[int], int]:
+    """Return the function that sets the number of MKL's threads for the calling thread of clips, and tells the last.
+
+    MKL, which has most of torch's products, Fourier transforms and elementary functions on Intel and AMD, follows
+    neither OpenMP's number nor that of torch in one thread alone. 0 stands for the number of all threads.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        set_number = _libraries().MKL_Set_Num_Threads_Local
+        set_number.argtypes, set_number.restype = [ctypes.c_int], ctypes.c_int
+        return cast("Callable[[int], int]", set_number)
+    return lambda number: 0
+
+
+def _libraries() -> ctypes.CDLL:
+    """Return torch's library and those it computes clips with, whose functions need not be visible in the process."""
+    path = os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so")
+    return ctypes.CDLL(path if os.path.exists(path) else None)
 
 
 @contextlib.contextmanager
@@ -132,12 +146,14 @@ def alone() -> Iterator[None]:
     if number == 1:
         yield
         return
-    set_number = _set_own_threads()
-    set_number(1)
+    openmp, mkl = _openmp(), _mkl()
+    openmp(1)
+    before = mkl(1)
     try:
         yield
     finally:
-        set_number(number)
+        openmp(number)
+        mkl(before)
 
 
 def parts_of(n_clips: int, n_values: int) -> list[slice]:

@@ -266,6 +266,40 @@ def test_the_number_of_threads_is_set_for_the_calling_thread_alone():
         assert seen == [2]
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads /proc")
+@pytest.mark.parametrize(
+    "compute",
+    [lambda x: x @ x, lambda x: torch.fft.rfft(x), lambda x: x.sin(), lambda x: x + x.exp(), lambda x: x.sum(0)],
+    ids=["product", "Fourier transform", "sine", "exponential", "sum"],
+)
+def test_a_thread_alone_starts_no_other_in_whatever_library_torch_computes_with(compute):
+    x, started = noise(1500, 1500), []
+
+    def run():
+        with thread_pool.alone():
+            before = set(os.listdir("/proc/self/task"))
+            compute(x)
+            started.extend(set(os.listdir("/proc/self/task")) - before)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert not started
+
+
+def test_a_thread_has_its_numbers_of_threads_again_after_a_batch_was_dealt():
+    def numbers():
+        of_mkl = thread_pool._mkl()(0)  # a look at it sets it
+        thread_pool._mkl()(of_mkl)
+        return torch.get_num_threads(), of_mkl
+
+    for set_before in (0, 2):
+        thread_pool._mkl()(set_before)
+        before = numbers()
+        thread_pool.deal(lambda part: None, 2)
+        assert numbers() == before
+
+
 @pytest.mark.parametrize(
     ("running", "own", "threads", "busy"),
     [
@@ -303,7 +337,27 @@ def test_an_answer_holds_for_a_while(monkeypatch):
     assert len(looks) == first
     now[0] += busy_cores.HOLDS_BUSY
     assert busy_cores.cores_are_busy()
-    assert len(looks) == 2 * first
+    assert len(looks) == first + 1
+
+
+def test_the_longer_cores_are_busy_the_longer_the_answer_holds_and_one_look_ends_it(monkeypatch):
+    found, now = [True], [100.0]
+    monkeypatch.setattr(busy_cores, "_look", lambda: found[0])
+    monkeypatch.setattr(busy_cores.time, "monotonic", lambda: now[0])
+    held = []
+    for _ in range(8):
+        assert busy_cores.cores_are_busy()
+        held.append(busy_cores._watch._until - now[0])
+        now[0] = busy_cores._watch._until
+    assert held[0] == pytest.approx(busy_cores.HOLDS_BUSY)
+    assert held[1] == pytest.approx(2 * held[0])
+    assert held[-1] == pytest.approx(busy_cores.HOLDS_AT_MOST)
+    found[0] = False
+    assert not busy_cores.cores_are_busy()
+    now[0] = busy_cores._watch._until
+    found[0] = True
+    assert busy_cores.cores_are_busy()
+    assert busy_cores._watch._until - now[0] == pytest.approx(busy_cores.HOLDS_BUSY)
 
 
 def test_a_process_on_some_of_the_cores_goes_by_how_long_it_waited(monkeypatch):
