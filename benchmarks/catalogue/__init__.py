@@ -9,7 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import librosa
 import numpy as np
+
+# the version whose values are compared: the one that is here
+COMPAT = "librosa-0.11" if librosa.__version__.startswith("0.") else "librosa-1.0"
 
 
 @dataclass(frozen=True, kw_only=True)

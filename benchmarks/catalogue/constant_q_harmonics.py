@@ -10,7 +10,7 @@ import torch
 
 from audiofeed.transforms.constant_q.cqt import CQT
 from audiofeed.transforms.constant_q.harmonic_cqt import HarmonicCQT
-from catalogue import Contest
+from catalogue import COMPAT, Contest
 
 RATE, CLIPS, SECONDS = 22050, 4, 10
 C1 = float(librosa.note_to_hz("C1"))
@@ -30,8 +30,8 @@ def contests() -> Iterator[Contest]:
 def of_harmonics(exact: np.ndarray, settings: dict[str, int]) -> Contest:
     single = exact.astype(np.float32)
     x = torch.from_numpy(single)
-    ours = HarmonicCQT(sample_rate=RATE, **settings)
-    alone = [CQT(sample_rate=RATE, f_min=C1 * harmonic, **settings) for harmonic in ours.harmonics]
+    ours = HarmonicCQT(sample_rate=RATE, compat=COMPAT, **settings)
+    alone = [CQT(sample_rate=RATE, f_min=C1 * harmonic, compat=COMPAT, **settings) for harmonic in ours.harmonics]
     frames = int(ours.frame_lengths(torch.tensor(x.shape[-1])))
 
     def of_librosa(y: np.ndarray) -> np.ndarray:

@@ -85,10 +85,16 @@ def _extended(
 
     Shape: (rows, frames + 2, bins), of which the last 2 are made, lengths (rows,) -> the same.
     """
+    if isinstance(lengths, int):
+        last, before = magnitude[:, lengths - 1 : lengths], magnitude[:, max(lengths - 2, 0) : max(lengths - 1, 1)]
+        past = torch.tensor([[1.0], [2.0]], dtype=magnitude.dtype, device=magnitude.device)
+        stood = phase[:, lengths - 1 : lengths].expand(-1, 2, -1)
+        grown = last + past * (last - before)
+        return torch.cat([magnitude[:, :lengths], grown], 1), torch.cat([phase[:, :lengths], stood], 1)
     frames = torch.arange(magnitude.shape[1], device=magnitude.device)
     # one end for each row; a trace follows the number of rows in this form alone
     rows = torch.zeros(magnitude.shape[0], 1, dtype=torch.int64, device=magnitude.device)
-    ends = rows + torch.as_tensor(lengths, device=magnitude.device).reshape(-1, 1)
+    ends = rows + lengths.reshape(-1, 1)
     last, before = _at(magnitude, ends - 1), _at(magnitude, (ends - 2).clamp(min=0))
     past = (frames - ends + 1).clamp(min=0)[..., None]  # (row, frame, 1)
     extended = torch.where(past > 0, last + past * (last - before), magnitude)
