@@ -6,10 +6,10 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from audiofeed.methods.constant_q.tuning import FRAMES, tunings_of_clips
+from audiofeed.parallel.busy_cores import beside_others
 from audiofeed.parallel.observed import refuse_trace
 from audiofeed.signal.constant_q.tuning import tuning_edges
 from audiofeed.signal.windows import get_window
@@ -66,18 +66,26 @@ class ConstantQTransform(Transform):
         tunings = self.estimate(waveform, lengths)
         if waveform.dim() == 1:
             return self._fitted(self.tuned(tunings[0])(waveform, lengths), waveform.shape[-1])
-        parts, order = [], []
+        # by `unbind` and `stack`: the gradient of an index would be a whole batch of zeros for each tuning
+        clips, features = waveform.unbind(), [waveform] * len(tunings)
         for tuning in sorted(set(tunings)):
-            clips = [i for i, found in enumerate(tunings) if found == tuning]
-            own = None if lengths is None else lengths[clips]
-            parts.append(self._fitted(self.tuned(tuning)(waveform[clips], own), waveform.shape[-1]))
-            order += clips
-        return torch.cat(parts)[np.argsort(order).tolist()]
+            numbers = [i for i, found in enumerate(tunings) if found == tuning]
+            own = None if lengths is None else lengths[numbers]
+            with beside_others(waveform.device):
+                in_tune = torch.stack([clips[i] for i in numbers])
+            found_features = self._fitted(self.tuned(tuning)(in_tune, own), waveform.shape[-1])
+            for i, of_clip in zip(numbers, found_features.unbind(), strict=True):
+                features[i] = of_clip
+        with beside_others(waveform.device):
+            return torch.stack(features)
 
     def _fitted(self, features: torch.Tensor, time: int) -> torch.Tensor:
         """Pad tuned constant-Q frames to those promised: a transform may fall short of its rate earlier or later."""
         frames = int(self.frame_lengths(torch.tensor(time, device="cpu")))
-        return torch.nn.functional.pad(features, (0, frames - features.shape[-1]))
+        if frames == features.shape[-1]:
+            return features
+        with beside_others(features.device):
+            return torch.nn.functional.pad(features, (0, frames - features.shape[-1]))
 
     def estimate(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> list[float]:
         """Estimate each clip's tuning for any constant-Q transform in fractions of a bin, all its channels together.
