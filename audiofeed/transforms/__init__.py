@@ -37,8 +37,9 @@ from audiofeed.transforms.inverse.griffin_lim import GriffinLim
 from audiofeed.transforms.inverse.inverse_mel import InverseMel
 from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
+from audiofeed.transforms.rhythm.metrogram import Metrogram
 from audiofeed.transforms.rhythm.onset import OnsetStrength
-from audiofeed.transforms.rhythm.tempogram import FourierTempogram, Tempogram
+from audiofeed.transforms.rhythm.tempogram import FourierTempogram, HybridTempogram, Tempogram
 from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
@@ -48,10 +49,10 @@ from audiofeed.transforms.short_time.time_stretch import TimeStretch
 __all__ = [
     "BFCC", "CFP", "CMVN", "CQT", "LFCC", "MFCC", "PCEN", "RMS", "STFT", "VQT", "AmplitudeToDB", "Chain", "Chroma",
     "ChromaCENS", "ChromaCQT", "ChromaVQT", "Deltas", "FeatureTransform", "FourierTempogram", "GaborFilterbank",
-    "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "InverseCQT", "InverseMFCC", "InverseMel",
-    "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogFrequencySTFT", "LogFrequencySpectrogram",
-    "LogMelSpectrogram", "MelSpectrogram", "OnsetStrength", "PolyFeatures", "PseudoCQT", "ReassignedSpectrogram",
-    "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness",
-    "SpectralRolloff", "Spectrogram", "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
+    "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram", "InverseCQT", "InverseMFCC",
+    "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogFrequencySTFT", "LogFrequencySpectrogram",
+    "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "OnsetStrength", "PolyFeatures", "PseudoCQT",
+    "ReassignedSpectrogram", "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast",
+    "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
     "ZeroCrossingRate",
 ]  # fmt: skip

@@ -14,14 +14,17 @@ from audiofeed.arguments.checks import check_count, check_norm, check_rate
 from audiofeed.arguments.setting_groups import argument, pick, settle
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.rhythm import autocorrelation
+from audiofeed.methods.rhythm import autocorrelation, tempi
 from audiofeed.methods.rhythm.onsets import envelope
 from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
-from audiofeed.signal.rhythm.tempo import fourier_tempi, lag_tempi
+from audiofeed.signal.rhythm.tempo import fourier_tempi, lag_tempi, tempo_places, tempo_shares
 from audiofeed.signal.windows import Window, get_window
 from audiofeed.transforms.contract.derived import Derived, check_source
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.rhythm.onset import OnsetStrength
+
+# a window of 4 frames has lags 1 to 3, whose tempi reach from 1/3 to 1 a frame, and bins of 0, 1/4 and 1/2 a frame
+_SHORTEST_HYBRID = 4
 
 
 class StretchOptions(TypedDict, total=False):
@@ -193,3 +196,64 @@ class FourierTempogram(OfStretches, Derived):
         """Compute a Fourier tempogram module's spectra of stretches of its onset envelope."""
         window = self.filter_like("tempo_window", features)
         return short_time_spectrum(envelope(features), frames, self._stretches, window, graph=graph)
+
+
+class HybridTempogram(OfStretches, Derived):
+    """Hybrid tempogram as a module, equal to librosa 1.0's `librosa.feature.hybrid_tempogram`.
+
+    The geometric mean of a `FourierTempogram`'s magnitude and of a `Tempogram` (maximum 1 in each column) read at the
+    Fourier tempogram's tempi by straight lines: what has a tempo's multiples times what has its fractions. Peeters,
+    "Rhythm classification using spectral rhythm patterns" (2005). `tempi` has the beats a minute of each row.
+
+    Args:
+        sample_rate: Hz.
+        center: stretch f is centered on frame f; False: it starts there, and a clip shorter than the window is filled
+            up with zeros.
+
+    Returns:
+        (..., win_length // 2 + 1, frames), from a waveform (..., time) and lengths (batch,).
+
+    Raises:
+        TypeError: for an onset that is not a transform of waveforms.
+        ValueError: for a win_length below 4.
+
+    >>> transform = HybridTempogram(sample_rate=16000, n_fft=1024, hop_length=160, win_length=4)
+    >>> transform(torch.zeros(2, 16000)).shape, transform.tempi.tolist()
+    (torch.Size([2, 3, 101]), [0.0, 1500.0, 3000.0])
+    """
+
+    @takes(Stretches)
+    def __init__(self, *, sample_rate: float, center: bool = True, **settings: Unpack[StretchOptions]) -> None:
+        stretches = pick(Stretches, settings, sample_rate=sample_rate)
+        if stretches.win_length < _SHORTEST_HYBRID:
+            raise ValueError(
+                f"win_length={stretches.win_length!r} must be {_SHORTEST_HYBRID} frames or more: the lags of a shorter "
+                "window have no tempo in reach that its Fourier bins have"
+            )
+        super().__init__(stretches.onset)
+        self._keep_stretches(stretches, center=center)
+        self._stretches = Framing(n_fft=self.win_length, hop_length=1, center=False, pad_mode="constant")
+        settled = {"sample_rate": float(sample_rate), "hop_length": self.hop_length}
+        lags, bins = lag_tempi(self.win_length, **settled), fourier_tempi(self.win_length, **settled)
+        self.define("places", functools.partial(tempo_places, lags, bins))
+        self.define("shares", functools.partial(tempo_shares, lags, bins))
+
+    @property
+    def tempi(self) -> torch.Tensor:
+        """Beats per minute of a hybrid tempogram module's rows, float64, of shape (win_length // 2 + 1,)."""
+        rate = self.rate("tempi")
+        return torch.from_numpy(fourier_tempi(self.win_length, sample_rate=rate, hop_length=self.hop_length))
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the columns that a hybrid tempogram module makes of clips of `lengths` samples."""
+        frames = self.source.frame_lengths(lengths)
+        return frames if self.center else self._stretches.count(frames)
+
+    def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        """Compute a hybrid tempogram module's geometric mean of two tempograms of its onset envelope."""
+        strength = envelope(features)
+        # a root of float32's rounding is 3e-4 where the mean is 0
+        wide = strength if strength.device.type == "mps" else strength.double()
+        window, places, shares = (self.filter_like(name, wide) for name in ("tempo_window", "places", "shares"))
+        mean = tempi.hybrid_tempogram(wide, frames, window, places, shares, center=self.center, graph=graph)
+        return mean.to(features.dtype)

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,43 +14,9 @@ import torch
 import audiofeed as af
 from tests.signals import noise
 from tests.transforms.contract import effects
-from tests.transforms.contract.effects import Effect
+from tests.transforms.contract.shared_alternatives import ALL_NORMS, IN_TIMES, VALUES, Base, To
 
-
-@dataclass(frozen=True)
-class To:
-    """A value to change an argument to.
-
-    Args:
-        value: the value, or a function of the base settings that returns it.
-        given: settings of both transforms, without which the argument has no effect.
-        also: settings of the changed transform alone, without which the value is refused.
-        effect: what must change; None: the usual effect of an argument of this name (`effects.usual`).
-    """
-
-    value: Any
-    given: dict[str, Any] = field(default_factory=dict)
-    also: dict[str, Any] = field(default_factory=dict)
-    effect: Effect | None = None
-
-
-@dataclass(frozen=True)
-class Base:
-    """Settings that alternatives are compared with, for one class.
-
-    Args:
-        settings: arguments of the class.
-        x: the input; where it has bins, more of them than any setting needs.
-        rows: how many of these bins a transform takes; None: the input is a waveform, or is taken whole.
-        values: alternatives of this class, instead of those of `VALUES`.
-        more: other settings over which all arguments are changed as well.
-    """
-
-    settings: dict[str, Any]
-    x: torch.Tensor
-    rows: Callable[[Any], int] | None = None
-    values: dict[str, list[Any]] = field(default_factory=dict)
-    more: tuple[dict[str, Any], ...] = ()
+__all__ = ["OF", "VALUES", "Base", "To"]
 
 
 def _complex(*shape: int) -> torch.Tensor:
@@ -80,32 +44,6 @@ SLICES = {"sample_rate": 8000, "f_min": 500.0, "bins_per_octave": 4, "hop_length
 ONSETS = {"sample_rate": 8000, "n_fft": 256, "hop_length": 64, "n_mels": 10}
 ONSET = af.OnsetStrength(**ONSETS)
 UNTUNED = {"tuning": 0.0}  # what trains needs a number, and not one estimated for each clip
-
-# the rate decides no value, but when each frame is, and where bins are
-IN_TIMES = [To(16000, effect=effects.tells)]
-ALL_NORMS = [2.0, math.inf, None]
-
-# for every class with such an argument that has no values of its own; True and False need no entry
-VALUES: dict[str, list[Any]] = {
-    "sample_rate": [16000],
-    "n_fft": [To(lambda base: base["n_fft"] + 1)],
-    "frame_length": [65],
-    "hop_length": [17],
-    "win_length": [To(lambda base: base["n_fft"] * 5 // 8)],
-    "window": ["boxcar"],
-    "pad_mode": ["reflect", "replicate", "circular"],
-    "power": [1.0, 1.5, 2.0],
-    "method": ["conv", To("fft", effect=effects.torchs_fft)],
-    "precision": [To("double", effect=effects.less_rounding)],
-    "f_min": [300.0],
-    "f_max": [3000.0],
-    "n_mels": [12],
-    "mel_scale": ["htk"],
-    "norm": [None, 1.0],
-    "log": ["ln", "log10", "db"],
-    "floor": [1.0],
-    "offset": [1.0],
-}
 
 
 def _cepstrum(n_of_features: str, n_of_filters: str, filters: str, **values: list[Any]) -> Base:
@@ -424,6 +362,21 @@ OF: dict[type, Base] = {
     ),
     af.Tempogram: Base(TEMPO, RISING, values=_TEMPO),
     af.FourierTempogram: Base(TEMPO, RISING, values=_TEMPO),
+    af.HybridTempogram: Base(TEMPO, RISING, values=_TEMPO),
+    af.Metrogram: Base(
+        TEMPO,
+        RISING,
+        values={
+            **_TEMPO,
+            "factors": [(1 / 3, 1 / 2), (2, 3, 1)],
+            "aggregate": ["mean", "max", None],
+            "tempogram": [
+                "fourier",
+                "autocorrelation",
+                To(af.Tempogram(**{**TEMPO, "win_length": 15}), given={"hop_length": 512, "win_length": 384}),
+            ],
+        },
+    ),
     af.CQT: Base(CQT, LONG_NOISE, values=_BOTH_METHODS),
     af.VQT: Base(
         CQT,

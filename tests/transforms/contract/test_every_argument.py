@@ -20,7 +20,7 @@ from tests.transforms.contract.effects import Pair, usual
 WITHOUT_SETTINGS = {"Transform", "FeatureTransform", "ShortTime", "Chain", "Stack"}
 CLASSES = [getattr(af.transforms, name) for name in af.transforms.__all__ if name not in WITHOUT_SETTINGS]
 # arguments that may name a transform, which is then the attribute
-MADE = {"chroma"}
+MADE = {"chroma", "tempogram"}
 FAULTS = (AssertionError, AttributeError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 HOME = "`others` of its case, or to OF or VALUES in tests/transforms/contract/alternatives.py"
 

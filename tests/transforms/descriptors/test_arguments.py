@@ -21,8 +21,9 @@ from audiofeed.transforms.descriptors.spectral import (
 from audiofeed.transforms.descriptors.waveform import RMS, ZeroCrossingRate
 from audiofeed.transforms.harmony.chroma import Chroma
 from audiofeed.transforms.harmony.tonnetz import Tonnetz
+from audiofeed.transforms.rhythm.metrogram import Metrogram
 from audiofeed.transforms.rhythm.onset import OnsetStrength
-from audiofeed.transforms.rhythm.tempogram import FourierTempogram, Tempogram
+from audiofeed.transforms.rhythm.tempogram import FourierTempogram, HybridTempogram, Tempogram
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal(3000)) * torch.linspace(0, 1, 3000)
 N_FFT = {"n_fft": 64, "hop_length": 16}
@@ -31,6 +32,8 @@ CONTRAST = {**RATED, "n_bands": 3, "f_min": 400.0}
 ONSETS = {"sample_rate": 8000, "n_fft": 256, "hop_length": 64, "n_mels": 10}
 ONSET = OnsetStrength(**ONSETS)
 TEMPO = {"sample_rate": 8000, "hop_length": 64, "win_length": 12}
+RATE = {"sample_rate": 8000}
+TEMPOGRAM = Tempogram(**TEMPO)
 
 
 def test_the_norm_of_onset_filters_counts_where_bands_leave_the_range():
@@ -74,7 +77,7 @@ def test_a_step_function_has_no_gradient():
         ],
         *[
             (cls, {"sample_rate": None}, "sample_rate=None must be a positive number of Hz")
-            for cls in (Chroma, Tonnetz, OnsetStrength, Tempogram, FourierTempogram)
+            for cls in (Chroma, Tonnetz, OnsetStrength, Tempogram, FourierTempogram, HybridTempogram, Metrogram)
         ],
         *[
             (cls, {"sample_rate": 8000, "power": 0.0}, "power=0.0 must be a finite number > 0")
@@ -115,6 +118,18 @@ def test_a_step_function_has_no_gradient():
         (Tempogram, {"sample_rate": 8000, "hop_length": 32, "onset": ONSET}, "hop_length=32 must be that of onset"),
         (Tempogram, {**TEMPO, "n_fft": 512, "onset": ONSET}, "n_fft=512 must be left out with onset"),
         (Tempogram, {**TEMPO, "sample_rate": 16000, "onset": ONSET}, "sample_rate=16000 must be that of onset"),
+        (HybridTempogram, {**TEMPO, "win_length": 3}, "win_length=3 must be 4 frames or more"),
+        (HybridTempogram, {**TEMPO, "hop_length": 32, "onset": ONSET}, "hop_length=32 must be that of onset"),
+        (Metrogram, {**TEMPO, "win_length": 3}, "win_length=3 must be 4 frames or more"),
+        (Metrogram, {**TEMPO, "factors": ()}, r"factors=\(\) must be one or more different numbers > 0"),
+        (Metrogram, {**TEMPO, "factors": (1, 0)}, "factors=.* it holds 0"),
+        (Metrogram, {**TEMPO, "aggregate": "median"}, "aggregate='median' must be one of 'sum', 'mean', 'max', None"),
+        (Metrogram, {**TEMPO, "aggregate": "max", "tempogram": "fourier"}, "aggregate='max' needs a real tempogram"),
+        (Metrogram, {**TEMPO, "tempogram": "cyclic"}, "tempogram='cyclic' must be 'hybrid', 'fourier' or 'autocorr"),
+        (Metrogram, {**TEMPO, "tempogram": TEMPOGRAM}, "hop_length=64, win_length=12 must be left out with tempogram"),
+        (Metrogram, {**RATE, "center": False, "tempogram": TEMPOGRAM}, "center=False must be left out with tempogram"),
+        (Metrogram, {**RATE, "window": np.ones(3), "tempogram": TEMPOGRAM}, r"window=array\(.* must be left out"),
+        (Metrogram, {"sample_rate": 16000, "tempogram": TEMPOGRAM}, "sample_rate=16000 must be that of tempogram"),
     ],
     ids=str,
 )
@@ -128,7 +143,11 @@ def test_a_source_that_is_no_transform_is_named():
         Tonnetz(sample_rate=8000, chroma=nn.Identity())
     with pytest.raises(TypeError, match="onset"):
         Tempogram(sample_rate=8000, onset=nn.Identity())
+    with pytest.raises(TypeError, match="tempogram"):
+        Metrogram(sample_rate=8000, tempogram=nn.Identity())
     mel = MelSpectrogram(sample_rate=8000, n_fft=256, hop_length=64, n_mels=10)
+    with pytest.raises(TypeError, match=r"tempogram=MelSpectrogram\(.* must have an attribute tempi"):
+        Metrogram(sample_rate=8000, tempogram=mel)
     with pytest.raises(ValueError, match="onset has 10 rows, and must have 1"):
         Tempogram(**TEMPO, onset=mel)(X)
     with pytest.raises(ValueError, match="chroma has 10 rows, and must have 12"):
