@@ -25,7 +25,7 @@ MEL = {"sample_rate": 16000, "n_fft": 64, "hop_length": 16, "n_mels": 8}
 
 
 def specs(count: int) -> list[KernelSpec]:
-    return [KernelSpec(n_fft=16, lanes=4, int16=False, power=2.0, filters=True, floor=0.5 + i) for i in range(count)]
+    return [KernelSpec(n_fft=16 + 4 * i, lanes=4, int16=False, power=2.0, filters=True) for i in range(count)]
 
 
 def test_the_least_recently_used_kernels_are_freed(monkeypatch):
@@ -56,17 +56,46 @@ def test_a_sweep_keeps_few_kernels(monkeypatch):
     monkeypatch.setattr(jit, "_kernels", {})
     monkeypatch.setattr(jit, "MOST_KERNELS", 8)
     x = noise(1, 400)
-    swept = [af.LogMelSpectrogram(**MEL, floor=10.0 ** -(1 + i / 4))(x) for i in range(20)]
-    again = [af.LogMelSpectrogram(**MEL, floor=10.0 ** -(1 + i / 4))(x) for i in range(20)]
+    swept = [af.LogMelSpectrogram(**{**MEL, "n_fft": 64 + 4 * i})(x) for i in range(20)]
+    again = [af.LogMelSpectrogram(**{**MEL, "n_fft": 64 + 4 * i})(x) for i in range(20)]
     assert len(jit._kernels) == 8
     assert all(torch.equal(a, b) for a, b in zip(swept, again, strict=True))
+
+
+def test_floors_and_kinds_of_logarithm_share_one_kernel(monkeypatch):
+    monkeypatch.setattr(jit, "_kernels", {})
+    x = noise(2, 900) * torch.logspace(0, -6, 900)
+    floors, logs = [10.0 ** -(i / 4) for i in range(60)], ("ln", "log10", "db")
+    swept = [af.LogMelSpectrogram(**MEL, floor=floors[i], log=logs[i % 3]) for i in range(60)]
+    found = [transform(x) for transform in swept]
+    assert len(jit._kernels) == 1
+    for transform, values, floor in zip(swept, found, floors, strict=True):
+        torch.testing.assert_close(values, transform(x.double()).float(), rtol=1e-4, atol=1e-4)
+        least = torch.tensor(floor).log() * {"ln": 1, "log10": 0.4342945, "db": 4.342945}[transform.log]
+        assert values.min() >= least - 1e-4
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(lambda transform: transform(x), swept * 3))
+    assert all(torch.equal(a, b) for a, b in zip(at_once, found * 3, strict=True))
+    af.MelSpectrogram(**MEL)(x)
+    assert len(jit._kernels) == 2
+
+
+def test_every_number_of_a_spec_goes_by_the_job():
+    """A float32's own bits, which a form has not."""
+    spec = KernelSpec(n_fft=16, lanes=4, int16=False, power=2.0, filters=True, floor=0.1, factor=-2.5)
+    assert spec.numbers == {"floor": 0x3DCCCCCD, "factor": -0x3FE00000}
+    assert set(frame_kernel.NUMBERS) <= set(frame_kernel.FIELDS)
+    assert spec.form == replace(spec, floor=3.0, factor=7.0).form
+    plain = replace(spec, floor=None)
+    assert plain.form is plain
+    assert plain.form != spec.form
 
 
 def test_threads_that_sweep_at_once_run_no_kernel_that_was_freed(monkeypatch):
     monkeypatch.setattr(jit, "_kernels", {})
     monkeypatch.setattr(jit, "MOST_KERNELS", 2)
     x = noise(1, 400)
-    swept = [af.LogMelSpectrogram(**MEL, floor=10.0 ** -(1 + i)) for i in range(6)]
+    swept = [af.LogMelSpectrogram(**{**MEL, "n_fft": 64 + 4 * i}) for i in range(6)]
     expected = [transform(x) for transform in swept]
     wrong = []
 

@@ -6,7 +6,8 @@ from it in turn, so that none waits for another, and each has memory of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,11 @@ FIELDS = (
     "weights",
     "n_filters",
     "stride",  # floats from one filter's result to the next one's
+    "floor",  # bits of a float: see `NUMBERS`
+    "factor",
 )
+# settings of a spec that are read from the job, so that one kernel serves all their values
+NUMBERS = ("floor", "factor")
 # columns of the table of tiles: the row, its first frame, and the address of the results
 TILE = ("row", "first", "out")
 TILE_ROW, TILE_FIRST, TILE_OUT = range(len(TILE))
@@ -44,7 +49,7 @@ SUMMED_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """Spec of a kernel: the settings that its source is written and compiled for.
+    """Spec of a kernel: the settings that it computes, and of them those that its source is compiled for (`form`).
 
     Args:
         n_fft: samples of a frame.
@@ -64,6 +69,22 @@ class KernelSpec:
     filters: bool = False
     floor: float | None = None
     factor: float = 1.0
+
+    @property
+    def form(self) -> KernelSpec:
+        """Spec of which the source of a kernel is written: the same but for `NUMBERS`, which are 1 where there are any.
+
+        >>> KernelSpec(n_fft=400, lanes=8, int16=False, power=2.0, filters=True, floor=1e-5, factor=4.3).form.floor
+        1.0
+        """
+        ones: dict[str, Any] = dict.fromkeys(NUMBERS, 1.0)
+        return self if self.floor is None else replace(self, **ones)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The bits of the `NUMBERS` of a spec as float32, for the job of a kernel of its form."""
+        given = {name: getattr(self, name) for name in NUMBERS}
+        return {name: int(np.float32(value or 0.0).view(np.int32)) for name, value in given.items()}
 
     @property
     def n_bins(self) -> int:
@@ -229,6 +250,7 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
     )
     each = "<" + ", ".join(f"i32 {lane}" for lane in range(lanes)) + ">"
     valid_lanes = code.let(f"icmp slt {code.int_vector} {each}, {limit}")
+    number = {} if spec.floor is None else {name: code.broadcast_bits(field[name]) for name in NUMBERS}
     with code.loop(0, count) as m:
         low = code.load_i64(spans, m.index)
         end = code.load_i64(spans, code.plus(m.index, count))
@@ -241,7 +263,7 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
                 weight = code.broadcast_float(weights, code.plus(place, k.index))
                 k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
             chunk.keep(code.add(total, part))
-        value = total if spec.floor is None else logarithm(code, total, spec.floor, spec.factor)
+        value = total if spec.floor is None else logarithm(code, total, number["floor"], number["factor"])
         to = code.at(out, code.times(m.index, field["stride"]), "float")
         store = (
             f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"

@@ -82,7 +82,7 @@ def missing() -> str | None:
 
 
 class Kernel:
-    """Kernel of a spec, compiled just in time to machine code, with memory for the threads that run it."""
+    """Kernel of a spec's form, compiled just in time to machine code, with memory for the threads that run it."""
 
     def __init__(self, spec: KernelSpec) -> None:
         llvm, make, _ = _target()
@@ -134,18 +134,19 @@ class Kernel:
         return memory if memory.nbytes >= size + ALIGNED else np.empty(size + ALIGNED, np.uint8)
 
 
-# Least-recently-used cache: a kernel and the time of its last use by its settings. A kernel takes 1 MB.
+# Least-recently-used cache: a kernel and the time of its last use by the form of its spec. A kernel takes 1 MB.
 _kernels: dict[KernelSpec, tuple[Kernel | None, int]] = {}
 _uses = itertools.count()
 MOST_KERNELS = 64
 
 
 def kernel(spec: KernelSpec) -> Kernel | None:
-    """Return the kernel of a spec, compiled just in time when it is first requested; None where that fails.
+    """Return the kernel of a spec, compiled just in time when its form is first requested; None where that fails.
 
     A failure warns once. The least recently used of more than `MOST_KERNELS` is dropped; a call that runs it keeps it
     alive.
     """
+    spec = spec.form
     known = _kernels.get(spec)
     if known is None:
         # of two threads that come at once both compile, and one's work is lost; a lock could be held across a fork

@@ -265,6 +265,7 @@ class FrameLayout:
             "weights": 0,
             "n_filters": 0,
             "stride": stride,
+            **spec.numbers,
         }
         spans = weights = None
         if bank is not None and bank.tiles is not None:

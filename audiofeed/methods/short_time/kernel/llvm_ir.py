@@ -48,8 +48,13 @@ class Code:
 
     # ---------------------------------------------------------------- vectors of floats
 
-    def constant(self, value: float) -> Name:
-        """Return a constant vector as LLVM code, the float32 nearest to a number in every lane."""
+    def constant(self, value: float | Name) -> Name:
+        """Return a constant vector as LLVM code, the float32 nearest to a number in every lane.
+
+        A vector that the code computes is returned as it is.
+        """
+        if isinstance(value, str):
+            return value
         bits = int(np.array(float(np.float32(value)), dtype=np.float64).view(np.uint64))
         return "<" + ", ".join([f"float 0x{bits:016X}"] * self.lanes) + ">"
 
@@ -124,7 +129,14 @@ class Code:
 
     def broadcast_float(self, pointer: Name, index: Int) -> Name:
         """Write LLVM code to load the float `index` of an array into every lane."""
-        one = self.let(f"load float, ptr {self.at(pointer, index, 'float')}, align 4")
+        return self._in_every_lane(self.let(f"load float, ptr {self.at(pointer, index, 'float')}, align 4"))
+
+    def broadcast_bits(self, bits: Name) -> Name:
+        """Write LLVM code to put the float whose bits are the lower half of an integer into every lane."""
+        low = self.let(f"trunc i64 {bits} to i32")
+        return self._in_every_lane(self.let(f"bitcast i32 {low} to float"))
+
+    def _in_every_lane(self, one: Name) -> Name:
         first = self.let(f"insertelement {self.vector} poison, float {one}, i64 0")
         return self.let(f"shufflevector {self.vector} {first}, {self.vector} poison, {self.int_vector} zeroinitializer")
 

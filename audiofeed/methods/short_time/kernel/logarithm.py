@@ -37,13 +37,14 @@ def coefficients() -> tuple[float, ...]:
     return tuple(float(c) for c in fitted.convert(kind=np.polynomial.Polynomial).coef)
 
 
-def logarithm(code: Code, value: Name, floor: float, factor: float) -> Name:
+def logarithm(code: Code, value: Name, floor: float | Name, factor: float | Name) -> Name:
     """Write kernel code for a vector's logarithm, factor * ln(max(value, floor)).
 
     NaN and infinity stay as they are.
 
     Args:
-        floor: at least the smallest normal float.
+        floor: at least the smallest normal float; a number, or a vector that the code computes.
+        factor: likewise.
     """
     v, w = code.vector, code.int_vector
 
