@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -171,6 +173,67 @@ def test_a_graph_may_be_gone_through_twice_only_if_it_is_kept():
     first = x.grad.clone()
     features.sum().backward()
     torch.testing.assert_close(x.grad, 2 * first)
+    with pytest.raises(RuntimeError, match="a second time"):
+        features.sum().backward()
+
+
+class Keeps(torch.autograd.Function):
+    """Saves a tensor for the way back, to which the test has a weak reference."""
+
+    @staticmethod
+    def forward(ctx, clips, found):
+        kept = clips.exp()
+        ctx.save_for_backward(kept)
+        found.append(weakref.ref(kept))
+        return kept.sum(-1, keepdim=True)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.saved_tensors[0], None
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("of_parameter", [False, True])
+def test_the_graphs_of_the_parts_go_with_their_backward(of_parameter, keep, quiet):
+    """Unless they are kept: as in a graph of one part, what was saved is freed though the result lives on."""
+    found = []
+    clips, weight = noise(4, 300).requires_grad_(not of_parameter), torch.ones(1, requires_grad=of_parameter)
+    result = clips_in_parts.compute_in_parts(lambda x: Keeps.apply(x * weight, found), clips, (), [weight])
+    assert len(found) >= 2
+    gc.collect()
+    assert all(saved() is not None for saved in found)
+    result.sum().backward(retain_graph=keep)
+    gc.collect()
+    assert [saved() is not None for saved in found] == [keep] * len(found)
+    if not keep:
+        with pytest.raises(RuntimeError, match="a second time"):
+            result.sum().backward()
+
+
+def test_a_kept_graph_is_freed_by_the_last_of_its_backwards(quiet):
+    found = []
+    clips = noise(4, 300).requires_grad_()
+    result = clips_in_parts.compute_in_parts(lambda x: Keeps.apply(x * 1, found), clips, (), [])
+    for keep in (True, True, False):
+        result.sum().backward(retain_graph=keep)
+    gc.collect()
+    assert [saved() for saved in found] == [None] * len(found)
+
+
+@pytest.mark.parametrize(
+    "cls_settings",
+    [
+        (af.LogMelSpectrogram, {"n_fft": 128, "n_mels": 10}),
+        (af.CQT, {"n_bins": 12, "f_min": 500.0}),
+        (af.Tempogram, {"hop_length": 64, "win_length": 12}),
+    ],
+    ids=lambda pair: pair[0].__name__,
+)
+def test_a_second_backward_of_any_transform_is_refused_as_torch_does(cls_settings, quiet):
+    cls, settings = cls_settings
+    x = (noise(3, 3000) * torch.linspace(0.1, 1, 3000)).requires_grad_()
+    features = cls(sample_rate=8000, **settings)(x)
+    features.sum().backward()
     with pytest.raises(RuntimeError, match="a second time"):
         features.sum().backward()
 
