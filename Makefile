@@ -54,6 +54,7 @@ bench: .venv/.test
 	$(V)/python benchmarks/features_cpu.py
 	$(V)/python benchmarks/catalogue_cpu.py
 	$(V)/python benchmarks/constant_q_scaling.py
+	$(V)/python benchmarks/exactness.py $(if $(wildcard $(L)/python),--librosa $(L)/python)
 	$(V)/python benchmarks/trainable_bases.py
 	$(V)/python benchmarks/reading.py
 	$(V)/python benchmarks/end_to_end.py

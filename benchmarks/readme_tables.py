@@ -38,6 +38,15 @@ def reading() -> str:
     return f"A {title.strip()} of 30 s, read from the page cache:\n{table.rstrip()}\n\n{setting}\n"
 
 
+def exactness() -> str:
+    """The distances of constant-Q transforms from the definition; the file has the times, too."""
+    path = peers.RESULTS / "exactness.md"
+    if not path.exists():
+        return "not measured yet\n"
+    distances, _, rest = path.read_text().partition("Milliseconds")
+    return f"{distances.rstrip()}\n\n{rest.rstrip().splitlines()[-1]}\n"
+
+
 def gpu() -> str:
     """The table of the newest GPU results."""
     script = ROOT / "benchmarks" / "gpu_smoke.py"
@@ -109,6 +118,7 @@ def filled(text: str) -> str:
         "features_cpu": lambda: from_result("features_cpu.md"),
         "catalogue_cpu": lambda: from_result("catalogue_cpu.md"),
         "constant_q_scaling": lambda: from_result("constant_q_scaling.md"),
+        "exactness": exactness,
         "trainable_bases": lambda: from_result("trainable_bases.md"),
         "end_to_end": lambda: from_result("end_to_end.md"),
         "reading": reading,
