@@ -44,7 +44,8 @@ class MpegReader(Reader):
     """Reader of MPEG audio: MP3, MP2 and MP1 files, with or without tags, and WAV files that hold such a stream.
 
     A file whose tag promises more frames than it holds is refused. One that holds more (recordings appended to each
-    other) is read whole.
+    other) is read whole. About frames whose bits are broken libmpg123 writes to the standard error, which libsndfile
+    gives no way to turn off.
     """
 
     name = "mpeg"
