@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-PAD_MODES = ("constant", "reflect", "replicate", "circular")
+PAD_MODES = ("constant", "reflect", "replicate", "circular", "symmetric")
 
 _FEW = 3  # values that are listed with an "or"
 _PACKAGE = Path(__file__).parents[1]

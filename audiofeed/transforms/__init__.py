@@ -3,6 +3,7 @@
 from audiofeed.transforms.auditory.decibels import AmplitudeToDB
 from audiofeed.transforms.auditory.gammatone import Gammatonegram
 from audiofeed.transforms.auditory.leaf import GaborFilterbank
+from audiofeed.transforms.auditory.log_compression import LogCompression
 from audiofeed.transforms.auditory.mel import LogMelSpectrogram, MelSpectrogram
 from audiofeed.transforms.auditory.pcen import PCEN
 from audiofeed.transforms.auditory.sinc import SincFilterbank
@@ -49,8 +50,8 @@ __all__ = [
     "BFCC", "CFP", "CMVN", "CQT", "LFCC", "MFCC", "PCEN", "RMS", "STFT", "VQT", "AmplitudeToDB", "Chain", "Chroma",
     "ChromaCENS", "ChromaCQT", "ChromaVQT", "Deltas", "FeatureTransform", "FourierTempogram", "GaborFilterbank",
     "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "InverseCQT", "InverseMFCC", "InverseMel",
-    "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogFrequencySTFT", "LogFrequencySpectrogram",
-    "LogMelSpectrogram", "MelSpectrogram", "OnsetStrength", "PolyFeatures", "PseudoCQT", "ReassignedSpectrogram",
+    "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogCompression", "LogFrequencySTFT",
+    "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "OnsetStrength", "PolyFeatures", "PseudoCQT", "ReassignedSpectrogram",
     "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness",
     "SpectralRolloff", "Spectrogram", "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
     "ZeroCrossingRate",

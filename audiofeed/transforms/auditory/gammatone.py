@@ -11,6 +11,7 @@ from audiofeed.arguments.checks import check_choice, check_count, check_positive
 from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
 from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.magnitude_settings import Magnitude
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
@@ -44,7 +45,7 @@ class Gammatonegram(ShortTime):
     torch.Size([2, 64, 11])
     """
 
-    @takes(Frames, Execution)
+    @takes(Frames, Magnitude, Execution)
     def __init__(
         self,
         *,

@@ -13,7 +13,7 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.griffin_lim import Progress, Search, griffin_lim, random_phases
 from audiofeed.methods.inverse.overlap_add import natural_length
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.transforms.contract.frame_settings import FrameOptions, Frames
+from audiofeed.transforms.contract.frame_settings import ONE_WAY, FrameOptions, Frames
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.inverse.resynthesis import Resynthesis
 
@@ -57,7 +57,7 @@ class GriffinLim(ToWaveform):
 
     hint = "give magnitudes; for a complex spectrum there is InverseSTFT"
 
-    @takes(Frames)
+    @takes(Frames, without=ONE_WAY)
     def __init__(
         self,
         n_fft: int = 2048,

@@ -7,6 +7,7 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_power_or_complex
 from audiofeed.arguments.signature import takes
 from audiofeed.transforms.contract.frame_settings import Frames, ShortTimeOptions
+from audiofeed.transforms.contract.magnitude_settings import Magnitude
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
@@ -68,7 +69,7 @@ class Spectrogram(ShortTime):
     torch.Size([257, 8])
     """
 
-    @takes(Frames, Execution)
+    @takes(Frames, Magnitude, Execution)
     def __init__(
         self,
         n_fft: int = 2048,

@@ -133,7 +133,7 @@ def check_tables(spec: KernelSpec, arrays: dict[str, np.ndarray]) -> None:
     for radix in fourier.radices(half) or []:
         left //= radix
         twiddles += 2 * left * (radix - 1) if left > 1 else 0
-    needed = {"window": spec.n_loaded, "twiddles": twiddles, "turns": 2 * (half // 2 + 1)}
+    needed = {"window": spec.n_loaded * (3 if spec.shapes else 1), "twiddles": twiddles, "turns": 2 * (half // 2 + 1)}
     for name, count in needed.items():
         found = arrays[name]
         if found.dtype != np.float32 or not found.flags.c_contiguous or found.size < count:

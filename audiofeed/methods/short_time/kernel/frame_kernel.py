@@ -24,7 +24,7 @@ FIELDS = (
     "tiles",  # address of TILE numbers for each tile
     "rows",  # address of ROW numbers for each row
     "hop",  # bytes from frame to frame
-    "window",  # address of n_fft floats, halved, and zeros up to whole vectors
+    "window",  # address of n_fft floats, halved, and zeros up to whole vectors, once or (see `shapes`) three times
     "twiddles",
     "turns",
     "spans",  # address of: first bin, end bin, and place of the weights less the first bin, of each filter
@@ -53,8 +53,12 @@ class KernelSpec:
         power: exponent of the magnitude, 1.0 or 2.0; None: the complex spectrum.
         filters: True: the powers go through a filter bank, and the result lies filter by filter. False: it lies frame
             by frame.
-        floor: lower limit of the logarithm of the filters' output, factor * ln(max(x, floor)); None: no logarithm.
-        factor: see `floor`.
+        floor: lower limit of the logarithm of the filters' output, factor * ln(max(x + offset, floor)), or with `plus`
+            factor * ln(max(1 + x + offset, floor)); None: no logarithm.
+        factor, offset, plus: see `floor`.
+        root_offset: added to the squared magnitude before its root.
+        shapes: the frames are taken less their mean and pre-emphasized. The window is then three tables: what a sample
+            is multiplied by, what the sample before it is, and the weights of the mean.
     """
 
     n_fft: int
@@ -64,6 +68,10 @@ class KernelSpec:
     filters: bool = False
     floor: float | None = None
     factor: float = 1.0
+    offset: float = 0.0
+    plus: bool = False
+    root_offset: float = 0.0
+    shapes: bool = False
 
     @property
     def n_bins(self) -> int:
@@ -182,14 +190,45 @@ def _read(code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, hop: 
     each = [code.let(f"extractelement {i64_vector} {address}, i64 {lane}") for lane in range(lanes)]
     frames = [code.let(f"inttoptr i64 {one} to ptr") for one in each]
     with code.loop(0, spec.n_loaded, lanes) as at:
-        weights = code.load_floats(code.at(window, at.index, "float"))
+        weights = None if spec.shapes else code.load_floats(code.at(window, at.index, "float"))
+        mean = at.carry("zeroinitializer") if spec.shapes else ""
         samples = []
         for start in frames:
             here = code.at(start, at.index, "i16" if spec.int16 else "float")
             found = code.load_int16(here) if spec.int16 else code.load_floats(here)
-            samples.append(code.multiply(found, weights))
-        for j, sample in enumerate(code.transposed(samples)):
+            samples.append(found if weights is None else code.multiply(found, weights))
+        samples = code.transposed(samples)
+        for j, sample in enumerate(samples):
             code.store_vector(sample, to, code.plus(at.index, j))
+        if spec.shapes:
+            place = code.plus(at.index, 2 * spec.n_loaded)
+            at.keep(code.add(mean, _weighed(code, samples, window, place)))
+    if spec.shapes:
+        _shape(code, spec, mean, window, to)
+
+
+def _weighed(code: Code, samples: list[Name], weights: Name, place: Name | int) -> Name:
+    """Write the part of a kernel's source that sums samples times their weights, in pairs: short chains round less."""
+    parts = [
+        code.multiply(sample, code.broadcast_float(weights, code.plus(place, j))) for j, sample in enumerate(samples)
+    ]
+    while len(parts) > 1:
+        parts = [code.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _shape(code: Code, spec: KernelSpec, mean: Name, window: Name, to: Name) -> None:
+    """Write the part of a kernel's source that takes each frame less its mean and pre-emphasizes and weights it."""
+    with code.loop(0, spec.n_loaded, spec.lanes) as at:
+        before = at.carry("zeroinitializer")
+        for j in range(spec.lanes):
+            place = code.plus(at.index, j)
+            sample = code.subtract(code.load_vector(to, place), mean)
+            own = code.broadcast_float(window, place)
+            other = code.broadcast_float(window, code.plus(place, spec.n_loaded))
+            code.store_vector(code.multiply_add(before, other, code.multiply(sample, own)), to, place)
+            before = sample
+        at.keep(before)
 
 
 def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Name) -> None:
@@ -204,6 +243,8 @@ def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Nam
         squared = code.multiply(real, real)
         if imaginary is not None:
             squared = code.multiply_add(imaginary, imaginary, squared)
+        if spec.root_offset:
+            squared = code.add(squared, code.constant(spec.root_offset))
         code.store_vector(code.root(squared) if spec.power == 1.0 else squared, to, bin_)
 
     first, last = fourier.ends(code, spectrum)
@@ -241,7 +282,9 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
                 weight = code.broadcast_float(weights, code.plus(place, k.index))
                 k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
             chunk.keep(code.add(total, part))
-        value = total if spec.floor is None else logarithm(code, total, spec.floor, spec.factor)
+        value = total
+        if spec.floor is not None:
+            value = logarithm(code, total, spec.floor, spec.factor, offset=spec.offset, plus=spec.plus)
         to = code.at(out, code.times(m.index, field["stride"]), "float")
         store = (
             f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"

@@ -49,8 +49,22 @@ class FrameLayout:
         self.framing, self.lanes = framing, lanes
         self._loaded = loaded(framing.n_fft, lanes)
         self._counts = self._lay_out(lengths)
-        self._window = np.zeros(self._loaded, np.float32)
-        np.multiply(window.detach().numpy(), np.float32(0.5), out=self._window[: framing.n_fft])
+        self._window = self._windows(window.detach().numpy())
+
+    def _windows(self, window: np.ndarray) -> np.ndarray:
+        """Return the window as a kernel reads it, halved and as many floats as it loads, or the tables of `shapes`."""
+        framing, size = self.framing, self._loaded
+        out = np.zeros((3 if framing.shapes else 1, size), np.float32)
+        np.multiply(window, np.float32(0.5), out=out[0, : framing.n_fft])
+        if framing.shapes:
+            under, emphasis = framing.under_window, framing.preemphasis
+            out[:, : under.start] = out[:, under.stop :] = 0
+            np.multiply(out[0], -emphasis, out=out[1])
+            # the first sample is its own neighbor
+            out[0, under.start] *= 1.0 - emphasis
+            out[1, under.start] = 0
+            out[2, under] = framing.remove_dc / (under.stop - under.start)
+        return out.reshape(-1)
 
     def _lay_out(self, lengths: torch.Tensor | None) -> np.ndarray:
         """Lay out the frames of rows in memory for a kernel: fill in the table of rows and copy their ends.
@@ -67,10 +81,8 @@ class FrameLayout:
         most_before, most_after = int(first_inside.max()), int((count - first_end).max())
         n_before = (most_before - 1) * hop + self._loaded if most_before else 0
         n_after = (most_after - 1) * hop + self._loaded if most_after else 0
-        if framing.pad_mode == "constant" or margin == 0:
-            self._ends = self._with_zeros(own, n_before, n_after, first_end * hop - margin)
-        else:
-            self._ends = self._mirrored(own, n_before, n_after, first_end * hop - margin)
+        copied = self._mirrored if framing.extends else self._with_zeros
+        self._ends = copied(own, n_before, n_after, first_end * hop - margin)
         self._n_before = n_before
         size, width = self.waveform.element_size(), n_before + n_after
         row = np.arange(rows)
@@ -121,20 +133,22 @@ class FrameLayout:
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.complex64)
         return out if self._write_frames(out, self._spec(None)) else None
 
-    def powers(self, power: float) -> torch.Tensor | None:
-        """Compute |spectrum|^power of all frames in a memory layout by a kernel.
+    def powers(self, power: float, root_offset: float = 0.0) -> torch.Tensor | None:
+        """Compute |spectrum|^power, or (|spectrum|^2 + root_offset)^(power / 2), of a memory layout by a kernel.
 
         Shape: -> (rows, frames, bins).
         """
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.float32)
-        if not self._write_frames(out, self._spec(1.0 if power == 1.0 else 2.0)):
+        if not self._write_frames(out, self._spec(1.0 if power == 1.0 else 2.0, root_offset)):
             return None
         return out if power in (1.0, 2.0) else raise_power(out, power)
 
-    def filtered(self, bank: FilterBank, log: Log | None, power: float) -> torch.Tensor | None:
+    def filtered(
+        self, bank: FilterBank, log: Log | None, power: float, root_offset: float = 0.0
+    ) -> torch.Tensor | None:
         """Compute filtered powers and their logarithm of all frames in a memory layout by a kernel.
 
-        The powers are |spectrum|^power, 1.0 or 2.0.
+        The powers are those of `powers`, 1.0 or 2.0.
 
         Shape: -> (rows, n, frames).
         """
@@ -142,16 +156,19 @@ class FrameLayout:
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
-        return out if self._run(self._spec(power, filters=True, log=log), tiles, out, bank, frames) else None
+        spec = self._spec(power, root_offset, filters=True, log=log)
+        return out if self._run(spec, tiles, out, bank, frames) else None
 
-    def power_pieces(self, power: float, workspace: Workspace) -> Iterator[FramePiece] | None:
+    def power_pieces(
+        self, power: float, workspace: Workspace, root_offset: float = 0.0
+    ) -> Iterator[FramePiece] | None:
         """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
 
         The power is 1.0 or 2.0.
 
         Shape: -> (frames of the piece, bins).
         """
-        spec, bins = self._spec(power), self.framing.n_fft // 2 + 1
+        spec, bins = self._spec(power, root_offset), self.framing.n_fft // 2 + 1
         if jit.kernel(spec) is None:
             return None
 
@@ -165,7 +182,7 @@ class FrameLayout:
         return pieces()
 
     def filtered_pieces(
-        self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace
+        self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace, root_offset: float = 0.0
     ) -> Iterator[FramePiece] | None:
         """Return an iterator over filtered powers of a memory layout, some frames at a time, by a kernel.
 
@@ -173,7 +190,7 @@ class FrameLayout:
 
         Shape: -> (frames of the piece, n).
         """
-        spec, n = self._spec(power, filters=True, log=log), bank.filters.shape[0]
+        spec, n = self._spec(power, root_offset, filters=True, log=log), bank.filters.shape[0]
         if jit.kernel(spec) is None:
             return None
 
@@ -238,15 +255,21 @@ class FrameLayout:
         )
         return self._run(spec, tiles, out)
 
-    def _spec(self, power: float | None, *, filters: bool = False, log: Log | None = None) -> KernelSpec:
+    def _spec(
+        self, power: float | None, root_offset: float = 0.0, *, filters: bool = False, log: Log | None = None
+    ) -> KernelSpec:
         return KernelSpec(
             n_fft=self.framing.n_fft,
             lanes=self.lanes,
             int16=self.waveform.dtype == torch.int16,
             power=power,
             filters=filters,
-            floor=None if log is None else log.floor,
+            floor=None if log is None else log.least,
             factor=1.0 if log is None else log.factor,
+            offset=0.0 if log is None else log.offset,
+            plus=log is not None and log.kind == "log1p",
+            root_offset=root_offset,
+            shapes=self.framing.shapes,
         )
 
     def _run(
