@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from audiofeed.methods.lengths import clear_own_past, clear_past, runs_of
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.observed import plain_size
-from audiofeed.signal.short_time.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
+from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
 
 # How many samples of frames one piece may hold. On a CPU 3 MB of float32 are small enough for the cache and large
 # enough that the calls it takes do not count: at 400, 1024 and 2048 points pieces of 1 MB took 1.1 to 1.2 times as
@@ -36,7 +36,7 @@ class Framing:
         hop_length: samples from frame to frame.
         center: frame f is centered on sample f * hop_length; False: it starts there.
         pad_mode: what stands beyond the ends of a clip: see `arguments.checks.PAD_MODES`.
-        placement: where the frames lie, in place of `center`: see `signal.short_time.framing`.
+        placement: where the frames lie, in place of `center`: see `signal.framing`.
         win_length: samples of the window; None: n_fft.
         window_at: "center" or "left" of the frame.
         remove_dc, preemphasis: what shapes a frame before its window: see `frame_shaping`.
@@ -107,7 +107,7 @@ class Framing:
 
         A clip that ends within the first frame is filled up with zeros and has that one frame.
         """
-        frames = (length + self.where.extra) // self.hop_length + self.where.more
+        frames = (self.seen(length) + self.where.extra) // self.hop_length + self.where.more
         if isinstance(frames, torch.Tensor):
             return torch.where(length > 0, frames.clamp(min=1), torch.zeros_like(frames))
         return max(frames, 1) if length > 0 else 0
@@ -120,6 +120,7 @@ class Framing:
         Shape: waveform (rows, time), lengths (rows,) or None -> (rows, margin + time + margin), at least n_fft long;
         for a placement other than that of `center`, as many columns as the frames take.
         """
+        waveform, lengths = self._seen(waveform, lengths)
         time = waveform.shape[-1]
         if lengths is not None:
             waveform = clear_past(waveform, lengths)
@@ -138,6 +139,7 @@ class Framing:
         It is the result of `pad`, in memory that the next call reuses; the same shapes. The samples may be of another
         dtype than the workspace; they are converted, not scaled.
         """
+        waveform, lengths = self._seen(waveform, lengths)
         rows, time = waveform.shape
         right = self._right(time)
         padded = workspace.take("padded", rows, self.margin + time + right)
@@ -185,12 +187,27 @@ class Framing:
         """
         return max(self.where.reach, self.n_fft - self.margin - time)
 
+    def seen(self, length: Count) -> Count:
+        """Return the samples of a clip that its frames look at: for most placements, all.  Shape: any -> the same."""
+        if not self.where.left_out:
+            return length
+        left = length - self.where.left_out
+        return left.clamp(min=1) if isinstance(left, torch.Tensor) else max(left, 1)
+
+    def _seen(
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return batched waveforms and their lengths without the samples that no frame looks at."""
+        if not self.where.left_out:
+            return waveform, lengths
+        return waveform[:, : self.seen(waveform.shape[-1])], None if lengths is None else self.seen(lengths)
+
     def _of_frames(self, padded: torch.Tensor, time: int) -> torch.Tensor:
         """Return the columns of padded waveforms that belong to frames, where the placement leaves any others.
 
         Shape: (rows, columns) -> (rows, columns of the frames), a view.
         """
-        if self.placed in ("center", "start"):
+        if self.placed in ("center", "but_last_sample", "start"):
             return padded
         return padded[:, : (self.count(plain_size(time)) - 1) * self.hop_length + self.n_fft]
 

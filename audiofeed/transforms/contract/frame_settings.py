@@ -18,7 +18,7 @@ from audiofeed.arguments.checks import (
 )
 from audiofeed.arguments.setting_groups import argument, settle
 from audiofeed.methods.frames import Framing
-from audiofeed.signal.short_time.framing import PLACEMENTS, WINDOW_PLACES, shaped_basis, window_offset
+from audiofeed.signal.framing import CENTERED, PLACEMENTS, WINDOW_PLACES, shaped_basis, window_offset
 from audiofeed.signal.windows import Window, get_window, pad_window
 from audiofeed.transforms.contract.filters import of
 from audiofeed.transforms.contract.magnitude_settings import MagnitudeOptions
@@ -77,6 +77,7 @@ class Frames:
         None,
         'where the frames lie; None: as `center` says. "center" and "start": center=True and False. "hops": centered, '
         "samples // hop_length frames, that is, without the last of an even number of hops (Whisper). "
+        '"but_last_sample": those of "center" of the clip without its last sample (onsets and frames). '
         '"vocoder": (n_fft - hop_length) / 2 samples of padding at both ends, samples // hop_length frames of whole '
         'hops (HiFi-GAN). "snip_edges": window f begins at sample f * hop_length, only whole windows inside the clip '
         '(Kaldi, snip_edges on). "keep_edges": window f is centered on sample (f + 1/2) * hop_length, '
@@ -120,7 +121,7 @@ class Frames:
         if self.placement is None:
             return ("center" if self.center else "start"), self.center
         check_choice("placement", self.placement, PLACEMENTS)
-        centered = self.placement in ("center", "hops")
+        centered = self.placement in CENTERED
         if centered and not self.center:
             raise ValueError(
                 f"placement={self.placement!r} must be given without center={self.center!r}: its frames are centered "

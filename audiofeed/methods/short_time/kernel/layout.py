@@ -75,6 +75,7 @@ class FrameLayout:
         framing, hop, margin = self.framing, self.framing.hop_length, self.framing.margin
         own = np.array([time]) if lengths is None else lengths.numpy()
         count = np.array([framing.count(time)]) if lengths is None else framing.count(lengths).numpy()
+        own = own if not framing.where.left_out else np.maximum(own - framing.where.left_out, 1)
         first_inside = np.minimum(count, -(-margin // hop))
         # a frame lies inside if all samples that are read for it do
         first_end = np.minimum(np.maximum((own + margin - self._loaded) // hop + 1, first_inside), count)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Every placement is a first sample, a hop, and a number of frames (length + extra) // hop + more, at least 1.
-PLACEMENTS = ("center", "start", "hops", "vocoder", "snip_edges", "keep_edges")
+PLACEMENTS = ("center", "start", "hops", "but_last_sample", "vocoder", "snip_edges", "keep_edges")
 WINDOW_PLACES = ("center", "left")
 # frames of these begin at the clip's own first sample, and nothing but zeros fills up a clip that is too short
 INSIDE = ("start", "snip_edges")
 # whose frames are counted and centered by the window, as in Kaldi, not by the points of the FFT
 BY_WINDOW = ("snip_edges", "keep_edges")
+# frame f is centered on sample f * hop
+CENTERED = ("center", "hops", "but_last_sample")
 
 
 def window_offset(n_fft: int, win_length: int, window_at: str) -> int:
@@ -31,8 +32,9 @@ class Positions:
     Args:
         margin: samples of frame 0 that lie before the clip.
         reach: samples of a frame that may lie past the clip's end.
-        extra, more: of the number of frames, (length + extra) // hop + more, but 1 at least.
+        extra, more: of the number of frames, (samples looked at + extra) // hop + more, but 1 at least.
         first_center: the sample on which frame 0 is centered.
+        left_out: samples at the end of a clip that are not looked at, unless it has no other.
     """
 
     margin: int
@@ -40,6 +42,7 @@ class Positions:
     extra: int
     more: int
     first_center: float
+    left_out: int = 0
 
 
 def positions(
@@ -48,9 +51,10 @@ def positions(
     """Return where the frames of a short-time transform lie by one of the `PLACEMENTS`.
 
     Args:
-        placement: "center" (frame f around sample f * hop), "hops" (the same, n // hop frames), "start" (frame f from
-            sample f * hop on), "vocoder" ((n_fft - hop) / 2 samples before and after the clip), or Kaldi's:
-            "snip_edges" (whole windows inside the clip), "keep_edges" (window f around sample (f + 1/2) * hop).
+        placement: "center" (frame f around sample f * hop), "hops" (the same, n // hop frames),
+            "but_last_sample" (those of "center" of the clip without its last sample), "start" (frame f from sample
+            f * hop on), "vocoder" ((n_fft - hop) / 2 samples before and after the clip), or Kaldi's: "snip_edges"
+            (whole windows inside the clip), "keep_edges" (window f around sample (f + 1/2) * hop).
         n_fft: samples of a frame.
         hop_length: samples from frame to frame.
         win_length: samples of the window; None: n_fft.
@@ -79,7 +83,9 @@ def positions(
     margin, first = n_fft // 2, middle - n_fft / 2
     if placement == "hops":
         return Positions(margin=margin, reach=n_fft - margin - 1, extra=0, more=0, first_center=first)
-    return Positions(margin=margin, reach=margin, extra=2 * margin - n_fft, more=1, first_center=first)
+    out = int(placement == "but_last_sample")
+    extra = 2 * margin - n_fft
+    return Positions(margin=margin, reach=margin, extra=extra, more=1, first_center=first, left_out=out)
 
 
 def mirrored(positions: np.ndarray, length: int, pad_mode: str) -> np.ndarray:
@@ -129,7 +135,7 @@ def framed(
     [[2.0, 1.0], [2.0, 3.0]]
     """
     found = positions(placement, n_fft=n_fft, hop_length=hop_length, win_length=win_length, window_at=window_at)
-    length = waveform.shape[0]
+    length = max(1, waveform.shape[0] - found.left_out)
     count = max(1, (length + found.extra) // hop_length + found.more)
     index = np.arange(count)[:, None] * hop_length + np.arange(n_fft) - found.margin
     if pad_mode == "constant" or placement in INSIDE:
