@@ -24,7 +24,9 @@ FIELDS = (
     "tiles",  # address of TILE numbers for each tile
     "rows",  # address of ROW numbers for each row
     "hop",  # bytes from frame to frame
-    "window",  # address of n_fft floats, halved, and zeros up to whole vectors, once or (see `shapes`) three times
+    "window",  # address of `n_loaded` floats, halved, zeros past its end; then as many that are 1 under it; its mean's share
+    "window_at",  # the first sample of a frame that stands under it
+    "n_loaded",  # samples of a frame that are read, from there on, in whole vectors
     "twiddles",
     "turns",
     "spans",  # address of: first bin, end bin, and place of the weights less the first bin, of each filter
@@ -57,8 +59,8 @@ class KernelSpec:
             factor * ln(max(1 + x + offset, floor)); None: no logarithm.
         factor, offset, plus: see `floor`.
         root_offset: added to the squared magnitude before its root.
-        shapes: the frames are taken less their mean and pre-emphasized. The window is then three tables: what a sample
-            is multiplied by, what the sample before it is, and the weights of the mean.
+        remove_dc: each frame is taken less its mean under the window.
+        preemphasis: each sample less so many times the one before it, the first less so many times itself; 0: none.
     """
 
     n_fft: int
@@ -71,7 +73,8 @@ class KernelSpec:
     offset: float = 0.0
     plus: bool = False
     root_offset: float = 0.0
-    shapes: bool = False
+    remove_dc: bool = False
+    preemphasis: float = 0.0
 
     @property
     def n_bins(self) -> int:
@@ -84,25 +87,20 @@ class KernelSpec:
         return self.n_bins if self.power is not None else 2 * self.n_bins
 
     @property
-    def n_loaded(self) -> int:
-        """Number of samples that the source of a kernel reads for a frame."""
-        return loaded(self.n_fft, self.lanes)
-
-    @property
     def vectors(self) -> int:
         """Number of vectors in each half of a thread's memory that the source of a kernel uses."""
-        return max(self.n_loaded, 2 * self.n_bins)
+        return max(self.n_fft + self.lanes, 2 * self.n_bins)
 
 
-def loaded(n_fft: int, lanes: int) -> int:
-    """Return the samples that the source of a kernel reads for a frame, in whole vectors.
+def loaded(win_length: int, lanes: int) -> int:
+    """Return the samples under a window that the source of a kernel reads for a frame, in whole vectors.
 
     These are its own, and those after it that fill the last vector.
 
     >>> loaded(100, 16)
     112
     """
-    return -(-n_fft // lanes) * lanes
+    return -(-win_length // lanes) * lanes
 
 
 def can_compute(n_fft: int, lanes: int) -> bool:
@@ -151,7 +149,7 @@ def _tile(
     row = {name: code.load_i64(row_of, i) for i, name in enumerate(ROW)}
     first, out = code.load_i64(tile, TILE_FIRST), code.load_pointer(tile, TILE_OUT)
     n_valid = code.min(code.minus(row["count"], first), spec.lanes)
-    _read(code, spec, row, first, field["hop"], table["window"], ping)
+    _read(code, spec, row, first, field, table["window"], ping)
     half = spec.n_fft // 2
     spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
     _untangle(code, spec, spectrum, free, table["turns"])
@@ -162,7 +160,9 @@ def _tile(
     return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))
 
 
-def _read(code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, hop: Name, window: Name, to: Name) -> None:
+def _read(
+    code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, field: dict[str, Name], window: Name, to: Name
+) -> None:
     """Write the part of a kernel's source that loads the frames of a tile and multiplies them by the window.
 
     Lanes past the last frame repeat it.
@@ -185,50 +185,58 @@ def _read(code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, hop: 
     late = code.let(f"icmp sge {i64_vector} {frame}, {broadcast(row['first_end'])}")
     base = chosen(late, broadcast(row["end"]), broadcast(row["inside"]))
     base = chosen(early, broadcast(row["beginning"]), base)
-    offset = code.let(f"mul {i64_vector} {frame}, {broadcast(hop)}")
+    offset = code.let(f"mul {i64_vector} {frame}, {broadcast(field['hop'])}")
     address = code.let(f"add {i64_vector} {base}, {offset}")
     each = [code.let(f"extractelement {i64_vector} {address}, i64 {lane}") for lane in range(lanes)]
     frames = [code.let(f"inttoptr i64 {one} to ptr") for one in each]
-    with code.loop(0, spec.n_loaded, lanes) as at:
-        weights = None if spec.shapes else code.load_floats(code.at(window, at.index, "float"))
-        mean = at.carry("zeroinitializer") if spec.shapes else ""
+    # what no window reaches
+    start, count = field["window_at"], field["n_loaded"]
+    for low, high in ((0, start), (code.plus(start, count), spec.n_fft)):
+        with code.loop(low, high) as at:
+            code.store_vector("zeroinitializer", to, at.index)
+    under = code.at(to, start, code.vector)
+    # with a mean to remove, samples past the window are to be 0 for it, and the window comes when it is known
+    table = code.at(window, count, "float") if spec.remove_dc else window
+    with code.loop(0, count, lanes) as at:
+        weights = None if spec.preemphasis and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
         samples = []
-        for start in frames:
-            here = code.at(start, at.index, "i16" if spec.int16 else "float")
+        for frame_start in frames:
+            here = code.at(frame_start, at.index, "i16" if spec.int16 else "float")
             found = code.load_int16(here) if spec.int16 else code.load_floats(here)
             samples.append(found if weights is None else code.multiply(found, weights))
         samples = code.transposed(samples)
+        if spec.remove_dc:
+            total = at.carry("zeroinitializer")
+            at.keep(code.add(total, _sum(code, samples)))
+        if spec.preemphasis:
+            before = at.carry("zeroinitializer")
+            at.keep(samples[-1])
+            less = code.constant(-spec.preemphasis)
+            samples = [code.multiply_add(a, less, b) for a, b in zip([before, *samples], samples, strict=False)]
         for j, sample in enumerate(samples):
-            code.store_vector(sample, to, code.plus(at.index, j))
-        if spec.shapes:
-            place = code.plus(at.index, 2 * spec.n_loaded)
-            at.keep(code.add(mean, _weighed(code, samples, window, place)))
-    if spec.shapes:
-        _shape(code, spec, mean, window, to)
+            place = code.plus(at.index, j)
+            if weights is None:
+                sample = code.multiply(sample, code.broadcast_float(window, place))
+            code.store_vector(sample, under, place)
+    if spec.preemphasis:  # the first sample is its own neighbor
+        kept = code.constant(1.0 - spec.preemphasis)
+        code.store_vector(code.multiply(code.load_vector(under, 0), kept), under, 0)
+    if spec.remove_dc:
+        # the mean goes through pre-emphasis as any constant does; the last float of the tables has 1 / win_length
+        share = code.broadcast_float(window, code.times(2, count))
+        mean = code.multiply(code.multiply(total, share), code.constant(1.0 - spec.preemphasis))
+        with code.loop(0, count, lanes) as at:
+            for j in range(lanes):
+                place = code.plus(at.index, j)
+                centered = code.subtract(code.load_vector(under, place), mean)
+                code.store_vector(code.multiply(centered, code.broadcast_float(window, place)), under, place)
 
 
-def _weighed(code: Code, samples: list[Name], weights: Name, place: Name | int) -> Name:
-    """Write the part of a kernel's source that sums samples times their weights, in pairs: short chains round less."""
-    parts = [
-        code.multiply(sample, code.broadcast_float(weights, code.plus(place, j))) for j, sample in enumerate(samples)
-    ]
+def _sum(code: Code, parts: list[Name]) -> Name:
+    """Write the part of a kernel's source that sums vectors in pairs: short chains round less."""
     while len(parts) > 1:
         parts = [code.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
     return parts[0]
-
-
-def _shape(code: Code, spec: KernelSpec, mean: Name, window: Name, to: Name) -> None:
-    """Write the part of a kernel's source that takes each frame less its mean and pre-emphasizes and weights it."""
-    with code.loop(0, spec.n_loaded, spec.lanes) as at:
-        before = at.carry("zeroinitializer")
-        for j in range(spec.lanes):
-            place = code.plus(at.index, j)
-            sample = code.subtract(code.load_vector(to, place), mean)
-            own = code.broadcast_float(window, place)
-            other = code.broadcast_float(window, code.plus(place, spec.n_loaded))
-            code.store_vector(code.multiply_add(before, other, code.multiply(sample, own)), to, place)
-            before = sample
-        at.keep(before)
 
 
 def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Name) -> None:

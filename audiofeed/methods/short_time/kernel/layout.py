@@ -47,24 +47,31 @@ class FrameLayout:
     ) -> None:
         self.waveform = waveform if waveform.stride(-1) == 1 else waveform.contiguous()
         self.framing, self.lanes = framing, lanes
-        self._loaded = loaded(framing.n_fft, lanes)
+        weights = window.detach().numpy()
+        self._under = self._reach(weights)
+        self._loaded = loaded(self._under.stop - self._under.start, lanes)
         self._counts = self._lay_out(lengths)
-        self._window = self._windows(window.detach().numpy())
+        self._window = self._windows(weights)
+
+    @property
+    def _margin(self) -> int:
+        """Samples of frame 0 that a kernel reads and that lie before the clip; below 0 where it begins inside."""
+        return self.framing.margin - self._under.start
+
+    def _reach(self, window: np.ndarray) -> slice:
+        """Return the samples of a frame that a kernel reads: those under the window, or all if it trained beyond."""
+        under = self.framing.under_window
+        reaches = not self.framing.shapes and (window[: under.start].any() or window[under.stop :].any())
+        return slice(0, self.framing.n_fft) if reaches else under
 
     def _windows(self, window: np.ndarray) -> np.ndarray:
-        """Return the window as a kernel reads it, halved and as many floats as it loads, or the tables of `shapes`."""
-        framing, size = self.framing, self._loaded
-        out = np.zeros((3 if framing.shapes else 1, size), np.float32)
-        np.multiply(window, np.float32(0.5), out=out[0, : framing.n_fft])
-        if framing.shapes:
-            under, emphasis = framing.under_window, framing.preemphasis
-            out[:, : under.start] = out[:, under.stop :] = 0
-            np.multiply(out[0], -emphasis, out=out[1])
-            # the first sample is its own neighbor
-            out[0, under.start] *= 1.0 - emphasis
-            out[1, under.start] = 0
-            out[2, under] = framing.remove_dc / (under.stop - under.start)
-        return out.reshape(-1)
+        """Return the tables of a window that a kernel reads: its halves, where it reaches, and the share of a mean."""
+        size, win = self._loaded, self._under.stop - self._under.start
+        out = np.zeros(2 * size + 1, np.float32)
+        np.multiply(window[self._under], np.float32(0.5), out=out[:win])
+        out[size : size + win] = 1
+        out[-1] = 1 / win
+        return out
 
     def _lay_out(self, lengths: torch.Tensor | None) -> np.ndarray:
         """Lay out the frames of rows in memory for a kernel: fill in the table of rows and copy their ends.
@@ -72,11 +79,11 @@ class FrameLayout:
         Returns the frames of each row.
         """
         rows, time = self.waveform.shape
-        framing, hop, margin = self.framing, self.framing.hop_length, self.framing.margin
+        framing, hop, margin = self.framing, self.framing.hop_length, self._margin
         own = np.array([time]) if lengths is None else lengths.numpy()
         count = np.array([framing.count(time)]) if lengths is None else framing.count(lengths).numpy()
         own = own if not framing.where.left_out else np.maximum(own - framing.where.left_out, 1)
-        first_inside = np.minimum(count, -(-margin // hop))
+        first_inside = np.minimum(count, max(0, -(-margin // hop)))
         # a frame lies inside if all samples that are read for it do
         first_end = np.minimum(np.maximum((own + margin - self._loaded) // hop + 1, first_inside), count)
         most_before, most_after = int(first_inside.max()), int((count - first_end).max())
@@ -102,12 +109,12 @@ class FrameLayout:
 
         Shape: own and starts (rows,) or (1,) -> (rows, n_before + n_after).
         """
-        samples, margin = self.waveform.detach().numpy(), self.framing.margin
+        samples, margin = self.waveform.detach().numpy(), self._margin
         out = np.zeros((samples.shape[0], n_before + n_after), samples.dtype)
         same = len(own) == 1
         for row, (length, start) in enumerate(zip(own.tolist(), starts.tolist(), strict=True)):
             of, to = (samples, out) if same else (samples[row : row + 1], out[row : row + 1])
-            n = min(length, n_before - margin)
+            n = min(length, n_before - margin) if n_before else 0
             if n > 0:
                 to[:, margin : margin + n] = of[:, :n]
             n = min(length - start, n_after)
@@ -121,7 +128,7 @@ class FrameLayout:
         The result is that of `_with_zeros`, with the samples of the pad mode in place of zeros.
         """
         ends = torch.from_numpy(own)[:, None]
-        before = (torch.arange(n_before, device=CPU) - self.framing.margin).expand(len(own), -1)
+        before = (torch.arange(n_before, device=CPU) - self._margin).expand(len(own), -1)
         after = torch.from_numpy(starts)[:, None] + torch.arange(n_after, device=CPU)
         source = mirrored(torch.cat([before, after], dim=1), ends, self.framing.pad_mode)
         return self.waveform.detach().gather(1, source.expand(self.waveform.shape[0], -1)).numpy()
@@ -270,7 +277,8 @@ class FrameLayout:
             offset=0.0 if log is None else log.offset,
             plus=log is not None and log.kind == "log1p",
             root_offset=root_offset,
-            shapes=self.framing.shapes,
+            remove_dc=self.framing.remove_dc,
+            preemphasis=self.framing.preemphasis,
         )
 
     def _run(
@@ -285,6 +293,8 @@ class FrameLayout:
             "rows": self._rows.ctypes.data,
             "hop": self.framing.hop_length * self.waveform.element_size(),
             "window": self._window.ctypes.data,
+            "window_at": self._under.start,
+            "n_loaded": self._loaded,
             "spans": 0,
             "weights": 0,
             "n_filters": 0,
@@ -295,7 +305,8 @@ class FrameLayout:
             spans, weights = bank.tiles.spans, bank.filters.detach().numpy().reshape(-1)[bank.tiles.entries]
             fields |= {"spans": spans.ctypes.data, "weights": weights.ctypes.data, "n_filters": spans.shape[1]}
         if address_check.ENABLED:
-            address_check.check_tables(spec, {"window": self._window, **kernel.tables})
+            tables = {"window": self._window, **kernel.tables}
+            address_check.check_tables(spec, tables, window_at=self._under.start, n_loaded=self._loaded)
             self._check(spec, tiles, out, stride, spans, 0 if weights is None else weights.size)
         kernel.run(len(tiles), fields)
         return True
@@ -318,6 +329,7 @@ class FrameLayout:
             tiles,
             self._rows,
             hop=self.framing.hop_length * size,
+            n_loaded=self._loaded,
             waveform=address_check.memory_of_rows(
                 "waveform", samples, rows, self.waveform.stride(0) * size, time * size
             ),
