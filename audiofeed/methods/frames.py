@@ -194,9 +194,7 @@ class Framing:
         left = length - self.where.left_out
         return left.clamp(min=1) if isinstance(left, torch.Tensor) else max(left, 1)
 
-    def _seen(
-        self, waveform: torch.Tensor, lengths: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _seen(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return batched waveforms and their lengths without the samples that no frame looks at."""
         if not self.where.left_out:
             return waveform, lengths

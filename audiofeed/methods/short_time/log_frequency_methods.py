@@ -37,7 +37,15 @@ def by_interpolation(
     Shape: (rows, time) -> (rows, bins, frames).
     """
     return interpolated_fft.short_time_spectrum(
-        waveform, lengths, framing, window * compensation, weights, plan, power=power, root_offset=root_offset, graph=graph
+        waveform,
+        lengths,
+        framing,
+        window * compensation,
+        weights,
+        plan,
+        power=power,
+        root_offset=root_offset,
+        graph=graph,
     )
 
 

@@ -8,51 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 import audiofeed as af
+from audiofeed.signal.framing import PLACEMENTS
 from tests.signals import noise
 from tests.transforms.contract import effects
-from tests.transforms.contract.effects import Effect
+from tests.transforms.contract.shared_alternatives import ALL_NORMS, IN_TIMES, VALUES, Base, To
 
-
-@dataclass(frozen=True)
-class To:
-    """A value to change an argument to.
-
-    Args:
-        value: the value, or a function of the base settings that returns it.
-        given: settings of both transforms, without which the argument has no effect.
-        also: settings of the changed transform alone, without which the value is refused.
-        effect: what must change; None: the usual effect of an argument of this name (`effects.usual`).
-    """
-
-    value: Any
-    given: dict[str, Any] = field(default_factory=dict)
-    also: dict[str, Any] = field(default_factory=dict)
-    effect: Effect | None = None
-
-
-@dataclass(frozen=True)
-class Base:
-    """Settings that alternatives are compared with, for one class.
-
-    Args:
-        settings: arguments of the class.
-        x: the input; where it has bins, more of them than any setting needs.
-        rows: how many of these bins a transform takes; None: the input is a waveform, or is taken whole.
-        values: alternatives of this class, instead of those of `VALUES`.
-        more: other settings over which all arguments are changed as well.
-    """
-
-    settings: dict[str, Any]
-    x: torch.Tensor
-    rows: Callable[[Any], int] | None = None
-    values: dict[str, list[Any]] = field(default_factory=dict)
-    more: tuple[dict[str, Any], ...] = ()
+__all__ = ["OF", "VALUES", "Base", "To"]
 
 
 def _complex(*shape: int) -> torch.Tensor:
@@ -81,32 +47,6 @@ ONSETS = {"sample_rate": 8000, "n_fft": 256, "hop_length": 64, "n_mels": 10}
 ONSET = af.OnsetStrength(**ONSETS)
 UNTUNED = {"tuning": 0.0}  # what trains needs a number, and not one estimated for each clip
 
-# the rate decides no value, but when each frame is, and where bins are
-IN_TIMES = [To(16000, effect=effects.tells)]
-ALL_NORMS = [2.0, math.inf, None]
-
-# for every class with such an argument that has no values of its own; True and False need no entry
-VALUES: dict[str, list[Any]] = {
-    "sample_rate": [16000],
-    "n_fft": [To(lambda base: base["n_fft"] + 1)],
-    "frame_length": [65],
-    "hop_length": [17],
-    "win_length": [To(lambda base: base["n_fft"] * 5 // 8)],
-    "window": ["boxcar"],
-    "pad_mode": ["reflect", "replicate", "circular"],
-    "power": [1.0, 1.5, 2.0],
-    "method": ["conv", To("fft", effect=effects.torchs_fft)],
-    "precision": [To("double", effect=effects.less_rounding)],
-    "f_min": [300.0],
-    "f_max": [3000.0],
-    "n_mels": [12],
-    "mel_scale": ["htk"],
-    "norm": [None, 1.0],
-    "log": ["ln", "log10", "db"],
-    "floor": [1.0],
-    "offset": [1.0],
-}
-
 
 def _cepstrum(n_of_features: str, n_of_filters: str, filters: str, **values: list[Any]) -> Base:
     settings = {**CEPSTRUM, n_of_features: 6, n_of_filters: 10}
@@ -119,9 +59,10 @@ def _cepstrum(n_of_features: str, n_of_filters: str, filters: str, **values: lis
             "dct_type": [1, 3],
             "norm": [None],
             "lifter": [12],
-            "log": [To(name, also={"top_db": None}) for name in ("ln", "log10")],
-            "floor": [100.0],
+            "log": [To(name, also={"top_db": None}) for name in ("ln", "log10", "log1p")],
+            "floor": [100.0, To(None, given={"floor": 100.0, "offset": 1e-6})],
             "top_db": [3.0],
+            "top": [To(3.0, given={"log": "ln", "top_db": None})],
             n_of_features: [7],
             n_of_filters: [12],
             filters: [True],
@@ -219,14 +160,18 @@ _TEMPO = {
 }
 
 OF: dict[type, Base] = {
-    af.STFT: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES}),
+    af.STFT: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES, "placement": list(PLACEMENTS[1:])}),
     af.Spectrogram: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES, "power": [1.0, 1.5, None]}),
     af.MelSpectrogram: Base(MEL, NOISE),
     af.LogMelSpectrogram: Base(
         MEL,
         NOISE,
         # decibels are of power, whatever the exponent of the magnitudes
-        values={"top_db": [To(3.0, given={"log": "db"})], "power": [1.0, 1.5, To(1.5, given={"log": "db"})]},
+        values={
+            "top_db": [To(3.0, given={"log": "db"})],
+            "top": [1.0],
+            "power": [1.0, 1.5, To(1.5, given={"log": "db"})],
+        },
     ),
     af.Gammatonegram: Base(
         {"sample_rate": 8000, "n_fft": 128, "n_bins": 10},
@@ -285,6 +230,11 @@ OF: dict[type, Base] = {
         POWERS,
         values={"stype": ["magnitude"], "ref": [2.0, "max"], "amin": [1.0], "top_db": [3.0]},
     ),
+    af.LogCompression: Base(
+        {},
+        POWERS,
+        values={"top_db": [To(3.0, given={"log": "db"})], "top": [1.0], "power": [To(1.0, given={"log": "db"})]},
+    ),
     af.MFCC: _cepstrum("n_mfcc", "n_mels", "trainable_mel", mel_norm=[None, 1.0]),
     af.LFCC: _cepstrum("n_lfcc", "n_filter", "trainable_filters"),
     af.BFCC: _cepstrum("n_bfcc", "n_barks", "trainable_filters", bark_scale=["schroeder", "wang"]),
@@ -311,7 +261,7 @@ OF: dict[type, Base] = {
         values={
             "n_mels": [20],
             "dct_type": [1, 3],
-            "log": ["ln", "log10"],
+            "log": ["ln", "log10", "log1p"],
             "norm": [None],
             "lifter": [9],
             "ref": [2.0],
@@ -353,6 +303,7 @@ OF: dict[type, Base] = {
             "n_fft": [401, None],
             "hop_length": [90, None],
             "win_length": [128],
+            "window_at": ["left"],
             "window": ["hann"],
             "f_min": [120.0],
             "f_max": [900.0],
@@ -367,7 +318,7 @@ OF: dict[type, Base] = {
         # steps of a bin: a window must be short for its last sample to count
         {**RATED, "win_length": 6},
         RISING,
-        values={"sample_rate": [10000], "win_length": [32], "roll_percent": [0.5]},
+        values={"sample_rate": [10000], "win_length": [32], "roll_percent": [0.5], "placement": ["start", "hops"]},
     ),
     af.SpectralFlatness: Base({"n_fft": 64, "hop_length": 16}, RISING, values={"sample_rate": IN_TIMES, "amin": [1.0]}),
     af.PolyFeatures: Base(RATED, RISING, values={"sample_rate": [10000], "order": [2]}),
@@ -417,6 +368,9 @@ OF: dict[type, Base] = {
             "win_length": [100],
             # gains of decibels, from which a factor of a band falls out unless the band leaves the range of 80 dB
             "norm": [To(None, effect=effects.values_of_a_clip_that_fades_in)],
+            "log": [To(name, also={"top_db": None}) for name in ("ln", "log10", "log1p")],
+            "top_db": [3.0],
+            "top": [To(1.0, given={"log": "ln", "top_db": None})],
             "lag": [2],
             "max_size": [3],
             "aggregate": ["median"],

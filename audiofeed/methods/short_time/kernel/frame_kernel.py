@@ -198,7 +198,9 @@ def _read(
     # with a mean to remove, samples past the window are to be 0 for it, and the window comes when it is known
     table = code.at(window, count, "float") if spec.remove_dc else window
     with code.loop(0, count, lanes) as at:
-        weights = None if spec.preemphasis and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
+        weights = (
+            None if spec.preemphasis and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
+        )
         samples = []
         for frame_start in frames:
             here = code.at(frame_start, at.index, "i16" if spec.int16 else "float")

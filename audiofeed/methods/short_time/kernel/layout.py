@@ -167,9 +167,7 @@ class FrameLayout:
         spec = self._spec(power, root_offset, filters=True, log=log)
         return out if self._run(spec, tiles, out, bank, frames) else None
 
-    def power_pieces(
-        self, power: float, workspace: Workspace, root_offset: float = 0.0
-    ) -> Iterator[FramePiece] | None:
+    def power_pieces(self, power: float, workspace: Workspace, root_offset: float = 0.0) -> Iterator[FramePiece] | None:
         """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
 
         The power is 1.0 or 2.0.

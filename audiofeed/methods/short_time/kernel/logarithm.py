@@ -37,9 +37,7 @@ def coefficients() -> tuple[float, ...]:
     return tuple(float(c) for c in fitted.convert(kind=np.polynomial.Polynomial).coef)
 
 
-def logarithm(
-    code: Code, value: Name, floor: float, factor: float, *, offset: float = 0.0, plus: bool = False
-) -> Name:
+def logarithm(code: Code, value: Name, floor: float, factor: float, *, offset: float = 0.0, plus: bool = False) -> Name:
     """Write kernel code for a vector's logarithm, factor * ln(max(value + offset, floor)).
 
     NaN and infinity stay as they are.
