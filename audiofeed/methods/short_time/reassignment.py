@@ -212,7 +212,7 @@ def _middles(framing: Framing, count: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def _frames(waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing) -> torch.Tensor:
-    """Return all frames without a window for reassignment, shaped as the framing asks.  Shape: (rows, frames, n_fft)."""
+    """Return all frames without a window for reassignment, shaped by the framing.  Shape: (rows, frames, n_fft)."""
     frames = framing.cut(framing.pad(waveform, lengths))
     return shaped(frames, framing) if framing.shapes else frames
 

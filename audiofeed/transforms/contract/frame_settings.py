@@ -81,19 +81,19 @@ class Frames:
         '"vocoder": (n_fft - hop_length) / 2 samples of padding at both ends, samples // hop_length frames of whole '
         'hops (HiFi-GAN). "snip_edges": window f begins at sample f * hop_length, only whole windows inside the clip '
         '(Kaldi, snip_edges on). "keep_edges": window f is centered on sample (f + 1/2) * hop_length, '
-        '(samples + hop_length / 2) // hop_length frames (Kaldi, snip_edges off, with pad_mode="symmetric"). A clip too '
-        'short for any of them has one frame; "start" and "snip_edges" fill it up with zeros.',
+        '(samples + hop_length / 2) // hop_length frames (Kaldi, snip_edges off, with pad_mode="symmetric"). A clip '
+        'too short for any of them has one frame; "start" and "snip_edges" fill it up with zeros.',
     )
     pad_mode: str = argument(
         "constant",
-        'what stands beyond the ends of each clip: "constant" (zeros), "reflect", "symmetric" (reflects the last sample '
-        'as well), "replicate" or "circular", for any clip, however short.',
+        'what stands beyond the ends of each clip: "constant" (zeros), "reflect", "symmetric" (reflects the last '
+        'sample as well), "replicate" or "circular", for any clip, however short.',
     )
     remove_dc: bool = argument(False, "each frame is taken less its mean under the window, before it is weighted.")
     preemphasis: float = argument(
         0.0,
-        "within each frame, after `remove_dc`, each sample less so many times the one before it, the first less so many "
-        "times itself, as in Kaldi; 0 to 1; 0: none.",
+        "within each frame, after `remove_dc`, each sample less so many times the one before it, the first less so "
+        "many times itself, as in Kaldi; 0 to 1; 0: none.",
     )
     # the window as a value that can be compared
     window_key: object = dataclasses.field(init=False, repr=False)

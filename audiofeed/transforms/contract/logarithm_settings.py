@@ -33,8 +33,8 @@ class Logarithm:
     offset: float = argument(0.0, "added before the logarithm and its floor, >= 0.")
     floor: float | None = argument(
         1e-10,
-        "the smallest value the logarithm sees (of 1 + x with log1p), > 0; at or below it the gradient is 0. Silence is "
-        "log(floor), or log(offset) if that is more. None or 0: none, for an offset > 0 or log1p.",
+        "the smallest value the logarithm sees (of 1 + x with log1p), > 0; at or below it the gradient is 0. Silence "
+        "is log(floor), or log(offset) if that is more. None or 0: none, for an offset > 0 or log1p.",
     )
     top_db: float | None = argument(
         None,

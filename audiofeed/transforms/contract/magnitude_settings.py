@@ -21,8 +21,8 @@ class Magnitude:
 
     root_offset: float = argument(
         0.0,
-        "added to the squared magnitude before its root, >= 0: (re^2 + im^2 + root_offset)^(power / 2), as vocoders have "
-        "it with 1e-9 and power=1.0.",
+        "added to the squared magnitude before its root, >= 0: (re^2 + im^2 + root_offset)^(power / 2), as vocoders "
+        "have it with 1e-9 and power=1.0.",
     )
 
     def __post_init__(self) -> None:

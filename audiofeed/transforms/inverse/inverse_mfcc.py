@@ -79,12 +79,9 @@ class InverseMFCC(FeatureTransform):
                 f"lifter above {count}"
             )
         logs = over_bins(features, self.filter_like("cosines", features)[:, :count])
-        scale = {"ln": 1.0, "log1p": 1.0, "log10": math.log(10.0), "db": math.log(10.0) / 10.0}[self.log]
+        if self.log == "log1p":  # no power is below 0, whatever a cosine transform cut short leaves
+            return logs.expm1().clamp(min=0.0) * self.ref
+        scale = {"ln": 1.0, "log10": math.log(10.0), "db": math.log(10.0) / 10.0}[self.log]
         # ref in the exponent would round it away in float32; as a factor it is exact
-        scaled = logs * scale if graph else logs.mul_(scale)
-        if self.log == "log1p":
-            # no power is below 0, whatever a cosine transform cut short leaves
-            powers = scaled.expm1().clamp(min=0.0)
-        else:
-            powers = scaled.exp() if graph else scaled.exp_()
+        powers = (logs * scale).exp() if graph else logs.mul_(scale).exp_()
         return powers if self.ref == 1.0 else powers * self.ref

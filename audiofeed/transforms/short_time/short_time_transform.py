@@ -145,9 +145,10 @@ class ShortTime(Transform):
             if lengths is not None and lengths.device.type == "cpu":  # a GPU is not waited for
                 shortest = int(lengths.min())
             if shortest < self.framing.least:
-                name = "n_fft" if self.framing.least == self.n_fft else "win_length"
+                least = self.framing.least
+                name = "n_fft" if least == self.n_fft else "win_length"
                 warn_caller(
-                    f"{name}={self.framing.least} exceeds the samples of a clip, so that each of its frames sees the whole clip "
+                    f"{name}={least} exceeds the samples of a clip, so that each of its frames sees the whole clip "
                     f"and what stands past its ends; use a smaller {name}, or longer clips"
                 )
         return rows, row_lengths, leading

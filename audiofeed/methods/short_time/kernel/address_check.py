@@ -134,7 +134,7 @@ def check_tables(spec: KernelSpec, arrays: dict[str, np.ndarray], *, window_at: 
     """
     if window_at < 0 or n_loaded % spec.lanes or window_at + n_loaded > spec.n_fft + spec.lanes:
         raise IndexError(
-            f"{n_loaded} samples from {window_at} on are not whole vectors of {spec.lanes} inside frames of {spec.n_fft}"
+            f"{n_loaded} samples from {window_at} on are not whole vectors of {spec.lanes} in frames of {spec.n_fft}"
         )
     half, left, twiddles = spec.n_fft // 2, spec.n_fft // 2, 0
     for radix in fourier.radices(half) or []:

@@ -24,7 +24,7 @@ FIELDS = (
     "tiles",  # address of TILE numbers for each tile
     "rows",  # address of ROW numbers for each row
     "hop",  # bytes from frame to frame
-    "window",  # address of `n_loaded` floats, halved, zeros past its end; then as many that are 1 under it; its mean's share
+    "window",  # address of `n_loaded` floats, halved, zeros past its end; as many that are 1 under it; 1 / its length
     "window_at",  # the first sample of a frame that stands under it
     "n_loaded",  # samples of a frame that are read, from there on, in whole vectors
     "twiddles",
