@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from audiofeed.methods.lengths import clear_own_past, clear_past, runs_of
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.observed import plain_size
+from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
 
 # How many samples of frames one piece may hold. On a CPU 3 MB of float32 are small enough for the cache and large
@@ -207,7 +207,7 @@ class Framing:
         """
         if self.placed in ("center", "but_last_sample", "start"):
             return padded
-        return padded[:, : (self.count(plain_size(time)) - 1) * self.hop_length + self.n_fft]
+        return as_long_as_traced(padded)[:, : (self.count(plain_size(time)) - 1) * self.hop_length + self.n_fft]
 
     def _ends(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the columns to pad at both ends of each row's own samples before framing, with their values.

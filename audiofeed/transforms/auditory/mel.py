@@ -11,13 +11,13 @@ from audiofeed.arguments.signature import takes
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
 from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
 from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
-from audiofeed.transforms.contract.magnitude_settings import Magnitude
+from audiofeed.transforms.contract.magnitude_settings import Magnitude, MagnitudeOptions
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms
 
 
-class MelSpectrogramOptions(FeatureOptions, MelOptions, total=False):
+class MelSpectrogramOptions(FeatureOptions, MagnitudeOptions, MelOptions, total=False):
     """Keyword arguments of the mel spectrogram module."""
 
 

@@ -13,6 +13,7 @@ from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
 from audiofeed.transforms.contract.filters import Definition
 from audiofeed.transforms.contract.frame_settings import FeatureOptions
 from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
+from audiofeed.transforms.contract.magnitude_settings import MagnitudeOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matrix, Step
 
@@ -25,7 +26,7 @@ class CosineOptions(TypedDict, total=False):
     lifter: float
 
 
-class CepstralOptions(FeatureOptions, LogOptions, CosineOptions, total=False):
+class CepstralOptions(FeatureOptions, MagnitudeOptions, LogOptions, CosineOptions, total=False):
     """Keyword arguments for the settings that all cepstral coefficients take."""
 
 

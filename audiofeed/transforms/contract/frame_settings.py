@@ -21,7 +21,6 @@ from audiofeed.methods.frames import Framing
 from audiofeed.signal.framing import CENTERED, PLACEMENTS, WINDOW_PLACES, shaped_basis, window_offset
 from audiofeed.signal.windows import Window, get_window, pad_window
 from audiofeed.transforms.contract.filters import of
-from audiofeed.transforms.contract.magnitude_settings import MagnitudeOptions
 from audiofeed.transforms.contract.method_settings import MethodOptions
 
 
@@ -175,7 +174,7 @@ def _folded(win_length: int, window_at: str, shape: dict[str, Any], basis: np.nd
     return shaped_basis(basis, win_length, window_at, **shape)
 
 
-class ShortTimeOptions(FrameOptions, MagnitudeOptions, MethodOptions, total=False):
+class ShortTimeOptions(FrameOptions, MethodOptions, total=False):
     """Keyword arguments for the settings shared by short-time transforms whose n_fft may be given by position."""
 
 

@@ -23,7 +23,7 @@ from audiofeed.plans.short_time.interpolation import (
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
 from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
-from audiofeed.transforms.contract.magnitude_settings import Magnitude
+from audiofeed.transforms.contract.magnitude_settings import Magnitude, MagnitudeOptions
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
@@ -167,6 +167,10 @@ class LogFrequencySTFT(OfGrid, ShortTime):
         self._keep_grid(grid)
 
 
+class LogFrequencyPowerOptions(LogFrequencyOptions, MagnitudeOptions, total=False):
+    """Keyword arguments of the log-frequency spectrogram module."""
+
+
 class LogFrequencySpectrogram(OfGrid, ShortTime):
     """Module for a log-frequency spectrogram: |STFT|^power at log-spaced or evenly spaced frequencies between any two.
 
@@ -189,7 +193,7 @@ class LogFrequencySpectrogram(OfGrid, ShortTime):
 
     @takes(Frames, Grid, Magnitude, Execution)
     def __init__(
-        self, *, sample_rate: float, power: float | None = 2.0, **settings: Unpack[LogFrequencyOptions]
+        self, *, sample_rate: float, power: float | None = 2.0, **settings: Unpack[LogFrequencyPowerOptions]
     ) -> None:
         grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
         power = check_power_or_complex(power)

@@ -174,8 +174,8 @@ def kaldi_fbank(x):
 
 def kaldi_fbank_kept_edges(x):
     """The same with snip_edges=false: (n + 80) // 160 frames, the ends mirrored with their last sample."""
-    frames = frames_of(
-        x, placement="keep_edges", n_fft=512, hop=160, win=400, window_at="left", pad_mode="symmetric"
-    )[:, :400]
+    frames = frames_of(x, placement="keep_edges", n_fft=512, hop=160, win=400, window_at="left", pad_mode="symmetric")[
+        :, :400
+    ]
     power = np.abs(np.fft.rfft(kaldi_windows(frames, hann(400, symmetric=True) ** 0.85), 512, axis=1).T) ** 2
     return np.log(np.maximum(kaldi_triangles(16000, 512, 23, 20, 8000) @ power, 1.1920928955078125e-07))
