@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 import audiofeed as af
 from audiofeed.methods.short_time.kernel import jit
-from tests.transforms.frontends import public_code
+from tests.transforms.frontends import public_code, recipes
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "frontends.md").read_text()
 BOUND = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
-def recipes():
-    """What the page's blocks make, by name."""
-    made: dict[str, object] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of filters without a bin, which their code has as well
-        for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-            exec(block, made)
-    return {name: value for name, value in made.items() if isinstance(value, torch.nn.Module)}
-
-
-RECIPES = recipes()
-
-
-def rate_of(transform):
-    return int(transform.sample_rate)
+RECIPES = recipes.recipes()
 
 
 def clips(transform):
-    """Of unequal lengths, none of which is whole hops, and one that is."""
-    rate, random = rate_of(transform), np.random.default_rng(0)
-    made = []
-    for n in (rate // 2 + 77, rate * 4 // 5 // 2560 * 2560, rate // 5 + 1):
-        t = np.arange(n) / rate
-        made.append(0.1 * random.standard_normal(n) + 0.3 * np.sin(2 * np.pi * 440 * t * (1 + t)) + 0.01)
-    return made
+    return recipes.clips(int(transform.sample_rate))
 
 
 def test_every_formula_has_a_recipe():
@@ -83,8 +58,7 @@ def test_a_recipe_is_its_formula(name, dtype):
 def test_a_recipe_is_computed_by_the_kernel(name):
     """What differs in settings alone keeps the speed: `benchmarks/frontends.py` has the times."""
     transform = RECIPES[name]
-    members = list(transform) if isinstance(transform, af.Chain) else [transform]
-    spectra = [member for member in members if hasattr(member, "runs_on")]
+    spectra = recipes.spectra_of(transform)
     assert [member.runs_on(torch.zeros(2, 16000)).method for member in spectra] == ["kernel"]
 
 
