@@ -21,14 +21,14 @@ import torch
 import audiofeed as af
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the formulas and the page's recipes lie with the tests
-from tests.transforms.frontends import public_code, recipes  # noqa: E402
+from tests.transforms.frontends import public_code, recipes
 
 CLIPS, SECONDS = 16, 10
 MOST, WORST = 1.3, 1e-5
 
 
 def plain_of(transform: torch.nn.Module) -> torch.nn.Module:
-    """Plain log-mel of the same rate, frame, hop and number of filters; log1p of a plain spectrogram for one of none."""
+    """Plain log-mel of the same rate, frame, hop and number of filters; log1p of a spectrogram for one of none."""
     (spectrum,) = recipes.spectra_of(transform)
     frames = {"n_fft": spectrum.n_fft, "hop_length": spectrum.hop_length}
     if not hasattr(spectrum, "n_mels"):
@@ -80,8 +80,8 @@ def main() -> int:
         rows.append([*cells, f"{error:.1e}"])
     about = peers.versions("torch", "numpy")
     text = (
-        f"Front-ends of docs/frontends.md on a CPU, {CLIPS} clips of {SECONDS} s: median time, how many times that of a "
-        "plain log-mel spectrogram of the same n_fft, hop and number of filters it is (median of the ratios within a "
+        f"Front-ends of docs/frontends.md on a CPU, {CLIPS} clips of {SECONDS} s: median time, how many times that of "
+        "a plain log-mel spectrogram of the same n_fft, hop and number of filters it is (median of the ratios within a "
         "round), and the relative error of float32 against the formula in float64.\n\n"
         + peers.markdown(["front-end", "1 thread", "2 threads", "error"], rows)
         + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} rounds. "

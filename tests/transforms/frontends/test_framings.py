@@ -170,3 +170,67 @@ def test_a_click_in_the_middle_of_a_frame_is_at_its_time(framing, at):
 def _position(frame, n_fft):
     """The sample of a frame at which its only click stands."""
     return int(np.argmax(np.fft.irfft(frame, n_fft)))
+
+
+MEL = {"sample_rate": 8000, "n_fft": 64, "n_mels": 8}
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"placement": "middle"}, r"placement='middle' must be one of 'center', 'start', 'hops'"),
+        ({"placement": "hops", "center": False}, r"placement='hops' must be given without center=False.*leave center"),
+        ({"placement": "vocoder", "hop_length": 65}, r"hop_length=65 must not exceed n_fft=64 for placement='vocoder'"),
+        (
+            {"placement": "keep_edges", "win_length": 40, "hop_length": 41},
+            r"hop_length=41 must not exceed win_length=40 for placement='keep_edges'",
+        ),
+        ({"window_at": "right"}, r"window_at='right' must be 'center' or 'left'"),
+        ({"preemphasis": 1.5}, r"preemphasis=1.5 must be a number from 0 to 1"),
+        ({"preemphasis": -0.97}, r"preemphasis=-0.97 must be a number >= 0"),
+        ({"root_offset": -1.0}, r"root_offset=-1.0 must be a number >= 0"),
+    ],
+)
+def test_settings_that_cannot_be(settings, rule):
+    with pytest.raises(ValueError, match=rule):
+        af.MelSpectrogram(**MEL, **settings)
+
+
+def test_a_complex_spectrum_has_no_root():
+    with pytest.raises(ValueError, match=r"root_offset=1e-09 must be 0 with power=None"):
+        af.Spectrogram(64, power=None, root_offset=1e-9)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_settings_can_be_read_back(placement):
+    """What a transform says of itself makes the same transform: `center` never contradicts `placement`."""
+    made = af.MelSpectrogram(**MEL, placement=placement)
+    again = af.MelSpectrogram(**MEL, placement=made.placement, center=made.center)
+    assert again.frames == made.frames
+    assert made.center == (placement in ("center", "hops", "but_last_sample"))
+
+
+def test_center_alone_says_the_placement():
+    assert [af.STFT(64, center=center).placement for center in (True, False)] == ["center", "start"]
+
+
+def test_a_window_of_kaldi_is_warned_of_by_its_own_length():
+    """A clip of 450 samples holds a whole window of 400, though not 512 points."""
+    transform = af.STFT(512, win_length=400, window_at="left", placement="snip_edges")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transform(torch.zeros(1, 450))
+        with pytest.raises(UserWarning, match="win_length=400 exceeds the samples of a clip"):
+            transform(torch.zeros(1, 399))
+
+
+def test_kernels_follow_a_window_that_trained_beyond_its_length():
+    """A parameter of n_fft samples may leave its win_length; what is computed without a gradient must follow."""
+    transform = af.Spectrogram(64, win_length=30, trainable_window=True)
+    with torch.no_grad():
+        transform.analysis_window += 0.1
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 500))).float()
+    with_graph = transform(x).detach()
+    with torch.no_grad():
+        assert transform.runs_on(x).method == "kernel" or transform.runs_on(x).method == "fft"
+        torch.testing.assert_close(transform(x), with_graph, rtol=1e-5, atol=1e-4)
