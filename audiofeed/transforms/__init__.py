@@ -44,14 +44,17 @@ from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.stft import STFT, Spectrogram
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
+from audiofeed.transforms.waveform.levels import NormalizePeak, NormalizeRMS
+from audiofeed.transforms.waveform.pre_emphasis import PreEmphasis
+from audiofeed.transforms.waveform.standardization import NormalizeWaveform, RemoveMean
 
 __all__ = [
     "BFCC", "CFP", "CMVN", "CQT", "LFCC", "MFCC", "PCEN", "RMS", "STFT", "VQT", "AmplitudeToDB", "Chain", "Chroma",
     "ChromaCENS", "ChromaCQT", "ChromaVQT", "Deltas", "FeatureTransform", "FourierTempogram", "GaborFilterbank",
-    "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "InverseCQT", "InverseMFCC", "InverseMel",
-    "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogFrequencySTFT", "LogFrequencySpectrogram",
-    "LogMelSpectrogram", "MelSpectrogram", "OnsetStrength", "PolyFeatures", "PseudoCQT", "ReassignedSpectrogram",
-    "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness",
-    "SpectralRolloff", "Spectrogram", "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
-    "ZeroCrossingRate",
+    "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "InverseCQT", "InverseMFCC", "InverseMel", "InverseSTFT",
+    "InvertibleCQT", "InvertibleCQTInverse", "LogFrequencySTFT", "LogFrequencySpectrogram", "LogMelSpectrogram",
+    "MelSpectrogram", "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PolyFeatures",
+    "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "ShortTime", "SincFilterbank",
+    "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram",
+    "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
 ]  # fmt: skip
