@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from audiofeed.methods.lengths import length_mask
+from audiofeed.methods.lengths import clear_own_past, length_mask
 
 # Squares are summed in float32 in runs of so many and then together: that is right to 1e-7, a sum of all to 1e-6.
 _RUN = 1024
@@ -52,18 +52,31 @@ class Spread:
         return scale.masked_fill(still, 0.0)
 
 
-def standardize_into(out: torch.Tensor, values: torch.Tensor, dims: Sequence[int], spread: Spread | None) -> None:
-    """Write one clip's values less their mean, and over their standard deviation unless `spread` is None.
+def standardize_into(
+    out: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor | None, dims: Sequence[int], spread: Spread | None
+) -> None:
+    """Write values of some clips less their mean, and over their standard deviation, without a graph.
 
-    Without a graph; `out` may be the values themselves.
-
-    Shape: values (..., n) of which `dims`, the last among them, count together -> out, the same.
+    See `standardize`. `out` may be the values themselves; past the lengths it is 0 if there is a `spread`.
     """
     dims = tuple(dims)
-    mean = values.mean(dim=dims, keepdim=True)
+    count = count_of(values, lengths, dims)
+    mean = values.sum(dim=dims, keepdim=True) / count
     torch.sub(values, mean, out=out)
     if spread is not None:
-        out.mul_(spread.scale(sum_of_squares(out, dims), math.prod([out.shape[dim] for dim in dims]), mean))
+        if lengths is not None:
+            clear_own_past(out, lengths)
+        out.mul_(spread.scale(sum_of_squares(out, dims), count, mean))
+
+
+def count_of(values: torch.Tensor, lengths: torch.Tensor | None, dims: Sequence[int]) -> int | torch.Tensor:
+    """Return how many values count together in a normalization, of each clip if their lengths are given.
+
+    >>> count_of(torch.zeros(2, 3, 9), None, (-2, -1))
+    27
+    """
+    own = values.shape[-1] if lengths is None else lengths.view(-1, *[1] * (values.dim() - 1))
+    return own * math.prod([values.shape[dim] for dim in dims if dim != -1])
 
 
 def sum_of_squares(values: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
@@ -97,16 +110,12 @@ def standardize(
         the same shape; past a clip's length anything may stand.
     """
     dims = tuple(dims)
-    others = math.prod([values.shape[dim] for dim in dims if dim != -1])
-    if lengths is None:
-        count: int | torch.Tensor = values.shape[-1] * others
-        mean = values.mean(dim=dims, keepdim=True)
-        centered = values - mean
-    else:
-        count = lengths.view(-1, *[1] * (values.dim() - 1)) * others
-        mean = values.sum(dim=dims, keepdim=True) / count
+    count = count_of(values, lengths, dims)
+    mean = values.sum(dim=dims, keepdim=True) / count
+    centered = values - mean
+    if lengths is not None:
         own = length_mask(values.shape[-1], lengths).view(lengths.shape[0], *[1] * (values.dim() - 2), -1)
-        centered = (values - mean) * own
+        centered = centered * own
     if spread is None:
         return centered
     return centered * spread.scale(centered.square().sum(dim=dims, keepdim=True), count, mean)

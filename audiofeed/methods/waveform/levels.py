@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 
-from audiofeed.methods.standardization import sum_of_squares
+from audiofeed.methods.standardization import count_of, sum_of_squares
 
 
-def peak_of_clip(clip: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
-    """Return the largest magnitude of one clip's waveform without a graph, over both dimensions or the last.
+def peak_without_graph(clips: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    """Return the largest magnitude of each waveform of some clips without a graph.
 
-    >>> peak_of_clip(torch.tensor([[0.5, -2.0], [1.0, 0.0]]), (-1,)).tolist()
+    >>> peak_without_graph(torch.tensor([[0.5, -2.0], [1.0, 0.0]]), (-1,)).tolist()
     [[2.0], [1.0]]
     """
-    # in one pass, where the absolute values would take memory of their own
-    found = torch.aminmax(clip) if len(dims) > 1 else torch.aminmax(clip, dim=-1, keepdim=True)
-    return torch.maximum(-found.min, found.max)
+    # the absolute values would take memory of their own
+    high, low = clips.amax(dim=tuple(dims), keepdim=True), clips.amin(dim=tuple(dims), keepdim=True)
+    return torch.maximum(high, low.neg_())
 
 
 def peak(clips: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
@@ -29,14 +28,15 @@ def peak(clips: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
     return clips.abs().amax(dim=tuple(dims), keepdim=True)
 
 
-def rms_of_clip(clip: torch.Tensor, dims: Sequence[int], floor: float) -> torch.Tensor:
-    """Return the root mean square of one clip's waveform without a graph, `floor` at least.
+def rms_without_graph(
+    clips: torch.Tensor, lengths: torch.Tensor | None, dims: Sequence[int], floor: float
+) -> torch.Tensor:
+    """Return the root mean square of each waveform of some clips without a graph, `floor` at least. See `rms`.
 
-    >>> rms_of_clip(torch.tensor([[3.0, -4.0, 0.0, 0.0]]), (-1,), 1e-8).tolist()
-    [[2.5]]
+    >>> rms_without_graph(torch.tensor([[[3.0, -4.0, 0.0, 0.0]]]), None, (-1,), 1e-8).tolist()
+    [[[2.5]]]
     """
-    count = math.prod([clip.shape[dim] for dim in dims])
-    return (sum_of_squares(clip, dims) / count).sqrt_().clamp_(min=floor)
+    return (sum_of_squares(clips, dims) / count_of(clips, lengths, dims)).sqrt_().clamp_(min=floor)
 
 
 def rms(clips: torch.Tensor, lengths: torch.Tensor | None, dims: Sequence[int], floor: float) -> torch.Tensor:
@@ -44,8 +44,6 @@ def rms(clips: torch.Tensor, lengths: torch.Tensor | None, dims: Sequence[int], 
 
     Shape: (clips, channels, time), 0 past lengths (clips,) -> (clips, 1 or channels, 1).
     """
-    own = clips.shape[-1] if lengths is None else lengths.view(-1, 1, 1)
-    count = own * math.prod([clips.shape[dim] for dim in dims if dim != -1])
-    squares = clips.square().sum(dim=tuple(dims), keepdim=True) / count
+    squares = clips.square().sum(dim=tuple(dims), keepdim=True) / count_of(clips, lengths, dims)
     # the root of the smallest number has a gradient, that of 0 has none
     return squares.clamp(min=torch.finfo(clips.dtype).tiny).sqrt().clamp(min=floor)

@@ -6,20 +6,22 @@ import torch
 from torch.nn.functional import pad
 
 
-def pre_emphasize_into(out: torch.Tensor, clip: torch.Tensor, coeff: float, first: str) -> None:
-    """Write one clip's waveform after pre-emphasis, without a graph.
+def pre_emphasize_into(
+    out: torch.Tensor, clips: torch.Tensor, lengths: torch.Tensor | None, coeff: float, first: str
+) -> None:
+    """Write the waveforms of some clips after pre-emphasis, without a graph. See `pre_emphasize`.
 
-    Shape: clip (channels, time) -> out, the same; for first="drop" one sample shorter, but one at least. `out` is other
-    memory than the clip.
+    Shape: clips (clips, channels, time), anything past their ends -> out, of the result; it is other memory than the
+    clips.
     """
-    if clip.shape[-1] == 1:
-        gain = {"keep": 1.0, "replicate": 1.0 - coeff, "extrapolate": 2.0, "drop": -coeff}[first]
-        torch.mul(clip, gain, out=out)
+    if clips.shape[-1] == 1:
+        out.copy_(pre_emphasize(clips, None, coeff, first))
         return
-    rest = out if first == "drop" else out[..., 1:]
-    torch.sub(clip[..., 1:], clip[..., :-1], alpha=coeff, out=rest)
+    torch.sub(clips[..., 1:], clips[..., :-1], alpha=coeff, out=out if first == "drop" else out[..., 1:])
     if first != "drop":
-        out[..., 0] = _first(clip, None, coeff, first)
+        out[..., 0] = _first(clips, lengths, coeff, first)
+    elif lengths is not None:
+        out[..., 0] = torch.where(lengths[:, None] > 1, out[..., 0], -coeff * clips[..., 0])
 
 
 def pre_emphasize(clips: torch.Tensor, lengths: torch.Tensor | None, coeff: float, first: str) -> torch.Tensor:

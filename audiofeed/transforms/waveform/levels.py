@@ -7,7 +7,7 @@ import math
 import torch
 
 from audiofeed.arguments.checks import check_floor
-from audiofeed.methods.waveform.levels import peak, peak_of_clip, rms, rms_of_clip
+from audiofeed.methods.waveform.levels import peak, peak_without_graph, rms, rms_without_graph
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform, over_dims
 
 
@@ -34,13 +34,15 @@ class NormalizePeak(WaveformTransform):
     [0.5, -1.0, 0.0]
     """
 
+    keeps_zeros = True
+
     def __init__(self, *, level_db: float = 0.0, over: str = "clip", floor: float = 1e-8) -> None:
         super().__init__()
         self.level_db, self.over, self.floor = _check_level(level_db), over, check_floor("floor", floor)
         self._dims, self._level = over_dims(over), 10.0 ** (self.level_db / 20.0)
 
-    def into(self, clip: torch.Tensor, out: torch.Tensor) -> None:
-        torch.mul(clip, self._level / peak_of_clip(clip, self._dims).clamp_(min=self.floor), out=out)
+    def into(self, clips: torch.Tensor, out: torch.Tensor, lengths: torch.Tensor | None) -> None:
+        torch.mul(clips, self._level / peak_without_graph(clips, self._dims).clamp_(min=self.floor), out=out)
 
     def of_clips(self, clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         return clips * (self._level / peak(clips, self._dims).clamp(min=self.floor))
@@ -69,13 +71,15 @@ class NormalizeRMS(WaveformTransform):
     [1.0, -1.0]
     """
 
+    keeps_zeros = True
+
     def __init__(self, *, level_db: float = -20.0, over: str = "clip", floor: float = 1e-8) -> None:
         super().__init__()
         self.level_db, self.over, self.floor = _check_level(level_db), over, check_floor("floor", floor)
         self._dims, self._level = over_dims(over), 10.0 ** (self.level_db / 20.0)
 
-    def into(self, clip: torch.Tensor, out: torch.Tensor) -> None:
-        torch.mul(clip, self._level / rms_of_clip(clip, self._dims, self.floor), out=out)
+    def into(self, clips: torch.Tensor, out: torch.Tensor, lengths: torch.Tensor | None) -> None:
+        torch.mul(clips, self._level / rms_without_graph(clips, lengths, self._dims, self.floor), out=out)
 
     def of_clips(self, clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         return clips * (self._level / rms(clips, lengths, self._dims, self.floor))

@@ -39,7 +39,7 @@ class PreEmphasis(WaveformTransform):
     [15999, 1]
     """
 
-    in_place = False
+    in_place, takes_any_past = False, True
 
     def __init__(self, coeff: float = 0.97, *, first: str = "keep") -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class PreEmphasis(WaveformTransform):
             raise ValueError(f"coeff={coeff!r} must be a finite number, mostly 0.95 to 0.97")
         self.coeff, self.first = float(coeff), check_choice("first", first, FIRST_SAMPLES)
 
-    def into(self, clip: torch.Tensor, out: torch.Tensor) -> None:
-        pre_emphasize_into(out, clip, self.coeff, self.first)
+    def into(self, clips: torch.Tensor, out: torch.Tensor, lengths: torch.Tensor | None) -> None:
+        pre_emphasize_into(out, clips, lengths, self.coeff, self.first)
 
     def of_clips(self, clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         return pre_emphasize(clips, lengths, self.coeff, self.first)

@@ -33,8 +33,8 @@ class RemoveMean(WaveformTransform):
         super().__init__()
         self.over, self._dims = over, over_dims(over)
 
-    def into(self, clip: torch.Tensor, out: torch.Tensor) -> None:
-        standardize_into(out, clip, self._dims, None)
+    def into(self, clips: torch.Tensor, out: torch.Tensor, lengths: torch.Tensor | None) -> None:
+        standardize_into(out, clips, lengths, self._dims, None)
 
     def of_clips(self, clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         return standardize(clips, lengths, self._dims, None)
@@ -65,6 +65,8 @@ class NormalizeWaveform(WaveformTransform):
     [-1.0, 1.0]
     """
 
+    keeps_zeros = True
+
     def __init__(
         self, *, unbiased: bool = False, eps: float = 1e-7, eps_to: str = "variance", over: str = "channel"
     ) -> None:
@@ -74,8 +76,8 @@ class NormalizeWaveform(WaveformTransform):
         self._dims = over_dims(over)
         self._spread = Spread(unbiased=bool(unbiased), eps=self.eps, eps_to=eps_to)
 
-    def into(self, clip: torch.Tensor, out: torch.Tensor) -> None:
-        standardize_into(out, clip, self._dims, self._spread)
+    def into(self, clips: torch.Tensor, out: torch.Tensor, lengths: torch.Tensor | None) -> None:
+        standardize_into(out, clips, lengths, self._dims, self._spread)
 
     def of_clips(self, clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         return standardize(clips, lengths, self._dims, self._spread)

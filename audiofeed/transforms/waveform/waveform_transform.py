@@ -17,14 +17,17 @@ from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform
 
 OVER = ("clip", "channel")
+# Samples that go through all steps in one go on a CPU: with fewer the steps' calls take longer than their work, with
+# more the samples leave the cache from one step to the next.
+_BLOCK = 2**20
 
 
 class WaveformTransform(Transform):
     """Base class of a transform from waveforms to waveforms, a module to stand before any feature in a `Chain`.
 
-    A subclass gives `into` (one clip, without a graph, on a CPU) and `of_clips` (a batch, with a gradient), and, where
-    the result has another number of samples, `frame_lengths`. On a CPU each clip goes through all of a chain's steps
-    while it is in cache.
+    A subclass gives `into` (clips without a graph, on a CPU) and `of_clips` (a batch, with a gradient), and, where the
+    result has another number of samples, `frame_lengths`. On a CPU some clips at a time go through all of a chain's
+    steps while they are in cache.
     """
 
     gives_waveforms = True
@@ -33,13 +36,16 @@ class WaveformTransform(Transform):
     keeps_rate = True
     # whether `into` may write over what it reads
     in_place = True
+    # whether `into` may be given anything past the ends of clips, and whether it leaves 0 where it finds 0
+    takes_any_past, keeps_zeros = False, False
 
-    def into(self, clip: torch.Tensor, out: torch.Tensor) -> None:
-        """Write what a transform from waveforms to waveforms makes of one clip, without a graph.
+    def into(self, clips: torch.Tensor, out: torch.Tensor, lengths: torch.Tensor | None) -> None:
+        """Write what a transform from waveforms to waveforms makes of some clips, without a graph.
 
         Args:
-            clip: (channels, samples).
-            out: (channels, samples of the result); the clip itself where the class works `in_place`.
+            clips: (clips, channels, time), 0 past `lengths` unless the class `takes_any_past`.
+            out: (clips, channels, time of the result); `clips` itself where the class works `in_place`.
+            lengths: (clips,) samples of each clip; None: all of them.
         """
         raise NotImplementedError
 
@@ -114,38 +120,80 @@ def transformed(
 
 
 def through(steps: Sequence[WaveformTransform], clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-    """Compute transforms from waveforms to waveforms clip by clip, each clip through all steps while it is in cache.
+    """Compute transforms from waveforms to waveforms without a graph, some clips at a time through all steps.
 
     Shape: (clips, channels, time), floating point or int16 -> (clips, channels, time of the result).
     """
     n_clips, channels, time = clips.shape
-    ends = torch.tensor([time, *([time] * n_clips if lengths is None else lengths.tolist())])
-    sizes = [ends.tolist()]
-    for step in steps:
-        ends = step.frame_lengths(ends)
-        sizes.append(ends.tolist())
+    width = int(_after(steps, torch.tensor([time]))[0])
     dtype = clips.dtype if clips.is_floating_point() else torch.float32
-    result = clips.new_empty((n_clips, channels, sizes[-1][0]), dtype=dtype)
+    result = clips.new_empty((n_clips, channels, width), dtype=dtype)
     workspace = Workspace(result)
+    count = max(1, _BLOCK // (channels * time))
+    for first in range(0, n_clips, count):
+        some = slice(first, first + count)
+        own = None if lengths is None else lengths[some]
+        end = time if own is None else int(own.max())
+        if own is not None and int(own.min()) == end:
+            own = None
+        out = result[some, :, : int(_after(steps, torch.tensor([end]))[0])]
+        _block_through(steps, clips[some, :, :end], own, out, workspace)
+        result[some, :, out.shape[-1] :] = 0
+    return result
+
+
+def _block_through(
+    steps: Sequence[WaveformTransform],
+    clips: torch.Tensor,
+    lengths: torch.Tensor | None,
+    result: torch.Tensor,
+    workspace: Workspace,
+) -> None:
+    """Compute waveform steps of some clips, the last of them in the memory of the result.
+
+    Shape: clips (clips, channels, time of the longest) -> result (clips, channels, time of the longest result).
+    """
+    source, own, held = clips, False, 0
+    dirty = lengths is not None
+    if not clips.is_floating_point() or (dirty and not steps[0].takes_any_past):
+        source, own = workspace.take("0", *clips.shape).copy_(clips), True
+        if not clips.is_floating_point():
+            source.mul_(INT16_SCALE)
     # from the last step that needs other memory than it reads on, all write into the result
     last = max((i for i, step in enumerate(steps) if not step.in_place), default=0)
-    for number in range(n_clips):
-        source, own, held = clips[number, :, : sizes[0][number + 1]], False, 0
-        if not clips.is_floating_point():
-            source, own = workspace.take("0", *source.shape).copy_(source).mul_(INT16_SCALE), True
-        for i, step in enumerate(steps):
-            end = sizes[i + 1][number + 1]
-            if i == last:
-                out = result[number, :, :end]
-            elif own and step.in_place:
-                out = source
-            else:
-                held = 1 - held
-                out = workspace.take(str(held), channels, end)
-            step.into(source, out)
-            source, own = out, True
-        result[number, :, sizes[-1][number + 1] :] = 0
-    return result
+    for i, step in enumerate(steps):
+        if lengths is not None and dirty and not step.takes_any_past:
+            _clear(source, lengths)
+            dirty = False
+        if i == last:
+            out = result
+        elif own and step.in_place:
+            out = source
+        else:
+            held = 1 - held
+            ends = step.frame_lengths(torch.tensor([source.shape[-1]]))
+            out = workspace.take(str(held), *source.shape[:-1], int(ends[0]))
+        step.into(source, out, lengths)
+        if lengths is not None:
+            lengths = step.frame_lengths(lengths)
+            dirty = dirty or not step.keeps_zeros
+        source, own = out, True
+    if lengths is not None and dirty:
+        _clear(source, lengths)
+
+
+def _clear(clips: torch.Tensor, lengths: torch.Tensor) -> None:
+    """Set the samples of waveform clips past their ends to 0."""
+    for clip, end in zip(clips, lengths.tolist(), strict=True):
+        if end < clip.shape[-1]:
+            clip[:, end:].zero_()
+
+
+def _after(steps: Sequence[WaveformTransform], lengths: torch.Tensor) -> torch.Tensor:
+    """Return the samples that waveform steps make of clips of these lengths."""
+    for step in steps:
+        lengths = step.frame_lengths(lengths)
+    return lengths
 
 
 def _by_clips(clips: torch.Tensor, graph: bool) -> bool:
