@@ -37,9 +37,13 @@ from audiofeed.transforms.inverse.griffin_lim import GriffinLim
 from audiofeed.transforms.inverse.inverse_mel import InverseMel
 from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
+from audiofeed.transforms.normalization.clips import NormalizeClips
+from audiofeed.transforms.normalization.constants import Normalize
+from audiofeed.transforms.normalization.rescale import Rescale
 from audiofeed.transforms.rhythm.onset import OnsetStrength
 from audiofeed.transforms.rhythm.tempogram import FourierTempogram, Tempogram
 from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
+from audiofeed.transforms.short_time.pad_frames import PadFrames
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.stft import STFT, Spectrogram
@@ -53,8 +57,9 @@ __all__ = [
     "ChromaCENS", "ChromaCQT", "ChromaVQT", "Deltas", "FeatureTransform", "FourierTempogram", "GaborFilterbank",
     "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "InverseCQT", "InverseMFCC", "InverseMel", "InverseSTFT",
     "InvertibleCQT", "InvertibleCQTInverse", "LogFrequencySTFT", "LogFrequencySpectrogram", "LogMelSpectrogram",
-    "MelSpectrogram", "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PolyFeatures",
-    "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "ShortTime", "SincFilterbank",
-    "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram",
-    "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
+    "MelSpectrogram", "Normalize", "NormalizeClips", "NormalizePeak", "NormalizeRMS", "NormalizeWaveform",
+    "OnsetStrength", "PadFrames", "PolyFeatures", "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean",
+    "Rescale", "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast",
+    "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
+    "ZeroCrossingRate",
 ]  # fmt: skip

@@ -179,6 +179,10 @@ class Chain(nn.Sequential):
             result = member(given, lengths)
         else:
             result = member(given)
+        if lengths is None and getattr(member, "adds_padding", False):
+            # from here on a clip ends before its last frame
+            clips = given.shape[0] if given.dim() > 2 else 1
+            lengths = torch.full((clips,), given.shape[-1], device=given.device)
         if lengths is None or hasattr(member, "frame_lengths"):
             return result, None if lengths is None else result_lengths(member, lengths)
         if given.shape[-1] != result.shape[-1]:
