@@ -63,13 +63,13 @@ class Normalize(FeatureTransform):
             raise ValueError(f"mean and std must have the same number of bins, and have {sizes}")
         self._bins = next(iter(sizes.values()), None)
         self.mean, self.std = found["mean"], found["std"]
+        held = self._buffers.get("of_mean")
         for name, value in found.items():
             column = (-1, 1) if isinstance(value, tuple) else ()
-            held = self._buffers.get(f"of_{name}")
             self.define(f"of_{name}", functools.partial(_column, value, column))
-            if held is not None:
-                made = getattr(self, f"of_{name}")
-                setattr(self, f"of_{name}", made.to(device=held.device, dtype=held.dtype))
+        if held is not None:
+            where = {"device": held.device, "dtype": held.dtype}
+            self._apply(lambda tensor: tensor.to(**where))
 
     @classmethod
     def of(cls, loader: Iterable[Any], *, per_bin: bool = True, progress: bool | None = None) -> Normalize:

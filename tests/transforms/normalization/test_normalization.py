@@ -1,4 +1,4 @@
-"""Normalization by constants and by each clip, scale and shift, frames added: formulas, files, checkpoints, measuring."""
+"""Normalization by constants and by each clip, scale and shift, frames added: formulas, files, checkpoints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_constants_are_taken_off_and_divided_by():
     x = noise(2, 3, 10, 7)
     for mean, std in ((-4.2677393, 2 * 4.5689974), (MEANS, DEVIATIONS), (0.5, DEVIATIONS), (MEANS, 2.0)):
         expected = (x.numpy() - np.reshape(mean, (-1, 1))) / np.reshape(std, (-1, 1))
-        for kind in (lambda v: v, lambda v: torch.as_tensor(v), lambda v: np.asarray(v).tolist()):
+        for kind in (lambda v: v, lambda v: torch.as_tensor(v, dtype=torch.float64), lambda v: np.asarray(v).tolist()):
             found = af.Normalize(kind(mean), kind(std))(x)
             np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-14)
         single = af.Normalize(mean, std)(x.float())
