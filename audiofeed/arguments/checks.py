@@ -213,7 +213,7 @@ def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float
 
     Shape: weights (filters, bins).
     """
-    empty = int((weights.max(axis=1) == 0).sum())
+    empty = int((~weights.any(axis=1)).sum())
     if empty:
         warn_caller(
             f"{empty} of {name}={len(weights)} filters hold no bin of n_fft={n_fft} at sample_rate={sample_rate}, and "

@@ -69,8 +69,8 @@ class MFCC(ShortTime):
         check_rate(sample_rate, "the filters lie in Hz")
         check_mel_norm("mel_norm", mel_norm)
         super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
-        _, bank = keep_mel(self, settings, trainable=trainable_mel, norm=mel_norm)
-        self.n_mfcc, self.mel_norm = n_mfcc, mel_norm
+        mel, bank = keep_mel(self, settings, trainable=trainable_mel, norm=mel_norm, norm_name="mel_norm")
+        self.n_mfcc, self.mel_norm = n_mfcc, mel.norm
         self._steps = keep_cepstrum(self, settings, bank, {"n_mfcc": n_mfcc, "n_mels": self.n_mels})
 
 

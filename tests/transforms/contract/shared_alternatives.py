@@ -74,6 +74,7 @@ VALUES: dict[str, list[Any]] = {
     "f_max": [3000.0],
     "n_mels": [12],
     "mel_scale": ["htk"],
+    "filters": [To(lambda base: torch.eye(base["n_mels"], base["n_fft"] // 2 + 1))],
     "norm": [None, 1.0],
     "log": ["ln", "log10", "db", "log1p"],
     "floor": [1.0],
