@@ -59,8 +59,8 @@ __all__ = [
     "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "InverseCQT", "InverseMFCC", "InverseMel", "InverseSTFT",
     "InvertibleCQT", "InvertibleCQTInverse", "LogCompression", "LogFrequencySTFT", "LogFrequencySpectrogram",
     "LogMelSpectrogram", "MelSpectrogram", "Normalize", "NormalizeClips", "NormalizePeak", "NormalizeRMS",
-    "NormalizeWaveform", "OnsetStrength", "PadFrames", "PolyFeatures", "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean",
-    "Rescale", "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast",
-    "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
-    "ZeroCrossingRate",
+    "NormalizeWaveform", "OnsetStrength", "PadFrames", "PolyFeatures", "PreEmphasis", "PseudoCQT",
+    "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank", "SpectralBandwidth",
+    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack", "Tempogram",
+    "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
 ]  # fmt: skip

@@ -142,7 +142,7 @@ def log1p_magnitude(x):
     return (y - y.mean()) / y.std(ddof=1)
 
 
-def gaussian_bands(centers, widths, rate, n_fft):
+def triangular_bands(centers, widths, rate, n_fft):
     """Triangles by center and half width in Hz.  Shape: (n, n_fft // 2 + 1)."""
     bins = np.arange(n_fft // 2 + 1) * rate / n_fft
     return np.maximum(0, 1 - np.abs(bins - centers[:, None]) / widths[:, None])
@@ -151,7 +151,7 @@ def gaussian_bands(centers, widths, rate, n_fft):
 def speechbrain_like(x):
     """Filters by center frequencies and bandwidths on the power, 10 log10, not below the clip's largest less 80."""
     points = htk_hz(np.linspace(htk_mel(0.0), htk_mel(8000.0), 42))
-    filters = gaussian_bands(points[1:-1], np.diff(points)[:-1], 16000, 400)
+    filters = triangular_bands(points[1:-1], np.diff(points)[:-1], 16000, 400)
     power = centered(x, 400, 160, pad_mode="constant")
     y = 10 * np.log10(np.maximum(filters @ power, 1e-10))
     return np.maximum(y, y.max() - 80)
