@@ -118,12 +118,16 @@ class Chain(nn.Sequential):
         )
 
     def times(self, n_frames: int) -> Any:
-        """Return the center of each frame of a chain in seconds, as its first transform to features says.
+        """Return the center of each frame of a chain in seconds, as the member says that makes frames of waveforms.
 
         Shape: (n_frames,).
         """
-        first: Any = next((member for member in self if not getattr(member, "keeps_rate", False)), self[0])
-        return first.times(n_frames)
+        return self._framer().times(n_frames)
+
+    def _framer(self) -> Any:
+        """Return the member of a chain of transforms that makes the frames: the last that makes features of waveforms."""
+        framers = [m for m in self if _taken(m) == "waveforms" and not getattr(m, "keeps_rate", False)]
+        return framers[-1] if framers else self[0]
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the lengths of a chain's results for clips of `lengths`, through every member transform."""

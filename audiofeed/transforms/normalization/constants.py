@@ -68,8 +68,8 @@ class Normalize(FeatureTransform):
             column = (-1, 1) if isinstance(value, tuple) else ()
             self.define(f"of_{name}", functools.partial(_column, value, column))
         if held is not None:
-            where = {"device": held.device, "dtype": held.dtype}
-            self._apply(lambda tensor: tensor.to(**where))
+            device, dtype = held.device, held.dtype
+            self._apply(lambda tensor: tensor.to(device=device, dtype=dtype))
 
     @classmethod
     def of(cls, loader: Iterable[Any], *, per_bin: bool = True, progress: bool | None = None) -> Normalize:

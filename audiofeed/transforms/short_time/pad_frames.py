@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from audiofeed.arguments.checks import check_choice, check_count
+from audiofeed.methods.frames import Count
 from audiofeed.methods.lengths import clear_past, length_mask
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
@@ -76,11 +77,11 @@ class PadFrames(FeatureTransform):
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         frames = features.shape[-1]
         if self.to_frames is None:
-            target = -(-frames // self.multiple) * self.multiple
+            target = self._up(frames)
         else:
             target = self.to_frames
             if frames > target:
-                self._check_longest(frames, lengths)
+                self._check_longest(frames, lengths, target)
                 features = features[..., :target]
         more = target - features.shape[-1]
         if lengths is None or self.value == 0.0:
@@ -95,20 +96,25 @@ class PadFrames(FeatureTransform):
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         if self.to_frames is None:
-            return -(-lengths // self.multiple) * self.multiple if self.counts else lengths
+            return self._up(lengths) if self.counts else lengths
         if self.counts:
             return torch.full_like(lengths, self.to_frames)
         return lengths.clamp(max=self.to_frames) if self.longer == "crop" else lengths
 
-    def _check_longest(self, frames: int, lengths: torch.Tensor | None) -> None:
+    def _up(self, frames: Count) -> Count:
+        """Return padded frames brought up to the multiple: an int, or a tensor of them."""
+        assert self.multiple is not None
+        return -(-frames // self.multiple) * self.multiple
+
+    def _check_longest(self, frames: int, lengths: torch.Tensor | None, most: int) -> None:
         """Check that no clip has more frames than it is to be padded to, if that is an error."""
         if self.longer == "crop":
             return
         # of a compiled call the values are not known
         known = lengths is not None and not torch.compiler.is_compiling() and lengths.device.type != "meta"
         longest = int(lengths.max()) if known and lengths is not None else frames
-        if longest > self.to_frames:
+        if longest > most:
             raise ValueError(
-                f"to={self.to_frames} frames must be at least as many as a clip has, and one has {longest}; pass "
+                f"to={most} frames must be at least as many as a clip has, and one has {longest}; pass "
                 "longer='crop' to keep its first frames, a larger to=, or crop the recordings"
             )

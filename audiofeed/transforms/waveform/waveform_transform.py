@@ -34,6 +34,8 @@ class WaveformTransform(Transform):
     takes_int16 = True
     # samples come as often as before, so that a later transform's sample rate is the waveform's own
     keeps_rate = True
+    # one sample after another, for `times`
+    hop_length = 1
     # whether `into` may write over what it reads
     in_place = True
     # whether `into` may be given anything past the ends of clips, and whether it leaves 0 where it finds 0

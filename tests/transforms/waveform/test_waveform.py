@@ -184,6 +184,11 @@ def test_a_chain_of_steps_and_a_feature_says_what_it_knows():
         # 320 samples have one frame more than 319
         assert chain.frame_lengths(torch.tensor([321, 320])).tolist() == [11, 10]
     assert af.Chain(af.RemoveMean(), af.PreEmphasis()).sample_rate is None
+    # the last member that makes frames of waveforms
+    again = af.Chain(af.STFT(64, sample_rate=8000), af.InverseSTFT(64), af.RemoveMean(), mel)
+    assert torch.equal(again.times(3), mel.times(3))
+    sinc = af.SincFilterbank(sample_rate=8000, n_filters=4, hop_length=20)
+    assert torch.equal(af.Chain(sinc, af.CMVN()).times(3), sinc.times(3))
     # a module of another kind may change the rate
     assert af.Chain(torch.nn.Identity(), mel).sample_rate is None
 
