@@ -125,7 +125,7 @@ class Chain(nn.Sequential):
         return self._framer().times(n_frames)
 
     def _framer(self) -> Any:
-        """Return the member of a chain of transforms that makes the frames: the last that makes features of waveforms."""
+        """Return the member of a chain that makes the frames: the last transform from waveforms to features."""
         framers = [m for m in self if _taken(m) == "waveforms" and not getattr(m, "keeps_rate", False)]
         return framers[-1] if framers else self[0]
 

@@ -144,10 +144,7 @@ class FeatureTransform(nn.Module):
                 result = self.compute(clips, lengths, graph=graph, **settings)
                 if lengths is None:
                     return result
-                ends = self.result_lengths(lengths, **settings)
-                if self.own_frames_alone and not graph:
-                    return clear_own_past(result, ends)
-                return self.finish(result, ends)
+                return self.finish(result, self.result_lengths(lengths, **settings), graph=graph)
 
         if graph and is_dealt(clips):
             result = compute_in_parts(of_clips, clips, (lengths, *own.values()), parameters=self.parameters())
@@ -155,9 +152,10 @@ class FeatureTransform(nn.Module):
             result = of_clips(clips, lengths, *own.values())
         return result.reshape(*leading, *result.shape[2:])
 
-    def finish(self, result: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
         """Return a feature transform's result of clips with 0 past their ends, (clips,) along the last dimension."""
-        return clear_past(result, ends)
+        # it is no memory of the caller: features with lengths were copied, or each value was made anew
+        return clear_past(result, ends) if graph or not result.is_contiguous() else clear_own_past(result, ends)
 
     def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
         """Return the end of each clip's result of any feature transform, along the last dimension."""

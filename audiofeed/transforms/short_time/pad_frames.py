@@ -9,7 +9,7 @@ import torch
 
 from audiofeed.arguments.checks import check_choice, check_count
 from audiofeed.methods.frames import Count
-from audiofeed.methods.lengths import clear_past, length_mask
+from audiofeed.methods.lengths import length_mask
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -90,9 +90,9 @@ class PadFrames(FeatureTransform):
         past = ~length_mask(target, lengths)
         return padded.masked_fill(past.view(past.shape[0], *[1] * (padded.dim() - 2), -1), self.value)
 
-    def finish(self, result: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
         # frames that do not count hold `value`
-        return clear_past(result, ends) if self.counts else result
+        return super().finish(result, ends, graph=graph) if self.counts and self.value else result
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         if self.to_frames is None:
