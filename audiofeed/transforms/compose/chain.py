@@ -94,6 +94,11 @@ class Chain(nn.Sequential):
         return all(getattr(member, "keeps_rate", False) for member in self)
 
     @property
+    def adds_padding(self) -> bool:
+        """True if a chain of transforms gives frames that are not the clips' own, as a member's padding is."""
+        return any(getattr(member, "adds_padding", False) for member in self)
+
+    @property
     def takes_int16(self) -> bool:
         """True if a chain of transforms takes int16 samples as they are, that is, if its first member does."""
         return bool(getattr(self[0], "takes_int16", False))
@@ -185,7 +190,7 @@ class Chain(nn.Sequential):
             result = member(given)
         if lengths is None and getattr(member, "adds_padding", False):
             # from here on a clip ends before its last frame
-            clips = given.shape[0] if given.dim() > 2 else 1
+            clips = given.shape[0] if given.dim() > (1 if _taken(member) == "waveforms" else 2) else 1
             lengths = torch.full((clips,), given.shape[-1], device=given.device)
         if lengths is None or hasattr(member, "frame_lengths"):
             return result, None if lengths is None else result_lengths(member, lengths)

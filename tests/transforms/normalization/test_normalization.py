@@ -388,6 +388,16 @@ def test_added_frames_count_for_what_comes_after_or_stay_0(with_lengths):
         torch.testing.assert_close(out["matcha"][row], matcha(x[row, :n]))
 
 
+def test_a_chain_in_a_chain_says_where_clips_end():
+    mel, x = af.LogMelSpectrogram(**MEL), single_noise(3, 500)
+    inner = af.Chain(mel, af.PadFrames(multiple=24))
+    for front in (inner, af.Chain(inner)):
+        for given_x in (x, x[0], x[:1]):
+            out = af.Chain(front, af.Rescale(add=5.0))(given_x)
+            torch.testing.assert_close(out[..., :16], mel(given_x) + 5.0)
+            assert torch.all(out[..., 16:] == 0)
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_a_front_end_of_a_padded_batch_is_that_of_each_clip(data):
