@@ -55,10 +55,8 @@ class FilterStore:
     ) -> None:
         """Register a filter in a module's store: a parameter if trainable, else a buffer, of its `values` if known.
 
-        It lies on torch's default device. A buffer of integers (places, indices) keeps its dtype. One of a name that is
-        held already takes its place.
+        It lies on torch's default device. A buffer of integers (places, indices) keeps its dtype.
         """
-        self._others = {key: other for key, other in self._others.items() if key[0] != name}
         array = definition() if values is None else values
         with torch.inference_mode(False):
             dtype = torch.get_default_dtype()

@@ -158,7 +158,9 @@ def _block_through(
     source, own, held = clips, False, 0
     dirty = lengths is not None
     if not clips.is_floating_point() or (dirty and not steps[0].takes_any_past):
-        source, own = workspace.take("0", *clips.shape).copy_(clips), True
+        # where all steps work in place, that place is the result's
+        copy = result if all(step.in_place for step in steps) else workspace.take("0", *clips.shape)
+        source, own = copy.copy_(clips), True
         if not clips.is_floating_point():
             source.mul_(INT16_SCALE)
     # from the last step that needs other memory than it reads on, all write into the result

@@ -151,7 +151,8 @@ def test_kaldis_filters_are_those_of_its_formula(data):
     n_fft = data.draw(st.integers(2, 600))
     n_mels = data.draw(st.integers(1, 60))
     f_min = data.draw(st.floats(0, rate / 8))
-    f_max = data.draw(st.floats(rate / 4, rate / 2))
+    # an odd n_fft has a last bin below half the rate, which Kaldi does not use either
+    f_max = data.draw(st.one_of(st.just(rate / 2), st.floats(rate / 4, rate / 2)))
     given_settings = {"sample_rate": rate, "n_fft": n_fft, "n_mels": n_mels, "f_min": f_min, "f_max": f_max}
     found = mel_filterbank(**given_settings, mel_scale="kaldi", norm=None)
     np.testing.assert_allclose(found, kaldi_by_formula(rate, n_fft, n_mels, f_min, f_max), rtol=0, atol=1e-10)

@@ -134,6 +134,7 @@ def test_a_checkpoint_keeps_what_was_measured_and_an_old_one_breaks_nothing():
         fresh.load_state_dict(state)
         assert torch.equal(fresh.front[0](x), trained.front[0](x))
         assert fresh.front[0].mean == trained.front[0].mean
+        assert fresh.front[0].of_mean.dtype == fresh.head.weight.dtype
         assert torch.equal(copy.deepcopy(fresh).front[0](x.float()), trained.front[0](x.float()))
     # one of a model that had no constants yet
     old = {name: value for name, value in state.items() if name.startswith("head")}
@@ -194,6 +195,8 @@ def test_what_is_measured_is_exact_whatever_the_batches(data):
     np.testing.assert_allclose(found.std, everything.std(-1), rtol=1e-9)
     one = af.Normalize.of(batches(clips, size), per_bin=False, progress=False)
     np.testing.assert_allclose((one.mean, one.std), (everything.mean(), everything.std()), rtol=1e-11)
+    garbage = af.Normalize.of(batches(clips, size, padding=float("nan")), progress=False)
+    assert (garbage.mean, garbage.std) == (found.mean, found.std)
     # what it is for
     normal = torch.cat([found(clip) for clip in clips], dim=-1).numpy()
     np.testing.assert_allclose(normal.mean(-1), 0, atol=1e-9)

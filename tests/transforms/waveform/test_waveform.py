@@ -152,6 +152,17 @@ def test_a_chain_of_steps_is_each_step_of_each_clip_alone(data):
         assert torch.all(out[row, ..., end:] == 0)
 
 
+@pytest.mark.parametrize("name", steps())
+def test_what_stands_past_the_end_of_a_single_sample_is_not_looked_at(name):
+    x = torch.tensor([[0.5, float("nan"), 3.0], [0.1, -0.2, 0.3]])
+    step, lengths = steps()[name][0], torch.tensor([1, 3])
+    for given_x in (x, x.clone().requires_grad_()):
+        out = step(given_x, lengths).detach()
+        torch.testing.assert_close(out[0, :1], step(x[0, :1]))
+        assert torch.all(out[0, 1:] == 0)
+        torch.testing.assert_close(out[1], step(x[1]))
+
+
 def test_a_chain_without_a_graph_takes_its_steps_in_one_pass(monkeypatch):
     passes = []
     original = chain_file.transformed
