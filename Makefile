@@ -53,6 +53,7 @@ bench: .venv/.test
 	$(V)/python benchmarks/import_time.py --check
 	$(V)/python benchmarks/features_cpu.py
 	$(V)/python benchmarks/catalogue_cpu.py
+	$(V)/python benchmarks/frontends.py
 	$(V)/python benchmarks/constant_q_scaling.py
 	$(V)/python benchmarks/exactness.py $(if $(wildcard $(L)/python),--librosa $(L)/python)
 	$(V)/python benchmarks/trainable_bases.py

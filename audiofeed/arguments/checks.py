@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-PAD_MODES = ("constant", "reflect", "replicate", "circular")
+PAD_MODES = ("constant", "reflect", "replicate", "circular", "symmetric")
 
 _FEW = 3  # values that are listed with an "or"
 _PACKAGE = Path(__file__).parents[1]
@@ -213,7 +213,7 @@ def warn_of_empty(weights: np.ndarray, name: str, n_fft: int, sample_rate: float
 
     Shape: weights (filters, bins).
     """
-    empty = int((weights.max(axis=1) == 0).sum())
+    empty = int((~weights.any(axis=1)).sum())
     if empty:
         warn_caller(
             f"{empty} of {name}={len(weights)} filters hold no bin of n_fft={n_fft} at sample_rate={sample_rate}, and "

@@ -161,14 +161,28 @@ def shown(module: nn.Module) -> str:
     for parameter in inspect.signature(type(module)).parameters.values():
         if parameter.kind not in _OWN:
             continue
-        value = getattr(module, parameter.name)
+        value = getattr(module, attribute_of(type(module), parameter.name))
         if isinstance(value, nn.Module):
             continue
         parts.append(f"{parameter.name}={_value(value)}")
     return ", ".join(parts)
 
 
+def attribute_of(cls: type, argument: str) -> str:
+    """Return the attribute that holds an argument of a module's signature: that of its name, or of `attribute_names`.
+
+    `nn.Module` has methods of its own (`to`), which no argument may hide.
+
+    >>> attribute_of(nn.Linear, "bias")
+    'bias'
+    """
+    names: dict[str, str] = getattr(cls, "attribute_names", {})
+    return names.get(argument, argument)
+
+
 def _value(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.ndim > 1:
+        return f"<{' x '.join(map(str, value.shape))} values>"
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) > _SHORT:
         return f"<{len(value)} values>"
     return repr(value)

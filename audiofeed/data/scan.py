@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import os
 import stat
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from audiofeed.data.columns import PackedStrings
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers import AudioInfo, read_info
+from audiofeed.progress import with_progress
 
 # From a local disk eight threads take longer than one, for they spend it handing the interpreter to each other; from a
 # network file system, where each open waits, they take an eighth (benchmarks/reading.py). So the files decide:
@@ -24,9 +24,6 @@ from audiofeed.data.readers import AudioInfo, read_info
 _SLOW = 0.0005
 _THREADS = 8
 _CHUNK = 16
-# a scan shorter than this needs no progress bar
-_PATIENCE = 1.0
-
 # a message names this many extensions
 _NAMED = 10
 # files that lie beside recordings and hold none: text, tables, labels, pictures, sums
@@ -237,7 +234,7 @@ def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInf
     Returns:
         For each path its header, or the error that says why it cannot be read.
     """
-    results = _with_progress(_in_chunks(paths), len(paths), progress)
+    results = with_progress(_in_chunks(paths), what="reading headers", total=len(paths), progress=progress, size=len)
     return [result for chunk in results for result in chunk]
 
 
@@ -268,35 +265,3 @@ def _read_infos(paths: Sequence[str]) -> list[AudioInfo | AudioReadError]:
             # the traceback would keep every frame of the scan alive
             results.append(error.with_traceback(None))
     return results
-
-
-def _with_progress(
-    chunks: Iterator[list[AudioInfo | AudioReadError]], total: int, progress: bool | None
-) -> Iterator[list[AudioInfo | AudioReadError]]:
-    """Pass on the chunks of a scan of audio files and draw its progress."""
-    if progress is False or (progress is None and not sys.stderr.isatty()):
-        yield from chunks
-        return
-    begun = time.monotonic()
-    done = 0
-    for chunk in chunks:
-        done += len(chunk)
-        yield chunk
-        if progress or time.monotonic() - begun > _PATIENCE:
-            break
-    else:
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("reading headers"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("headers", total=total, completed=done)
-        for chunk in chunks:
-            bar.advance(task, len(chunk))
-            yield chunk

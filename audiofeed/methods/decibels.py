@@ -10,14 +10,16 @@ import torch
 from audiofeed.methods.lengths import length_mask
 from audiofeed.methods.workspace import Workspace
 
-LOGS = ("ln", "log10", "db")
+LOGS = ("ln", "log10", "db", "log1p")
+# what stands for a floor of 0, which no logarithm may see: the smallest normal float32
+TINY = 2.0**-126
 
 
 @dataclass(frozen=True)
 class Log:
-    """Logarithm of batched powers or magnitudes: natural, decimal or decibels, above a floor.
+    """Logarithm of batched powers or magnitudes: natural, decimal, decibels or ln(1 + x), above a floor.
 
-    It is ln, log10, or decibels of max(values, floor).
+    It is ln, log10, or decibels of max(values + offset, floor), or ln of max(1 + values + offset, floor).
 
     Decibels are of power: values that are |z|^power count 20 / power to the factor ten.
 
@@ -28,11 +30,17 @@ class Log:
     kind: str
     floor: float
     power: float
+    offset: float = 0.0
+
+    @property
+    def least(self) -> float:
+        """Smallest value that the logarithm of powers or decibels sees, never 0."""
+        return max(self.floor, TINY)
 
     @property
     def factor(self) -> float:
         """Factor from the natural logarithm to decibels or the other kind of logarithm taken."""
-        if self.kind == "ln":
+        if self.kind in ("ln", "log1p"):
             return 1.0
         return (1.0 if self.kind == "log10" else 20.0 / self.power) / math.log(10)
 
@@ -48,7 +56,13 @@ class Log:
 
         Shape: any -> the same.
         """
-        clamped = values.clamp_(min=self.floor) if in_place else values.clamp(min=self.floor)
+        if self.offset:
+            values = values.add_(self.offset) if in_place else values + self.offset
+        if self.kind == "log1p":
+            # 1 + x >= floor; below 1 in float32, so that there is a logarithm
+            least = max(self.least - 1.0, -1.0 + torch.finfo(values.dtype).eps)
+            return values.clamp_(min=least).log1p_() if in_place else values.clamp(min=least).log1p()
+        clamped = values.clamp_(min=self.least) if in_place else values.clamp(min=self.least)
         if self.kind == "ln":
             return clamped.log_() if in_place else clamped.log()
         tens = clamped.log10_() if in_place else clamped.log10()
@@ -75,6 +89,7 @@ def to_decibels(
     factor: float,
     ref: float | None,
     amin: float,
+    offset: float = 0.0,
     top_db: float | None,
 ) -> torch.Tensor:
     """Convert batched features to decibels, with the range limited below each clip's own peak.
@@ -86,6 +101,7 @@ def to_decibels(
         frames: (clips,) frames of each clip; None: all of them.
         ref: the value that is 0 dB; None: each clip's own peak.
         amin: the smallest value the logarithm sees.
+        offset: added to each value before.
         top_db: nothing lies more than this below the clip's own peak; None: no limit.
 
     Returns:
@@ -94,6 +110,8 @@ def to_decibels(
     >>> to_decibels(torch.tensor([[[[1.0, 100.0]]]]), None, factor=10.0, ref=1.0, amin=1e-10, top_db=None).tolist()
     [[[[0.0, 20.0]]]]
     """
+    if offset:
+        features = features + offset
     decibels = factor * features.clamp(min=amin).log10()
     if ref is None:
         decibels = decibels - factor * clip_peak(features, frames).clamp(min=amin).log10()

@@ -39,11 +39,12 @@ Step = FilterBank | Log | Apply
 class Wanted(NamedTuple):
     """Feature to compute from a short-time spectrum: a power, then steps such as a filter bank.
 
-    It is |z|^power, then steps frame by frame.
+    It is |z|^power, or (|z|^2 + root_offset)^(power / 2), then steps frame by frame.
     """
 
     power: float
     steps: tuple[Step, ...] = ()
+    root_offset: float = 0.0
 
 
 def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
@@ -66,4 +67,4 @@ def of_spectrum(spectrum: torch.Tensor, wanted: Wanted) -> torch.Tensor:
     [5.0, 5.0, 5.0]
     """
     squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
-    return through(wanted.steps, raise_power(squared, wanted.power), None).transpose(1, 2)
+    return through(wanted.steps, raise_power(squared, wanted.power, wanted.root_offset), None).transpose(1, 2)

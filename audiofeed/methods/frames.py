@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -11,6 +11,8 @@ import torch.nn.functional as F
 
 from audiofeed.methods.lengths import clear_own_past, clear_past, runs_of
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.observed import as_long_as_traced, plain_size
+from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
 
 # How many samples of frames one piece may hold. On a CPU 3 MB of float32 are small enough for the cache and large
 # enough that the calls it takes do not count: at 400, 1024 and 2048 points pieces of 1 MB took 1.1 to 1.2 times as
@@ -25,9 +27,19 @@ Place = tuple[slice, slice]
 
 @dataclass(frozen=True, kw_only=True)
 class Framing:
-    """Frame size, hop, centering and padding by which batched waveforms are cut into frames.
+    """Frame size, hop, placement and padding by which batched waveforms are cut into frames, and what shapes them.
 
     They are the positions of the frames of a short-time transform.
+
+    Args:
+        n_fft: samples of a frame.
+        hop_length: samples from frame to frame.
+        center: frame f is centered on sample f * hop_length; False: it starts there.
+        pad_mode: what stands beyond the ends of a clip: see `arguments.checks.PAD_MODES`.
+        placement: where the frames lie, in place of `center`: see `signal.framing`.
+        win_length: samples of the window; None: n_fft.
+        window_at: "center" or "left" of the frame.
+        remove_dc, preemphasis: what shapes a frame before its window: see `frame_shaping`.
 
     >>> Framing(n_fft=400, hop_length=160, center=True, pad_mode="constant").count(16000)
     101
@@ -37,11 +49,56 @@ class Framing:
     hop_length: int
     center: bool
     pad_mode: str
+    placement: str | None = None
+    win_length: int | None = None
+    window_at: str = "center"
+    remove_dc: bool = False
+    preemphasis: float = 0.0
+    # derived, once
+    where: Positions = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        where = positions(
+            self.placed,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            win_length=self.win_length,
+            window_at=self.window_at,
+        )
+        object.__setattr__(self, "where", where)
+
+    @property
+    def placed(self) -> str:
+        """Placement of the frames cut from a waveform, by its name, where `center` alone says it, too."""
+        return self.placement or ("center" if self.center else "start")
 
     @property
     def margin(self) -> int:
-        """Samples put before the first and after the last sample of a clip to center its frames."""
-        return self.n_fft // 2 if self.center else 0
+        """Samples of the first frame that lie before the first sample of a clip."""
+        return self.where.margin
+
+    @property
+    def extends(self) -> bool:
+        """True if samples of the clip, not zeros, stand beyond its ends where frames are cut."""
+        return self.pad_mode != "constant" and self.placed not in INSIDE
+
+    @property
+    def shapes(self) -> bool:
+        """True if a frame cut from a waveform is changed before its window: see `frame_shaping`."""
+        return self.remove_dc or self.preemphasis != 0.0
+
+    @property
+    def under_window(self) -> slice:
+        """Samples of a frame cut from a waveform that stand under its window."""
+        win = self.n_fft if self.win_length is None else self.win_length
+        offset = window_offset(self.n_fft, win, self.window_at)
+        return slice(offset, offset + win)
+
+    @property
+    def least(self) -> int:
+        """Samples of a clip from which on a frame cut from it need not see all of it, and more than it."""
+        win = self.n_fft if self.win_length is None else self.win_length
+        return win if self.placed in BY_WINDOW else self.n_fft
 
     def count(self, length: Count) -> Count:
         """Return the number of frames that a clip of `length` samples is cut into; 0 for an empty clip.
@@ -50,7 +107,7 @@ class Framing:
 
         A clip that ends within the first frame is filled up with zeros and has that one frame.
         """
-        frames = (length + 2 * self.margin - self.n_fft) // self.hop_length + 1
+        frames = (self.seen(length) + self.where.extra) // self.hop_length + self.where.more
         if isinstance(frames, torch.Tensor):
             return torch.where(length > 0, frames.clamp(min=1), torch.zeros_like(frames))
         return max(frames, 1) if length > 0 else 0
@@ -60,19 +117,21 @@ class Framing:
 
         Frame f of each row starts at column f * hop_length.
 
-        Shape: waveform (rows, time), lengths (rows,) or None -> (rows, margin + time + margin), at least n_fft long.
+        Shape: waveform (rows, time), lengths (rows,) or None -> (rows, margin + time + margin), at least n_fft long;
+        for a placement other than that of `center`, as many columns as the frames take.
         """
+        waveform, lengths = self._seen(waveform, lengths)
         time = waveform.shape[-1]
         if lengths is not None:
             waveform = clear_past(waveform, lengths)
         right = self._right(time)
         if self.margin == 0 and right == 0:
-            return waveform
+            return self._of_frames(waveform, time)
         padded = F.pad(waveform, (self.margin, right))
-        if self.pad_mode == "constant" or self.margin == 0:
-            return padded
-        columns, values = self._ends(waveform, lengths)
-        return padded.scatter(1, columns, values)
+        if self.extends:
+            columns, values = self._ends(waveform, lengths)
+            padded = padded.scatter(1, columns, values)
+        return self._of_frames(padded, time)
 
     def pad_into(self, workspace: Workspace, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Pad batched waveforms to be cut into frames, without a graph and in reused memory.
@@ -80,6 +139,7 @@ class Framing:
         It is the result of `pad`, in memory that the next call reuses; the same shapes. The samples may be of another
         dtype than the workspace; they are converted, not scaled.
         """
+        waveform, lengths = self._seen(waveform, lengths)
         rows, time = waveform.shape
         right = self._right(time)
         padded = workspace.take("padded", rows, self.margin + time + right)
@@ -88,10 +148,10 @@ class Framing:
         padded[:, self.margin + time :] = 0
         if lengths is not None:
             clear_own_past(padded[:, self.margin :], lengths)
-        if self.pad_mode == "constant" or self.margin == 0:
-            return padded
-        columns, values = self._ends(waveform, lengths)
-        return padded.scatter_(1, columns, values.to(padded.dtype))
+        if self.extends:
+            columns, values = self._ends(waveform, lengths)
+            padded.scatter_(1, columns, values.to(padded.dtype))
+        return self._of_frames(padded, time)
 
     def padded_runs(
         self, workspace: Workspace, waveform: torch.Tensor, lengths: torch.Tensor | None
@@ -123,24 +183,46 @@ class Framing:
     def _right(self, time: int) -> int:
         """Return the samples to pad after the last of a clip, so that its frames are filled.
 
-        They are the margin, and more if a frame would not be filled.
+        They are those that a frame reaches past the end, and more if a frame would not be filled.
         """
-        return max(self.margin, self.n_fft - self.margin - time)
+        return max(self.where.reach, self.n_fft - self.margin - time)
+
+    def seen(self, length: Count) -> Count:
+        """Return the samples of a clip that its frames look at: for most placements, all.  Shape: any -> the same."""
+        if not self.where.left_out:
+            return length
+        left = length - self.where.left_out
+        return left.clamp(min=1) if isinstance(left, torch.Tensor) else max(left, 1)
+
+    def _seen(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return batched waveforms and their lengths without the samples that no frame looks at."""
+        if not self.where.left_out:
+            return waveform, lengths
+        return waveform[:, : self.seen(waveform.shape[-1])], None if lengths is None else self.seen(lengths)
+
+    def _of_frames(self, padded: torch.Tensor, time: int) -> torch.Tensor:
+        """Return the columns of padded waveforms that belong to frames, where the placement leaves any others.
+
+        Shape: (rows, columns) -> (rows, columns of the frames), a view.
+        """
+        if self.placed in ("center", "but_last_sample", "start"):
+            return padded
+        return as_long_as_traced(padded)[:, : (self.count(plain_size(time)) - 1) * self.hop_length + self.n_fft]
 
     def _ends(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the columns to pad at both ends of each row's own samples before framing, with their values.
 
         These are the padded columns just before and just after the samples.
 
-        Shape: waveform (rows, time) -> two of (rows, 2 * margin).
+        Shape: waveform (rows, time) -> two of (rows, margin + reach).
         """
         rows, time = waveform.shape
-        steps = torch.arange(self.margin, device=waveform.device)
+        before = torch.arange(self.margin, device=waveform.device) - self.margin
+        after = torch.arange(self.where.reach, device=waveform.device)
         ends = torch.full((1, 1), time, device=waveform.device) if lengths is None else lengths[:, None]
-        before = (steps - self.margin).expand(ends.shape[0], -1)
-        positions = torch.cat([before, ends + steps], dim=1)
-        source = mirrored(positions, ends, self.pad_mode).expand(rows, -1)
-        return (positions + self.margin).expand(rows, -1), waveform.gather(1, source)
+        places = torch.cat([before.expand(ends.shape[0], -1), ends + after], dim=1)
+        source = mirrored(places, ends, self.pad_mode).expand(rows, -1)
+        return (places + self.margin).expand(rows, -1), waveform.gather(1, source)
 
     def cut(self, padded: torch.Tensor) -> torch.Tensor:
         """Cut padded waveforms into all of their overlapping frames as a view, no copy.
@@ -162,7 +244,9 @@ def mirrored(positions: torch.Tensor, length: torch.Tensor, pad_mode: str) -> to
         return torch.minimum(positions.clamp(min=0), length - 1)
     if pad_mode == "circular":
         return torch.remainder(positions, length)
-    # reflection without the end sample repeats every 2 (length - 1) samples; a single sample repeats itself
-    period = (2 * (length - 1)).clamp(min=1)
+    # reflection without the end sample repeats every 2 (length - 1) samples, with it every 2 length; a single sample
+    # repeats itself
+    twice = int(pad_mode == "symmetric")
+    period = (2 * (length - 1 + twice)).clamp(min=1)
     folded = torch.remainder(positions, period)
-    return torch.where(folded < length, folded, period - folded)
+    return torch.where(folded < length, folded, period - twice - folded)

@@ -15,14 +15,18 @@ def squared_magnitude_into(out: torch.Tensor, spectrum: torch.Tensor) -> torch.T
     return torch.add(parts[..., 0], parts[..., 1], out=out)
 
 
-def raise_power(squared: torch.Tensor, power: float) -> torch.Tensor:
+def raise_power(squared: torch.Tensor, power: float, root_offset: float = 0.0) -> torch.Tensor:
     """Compute the magnitude of a spectrum to a power from its square, with gradient 0 at silence.
 
-    It is |z|^power from |z|^2, with gradient 0 (not NaN) where z is 0.
+    It is |z|^power from |z|^2, with gradient 0 (not NaN) where z is 0; `root_offset` is added to |z|^2 beforehand.
+    Without a gradient the squares may be overwritten.
 
     >>> raise_power(torch.tensor([0.0, 9.0]), 1.0).tolist()
     [0.0, 3.0]
     """
+    if root_offset:
+        in_place = not squared.requires_grad and not torch.compiler.is_compiling()
+        squared = squared.add_(root_offset) if in_place else squared + root_offset
     if power == 2.0:
         return squared
     if not squared.requires_grad and not torch.compiler.is_compiling():

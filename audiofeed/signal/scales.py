@@ -12,7 +12,7 @@ _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
 
-MEL_SCALES = ("slaney", "htk")
+MEL_SCALES = ("slaney", "htk", "kaldi")
 
 # asinh scales as (barks, Hz): z = barks * asinh(f / Hz)
 _ASINH_BARKS = {"schroeder": (7.0, 650.0), "wang": (6.0, 600.0)}
@@ -25,13 +25,13 @@ BARK_SCALES = ("traunmuller", *_ASINH_BARKS)
 
 def _check_scale(mel_scale: str) -> None:
     if mel_scale not in MEL_SCALES:
-        raise ValueError(f"mel_scale={mel_scale!r} must be 'slaney' or 'htk'")
+        raise ValueError(f"mel_scale={mel_scale!r} must be 'slaney', 'htk' or 'kaldi'")
 
 
 def hz_to_mel(frequencies: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
     """Convert frequencies in Hz to the mel scale, in float64, like `librosa.hz_to_mel`.
 
-    Frequencies are >= 0; "htk" is 2595 log10(1 + f / 700).
+    Frequencies are >= 0; "htk" is 2595 log10(1 + f / 700), and "kaldi" 1127 ln(1 + f / 700).
 
     >>> hz_to_mel([0.0, 1000.0]).round(6).tolist()
     [0.0, 15.0]
@@ -40,6 +40,8 @@ def hz_to_mel(frequencies: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.nd
     hz = np.asarray(frequencies, dtype=np.float64)
     if mel_scale == "htk":
         return 2595.0 * np.log10(1.0 + hz / 700.0)
+    if mel_scale == "kaldi":
+        return 1127.0 * np.log1p(hz / 700.0)
     logarithmic = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
     return np.where(hz >= _BREAK_HZ, logarithmic, hz / _LINEAR_HZ_PER_MEL)
 
@@ -56,6 +58,8 @@ def mel_to_hz(mels: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
     mel = np.asarray(mels, dtype=np.float64)
     if mel_scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    if mel_scale == "kaldi":
+        return 700.0 * np.expm1(mel / 1127.0)
     logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
     return np.where(mel >= _BREAK_MEL, logarithmic, mel * _LINEAR_HZ_PER_MEL)
 

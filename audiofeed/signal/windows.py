@@ -22,6 +22,10 @@ _COSINE_TERMS: dict[str, tuple[float, ...]] = {
 }
 
 
+# Kaldi's window, (0.5 - 0.5 cos)^0.85: like a Hamming window, and 0 at its ends
+_POVEY = 0.85
+
+
 def _cosine_window(terms: tuple[float, ...], length: int) -> np.ndarray:
     angle = np.linspace(-np.pi, np.pi, length)
     window = np.zeros(length)
@@ -33,7 +37,8 @@ def _cosine_window(terms: tuple[float, ...], length: int) -> np.ndarray:
 def get_window(window: Window, length: int, *, periodic: bool = True) -> np.ndarray:
     """Return the `length` samples of a window function, in float64.
 
-    Follows `scipy.signal.get_window`; every name and `(name, parameter, ...)` tuple that scipy takes is taken.
+    Follows `scipy.signal.get_window`; every name and `(name, parameter, ...)` tuple that scipy takes is taken, and
+    "povey", Kaldi's: a Hann window to the power of 0.85, there the symmetric one.
 
     Args:
         window: a name ("hann"), a tuple ("kaiser", 8.6), a number (the beta of a Kaiser window), or the samples
@@ -59,6 +64,8 @@ def get_window(window: Window, length: int, *, periodic: bool = True) -> np.ndar
             f"window={window!r} must be a name such as 'hann', a tuple such as ('kaiser', 8.6), or the samples; "
             f"those of a function are {getattr(window, '__name__', 'function')}({length})"
         )
+    if isinstance(window, str) and window == "povey":
+        return get_window("hann", length, periodic=periodic) ** _POVEY
     if isinstance(window, str) or np.isscalar(window) or isinstance(window, tuple):
         if isinstance(window, str) and window in _COSINE_TERMS:
             if length == 1:
@@ -82,11 +89,16 @@ def get_window(window: Window, length: int, *, periodic: bool = True) -> np.ndar
     return samples
 
 
-def pad_window(window: np.ndarray, n_fft: int) -> np.ndarray:
-    """Return a window function set in the middle of `n_fft` zeros, in float64, as librosa and torch.stft place it.
+def pad_window(window: np.ndarray, n_fft: int, left: int | None = None) -> np.ndarray:
+    """Return a window function set among `n_fft` zeros, in float64: in the middle, as librosa and torch.stft place it.
 
-    >>> pad_window(np.ones(2), 5).tolist()
-    [0.0, 1.0, 1.0, 0.0, 0.0]
+    Args:
+        window: (win_length,) the window.
+        n_fft: samples of the result.
+        left: zeros before the window; None: as many as after it, or one less.
+
+    >>> pad_window(np.ones(2), 5).tolist(), pad_window(np.ones(2), 5, 0).tolist()
+    ([0.0, 1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0, 0.0])
     """
-    left = (n_fft - window.shape[0]) // 2
+    left = (n_fft - window.shape[0]) // 2 if left is None else left
     return np.pad(window, (left, n_fft - window.shape[0] - left))

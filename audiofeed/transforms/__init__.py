@@ -3,6 +3,7 @@
 from audiofeed.transforms.auditory.decibels import AmplitudeToDB
 from audiofeed.transforms.auditory.gammatone import Gammatonegram
 from audiofeed.transforms.auditory.leaf import GaborFilterbank
+from audiofeed.transforms.auditory.log_compression import LogCompression
 from audiofeed.transforms.auditory.mel import LogMelSpectrogram, MelSpectrogram
 from audiofeed.transforms.auditory.pcen import PCEN
 from audiofeed.transforms.auditory.sinc import SincFilterbank
@@ -37,22 +38,30 @@ from audiofeed.transforms.inverse.griffin_lim import GriffinLim
 from audiofeed.transforms.inverse.inverse_mel import InverseMel
 from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
+from audiofeed.transforms.normalization.clips import NormalizeClips
+from audiofeed.transforms.normalization.constants import Normalize
+from audiofeed.transforms.normalization.rescale import Rescale
 from audiofeed.transforms.rhythm.metrogram import Metrogram
 from audiofeed.transforms.rhythm.onset import OnsetStrength
 from audiofeed.transforms.rhythm.tempogram import FourierTempogram, HybridTempogram, Tempogram
 from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
+from audiofeed.transforms.short_time.pad_frames import PadFrames
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.stft import STFT, Spectrogram
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
+from audiofeed.transforms.waveform.levels import NormalizePeak, NormalizeRMS
+from audiofeed.transforms.waveform.pre_emphasis import PreEmphasis
+from audiofeed.transforms.waveform.standardization import NormalizeWaveform, RemoveMean
 
 __all__ = [
     "BFCC", "CFP", "CMVN", "CQT", "LFCC", "MFCC", "PCEN", "RMS", "STFT", "VQT", "AmplitudeToDB", "Chain", "Chroma",
     "ChromaCENS", "ChromaCQT", "ChromaVQT", "Deltas", "FeatureTransform", "FourierTempogram", "GaborFilterbank",
     "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram", "InverseCQT", "InverseMFCC",
-    "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogFrequencySTFT", "LogFrequencySpectrogram",
-    "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "OnsetStrength", "PolyFeatures", "PseudoCQT",
-    "ReassignedSpectrogram", "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast",
-    "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
-    "ZeroCrossingRate",
+    "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogCompression", "LogFrequencySTFT",
+    "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "Normalize", "NormalizeClips",
+    "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames", "PolyFeatures", "PreEmphasis",
+    "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank", "SpectralBandwidth",
+    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack", "Tempogram",
+    "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
 ]  # fmt: skip

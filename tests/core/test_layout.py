@@ -20,14 +20,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # The way the data flows; a part imports only from parts above it. data/ knows no transform, and feed/ knows a transform
 # only as a callable module.
 ORDER = [
-    "arguments", "parallel", "signal", "plans", "methods", "transforms", "augment", "presets", "data", "feed", "plot",
-    "report", "demo", "cli",
+    "progress", "arguments", "parallel", "signal", "plans", "methods", "transforms", "augment", "presets", "data",
+    "feed", "plot", "report", "demo", "cli",
 ]  # fmt: skip
 # One vocabulary of folders in these parts. A family imports only from families above it; a file beside the families
 # (a window, a frame, a logarithm) from none of them; `contract` from no family, and every family from it.
 FAMILIES = [
-    "contract", "short_time", "auditory", "cepstral", "descriptors", "inverse", "constant_q", "harmony", "rhythm",
-    "compose",
+    "contract", "waveform", "short_time", "auditory", "cepstral", "normalization", "descriptors", "inverse",
+    "constant_q", "harmony", "rhythm", "compose",
 ]  # fmt: skip
 IN_FAMILIES = ("signal", "plans", "methods", "transforms")
 MOST_FILES = 15

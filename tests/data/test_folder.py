@@ -439,7 +439,7 @@ def test_the_progress_bar(root, monkeypatch):
         (io.StringIO(), None, -1.0, False),  # no terminal
         (io.StringIO(), True, 1.0, True),
     ]:
-        monkeypatch.setattr(scan_module, "_PATIENCE", patience)
+        monkeypatch.setattr("audiofeed.progress._PATIENCE", patience)
         monkeypatch.setattr(sys, "stderr", stream)
         assert len(AudioFolder(root, progress=progress)) == 12
         monkeypatch.undo()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
+from audiofeed.methods.frame_shaping import windowed, windowed_into
 from audiofeed.methods.frame_steps import Wanted, through
 from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
@@ -26,11 +27,11 @@ def short_time_spectrum(
     memory laid out frame by frame, as torch.stft's is.
     """
     if graph:
-        return torch.fft.rfft(framing.cut(framing.pad(waveform, lengths)) * window).transpose(-1, -2)
+        return torch.fft.rfft(windowed(framing.cut(framing.pad(waveform, lengths)), framing, window)).transpose(-1, -2)
     frames, bins = framing.count(waveform.shape[-1]), framing.n_fft // 2 + 1
     out = window.new_empty((waveform.shape[0], frames, bins), dtype=window.dtype.to_complex())
-    for places, windowed in packed_pieces(Workspace(window), waveform, lengths, framing, window):
-        put_back(out, places, torch.fft.rfft(windowed))
+    for places, piece in packed_pieces(Workspace(window), waveform, lengths, framing, window):
+        put_back(out, places, torch.fft.rfft(piece))
     return out.transpose(-1, -2)
 
 
@@ -49,7 +50,7 @@ def short_time_powers(
     out frame by frame.
     """
     if graph:
-        spectrum = torch.fft.rfft(framing.cut(framing.pad(waveform, lengths)) * window)
+        spectrum = torch.fft.rfft(windowed(framing.cut(framing.pad(waveform, lengths)), framing, window))
         squared = spectrum.real.square() + spectrum.imag.square()
         return [features.transpose(-1, -2) for features in finished(squared, wanted, None)]
     workspace = Workspace(window)
@@ -91,10 +92,10 @@ def _finished_pieces(
 
     Shape: -> each (frames of the piece, features).
     """
-    for places, windowed in packed_pieces(workspace, waveform, lengths, framing, window):
+    for places, piece in packed_pieces(workspace, waveform, lengths, framing, window):
         # allocated by torch even when given out=, and then copied; one size for all pieces lets it reuse the memory,
         # if the last one is let go of before the next is asked for
-        spectrum = torch.fft.rfft(windowed)
+        spectrum = torch.fft.rfft(piece)
         squared = squared_magnitude_into(workspace.take("powers", *spectrum.shape), spectrum)
         del spectrum
         yield places, finished(squared, wanted, workspace)
@@ -107,13 +108,13 @@ def finished(squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspa
 
     Shape: (..., frames, bins) -> each (..., frames, features).
     """
-    for i, (power, steps) in enumerate(wanted):
+    for i, (power, steps, root_offset) in enumerate(wanted):
         own = squared  # which raising to a power may overwrite, and a step with a workspace may too
         if i < len(wanted) - 1 and workspace is not None:
             own = workspace.take("own powers", *squared.shape).copy_(squared)
-        elif i < len(wanted) - 1 and power != 2.0:
+        elif i < len(wanted) - 1 and (power != 2.0 or root_offset):
             own = squared.clone()
-        yield through(steps, raise_power(own, power), workspace)
+        yield through(steps, raise_power(own, power, root_offset), workspace)
 
 
 def packed_pieces(
@@ -142,7 +143,7 @@ def packed_pieces(
             rows, stop = (whole_rows, count) if whole_rows else (1, min(count, first + size - filled))
             taken = frames[row : row + rows, first:stop]
             end = filled + rows * (stop - first)
-            torch.mul(taken, window, out=piece[filled:end].view(taken.shape))
+            windowed_into(piece[filled:end].view(taken.shape), taken, framing, window)
             places.append((slice(run.start + row, run.start + row + rows), slice(first, stop)))
             row, first = (row + rows, 0) if stop == count else (row, stop)
             filled = end

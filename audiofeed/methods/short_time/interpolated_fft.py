@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from audiofeed.methods.frame_shaping import windowed
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.short_time.fft import packed_pieces, put_back
@@ -59,28 +60,31 @@ def short_time_spectrum(
     interpolation: Interpolation,
     *,
     power: float | None,
+    root_offset: float = 0.0,
     graph: bool,
 ) -> torch.Tensor:
     """Compute short-time spectra of batched waveforms at nonuniform frequencies, by an interpolated FFT.
 
-    The result is the complex transform, or for a power its magnitude raised to it.
+    The result is the complex transform, or for a power its magnitude raised to it, with `root_offset` added to its
+    square.
 
     Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,), times the compensation, weights (all
     tiles,) -> (rows, bins, frames), laid out frame by frame.
     """
     if graph:
-        windowed = framing.cut(framing.pad(waveform, lengths)) * window  # (row, frame, sample)
-        spectrum = interpolation.spectrum(windowed.flatten(0, 1), weights, None)
+        frames = windowed(framing.cut(framing.pad(waveform, lengths)), framing, window)  # (row, frame, sample)
+        spectrum = interpolation.spectrum(frames.flatten(0, 1), weights, None)
         if power is not None:
-            spectrum = raise_power(spectrum.real.square() + spectrum.imag.square(), power)
-        return spectrum.unflatten(0, windowed.shape[:2]).transpose(1, 2)
-    rows, frames, bins = waveform.shape[0], framing.count(waveform.shape[-1]), interpolation.tiles[-1][1] // 2
+            spectrum = raise_power(spectrum.real.square() + spectrum.imag.square(), power, root_offset)
+        return spectrum.unflatten(0, frames.shape[:2]).transpose(1, 2)
+    rows, count, bins = waveform.shape[0], framing.count(waveform.shape[-1]), interpolation.tiles[-1][1] // 2
     dtype = window.dtype.to_complex() if power is None else window.dtype
-    out = window.new_empty((rows, frames, bins), dtype=dtype)
+    out = window.new_empty((rows, count, bins), dtype=dtype)
     workspace = Workspace(window)
-    for places, windowed in packed_pieces(workspace, waveform, lengths, framing, window):
-        found = interpolation.spectrum(windowed, weights, workspace)
+    for places, piece in packed_pieces(workspace, waveform, lengths, framing, window):
+        found = interpolation.spectrum(piece, weights, workspace)
         if power is not None:
-            found = raise_power(squared_magnitude_into(workspace.take("powers", *found.shape), found), power)
+            squared = squared_magnitude_into(workspace.take("powers", *found.shape), found)
+            found = raise_power(squared, power, root_offset)
         put_back(out, places, found)
     return out.transpose(1, 2)

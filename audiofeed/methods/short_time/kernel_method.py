@@ -101,11 +101,11 @@ def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:
     Shape: -> (rows, frames, features).
     """
     if not wanted.steps:
-        return frames.powers(wanted.power)
+        return frames.powers(wanted.power, wanted.root_offset)
     bank, log, rest = _in_kernel(wanted)
     if bank is None or rest:
         return None
-    features = frames.filtered(bank, log, wanted.power)
+    features = frames.filtered(bank, log, wanted.power, wanted.root_offset)
     return None if features is None else features.transpose(1, 2)
 
 
@@ -136,10 +136,11 @@ def _finished_pieces(
     alone = wanted[0] if len(wanted) == 1 and wanted[0].power in (1.0, 2.0) else None
     bank, log, rest = (None, None, ()) if alone is None else _in_kernel(alone)
     if alone is not None and bank is not None:
-        found = frames.filtered_pieces(bank, log, alone.power, workspace)
+        found = frames.filtered_pieces(bank, log, alone.power, workspace, alone.root_offset)
         steps = rest
     else:
-        found = frames.power_pieces(2.0 if alone is None else alone.power, workspace)
+        power, root_offset = (2.0, 0.0) if alone is None else (alone.power, alone.root_offset)
+        found = frames.power_pieces(power, workspace, root_offset)
         steps = () if alone is None else alone.steps
     if found is None:
         return None

@@ -24,6 +24,7 @@ def by_interpolation(
     *,
     plan: Interpolation,
     power: float | None,
+    root_offset: float = 0.0,
     graph: bool,
 ) -> torch.Tensor:
     """Compute log-frequency short-time spectra, or their powers, interpolated between the bins of an FFT.
@@ -36,7 +37,15 @@ def by_interpolation(
     Shape: (rows, time) -> (rows, bins, frames).
     """
     return interpolated_fft.short_time_spectrum(
-        waveform, lengths, framing, window * compensation, weights, plan, power=power, graph=graph
+        waveform,
+        lengths,
+        framing,
+        window * compensation,
+        weights,
+        plan,
+        power=power,
+        root_offset=root_offset,
+        graph=graph,
     )
 
 
@@ -48,6 +57,7 @@ def by_basis(
     *,
     plan: Interpolation,
     power: float | None,
+    root_offset: float = 0.0,
     graph: bool,
 ) -> torch.Tensor:
     """Compute log-frequency short-time spectra, or their powers, by a dense basis (2 * bins, n_fft).
@@ -58,7 +68,8 @@ def by_basis(
     """
     if power is None:
         return conv.short_time_spectrum(waveform, lengths, framing, basis, graph=graph)
-    return conv.short_time_powers(waveform, lengths, framing, basis, wanted=[Wanted(power)], graph=graph)[0]
+    wanted = [Wanted(power, root_offset=root_offset)]
+    return conv.short_time_powers(waveform, lengths, framing, basis, wanted=wanted, graph=graph)[0]
 
 
 LOG_FREQUENCY: Table[Callable[..., torch.Tensor]] = table(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from audiofeed.methods.frame_shaping import shaped
 from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.short_time.fft import packed_pieces, put_back
 from audiofeed.methods.spectrum import raise_power
@@ -118,7 +119,7 @@ def coordinates(
         return hz, moment
 
     if graph:
-        cells = _cells(framing.cut(framing.pad(waveform, lengths)), windows, how)
+        cells = _cells(_frames(waveform, lengths, framing), windows, how)
         magnitudes = raise_power(cells.squared, 1.0)
         return torch.cat([*found(cells, seconds, ends), magnitudes], dim=-1).transpose(1, 2)
     out = windows.plain.new_empty((rows, count, 3, bins))
@@ -175,7 +176,7 @@ def onto_grid(
         return index.flatten(), torch.where(kept, powers, torch.zeros_like(powers)).flatten()
 
     if graph:
-        frames = framing.cut(framing.pad(waveform, lengths)).flatten(0, 1)
+        frames = _frames(waveform, lengths, framing).flatten(0, 1)
         cells = _cells(frames, windows, how)
         index, values = placed(cells, all_rows.repeat_interleave(count), all_frames.repeat(rows))
         flat = values.new_zeros(rows * count * bins).index_add(0, index, values)
@@ -205,9 +206,15 @@ def _middles(framing: Framing, count: int, like: torch.Tensor) -> torch.Tensor:
 
     Shape: (count, 1).
     """
-    first = 0 if framing.center else framing.n_fft // 2
+    first = framing.n_fft // 2 - framing.margin
     frames = torch.arange(count, device=like.device, dtype=torch.float64)
     return (frames * framing.hop_length + first)[:, None].to(like.dtype)
+
+
+def _frames(waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing) -> torch.Tensor:
+    """Return all frames without a window for reassignment, shaped by the framing.  Shape: (rows, frames, n_fft)."""
+    frames = framing.cut(framing.pad(waveform, lengths))
+    return shaped(frames, framing) if framing.shapes else frames
 
 
 def _pieces(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audiofeed.signal.scales import bark_frequencies, fft_frequencies, mel_frequencies
+from audiofeed.signal.scales import bark_frequencies, fft_frequencies, hz_to_mel, mel_frequencies
 
 
 def mel_filterbank(
@@ -17,29 +17,34 @@ def mel_filterbank(
     mel_scale: str = "slaney",
     norm: str | float | None = "slaney",
 ) -> np.ndarray:
-    """Return a filter bank of triangular mel filters in float64, equal to `librosa.filters.mel`.
+    """Return a filter bank of triangular mel filters in float64, equal to `librosa.filters.mel` or to Kaldi's.
 
     Filter m rises from mel point m to m + 1 and falls to m + 2, the points evenly spaced in mel from f_min to f_max.
+    Its sides are straight in Hz; with mel_scale="kaldi" in mel, as in Kaldi and HTK, which use no bin at half the rate.
 
     Args:
         sample_rate: Hz.
         n_fft: FFT length in samples.
         n_mels: number of filters.
         f_min, f_max: Hz; `f_max=None` is sample_rate / 2.
-        mel_scale: "slaney" or "htk".
+        mel_scale: "slaney", "htk" or "kaldi".
         norm: "slaney" (each triangle has area 1 in Hz), None (peak 1), or a number p > 0 (each row has p-norm 1;
-            `math.inf`: maximum 1).
+            `math.inf`: maximum 1). None for "kaldi".
 
     Returns:
         float64 array of shape (n_mels, n_fft // 2 + 1).
 
     Raises:
-        ValueError: for an unknown mel_scale or norm.
+        ValueError: for an unknown mel_scale or norm, or a norm of Kaldi's filters.
 
     >>> mel_filterbank(sample_rate=16000, n_fft=400, n_mels=80).shape
     (80, 201)
     """
     top = sample_rate / 2.0 if f_max is None else f_max
+    if mel_scale == "kaldi":
+        if norm is not None:
+            raise ValueError(f"norm={norm!r} must be None with mel_scale='kaldi', whose filters have peak 1")
+        return _kaldi_filterbank(sample_rate, n_fft, n_mels, f_min, top)
     points = mel_frequencies(n_mels + 2, f_min=f_min, f_max=top, mel_scale=mel_scale)
     weights = triangles(points, fft_frequencies(sample_rate, n_fft))
     if norm is None:
@@ -56,6 +61,15 @@ def mel_filterbank(
         size = (weights**norm).sum(axis=1, keepdims=True) ** (1.0 / norm)
     # a filter between two bins is all zero and stays so
     return weights / np.where(size < np.finfo(np.float64).tiny, 1.0, size)
+
+
+def _kaldi_filterbank(sample_rate: float, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
+    """Return Kaldi's mel filter bank, of triangles straight in mel, in float64.  Shape: (n_mels, n_fft // 2 + 1)."""
+    low, high = hz_to_mel([f_min, f_max], mel_scale="kaldi")
+    mels = hz_to_mel(fft_frequencies(sample_rate, n_fft), mel_scale="kaldi")
+    filters = triangles(np.linspace(low, high, n_mels + 2), mels)
+    filters[:, n_fft // 2 :] = 0.0
+    return filters
 
 
 def triangles(points: np.ndarray, bins: np.ndarray) -> np.ndarray:

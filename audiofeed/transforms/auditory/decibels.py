@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.arguments.checks import check_choice, check_positive, check_top_db
-from audiofeed.methods.decibels import to_decibels
+from audiofeed.arguments.checks import check_choice, check_not_negative, check_positive, check_top_db
+from audiofeed.methods.decibels import TINY, to_decibels
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -20,7 +20,9 @@ class AmplitudeToDB(FeatureTransform):
     Args:
         stype: "power" (10 log10) or "magnitude" (20 log10).
         ref: the value that is 0 dB, > 0, or "max": each clip's own peak.
-        amin: the smallest value the logarithm sees, > 0; None: 1e-10 for power, 1e-5 for magnitude.
+        amin: the smallest value the logarithm sees, > 0, or 0 with an offset; None: 1e-10 for power, 1e-5 for
+            magnitude.
+        offset: added to each value before the logarithm and `amin`, >= 0.
         top_db: nothing lies more than this below the clip's peak, >= 0; None: no limit.
 
     Returns:
@@ -42,18 +44,28 @@ class AmplitudeToDB(FeatureTransform):
         *,
         ref: float | str = 1.0,
         amin: float | None = None,
+        offset: float = 0.0,
         top_db: float | None = 80.0,
     ) -> None:
         super().__init__()
         check_choice("stype", stype, ("power", "magnitude"))
         if ref != "max" and (isinstance(ref, str) or not ref > 0):
             raise ValueError(f"ref={ref!r} must be a number > 0, or 'max'")
-        if amin is not None:
-            check_positive("amin", amin, "a number > 0, or None")
+        self.offset = check_not_negative("offset", offset)
+        if amin is not None and not (amin == 0 and offset > 0):
+            check_positive("amin", amin, "a number > 0, or None, or 0 with an offset > 0")
         check_top_db(top_db)
         self.stype, self.ref, self.top_db = stype, ref, top_db
         self.amin = amin if amin is not None else (1e-10 if stype == "power" else 1e-5)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         factor, ref = 10.0 if self.stype == "power" else 20.0, None if self.ref == "max" else float(self.ref)
-        return to_decibels(features, lengths, factor=factor, ref=ref, amin=self.amin, top_db=self.top_db)
+        return to_decibels(
+            features,
+            lengths,
+            factor=factor,
+            ref=ref,
+            amin=max(self.amin, TINY),
+            offset=self.offset,
+            top_db=self.top_db,
+        )

@@ -11,8 +11,13 @@ from audiofeed.arguments.checks import check_choice, check_count, check_positive
 from audiofeed.arguments.signature import takes
 from audiofeed.signal.auditory.gammatone import WEIGHTINGS, gammatone_filterbank, gammatone_frequencies
 from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.magnitude_settings import Magnitude, MagnitudeOptions
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
+
+
+class GammatoneOptions(FeatureOptions, MagnitudeOptions, total=False):
+    """Keyword arguments of the gammatone module."""
 
 
 class Gammatonegram(ShortTime):
@@ -44,7 +49,7 @@ class Gammatonegram(ShortTime):
     torch.Size([2, 64, 11])
     """
 
-    @takes(Frames, Execution)
+    @takes(Frames, Magnitude, Execution)
     def __init__(
         self,
         *,
@@ -57,7 +62,7 @@ class Gammatonegram(ShortTime):
         weighting: str = "magnitude",
         norm: str | float | None = None,
         trainable_gammatone: bool = False,
-        **settings: Unpack[FeatureOptions],
+        **settings: Unpack[GammatoneOptions],
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
         super().__init__(settings, sample_rate=sample_rate, power=check_power(power))

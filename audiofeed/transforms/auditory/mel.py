@@ -11,12 +11,13 @@ from audiofeed.arguments.signature import takes
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
 from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
 from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
+from audiofeed.transforms.contract.magnitude_settings import Magnitude, MagnitudeOptions
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms
 
 
-class MelSpectrogramOptions(FeatureOptions, MelOptions, total=False):
+class MelSpectrogramOptions(FeatureOptions, MagnitudeOptions, MelOptions, total=False):
     """Keyword arguments of the mel spectrogram module."""
 
 
@@ -44,7 +45,7 @@ class MelSpectrogram(ShortTime):
     torch.Size([2, 40, 17])
     """
 
-    @takes(Frames, Mel, Execution)
+    @takes(Frames, Magnitude, Mel, Execution)
     def __init__(
         self,
         *,
@@ -70,7 +71,8 @@ class LogMelSpectrogram(ShortTime):
     Args:
         sample_rate: Hz.
         power: exponent of the magnitude before the filters, > 0.
-        log: the logarithm: "ln", "log10", or "db" (10 log10 of power; for another `power`, 20 / power log10).
+        log: the logarithm: "ln", "log10", "db" (10 log10 of power; for another `power`, 20 / power log10), or "log1p"
+            (ln(1 + x)).
         top_db: with log="db": nothing lies more than this below the clip's own peak, >= 0, whatever else is in the
             batch; None: no limit. `librosa.power_to_db` has 80. Of a waveform (2, time) each row is a clip with a peak
             of its own; the channels of one clip, (1, 2, time), share theirs.
@@ -87,7 +89,7 @@ class LogMelSpectrogram(ShortTime):
     torch.Size([2, 80, 101])
     """
 
-    @takes(Frames, Mel, Logarithm, Execution)
+    @takes(Frames, Magnitude, Mel, Logarithm, Execution)
     def __init__(
         self,
         *,
@@ -101,8 +103,8 @@ class LogMelSpectrogram(ShortTime):
         self._mel, bank = keep_mel(self, settings, trainable=trainable_mel)
         logarithm = pick(Logarithm, settings)
         self.keep(logarithm)
-        limit = () if logarithm.top_db is None else (Limit(logarithm.top_db),)
-        self._steps = (bank, Logarithms(logarithm.step(check_power(power)), logarithm.offset), *limit)
+        limit = () if logarithm.range is None else (Limit(logarithm.range),)
+        self._steps = (bank, Logarithms(logarithm.step(check_power(power))), *limit)
 
     @property
     def frequencies(self) -> torch.Tensor:

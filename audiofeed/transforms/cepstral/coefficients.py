@@ -14,6 +14,7 @@ from audiofeed.signal.scales import BARK_SCALES
 from audiofeed.transforms.auditory.settings import Mel, MelSpanOptions, keep_mel
 from audiofeed.transforms.cepstral.settings import CepstralLogarithm, CepstralOptions, Cosines, keep_cepstrum
 from audiofeed.transforms.contract.frame_settings import Frames
+from audiofeed.transforms.contract.magnitude_settings import Magnitude
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
@@ -54,7 +55,7 @@ class MFCC(ShortTime):
 
     rows_are_bins = False
 
-    @takes(Mel, Cosines, CepstralLogarithm, Frames, Execution)
+    @takes(Mel, Cosines, CepstralLogarithm, Frames, Magnitude, Execution)
     def __init__(
         self,
         *,
@@ -68,8 +69,8 @@ class MFCC(ShortTime):
         check_rate(sample_rate, "the filters lie in Hz")
         check_mel_norm("mel_norm", mel_norm)
         super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
-        _, bank = keep_mel(self, settings, trainable=trainable_mel, norm=mel_norm)
-        self.n_mfcc, self.mel_norm = n_mfcc, mel_norm
+        mel, bank = keep_mel(self, settings, trainable=trainable_mel, norm=mel_norm, norm_name="mel_norm")
+        self.n_mfcc, self.mel_norm = n_mfcc, mel.norm
         self._steps = keep_cepstrum(self, settings, bank, {"n_mfcc": n_mfcc, "n_mels": self.n_mels})
 
 
@@ -102,7 +103,7 @@ class LFCC(ShortTime):
 
     rows_are_bins = False
 
-    @takes(Cosines, CepstralLogarithm, Frames, Execution)
+    @takes(Cosines, CepstralLogarithm, Frames, Magnitude, Execution)
     def __init__(
         self,
         *,
@@ -155,7 +156,7 @@ class BFCC(ShortTime):
 
     rows_are_bins = False
 
-    @takes(Cosines, CepstralLogarithm, Frames, Execution)
+    @takes(Cosines, CepstralLogarithm, Frames, Magnitude, Execution)
     def __init__(
         self,
         *,

@@ -13,6 +13,7 @@ from audiofeed.signal.cepstral.cepstrum import cepstral_matrix
 from audiofeed.transforms.contract.filters import Definition
 from audiofeed.transforms.contract.frame_settings import FeatureOptions
 from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
+from audiofeed.transforms.contract.magnitude_settings import MagnitudeOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Bank, Limit, Logarithms, Matrix, Step
 
@@ -25,7 +26,7 @@ class CosineOptions(TypedDict, total=False):
     lifter: float
 
 
-class CepstralOptions(FeatureOptions, LogOptions, CosineOptions, total=False):
+class CepstralOptions(FeatureOptions, MagnitudeOptions, LogOptions, CosineOptions, total=False):
     """Keyword arguments for the settings that all cepstral coefficients take."""
 
 
@@ -51,7 +52,9 @@ class Cosines:
 class CepstralLogarithm(Logarithm):
     """Settings of cepstral coefficients for their logarithm, by default decibels, 80 below the peak at most."""
 
-    log: str = argument("db", 'the logarithm: "db" (10 log10, whatever the power), "ln" or "log10".')
+    log: str = argument(
+        "db", 'the logarithm: "db" (10 log10, whatever the power), "ln", "log10" or "log1p" (ln(1 + x)).'
+    )
     top_db: float | None = argument(
         80.0,
         'with log="db": no band lies more than this below the clip\'s own peak, >= 0; None (and with another log): no '
@@ -82,6 +85,6 @@ def keep_cepstrum(
     module.keep(cosines)
     module.define("cosines", cosines.matrix(n_out, n))
     # decibels are 10 log10 whatever the power, as librosa's and torchaudio's cepstra take them
-    logs = Logarithms(logarithm.step(power=2.0), logarithm.offset)
-    limit = () if logarithm.top_db is None else (Limit(logarithm.top_db),)
+    logs = Logarithms(logarithm.step(power=2.0))
+    limit = () if logarithm.range is None else (Limit(logarithm.range),)
     return (bank, logs, *limit, Matrix("cosines"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,8 +10,10 @@ from torch import nn
 
 from audiofeed.methods.lengths import clear_past
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
+from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.contract.unknown_attributes import UnknownAttributeError, explained
+from audiofeed.transforms.waveform.waveform_transform import WaveformTransform, transformed
 
 
 class Chain(nn.Sequential):
@@ -18,6 +21,9 @@ class Chain(nn.Sequential):
 
     `torch.nn.Sequential` drops the lengths after its first member, so that deltas reach past a clip's end and a mean
     counts padding. Here each member is given the lengths of what it takes, and says those of what it gives.
+
+    Transforms from waveforms to waveforms (`RemoveMean`, `PreEmphasis`) stand before the one that makes features of
+    them; without a graph on a CPU they work clip by clip, in one pass over the batch.
 
     Args:
         transforms: modules; the first takes waveforms (or features, and then so does the chain). A module of another
@@ -28,7 +34,8 @@ class Chain(nn.Sequential):
         as the last gives, from as the first takes, lengths (batch,).
 
     Raises:
-        TypeError: for a member that is no module, or that takes waveforms where features come.
+        TypeError: for a member that is no module, that takes waveforms where features come, or features where
+            waveforms come.
         ValueError: without members; at the call, for a member without `frame_lengths` that changed the number of
             frames of a padded batch.
 
@@ -56,17 +63,40 @@ class Chain(nn.Sequential):
         __getattr__ = explained
 
     def _check_order(self, i: int, before: nn.Module, member: nn.Module) -> None:
-        ours = isinstance(before, Transform | FeatureTransform)
-        if isinstance(member, Transform) and ours and not before.gives_waveforms:
-            raise TypeError(
-                f"Chain's member {i}, {type(member).__name__}, takes waveforms, and member {i - 1}, "
-                f"{type(before).__name__}, gives features; put {type(member).__name__} first"
-            )
+        takes, gives = _taken(member), _given(before)
+        if takes is None or takes in gives:
+            return
+        remedy = (
+            f"put {type(member).__name__} first"
+            if takes == "waveforms"
+            else "put a transform that makes features of them between the two"
+        )
+        raise TypeError(
+            f"Chain's member {i}, {type(member).__name__}, takes {takes}, and member {i - 1}, "
+            f"{type(before).__name__}, gives {gives[0]}; {remedy}"
+        )
 
     @property
     def sample_rate(self) -> Any:
-        """Sample rate of a chain of transforms in Hz, as its first member says; None where it does not."""
-        return getattr(self[0], "sample_rate", None)
+        """Sample rate of a chain of transforms in Hz, as the first member that needs one says; None where none does.
+
+        After a member that may change the rate, which a module of another kind may, no member is asked.
+        """
+        for member in self:
+            rate = getattr(member, "sample_rate", None)
+            if rate is not None or not getattr(member, "keeps_rate", False):
+                return rate
+        return None
+
+    @property
+    def keeps_rate(self) -> bool:
+        """True if a chain of transforms gives waveforms of the sample rate that it takes, as all its members do."""
+        return all(getattr(member, "keeps_rate", False) for member in self)
+
+    @property
+    def adds_padding(self) -> bool:
+        """True if a chain of transforms gives frames that are not the clips' own, as a member's padding is."""
+        return any(getattr(member, "adds_padding", False) for member in self)
 
     @property
     def takes_int16(self) -> bool:
@@ -93,9 +123,16 @@ class Chain(nn.Sequential):
         )
 
     def times(self, n_frames: int) -> Any:
-        """Return the center of each frame of a chain in seconds, as its first transform says.  Shape: (n_frames,)."""
-        first: Any = self[0]
-        return first.times(n_frames)
+        """Return the center of each frame of a chain in seconds, as the member says that makes frames of waveforms.
+
+        Shape: (n_frames,).
+        """
+        return self._framer().times(n_frames)
+
+    def _framer(self) -> Any:
+        """Return the member of a chain that makes the frames: the last transform from waveforms to features."""
+        framers = [m for m in self if _taken(m) == "waveforms" and not getattr(m, "keeps_rate", False)]
+        return framers[-1] if framers else self[0]
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the lengths of a chain's results for clips of `lengths`, through every member transform."""
@@ -110,10 +147,27 @@ class Chain(nn.Sequential):
             input: what the first member takes.
             lengths: (batch,) samples (or frames, where the first takes features) of each clip of a padded batch.
         """
-        result = input
-        for i in range(len(self)):
+        done, result = self._waveform_steps(input), input
+        if done:
+            steps = [step for step in itertools.islice(self, done) if isinstance(step, WaveformTransform)]
+            result = transformed(steps, input, lengths)
+            for step in steps:
+                lengths = None if lengths is None else step.frame_lengths(lengths)
+        for i in range(done, len(self)):
             result, lengths = self._step(i, result, lengths)
         return result
+
+    def _waveform_steps(self, input: torch.Tensor) -> int:
+        """Return how many of a chain's first members are waveform steps to be taken in one pass: none, or 2 or more."""
+        if torch.compiler.is_compiling() or not isinstance(input, torch.Tensor) or input.device.type != "cpu":
+            return 0
+        count = 0
+        for member in self:
+            # a hook is to see what its own member takes and gives
+            if not isinstance(member, WaveformTransform) or member._forward_hooks or member._forward_pre_hooks:
+                break
+            count += 1
+        return count if count > 1 else 0
 
     def after_first(self, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Apply a chain's other members to the result of its first; `lengths` are those that the first was given."""
@@ -134,6 +188,10 @@ class Chain(nn.Sequential):
             result = member(given, lengths)
         else:
             result = member(given)
+        if lengths is None and getattr(member, "adds_padding", False):
+            # from here on a clip ends before its last frame
+            clips = given.shape[0] if given.dim() > (1 if _taken(member) == "waveforms" else 2) else 1
+            lengths = torch.full((clips,), given.shape[-1], device=given.device)
         if lengths is None or hasattr(member, "frame_lengths"):
             return result, None if lengths is None else result_lengths(member, lengths)
         if given.shape[-1] != result.shape[-1]:
@@ -155,3 +213,23 @@ def result_lengths(member: nn.Module, lengths: torch.Tensor) -> torch.Tensor:
         return member.result_lengths(lengths)
     known = getattr(member, "frame_lengths", None)
     return lengths if known is None else known(lengths)
+
+
+def _taken(member: nn.Module) -> str | None:
+    """Return what a chain's member takes, "waveforms" or "features"; None for a module that does not say."""
+    if isinstance(member, Chain):
+        return _taken(member[0])
+    if isinstance(member, FeatureTransform):
+        return "features"
+    return "waveforms" if isinstance(member, Transform) else None
+
+
+def _given(member: nn.Module) -> tuple[str, ...]:
+    """Return what a chain's member gives; rows of samples, such as those of band filters, count as features too."""
+    if isinstance(member, Chain):
+        return _given(member[-1])
+    if isinstance(member, WaveformTransform | ToWaveform):
+        return ("waveforms",)
+    if isinstance(member, Transform | FeatureTransform) and not member.gives_waveforms:
+        return ("features",)
+    return ("waveforms", "features")

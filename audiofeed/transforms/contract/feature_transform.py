@@ -9,7 +9,7 @@ from torch import nn
 
 from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.batch_rows import check_lengths
-from audiofeed.methods.lengths import clear_past
+from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import compute_in_parts, is_dealt
 from audiofeed.transforms.contract.filters import (
@@ -51,6 +51,9 @@ class FeatureTransform(nn.Module):
     hint = "take its power or magnitude"
     # whether the result has the bins of the features, so that a bin keeps its frequency
     keeps_bins = False
+    # whether each value of the result is made of one frame alone, so that what stands past a clip's end may stay there
+    # until the result is cleared
+    own_frames_alone = False
     # whether the output is a waveform, so that a transform of waveforms can follow in a Chain
     gives_waveforms = False
 
@@ -130,7 +133,7 @@ class FeatureTransform(nn.Module):
         clips = features.reshape(leading[0] if leading else 1, -1, bins, frames)
         if lengths is not None:
             lengths = check_lengths(lengths, clips.shape[0], frames, unit="frames").to(clips.device)
-            clips = clear_past(clips, lengths)
+            clips = clips if self.own_frames_alone else clear_past(clips, lengths)
         # what each clip has of its own, to be cut as the clips are
         own = {name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1}
         shared = {name: given for name, given in settings.items() if name not in own}
@@ -139,13 +142,20 @@ class FeatureTransform(nn.Module):
             settings = {**shared, **dict(zip(own, given, strict=True))}
             with in_full_precision(clips.device, graph=graph):
                 result = self.compute(clips, lengths, graph=graph, **settings)
-                return result if lengths is None else clear_past(result, self.result_lengths(lengths, **settings))
+                if lengths is None:
+                    return result
+                return self.finish(result, self.result_lengths(lengths, **settings), graph=graph)
 
         if graph and is_dealt(clips):
             result = compute_in_parts(of_clips, clips, (lengths, *own.values()), parameters=self.parameters())
         else:
             result = of_clips(clips, lengths, *own.values())
         return result.reshape(*leading, *result.shape[2:])
+
+    def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
+        """Return a feature transform's result of clips with 0 past their ends, (clips,) along the last dimension."""
+        # it is no memory of the caller: features with lengths were copied, or each value was made anew
+        return clear_past(result, ends) if graph or not result.is_contiguous() else clear_own_past(result, ends)
 
     def result_lengths(self, lengths: torch.Tensor, **settings: object) -> torch.Tensor:
         """Return the end of each clip's result of any feature transform, along the last dimension."""

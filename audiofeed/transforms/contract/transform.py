@@ -140,7 +140,7 @@ class Transform(nn.Module):
     @property
     def first_center(self) -> float:
         """Sample on which frame 0 of any transform of waveforms is centered."""
-        return 0.0 if self.framing is None or self.framing.center else self.framing.n_fft / 2
+        return 0.0 if self.framing is None else self.framing.where.first_center
 
     def times(self, n_frames: int) -> torch.Tensor:
         """Return the center of each frame of any transform of waveforms in seconds, float64, of shape (n_frames,).

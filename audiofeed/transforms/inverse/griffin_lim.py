@@ -13,9 +13,15 @@ from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.griffin_lim import Progress, Search, griffin_lim, random_phases
 from audiofeed.methods.inverse.overlap_add import natural_length
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.transforms.contract.frame_settings import FrameOptions, Frames
+from audiofeed.transforms.contract.frame_settings import ONE_WAY, Frames
 from audiofeed.transforms.contract.to_waveform import ToWaveform
-from audiofeed.transforms.inverse.resynthesis import Resynthesis
+from audiofeed.transforms.inverse.resynthesis import Resynthesis, SynthesisOptions
+
+
+class GriffinLimOptions(SynthesisOptions, total=False):
+    """Keyword arguments of the Griffin-Lim module."""
+
+    pad_mode: str
 
 
 class GriffinLim(ToWaveform):
@@ -57,7 +63,7 @@ class GriffinLim(ToWaveform):
 
     hint = "give magnitudes; for a complex spectrum there is InverseSTFT"
 
-    @takes(Frames)
+    @takes(Frames, without=ONE_WAY)
     def __init__(
         self,
         n_fft: int = 2048,
@@ -68,7 +74,7 @@ class GriffinLim(ToWaveform):
         rand_init: bool = True,
         seed: int = 0,
         progress: Progress | None = None,
-        **settings: Unpack[FrameOptions],
+        **settings: Unpack[GriffinLimOptions],
     ) -> None:
         super().__init__()
         self._frames = Resynthesis(self, pick(Frames, settings, n_fft=n_fft))

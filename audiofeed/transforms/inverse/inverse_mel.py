@@ -56,6 +56,8 @@ class InverseMel(FeatureTransform):
         self.keep(mel)
         self.solver = check_choice("solver", solver, ("nnls", "lstsq"))
         filters = mel.definition()
+        if not filters.any() and mel.filters is not None:
+            raise ValueError("filters must have a weight that is not 0, and are 0 throughout")
         if not filters.any():
             raise ValueError(
                 f"n_fft={n_fft} must be long enough that a filter holds a bin; all n_mels={self.n_mels} between "

@@ -28,7 +28,7 @@ class InverseMFCC(FeatureTransform):
     Args:
         n_mels: number of mels of the result, at least the number of coefficients. The cosine transform is that of the
             `MFCC` that made them.
-        log: the logarithm that is undone: "db" (10 log10), "ln" or "log10".
+        log: the logarithm that is undone: "db" (10 log10), "ln", "log10" or "log1p" (ln(1 + x)).
         ref: the power that was 0 in the logarithm, > 0: the result is multiplied by it.
 
     Returns:
@@ -79,6 +79,8 @@ class InverseMFCC(FeatureTransform):
                 f"lifter above {count}"
             )
         logs = over_bins(features, self.filter_like("cosines", features)[:, :count])
+        if self.log == "log1p":  # no power is below 0, whatever a cosine transform cut short leaves
+            return logs.expm1().clamp(min=0.0) * self.ref
         scale = {"ln": 1.0, "log10": math.log(10.0), "db": math.log(10.0) / 10.0}[self.log]
         # ref in the exponent would round it away in float32; as a factor it is exact
         powers = (logs * scale).exp() if graph else logs.mul_(scale).exp_()

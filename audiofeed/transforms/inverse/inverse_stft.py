@@ -12,7 +12,7 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.inverse.overlap_add import INVERSE, Synthesis, inverse_short_time
 from audiofeed.signal.inverse.synthesis import synthesis_basis
-from audiofeed.transforms.contract.frame_settings import Frames
+from audiofeed.transforms.contract.frame_settings import ONE_WAY, Frames
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.inverse.resynthesis import Resynthesis, SynthesisOptions
@@ -58,7 +58,7 @@ class InverseSTFT(ToWaveform):
     takes_complex = True
     hint = "give the spectrum that STFT returns; for a magnitude alone there is GriffinLim"
 
-    @takes(Frames, Execution, without=("pad_mode", "trainable_window", "precision"))
+    @takes(Frames, Execution, without=(*ONE_WAY, "pad_mode", "trainable_window", "precision"))
     def __init__(self, n_fft: int = 2048, **settings: Unpack[InverseOptions]) -> None:
         super().__init__()
         frames, execution = pick(Frames, settings, n_fft=n_fft), pick(Execution, settings)

@@ -7,11 +7,12 @@ import functools
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, check_rate
+from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.decibels import Log
 from audiofeed.methods.rhythm.onsets import onset_strength
 from audiofeed.transforms.auditory.settings import Mel, MelOptions, keep_mel
 from audiofeed.transforms.contract.frame_settings import Frames, WindowOptions
+from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
 from audiofeed.transforms.contract.method_settings import Execution, MethodOptions
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.steps import Limit, Logarithms, PerClip
@@ -19,19 +20,22 @@ from audiofeed.transforms.short_time.steps import Limit, Logarithms, PerClip
 AGGREGATES = ("mean", "median")
 
 
-class OnsetOptions(WindowOptions, MethodOptions, MelOptions, total=False):
+class OnsetOptions(WindowOptions, MethodOptions, MelOptions, LogOptions, total=False):
     """Keyword arguments of the onset strength module."""
 
     n_fft: int
+    placement: str | None
     pad_mode: str
+    remove_dc: bool
+    preemphasis: float
 
 
 class OnsetStrength(ShortTime):
     """Onset strength (spectral flux of mels) as a module, equal to `librosa.onset.onset_strength`.
 
     The gain of each band in decibels since `lag` frames ago, losses counted as 0, averaged over the bands. As in
-    librosa, decibels are limited to 80 below the clip's peak, all its channels together; batch-mates do not count. The
-    frames of the mel spectrogram are centered.
+    librosa, decibels are limited to 80 below the clip's peak, all its channels together; batch-mates do not count; the
+    arguments of the logarithm change that. The frames of the mel spectrogram are centered, or lie as `placement` says.
 
     Args:
         sample_rate: Hz.
@@ -57,7 +61,7 @@ class OnsetStrength(ShortTime):
 
     rows_are_bins = False
 
-    @takes(Frames, Mel, Execution)
+    @takes(Frames, Mel, Logarithm, Execution, log="db", top_db=80.0)
     def __init__(
         self,
         *,
@@ -85,4 +89,7 @@ class OnsetStrength(ShortTime):
             delay=self.n_fft // (2 * self.hop_length) if center else 0,
             detrend=detrend,
         )
-        self._steps = (bank, Logarithms(Log("db", floor=1e-10, power=2.0)), Limit(80.0), PerClip(strength))
+        logarithm = pick(Logarithm, settings)
+        self.keep(logarithm)
+        limit = () if logarithm.range is None else (Limit(logarithm.range),)
+        self._steps = (bank, Logarithms(logarithm.step(power=2.0)), *limit, PerClip(strength))

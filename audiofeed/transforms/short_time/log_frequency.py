@@ -23,6 +23,7 @@ from audiofeed.plans.short_time.interpolation import (
 )
 from audiofeed.signal.short_time.log_frequency import FREQ_SCALES, frequency_basis, frequency_grid
 from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
+from audiofeed.transforms.contract.magnitude_settings import Magnitude, MagnitudeOptions
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
@@ -130,7 +131,8 @@ class OfGrid:
         """Compute a log-frequency short-time module's |transform|^power of rows, or the complex transform."""
         filters = [self.analysis(waveform), *(self.filter_like(name, waveform) for name in self._filter_names)]
         run = LOG_FREQUENCY.methods[self.method].run
-        return run(waveform, lengths, self.framing, *filters, plan=self._plan, power=self.power, graph=graph)
+        how: dict[str, Any] = {"power": self.power, "root_offset": self.root_offset}
+        return run(waveform, lengths, self.framing, *filters, plan=self._plan, **how, graph=graph)
 
 
 class LogFrequencySTFT(OfGrid, ShortTime):
@@ -165,6 +167,10 @@ class LogFrequencySTFT(OfGrid, ShortTime):
         self._keep_grid(grid)
 
 
+class LogFrequencyPowerOptions(LogFrequencyOptions, MagnitudeOptions, total=False):
+    """Keyword arguments of the log-frequency spectrogram module."""
+
+
 class LogFrequencySpectrogram(OfGrid, ShortTime):
     """Module for a log-frequency spectrogram: |STFT|^power at log-spaced or evenly spaced frequencies between any two.
 
@@ -185,9 +191,9 @@ class LogFrequencySpectrogram(OfGrid, ShortTime):
     torch.Size([2, 169, 8])
     """
 
-    @takes(Frames, Grid, Execution)
+    @takes(Frames, Grid, Magnitude, Execution)
     def __init__(
-        self, *, sample_rate: float, power: float | None = 2.0, **settings: Unpack[LogFrequencyOptions]
+        self, *, sample_rate: float, power: float | None = 2.0, **settings: Unpack[LogFrequencyPowerOptions]
     ) -> None:
         grid = pick(Grid, settings, sample_rate=sample_rate, n_fft=check_count("n_fft", settings["n_fft"]))
         power = check_power_or_complex(power)

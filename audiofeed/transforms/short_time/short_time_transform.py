@@ -20,6 +20,7 @@ from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.short_time.fourier import fourier_basis
 from audiofeed.transforms.contract.frame_settings import Frames
 from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.contract.magnitude_settings import Magnitude
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.short_time.steps import Bank, Step, split
@@ -31,7 +32,7 @@ class ShortTime(Transform):
     Derive from it for a feature of your own over frames: give `steps`. In a `Stack` equal frames share one STFT.
 
     Args:
-        settings: arguments of `Frames` and of `Execution`; others are left to the subclass.
+        settings: arguments of `Frames`, of `Magnitude` and of `Execution`; others are left to the subclass.
         sample_rate: Hz; None where nothing depends on it.
         power: of the magnitude that the steps begin with, > 0; None: the complex spectrum.
         basis: from the window to another basis than Fourier's, for the "conv" method.
@@ -69,6 +70,13 @@ class ShortTime(Transform):
         self.keep(frames)
         self.keep(execution)
         self.power, self.framing = power, frames.framing
+        magnitude = pick(Magnitude, settings)
+        if magnitude.root_offset and power is None:
+            raise ValueError(
+                f"root_offset={magnitude.root_offset!r} must be 0 with power=None: a complex spectrum has no root; use "
+                "power=1.0 or 2.0"
+            )
+        self.root_offset = magnitude.root_offset
         self._steps: Sequence[Step] = ()
         self._choice = methods.choose(execution.method, trainable=execution.trainable, n_fft=frames.n_fft)
         self.method, self.method_reason = self._choice.method, self._choice.reason
@@ -80,7 +88,7 @@ class ShortTime(Transform):
         # what two transforms must have in common for their spectra to be the same; what is trained is like no other
         trains = execution.trainable or execution.trainable_window
         self.frames_key = None if trains or execution.precision != "input" else (frames, self._choice)
-        definitions = {"analysis_window": frames.analysis_window, "basis": frames.of_window(basis)}
+        definitions = {"analysis_window": frames.analysis_window, "basis": frames.of_basis(basis)}
         self.define(self._choice.filters, definitions[self._choice.filters], trainable=trains)
 
     # ---------------------------------------------------------------- what a subclass gives
@@ -136,10 +144,12 @@ class ShortTime(Transform):
             shortest = rows.shape[-1]
             if lengths is not None and lengths.device.type == "cpu":  # a GPU is not waited for
                 shortest = int(lengths.min())
-            if shortest < self.n_fft:
+            if shortest < self.framing.least:
+                least = self.framing.least
+                name = "n_fft" if least == self.n_fft else "win_length"
                 warn_caller(
-                    f"n_fft={self.n_fft} exceeds the samples of a clip, so that each of its frames sees the whole clip "
-                    "and what stands past its ends; use a smaller n_fft, or longer clips"
+                    f"{name}={least} exceeds the samples of a clip, so that each of its frames sees the whole clip "
+                    f"and what stands past its ends; use a smaller {name}, or longer clips"
                 )
         return rows, row_lengths, leading
 
@@ -169,7 +179,8 @@ class ShortTime(Transform):
         """Return the power and frame steps that any short-time module wants computed of a waveform `like` this one."""
         of_frames, _ = split(self.steps())
         power = 2.0 if self.power is None else self.power
-        return Wanted(power, tuple(value for step in of_frames for value in step.on_frames(self, like)))
+        steps = tuple(value for step in of_frames for value in step.on_frames(self, like))
+        return Wanted(power, steps, self.root_offset)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Compute the complex spectrum, or its powers through steps, in the base class of short-time modules."""

@@ -55,30 +55,26 @@ class Bank:
 
 @dataclass(frozen=True)
 class Logarithms:
-    """Step of a short-time module that adds an offset and takes a logarithm."""
+    """Step of a short-time module that takes a logarithm."""
 
     log: Log
-    offset: float = 0.0
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
-        """Return the logarithm step of a short-time module, and before it the offset where there is one."""
-        return (Apply(self._raised), self.log) if self.offset else (self.log,)
-
-    def _raised(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-        return values + self.offset if workspace is None else values.add_(self.offset)
+        """Return the logarithm step of a short-time module."""
+        return (self.log,)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Step of a short-time module after which nothing lies more than `top_db` dB below each clip's own peak."""
+    """Step of a short-time module after which nothing lies more than `top` below each clip's own peak."""
 
-    top_db: float
+    top: float
 
     def on_clips(self, module: Transform, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """Apply the step of a short-time module that limits the decibels of clips."""
         if torch.is_grad_enabled() or observed(features) is not None:
-            return limit_range(features, frames, self.top_db)
-        return torch.maximum(features, clip_peak(features, frames) - self.top_db, out=features)
+            return limit_range(features, frames, self.top)
+        return torch.maximum(features, clip_peak(features, frames) - self.top, out=features)
 
 
 @dataclass(frozen=True)

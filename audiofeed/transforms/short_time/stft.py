@@ -7,6 +7,7 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_power_or_complex
 from audiofeed.arguments.signature import takes
 from audiofeed.transforms.contract.frame_settings import Frames, ShortTimeOptions
+from audiofeed.transforms.contract.magnitude_settings import Magnitude, MagnitudeOptions
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 
@@ -49,6 +50,10 @@ class STFT(ShortTime):
         super().__init__({**settings, "n_fft": n_fft}, sample_rate=sample_rate)
 
 
+class SpectrogramOptions(ShortTimeOptions, MagnitudeOptions, total=False):
+    """Keyword arguments of the spectrogram module."""
+
+
 class Spectrogram(ShortTime):
     """Module that computes a spectrogram, |STFT|^power, or the complex STFT for `power=None`.
 
@@ -68,13 +73,13 @@ class Spectrogram(ShortTime):
     torch.Size([257, 8])
     """
 
-    @takes(Frames, Execution)
+    @takes(Frames, Magnitude, Execution)
     def __init__(
         self,
         n_fft: int = 2048,
         *,
         power: float | None = 2.0,
         sample_rate: float | None = None,
-        **settings: Unpack[ShortTimeOptions],
+        **settings: Unpack[SpectrogramOptions],
     ) -> None:
         super().__init__({**settings, "n_fft": n_fft}, sample_rate=sample_rate, power=check_power_or_complex(power))

@@ -94,4 +94,7 @@ def test_a_wrong_input_of_decibels_is_named():
 
 
 def test_repr_of_decibels():
-    assert repr(af.AmplitudeToDB(top_db=None)) == "AmplitudeToDB(stype='power', ref=1.0, amin=1e-10, top_db=None)"
+    assert (
+        repr(af.AmplitudeToDB(top_db=None))
+        == "AmplitudeToDB(stype='power', ref=1.0, amin=1e-10, offset=0.0, top_db=None)"
+    )

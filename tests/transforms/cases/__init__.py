@@ -30,11 +30,12 @@ class Case:
         small: what replaces settings for the numerical gradient; `small_size`: samples or frames given to it.
         takes: "waveform", "power", "magnitude", "features" (real, of either sign) or "spectrum" (complex).
         bins, small_bins: bins of the input, where it is not a waveform.
-        state: names of what is trained, and so is in the `state_dict`.
+        state: names of what is trained, and so is in the `state_dict`; `kept`: of what else is there.
         shares: rows of a clip count together (a clip's own peak), so that one channel alone may differ. The reason.
         flat: why there is no gradient with respect to the input.
         kinks: why the numerical gradient is not compared (steps inside the difference quotient).
         not_compiled: why torch.compile(fullgraph=True) is not promised.
+        pads: why a clip alone has more frames than are its own, all of them 0.
         may_vanish: why a clip of a few samples or frames may give zeros throughout.
         tolerance: of batch-mates, relative; `why` is the reason where it is not 1e-6.
         others: other values of arguments that no other transform has: see `contract/test_every_argument.py`.
@@ -50,10 +51,12 @@ class Case:
     bins: int = 0
     small_bins: int = 0
     state: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     shares: str = ""
     flat: str = ""
     kinks: str = ""
     not_compiled: str = ""
+    pads: str = ""
     may_vanish: str = ""
     tolerance: float = 1e-6
     rounding: float = 0.0

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import audiofeed as af
+from audiofeed.signal.framing import PLACEMENTS
 from tests.signals import noise
 from tests.transforms.contract import effects
 from tests.transforms.contract.shared_alternatives import ALL_NORMS, IN_TIMES, VALUES, Base, To
@@ -57,9 +58,10 @@ def _cepstrum(n_of_features: str, n_of_filters: str, filters: str, **values: lis
             "dct_type": [1, 3],
             "norm": [None],
             "lifter": [12],
-            "log": [To(name, also={"top_db": None}) for name in ("ln", "log10")],
-            "floor": [100.0],
+            "log": [To(name, also={"top_db": None}) for name in ("ln", "log10", "log1p")],
+            "floor": [100.0, To(None, given={"floor": 100.0, "offset": 1e-6})],
             "top_db": [3.0],
+            "top": [To(3.0, given={"log": "ln", "top_db": None})],
             n_of_features: [7],
             n_of_filters: [12],
             filters: [True],
@@ -157,14 +159,18 @@ _TEMPO = {
 }
 
 OF: dict[type, Base] = {
-    af.STFT: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES}),
+    af.STFT: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES, "placement": list(PLACEMENTS[1:])}),
     af.Spectrogram: Base({"n_fft": 64}, NOISE, values={"sample_rate": IN_TIMES, "power": [1.0, 1.5, None]}),
     af.MelSpectrogram: Base(MEL, NOISE),
     af.LogMelSpectrogram: Base(
         MEL,
         NOISE,
         # decibels are of power, whatever the exponent of the magnitudes
-        values={"top_db": [To(3.0, given={"log": "db"})], "power": [1.0, 1.5, To(1.5, given={"log": "db"})]},
+        values={
+            "top_db": [To(3.0, given={"log": "db"})],
+            "top": [1.0],
+            "power": [1.0, 1.5, To(1.5, given={"log": "db"})],
+        },
     ),
     af.Gammatonegram: Base(
         {"sample_rate": 8000, "n_fft": 128, "n_bins": 10},
@@ -223,6 +229,11 @@ OF: dict[type, Base] = {
         POWERS,
         values={"stype": ["magnitude"], "ref": [2.0, "max"], "amin": [1.0], "top_db": [3.0]},
     ),
+    af.LogCompression: Base(
+        {},
+        POWERS,
+        values={"top_db": [To(3.0, given={"log": "db"})], "top": [1.0], "power": [To(1.0, given={"log": "db"})]},
+    ),
     af.MFCC: _cepstrum("n_mfcc", "n_mels", "trainable_mel", mel_norm=[None, 1.0]),
     af.LFCC: _cepstrum("n_lfcc", "n_filter", "trainable_filters"),
     af.BFCC: _cepstrum("n_bfcc", "n_barks", "trainable_filters", bark_scale=["schroeder", "wang"]),
@@ -249,7 +260,7 @@ OF: dict[type, Base] = {
         values={
             "n_mels": [20],
             "dct_type": [1, 3],
-            "log": ["ln", "log10"],
+            "log": ["ln", "log10", "log1p"],
             "norm": [None],
             "lifter": [9],
             "ref": [2.0],
@@ -291,6 +302,7 @@ OF: dict[type, Base] = {
             "n_fft": [401, None],
             "hop_length": [90, None],
             "win_length": [128],
+            "window_at": ["left"],
             "window": ["hann"],
             "f_min": [120.0],
             "f_max": [900.0],
@@ -305,7 +317,7 @@ OF: dict[type, Base] = {
         # steps of a bin: a window must be short for its last sample to count
         {**RATED, "win_length": 6},
         RISING,
-        values={"sample_rate": [10000], "win_length": [32], "roll_percent": [0.5]},
+        values={"sample_rate": [10000], "win_length": [32], "roll_percent": [0.5], "placement": ["start", "hops"]},
     ),
     af.SpectralFlatness: Base({"n_fft": 64, "hop_length": 16}, RISING, values={"sample_rate": IN_TIMES, "amin": [1.0]}),
     af.PolyFeatures: Base(RATED, RISING, values={"sample_rate": [10000], "order": [2]}),
@@ -355,6 +367,9 @@ OF: dict[type, Base] = {
             "win_length": [100],
             # gains of decibels, from which a factor of a band falls out unless the band leaves the range of 80 dB
             "norm": [To(None, effect=effects.values_of_a_clip_that_fades_in)],
+            "log": [To(name, also={"top_db": None}) for name in ("ln", "log10", "log1p")],
+            "top_db": [3.0],
+            "top": [To(1.0, given={"log": "ln", "top_db": None})],
             "lag": [2],
             "max_size": [3],
             "aggregate": ["median"],

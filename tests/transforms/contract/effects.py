@@ -157,6 +157,14 @@ def tells(pair: Pair) -> None:
         assert not torch.equal(pair.before.times(5), times)
 
 
+def counts_more(pair: Pair) -> None:
+    """The same values of the same shape, of which more frames count."""
+    assert torch.equal(pair.run(pair.before), pair.run(pair.after))
+    lengths = torch.tensor([pair.x.shape[-1] - 1])
+    assert pair.after.frame_lengths(lengths) > pair.before.frame_lengths(lengths)
+    agrees_with_its_graph(pair, pair.run(pair.after))
+
+
 class Told:
     """Remembers what it was called with."""
 

@@ -1,4 +1,4 @@
-"""Other values for arguments that several public transforms share, and how the others of one class are written."""
+"""Values for the arguments that many transforms share, and the forms in which `alternatives.py` says them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,12 @@ VALUES: dict[str, list[Any]] = {
     "hop_length": [17],
     "win_length": [To(lambda base: base["n_fft"] * 5 // 8)],
     "window": ["boxcar"],
-    "pad_mode": ["reflect", "replicate", "circular"],
+    "window_at": [To("left", given={"win_length": 32, "hop_length": 16})],
+    # one sample more or less hardly counts in most features: "but_last_sample" is with the STFT
+    "placement": ["start", "hops", "vocoder", "snip_edges", "keep_edges"],
+    "pad_mode": ["reflect", "symmetric", "replicate", "circular"],
+    "preemphasis": [0.9],
+    "root_offset": [1.0],
     "power": [1.0, 1.5, 2.0],
     "method": ["conv", To("fft", effect=effects.torchs_fft)],
     "precision": [To("double", effect=effects.less_rounding)],
@@ -69,8 +74,9 @@ VALUES: dict[str, list[Any]] = {
     "f_max": [3000.0],
     "n_mels": [12],
     "mel_scale": ["htk"],
+    "filters": [To(lambda base: torch.eye(base["n_mels"], base["n_fft"] // 2 + 1))],
     "norm": [None, 1.0],
-    "log": ["ln", "log10", "db"],
+    "log": ["ln", "log10", "db", "log1p"],
     "floor": [1.0],
     "offset": [1.0],
 }

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import audiofeed as af
+from audiofeed.arguments.signature import attribute_of
 from tests.transforms.cases import CASES
 from tests.transforms.contract.alternatives import OF, VALUES, Base, To
 from tests.transforms.contract.effects import Pair, usual
@@ -100,7 +101,7 @@ def test_every_argument_is_an_attribute(cls):
     """It holds what was given; where that is None, what None stands for, if anything."""
     wrong = []
     for name, to, pair in changes(cls, base_of(cls)):
-        found = getattr(pair.after, name, LookupError)
+        found = getattr(pair.after, attribute_of(cls, name), LookupError)
         if found is LookupError or (to.value is not None and name not in MADE and not np.array_equal(found, to.value)):
             wrong.append(f"{cls.__name__}({name}={to.value!r}).{name} is {found!r}")
     assert not wrong, "\n".join(wrong)

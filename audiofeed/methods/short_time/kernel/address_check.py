@@ -72,6 +72,7 @@ def check_job(
     table: np.ndarray,
     *,
     hop: int,
+    n_loaded: int,
     waveform: Memory,
     beginnings: Memory,
     ends: Memory,
@@ -87,6 +88,7 @@ def check_job(
         tiles: (tiles, TILE).
         table: (rows, ROW).
         hop: bytes from frame to frame.
+        n_loaded: samples that are read of each frame.
         waveform: the samples of each row.
         beginnings: the copy of each row's beginning.
         ends: the copy of each row's end.
@@ -107,7 +109,7 @@ def check_job(
     late = ~early & (frame >= column["first_end"][rows][:, None])
     base = np.where(late, column["end"][rows][:, None], column["inside"][rows][:, None])
     address = np.where(early, column["beginning"][rows][:, None], base) + frame * hop
-    size = spec.n_loaded * (2 if spec.int16 else 4)
+    size = n_loaded * (2 if spec.int16 else 4)
     of_row, of_tile = (np.broadcast_to(values[:, None], frame.shape) for values in (rows, number))
     for memory, where in ((beginnings, early), (ends, late), (waveform, ~(early | late))):
         memory.holds(of_row[where], of_tile[where], address[where], size)
@@ -122,18 +124,23 @@ def check_job(
     result.holds(np.zeros_like(rows), number, out, written)
 
 
-def check_tables(spec: KernelSpec, arrays: dict[str, np.ndarray]) -> None:
+def check_tables(spec: KernelSpec, arrays: dict[str, np.ndarray], *, window_at: int, n_loaded: int) -> None:
     """Check that a kernel's tables are as long as it reads them, and raise an IndexError if one is not.
 
     Args:
         spec: the kernel's settings.
         arrays: float32 "window", "twiddles" and "turns".
+        window_at, n_loaded: where the window stands in a frame, and the samples read from there on.
     """
+    if window_at < 0 or n_loaded % spec.lanes or window_at + n_loaded > spec.n_fft + spec.lanes:
+        raise IndexError(
+            f"{n_loaded} samples from {window_at} on are not whole vectors of {spec.lanes} in frames of {spec.n_fft}"
+        )
     half, left, twiddles = spec.n_fft // 2, spec.n_fft // 2, 0
     for radix in fourier.radices(half) or []:
         left //= radix
         twiddles += 2 * left * (radix - 1) if left > 1 else 0
-    needed = {"window": spec.n_loaded, "twiddles": twiddles, "turns": 2 * (half // 2 + 1)}
+    needed = {"window": 2 * n_loaded + 1, "twiddles": twiddles, "turns": 2 * (half // 2 + 1)}
     for name, count in needed.items():
         found = arrays[name]
         if found.dtype != np.float32 or not found.flags.c_contiguous or found.size < count:

@@ -25,7 +25,9 @@ FIELDS = (
     "tiles",  # address of TILE numbers for each tile
     "rows",  # address of ROW numbers for each row
     "hop",  # bytes from frame to frame
-    "window",  # address of n_fft floats, halved, and zeros up to whole vectors
+    "window",  # address of `n_loaded` floats, halved, zeros past its end; as many that are 1 under it; 1 / its length
+    "window_at",  # the first sample of a frame that stands under it
+    "n_loaded",  # samples of a frame that are read, from there on, in whole vectors
     "twiddles",
     "turns",
     "spans",  # address of: first bin, end bin, and place of the weights less the first bin, of each filter
@@ -58,8 +60,12 @@ class KernelSpec:
         power: exponent of the magnitude, 1.0 or 2.0; None: the complex spectrum.
         filters: True: the powers go through a filter bank, and the result lies filter by filter. False: it lies frame
             by frame.
-        floor: lower limit of the logarithm of the filters' output, factor * ln(max(x, floor)); None: no logarithm.
-        factor: see `floor`.
+        floor: lower limit of the logarithm of the filters' output, factor * ln(max(x + offset, floor)), or with `plus`
+            factor * ln(max(1 + x + offset, floor)); None: no logarithm.
+        factor, offset, plus: see `floor`.
+        root_offset: added to the squared magnitude before its root.
+        remove_dc: each frame is taken less its mean under the window.
+        preemphasis: each sample less so many times the one before it, the first less so many times itself; 0: none.
     """
 
     n_fft: int
@@ -69,6 +75,11 @@ class KernelSpec:
     filters: bool = False
     floor: float | None = None
     factor: float = 1.0
+    offset: float = 0.0
+    plus: bool = False
+    root_offset: float = 0.0
+    remove_dc: bool = False
+    preemphasis: float = 0.0
 
     @property
     def form(self) -> KernelSpec:
@@ -97,25 +108,20 @@ class KernelSpec:
         return self.n_bins if self.power is not None else 2 * self.n_bins
 
     @property
-    def n_loaded(self) -> int:
-        """Number of samples that the source of a kernel reads for a frame."""
-        return loaded(self.n_fft, self.lanes)
-
-    @property
     def vectors(self) -> int:
         """Number of vectors in each half of a thread's memory that the source of a kernel uses."""
-        return max(self.n_loaded, 2 * self.n_bins)
+        return max(self.n_fft + self.lanes, 2 * self.n_bins)
 
 
-def loaded(n_fft: int, lanes: int) -> int:
-    """Return the samples that the source of a kernel reads for a frame, in whole vectors.
+def loaded(win_length: int, lanes: int) -> int:
+    """Return the samples under a window that the source of a kernel reads for a frame, in whole vectors.
 
     These are its own, and those after it that fill the last vector.
 
     >>> loaded(100, 16)
     112
     """
-    return -(-n_fft // lanes) * lanes
+    return -(-win_length // lanes) * lanes
 
 
 def can_compute(n_fft: int, lanes: int) -> bool:
@@ -164,7 +170,7 @@ def _tile(
     row = {name: code.load_i64(row_of, i) for i, name in enumerate(ROW)}
     first, out = code.load_i64(tile, TILE_FIRST), code.load_pointer(tile, TILE_OUT)
     n_valid = code.min(code.minus(row["count"], first), spec.lanes)
-    _read(code, spec, row, first, field["hop"], table["window"], ping)
+    _read(code, spec, row, first, field, table["window"], ping)
     half = spec.n_fft // 2
     spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
     _untangle(code, spec, spectrum, free, table["turns"])
@@ -175,7 +181,9 @@ def _tile(
     return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))
 
 
-def _read(code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, hop: Name, window: Name, to: Name) -> None:
+def _read(
+    code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, field: dict[str, Name], window: Name, to: Name
+) -> None:
     """Write the part of a kernel's source that loads the frames of a tile and multiplies them by the window.
 
     Lanes past the last frame repeat it.
@@ -198,19 +206,60 @@ def _read(code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, hop: 
     late = code.let(f"icmp sge {i64_vector} {frame}, {broadcast(row['first_end'])}")
     base = chosen(late, broadcast(row["end"]), broadcast(row["inside"]))
     base = chosen(early, broadcast(row["beginning"]), base)
-    offset = code.let(f"mul {i64_vector} {frame}, {broadcast(hop)}")
+    offset = code.let(f"mul {i64_vector} {frame}, {broadcast(field['hop'])}")
     address = code.let(f"add {i64_vector} {base}, {offset}")
     each = [code.let(f"extractelement {i64_vector} {address}, i64 {lane}") for lane in range(lanes)]
     frames = [code.let(f"inttoptr i64 {one} to ptr") for one in each]
-    with code.loop(0, spec.n_loaded, lanes) as at:
-        weights = code.load_floats(code.at(window, at.index, "float"))
+    # what no window reaches
+    start, count = field["window_at"], field["n_loaded"]
+    for low, high in ((0, start), (code.plus(start, count), spec.n_fft)):
+        with code.loop(low, high) as at:
+            code.store_vector("zeroinitializer", to, at.index)
+    under = code.at(to, start, code.vector)
+    # with a mean to remove, samples past the window are to be 0 for it, and the window comes when it is known
+    table = code.at(window, count, "float") if spec.remove_dc else window
+    with code.loop(0, count, lanes) as at:
+        weights = (
+            None if spec.preemphasis and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
+        )
         samples = []
-        for start in frames:
-            here = code.at(start, at.index, "i16" if spec.int16 else "float")
+        for frame_start in frames:
+            here = code.at(frame_start, at.index, "i16" if spec.int16 else "float")
             found = code.load_int16(here) if spec.int16 else code.load_floats(here)
-            samples.append(code.multiply(found, weights))
-        for j, sample in enumerate(code.transposed(samples)):
-            code.store_vector(sample, to, code.plus(at.index, j))
+            samples.append(found if weights is None else code.multiply(found, weights))
+        samples = code.transposed(samples)
+        if spec.remove_dc:
+            total = at.carry("zeroinitializer")
+            at.keep(code.add(total, _sum(code, samples)))
+        if spec.preemphasis:
+            before = at.carry("zeroinitializer")
+            at.keep(samples[-1])
+            less = code.constant(-spec.preemphasis)
+            samples = [code.multiply_add(a, less, b) for a, b in zip([before, *samples], samples, strict=False)]
+        for j, sample in enumerate(samples):
+            place = code.plus(at.index, j)
+            if weights is None:
+                sample = code.multiply(sample, code.broadcast_float(window, place))
+            code.store_vector(sample, under, place)
+    if spec.preemphasis:  # the first sample is its own neighbor
+        kept = code.constant(1.0 - spec.preemphasis)
+        code.store_vector(code.multiply(code.load_vector(under, 0), kept), under, 0)
+    if spec.remove_dc:
+        # the mean goes through pre-emphasis as any constant does; the last float of the tables has 1 / win_length
+        share = code.broadcast_float(window, code.times(2, count))
+        mean = code.multiply(code.multiply(total, share), code.constant(1.0 - spec.preemphasis))
+        with code.loop(0, count, lanes) as at:
+            for j in range(lanes):
+                place = code.plus(at.index, j)
+                centered = code.subtract(code.load_vector(under, place), mean)
+                code.store_vector(code.multiply(centered, code.broadcast_float(window, place)), under, place)
+
+
+def _sum(code: Code, parts: list[Name]) -> Name:
+    """Write the part of a kernel's source that sums vectors in pairs: short chains round less."""
+    while len(parts) > 1:
+        parts = [code.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
 
 
 def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Name) -> None:
@@ -225,6 +274,8 @@ def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Nam
         squared = code.multiply(real, real)
         if imaginary is not None:
             squared = code.multiply_add(imaginary, imaginary, squared)
+        if spec.root_offset:
+            squared = code.add(squared, code.constant(spec.root_offset))
         code.store_vector(code.root(squared) if spec.power == 1.0 else squared, to, bin_)
 
     first, last = fourier.ends(code, spectrum)
@@ -263,7 +314,10 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
                 weight = code.broadcast_float(weights, code.plus(place, k.index))
                 k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
             chunk.keep(code.add(total, part))
-        value = total if spec.floor is None else logarithm(code, total, number["floor"], number["factor"])
+        value = total
+        if spec.floor is not None:
+            floor, factor = number["floor"], number["factor"]
+            value = logarithm(code, total, floor, factor, offset=spec.offset, plus=spec.plus)
         to = code.at(out, code.times(m.index, field["stride"]), "float")
         store = (
             f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"

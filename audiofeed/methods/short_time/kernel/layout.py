@@ -47,10 +47,31 @@ class FrameLayout:
     ) -> None:
         self.waveform = waveform if waveform.stride(-1) == 1 else waveform.contiguous()
         self.framing, self.lanes = framing, lanes
-        self._loaded = loaded(framing.n_fft, lanes)
+        weights = window.detach().numpy()
+        self._under = self._reach(weights)
+        self._loaded = loaded(self._under.stop - self._under.start, lanes)
         self._counts = self._lay_out(lengths)
-        self._window = np.zeros(self._loaded, np.float32)
-        np.multiply(window.detach().numpy(), np.float32(0.5), out=self._window[: framing.n_fft])
+        self._window = self._windows(weights)
+
+    @property
+    def _margin(self) -> int:
+        """Samples of frame 0 that a kernel reads and that lie before the clip; below 0 where it begins inside."""
+        return self.framing.margin - self._under.start
+
+    def _reach(self, window: np.ndarray) -> slice:
+        """Return the samples of a frame that a kernel reads: those under the window, or all if it trained beyond."""
+        under = self.framing.under_window
+        reaches = not self.framing.shapes and (window[: under.start].any() or window[under.stop :].any())
+        return slice(0, self.framing.n_fft) if reaches else under
+
+    def _windows(self, window: np.ndarray) -> np.ndarray:
+        """Return the tables of a window that a kernel reads: its halves, where it reaches, and the share of a mean."""
+        size, win = self._loaded, self._under.stop - self._under.start
+        out = np.zeros(2 * size + 1, np.float32)
+        np.multiply(window[self._under], np.float32(0.5), out=out[:win])
+        out[size : size + win] = 1
+        out[-1] = 1 / win
+        return out
 
     def _lay_out(self, lengths: torch.Tensor | None) -> np.ndarray:
         """Lay out the frames of rows in memory for a kernel: fill in the table of rows and copy their ends.
@@ -58,19 +79,18 @@ class FrameLayout:
         Returns the frames of each row.
         """
         rows, time = self.waveform.shape
-        framing, hop, margin = self.framing, self.framing.hop_length, self.framing.margin
+        framing, hop, margin = self.framing, self.framing.hop_length, self._margin
         own = np.array([time]) if lengths is None else lengths.numpy()
         count = np.array([framing.count(time)]) if lengths is None else framing.count(lengths).numpy()
-        first_inside = np.minimum(count, -(-margin // hop))
+        own = own if not framing.where.left_out else np.maximum(own - framing.where.left_out, 1)
+        first_inside = np.minimum(count, max(0, -(-margin // hop)))
         # a frame lies inside if all samples that are read for it do
         first_end = np.minimum(np.maximum((own + margin - self._loaded) // hop + 1, first_inside), count)
         most_before, most_after = int(first_inside.max()), int((count - first_end).max())
         n_before = (most_before - 1) * hop + self._loaded if most_before else 0
         n_after = (most_after - 1) * hop + self._loaded if most_after else 0
-        if framing.pad_mode == "constant" or margin == 0:
-            self._ends = self._with_zeros(own, n_before, n_after, first_end * hop - margin)
-        else:
-            self._ends = self._mirrored(own, n_before, n_after, first_end * hop - margin)
+        copied = self._mirrored if framing.extends else self._with_zeros
+        self._ends = copied(own, n_before, n_after, first_end * hop - margin)
         self._n_before = n_before
         size, width = self.waveform.element_size(), n_before + n_after
         row = np.arange(rows)
@@ -89,12 +109,12 @@ class FrameLayout:
 
         Shape: own and starts (rows,) or (1,) -> (rows, n_before + n_after).
         """
-        samples, margin = self.waveform.detach().numpy(), self.framing.margin
+        samples, margin = self.waveform.detach().numpy(), self._margin
         out = np.zeros((samples.shape[0], n_before + n_after), samples.dtype)
         same = len(own) == 1
         for row, (length, start) in enumerate(zip(own.tolist(), starts.tolist(), strict=True)):
             of, to = (samples, out) if same else (samples[row : row + 1], out[row : row + 1])
-            n = min(length, n_before - margin)
+            n = min(length, n_before - margin) if n_before else 0
             if n > 0:
                 to[:, margin : margin + n] = of[:, :n]
             n = min(length - start, n_after)
@@ -108,7 +128,7 @@ class FrameLayout:
         The result is that of `_with_zeros`, with the samples of the pad mode in place of zeros.
         """
         ends = torch.from_numpy(own)[:, None]
-        before = (torch.arange(n_before, device=CPU) - self.framing.margin).expand(len(own), -1)
+        before = (torch.arange(n_before, device=CPU) - self._margin).expand(len(own), -1)
         after = torch.from_numpy(starts)[:, None] + torch.arange(n_after, device=CPU)
         source = mirrored(torch.cat([before, after], dim=1), ends, self.framing.pad_mode)
         return self.waveform.detach().gather(1, source.expand(self.waveform.shape[0], -1)).numpy()
@@ -121,20 +141,22 @@ class FrameLayout:
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.complex64)
         return out if self._write_frames(out, self._spec(None)) else None
 
-    def powers(self, power: float) -> torch.Tensor | None:
-        """Compute |spectrum|^power of all frames in a memory layout by a kernel.
+    def powers(self, power: float, root_offset: float = 0.0) -> torch.Tensor | None:
+        """Compute |spectrum|^power, or (|spectrum|^2 + root_offset)^(power / 2), of a memory layout by a kernel.
 
         Shape: -> (rows, frames, bins).
         """
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.float32)
-        if not self._write_frames(out, self._spec(1.0 if power == 1.0 else 2.0)):
+        if not self._write_frames(out, self._spec(1.0 if power == 1.0 else 2.0, root_offset)):
             return None
         return out if power in (1.0, 2.0) else raise_power(out, power)
 
-    def filtered(self, bank: FilterBank, log: Log | None, power: float) -> torch.Tensor | None:
+    def filtered(
+        self, bank: FilterBank, log: Log | None, power: float, root_offset: float = 0.0
+    ) -> torch.Tensor | None:
         """Compute filtered powers and their logarithm of all frames in a memory layout by a kernel.
 
-        The powers are |spectrum|^power, 1.0 or 2.0.
+        The powers are those of `powers`, 1.0 or 2.0.
 
         Shape: -> (rows, n, frames).
         """
@@ -142,16 +164,17 @@ class FrameLayout:
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
-        return out if self._run(self._spec(power, filters=True, log=log), tiles, out, bank, frames) else None
+        spec = self._spec(power, root_offset, filters=True, log=log)
+        return out if self._run(spec, tiles, out, bank, frames) else None
 
-    def power_pieces(self, power: float, workspace: Workspace) -> Iterator[FramePiece] | None:
+    def power_pieces(self, power: float, workspace: Workspace, root_offset: float = 0.0) -> Iterator[FramePiece] | None:
         """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
 
         The power is 1.0 or 2.0.
 
         Shape: -> (frames of the piece, bins).
         """
-        spec, bins = self._spec(power), self.framing.n_fft // 2 + 1
+        spec, bins = self._spec(power, root_offset), self.framing.n_fft // 2 + 1
         if jit.kernel(spec) is None:
             return None
 
@@ -165,7 +188,7 @@ class FrameLayout:
         return pieces()
 
     def filtered_pieces(
-        self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace
+        self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace, root_offset: float = 0.0
     ) -> Iterator[FramePiece] | None:
         """Return an iterator over filtered powers of a memory layout, some frames at a time, by a kernel.
 
@@ -173,7 +196,7 @@ class FrameLayout:
 
         Shape: -> (frames of the piece, n).
         """
-        spec, n = self._spec(power, filters=True, log=log), bank.filters.shape[0]
+        spec, n = self._spec(power, root_offset, filters=True, log=log), bank.filters.shape[0]
         if jit.kernel(spec) is None:
             return None
 
@@ -238,15 +261,22 @@ class FrameLayout:
         )
         return self._run(spec, tiles, out)
 
-    def _spec(self, power: float | None, *, filters: bool = False, log: Log | None = None) -> KernelSpec:
+    def _spec(
+        self, power: float | None, root_offset: float = 0.0, *, filters: bool = False, log: Log | None = None
+    ) -> KernelSpec:
         return KernelSpec(
             n_fft=self.framing.n_fft,
             lanes=self.lanes,
             int16=self.waveform.dtype == torch.int16,
             power=power,
             filters=filters,
-            floor=None if log is None else log.floor,
+            floor=None if log is None else log.least,
             factor=1.0 if log is None else log.factor,
+            offset=0.0 if log is None else log.offset,
+            plus=log is not None and log.kind == "log1p",
+            root_offset=root_offset,
+            remove_dc=self.framing.remove_dc,
+            preemphasis=self.framing.preemphasis,
         )
 
     def _run(
@@ -261,6 +291,8 @@ class FrameLayout:
             "rows": self._rows.ctypes.data,
             "hop": self.framing.hop_length * self.waveform.element_size(),
             "window": self._window.ctypes.data,
+            "window_at": self._under.start,
+            "n_loaded": self._loaded,
             "spans": 0,
             "weights": 0,
             "n_filters": 0,
@@ -272,7 +304,8 @@ class FrameLayout:
             spans, weights = bank.tiles.spans, bank.filters.detach().numpy().reshape(-1)[bank.tiles.entries]
             fields |= {"spans": spans.ctypes.data, "weights": weights.ctypes.data, "n_filters": spans.shape[1]}
         if address_check.ENABLED:
-            address_check.check_tables(spec, {"window": self._window, **kernel.tables})
+            tables = {"window": self._window, **kernel.tables}
+            address_check.check_tables(spec, tables, window_at=self._under.start, n_loaded=self._loaded)
             self._check(spec, tiles, out, stride, spans, 0 if weights is None else weights.size)
         kernel.run(len(tiles), fields)
         return True
@@ -295,6 +328,7 @@ class FrameLayout:
             tiles,
             self._rows,
             hop=self.framing.hop_length * size,
+            n_loaded=self._loaded,
             waveform=address_check.memory_of_rows(
                 "waveform", samples, rows, self.waveform.stride(0) * size, time * size
             ),

@@ -37,15 +37,37 @@ def coefficients() -> tuple[float, ...]:
     return tuple(float(c) for c in fitted.convert(kind=np.polynomial.Polynomial).coef)
 
 
-def logarithm(code: Code, value: Name, floor: float | Name, factor: float | Name) -> Name:
-    """Write kernel code for a vector's logarithm, factor * ln(max(value, floor)).
+def logarithm(
+    code: Code, value: Name, floor: float | Name, factor: float | Name, *, offset: float = 0.0, plus: bool = False
+) -> Name:
+    """Write kernel code for a vector's logarithm, factor * ln(max(value + offset, floor)).
 
     NaN and infinity stay as they are.
 
     Args:
         floor: at least the smallest normal float; a number, or a vector that the code computes.
         factor: likewise.
+        offset: see above.
+        plus: factor * ln(max(1 + value + offset, floor)), exact for values far below 1, too.
     """
+    if offset:
+        value = code.add(value, code.constant(offset))
+    if not plus:
+        return _plain(code, value, floor, factor)
+    # 1 + x, rounded, differs from it by x - (sum - 1), of which the logarithm is that over the sum
+    v, one = code.vector, code.constant(1.0)
+    total = code.add(value, one)
+    lost = code.subtract(value, code.subtract(total, one))
+    rest = code.let(f"fdiv {v} {lost}, {total}")
+    # at the floor it does not count, and beyond 2^24 it is no more than rounding: infinity less infinity, in the end
+    zero = code.constant(0.0)
+    rest = code.select(code.let(f"fcmp ole {v} {total}, {code.constant(floor)}"), zero, rest)
+    rest = code.select(code.let(f"fcmp oge {v} {total}, {code.constant(2.0**24)}"), zero, rest)
+    return code.multiply_add(rest, code.constant(factor), _plain(code, total, floor, factor))
+
+
+def _plain(code: Code, value: Name, floor: float | Name, factor: float | Name) -> Name:
+    """Write kernel code for a vector's logarithm, factor * ln(max(value, floor))."""
     v, w = code.vector, code.int_vector
 
     def int_constant(n: int) -> Name:

@@ -1,0 +1,1 @@
+"""Steps of waveforms before any feature: level and pre-emphasis."""

@@ -1,0 +1,1 @@
+"""Normalization of features: by constants, by each clip's own mean and deviation, by scale and shift."""

@@ -1,0 +1,120 @@
+"""Features padded along time to a number of frames, or to a multiple of one."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+
+from audiofeed.arguments.checks import check_choice, check_count
+from audiofeed.methods.frames import Count
+from audiofeed.methods.lengths import length_mask
+from audiofeed.transforms.contract.feature_transform import FeatureTransform
+
+
+class PadFrames(FeatureTransform):
+    """Pad the frames of features along time, as a module, to a fixed number or to a multiple of a number.
+
+    The frames of a clip stay its true ones: `frame_lengths` does not count what was added, and later members of a
+    `Chain` leave it 0. With counts=True it does count, and a later `Normalize` or `Rescale` maps it like any frame: so
+    the audio spectrogram transformer has it, PadFrames(to=1024, longer="crop", counts=True) before Normalize.
+
+    Args:
+        multiple: the number of frames is brought up to a multiple of this, 1 or more.
+        to: frames of every result, 1 or more. One of `multiple` and `to` is to be given.
+        value: what the added frames hold, any finite number. Unless they count, all frames past a clip's end hold it,
+            those that batch-mates made necessary too; give another value than 0 to the last member of a chain alone.
+        longer: with `to`: what happens to a clip of more frames: "error", or "crop" (its first `to` frames are left).
+        counts: the added frames count as the clip's own from here on.
+
+    Returns:
+        (..., bins, frames), from features (batch, ..., bins, frames) or (bins, frames), lengths (batch,) in frames.
+
+    Raises:
+        ValueError: for a setting outside its range or without effect; at the call, for lengths that do not fit, and for
+            a clip longer than `to` unless it is to be cropped.
+        TypeError: for features that are complex or of integers.
+
+    >>> PadFrames(multiple=4)(torch.ones(2, 80, 9)).shape, PadFrames(multiple=4).frame_lengths(torch.tensor([9])).item()
+    (torch.Size([2, 80, 12]), 9)
+    >>> PadFrames(to=5, value=-1.0)(torch.ones(1, 3)).tolist()
+    [[1.0, 1.0, 1.0, -1.0, -1.0]]
+    """
+
+    keeps_bins = True
+    # `to` is a method of every module
+    attribute_names: ClassVar[dict[str, str]] = {"to": "to_frames"}
+
+    def __init__(
+        self,
+        *,
+        multiple: int | None = None,
+        to: int | None = None,
+        value: float = 0.0,
+        longer: str = "error",
+        counts: bool = False,
+    ) -> None:
+        super().__init__()
+        if (multiple is None) is (to is None):
+            given = "neither is given" if to is None else f"both are given: multiple={multiple!r}, to={to!r}"
+            raise ValueError(f"one of multiple and to must be given, and {given}; to=1024, say, or multiple=4")
+        rule = "an integer number of frames, 1 or more"
+        self.multiple = None if multiple is None else check_count("multiple", multiple, rule)
+        self.to_frames = None if to is None else check_count("to", to, rule)
+        if isinstance(value, bool | str) or value is None or not math.isfinite(value):
+            raise ValueError(f"value={value!r} must be a finite number")
+        self.value, self.counts = float(value), counts
+        self.longer = check_choice("longer", longer, ("error", "crop"))
+        if longer != "error" and to is None:
+            raise ValueError(f"longer={longer!r} has an effect only with to=; leave it out")
+
+    @property
+    def adds_padding(self) -> bool:
+        """True if padded frames do not count, so that a `Chain` has to tell later members where the clips end."""
+        return not self.counts
+
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        frames = features.shape[-1]
+        if self.to_frames is None:
+            target = self._up(frames)
+        else:
+            target = self.to_frames
+            if frames > target:
+                self._check_longest(frames, lengths, target)
+                features = features[..., :target]
+        more = target - features.shape[-1]
+        if lengths is None or self.value == 0.0:
+            return torch.nn.functional.pad(features, (0, more), value=self.value)
+        padded = torch.nn.functional.pad(features, (0, more))
+        past = ~length_mask(target, lengths)
+        return padded.masked_fill(past.view(past.shape[0], *[1] * (padded.dim() - 2), -1), self.value)
+
+    def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
+        # frames that do not count hold `value`
+        return super().finish(result, ends, graph=graph) if self.counts and self.value else result
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        if self.to_frames is None:
+            return self._up(lengths) if self.counts else lengths
+        if self.counts:
+            return torch.full_like(lengths, self.to_frames)
+        return lengths.clamp(max=self.to_frames) if self.longer == "crop" else lengths
+
+    def _up(self, frames: Count) -> Count:
+        """Return padded frames brought up to the multiple: an int, or a tensor of them."""
+        assert self.multiple is not None
+        return -(-frames // self.multiple) * self.multiple
+
+    def _check_longest(self, frames: int, lengths: torch.Tensor | None, most: int) -> None:
+        """Check that no clip has more frames than it is to be padded to, if that is an error."""
+        if self.longer == "crop":
+            return
+        # of a compiled call the values are not known
+        known = lengths is not None and not torch.compiler.is_compiling() and lengths.device.type != "meta"
+        longest = int(lengths.max()) if known and lengths is not None else frames
+        if longest > most:
+            raise ValueError(
+                f"to={most} frames must be at least as many as a clip has, and one has {longest}; pass "
+                "longer='crop' to keep its first frames, a larger to=, or crop the recordings"
+            )

@@ -1,0 +1,1 @@
+"""Transforms from waveforms to waveforms, before any feature: level, mean, pre-emphasis."""
