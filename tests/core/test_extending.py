@@ -207,7 +207,9 @@ def short_time_powers(
     """See `fft.short_time_powers`."""
     spectrum = short_time_spectrum(waveform, lengths, framing, window, graph=graph)
     squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
-    return [through(steps, raise_power(squared.clone(), power), None).transpose(1, 2) for power, steps in wanted]
+    return [
+        through(w.steps, raise_power(squared + w.root_offset, w.power), None).transpose(1, 2) for w in wanted
+    ]
 '''
         },
         changes={

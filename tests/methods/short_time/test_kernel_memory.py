@@ -231,9 +231,10 @@ def test_without_a_private_part_of_torch_its_fft_computes(place, name, monkeypat
     expected = af.Spectrogram(64, method="fft")(x)
     monkeypatch.delattr(place, name)
     observed._warn_of_missing.cache_clear()
+    # close, not equal: an FFT's bits depend on the number of threads, and so on who else wants the cores
     with pytest.warns(RuntimeWarning, match=f"has no torch.*{name}"):
-        assert torch.equal(transform(x), expected)
-    assert torch.equal(transform(x), expected)  # warned of once
+        torch.testing.assert_close(transform(x), expected)
+    torch.testing.assert_close(transform(x), expected)  # warned of once
     assert name in transform.runs_on(x).reason
 
 
