@@ -354,7 +354,7 @@ class AudioBatch(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         rate = self.sample_rate
-        width = max(map(len, [*FIELDS, *self])) + 1
+        width = max(map(len, self), default=0) + 1
         lines = [f"  {name + ':':{width}} {self.describe(name)}" for name in self if name != "sample_rate"]
         head = f"{len(self)} clips" + ("" if rate is None else f" at {rate} Hz")
         return "\n".join([f"{type(self).__name__}({head}", *lines, ")"])

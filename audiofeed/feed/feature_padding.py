@@ -95,17 +95,14 @@ class _Silence:
 
     def of(self, transform: torch.nn.Module, samples: torch.Tensor) -> Any:
         """Return the features of a silent frame, ([channel,] bins, 1), without a gradient."""
-        tensors = [*transform.parameters(), *transform.buffers()]
-        trained = any(tensor.requires_grad for tensor in tensors)
-        state = tuple((id(tensor), tensor.data_ptr(), _version(tensor)) for tensor in tensors)
-        key = (samples.device, samples.shape[1:-1], transform.training, state)
+        trained = any(parameter.requires_grad for parameter in transform.parameters())
         with self._lock:
-            if trained or self._known[0] != key:
+            if trained or self._known[0] != _values_behind(transform, samples):
                 value = _silent_frame(transform, samples)
                 if not trained and samples.device.type in ("cuda", "xpu"):
                     # Other streams will read it without waiting for this one. Once per transform.
                     torch.get_device_module(samples.device).current_stream(samples.device).synchronize()
-                self._known = (key, value)
+                self._known = (_values_behind(transform, samples), value)
             return self._known[1]
 
 
@@ -113,18 +110,21 @@ def _silent_frame(transform: torch.nn.Module, samples: torch.Tensor) -> Any:
     silent = torch.zeros_like(samples[:1], dtype=torch.float32)
     lengths = torch.full((1,), silent.shape[-1], dtype=torch.int64, device=samples.device)
     # statistics of a batch that a module keeps in training must not count this clip
-    kept = [(buffer, _version(buffer), buffer.clone()) for buffer in transform.buffers()] if transform.training else []
+    kept = [(buffer, buffer.clone()) for buffer in transform.buffers()] if transform.training else []
     with torch.no_grad():
         features = transform(silent, lengths)
-        for buffer, version, value in kept:
-            if _version(buffer) != version:
+        for buffer, value in kept:
+            if not torch.equal(buffer, value):  # a batch norm does not count its changes in the version
                 buffer.copy_(value)
     return map_tensors(features, lambda values: values[0, ..., values.shape[-1] // 2, None].clone())
 
 
-def _version(tensor: torch.Tensor) -> int:
-    """Return how often a tensor was changed in place; of inference tensors torch keeps no count."""
-    return 0 if tensor.is_inference() else tensor._version
+def _values_behind(transform: torch.nn.Module, samples: torch.Tensor) -> Any:
+    """Return what changes when the value of silence does: the device, channels, and each tensor's count of changes."""
+    tensors = [*transform.parameters(), *transform.buffers()]
+    # of inference tensors torch keeps no count
+    counts = tuple((id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in tensors)
+    return samples.device, samples.shape[1:-1], transform.training, counts
 
 
 def _put(values: torch.Tensor, kept: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
