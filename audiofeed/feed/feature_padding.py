@@ -110,7 +110,8 @@ def _silent_frame(transform: torch.nn.Module, samples: torch.Tensor) -> Any:
     silent = torch.zeros_like(samples[:1], dtype=torch.float32)
     lengths = torch.full((1,), silent.shape[-1], dtype=torch.int64, device=samples.device)
     # statistics of a batch that a module keeps in training must not count this clip
-    kept = [(buffer, buffer.clone()) for buffer in transform.buffers()] if transform.training else []
+    may_change = transform.training and samples.device.type != "meta"
+    kept = [(buffer, buffer.clone()) for buffer in transform.buffers()] if may_change else []
     with torch.no_grad():
         features = transform(silent, lengths)
         for buffer, value in kept:
