@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
-from functools import cache
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, overload
 
 import torch
@@ -437,7 +437,7 @@ def renamed_batch(names: Mapping[str, str]) -> type[AudioBatch]:
     return _renamed_batch(tuple(names.items()))
 
 
-@cache
+@lru_cache(maxsize=64)
 def _renamed_batch(names: tuple[tuple[str, str], ...]) -> type[AudioBatch]:
     return type("AudioBatch", (AudioBatch,), {"__slots__": (), "_names": dict(names), "__module__": __name__})
 
