@@ -32,6 +32,7 @@ class _Padding:
     rename: Mapping[str, str] | None
     pad_to: float | None
     longer: Literal["error", "crop"]
+    mono: bool
     sample_rate: int | None = None
 
     def __post_init__(self) -> None:
@@ -47,6 +48,8 @@ class _Padding:
         if self.rename is not None:
             object.__setattr__(self, "rename", _checked_names(self.rename))
         check_pad_to(self.pad_to, self.longer)
+        if not isinstance(self.mono, bool):
+            raise TypeError(f"mono={self.mono!r} must be True or False")
 
     def pad(self, items: Any) -> Padded:
         clips = read_items(items, self.to_example, self.sample_rate)
@@ -62,7 +65,7 @@ class _Padding:
         targets, lengths = self._targets(clips, fields), None
         if isinstance(targets, PaddedTargets):
             targets, lengths = targets
-        padded = pad_clips(clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer)
+        padded = pad_clips(clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono)
         return replace(padded, fields=fields, target_lengths=lengths)
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
@@ -124,6 +127,8 @@ class PadCollate:
         rename: Names of the batch's entries by field, as in `GPUSpecCollate`; None: all fields, under their own names.
         pad_to: Length of the batch, a float in seconds or an integer in samples; None pads to the longest clip.
         longer: What becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.
+        mono: True averages the channels of each clip, in the worker, and takes away their axis, which torchaudio and
+            torchcodec give a single channel, too; False keeps (channel, time).
 
     Raises:
         TypeError: An argument is not of its type; or, when called, an item has no known form (the message lists them).
@@ -146,8 +151,9 @@ class PadCollate:
         rename: Mapping[str, str] | None = None,
         pad_to: float | None = None,
         longer: Literal["error", "crop"] = "error",
+        mono: bool = False,
     ) -> None:
-        self._padding = _Padding(target_collate, to_example, target_field, fields, rename, pad_to, longer)
+        self._padding = _Padding(target_collate, to_example, target_field, fields, rename, pad_to, longer, mono)
 
     def __call__(self, items: Any) -> AudioBatch:
         """Collate a list of dataset items into a padded batch."""
@@ -206,6 +212,8 @@ class GPUSpecCollate:
             (`batch.features`, `batch.names`) stay. None: all fields, under their own names.
         pad_to: Length of every batch, a float in seconds or an integer in samples; None pads to the longest clip.
         longer: What becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.
+        mono: True averages the channels of each clip, in the worker, and takes away their axis, which torchaudio and
+            torchcodec give a single channel, too; False keeps (channel, time).
         padding: What stands past a clip's end in the features. "mask": 0, the same whatever the values stand for, so
             that a sum over frames counts the clip only; in a logarithm, though, 0 is louder than speech. "silence": the
             values that the transform gives to silence, by bin. A number: that number. "waveform": the clip is padded
@@ -248,6 +256,7 @@ class GPUSpecCollate:
         rename: Mapping[str, str] | None = None,
         pad_to: float | None = None,
         longer: Literal["error", "crop"] = "error",
+        mono: bool = False,
         padding: Literal["mask", "silence", "waveform"] | float | None = None,
         layout: Literal["bins_frames", "frames_bins"] = "bins_frames",
     ) -> None:
@@ -279,6 +288,7 @@ class GPUSpecCollate:
             rename,
             pad_to,
             longer,
+            mono,
             None if rate is None else int(rate),
         )
         kept = FeaturePadding(check_padding(padding, pad_to, transform))

@@ -101,6 +101,7 @@ def pad_clips(
     *,
     pad_to: float | None = None,
     longer: Literal["error", "crop"] = "error",
+    mono: bool = False,
 ) -> Padded:
     """Pad clips with zeros: check them and copy them into one batch.
 
@@ -110,6 +111,7 @@ def pad_clips(
         sample_rate: Sample rate that the transform was made for, Hz; None takes any.
         pad_to: Length of the batch, a float in seconds, an integer in samples; None for the longest clip's.
         longer: "error" refuses a clip longer than that, "crop" takes its beginning.
+        mono: True averages the channels of each clip; a single one keeps its samples as they are.
 
     Returns:
         The batch on the CPU, in shared memory if called in a DataLoader worker.
@@ -125,7 +127,9 @@ def pad_clips(
     tensor([[1., 1., 0.], [1., 1., 1.]])
     """
     waveforms = [_as_tensor(index, clip) for index, clip in enumerate(clips)]
-    _check_shapes(clips, waveforms)
+    _check_shapes(clips, waveforms, mono)
+    if mono:
+        waveforms = [_mixed_down(waveform) for waveform in waveforms]
     rate = _common_rate(clips, sample_rate)
     if pad_to is None:
         size = max(waveform.shape[-1] for waveform in waveforms)
@@ -209,7 +213,19 @@ def _as_tensor(index: int, clip: Clip) -> torch.Tensor:
     return waveform.detach()
 
 
-def _check_shapes(clips: Sequence[Clip], waveforms: Sequence[torch.Tensor]) -> None:
+def _mixed_down(waveform: torch.Tensor) -> torch.Tensor:
+    """Return a clip without the axis of its channels."""
+    if waveform.dim() == 1:
+        return waveform
+    if waveform.shape[0] == 1:
+        return waveform[0]
+    # the mean of integers is none; each type is scaled as it is where it stays
+    floats = torch.empty(waveform.shape, dtype=torch.float32, device="cpu")
+    _write(floats.numpy(), waveform)
+    return floats.mean(0)
+
+
+def _check_shapes(clips: Sequence[Clip], waveforms: Sequence[torch.Tensor], mono: bool) -> None:
     first = waveforms[0]
     for index, (clip, waveform) in enumerate(zip(clips, waveforms, strict=True)):
         shape = tuple(waveform.shape)
@@ -228,10 +244,10 @@ def _check_shapes(clips: Sequence[Clip], waveforms: Sequence[torch.Tensor]) -> N
                 f"{_name(index, clip)} has shape {shape}, {shape[0]} channels of {shape[1]} samples; a waveform "
                 "must be (channel, time): transpose it"
             )
-        if shape[:-1] != tuple(first.shape[:-1]):
+        if not mono and shape[:-1] != tuple(first.shape[:-1]):
             raise ValueError(
                 f"{_name(index, clip)} has shape {shape} and {_name(0, clips[0])} has {tuple(first.shape)}; all clips "
-                "of a batch must have the same channels: mix down to mono in the dataset (mono=True in AudioFolder)"
+                "of a batch must have the same channels: mix down to mono (mono=True in AudioFolder, or in the collate)"
             )
 
 

@@ -232,3 +232,25 @@ def test_a_row_does_not_depend_on_its_mates(kind):
     batch = make(CLIPS, padding=kind, pad_to=4000)
     for row, clip in zip(batch.features, CLIPS, strict=True):
         torch.testing.assert_close(make([clip], padding=kind, pad_to=4000).features[0], row, rtol=1e-5, atol=1e-5)
+
+
+def test_channels_are_mixed_down():
+    """As torchaudio.load and Hugging Face's AudioDecoder give a mono file: (1, time)."""
+    batch = GPUSpecCollate(log_mel(), device="cpu", mono=True)([clip[None] for clip in INT16])
+    assert batch._progress.state.padded.waveforms.dtype == torch.int16
+    assert torch.equal(batch.features, make(INT16).features)
+    mixed = PadCollate(mono=True)([STEREO[0], CLIPS[0], CLIPS[1][None]]).waveforms
+    assert mixed.shape == (3, CLIPS[1].shape[-1])
+    assert torch.equal(mixed[0, :700], STEREO[0].mean(0))
+    assert torch.equal(mixed[1, :700], CLIPS[0])
+    for dtype in (torch.int16, torch.int32, torch.uint8, torch.float64):
+        clip = (torch.tensor([[10, 20, 30], [20, 40, 70]]) * (1 if dtype == torch.uint8 else 100)).to(dtype)
+        kept = PadCollate()([clip]).waveforms[0]
+        torch.testing.assert_close(PadCollate(mono=True)([clip]).waveforms[0], kept.mean(0))
+    assert GPUSpecCollate(log_mel(), device="cpu")([clip[None] for clip in CLIPS]).features.dim() == 4
+    with pytest.raises(
+        ValueError, match=r"all clips .*same channels: mix down to mono \(mono=True in AudioFolder, or in"
+    ):
+        PadCollate()([STEREO[0], CLIPS[0]])
+    with pytest.raises(TypeError, match="mono=1 must be True or False"):
+        PadCollate(mono=1)
