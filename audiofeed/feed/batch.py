@@ -99,9 +99,11 @@ class AudioBatch(MutableMapping[str, Any]):
 
     @property
     def features(self) -> Any:
-        """Features of the audio batch on the device, zero past each clip's end; None from a `PadCollate`.
+        """Features of the audio batch on the device; None from a `PadCollate`.
 
-        Shape: (batch, [channel,] bins, frames).
+        Past each clip's end they are zero, or what the collate's `padding` asks for.
+
+        Shape: (batch, [channel,] bins, frames), or (batch, [channel,] frames, bins) in that `layout`.
         """
         return self._read("features")
 
