@@ -28,7 +28,9 @@ def test_past_the_end(case):
     items = [AudioExample(torch.randn(length, generator=noise), rate) for length in LENGTHS]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        made = {kind: GPUSpecCollate(transform, device="cpu", padding=kind)(items) for kind in ("mask", "silence", -7.0)}
+        made = {
+            kind: GPUSpecCollate(transform, device="cpu", padding=kind)(items) for kind in ("mask", "silence", -7.0)
+        }
         silent = entries(transform(torch.zeros(1, max(LENGTHS))))
         rows = zip(*(entries(batch.features) for batch in made.values()), silent, strict=True)
         masks = entries(made["mask"].feature_mask)

@@ -68,6 +68,12 @@ def only(item):
         # webdataset
         ({"__key__": "s", "__url__": "a.tar", "flac": WAVE, "cls": 3}, 3, "s", {"__url__": "a.tar"}),
         ({"__key__": "s", "wav": WAVE, "cls": 3, "txt": "hi"}, {"cls": 3, "txt": "hi"}, "s", {"cls": 3, "txt": "hi"}),
+        (
+            {"__key__": "s", "__url__": "a.tar", "wav": WAVE, "cls": 3, "txt": "hi"},
+            {"cls": 3, "txt": "hi"},
+            "s",
+            {"__url__": "a.tar", "cls": 3, "txt": "hi"},
+        ),
         ({"__key__": "s", "wav": {"array": WAVE, "path": "d"}, "cls": 3}, 3, "s", {"key": "d"}),
         ((Samples(WAVE[None]), 4), 4, None, {"pts_seconds": 1.5}),
         (OrderedDict(waveform=WAVE, label=1, take=2), 1, None, {"take": 2}),
@@ -237,7 +243,10 @@ VALUES = st.one_of(
     st.dictionaries(st.sampled_from("xy"), st.integers(0, 5), max_size=2),
 )
 NAMES = ["speaker", "text", "take", "start", "übung", "features", "names"]
-FORMS = ["tensor", "pair", "triple", "dict", "named tuple", "row", "bare row", "example", "manifest row", "stack"]
+FORMS = [
+    "tensor", "pair", "triple", "pair in a pair", "dict", "named tuple", "named tuple by place", "row", "bare row",
+    "example", "manifest row", "stack", "example in a pair", "example in a dict", "webdataset",
+]  # fmt: skip
 
 
 @st.composite
@@ -254,6 +263,28 @@ def drawn(draw):
         return (WAVE, target), (target, None, None, {})
     if form == "triple":
         return (WAVE, rate, target), (target, rate, None, {})
+    if form == "pair in a pair":
+        return ((WAVE, rate), target), (target, rate, None, {})
+    if form == "named tuple by place":
+        names = ["first", *fields, "last"]
+        item = namedtuple("Item", names)(WAVE, *fields.values(), target)
+        if not fields:
+            return item, (target, None, None, {})
+        return item, (tuple(item[1:]), None, None, {**fields, "last": target})
+    if form == "example in a pair":
+        return (AudioExample(WAVE, rate, key=key, fields=fields), target), (target, rate, key, fields)
+    if form == "example in a dict":
+        inner = AudioExample(WAVE, rate, key=key, fields={f"inner {name}": value for name, value in fields.items()})
+        return {"waveform": inner, label: target, **fields}, (target, rate, key, {**inner.fields, **fields})
+    if form == "webdataset":
+        item = {"__key__": key, "__url__": "a.tar", "flac": (WAVE, rate), "cls": target, **fields}
+        held = {"cls": target, **fields}
+        return item, (held, rate, key, {**held, "__url__": "a.tar"}) if fields else (
+            target,
+            rate,
+            key,
+            {"__url__": "a.tar"},
+        )
     if form in ("example", "manifest row"):
         return AudioExample(WAVE, rate, target=target, key=key, fields=fields), (target, rate, key, fields)
     if form == "stack":
