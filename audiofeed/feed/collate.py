@@ -13,6 +13,7 @@ from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets, renamed_batch
 from audiofeed.feed.batch_fields import FIELDS, CollateInfo
 from audiofeed.feed.feature_padding import FeaturePadding, check_padding
 from audiofeed.feed.items import Clip, read_items
+from audiofeed.feed.known_forms import TARGET_NAMES
 from audiofeed.feed.padding import Padded, check_pad_to, pad_clips
 from audiofeed.feed.runtime import Runtime, find_runtime
 from audiofeed.feed.state_steps import Progress
@@ -104,6 +105,8 @@ def _is_of_fields(clip: Clip) -> bool:
 def _with_target_field(index: int, clip: Clip, name: str) -> Clip:
     """Make the field of that name a clip's target; the target that it had becomes the field "target"."""
     if name not in clip.fields:
+        if name in TARGET_NAMES and clip.target is not None:
+            return clip
         raise ValueError(
             f"target_field={name!r} is not an entry of clip {index}, which has {list(clip.fields)}; give one of them, "
             "or leave out target_field= if the item's target is known by its name or place"

@@ -185,6 +185,12 @@ def test_the_target_is_chosen():
     assert (batch.targets, list(batch.fields)) == (["hi"], ["n"])
     batch = PadCollate(target_field="a")([AudioExample(WAVE, 8000, target=1, fields={"a": 2, "target": 3})])
     assert (batch.targets.tolist(), collated(batch.fields["target"])) == ([2], ([3], [1]))
+    batch = PadCollate(target_field="label")(items)  # the one that is taken anyway
+    assert (batch.targets.tolist(), list(batch.fields)) == ([3, 4], ["text"])
+    batch = PadCollate(target_field="label")([{"audio": WAVE, "label": 1, "target": 2}])
+    assert (batch.targets.tolist(), batch.fields["target"].tolist()) == ([1], [2])
+    with pytest.raises(ValueError, match=r"target_field='label' is not an entry of clip 0, which has \[\]"):
+        PadCollate(target_field="label")([WAVE])
     with pytest.raises(ValueError, match=r"target_field='words' is not an entry of clip 0, which has \['text'\]"):
         PadCollate(target_field="words")(items)
     with pytest.raises(TypeError, match="target_field=3"):
