@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, overload
 
@@ -89,12 +89,11 @@ class AudioBatch(MutableMapping[str, Any]):
         batch._shown, batch._replaced, batch._entries = dict(cls._names), {}, {}
         return batch
 
-    def _with_own(self, other: AudioBatch, change: Any = None) -> AudioBatch:
-        """Give a batch the entries of another, changed by a function of a dict, and return it."""
-        replaced, entries = (dict(other._replaced), dict(other._entries))
-        if change is not None:
-            replaced, entries = change(replaced), change(entries)
-        self._shown, self._replaced, self._entries = dict(other._shown), replaced, entries
+    def _with_own(
+        self, other: AudioBatch, change: Callable[[dict[str, Any]], dict[str, Any]] = dict[str, Any]
+    ) -> AudioBatch:
+        """Give a batch the names and the entries of another, copied by a function of a dict, and return it."""
+        self._shown, self._replaced, self._entries = dict(other._shown), change(other._replaced), change(other._entries)
         return self
 
     @property
