@@ -132,7 +132,6 @@ def main() -> None:
                 per_device_eval_batch_size=32,
                 dataloader_num_workers=arguments.workers,
                 remove_unused_columns=False,  # the collate takes the columns that the model does not know
-                label_names=["labels"],
                 use_cpu=arguments.cpu,
                 logging_strategy="no",
                 save_strategy="no",

@@ -108,8 +108,8 @@ def trained(make, rows, workers, folder):
         per_device_eval_batch_size=5,
         gradient_accumulation_steps=2,
         dataloader_num_workers=workers,
-        remove_unused_columns=False,
-        label_names=["labels"],
+        # which else takes columns out of dicts that the model does not know; examples are none
+        remove_unused_columns=rows == "examples",
         logging_steps=1,
         save_strategy="no",
         report_to=[],
