@@ -66,6 +66,17 @@ def test_entries_travel_with_the_batch(copier):
     assert "targets" in batch
 
 
+def test_a_deep_copy_has_entries_of_its_own():
+    batch = make()
+    batch["features"] = mixed = torch.ones(3, requires_grad=True) * 2
+    batch["lam"] = [torch.zeros(1)]
+    twin = copy.deepcopy(batch)
+    twin.lam[0].add_(1)
+    twin.features.add_(1)
+    assert (batch.lam[0].item(), mixed.tolist()) == (0, [2, 2, 2])
+    assert not twin.features.requires_grad
+
+
 def test_entries_move_and_replace_fields():
     transform = Bands(trainable=True)
     batch = make(transform)
@@ -231,6 +242,9 @@ def test_frames_first(transform):
     if transform is Bands:
         assert torch.equal(turned.feature_mask, plain.feature_mask)
         assert torch.equal(turned.feature_lengths, plain.feature_lengths)
+    stereo = [torch.stack([item["waveform"]] * 2) for item in ITEMS]
+    ways = [GPUSpecCollate(transform(), device="cpu", layout=name)(stereo) for name in ("frames_bins", "bins_frames")]
+    assert torch.equal(ways[0].features, ways[1].features.mT)
     features, _ = GPUSpecCollate(transform(), device="cpu", layout="frames_bins", output="tuple")(ITEMS)
     assert torch.equal(features, plain.features.mT)
 
