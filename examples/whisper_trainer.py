@@ -18,7 +18,6 @@ import tempfile
 import warnings
 
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 from transformers import (
     PrinterCallback,
@@ -63,26 +62,15 @@ def tokenize(text: str) -> list[int]:
     return [FIRST + LETTERS.index(letter) for letter in text] + [END]
 
 
-class WhisperFeatures(nn.Module):
-    """Whisper's log-mel: at most 8 decades below the clip's loudest value, its last frame left out.
-
-    A transform of one's own, for clips that are padded to one length: `frame_lengths` tells the collate how many of the
-    frames are the clip's own.
-    """
-
-    sample_rate = RATE
-
-    def __init__(self, n_mels: int) -> None:
-        super().__init__()
-        self.mel = af.MelSpectrogram(sample_rate=RATE, n_fft=400, hop_length=160, n_mels=n_mels, pad_mode="reflect")
-        self.decibels = af.AmplitudeToDB(top_db=80.0)
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        return lengths // 160
-
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        # the clip's loudest value is sought without the frame that is left out
-        return (self.decibels(self.mel(waveform)[..., :-1]) / 10 + 4) / 4
+def whisper_features(n_mels: int) -> af.Chain:
+    """Return Whisper's log-mel: at most 8 decades below the clip's loudest value, its last frame left out."""
+    return af.Chain(
+        af.LogMelSpectrogram(
+            sample_rate=RATE, n_fft=400, hop_length=160, n_mels=n_mels, pad_mode="reflect", placement="hops",
+            log="log10", top=8.0,
+        ),
+        af.Rescale(add=4.0, divide=4.0),
+    )  # fmt: skip
 
 
 def small_whisper(n_mels: int) -> WhisperForConditionalGeneration:
@@ -113,7 +101,7 @@ def main() -> None:
     torch.manual_seed(0)
     n_mels = 40
     collate = af.GPUSpecCollate(
-        WhisperFeatures(n_mels),
+        whisper_features(n_mels),
         device="cpu" if arguments.cpu else None,
         pad_to=float(SECONDS),
         target_field="text",

@@ -56,7 +56,7 @@ def letters(text):
 
 
 def log_mel(n_mels):
-    return LogMelSpectrogram(sample_rate=RATE, n_fft=400, hop_length=160, n_mels=n_mels, log="log10")
+    return LogMelSpectrogram(sample_rate=RATE, n_fft=400, hop_length=160, n_mels=n_mels, log="log10", placement="hops")
 
 
 def ast(transformers):
@@ -66,7 +66,7 @@ def ast(transformers):
         max_length=FRAMES, num_mel_bins=32, patch_size=16, frequency_stride=16, time_stride=16,
     )  # fmt: skip
     collate = GPUSpecCollate(
-        log_mel(32), device="cpu", pad_to=FRAMES * 160 - 1, layout="frames_bins",
+        log_mel(32), device="cpu", pad_to=FRAMES * 160, layout="frames_bins",
         rename={"features": "input_values", "targets": "labels"},
     )  # fmt: skip
     return transformers.ASTForAudioClassification(config), collate
@@ -84,7 +84,7 @@ def whisper_config(transformers):
 def whisper_encoder(transformers):
     """Whisper's encoder under a classifier."""
     collate = GPUSpecCollate(
-        log_mel(20), device="cpu", pad_to=FRAMES * 160 - 1, rename={"features": "input_features", "targets": "labels"}
+        log_mel(20), device="cpu", pad_to=FRAMES * 160, rename={"features": "input_features", "targets": "labels"}
     )
     return transformers.WhisperForAudioClassification(whisper_config(transformers)), collate
 
@@ -92,7 +92,7 @@ def whisper_encoder(transformers):
 def whisper(transformers):
     """Whisper, from waveforms to texts of unequal length."""
     collate = GPUSpecCollate(
-        log_mel(20), device="cpu", pad_to=FRAMES * 160 - 1, target_field="text", target_collate=PadTargets(letters),
+        log_mel(20), device="cpu", pad_to=FRAMES * 160, target_field="text", target_collate=PadTargets(letters),
         rename={"features": "input_features", "targets": "labels"},
     )  # fmt: skip
     return transformers.WhisperForConditionalGeneration(whisper_config(transformers)), collate
