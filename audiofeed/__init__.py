@@ -9,7 +9,7 @@ from audiofeed.data import (
     RandomCrop,
     Windows,
 )
-from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
+from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate, PadTargets
 from audiofeed.transforms import *  # noqa: F403  # each name stands in audiofeed/transforms/__init__.py
 from audiofeed.transforms import __all__ as _transforms
 
@@ -24,6 +24,7 @@ __all__ = [
     "CenterCrop",
     "GPUSpecCollate",
     "PadCollate",
+    "PadTargets",
     "RandomCrop",
     "Windows",
 ]

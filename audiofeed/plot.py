@@ -34,7 +34,7 @@ def plot_batch(
     """Plot the features of a batch's first clips, side by side on one scale, with their padding hatched.
 
     Args:
-        batch: A batch with features (batch, bins, frames); of several channels the first is drawn.
+        batch: A batch with features (batch, bins, frames), in either `layout`; of several channels the first is drawn.
         path: The picture's file; its extension selects the format: .png, .pdf, .svg.
         transform: The transform of the features: its `times(n_frames)` (seconds) and `frequencies` (Hz) label the axes;
             if it has none, or was made without a sample rate, frames and bins are counted.
@@ -58,6 +58,7 @@ def plot_batch(
         found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
         raise ValueError(f"batch.features is {found}; plot_batch draws real features of (batch, bins, frames)")
     shown = min(clips, len(batch))
+    features = features if batch.layout == "bins_frames" else features.mT
     values = features[:shown].detach().float().cpu()
     values = values[:, 0] if values.dim() == 4 else values
     frames = values.shape[-1]

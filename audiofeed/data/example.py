@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,9 +23,11 @@ class AudioExample:
         key: The example's name: a path, with `@start` in seconds if a file gives several examples.
         seed: 63-bit seed of this example in this epoch; augmentation draws from it.
         faults: The files that this example replaces under `on_error="skip"`.
+        fields: What else is known about the example, by name, such as the columns of a manifest's row. Each becomes
+            an entry of `batch.fields`, collated as targets are.
 
     Raises:
-        TypeError: The waveform is not an int16 or float32 tensor.
+        TypeError: The waveform is not an int16 or float32 tensor, or `fields` is no mapping with names as its keys.
         ValueError: The waveform has another shape or no samples, or the sample rate is below 1.
 
     >>> AudioExample(torch.zeros(16000, dtype=torch.int16), 16000, target=3, key="a.wav")
@@ -37,6 +40,7 @@ class AudioExample:
     key: str | None = None
     seed: int | None = None
     faults: tuple[AudioReadError, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         waveform = self.waveform
@@ -50,11 +54,14 @@ class AudioExample:
             )
         if self.sample_rate < 1:
             raise ValueError(f"sample_rate={self.sample_rate!r} must be at least 1 Hz")
+        if not isinstance(self.fields, Mapping) or not all(isinstance(name, str) for name in self.fields):
+            raise TypeError(f"fields={self.fields!r} must be a mapping from names to values, as {{'speaker': 'ann'}}")
 
     def __repr__(self) -> str:
         dtype = str(self.waveform.dtype).removeprefix("torch.")
+        fields = f", fields={dict(self.fields)!r}" if self.fields else ""
         faults = f", faults={len(self.faults)}" if self.faults else ""
         return (
             f"AudioExample(waveform={dtype} {tuple(self.waveform.shape)}, sample_rate={self.sample_rate}, "
-            f"target={self.target!r}, key={self.key!r}, seed={self.seed}{faults})"
+            f"target={self.target!r}, key={self.key!r}, seed={self.seed}{fields}{faults})"
         )

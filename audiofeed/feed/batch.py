@@ -1,24 +1,31 @@
-"""The batch of the training loop: a mapping of eight fields, computed when read."""
+"""The batch of the training loop: a mapping of nine fields and of new entries, computed when read, under any names."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
-from typing import Any, overload
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
+from functools import lru_cache
+from typing import Any, ClassVar, Literal, overload
 
 import torch
 
-from audiofeed.feed.batch_fields import FIELDS
+from audiofeed.feed.batch_fields import FIELDS, count_clips
 from audiofeed.feed.state_steps import Progress, Target
 from audiofeed.feed.states import Ready, State
+from audiofeed.feed.tensor_trees import describe, map_tensors, pin, to_device
 
 
-class AudioBatch(Mapping[str, Any]):
+class AudioBatch(MutableMapping[str, Any]):
     """Audio batch: padded waveforms, lengths, targets, and features computed on the device at the first read.
 
-    It is a mapping of its eight fields, so `model(**batch)` and `dict(batch)` work, and each field is an attribute too.
+    It is a mapping of its nine fields, so `model(**batch)` and `dict(batch)` work, and each field is an attribute too.
     `len(batch)` is the number of clips, as a training loop expects of a batch, and not of fields: it counts clips by
-    design, and `len(batch.keys())` is 8.
+    design, and `len(batch.keys())` is 9 (10 with the `target_lengths` of `PadTargets`).
+
+    It takes new entries, as `batch["lam"] = lam` in a mixup, which move, copy and pickle with it; `batch["features"] =
+    mixed` puts another value in a field's place, and `del batch["names"]` takes one out of the mapping. A collate with
+    `rename=` makes batches whose mapping has exactly the entries named there, for `model(**batch)`; the attributes keep
+    their names.
 
     A batch from a `GPUSpecCollate` computes its features once, in the process that built the collate, at the first
     read, with the transform's parameters as they are then. If no parameter is trained, they are never computed again;
@@ -27,37 +34,75 @@ class AudioBatch(Mapping[str, Any]):
     features, detached, so that it can be loaded where the collate does not live.
 
     Args:
-        fields: Values by field name; a missing field is None.
+        fields: Values by field name; a missing field is None (`fields` is empty), and any other name is a new entry.
 
     Raises:
-        ValueError: A name is not a field, or there are no waveforms, lengths or features to count clips by.
+        ValueError: There are no waveforms, lengths or features to count clips by, nor tensors among the new entries.
 
     >>> batch = AudioBatch({"waveforms": torch.zeros(2, 8), "targets": torch.tensor([0, 1])})
     >>> len(batch), batch["targets"], "features" in batch
     (2, tensor([0, 1]), True)
     """
 
-    __slots__ = ("__weakref__", "_progress", "_target")
+    __slots__ = ("__weakref__", "_entries", "_progress", "_replaced", "_shown", "_target")
+
+    # names in the mapping -> the fields of a batch, or of its `fields`, that stand there
+    _names: ClassVar[Mapping[str, str]] = {name: name for name in FIELDS if name != "target_lengths"}
 
     _progress: Progress
     _target: Target | None
+    _shown: dict[str, str]  # as in `_names`, without what was deleted
+    _replaced: dict[str, Any]  # values in a field's place
+    _entries: dict[str, Any]  # under names that are no field's
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
-        self._progress = Progress(Ready.given(fields))
+        if "keys" in fields and "keys" not in self._names:
+            raise ValueError(
+                "['keys'] are not fields of an AudioBatch (the clips' names are now `names`); the fields are "
+                f"{', '.join(FIELDS)}"
+            )
+        is_plain = self._names is AudioBatch._names
+        # of a renamed batch that a framework has built again, what it left out is not there
+        self._shown = {name: source for name, source in self._names.items() if is_plain or name in fields}
+        if is_plain and fields.get("target_lengths") is not None:
+            self._shown["target_lengths"] = "target_lengths"
+        given: dict[str, Any] = {}
+        entries = {}
+        for name, value in fields.items():
+            source = self._shown.get(name)
+            if source is None:
+                entries[name] = value
+            elif source in FIELDS:
+                given[source] = value
+            else:
+                given["fields"] = {**given.get("fields", {}), source: value}
+        clips = count_clips(given, entries if is_plain else fields)
+        self._progress = Progress(Ready.given(given, clips=clips))
         self._target = None
+        self._replaced, self._entries = {}, entries
 
     @classmethod
     def _of(cls, progress: Progress, target: Target | None = None) -> AudioBatch:
         batch = cls.__new__(cls)
         batch._progress = progress
         batch._target = target
+        batch._shown, batch._replaced, batch._entries = dict(cls._names), {}, {}
         return batch
+
+    def _with_own(
+        self, other: AudioBatch, change: Callable[[dict[str, Any]], dict[str, Any]] = dict[str, Any]
+    ) -> AudioBatch:
+        """Give a batch the names and the entries of another, copied by a function of a dict, and return it."""
+        self._shown, self._replaced, self._entries = dict(other._shown), change(other._replaced), change(other._entries)
+        return self
 
     @property
     def features(self) -> Any:
-        """Features of the audio batch on the device, zero past each clip's end; None from a `PadCollate`.
+        """Features of the audio batch on the device; None from a `PadCollate`.
 
-        Shape: (batch, [channel,] bins, frames).
+        Past each clip's end they are zero, or what the collate's `padding` asks for.
+
+        Shape: (batch, [channel,] bins, frames), or (batch, [channel,] frames, bins) in that `layout`.
         """
         return self._read("features")
 
@@ -103,6 +148,23 @@ class AudioBatch(Mapping[str, Any]):
         return self._read("targets")
 
     @property
+    def target_lengths(self) -> Any:
+        """Entries of each clip's target in the audio batch, before they were padded; None unless `PadTargets` did it.
+
+        Shape: (batch,) int64.
+        """
+        return self._read("target_lengths")
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Fields of the audio batch by name: what else its items have, each collated as targets are.
+
+        A dataset item's other entries, or the columns of a manifest. A clip that lacks a field has None in its list.
+        """
+        fields: Mapping[str, Any] = self._read("fields")
+        return fields
+
+    @property
     def names(self) -> list[Any] | None:
         """Names of the audio batch's clips, paths or ids; None if the dataset gives no names.
 
@@ -122,22 +184,29 @@ class AudioBatch(Mapping[str, Any]):
         """Read errors of files replaced by others in the audio batch, if the dataset skips bad ones."""
         return self._progress.state.faults
 
+    @property
+    def layout(self) -> Literal["bins_frames", "frames_bins"]:
+        """Order of the last two axes of the audio batch's features, as the collate was asked for."""
+        return self._progress.state.info.layout
+
     def keys(self) -> KeysView[str]:
-        """Return the audio batch's field names, as every mapping does; the clips' names are `names`."""
-        return dict.fromkeys(FIELDS).keys()
+        """Return the names in the audio batch, as every mapping does; the clips' names are `names`."""
+        return dict.fromkeys(self).keys()
 
     def items(self) -> ItemsView[str, Any]:
-        """Return the audio batch's field names with their values; reading the values computes the features."""
+        """Return the names in the audio batch with their values; reading the values computes the features."""
         return _FieldItems(self)
 
     def values(self) -> ValuesView[Any]:
-        """Return the values of the audio batch's fields; reading them computes the features."""
+        """Return the values in the audio batch; reading them computes the features."""
         return _FieldValues(self)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a field of the audio batch, or `default` if there is no such field."""
-        # The inherited method takes any KeyError for a missing field, also one from inside the transform.
-        return self._read(key) if key in FIELDS else default
+        """Return an entry of the audio batch, or `default` if there is no such entry."""
+        # The inherited method takes any KeyError for a missing entry, also one from inside the transform.
+        if key not in self:
+            return default
+        return self[key]
 
     def to(self, device: Any = None, non_blocking: bool = False) -> AudioBatch:
         """Return the audio batch with every tensor on a device.
@@ -159,7 +228,9 @@ class AudioBatch(Mapping[str, Any]):
             return self
         place = _device_of(device)
         moved = self._progress.to(place, non_blocking)
-        return type(self)._of(self._progress, Target(place, non_blocking)) if moved is None else type(self)._of(moved)
+        target = Target(place, non_blocking) if moved is None else None
+        batch = type(self)._of(self._progress if moved is None else moved, target)
+        return batch._with_own(self, lambda own: to_device(own, place, non_blocking=non_blocking))
 
     def pin_memory(self, device: Any = None) -> AudioBatch:
         """Pin the audio batch's CPU tensors and, if safe, start copy and features on a side stream.
@@ -175,38 +246,78 @@ class AudioBatch(Mapping[str, Any]):
             This batch.
         """
         self._progress.pin()
+        if (self._replaced or self._entries) and torch.accelerator.is_available():
+            self._replaced, self._entries = pin(self._replaced), pin(self._entries)
         return self
 
     def describe(self, name: str) -> str:
-        """Describe a field of the audio batch by type, shape and device, or the work still to be done.
+        """Describe a field or an entry of the audio batch by type, shape and device, or the work still to be done.
 
         Computes nothing.
 
         >>> AudioBatch({"features": torch.zeros(2, 80, 9)}).describe("features")
         'float32 (2, 80, 9) on cpu'
         """
-        description = self._progress.state.describe(name)
-        return description if self._target is None else self._target.describe(name, description)
+        if name in self._entries:
+            return describe(self._entries[name], device=True)
+        source = self._shown.get(name, name)
+        if source in self._replaced:
+            return describe(self._replaced[source], device=True)
+        if source not in FIELDS:
+            return describe(self.fields.get(source), device=True)
+        description = self._progress.state.describe(source)
+        return description if self._target is None else self._target.describe(source, description)
 
-    def _read(self, name: str) -> Any:
-        value = self._progress.read(name)
-        return value if self._target is None else self._target.copy(name, value)
+    def _read(self, source: str) -> Any:
+        """Return the value of a field, or of one of `fields`, by its own name."""
+        if source in self._replaced:
+            return self._replaced[source]
+        if source not in FIELDS:
+            return self.fields[source]
+        value = self._progress.read(source)
+        return value if self._target is None else self._target.copy(source, value)
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self:
-            hint = "; the clips' names are batch['names']" if key == "keys" else ""
-            raise KeyError(f"{key!r} is not a field of an AudioBatch{hint}; the fields are {', '.join(FIELDS)}")
-        return self._read(key)
+        if key in self._entries:
+            return self._entries[key]
+        if key not in self._shown:
+            raise KeyError(self._unknown(key))
+        return self._read(self._shown[key])
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key in self._shown:
+            self._replaced[self._shown[key]] = value
+        else:
+            self._entries[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        if key in self._entries:
+            del self._entries[key]
+        elif key in self._shown:
+            del self._shown[key]
+        else:
+            raise KeyError(self._unknown(key))
+
+    def _unknown(self, key: str) -> str:
+        shown = [name for name, source in self._shown.items() if source == key]
+        if key == "keys":
+            hint = "; the clips' names are batch['names']"
+        elif shown:
+            hint = f"; it is batch[{shown[0]!r}] here, by rename=, and batch.{key}"
+        else:
+            hint = f"; batch.{key} has it" if key in FIELDS else ""
+        return f"{key!r} is not a field of an AudioBatch{hint}; the fields are {', '.join(self)}"
 
     def __iter__(self) -> Iterator[str]:
-        return iter(FIELDS)
+        yield from self._shown
+        yield from self._entries
 
     def __len__(self) -> int:
         """Return the number of clips in the audio batch, not of fields."""
         return self._progress.state.clips
 
     def __contains__(self, key: object) -> bool:
-        return key in FIELDS
+        return key in self._shown or key in self._entries
 
     # A mapping's equality would compare tensors, whose truth is ambiguous.
     def __eq__(self, other: object) -> bool:
@@ -219,26 +330,33 @@ class AudioBatch(Mapping[str, Any]):
         if hasattr(type(self), name):
             # A property raised AttributeError: run it again, so that its own message is seen.
             return object.__getattribute__(self, name)
+        if not name.startswith("_") and name in self:  # slots that are not set yet have underscores
+            return self[name]
         raise AttributeError(f"an AudioBatch has no attribute {name!r}; its fields are {', '.join(FIELDS)}")
 
     def __copy__(self) -> AudioBatch:
-        return type(self)._of(self._progress, self._target)
+        return type(self)._of(self._progress, self._target)._with_own(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AudioBatch:
         batch = type(self)._of(copy.deepcopy(self._progress, memo))
-        return batch if self._target is None else batch.to(self._target.device, self._target.non_blocking)
+        if self._target is not None:
+            batch = batch.to(self._target.device, self._target.non_blocking)
+        return batch._with_own(self, lambda own: copy.deepcopy(_detached(own), memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = self._progress.packed()
-        if self._target is None:
-            return _unpickle, (type(self), state, None)
-        moved = state.to(self._target.device, non_blocking=False)
-        return _unpickle, ((type(self), state, self._target.device) if moved is None else (type(self), moved, None))
+        state, device = self._progress.packed(), None
+        if self._target is not None:
+            moved = state.to(self._target.device, non_blocking=False)
+            state, device = (state, self._target.device) if moved is None else (moved, None)
+        # a type made for names is made again
+        cls = type(self) if self._names is AudioBatch._names else None
+        own = (self._shown, _detached(self._replaced), _detached(self._entries))
+        return _unpickle, (cls, state, device, dict(self._names), own)
 
     def __repr__(self) -> str:
         rate = self.sample_rate
-        width = max(map(len, FIELDS)) + 1
-        lines = [f"  {name + ':':{width}} {self.describe(name)}" for name in FIELDS if name != "sample_rate"]
+        width = max(map(len, self), default=0) + 1
+        lines = [f"  {name + ':':{width}} {self.describe(name)}" for name in self if name != "sample_rate"]
         head = f"{len(self)} clips" + ("" if rate is None else f" at {rate} Hz")
         return "\n".join([f"{type(self).__name__}({head}", *lines, ")"])
 
@@ -291,13 +409,43 @@ class FeaturesAndTargets(Sequence[Any]):
 
 # The views of a mapping count by its length, and a batch's counts clips.
 class _FieldItems(ItemsView[str, Any]):
+    _mapping: AudioBatch
+
     def __len__(self) -> int:
-        return len(FIELDS)
+        return len(list(self._mapping))
 
 
 class _FieldValues(ValuesView[Any]):
+    _mapping: AudioBatch
+
     def __len__(self) -> int:
-        return len(FIELDS)
+        return len(list(self._mapping))
+
+
+def renamed_batch(names: Mapping[str, str]) -> type[AudioBatch]:
+    """Return the type of an audio batch whose mapping has entries under given names, and no others.
+
+    A type of its own, because frameworks build a batch again as `type(batch)({name: value, ...})`, where only the type
+    can say which name stands for which field.
+
+    Args:
+        names: From each name in the mapping to the field of a batch, or of its `fields`, that stands there.
+
+    >>> batch = renamed_batch({"labels": "targets"})({"labels": torch.tensor([3, 1])})
+    >>> list(batch), batch.targets
+    (['labels'], tensor([3, 1]))
+    """
+    return _renamed_batch(tuple(names.items()))
+
+
+@lru_cache(maxsize=64)
+def _renamed_batch(names: tuple[tuple[str, str], ...]) -> type[AudioBatch]:
+    return type("AudioBatch", (AudioBatch,), {"__slots__": (), "_names": dict(names), "__module__": __name__})
+
+
+def _detached(values: dict[str, Any]) -> dict[str, Any]:
+    detached: dict[str, Any] = map_tensors(values, torch.Tensor.detach)
+    return detached
 
 
 def _device_of(device: Any) -> torch.device:
@@ -310,6 +458,15 @@ def _device_of(device: Any) -> torch.device:
     return torch.device(device)
 
 
-def _unpickle(cls: type[AudioBatch], state: State, device: torch.device | None) -> AudioBatch:
-    batch = cls._of(Progress(state))
-    return batch if device is None else batch.to(device)
+def _unpickle(
+    cls: type[AudioBatch] | None,
+    state: State,
+    device: torch.device | None,
+    names: Mapping[str, str],
+    own: tuple[dict[str, str], dict[str, Any], dict[str, Any]],
+) -> AudioBatch:
+    batch = (renamed_batch(names) if cls is None else cls)._of(Progress(state))
+    if device is not None:
+        batch = batch.to(device)
+    batch._shown, batch._replaced, batch._entries = own
+    return batch

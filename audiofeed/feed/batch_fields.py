@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch.utils.data import get_worker_info
 
-FIELDS = ("features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "names", "sample_rate")
+from audiofeed.feed.tensor_trees import tensors_in
+
+FIELDS = (
+    "features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "names", "fields", "sample_rate",
+    "target_lengths",
+)  # fmt: skip
 FEATURE_FIELDS = ("features", "feature_lengths", "feature_mask")
 METADATA = ("names", "sample_rate")  # never on a device
+_COUNTED = ("waveforms", "lengths", "features")
 
 
 @dataclass(frozen=True)
@@ -21,12 +29,38 @@ class CollateInfo:
         transform_name: Class name of the transform.
         knows_lengths: Whether the transform has `frame_lengths`.
         augments: Whether waveforms are augmented.
+        layout: Order of the last two axes of features.
     """
 
     token: str | None = None
     transform_name: str = ""
     knows_lengths: bool = True
     augments: bool = False
+    layout: Literal["bins_frames", "frames_bins"] = "bins_frames"
+
+
+def count_clips(fields: Mapping[str, Any], entries: Mapping[str, Any] | None = None) -> int:
+    """Count the clips of a batch by its fields, or by the tensors of its other entries.
+
+    Args:
+        fields: Values by field name.
+        entries: Values by other names.
+
+    Raises:
+        ValueError: There are no waveforms, lengths or features with one row per clip, and no such entry.
+
+    >>> import torch
+    >>> count_clips({"waveforms": torch.zeros(2, 8)})
+    2
+    """
+    counted = [fields[name] for name in _COUNTED if fields.get(name) is not None] or [dict(entries or {})]
+    for tensor in tensors_in(counted):
+        if tensor.dim() > 0:
+            return tensor.shape[0]
+    raise ValueError(
+        f"fields has {[*fields, *(entries or {})]}; a batch needs waveforms, lengths or features with one row per "
+        "clip: give at least one of them"
+    )
 
 
 def describe_pending(name: str, info: CollateInfo, progress: str) -> str:

@@ -2,56 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
 from audiofeed.data.example import AudioExample
-from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets
-from audiofeed.feed.batch_fields import CollateInfo
-from audiofeed.feed.items import read_items
-from audiofeed.feed.padding import Padded, pad_clips
+from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets, renamed_batch
+from audiofeed.feed.batch_fields import FIELDS, CollateInfo
+from audiofeed.feed.feature_padding import FeaturePadding, check_padding
+from audiofeed.feed.items import Clip, read_items
+from audiofeed.feed.known_forms import TARGET_NAMES
+from audiofeed.feed.padding import Padded, check_pad_to, pad_clips
 from audiofeed.feed.runtime import Runtime, find_runtime
 from audiofeed.feed.state_steps import Progress
 from audiofeed.feed.states import Waiting
-from audiofeed.feed.targets import collate_targets
+from audiofeed.feed.targets import PaddedTargets, collate_fields, collate_targets
 from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features
 
 
 @dataclass(frozen=True)
 class _Padding:
-    """Settings of a collate that its worker needs to pad a batch."""
+    """Settings of a collate that its worker needs to pad a batch and to name its entries."""
 
     target_collate: Callable[[list[Any]], Any] | None
     to_example: Callable[[Any], AudioExample] | None
+    target_field: str | None
+    fields: Sequence[str] | None
+    rename: Mapping[str, str] | None
+    pad_to: float | None
+    longer: Literal["error", "crop"]
+    mono: bool
     sample_rate: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("target_collate", self.target_collate), ("to_example", self.to_example)):
             if value is not None and not callable(value):
                 raise TypeError(f"{name}={value!r} must be callable; give a function, or omit it")
+        if self.target_field is not None and not isinstance(self.target_field, str):
+            raise TypeError(f"target_field={self.target_field!r} must be the name of an item's entry, or None")
+        if self.fields is not None:
+            if isinstance(self.fields, str) or not isinstance(self.fields, Sequence):
+                raise TypeError(f"fields={self.fields!r} must be a list of names, or None for all: ['speaker']")
+            object.__setattr__(self, "fields", tuple(self.fields))
+        if self.rename is not None:
+            object.__setattr__(self, "rename", _checked_names(self.rename))
+        check_pad_to(self.pad_to, self.longer)
+        if not isinstance(self.mono, bool):
+            raise TypeError(f"mono={self.mono!r} must be True or False")
 
     def pad(self, items: Any) -> Padded:
-        clips = read_items(items, self.to_example)
+        clips = read_items(items, self.to_example, self.sample_rate)
+        if self.target_field is not None:
+            clips = [_with_target_field(index, clip, self.target_field) for index, clip in enumerate(clips)]
+        fields = collate_fields([clip.fields for clip in clips], self.fields)
+        for source in self.rename or ():
+            if source not in FIELDS and source not in fields:
+                raise ValueError(
+                    f"rename={dict(self.rename or {})!r} has {source!r}, which is neither a field of a batch "
+                    f"({', '.join(FIELDS)}) nor one of its clips ({', '.join(map(str, fields)) or 'they have none'})"
+                )
+        targets, lengths = self._targets(clips, fields), None
+        if isinstance(targets, PaddedTargets):
+            targets, lengths = targets
+        padded = pad_clips(clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono)
+        return replace(padded, fields=fields, target_lengths=lengths)
+
+    def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
         targets = [clip.target for clip in clips]
-        collate = collate_targets if self.target_collate is None else self.target_collate
-        return pad_clips(clips, collate(targets), self.sample_rate)
+        if self.target_collate is not None:
+            return self.target_collate(targets)
+        if all(_is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips):
+            return {name: fields[name] for name in targets[0]}  # collated and copied once
+        return collate_targets(targets)
+
+    def batch(self, state: Waiting) -> AudioBatch:
+        cls = AudioBatch if self.rename is None else renamed_batch({name: field for field, name in self.rename.items()})
+        batch = cls._of(Progress(state))
+        if self.rename is None and state.padded.target_lengths is not None:
+            # only here in the mapping: a model that is called with it is one that takes it
+            batch._shown["target_lengths"] = "target_lengths"
+        return batch
+
+
+def _checked_names(rename: Any) -> dict[str, str]:
+    if not isinstance(rename, Mapping) or not all(isinstance(name, str) for pair in rename.items() for name in pair):
+        raise TypeError(f"rename={rename!r} must map fields of the batch to names, as {{'features': 'input_features'}}")
+    names = list(rename.values())
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise ValueError(f"rename={dict(rename)!r} must give " + (f"{twice} to one field only" if twice else "a name"))
+    return dict(rename)
+
+
+def _is_of_fields(clip: Clip) -> bool:
+    """Return True if a clip's target is fields of its own together, as that of a dict without a target by name."""
+    target, fields = clip.target, clip.fields
+    return isinstance(target, dict) and all(name in fields and fields[name] is target[name] for name in target)
+
+
+def _with_target_field(index: int, clip: Clip, name: str) -> Clip:
+    """Make the field of that name a clip's target; the target that it had becomes the field "target"."""
+    if name not in clip.fields:
+        if name in TARGET_NAMES and clip.target is not None:
+            return clip
+        raise ValueError(
+            f"target_field={name!r} is not an entry of clip {index}, which has {list(clip.fields)}; give one of them, "
+            "or leave out target_field= if the item's target is known by its name or place"
+        )
+    fields = {other: value for other, value in clip.fields.items() if other != name}
+    if clip.target is not None and not _is_of_fields(clip):
+        fields["target"] = (fields["target"], clip.target) if "target" in fields else clip.target
+    return clip._replace(target=clip.fields[name], fields=fields)
 
 
 class PadCollate:
     """Collate function that makes one padded batch of waveforms, without features.
 
     Args:
-        target_collate: Makes the batch's targets from the list of the clips' targets, in the worker; by default they
-            stack as in torch's `default_collate`, or stay a list if they do not stack.
+        target_collate: Makes the batch's targets from the list of the clips' targets, in the worker, as `PadTargets`
+            does; by default they stack as in torch's `default_collate`, or stay a list if they do not stack.
         to_example: Turns a dataset item of any other form than the known ones into an `AudioExample`.
+        target_field: Name of the entry of an item, or of the manifest's column, that is the target; None: known by its
+            name or place.
+        fields: Names of the other entries to keep as `batch.fields`; None keeps all, an empty list none.
+        rename: Names of the batch's entries by field, as in `GPUSpecCollate`; None: all fields, under their own names.
+        pad_to: Length of the batch, a float in seconds or an integer in samples; None pads to the longest clip.
+        longer: What becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.
+        mono: True averages the channels of each clip, in the worker, and takes away their axis, which torchaudio and
+            torchcodec give a single channel, too; False keeps (channel, time).
 
     Raises:
-        TypeError: An argument is not callable; or, when called, an item has no known form (the message lists them).
-        ValueError: When called: a clip is empty, has NaN or infinite samples, or differs from the others in sample rate
-            or channels.
+        TypeError: An argument is not of its type; or, when called, an item has no known form (the message lists them).
+        ValueError: `pad_to`, `longer` or `rename` is out of range; or, when called: a clip is empty, has NaN or
+            infinite samples, is longer than `pad_to`, or differs from the others in sample rate or channels; or a name
+            in `target_field`, `fields` or `rename` is not there.
 
     >>> batch = PadCollate()([(torch.ones(4), 0), (torch.ones(6), 1)])
     >>> batch.waveforms.shape, batch.lengths
@@ -63,12 +149,18 @@ class PadCollate:
         *,
         target_collate: Callable[[list[Any]], Any] | None = None,
         to_example: Callable[[Any], AudioExample] | None = None,
+        target_field: str | None = None,
+        fields: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        pad_to: float | None = None,
+        longer: Literal["error", "crop"] = "error",
+        mono: bool = False,
     ) -> None:
-        self._padding = _Padding(target_collate, to_example)
+        self._padding = _Padding(target_collate, to_example, target_field, fields, rename, pad_to, longer, mono)
 
     def __call__(self, items: Any) -> AudioBatch:
         """Collate a list of dataset items into a padded batch."""
-        return AudioBatch._of(Progress(Waiting(self._padding.pad(items), CollateInfo())))
+        return self._padding.batch(Waiting(self._padding.pad(items), CollateInfo()))
 
     def __repr__(self) -> str:
         return "PadCollate()"
@@ -86,12 +178,17 @@ class GPUSpecCollate:
 
     Items may be tensors or NumPy arrays; `(waveform, target)`; torchaudio's `(waveform, sample_rate, target, ...)`
     (three or more entries, the second an integer of at least 1000); torchcodec's AudioDecoder or AudioSamples; dicts;
-    or AudioExamples. A dict has `waveform` or `audio`, optionally `sample_rate` or `sampling_rate`, and `key`, `id` or
-    `path` as the clip's name. Its target is its one entry named `target`, `label` or `labels`; if there is none, or
-    more than one, all other entries form a dict of targets. Where a waveform stands, `(waveform, sample_rate)` or a
-    whole item may stand too, as in webdataset's `((waveform, sample_rate), cls)` and in the items of torch's
-    StackDataset; the target is then (inner, outer) if both have one. `audiofeed.feed.items.register_item_form` adds a
-    form of your own.
+    or AudioExamples. A dict or named tuple has `waveform` or `audio`, optionally `sample_rate` or `sampling_rate`, and
+    `key`, `id` or `path` as the clip's name. Its target is its one entry named `target`, `label` or `labels`; if there
+    is none, or more than one, all other entries form a dict of targets. Where a waveform stands, `(waveform,
+    sample_rate)` or a whole item may stand too, as in webdataset's `((waveform, sample_rate), cls)` and in the items of
+    torch's StackDataset; the target is then (inner, outer) if both have one. `audiofeed.feed.items.register_item_form`
+    adds a form of your own.
+
+    Nothing of an item is dropped. What is no waveform, sample rate, name or target arrives as `batch.fields[name]`,
+    collated as targets are (where only some clips have it, a list with None for the others). Where the second entry of
+    every pair `(waveform, integer)` of a batch is a usual sample rate, it is refused, because it may be that rate or a
+    target.
 
     Args:
         transform: Any module that takes (batch, time) or (batch, channel, time) float32. One with `frame_lengths`, as
@@ -104,17 +201,39 @@ class GPUSpecCollate:
         max_ahead: Largest number of unread batches whose features are computed on the device ahead of use, 0 or more.
             With `pin_memory=True` and nothing trained, they are computed on a side stream. 0 turns that off: use it for
             a transform that draws random numbers or is changed during iteration.
-        target_collate: Makes the batch's targets from the list of the clips' targets, in the worker; by default they
-            stack as in torch's `default_collate`, or stay a list if they do not stack.
+        target_collate: Makes the batch's targets from the list of the clips' targets, in the worker, as `PadTargets`
+            does; by default they stack as in torch's `default_collate`, or stay a list if they do not stack.
         augment: Called once per batch on the device as `augment(waveforms, lengths, seeds)`; returns waveforms of the
             same shape, which become `batch.waveforms`. `seeds` is (batch,) int64, or None if the dataset gives none.
         to_example: Turns a dataset item of any other form than the known ones into an `AudioExample`.
+        target_field: Name of the entry of an item, or of the manifest's column, that is the target, such as "text"; a
+            target known otherwise then becomes `batch.fields["target"]`. None: it is known by its name or place.
+        fields: Names of the other entries to keep as `batch.fields`; None keeps all, an empty list none.
+        rename: Names for `model(**batch)` by field, as `{"features": "input_features", "targets": "labels"}`; a field
+            is one of the batch's or an entry of `batch.fields`. The batch's mapping then has these entries and no
+            others, so that a model, or the Trainer of transformers, is called with what it takes; the attributes
+            (`batch.features`, `batch.names`) stay. None: all fields, under their own names.
+        pad_to: Length of every batch, a float in seconds or an integer in samples; None pads to the longest clip.
+        longer: What becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.
+        mono: True averages the channels of each clip, in the worker, and takes away their axis, which torchaudio and
+            torchcodec give a single channel, too; False keeps (channel, time).
+        padding: What stands past a clip's end in the features. "mask": 0, the same whatever the values stand for, so
+            that a sum over frames counts the clip only; in a logarithm, though, 0 is louder than speech. "silence": the
+            values that the transform gives to silence, by bin. A number: that number. "waveform": the clip is padded
+            with zero samples before the features, and transformed as one of the padded length; frames at its end see
+            the silence, and statistics over the clip count it. None is "waveform" where `pad_to` is given, as the
+            front-ends of fixed length have it, and "mask" elsewhere. `feature_lengths` and `feature_mask` tell the
+            clip's own frames in each.
+        layout: Order of the last two axes of `batch.features`: "bins_frames", or "frames_bins", as the spectrogram
+            transformers of transformers and recurrent networks take them.
 
     Raises:
-        TypeError: `transform` is not a module or takes features, or another argument is not callable; or, when called,
-            an item has no known form.
-        ValueError: `output` or `max_ahead` is out of range; or, when called, a clip is empty, has NaN or infinite
-            samples, or differs from the others in sample rate or channels.
+        TypeError: `transform` is not a module or takes features, or another argument is not of its type; or, when
+            called, an item has no known form.
+        ValueError: `output`, `max_ahead`, `pad_to`, `longer`, `padding`, `layout` or `rename` is out of range, or
+            `rename` stands beside `output="tuple"`; or, when called, a clip is empty, has NaN or infinite samples, is
+            longer than `pad_to`, or differs from the others in sample rate or channels; or a name in `target_field`,
+            `fields` or `rename` is not there.
 
     >>> class Energy(torch.nn.Module):
     ...     def forward(self, waveform):
@@ -135,6 +254,14 @@ class GPUSpecCollate:
         target_collate: Callable[[list[Any]], Any] | None = None,
         augment: Callable[..., torch.Tensor] | None = None,
         to_example: Callable[[Any], AudioExample] | None = None,
+        target_field: str | None = None,
+        fields: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        pad_to: float | None = None,
+        longer: Literal["error", "crop"] = "error",
+        mono: bool = False,
+        padding: Literal["mask", "silence", "waveform"] | float | None = None,
+        layout: Literal["bins_frames", "frames_bins"] = "bins_frames",
     ) -> None:
         if not isinstance(transform, torch.nn.Module):
             raise TypeError(
@@ -151,17 +278,33 @@ class GPUSpecCollate:
             raise ValueError(f"max_ahead={max_ahead!r} must be an integer of at least 0; 0 computes nothing ahead")
         if augment is not None and not callable(augment):
             raise TypeError(f"augment={augment!r} must be callable as augment(waveforms, lengths, seeds)")
+        if layout not in ("bins_frames", "frames_bins"):
+            raise ValueError(f"layout={layout!r} must be 'bins_frames' or 'frames_bins'")
+        if rename is not None and output == "tuple":
+            raise ValueError(f"rename={rename!r} has no effect with output='tuple', whose pair has no names; omit one")
+        rate = sample_rate_of(transform)
+        self._padding = _Padding(
+            target_collate,
+            to_example,
+            target_field,
+            fields,
+            rename,
+            pad_to,
+            longer,
+            mono,
+            None if rate is None else int(rate),
+        )
+        kept = FeaturePadding(check_padding(padding, pad_to, transform))
         asked = None if device is None else torch.device(device)
-        self._runtime: Runtime | None = Runtime(transform, augment, asked, max_ahead)
+        self._runtime: Runtime | None = Runtime(transform, augment, asked, max_ahead, padding=kept)
         self._output = output
         self._info = CollateInfo(
             token=self._runtime.token,
             transform_name=type(transform).__name__,
             knows_lengths=frame_lengths_of(transform) is not None,
             augments=augment is not None,
+            layout=layout,
         )
-        rate = sample_rate_of(transform)
-        self._padding = _Padding(target_collate, to_example, None if rate is None else int(rate))
 
     @property
     def transform(self) -> torch.nn.Module:
@@ -179,7 +322,7 @@ class GPUSpecCollate:
 
     def __call__(self, items: Any) -> AudioBatch | FeaturesAndTargets:
         """Collate a list of dataset items into a batch with features."""
-        batch = AudioBatch._of(Progress(Waiting(self._padding.pad(items), self._info, self._runtime)))
+        batch = self._padding.batch(Waiting(self._padding.pad(items), self._info, self._runtime))
         return batch if self._output == "batch" else FeaturesAndTargets(batch)
 
     def __getstate__(self) -> dict[str, Any]:

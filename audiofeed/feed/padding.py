@@ -1,11 +1,14 @@
-"""Pad clips of unequal length into one CPU batch, written once, in a worker into shared memory."""
+"""Pad clips of unequal length, to the longest or to a fixed length, into one CPU batch, written once.
+
+In a worker it is written into shared memory.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,6 +43,8 @@ class Padded:
         sample_rate: Sample rate of every clip, Hz; None if unknown.
         seeds: (batch,) int64; None unless every clip has a seed.
         faults: Read errors of files that were replaced by others.
+        target_lengths: (batch,) int64, entries of each clip's target; None unless the targets were padded.
+        fields: What else the clips have, collated, by name.
     """
 
     waveforms: torch.Tensor
@@ -49,30 +54,64 @@ class Padded:
     sample_rate: int | None
     seeds: torch.Tensor | None
     faults: tuple[Any, ...] = ()
+    target_lengths: Any = None
+    fields: Mapping[Any, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Padded:
         """Return the batch of padded clips with every tensor on a device."""
-        return self._with(to_device(self._tensors(), device, non_blocking=non_blocking))
+        return self._with(to_device(self.tensors(), device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Padded:
         """Return the batch of padded clips with every CPU tensor in page-locked memory."""
-        return self._with(pin(self._tensors()))
+        return self._with(pin(self.tensors()))
 
-    def _tensors(self) -> list[Any]:
-        return [self.waveforms, self.lengths, self.targets, self.seeds]
+    def tensors(self) -> list[Any]:
+        """Return what is or may hold tensors in the batch of padded clips."""
+        return [getattr(self, name) for name in _ON_DEVICE]
 
     def _with(self, tensors: list[Any]) -> Padded:
-        waveforms, lengths, targets, seeds = tensors
-        return replace(self, waveforms=waveforms, lengths=lengths, targets=targets, seeds=seeds)
+        return replace(self, **dict(zip(_ON_DEVICE, tensors, strict=True)))
 
 
-def pad_clips(clips: Sequence[Clip], targets: Any, sample_rate: int | None = None) -> Padded:
+_ON_DEVICE = ("waveforms", "lengths", "targets", "target_lengths", "fields", "seeds")
+
+
+def check_pad_to(pad_to: Any, longer: Any) -> None:
+    """Check the fixed length of a padded batch, and what is done with longer clips.
+
+    Raises:
+        TypeError: `pad_to` is neither an integer, nor a float, nor None.
+        ValueError: `pad_to` is not above 0 and finite, or `longer` is neither "error" nor "crop".
+
+    >>> check_pad_to(1.0, "crop")
+    """
+    if pad_to is not None:
+        if isinstance(pad_to, bool) or not isinstance(pad_to, int | float | np.integer | np.floating):
+            raise TypeError(f"pad_to={pad_to!r} must be seconds (a float) or samples (an integer), or None")
+        if not (math.isfinite(pad_to) and pad_to > 0):
+            raise ValueError(f"pad_to={pad_to!r} must be above 0: seconds as a float, samples as an integer")
+    if longer not in ("error", "crop"):
+        raise ValueError(f"longer={longer!r} must be 'error' or 'crop'")
+
+
+def pad_clips(
+    clips: Sequence[Clip],
+    targets: Any,
+    sample_rate: int | None = None,
+    *,
+    pad_to: float | None = None,
+    longer: Literal["error", "crop"] = "error",
+    mono: bool = False,
+) -> Padded:
     """Pad clips with zeros: check them and copy them into one batch.
 
     Args:
         clips: One or more clips.
         targets: Their collated targets.
         sample_rate: Sample rate that the transform was made for, Hz; None takes any.
+        pad_to: Length of the batch, a float in seconds, an integer in samples; None for the longest clip's.
+        longer: "error" refuses a clip longer than that, "crop" takes its beginning.
+        mono: True averages the channels of each clip; a single one keeps its samples as they are.
 
     Returns:
         The batch on the CPU, in shared memory if called in a DataLoader worker.
@@ -80,18 +119,29 @@ def pad_clips(clips: Sequence[Clip], targets: Any, sample_rate: int | None = Non
     Raises:
         TypeError: A waveform has a type that is not a type of samples.
         ValueError: A waveform is empty, has NaN or infinite samples, or differs from the others in sample rate or
-            channels.
+            channels; or a clip is longer than `pad_to` under "error"; or `pad_to` is in seconds and no sample rate is
+            known.
 
     >>> batch = pad_clips([Clip(torch.ones(2)), Clip(torch.ones(3))], None)
     >>> batch.waveforms
     tensor([[1., 1., 0.], [1., 1., 1.]])
     """
     waveforms = [_as_tensor(index, clip) for index, clip in enumerate(clips)]
-    _check_shapes(clips, waveforms)
+    _check_shapes(clips, waveforms, mono)
+    if mono:
+        waveforms = [_mixed_down(waveform) for waveform in waveforms]
     rate = _common_rate(clips, sample_rate)
+    if pad_to is None:
+        size = max(waveform.shape[-1] for waveform in waveforms)
+    else:
+        size = _fixed_size(pad_to, rate)
+        waveforms = [
+            _fitted(index, clip, waveform, size, longer)
+            for index, (clip, waveform) in enumerate(zip(clips, waveforms, strict=True))
+        ]
     lengths = [waveform.shape[-1] for waveform in waveforms]
     dtype = torch.int16 if all(waveform.dtype == torch.int16 for waveform in waveforms) else torch.float32
-    padded = _empty((len(waveforms), *waveforms[0].shape[:-1], max(lengths)), dtype)
+    padded = _empty((len(waveforms), *waveforms[0].shape[:-1], size), dtype)
     rows = padded.numpy()
     for row, waveform, length in zip(rows, waveforms, lengths, strict=True):
         _write(row[..., :length], waveform)
@@ -163,7 +213,19 @@ def _as_tensor(index: int, clip: Clip) -> torch.Tensor:
     return waveform.detach()
 
 
-def _check_shapes(clips: Sequence[Clip], waveforms: Sequence[torch.Tensor]) -> None:
+def _mixed_down(waveform: torch.Tensor) -> torch.Tensor:
+    """Return a clip without the axis of its channels."""
+    if waveform.dim() == 1:
+        return waveform
+    if waveform.shape[0] == 1:
+        return waveform[0]
+    # the mean of integers is none; each type is scaled as it is where it stays
+    floats = torch.empty(waveform.shape, dtype=torch.float32, device="cpu")
+    _write(floats.numpy(), waveform)
+    return floats.mean(0)
+
+
+def _check_shapes(clips: Sequence[Clip], waveforms: Sequence[torch.Tensor], mono: bool) -> None:
     first = waveforms[0]
     for index, (clip, waveform) in enumerate(zip(clips, waveforms, strict=True)):
         shape = tuple(waveform.shape)
@@ -182,10 +244,10 @@ def _check_shapes(clips: Sequence[Clip], waveforms: Sequence[torch.Tensor]) -> N
                 f"{_name(index, clip)} has shape {shape}, {shape[0]} channels of {shape[1]} samples; a waveform "
                 "must be (channel, time): transpose it"
             )
-        if shape[:-1] != tuple(first.shape[:-1]):
+        if not mono and shape[:-1] != tuple(first.shape[:-1]):
             raise ValueError(
                 f"{_name(index, clip)} has shape {shape} and {_name(0, clips[0])} has {tuple(first.shape)}; all clips "
-                "of a batch must have the same channels: mix down to mono in the dataset (mono=True in AudioFolder)"
+                "of a batch must have the same channels: mix down to mono (mono=True in AudioFolder, or in the collate)"
             )
 
 
@@ -203,6 +265,31 @@ def _common_rate(clips: Sequence[Clip], expected: int | None) -> int | None:
             )
         common, owner = rate, _name(index, clip)
     return common
+
+
+def _fixed_size(pad_to: float, rate: int | None) -> int:
+    """Return the samples of a batch of fixed length."""
+    if not isinstance(pad_to, float | np.floating):
+        return int(pad_to)
+    if rate is None:
+        raise ValueError(
+            f"pad_to={pad_to!r} is in seconds, and neither the transform nor a clip has a sample rate; give samples, "
+            "as an integer, or a dataset that yields the sample rate"
+        )
+    return max(1, math.floor(pad_to * rate + 0.5))
+
+
+def _fitted(
+    index: int, clip: Clip, waveform: torch.Tensor, size: int, longer: Literal["error", "crop"]
+) -> torch.Tensor:
+    if waveform.shape[-1] <= size:
+        return waveform
+    if longer == "error":
+        raise ValueError(
+            f"{_name(index, clip)} has {waveform.shape[-1]} samples, and pad_to is {size}; a clip must not be longer: "
+            "crop it in the dataset (crop= in AudioFolder), or give longer='crop' to take its beginning"
+        )
+    return waveform[..., :size]
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

@@ -12,6 +12,7 @@ from itertools import chain
 import torch
 from torch.utils.data import get_worker_info
 
+from audiofeed.feed.feature_padding import FeaturePadding
 from audiofeed.feed.side_streams import Ahead, StreamBackend
 
 # Weak: a runtime lives as long as its collate or one of its batches does.
@@ -29,6 +30,7 @@ class Runtime:
         device: Where features are computed; None is decided at first use.
         max_ahead: Limit of batches that are computed ahead of use.
         backend: The streams to compute ahead on; None is the device's.
+        padding: What stands past each clip's end in the features.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Runtime:
         device: torch.device | None,
         max_ahead: int,
         backend: StreamBackend | None = None,
+        padding: FeaturePadding | None = None,
     ) -> None:
         self.token = uuid.uuid4().hex
+        self.padding = FeaturePadding() if padding is None else padding
         self.transform = transform
         self.augment = augment
         self._asked_device = device

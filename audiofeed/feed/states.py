@@ -24,8 +24,17 @@ from typing import Any, Protocol
 import torch
 
 from audiofeed.data.samples import to_float
-from audiofeed.feed.batch_fields import FEATURE_FIELDS, FIELDS, METADATA, CollateInfo, describe_pending, foreign_message
-from audiofeed.feed.padding import Padded, frame_mask
+from audiofeed.feed.batch_fields import (
+    FEATURE_FIELDS,
+    FIELDS,
+    METADATA,
+    CollateInfo,
+    count_clips,
+    describe_pending,
+    foreign_message,
+)
+from audiofeed.feed.feature_padding import in_layout
+from audiofeed.feed.padding import Padded
 from audiofeed.feed.runtime import Runtime, find_runtime
 from audiofeed.feed.side_streams import Completion, Started
 from audiofeed.feed.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
@@ -276,7 +285,7 @@ class Moved:
     def tensors(self) -> Iterator[torch.Tensor]:
         """Yield every tensor that a user can reach in the moved state of a batch."""
         padded = self.padded
-        return tensors_in([padded.waveforms, padded.lengths, padded.targets, padded.seeds, self.waveforms])
+        return tensors_in([*padded.tensors(), self.waveforms])
 
     def describe(self, name: str) -> str:
         """Describe a field of a batch in the moved state, or the work that it waits for."""
@@ -334,13 +343,12 @@ class Moved:
         grad = torch.is_grad_enabled() and _is_trained(*runtime.modules())
         runtime.place()
         with _fixed_modes(runtime.device(), grad=grad):
-            frame_lengths = frame_lengths_of(runtime.transform)
-            if frame_lengths is None:
-                fields = dict.fromkeys(FEATURE_FIELDS, None) | {"features": runtime.transform(samples)}
+            if frame_lengths_of(runtime.transform) is None:
+                found = (runtime.transform(samples), None, None)
             else:
-                features = runtime.transform(samples, lengths)
-                counts = frame_lengths(lengths)
-                fields = dict(zip(FEATURE_FIELDS, (features, counts, frame_mask(features, counts)), strict=True))
+                found = runtime.padding.compute(runtime.transform, samples, lengths)
+            fields = dict(zip(FEATURE_FIELDS, found, strict=True))
+            fields["features"] = in_layout(fields["features"], self.info.layout)
         return Ready(fields, self.info, self.clips, self.faults, self, grad)
 
 
@@ -365,25 +373,22 @@ class Ready:
     has_gradient: bool = False
 
     @classmethod
-    def given(cls, fields: Mapping[str, Any], faults: tuple[Any, ...] = (), info: CollateInfo | None = None) -> Ready:
-        """Make the ready state of a batch from values by field name; a missing one is None.
+    def given(
+        cls,
+        fields: Mapping[str, Any],
+        faults: tuple[Any, ...] = (),
+        info: CollateInfo | None = None,
+        clips: int | None = None,
+    ) -> Ready:
+        """Make the ready state of a batch from values by field name; a missing one is None, and `fields` empty.
 
         Raises:
-            ValueError: A name is not a field, or there are no waveforms, lengths or features to count clips by.
+            ValueError: `clips` is None, and there are no waveforms, lengths or features to count clips by.
         """
-        unknown = [name for name in fields if name not in FIELDS]
-        if unknown:
-            hint = " (the clips' names are now `names`)" if "keys" in unknown else ""
-            raise ValueError(f"{unknown} are not fields of an AudioBatch{hint}; the fields are {', '.join(FIELDS)}")
-        counted = next(
-            (fields[name] for name in ("waveforms", "lengths", "features") if fields.get(name) is not None), None
-        )
-        if not isinstance(counted, torch.Tensor) or counted.dim() == 0:
-            raise ValueError(
-                f"fields has {list(fields)}; a batch needs waveforms, lengths or features with one row per "
-                "clip: give at least one of them"
-            )
-        return cls({name: fields.get(name) for name in FIELDS}, info or CollateInfo(), counted.shape[0], faults)
+        complete = {name: fields.get(name) for name in FIELDS}
+        if complete["fields"] is None:
+            complete["fields"] = {}
+        return cls(complete, info or CollateInfo(), count_clips(fields) if clips is None else clips, faults)
 
     def advance(self, name: str) -> Moved | Ready | None:
         """Advance a batch from the ready state: compute it again if a gradient is wanted now and was not before.
@@ -429,7 +434,8 @@ class Ready:
         """
         if self.moved is not None:
             return None
-        return Ready.given(to_device(self.fields, device, non_blocking=non_blocking), self.faults, self.info)
+        fields = to_device(self.fields, device, non_blocking=non_blocking)
+        return Ready.given(fields, self.faults, self.info, self.clips)
 
     def pinned(self) -> Ready:
         """Return a batch's ready state with given fields in page-locked memory, and computed ones as they are."""
@@ -443,15 +449,15 @@ class Ready:
         It has every field, with nothing left to compute.
         """
         fields = map_tensors({name: self.read(name) for name in FIELDS}, torch.Tensor.detach)
-        return Ready.given(fields, self.faults, self.info)
+        return Ready.given(fields, self.faults, self.info, self.clips)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Ready:
         ready = self.detached()
-        return Ready.given(copy.deepcopy(ready.fields, memo), ready.faults, ready.info)
+        return Ready.given(copy.deepcopy(ready.fields, memo), ready.faults, ready.info, ready.clips)
 
     def __reduce__(self) -> tuple[Any, ...]:
         ready = self.detached()
-        return Ready.given, (ready.fields, ready.faults, ready.info)
+        return Ready.given, (ready.fields, ready.faults, ready.info, ready.clips)
 
 
 def unpickle_waiting(padded: Padded, info: CollateInfo) -> Waiting:

@@ -1,15 +1,15 @@
-"""Collate targets of any structure."""
+"""Collate targets of any structure, and other fields; pad targets that are sequences of ids, as `PadTargets` does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from audiofeed.feed.tensor_trees import is_named_tuple
+from audiofeed.feed.tensor_trees import describe, is_named_tuple
 
 
 def collate_targets(targets: list[Any]) -> Any:
@@ -33,13 +33,15 @@ def collate_targets(targets: list[Any]) -> Any:
     """
     if all(target is None for target in targets):
         return None
-    targets = [torch.as_tensor(target, device="cpu") if _is_numeric_array(target) else target for target in targets]
+    targets = [_as_tensor(target) if _is_numeric_array(target) else target for target in targets]
     first = targets[0]
     if all(isinstance(target, torch.Tensor) for target in targets):
         return _stack(targets)
     if all(isinstance(target, bool) for target in targets) or all(_is_number(target) for target in targets):
         # float64 as default_collate gives; the device is named because torch.set_default_device reaches forked workers.
         has_float = any(isinstance(target, float) for target in targets)
+        if not has_float and not all(-(2**63) <= target < 2**63 for target in targets):
+            return targets  # hashes and other ids that no integer tensor holds
         return torch.tensor(targets, dtype=torch.float64 if has_float else None, device="cpu")
     if isinstance(first, Mapping) and all(
         isinstance(target, Mapping) and target.keys() == first.keys() for target in targets
@@ -51,6 +53,124 @@ def collate_targets(targets: list[Any]) -> Any:
         fields = [collate_targets(list(field)) for field in zip(*targets, strict=True)]
         return type(first)(*fields) if is_named_tuple(first) else tuple(fields)
     return targets
+
+
+def collate_fields(fields: Sequence[Mapping[Any, Any]], chosen: Sequence[str] | None = None) -> dict[Any, Any]:
+    """Collate the fields of a batch's clips, each name as targets are collated.
+
+    Args:
+        fields: Fields of each clip, by name.
+        chosen: Names of the fields to keep; None keeps all.
+
+    Returns:
+        Every name that a clip of the batch has, in the order of their first appearance, with its values: a tensor
+        (batch, ...) or a list with one entry per clip, in which a clip without the name has None.
+
+    Raises:
+        ValueError: No clip of the batch has a name that was chosen.
+
+    >>> collate_fields([{"speaker": 4, "text": "hi"}, {"speaker": 2}])
+    {'speaker': tensor([4, 2]), 'text': ['hi', None]}
+    """
+    known = list(dict.fromkeys(name for own in fields for name in own))
+    if chosen is None:
+        chosen = known
+    else:
+        unknown = [name for name in chosen if name not in known]
+        if unknown:
+            raise ValueError(
+                f"fields={list(chosen)!r} has {unknown}, and no clip of this batch has a field of that name; the "
+                f"fields of its clips are {known}"
+            )
+    return {name: collate_targets([own.get(name) for own in fields]) for name in chosen}
+
+
+class PaddedTargets(NamedTuple):
+    """Targets of a batch with their lengths, as a `target_collate` may return them.
+
+    The first become `batch.targets`, the second `batch.target_lengths`.
+
+    Args:
+        targets: (batch, longest, ...), padded.
+        lengths: (batch,) int64, entries of each clip's target.
+    """
+
+    targets: Any
+    lengths: Any
+
+
+class PadTargets:
+    """Pad the targets of a batch that are sequences of integer ids or text, for CTC and sequence-to-sequence training.
+
+    Give it to a collate, as `GPUSpecCollate(transform, target_collate=PadTargets(tokenizer=...))`. Then `batch.targets`
+    is (batch, longest) int64 with `value` past each target's end, and `batch.target_lengths` is (batch,) int64, as
+    `torch.nn.functional.ctc_loss` takes them. It runs in the DataLoader's workers, so a tokenizer must pickle where
+    workers are started by spawn or forkserver.
+
+    Args:
+        tokenizer: Called with each clip's target, a text for example. It returns ids: a list, tuple, tensor or array of
+            integers, or what tokenizers of Hugging Face return (a mapping with `input_ids`, an object with `ids`).
+            None: the targets are sequences of ids themselves.
+        value: What stands past a target's end. The default, -100, is ignored by `torch.nn.functional.cross_entropy` and
+            by the models of transformers, and never read by `ctc_loss`.
+
+    Raises:
+        TypeError: `tokenizer` is not callable or `value` not an integer; or, when called, a target is None, or text
+            without a tokenizer, or its ids are not a sequence of integers.
+
+    >>> batch = PadTargets(tokenizer=lambda text: [ord(letter) - 96 for letter in text])(["ab", "c"])
+    >>> batch.targets, batch.lengths
+    (tensor([[   1,    2],
+            [   3, -100]]), tensor([2, 1]))
+    """
+
+    def __init__(self, tokenizer: Callable[[Any], Any] | None = None, *, value: int = -100) -> None:
+        if tokenizer is not None and not callable(tokenizer):
+            raise TypeError(f"tokenizer={tokenizer!r} must be callable with a target; give its encode method")
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"value={value!r} must be an integer, such as -100 or 0")
+        self.tokenizer = tokenizer
+        self.value = value
+
+    def __call__(self, targets: list[Any]) -> PaddedTargets:
+        """Return a batch's targets padded to the longest, with their lengths."""
+        rows = [self._ids(index, target) for index, target in enumerate(targets)]
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64, device="cpu")
+        padded = torch.full((len(rows), max(map(len, rows))), self.value, dtype=torch.int64, device="cpu")
+        for own, row in zip(padded, rows, strict=True):
+            own[: len(row)] = row
+        return PaddedTargets(padded, lengths)
+
+    def _ids(self, index: int, target: Any) -> torch.Tensor:
+        if target is None:
+            raise TypeError(
+                f"the target of clip {index} is None, and PadTargets needs one for each clip: name the entry of an "
+                "item that is its target with target_field="
+            )
+        if self.tokenizer is None and isinstance(target, str | bytes):
+            raise TypeError(
+                f"the target of clip {index} is the text {target!r}; PadTargets needs a tokenizer= for text"
+            )
+        found = target if self.tokenizer is None else self.tokenizer(target)
+        made = "target" if self.tokenizer is None else "tokenizer's result"
+        if isinstance(found, Mapping) and "input_ids" in found:
+            found = found["input_ids"]
+        elif not isinstance(found, torch.Tensor | np.ndarray | list | tuple) and hasattr(found, "ids"):
+            found = found.ids
+        if _is_numeric_array(found):
+            found = _as_tensor(found)
+        if isinstance(found, list | tuple | range) and all(_is_id(entry) for entry in found):
+            found = torch.tensor([int(entry) for entry in found], dtype=torch.int64, device="cpu")
+        kinds = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+        if not isinstance(found, torch.Tensor) or found.dim() != 1 or found.dtype not in kinds:
+            raise TypeError(
+                f"the {made} of clip {index} is {describe(found)}; it must be a sequence of integers: a list, or a "
+                "tensor (length,)"
+            )
+        return found.to(torch.int64)
+
+    def __repr__(self) -> str:
+        return f"PadTargets(tokenizer={self.tokenizer!r}, value={self.value})"
 
 
 def _stack(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
@@ -65,9 +185,26 @@ def _stack(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
     return stacked
 
 
+def _as_tensor(array: Any) -> Any:
+    """Return a NumPy array or number as a tensor; as it is if torch has no such type."""
+    array = np.asarray(array)
+    if array.dtype.itemsize > (8 if array.dtype.kind == "f" else 16):
+        return array
+    # torch takes neither foreign byte order nor negative strides, and warns about read-only memory
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if not array.flags.writeable or min(array.strides, default=0) < 0:
+        array = array.copy()
+    return torch.as_tensor(array, device="cpu")
+
+
 def _is_numeric_array(target: Any) -> bool:
     return isinstance(target, np.ndarray | np.number | np.bool_) and target.dtype.kind in "biufc"
 
 
 def _is_number(target: Any) -> bool:
     return isinstance(target, int | float) and not isinstance(target, bool)
+
+
+def _is_id(entry: Any) -> bool:
+    is_number = isinstance(entry, int | np.integer) and not isinstance(entry, bool)
+    return is_number or (isinstance(entry, torch.Tensor) and entry.dim() == 0 and not entry.is_floating_point())

@@ -13,6 +13,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "examples"
 # name -> arguments
 EXAMPLES = {
     "own_dataset.py": [],
+    "ctc.py": [],
+    "whisper_trainer.py": ["--cpu"],
     "from_nnaudio.py": [],
     "from_torchaudio.py": [],
     "trainable_bases.py": ["--epochs", "2", "--step", "40"],
@@ -36,6 +38,7 @@ def run(name: str, folder: Path) -> str:
 NO_PEER = None
 SCRIPTS = [
     ("own_dataset.py", NO_PEER),
+    ("ctc.py", NO_PEER),
     pytest.param("from_nnaudio.py", 1e-6, marks=pytest.mark.torchaudio),
     pytest.param("from_torchaudio.py", 5e-3, marks=pytest.mark.torchaudio),
 ]
@@ -51,6 +54,17 @@ def test_an_example_learns_and_keeps_the_features_it_had(name, limit, tmp_path):
     if limit is not NO_PEER:
         (difference,) = re.findall(r"difference:? ([\d.e-]+)", printed)
         assert float(difference) <= limit
+
+
+@pytest.mark.slow
+def test_whisper_learns_from_the_features_that_transformers_has(tmp_path):
+    pytest.importorskip("accelerate", reason="Trainer needs accelerate: pip install -e '.[dev]'")
+    pytest.importorskip("transformers", reason="not installed: pip install -e '.[dev]'")
+    printed = run("whisper_trainer.py", tmp_path)
+    (difference,) = re.findall(r"difference from transformers' features ([\d.e-]+)", printed)
+    assert float(difference) <= 1e-5
+    before, after = (float(found) for found in re.findall(r"evaluation loss ([\d.]+)", printed))
+    assert after < before / 2
 
 
 @pytest.mark.slow

@@ -75,12 +75,16 @@ def test_it_survives_a_worker():
 
 def test_an_example_pickles():
     fault = AudioReadError.of("b.wav", "x")
-    example = AudioExample(torch.arange(5, dtype=torch.int16), 8000, target=2, key="a.wav", seed=9, faults=(fault,))
+    example = AudioExample(
+        torch.arange(5, dtype=torch.int16), 8000, target=2, key="a.wav", seed=9, faults=(fault,), fields={"take": 3}
+    )
     again = pickle.loads(pickle.dumps(example))
     assert torch.equal(again.waveform, example.waveform)
     assert (again.sample_rate, again.target, again.key, again.seed) == (8000, 2, "a.wav", 9)
     assert again.faults[0].path == "b.wav"
-    assert "faults=1" in repr(again)
+    assert again.fields == {"take": 3}
+    assert "fields={'take': 3}, faults=1" in repr(again)
+    assert AudioExample(example.waveform, 8000).fields == {}
 
 
 def test_an_example_is_frozen():
@@ -102,3 +106,9 @@ def test_an_example_is_frozen():
 def test_what_is_no_waveform(waveform, rate, error, rule):
     with pytest.raises(error, match=rule):
         AudioExample(waveform, rate)
+
+
+@pytest.mark.parametrize("fields", [[("take", 3)], None, {1: "take"}])
+def test_fields_are_named(fields):
+    with pytest.raises(TypeError, match=r"fields=.*mapping from names"):
+        AudioExample(torch.zeros(5), 8000, fields=fields)

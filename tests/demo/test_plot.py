@@ -48,6 +48,16 @@ def drawn(figure):
     return [axes for axes in figure.axes if axes.get_visible() and axes.get_title()]
 
 
+def test_a_batch_of_frames_first_is_drawn_alike(batch, transform, tmp_path, figures):
+    turned = GPUSpecCollate(transform, device="cpu", layout="frames_bins")(
+        [{"waveform": row[:n], "target": 0} for row, n in zip(batch.waveforms, batch.lengths.tolist(), strict=True)]
+    )
+    for shown in (batch, turned):
+        plot_batch(shown, tmp_path / "batch.png", transform, clips=2)
+    one, other = (axes.collections[0].get_array() for axes in (drawn(figures[0])[1], drawn(figures[1])[1]))
+    np.testing.assert_array_equal(one, other)
+
+
 def test_axes_say_seconds_hertz_class_and_key(batch, transform, tmp_path, figures):
     path = tmp_path / "batch.png"
     plot_batch(batch, path, transform, classes=["ah", "oh", "uh"])

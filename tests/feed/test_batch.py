@@ -1,4 +1,4 @@
-"""AudioBatch: a mapping of eight fields whose features are computed once, when read."""
+"""AudioBatch: a mapping of nine fields whose features are computed once, when read."""
 
 import copy
 import io
@@ -16,7 +16,9 @@ from torch import nn
 from audiofeed.data.example import AudioExample
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
 
-FIELDS = ["features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "names", "sample_rate"]
+FIELDS = [
+    "features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "names", "fields", "sample_rate",
+]  # fmt: skip
 ITEMS = [Pairs()[index] for index in range(3)]
 
 
@@ -30,7 +32,7 @@ def test_a_mapping_of_its_fields():
     assert not isinstance(batch, dict)
     assert list(batch) == list(batch.keys()) == list(dict(batch)) == FIELDS
     assert len(batch) == 3
-    assert len(batch.keys()) == len(batch.items()) == len(batch.values()) == len(list(batch.items())) == 8
+    assert len(batch.keys()) == len(batch.items()) == len(batch.values()) == len(list(batch.items())) == 9
     assert dict(batch)["features"] is batch["features"] is batch.features is batch.get("features")
     assert batch["names"] is None
     assert batch.get("feature") is None
@@ -107,8 +109,6 @@ def test_wrong_names_list_the_fields():
         batch["feature"]
     with pytest.raises(AttributeError, match="no attribute 'label'; its fields are features"):
         _ = batch.label
-    with pytest.raises(ValueError, match=r"\['label'\] are not fields"):
-        AudioBatch({"features": torch.ones(1), "label": 3})
     with pytest.raises(ValueError, match="needs waveforms, lengths or features"):
         AudioBatch({"targets": torch.ones(1)})
 

@@ -73,7 +73,7 @@ def kinds(batch, *names):
     """The kind of the state after each read."""
     found = [type(batch._progress.state).__name__]
     for name in names:
-        _ = batch[name]
+        _ = getattr(batch, name)
         found.append(type(batch._progress.state).__name__)
     return found
 
@@ -98,8 +98,8 @@ def test_a_read_takes_the_steps_that_its_field_needs_and_no_more():
     assert kinds(make(), "lengths", "targets", "waveforms") == ["Waiting", "Moved", "Moved", "Moved"]
     for name in FEATURE_FIELDS:
         assert kinds(make(), name, "waveforms", "lengths") == ["Waiting", "Ready", "Ready", "Ready"]
-    assert kinds(PadCollate()(ITEMS), *FIELDS) == ["Waiting"] * 9
-    assert kinds(AudioBatch({"features": torch.ones(1, 2)}), *FIELDS) == ["Ready"] * 9
+    assert kinds(PadCollate()(ITEMS), *FIELDS) == ["Waiting"] * 11
+    assert kinds(AudioBatch({"features": torch.ones(1, 2)}), *FIELDS) == ["Ready"] * 11
 
 
 def test_each_state_leads_to_one_next():
@@ -281,7 +281,7 @@ def test_a_copy_in_each_state(state, copier):
     assert type(twin) is AudioBatch
     assert len(twin) == 3
     for name in FIELDS:
-        value, other = batch[name], twin[name]
+        value, other = getattr(batch, name), getattr(twin, name)
         if isinstance(value, torch.Tensor):
             assert torch.equal(value, other), name
             assert value.data_ptr() != other.data_ptr(), name

@@ -1,0 +1,382 @@
+"""Known forms of a dataset item: how each is recognized and taken apart into waveform, rate, key, target and fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from audiofeed.data.example import AudioExample
+from audiofeed.feed.tensor_trees import is_named_tuple
+
+WAVEFORM_NAMES = ("waveform", "audio")
+RATE_NAMES = ("sample_rate", "sampling_rate")
+TARGET_NAMES = ("target", "label", "labels")
+CLIP_NAMES = ("key", "id", "path")
+
+# Below this a second tuple entry is a class index or a count; the lowest rate in audio files is 4000 Hz.
+LOWEST_RATE = 1000
+# what the second entry of (waveform, integer) is more likely to be than a target
+USUAL_RATES = frozenset(
+    (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 176400, 192000)
+)
+
+# the names that webdataset gives a sample's sound: the endings of its file
+_SOUND_ENDINGS = {"wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "aiff", "aif", "sph", "w64", "au", "webm"}
+
+_ARRAYS = (torch.Tensor, np.ndarray)
+_SEQUENCES = (tuple, list)
+_MAPPINGS = (dict, Mapping)  # the abstract class alone takes three times as long to check
+_NO_FIELDS: Mapping[Any, Any] = {}
+
+
+class Clip(NamedTuple):
+    """Clip read from one dataset item of a batch, taken apart but not checked.
+
+    Args:
+        waveform: (time,) or (channel, time); int16, int32, uint8 or floating point.
+        sample_rate: Sample rate, Hz; None if unknown.
+        target: The target; None if there is none.
+        key: The clip's name, a path or an id; None if it has none.
+        seed: Seed of the clip's augmentation.
+        faults: Read errors of files that the clip replaces.
+        fields: What else the item has, by name.
+
+    >>> Clip(torch.zeros(3), 16000, target=7).target
+    7
+    """
+
+    waveform: torch.Tensor | np.ndarray
+    sample_rate: int | None = None
+    target: Any = None
+    key: Any = None
+    seed: int | None = None
+    faults: tuple[Any, ...] = ()
+    fields: Mapping[Any, Any] = _NO_FIELDS
+
+
+class ItemForm(NamedTuple):
+    """Form of a dataset item that a collate can read.
+
+    Args:
+        name: Describes the form in error messages.
+        matches: Returns True for an item of this form.
+        read: Returns the item as a `Clip` or an `AudioExample`.
+    """
+
+    name: str
+    matches: Callable[[Any], bool]
+    read: Callable[[Any], Clip | AudioExample]
+
+
+class ItemError(ValueError):
+    """Error about a dataset item, raised by its form without the item's place in the batch."""
+
+
+@runtime_checkable
+class _Decoder(Protocol):
+    """Protocol of torchcodec's AudioDecoder, a dataset item that newer Hugging Face datasets yield to a collate."""
+
+    def get_all_samples(self) -> Any: ...
+
+
+@runtime_checkable
+class _Samples(Protocol):
+    """Protocol of torchcodec's AudioSamples as a dataset item of a collate."""
+
+    data: torch.Tensor
+    sample_rate: int
+    pts_seconds: float
+    duration_seconds: float
+
+
+def item_forms() -> tuple[ItemForm, ...]:
+    """Return the known forms of dataset items in the order in which a collate tries them.
+
+    >>> [form.name for form in item_forms()][-1]
+    "torchcodec's AudioDecoder or AudioSamples"
+    """
+    return (*own_forms, *BUILT_IN)
+
+
+def read_example(item: AudioExample) -> Clip:
+    """Read an `AudioExample`, the form of a dataset item of ours, as a clip.
+
+    >>> read_example(AudioExample(torch.zeros(3), 8000, key="a", fields={"take": 2})).fields
+    {'take': 2}
+    """
+    return Clip(item.waveform, item.sample_rate, item.target, item.key, item.seed, item.faults, item.fields)
+
+
+def unsure_rate(item: Any, sample_rate: int | None) -> int | None:
+    """Return the integer of a dataset item (waveform, integer) that may be a sample rate as well as a target.
+
+    Args:
+        item: Any item.
+        sample_rate: Sample rate of the transform, Hz; None if unknown.
+
+    Returns:
+        The integer; 0 for a pair whose second entry is a target; None for any other item.
+
+    >>> [unsure_rate(item, 4000) for item in ((torch.ones(3), 44100), (torch.ones(3), 4000), (torch.ones(3), 7))]
+    [44100, 4000, 0]
+    """
+    if not isinstance(item, _SEQUENCES) or len(item) != 2 or is_named_tuple(item) or not _is_array(item[0]):
+        return None
+    return int(item[1]) if _is_rate(item[1]) and int(item[1]) in (*USUAL_RATES, sample_rate) else 0
+
+
+def _is_array(item: Any) -> bool:
+    return isinstance(item, _ARRAYS)
+
+
+def _is_array_mapping(item: Any) -> bool:
+    return isinstance(item, _MAPPINGS) and "array" in item
+
+
+def _read_array_mapping(item: Mapping[Any, Any]) -> Clip:
+    samples = np.asarray(item["array"]) if isinstance(item["array"], list) else item["array"]
+    # the file's path is the clip's name here, as before an id beside it
+    clip, rest = _told_apart(item, "array", Clip(samples), ("path", "key", "id"))
+    target, fields = _target_of(rest)
+    return _with(clip, None if target is rest and not any(name in rest for name in TARGET_NAMES) else target, fields)
+
+
+def _is_torchcodec(item: Any) -> bool:
+    return isinstance(item, _Decoder | _Samples)
+
+
+def _read_torchcodec(item: Any) -> Clip:
+    if isinstance(item, _Decoder):
+        samples = item.get_all_samples()
+        return Clip(samples.data, _rate(samples.sample_rate))
+    # where the samples lie in their file; their duration is that of the waveform
+    return Clip(item.data, _rate(item.sample_rate), fields={"pts_seconds": item.pts_seconds})
+
+
+# What may stand alone, first in a tuple, or as the waveform of a dict.
+_SOUNDS = (
+    ItemForm("a tensor or NumPy array (time,) or (channel, time)", _is_array, Clip),
+    ItemForm("Hugging Face's {'array', 'sampling_rate'}", _is_array_mapping, _read_array_mapping),
+    ItemForm("torchcodec's AudioDecoder or AudioSamples", _is_torchcodec, _read_torchcodec),
+)
+
+
+def _is_sound(value: Any) -> bool:
+    return _is_array(value) or _is_array_mapping(value) or _is_torchcodec(value)
+
+
+def _read_sound(value: Any) -> Clip:
+    if _is_array(value):
+        return Clip(value)
+    return _read_array_mapping(value) if _is_array_mapping(value) else _read_torchcodec(value)
+
+
+def _is_pair(value: Any) -> bool:
+    """Return True for (waveform, sample_rate) within an item, as torchaudio.load and webdataset give it."""
+    return isinstance(value, _SEQUENCES) and len(value) == 2 and _is_sound(value[0]) and _is_rate(value[1])
+
+
+def _is_inner(value: Any) -> bool:
+    """Return True for an item that stands within another, as in the items of torch's StackDataset."""
+    return _is_pair(value) or (not _is_array(value) and any(form.matches(value) for form in item_forms()))
+
+
+def _read_inner(value: Any) -> Clip:
+    """Read an item that stands within another, or the sound of an item, as a clip."""
+    if _is_sound(value):
+        return _read_sound(value)
+    if _is_pair(value) and _as_mapping(value) is None:
+        return _with_rate(_read_sound(value[0]), "its second entry", value[1])
+    form = next(form for form in item_forms() if form.matches(value))
+    clip = form.read(value)
+    return read_example(clip) if isinstance(clip, AudioExample) else clip
+
+
+def _with(clip: Clip, target: Any, fields: Mapping[Any, Any]) -> Clip:
+    """Give a clip the target and the fields of the item that it stands in, beside its own if it has some."""
+    if target is not None:
+        clip = clip._replace(target=target if clip.target is None else (clip.target, target))
+    if not clip.fields:
+        return clip._replace(fields=fields)
+    both = dict(clip.fields)
+    for name, entry in fields.items():
+        both[name] = (both[name], entry) if name in both and both[name] is not entry else entry
+    return clip._replace(fields=both)
+
+
+def _with_key(clip: Clip, key: Any, name_of_own: str) -> Clip:
+    """Give a clip the key of the item that it stands in; a key of its own becomes a field."""
+    if clip.key is not None and clip.key != key:
+        clip = _with(clip, None, {name_of_own: clip.key})
+    return clip._replace(key=key)
+
+
+def _with_rate(clip: Clip, name: str, value: Any) -> Clip:
+    stated = _rate(value)
+    if clip.sample_rate is not None and clip.sample_rate != stated:
+        raise ItemError(f"has {name}={stated} beside audio of {clip.sample_rate} Hz; the two must be equal")
+    return clip._replace(sample_rate=stated)
+
+
+def _told_apart(
+    mapping: Mapping[Any, Any], source: Any, clip: Clip, names: tuple[str, ...] = CLIP_NAMES
+) -> tuple[Clip, dict[Any, Any]]:
+    """Give a clip the rate and the key that an item's dict has, and return it with all other entries of the dict."""
+    for name in RATE_NAMES:
+        if mapping.get(name) is not None:
+            clip = _with_rate(clip, name, mapping[name])
+    named = [name for name in names if name in mapping and mapping[name] is not None and name != source]
+    if named:
+        clip = _with_key(clip, mapping[named[0]], "path" if _is_array_mapping(mapping[source]) else "key")
+    used = {source, *RATE_NAMES, *named[:1]}
+    return clip, {name: entry for name, entry in mapping.items() if name not in used}
+
+
+def _target_of(rest: dict[Any, Any]) -> tuple[Any, dict[Any, Any]]:
+    """Return the target among an item's entries, and the fields, which are all others.
+
+    Without one entry that is the target by its name, all of them together are the target, and each is a field too.
+    """
+    named = [name for name in TARGET_NAMES if name in rest]
+    if len(named) != 1:
+        return rest or None, rest
+    return rest[named[0]], {name: entry for name, entry in rest.items() if name != named[0]}
+
+
+def _is_tuple(item: Any) -> bool:
+    if not isinstance(item, _SEQUENCES) or not item or _as_mapping(item) is not None:
+        return False
+    # two examples are two clips, not a clip and its target
+    return _is_sound(item[0]) or (_is_inner(item[0]) and not any(isinstance(entry, AudioExample) for entry in item[1:]))
+
+
+def _read_tuple(item: list[Any] | tuple[Any, ...]) -> Clip:
+    clip, rest = _read_inner(item[0]), item[1:]
+    names: tuple[str, ...] = getattr(item, "_fields", ())[1:]
+    if len(rest) >= 2 and _is_rate(rest[0]) and (clip.sample_rate is None or _is_sound(item[0])):
+        clip, rest, names = _with_rate(clip, "its second entry", rest[0]), rest[1:], names[1:]
+    target = None if not rest else rest[0] if len(rest) == 1 else tuple(rest)
+    return _with(clip, target, dict(zip(names, rest, strict=True)) if len(names) > 1 else {})
+
+
+def _as_mapping(item: Any) -> Mapping[Any, Any] | None:
+    """Return a dataset item that is a dict, or a named tuple of known names, as a mapping, else None."""
+    if isinstance(item, _MAPPINGS):
+        return item
+    if is_named_tuple(item) and _waveform_name(item) is not None:
+        return item._asdict()
+    return None
+
+
+def _waveform_name(item: Any) -> Any:
+    """Return the name of the waveform in an item's dict or named tuple; None if there is none."""
+    if not is_named_tuple(item):
+        return next((name for name in WAVEFORM_NAMES if item.get(name) is not None), None)
+    names = item._fields
+    known = {*RATE_NAMES, *TARGET_NAMES, *CLIP_NAMES}
+    if any(name in WAVEFORM_NAMES for name in names):
+        return next((name for name in WAVEFORM_NAMES if getattr(item, name, None) is not None), None)
+    # with any name known, the first entry is the waveform whatever its name
+    return names[0] if names and _is_sound(item[0]) and known.intersection(names[1:]) else None
+
+
+def _is_mapping(item: Any) -> bool:
+    mapping = _as_mapping(item)
+    if mapping is None or "array" in mapping:
+        return False
+    source = _waveform_name(item)
+    if source is None:
+        return False
+    return isinstance(mapping[source], list) or _is_sound(mapping[source]) or _is_inner(mapping[source])
+
+
+def _read_mapping(item: Any) -> Clip:
+    mapping = _as_mapping(item)
+    assert mapping is not None
+    source = _waveform_name(item)
+    found = mapping[source]
+    clip, rest = _told_apart(mapping, source, Clip(np.asarray(found)) if _is_numbers(found) else _read_inner(found))
+    return _with(clip, *_target_of(rest))
+
+
+def _is_numbers(value: Any) -> bool:
+    """Return True for a dict's waveform that is a list of numbers."""
+    return isinstance(value, list) and not _is_inner(value)
+
+
+def _one_of(item: Any, kind: Callable[[Any, Any], bool]) -> Any:
+    """Return the one name in an item's dict whose entry is of a kind; None if there is none, or several."""
+    names = [name for name, entry in item.items() if kind(name, entry)]
+    return names[0] if len(names) == 1 else None
+
+
+def _is_webdataset_sound(name: Any, entry: Any) -> bool:
+    return str(name).lower().rpartition(".")[2] in _SOUND_ENDINGS and (_is_sound(entry) or _is_inner(entry))
+
+
+def _is_webdataset(item: Any) -> bool:
+    return isinstance(item, _MAPPINGS) and "__key__" in item and _one_of(item, _is_webdataset_sound) is not None
+
+
+def _read_webdataset(item: Mapping[Any, Any]) -> Clip:
+    source = _one_of(item, _is_webdataset_sound)
+    clip = _with_key(_read_inner(item[source]), item["__key__"], "key")
+    rest = {name: entry for name, entry in item.items() if name not in (source, "__key__")}
+    payload = {name: entry for name, entry in rest.items() if not str(name).startswith("__")}
+    if len(payload) == 1:
+        (name,) = payload
+        return _with(clip, payload[name], {other: entry for other, entry in rest.items() if other != name})
+    return _with(clip, payload or None, rest)
+
+
+def _is_stacked_example(name: Any, entry: Any) -> bool:
+    return isinstance(entry, AudioExample)
+
+
+def _is_stacked(item: Any) -> bool:
+    return (
+        isinstance(item, _MAPPINGS) and _waveform_name(item) is None and _one_of(item, _is_stacked_example) is not None
+    )
+
+
+def _read_stacked(item: Mapping[Any, Any]) -> Clip:
+    source = _one_of(item, _is_stacked_example)
+    rest = {name: entry for name, entry in item.items() if name != source}
+    if len(rest) == 1 and next(iter(rest)) in TARGET_NAMES:
+        return _with(read_example(item[source]), next(iter(rest.values())), {})
+    return _with(read_example(item[source]), rest or None, rest)
+
+
+def _is_rate(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        is_integer = value.dim() == 0 and not (value.is_floating_point() or value.is_complex())
+        return is_integer and int(value) >= LOWEST_RATE
+    return isinstance(value, int | np.integer) and int(value) >= LOWEST_RATE
+
+
+def _rate(value: Any) -> int:
+    rate = float(value)
+    if not rate.is_integer() or rate < 1:
+        raise ItemError(f"has sample_rate={value!r}; it must be an integer of at least 1, in Hz")
+    return int(rate)
+
+
+# Every worker process has its own; see `register_item_form`.
+own_forms: list[ItemForm] = []
+# The most frequent first: of these, no item matches two.
+BUILT_IN = (
+    ItemForm("an AudioExample", lambda item: isinstance(item, AudioExample), read_example),
+    ItemForm(
+        "(waveform, target) or (waveform, sample_rate, target, ...), where (waveform, sample_rate), an AudioExample or "
+        "another item may stand for the waveform",
+        _is_tuple,
+        _read_tuple,
+    ),
+    ItemForm("a dict or named tuple with 'waveform' or 'audio'", _is_mapping, _read_mapping),
+    ItemForm("a dict of torch's StackDataset with one AudioExample", _is_stacked, _read_stacked),
+    ItemForm("a decoded dict of webdataset, with '__key__' and 'wav', 'flac', ...", _is_webdataset, _read_webdataset),
+    *_SOUNDS,
+)
