@@ -82,10 +82,10 @@ def test_floors_and_kinds_of_logarithm_share_one_kernel(monkeypatch):
 
 def test_every_number_of_a_spec_goes_by_the_job():
     """A float32's own bits, which a form has not."""
-    spec = KernelSpec(n_fft=16, lanes=4, int16=False, power=2.0, filters=True, floor=0.1, factor=-2.5)
-    assert spec.numbers == {"floor": 0x3DCCCCCD, "factor": -0x3FE00000}
+    spec = KernelSpec(n_fft=16, lanes=4, int16=False, power=2.0, filters=True, floor=0.1, factor=-2.5, offset=0.1)
+    assert spec.numbers == {"floor": 0x3DCCCCCD, "factor": -0x3FE00000, "offset": 0x3DCCCCCD}
     assert set(frame_kernel.NUMBERS) <= set(frame_kernel.FIELDS)
-    assert spec.form == replace(spec, floor=3.0, factor=7.0).form
+    assert spec.form == replace(spec, floor=3.0, factor=7.0, offset=0.0).form
     plain = replace(spec, floor=None)
     assert plain.form is plain
     assert plain.form != spec.form

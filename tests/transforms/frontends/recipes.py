@@ -23,12 +23,13 @@ def recipes() -> dict[str, torch.nn.Module]:
 
 
 def clips(rate: int) -> list[np.ndarray]:
-    """Of unequal lengths: two of no whole number of hops, one of whole hops."""
+    """Of unequal lengths: two of no whole number of hops, one of whole hops that is silent in its middle."""
     random = np.random.default_rng(0)
     made = []
     for n in (rate // 2 + 77, rate * 4 // 5 // 2560 * 2560, rate // 5 + 1):
         t = np.arange(n) / rate
         made.append(0.1 * random.standard_normal(n) + 0.3 * np.sin(2 * np.pi * 440 * t * (1 + t)) + 0.01)
+    made[1][len(made[1]) // 3 : len(made[1]) * 2 // 3] = 0
     return made
 
 

@@ -109,6 +109,33 @@ def test_spectra_are_those_of_the_formula(method, framing, clips):
                 assert not magnitudes[row, :, count:].any()
 
 
+@pytest.mark.parametrize("method", ["auto", "fft", "conv"])
+@pytest.mark.parametrize("power", [1.0, 2.0, 1.5])
+@pytest.mark.parametrize("offset", [1e-9, 3.0])
+def test_the_term_under_the_root_counts_on_silence_and_beside_it(method, power, offset):
+    x = np.random.default_rng(0).standard_normal(900)
+    x[300:600] = 0
+    framing = {"n_fft": 64, "hop_length": 16, "window": "boxcar", "placement": "start", "pad_mode": "constant"}
+    shape = {"win_length": 64, "window_at": "center", "remove_dc": False, "preemphasis": 0.0}
+    s = expected_of(x, {**framing, **shape})
+    expected = (s.real**2 + s.imag**2 + offset) ** (power / 2)
+    alone = af.Spectrogram(power=power, root_offset=offset, method=method, **framing)
+    eye = torch.eye(33).numpy()
+    of_filters = af.MelSpectrogram(
+        sample_rate=8000, filters=eye, power=power, root_offset=offset, method=method, **framing
+    )
+    log = af.LogFrequencySpectrogram(
+        sample_rate=64, freq_scale="linear", f_min=0.0, power=power, root_offset=offset, **framing
+    )
+    shared = af.Stack(a=alone, b=af.Spectrogram(power=3.0, **framing))
+    for dtype, rtol in ((torch.float64, 1e-10), (torch.float32, 2e-5)):
+        given = torch.from_numpy(x).to(dtype)
+        for found in (alone(given), of_filters(given), log(given), shared(given)["a"], alone(given.requires_grad_())):
+            np.testing.assert_allclose(
+                found.detach().double().numpy(), expected, rtol=rtol, atol=1e-10 if rtol < 1e-6 else 1e-5
+            )
+
+
 @given(framing=framings(), clips=batches())
 def test_the_definition_is_the_formula(framing, clips):
     settings = {name: framing[name] for name in framing if name != "window"}

@@ -82,6 +82,12 @@ def test_what_is_no_number_stays_so(log, bad):
 
 
 @pytest.mark.parametrize("log", KINDS)
+def test_powers_that_float32_does_not_hold_are_infinite(log):
+    x = 1e25 * noise(1, 2000).float()
+    assert torch.equal(af.LogMelSpectrogram(**MEL, log=log)(x), torch.full((1, 10, 63), math.inf))
+
+
+@pytest.mark.parametrize("log", KINDS)
 def test_an_offset_alone_is_the_value_of_silence(log):
     silence = torch.zeros(1, 2000)
     found = af.LogMelSpectrogram(**MEL, log=log, offset=1e-5, floor=None)(silence)

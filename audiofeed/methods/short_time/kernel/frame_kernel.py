@@ -36,9 +36,10 @@ FIELDS = (
     "stride",  # floats from one filter's result to the next one's
     "floor",  # bits of a float: see `NUMBERS`
     "factor",
+    "offset",
 )
 # settings of a spec that are read from the job, so that one kernel serves all their values
-NUMBERS = ("floor", "factor")
+NUMBERS = ("floor", "factor", "offset")
 # columns of the table of tiles: the row, its first frame, and the address of the results
 TILE = ("row", "first", "out")
 TILE_ROW, TILE_FIRST, TILE_OUT = range(len(TILE))
@@ -316,8 +317,7 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
             chunk.keep(code.add(total, part))
         value = total
         if spec.floor is not None:
-            floor, factor = number["floor"], number["factor"]
-            value = logarithm(code, total, floor, factor, offset=spec.offset, plus=spec.plus)
+            value = logarithm(code, total, **number, plus=spec.plus)
         to = code.at(out, code.times(m.index, field["stride"]), "float")
         store = (
             f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"

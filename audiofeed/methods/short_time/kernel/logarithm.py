@@ -38,7 +38,13 @@ def coefficients() -> tuple[float, ...]:
 
 
 def logarithm(
-    code: Code, value: Name, floor: float | Name, factor: float | Name, *, offset: float = 0.0, plus: bool = False
+    code: Code,
+    value: Name,
+    floor: float | Name,
+    factor: float | Name,
+    *,
+    offset: float | Name = 0.0,
+    plus: bool = False,
 ) -> Name:
     """Write kernel code for a vector's logarithm, factor * ln(max(value + offset, floor)).
 
@@ -47,11 +53,10 @@ def logarithm(
     Args:
         floor: at least the smallest normal float; a number, or a vector that the code computes.
         factor: likewise.
-        offset: see above.
+        offset: likewise.
         plus: factor * ln(max(1 + value + offset, floor)), exact for values far below 1, too.
     """
-    if offset:
-        value = code.add(value, code.constant(offset))
+    value = code.add(value, code.constant(offset))
     if not plus:
         return _plain(code, value, floor, factor)
     # 1 + x, rounded, differs from it by x - (sum - 1), of which the logarithm is that over the sum
