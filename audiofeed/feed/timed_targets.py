@@ -1,0 +1,111 @@
+"""Targets in time in a batch: joined in the collate, and brought to the features' frames when these are computed.
+
+Only the training process knows the transform, and so where its frames lie. A worker joins and pads what the dataset has
+cut (`audiofeed.data.targets.timed`); `at_frames` does the rest on the device, from the transform's own centers and
+frame lengths, so that any way of framing is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from audiofeed.data.targets.timed import EventBatch, FrameBatch, WaveformBatch
+from audiofeed.feed.tensor_trees import is_named_tuple
+from audiofeed.feed.transform_contract import centers_of
+
+
+def has_timed(tree: Any) -> bool:
+    """Return True if a batch's targets, or some in their tree of dicts, lists and tuples, wait for features' frames.
+
+    >>> has_timed({"a": torch.zeros(2)})
+    False
+    """
+    if isinstance(tree, EventBatch | FrameBatch):
+        return True
+    if isinstance(tree, Mapping):
+        return any(has_timed(entry) for entry in tree.values())
+    return isinstance(tree, tuple) and any(has_timed(entry) for entry in tree)
+
+
+def fit_waveforms(tree: Any, samples: int) -> Any:
+    """Pad the target waveforms in a batch's tree of targets to the length of its waveforms, once that is known.
+
+    Args:
+        tree: Collated targets or fields.
+        samples: Length of the batch's padded waveforms.
+
+    Returns:
+        The tree with (batch, [channel,] time) tensors for target waveforms.
+
+    >>> fit_waveforms(WaveformBatch((torch.ones(2), torch.ones(3))), 4)
+    tensor([[1., 1., 0., 0.],
+            [1., 1., 1., 0.]])
+    """
+    return _mapped(tree, WaveformBatch, lambda batch: batch.padded(samples))
+
+
+def at_frames(tree: Any, transform: torch.nn.Module, features: Any, frames: Any, sample_rate: int | None) -> Any:
+    """Bring the targets in time in a batch's tree of targets to the frames of its features.
+
+    Args:
+        tree: Collated targets or fields, on the features' device.
+        transform: The module that made the features.
+        features: (batch, ..., frames), or a dict of them.
+        frames: (batch,) frames of each clip, or a dict of them; None: all of them.
+        sample_rate: Hz of the clips; None if unknown.
+
+    Returns:
+        The tree with tensors of as many frames as the features have; where features are a dict, a dict of such trees
+        by the features' names, each for its own frames.
+
+    Raises:
+        ValueError: The transform does not say where its frames lie.
+    """
+    if isinstance(features, Mapping):
+        return {
+            name: at_frames(
+                tree,
+                _member(transform, name),
+                features[name],
+                frames[name] if isinstance(frames, Mapping) else frames,
+                sample_rate,
+            )
+            for name in features
+        }
+    count = features.shape[-1]
+    centers = centers_of(transform, count, sample_rate)
+    if centers is None:
+        raise ValueError(
+            f"the targets of this batch are events or labels in time, and {type(transform).__name__} does not say "
+            "where its frames lie; give it a method centers(n_frames), in samples, or times(n_frames), in seconds"
+        )
+    centers = torch.as_tensor(centers, device=features.device)
+    if frames is None:
+        frames = torch.full(features.shape[:1], count, dtype=torch.int64, device=features.device)
+    with torch.no_grad():
+        return _mapped(tree, (EventBatch, FrameBatch), lambda batch: batch.at(centers, frames))
+
+
+def _member(transform: torch.nn.Module, name: str) -> torch.nn.Module:
+    """Return the transform of one of a batch's features that are a dict: the module of that name."""
+    try:
+        member: torch.nn.Module = transform[name]  # type: ignore[index]
+    except (TypeError, KeyError, IndexError):
+        return transform
+    return member
+
+
+def _mapped(tree: Any, kind: Any, change: Any) -> Any:
+    """Apply a function to the nodes of one kind in a batch's tree of targets, and keep everything else."""
+    if isinstance(tree, kind):
+        return change(tree)
+    if isinstance(tree, dict):
+        return {name: _mapped(entry, kind, change) for name, entry in tree.items()}
+    if is_named_tuple(tree):
+        return type(tree)(*(_mapped(entry, kind, change) for entry in tree))
+    if isinstance(tree, tuple):
+        return tuple(_mapped(entry, kind, change) for entry in tree)
+    return tree
