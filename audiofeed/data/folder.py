@@ -102,7 +102,9 @@ class AudioFolder(AudioFiles):
         check_options(sample_rate, crop, on_error)
         pattern = NamePattern(target) if isinstance(target, str) else None
         self.root = os.fsdecode(root)
-        found = self._find(known_extensions() if extensions is None else extensions)
+        source = target.source if isinstance(target, (EventTargets, FrameTargets)) else None
+        beside = [source.lower()] if isinstance(source, str) else []
+        found = self._find(known_extensions() if extensions is None else extensions, beside)
         self.passed_over = found.passed_over
         missed = [ending for ending in found.passed_over if ending in FFMPEG]
         if found.unexpected and extensions is None:
@@ -149,7 +151,7 @@ class AudioFolder(AudioFiles):
             progress=progress,
         )
 
-    def _find(self, extensions: Iterable[str]) -> FoundFiles:
+    def _find(self, extensions: Iterable[str], beside: Iterable[str]) -> FoundFiles:
         if isinstance(extensions, str):
             extensions = (extensions,)
         endings = sorted({"." + ending.lower().lstrip(".") for ending in extensions})
@@ -161,7 +163,7 @@ class AudioFolder(AudioFiles):
                     f"root={self.root!r} is a file; pass the folder it lies in, or use AudioManifest"
                 )
             raise FileNotFoundError(f"root={self.root!r} does not exist")
-        found = find_files(self.root, endings)
+        found = find_files(self.root, endings, beside)
         if found.paths:
             return found
         if found.faults:

@@ -158,14 +158,14 @@ class AudioManifest(AudioFiles):
         is_separate = isinstance(target_type, (EventTargets, FrameTargets)) and target_type.source is not None
         is_separate = is_separate or own is not None
         label = None if is_separate else _target_column(table, target_column)
+        paths = [os.path.join(folder, _path(table, i, path)) for i in range(len(table.rows))]
+        spans = [(_seconds(table, i, begin), _seconds(table, i, length, "above 0")) for i in range(len(table.rows))]
         if label is None and target_column is not None and not is_separate and len(files) == 1:
             warnings.warn(
                 f"{table.name} has no column {' or '.join(map(repr, _TARGET_NAMES))}, so every target is None; its "
                 f"columns are {table.columns()}: name the one to take with target_column=, or pass target_column=None",
                 stacklevel=2,
             )
-        paths = [os.path.join(folder, _path(table, i, path)) for i in range(len(table.rows))]
-        spans = [(_seconds(table, i, begin), _seconds(table, i, length, "above 0")) for i in range(len(table.rows))]
         cells: list[Any] | None = events
         if cells is None and label is not None:
             cells = [row.get(label) for row in table.rows]

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from audiofeed.data.targets.timed import EventBatch, FrameBatch, WaveformBatch
+from audiofeed.feed.batch_fields import CARRIED_IN_TIME
+from audiofeed.feed.padding import Padded
 from audiofeed.feed.tensor_trees import is_named_tuple
 from audiofeed.feed.transform_contract import centers_of
 
@@ -28,6 +30,35 @@ def has_timed(tree: Any) -> bool:
     if isinstance(tree, Mapping):
         return any(has_timed(entry) for entry in tree.values())
     return isinstance(tree, tuple) and any(has_timed(entry) for entry in tree)
+
+
+def waits_for_frames(padded: Padded, name: str) -> bool:
+    """Return True for a field of a padded batch that holds targets in time, which follow the features' frames.
+
+    Args:
+        padded: The batch.
+        name: Name of the field.
+    """
+    return name in CARRIED_IN_TIME and has_timed(getattr(padded, name))
+
+
+def in_frames(padded: Padded, transform: torch.nn.Module, computed: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring the fields of a padded batch that hold targets in time to the frames of its features.
+
+    Args:
+        padded: The batch, on the features' device.
+        transform: The module that made the features.
+        computed: The features and their lengths, by the names of the batch's fields.
+
+    Returns:
+        Those fields by name.
+    """
+    features, frames = computed["features"], computed["feature_lengths"]
+    return {
+        name: at_frames(getattr(padded, name), transform, features, frames, padded.sample_rate)
+        for name in CARRIED_IN_TIME
+        if waits_for_frames(padded, name)
+    }
 
 
 def fit_waveforms(tree: Any, samples: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.columns import PackedStrings
 from audiofeed.data.readers import AudioInfo
 from audiofeed.data.tables import Table, shown
-from audiofeed.data.targets.classes import ClassNames, number_classes
+from audiofeed.data.targets.classes import ClassNames, given_classes, number_classes
 from audiofeed.data.targets.event_files import (
     ENDINGS,
     LABELS,
@@ -113,7 +113,7 @@ class EventTargets:
         >>> cut.onsets.tolist(), cut.labels.tolist()
         ([4000.0], [1])
         """
-        known = classes if isinstance(classes, ClassNames) else ClassNames(map(str, classes))
+        known = given_classes(classes)
         column = EventColumn([events_in(events, "the events")], replace(self, origin="file"), known, ["the events"], "")
         return column.cut(0, CropPlace(start, 0.0, samples, sample_rate))
 
@@ -213,10 +213,10 @@ class EventTargets:
             if path not in files:
                 files[path] = read_events(path, self.columns())
             named = files[path]
-            known = named.get(None) if None in named else _of_recording(named, name)
-            if known is None and len(named) > 1:
+            own = None if None in named else _name_of(named, name)
+            if own not in named and len(named) > 1:
                 raise ValueError(f"{path} names {len(named)} recordings, and none of them is {name!r}")
-            return next(iter(named.values()), []) if known is None else known
+            return named[own] if own in named else next(iter(named.values()), [])
 
         def of_value(i: int, value: Any) -> list[Event]:
             if isinstance(value, (str, os.PathLike)):
@@ -243,22 +243,21 @@ class EventTargets:
         named = read_events(path, self.columns())
         if None in named:
             raise ValueError(
-                f"source={path!r} does not name recordings, and is to hold the events of {len(set(paths))}; add a "
-                "column "
-                "'filename', or give each recording a file of its own"
+                f"source={path!r} does not name recordings, and is to hold the events of {len(set(paths))}; add "
+                "a column 'filename', or give each recording a file of its own"
             )
-        by_stem: dict[str, str] = {}
+        owners: dict[str, str] = {}
         events, silent = [], []
         for audio in paths:
-            found = _of_recording(named, audio)
-            if found is None:
+            name = _name_of(named, audio)
+            if name is None:
                 silent.append(audio)
-            elif audio not in named and by_stem.setdefault(_stem(audio), audio) != audio:
+            elif owners.setdefault(name, audio) != audio:
                 raise ValueError(
-                    f"{path} names recordings without their folders, and {by_stem[_stem(audio)]!r} and {audio!r} have "
-                    "the same name; name them by their paths"
+                    f"{path} has events of {name!r}, which may be {owners[name]!r} or {audio!r}: they have the same "
+                    "name; name them by their paths"
                 )
-            events.append(found or [])
+            events.append([] if name is None else named[name])
         if len(silent) == len(paths):
             raise ValueError(
                 f"{path} has events of {len(named)} recordings, {shown(next(iter(named), None))} for one, and of "
@@ -278,21 +277,14 @@ class EventTargets:
         return f"EventTargets(source={source!r}, marks={self.marks!r}, rule={self.rule!r}, ...)"
 
 
-def _stem(path: str) -> str:
-    return PurePath(path).stem
+def _name_of(named: Mapping[str | None, Any], path: str) -> str | None:
+    """Return the name that a file of events has for a recording: its path, the end of it, or its name.
 
-
-def _of_recording(named: dict[str | None, list[Event]], path: str) -> list[Event] | None:
-    """Return the events that a file has for a recording, by its path, its name, or that without the extension."""
-    for name in (path, PurePath(path).name, _stem(path)):
-        if name in named:
-            return named[name]
+    None if it has none.
+    """
     parts = PurePath(path).parts
-    for i in range(1, len(parts) - 1):
-        name = "/".join(parts[i:])
-        if name in named:
-            return named[name]
-    return None
+    ends = ["/".join(parts[i:]) for i in range(1, len(parts))]
+    return next((name for name in (path, *ends, PurePath(path).stem) if name in named), None)
 
 
 class EventColumn(TargetColumn):

@@ -1,0 +1,196 @@
+"""Targets in time in a batch: joined in the worker, brought to the frames of whatever transform made the features."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import nn
+
+import audiofeed as af
+from audiofeed.data.targets.timed import CutEvents, EventBatch, FrameBatch, WaveformBatch, join_cuts
+from audiofeed.feed.timed_targets import at_frames, fit_waveforms, has_timed
+
+RATE, HOP = 16000, 160
+EVENTS = af.EventTargets()
+LABELS = af.FrameTargets(frame_rate=RATE / HOP)
+
+
+def events(*listed, samples=3200, settings=EVENTS):
+    return settings.cut(listed, classes=["a", "b"], start=0.0, samples=samples, sample_rate=RATE)
+
+
+def labels(values, samples=3200):
+    return LABELS.cut(values, start=0.0, samples=samples, sample_rate=RATE)
+
+
+def clip(target, samples=3200):
+    return torch.ones(samples), target
+
+
+def gpu(transform=None, **options):
+    return af.GPUSpecCollate(transform or af.Spectrogram(400, hop_length=HOP), device="cpu", **options)
+
+
+BOTH = [clip(events((0.05, 0.1, "b"))), clip(events(samples=1600), 1600)]
+
+
+def test_targets_are_read_before_or_after_the_features():
+    first, second = gpu()(BOTH), gpu()(BOTH)
+    targets = first.targets
+    assert first.features.shape[-1] == targets.shape[-1] == second.features.shape[-1]
+    assert torch.equal(targets, second.targets)
+    assert torch.nonzero(targets).tolist() == [[0, 1, frame] for frame in range(5, 11)]
+    assert first.targets is first.targets
+
+
+def test_targets_in_dicts_and_tuples():
+    class Two(NamedTuple):
+        """A named tuple of targets."""
+
+        roll: object
+        voice: object
+
+    item = {"waveform": torch.ones(3200), "target": {"events": events((0, 0.1, "a")), "x": (labels([1] * 21), 3)}}
+    batch = gpu()([item, item])
+    assert batch.targets["events"].shape == (2, 2, 21)
+    assert batch.targets["x"][0].tolist() == [[1] * 21] * 2
+    assert batch.targets["x"][1].tolist() == [3, 3]
+    named = gpu()([clip(Two(events((0, 0.1, "a")), labels([0] * 21)))])
+    assert isinstance(named.targets, Two)
+    assert [named.targets.roll.shape, named.targets.voice.shape] == [(1, 2, 21), (1, 21)]
+
+
+def test_each_feature_of_a_stack_has_targets_for_its_own_frames():
+    stack = af.Stack(
+        fine=af.LogMelSpectrogram(sample_rate=RATE, n_fft=400, hop_length=80, n_mels=20),
+        coarse=af.Chain(af.Spectrogram(800, hop_length=400, center=False), af.AmplitudeToDB()),
+    )
+    batch = gpu(stack)(BOTH)
+    assert {name: found.shape[-1] for name, found in batch.targets.items()} == {
+        name: found.shape[-1] for name, found in batch.features.items()
+    }
+    alone = gpu(stack["fine"])(BOTH)
+    assert torch.equal(batch.targets["fine"], alone.targets)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        af.Spectrogram(400, hop_length=HOP),
+        af.Spectrogram(400, hop_length=HOP, center=False),
+        af.MFCC(sample_rate=RATE, hop_length=HOP),
+        af.CQT(sample_rate=RATE, hop_length=256, n_bins=24),
+        af.OnsetStrength(sample_rate=RATE, hop_length=HOP),
+        af.Chain(af.MelSpectrogram(sample_rate=RATE, n_fft=400, hop_length=HOP), af.AmplitudeToDB(), af.Deltas()),
+        af.SincFilterbank(sample_rate=RATE),
+    ],
+    ids=lambda transform: type(transform).__name__,
+)
+def test_centers_are_times_in_samples(transform):
+    assert torch.allclose(transform.centers(9) / RATE, _times(transform), rtol=1e-12)
+    batch = gpu(transform)(BOTH)
+    assert batch.targets.shape[-1] == batch.features.shape[-1]
+    borders = transform.centers(batch.features.shape[-1])
+    first = int((borders[1:] + borders[:-1] <= 2 * 800).sum())
+    assert torch.nonzero(batch.targets[0, 1])[0] == first
+
+
+def _times(transform):
+    try:
+        return transform.times(9)
+    except ValueError:  # made without a sample rate
+        return transform.centers(9) / RATE
+
+
+def test_centers_of_a_chain_whose_first_member_gives_waveforms():
+    chain = af.Chain(
+        af.STFT(512, hop_length=128), af.InverseSTFT(512, hop_length=128), af.Spectrogram(256, hop_length=64)
+    )
+    assert chain.centers(3).tolist() == [0, 64, 128]
+
+
+def test_a_transform_that_says_nothing_of_its_frames_is_named():
+    class Silent(nn.Module):
+        """Frames that lie nobody knows where."""
+
+        def forward(self, waveform):
+            return waveform.unfold(-1, 400, 160).abs().sum(-1)[:, None]
+
+    batch = gpu(Silent())(BOTH)
+    with pytest.raises(ValueError, match=r"Silent does not say where its frames lie; give it a method centers"):
+        batch.targets  # noqa: B018
+    assert batch.lengths.tolist() == [3200, 1600]
+
+    class Says(Silent):
+        """The same, with times, and without lengths of frames."""
+
+        def times(self, n_frames):
+            return (200 + 160 * torch.arange(n_frames)) / RATE
+
+    with_rate = [af.AudioExample(*one) for one in ((torch.ones(3200), RATE, events((0.0, 0.2, "a"))),)]
+    assert gpu(Says())(with_rate).targets[0, 0].all()
+
+
+def test_without_a_transform_targets_wait():
+    batch = af.PadCollate()(BOTH)
+    assert isinstance(batch.targets, EventBatch)
+    centers = 160.0 * torch.arange(21)
+    assert torch.equal(batch.targets.at(centers, torch.tensor([21, 11])), gpu()(BOTH).targets)
+
+
+def test_batches_are_copied_and_pickled_with_their_targets():
+    collate = gpu()
+    expected = collate(BOTH).targets
+    for copied in (copy.copy, copy.deepcopy, lambda batch: pickle.loads(pickle.dumps(batch))):
+        for read_first in (False, True):
+            batch = collate(BOTH)
+            if read_first:
+                batch.features  # noqa: B018
+            assert torch.equal(copied(batch).targets, expected)
+    assert torch.equal(collate(BOTH).to("cpu").targets, expected)
+    assert torch.equal(dict(collate(BOTH))["targets"], expected)
+    assert gpu(output="tuple")(BOTH)[1].shape == expected.shape
+    assert "EventBatch" in collate(BOTH).describe("targets")
+
+
+def test_a_gradient_comes_to_features_and_not_to_targets():
+    transform = af.Spectrogram(400, hop_length=HOP, trainable=True)
+    batch = gpu(transform)(BOTH)
+    with torch.no_grad():
+        targets = batch.targets
+    assert batch.features.requires_grad
+    assert not batch.targets.requires_grad
+    assert torch.equal(batch.targets, targets)
+
+
+def test_what_does_not_join_is_named():
+    with pytest.raises(ValueError, match="of several kinds: CutEvents, int"):
+        af.PadCollate()([BOTH[0], clip(3)])
+    with pytest.raises(ValueError, match="of several kinds: CutEvents, CutFrames"):
+        af.PadCollate()([BOTH[0], clip(labels([0] * 21))])
+    other = events(settings=af.EventTargets(rule="center"))
+    with pytest.raises(ValueError, match="EventTargets of clip 0 and clip 1 of a batch differ"):
+        af.PadCollate()([BOTH[0], clip(other)])
+    with pytest.raises(ValueError, match="labels of FrameTargets of clip 0 and clip 1 of a batch differ"):
+        af.PadCollate()([clip(labels([0] * 21)), clip(labels([0.5] * 21))])
+    assert join_cuts([None, 3]) is None
+
+
+def test_trees():
+    batch = join_cuts([BOTH[0][1]])
+    assert has_timed({"x": (1, batch)})
+    assert not has_timed([batch])  # a list has one entry for each clip
+    assert not has_timed((1, {"x": torch.ones(1)}))
+    waves = WaveformBatch((torch.ones(2, 3), torch.ones(2, 5)))
+    assert fit_waveforms({"a": (waves, 1)}, 4)["a"][0].sum(-1).tolist() == [[3, 3], [4, 4]]
+    values = FrameBatch(
+        torch.ones(1, 2), torch.tensor([2]), torch.zeros(1), torch.full((1,), 160.0), torch.tensor([320]), "nearest", 0
+    )
+    assert at_frames(values, af.Spectrogram(4, hop_length=160), torch.zeros(1, 1, 3), None, None).tolist() == [
+        [1, 1, 1]
+    ]
+    assert isinstance(BOTH[0][1], CutEvents)
