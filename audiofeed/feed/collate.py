@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 
 from audiofeed.data.example import AudioExample
+from audiofeed.data.targets.class_check import check_classes
 from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets, renamed_batch
 from audiofeed.feed.batch_fields import FIELDS, CollateInfo
-from audiofeed.feed.class_check import check_classes
 from audiofeed.feed.feature_padding import FeaturePadding, check_padding
 from audiofeed.feed.items import Clip, read_items
 from audiofeed.feed.known_forms import TARGET_NAMES

@@ -8,6 +8,7 @@ frame lengths, so that any way of framing is right.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -48,37 +49,47 @@ def in_frames(padded: Padded, transform: torch.nn.Module, computed: Mapping[str,
     Args:
         padded: The batch, on the features' device.
         transform: The module that made the features.
-        computed: The features and their lengths, by the names of the batch's fields.
+        computed: The features, frames last, and their lengths, by the names of the batch's fields.
 
     Returns:
-        Those fields by name.
+        Those fields by name, as `at_frames` gives them.
+
+    Raises:
+        ValueError: The transform does not say where its frames lie.
     """
     features, frames = computed["features"], computed["feature_lengths"]
     return {
-        name: at_frames(getattr(padded, name), transform, features, frames, padded.sample_rate)
+        name: at_frames(getattr(padded, name), transform, features, frames, padded.lengths, padded.sample_rate)
         for name in CARRIED_IN_TIME
         if waits_for_frames(padded, name)
     }
 
 
-def fit_waveforms(tree: Any, samples: int) -> Any:
-    """Pad the target waveforms in a batch's tree of targets to the length of its waveforms, once that is known.
+def fit_waveforms(padded: Padded) -> Padded:
+    """Pad the target waveforms of a padded batch as its waveforms are, once their length is known.
 
     Args:
-        tree: Collated targets or fields.
-        samples: Length of the batch's padded waveforms.
+        padded: The batch.
 
     Returns:
-        The tree with (batch, [channel,] time) tensors for target waveforms.
-
-    >>> fit_waveforms(WaveformBatch((torch.ones(2), torch.ones(3))), 4)
-    tensor([[1., 1., 0., 0.],
-            [1., 1., 1., 0.]])
+        The batch with (batch, [channel,] time) tensors for target waveforms.
     """
-    return _mapped(tree, WaveformBatch, lambda batch: batch.padded(samples))
+    size = padded.waveforms.shape[-1]
+    changed = {
+        name: _mapped(getattr(padded, name), WaveformBatch, lambda batch: batch.padded(size))
+        for name in CARRIED_IN_TIME
+    }
+    return replace(padded, **changed)
 
 
-def at_frames(tree: Any, transform: torch.nn.Module, features: Any, frames: Any, sample_rate: int | None) -> Any:
+def at_frames(
+    tree: Any,
+    transform: torch.nn.Module,
+    features: Any,
+    frames: Any,
+    lengths: torch.Tensor,
+    sample_rate: int | None,
+) -> Any:
     """Bring the targets in time in a batch's tree of targets to the frames of its features.
 
     Args:
@@ -86,26 +97,41 @@ def at_frames(tree: Any, transform: torch.nn.Module, features: Any, frames: Any,
         transform: The module that made the features.
         features: (batch, ..., frames), or a dict of them.
         frames: (batch,) frames of each clip, or a dict of them; None: all of them.
+        lengths: (batch,) samples of each clip.
         sample_rate: Hz of the clips; None if unknown.
 
     Returns:
-        The tree with tensors of as many frames as the features have; where features are a dict, a dict of such trees
-        by the features' names, each for its own frames.
+        The tree with tensors of as many frames as the features have. Where features are a dict, each target in time
+        becomes a dict by the features' names, for the frames of each.
 
     Raises:
         ValueError: The transform does not say where its frames lie.
+
+    >>> at_frames({"class": torch.ones(2)}, torch.nn.Identity(), torch.ones(2, 1, 3), None, torch.tensor([3, 3]), None)
+    {'class': tensor([1., 1.])}
     """
-    if isinstance(features, Mapping):
-        return {
-            name: at_frames(
-                tree,
-                _member(transform, name),
-                features[name],
-                frames[name] if isinstance(frames, Mapping) else frames,
-                sample_rate,
-            )
-            for name in features
-        }
+
+    def in_time(batch: EventBatch | FrameBatch) -> Any:
+        if isinstance(features, Mapping):
+            return {
+                name: _at(batch, _member(transform, name), features[name], _entry(frames, name), lengths, sample_rate)
+                for name in features
+            }
+        return _at(batch, transform, features, frames, lengths, sample_rate)
+
+    with torch.no_grad():
+        return _mapped(tree, (EventBatch, FrameBatch), in_time)
+
+
+def _at(
+    batch: EventBatch | FrameBatch,
+    transform: torch.nn.Module,
+    features: torch.Tensor,
+    frames: torch.Tensor | None,
+    lengths: torch.Tensor,
+    sample_rate: int | None,
+) -> Any:
+    """Bring targets in time of a batch to the frames of its features, which are one tensor."""
     count = features.shape[-1]
     centers = centers_of(transform, count, sample_rate)
     if centers is None:
@@ -113,11 +139,14 @@ def at_frames(tree: Any, transform: torch.nn.Module, features: Any, frames: Any,
             f"the targets of this batch are events or labels in time, and {type(transform).__name__} does not say "
             "where its frames lie; give it a method centers(n_frames), in samples, or times(n_frames), in seconds"
         )
-    centers = torch.as_tensor(centers, device=features.device)
     if frames is None:
-        frames = torch.full(features.shape[:1], count, dtype=torch.int64, device=features.device)
-    with torch.no_grad():
-        return _mapped(tree, (EventBatch, FrameBatch), lambda batch: batch.at(centers, frames))
+        frames = torch.full(features.shape[:1], count, dtype=torch.int64)
+    return batch.at(torch.as_tensor(centers), frames, lengths)
+
+
+def _entry(frames: Any, name: str) -> Any:
+    """Return the frames of the clips of one of a batch's features that are a dict."""
+    return frames.get(name) if isinstance(frames, Mapping) else frames
 
 
 def _member(transform: torch.nn.Module, name: str) -> torch.nn.Module:

@@ -273,7 +273,5 @@ def test_a_crop_of_your_own_must_lie_in_its_clip_or_pad(write_pcm, tmp_path):
     assert [len(padded.waveform), padded.duration, padded.start_sample] == [300, 100 / 8000, 900]
     assert len(AudioFolder(tmp_path / "set", crop=Beyond(900, 100))[0].waveform) == 100
     for crop in (Beyond(900, 300), Beyond(900, 300, pad=False), Beyond(1000, 1, pad=True), Beyond(-1, 5), Beyond(0, 0)):
-        with pytest.raises(
-            ValueError, match=r"placed -?\d+ frames from frame -?\d+ in a clip of 1000; a crop"
-        ):
+        with pytest.raises(ValueError, match=r"placed -?\d+ frames from frame -?\d+ in a clip of 1000; a crop"):
             AudioFolder(tmp_path / "set", crop=crop)[0]

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import audiofeed as af
-from audiofeed.data.targets.timed import CutEvents, EventBatch, FrameBatch, WaveformBatch, join_cuts
-from audiofeed.feed.timed_targets import at_frames, fit_waveforms, has_timed
+from audiofeed.data.targets.timed import CutEvents, CutWaveform, EventBatch, FrameBatch, join_cuts
+from audiofeed.feed.timed_targets import at_frames, has_timed
 
 RATE, HOP = 16000, 160
 EVENTS = af.EventTargets()
@@ -139,7 +139,8 @@ def test_without_a_transform_targets_wait():
     batch = af.PadCollate()(BOTH)
     assert isinstance(batch.targets, EventBatch)
     centers = 160.0 * torch.arange(21)
-    assert torch.equal(batch.targets.at(centers, torch.tensor([21, 11])), gpu()(BOTH).targets)
+    found = batch.targets.at(centers, torch.tensor([21, 11]), batch.lengths)
+    assert torch.equal(found, gpu()(BOTH).targets)
 
 
 def test_batches_are_copied_and_pickled_with_their_targets():
@@ -185,12 +186,40 @@ def test_trees():
     assert has_timed({"x": (1, batch)})
     assert not has_timed([batch])  # a list has one entry for each clip
     assert not has_timed((1, {"x": torch.ones(1)}))
-    waves = WaveformBatch((torch.ones(2, 3), torch.ones(2, 5)))
-    assert fit_waveforms({"a": (waves, 1)}, 4)["a"][0].sum(-1).tolist() == [[3, 3], [4, 4]]
+    assert isinstance(BOTH[0][1], CutEvents)
     values = FrameBatch(
         torch.ones(1, 2), torch.tensor([2]), torch.zeros(1), torch.full((1,), 160.0), torch.tensor([320]), "nearest", 0
     )
-    assert at_frames(values, af.Spectrogram(4, hop_length=160), torch.zeros(1, 1, 3), None, None).tolist() == [
-        [1, 1, 1]
+    transform, features = af.Spectrogram(4, hop_length=160), torch.zeros(1, 1, 3)
+    assert at_frames((values,), transform, features, None, torch.tensor([320]), None)[0].tolist() == [[1, 1, 1]]
+
+
+def test_targets_of_a_fixed_length():
+    """Shorter clips are padded before the features, longer ones cut: labels end where the clip does."""
+    items = [
+        clip((events((0.05, 0.1, "b"), (0.12, 0.2, "a")), labels([1] * 21), CutWaveform(torch.ones(3200)))),
+        clip((events((0.0, 0.05, "a"), samples=800), labels([1] * 6, 800), CutWaveform(torch.ones(800))), 800),
     ]
-    assert isinstance(BOTH[0][1], CutEvents)
+    roll, frames, wave = gpu(pad_to=1600, longer="crop")(items).targets
+    assert roll.shape[-1] == frames.shape[-1] == 11
+    assert [torch.nonzero(roll[0]).tolist(), roll[1, 0].tolist()] == [
+        [[1, frame] for frame in range(5, 11)],
+        [1.0] * 6 + [0.0] * 5,
+    ]
+    assert frames.tolist() == [[1] * 11, [1] * 6 + [0] * 5]
+    assert wave.sum(-1).tolist() == [1600, 800]
+    roll, frames, wave = gpu(pad_to=0.25)(
+        [af.AudioExample(torch.ones(len(one[0])), RATE, one[1]) for one in items]
+    ).targets
+    assert [roll.shape[-1], frames.shape[-1], wave.shape[-1]] == [26, 26, 4000]
+    assert torch.nonzero(roll[0, 0]).flatten().tolist() == list(range(12, 21))
+
+
+def test_fields_in_time():
+    """What is in time among the fields of an item follows the frames as a target does."""
+    item = {"waveform": torch.ones(3200), "label": 1, "voice": labels([1] * 21), "clean": CutWaveform(torch.ones(3200))}
+    batch = gpu()([item, {**item, "waveform": torch.ones(4000)}])
+    assert batch.targets.tolist() == [1, 1]
+    assert batch.fields["voice"].shape == (2, batch.features.shape[-1])
+    assert batch.fields["clean"].sum(-1).tolist() == [3200, 3200]
+    assert isinstance(af.PadCollate()([item]).fields["voice"], FrameBatch)

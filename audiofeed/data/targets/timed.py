@@ -79,17 +79,21 @@ class EventBatch(NamedTuple):
     marks: str | tuple[str, ...]
     rule: str
 
-    def at(self, centers: torch.Tensor, frames: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+    def at(
+        self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
         """Mark the events of a batch in the frames of its features.
 
         Args:
             centers: (frames,) in samples from a waveform's first, ascending.
             frames: (batch,) frames of each clip.
+            lengths: (batch,) samples of each clip; what the targets have beyond is left out.
 
         Returns:
             (batch, classes, frames) float32 of 0 and 1; a dict of them by name for several marks.
         """
         place = self.onsets
+        samples = torch.minimum(self.samples, lengths.to(self.samples))
         rolls = {
             mark: event_roll(
                 place,
@@ -98,7 +102,7 @@ class EventBatch(NamedTuple):
                 centers.to(place),
                 n_classes=self.n_classes,
                 frames=frames.to(place.device),
-                samples=self.samples,
+                samples=samples,
                 mark=mark,
                 rule=self.rule,
             )
@@ -168,12 +172,13 @@ class FrameBatch(NamedTuple):
     resample: str
     fill: float
 
-    def at(self, centers: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    def at(self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Take the labels of a batch to the frames of its features.
 
         Args:
             centers: (frames,) in samples from a waveform's first, ascending.
             frames: (batch,) frames of each clip.
+            lengths: (batch,) samples of each clip; what the targets have beyond is left out.
 
         Returns:
             (batch, ..., frames).
@@ -185,7 +190,7 @@ class FrameBatch(NamedTuple):
             self.step,
             centers.to(self.first),
             frames=frames.to(self.first.device),
-            samples=self.samples,
+            samples=torch.minimum(self.samples, lengths.to(self.samples)),
             resample=self.resample,
             fill=self.fill,
         )
