@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, Dataset
 
-from audiofeed.data.columns import Fields, pack
+from audiofeed.data.columns import Fields, pack, plain
 from audiofeed.data.crops import Crop, Windows, check_place
 from audiofeed.data.dataset_options import OnError, checked_seed
 from audiofeed.data.errors import AudioReadError
@@ -98,11 +98,12 @@ class AudioFiles(Dataset[AudioExample]):
         self._targets = targets.take(good)
         self._fields = {name: pack([column[i] for i in good]) for name, column in fields.items()}
         self._keyed = None if keyed is None else pack([keyed[i] for i in good])
-        self._clips = np.zeros((len(good), len(columns)), dtype=_CLIP)
-        for place, (clip, of_clip) in enumerate(zip(good, files, strict=True)):
-            for column, file in enumerate(of_clip):
-                span = (0, infos[file].frames) if segment is None else segment(clip, infos[file])
-                self._clips[place, column] = (file, *span)
+        spans = [
+            (file, *((0, infos[file].frames) if segment is None else segment(clip, infos[file])))
+            for clip, of_clip in zip(good, files, strict=True)
+            for file in of_clip
+        ]
+        self._clips = np.array(spans, dtype=_CLIP).reshape(len(good), len(columns))
         self._targets.check([infos[of_clip[0]] for of_clip in files])
         self._some_decoded = bool(self._files.decoded.any())
         self.sample_rate = self._common_rate() if sample_rate is None else operator.index(sample_rate)
@@ -426,10 +427,10 @@ class AudioFiles(Dataset[AudioExample]):
         clip, part = int(self._example_clip[index]), int(self._example_part[index])
         file, first, frames = self._clips[clip, 0].item()
         info, new_rate, total = self._files.info(file), self.sample_rate, int(self._totals[clip])
-        rate = info.sample_rate
+        rate, targets = info.sample_rate, self._targets
         start, length = (0, total) if self.crop is None else self._place(total, seed, part)
         inside = min(length, total - start)
-        waveform = self._read_crop(clip, 0, start, inside, length)
+        waveform = self._read_crop(info, first, frames, start, inside, length)
         key = info.path
         how = "start" if self._several else "" if self._keyed is None else self._keyed[clip]
         if how:
@@ -437,16 +438,15 @@ class AudioFiles(Dataset[AudioExample]):
             end = f"-{(first + frames) / rate:.3f}" if how == "span" else ""
             key = f"{key}@{begin:.{self._decimals}f}{end}"
         seconds = first / rate + start / new_rate
-        target = self._targets.cut(clip, CropPlace(seconds, first / rate, inside, new_rate))
-        fields = self.fields[index]
-        further: dict[str, Any] = {
-            name: CutWaveform(to_float(self._read_crop(clip, column, start, inside, length)))
-            for column, name in enumerate(self._beside, 1)
-        }
-        if further and target is None:
-            target = further
-        else:
-            fields |= further
+        place = CropPlace(seconds, first / rate, inside, new_rate) if targets.in_time else None
+        target = targets.whole(clip) if place is None else targets.cut(clip, place)
+        fields = {name: plain(column[clip]) for name, column in self._fields.items()}
+        if self._beside:
+            further = self._read_beside(clip, start, inside, length)
+            if target is None:
+                target = further
+            else:
+                fields |= further
         return AudioExample(
             waveform,
             new_rate,
@@ -468,10 +468,19 @@ class AudioFiles(Dataset[AudioExample]):
         check_place(self.crop, start, length, total)
         return start, length
 
-    def _read_crop(self, clip: int, column: int, start: int, inside: int, length: int) -> torch.Tensor:
-        """Read a crop of one of the files of a dataset's clip, with silence after what is inside of the file."""
-        file, first, frames = self._clips[clip, column].item()
-        info = self._files.info(file)
+    def _read_beside(self, clip: int, start: int, inside: int, length: int) -> dict[str, Any]:
+        """Read a crop of the further files of a dataset's clip, by their names."""
+        found = {}
+        for column, name in enumerate(self._beside, 1):
+            file, first, frames = self._clips[clip, column].item()
+            waveform = self._read_crop(self._files.info(file), first, frames, start, inside, length)
+            found[name] = CutWaveform(to_float(waveform))
+        return found
+
+    def _read_crop(
+        self, info: AudioInfo, first: int, frames: int, start: int, inside: int, length: int
+    ) -> torch.Tensor:
+        """Read a crop of a file of a dataset's clip, with silence after what is inside of the clip."""
 
         def piece(begin: int, count: int) -> torch.Tensor:
             waveform, _ = read(info.path, first + begin, count, info=info)

@@ -298,6 +298,8 @@ class EventColumn(TargetColumn):
         owner: Describes the dataset, for messages.
     """
 
+    in_time = True
+
     def __init__(
         self,
         events: Sequence[Sequence[Event]],

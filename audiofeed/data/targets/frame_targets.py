@@ -208,6 +208,8 @@ class FrameColumn(TargetColumn):
         classes: Names of the classes that they stand for; empty if they have none.
     """
 
+    in_time = True
+
     def __init__(
         self, values: Sequence[Any], settings: FrameTargets, places: Sequence[str], classes: Sequence[str] = ()
     ) -> None:

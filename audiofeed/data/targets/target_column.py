@@ -43,6 +43,9 @@ class TargetColumn:
     (3, array([2, 1]))
     """
 
+    # whether a crop has a target of its own, by `cut`
+    in_time = False
+
     def __init__(self, values: Sequence[Any] | np.ndarray, classes: Sequence[str] = ()) -> None:
         self.values: Any = pack(values) if isinstance(values, list) else values
         self.classes = classes if isinstance(classes, ClassNames) else ClassNames(classes)
