@@ -2,8 +2,8 @@
 
     python examples/separation.py
 
-A manifest's row names a noisy recording and the clean one. Both are read as one crop, aligned to the sample: the first is
-the waveform of the batch, the other its target, as long as the waveform.
+A manifest's row names a noisy recording and the clean one. Both are read as one crop, aligned to the sample: the first
+is the waveform of the batch, the other its target, as long as the waveform.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python examples/tagging.py
 
-A cell such as "tone,clicks" becomes a vector of 0 and 1 over the classes, an empty one a vector of zeros. The test set takes
-its classes from the training set, so that both number them alike, whatever tags occur in it.
+A cell such as "tone,clicks" becomes a vector of 0 and 1 over the classes, an empty one a vector of zeros. The test set
+takes its classes from the training set, so that both number them alike, whatever tags occur in it.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python examples/transcription.py
 
-Recordings of 6 s are written with a piano roll beside each, one column for every hop, as pipelines store them. The dataset
-crops both; the rolls in a batch have exactly the frames of the features. Crops start on the grid of the hop, so that a
-crop's labels are those of the whole recording, value for value.
+Recordings of 6 s are written with a piano roll beside each, one column for every hop, as pipelines store them. The
+dataset crops both; the rolls in a batch have exactly the frames of the features. Crops start on the grid of the hop, so
+that a crop's labels are those of the whole recording, value for value.
 """
 
 from __future__ import annotations
