@@ -14,8 +14,8 @@ from audiofeed.signal import frame_labels as defined
 HOP = 10
 # where the frames lie: a first center and a hop, whole or not
 CENTERS = st.tuples(st.sampled_from([0.0, 5.0, 12.8, 31.5]), st.sampled_from([10.0, 7.3, 16.0]))
-# on a quarter of a sample, so that instants fall on borders between frames
-TIME = st.integers(-80, 1200).map(lambda n: n / 4)
+# many of the instants fall on borders between frames
+TIME = st.one_of(st.integers(-80, 1200).map(lambda n: n / 4), st.integers(-4, 60).map(lambda n: 5.0 * n))
 
 
 @st.composite
@@ -35,7 +35,9 @@ def events(draw):
     found, centers = draw(clips())
     rows = []
     for _ in found:
-        times = draw(st.lists(st.tuples(TIME, st.integers(0, 200).map(lambda n: n / 4), st.integers(0, 2)), max_size=5))
+        times = draw(
+            st.lists(st.tuples(TIME, st.integers(0, 40).map(lambda n: n * 1.25), st.integers(0, 2)), max_size=5)
+        )
         rows.append([(onset, onset + length, label) for onset, length, label in times])
     return found, centers, rows
 
