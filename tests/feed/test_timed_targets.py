@@ -197,8 +197,8 @@ def test_trees():
 def test_targets_of_a_fixed_length():
     """Shorter clips are padded before the features, longer ones cut: labels end where the clip does."""
     items = [
-        clip((events((0.05, 0.1, "b"), (0.12, 0.2, "a")), labels([1] * 21), CutWaveform(torch.ones(3200)))),
-        clip((events((0.0, 0.05, "a"), samples=800), labels([1] * 6, 800), CutWaveform(torch.ones(800))), 800),
+        clip((events((0.05, 0.1, "b"), (0.12, 0.2, "a")), labels([1] * 21), CutWaveform(torch.arange(3200.0)))),
+        clip((events((0.0, 0.05, "a"), samples=800), labels([1] * 6, 800), CutWaveform(torch.arange(800.0))), 800),
     ]
     roll, frames, wave = gpu(pad_to=1600, longer="crop")(items).targets
     assert roll.shape[-1] == frames.shape[-1] == 11
@@ -207,12 +207,52 @@ def test_targets_of_a_fixed_length():
         [1.0] * 6 + [0.0] * 5,
     ]
     assert frames.tolist() == [[1] * 11, [1] * 6 + [0] * 5]
-    assert wave.sum(-1).tolist() == [1600, 800]
+    assert torch.equal(wave[0], torch.arange(1600.0))
+    assert torch.equal(wave[1], torch.arange(1600.0) * (torch.arange(1600) < 800))
     roll, frames, wave = gpu(pad_to=0.25)(
         [af.AudioExample(torch.ones(len(one[0])), RATE, one[1]) for one in items]
     ).targets
     assert [roll.shape[-1], frames.shape[-1], wave.shape[-1]] == [26, 26, 4000]
     assert torch.nonzero(roll[0, 0]).flatten().tolist() == list(range(12, 21))
+
+
+def test_labels_beyond_a_cut_are_not_in_its_last_frame():
+    largest = af.FrameTargets(frame_rate=RATE / 10, resample="max")
+    values = (torch.arange(321) > 200).int()
+    cut = largest.cut(values, start=0.0, samples=3200, sample_rate=RATE)
+    batch = gpu(pad_to=1600, longer="crop")([clip(cut)])
+    assert batch.features.shape[-1] == 11
+    assert not batch.targets.any()
+
+
+def test_times_in_seconds_are_compared_as_samples():
+    """A hundredth of a second has no binary fraction: onsets half-way between frames all belong to the later one."""
+
+    class Seconds(nn.Module):
+        """Frames of which the times are known alone."""
+
+        sample_rate = 44100
+
+        def frame_lengths(self, lengths):
+            return lengths // 441 + 1
+
+        def times(self, n_frames):
+            return torch.arange(n_frames, dtype=torch.float64) * 0.01
+
+        def forward(self, waveform, lengths=None):
+            return torch.zeros(waveform.shape[0], 1, waveform.shape[-1] // 441 + 1)
+
+    onsets = [round(0.01 * i + 0.005, 3) for i in range(100)]
+    cut = af.EventTargets(marks="onset").cut(
+        [(onset, onset, "a") for onset in onsets], classes=["a"], start=0.0, samples=44100, sample_rate=44100
+    )
+    batch = gpu(Seconds())([(torch.ones(44100), cut)])
+    assert batch.targets[0, 0].tolist() == [0.0] + [1.0] * 100
+    steps = af.FrameTargets(frame_rate=200.0, resample="max").cut(
+        torch.arange(201), start=0.0, samples=44100, sample_rate=44100
+    )
+    found = gpu(Seconds())([(torch.ones(44100), steps)]).targets
+    assert found[0].tolist() == [*range(0, 199, 2), 199]
 
 
 def test_fields_in_time():

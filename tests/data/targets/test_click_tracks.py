@@ -90,12 +90,12 @@ def check_clicks(waveform: torch.Tensor, marks: torch.Tensor, energy: torch.Tens
     return len(clicks)
 
 
-@pytest.mark.parametrize("framing", FRAMINGS)
-def test_a_label_is_in_the_frame_of_its_click(dataset, framing):
-    collate = af.GPUSpecCollate(FRAMINGS[framing](), device="cpu")
+def check_crops(dataset, transform: torch.nn.Module, count: int) -> None:
+    """Draw so many crops and compare the labels of each with its samples and the energy of its frames."""
+    collate = af.GPUSpecCollate(transform, device="cpu")
     drawn, clicks, epoch = 0, 0, 0
     datasets = [dataset(crop) for crop in CROPS.values()]
-    while drawn < DRAWN // len(FRAMINGS):
+    while drawn < count:
         for data in datasets:
             batch = collate([data[epoch, index] for index in range(len(data))])
             energy, onsets = batch.features.sum(1), batch.targets["onset"]
@@ -111,6 +111,18 @@ def test_a_label_is_in_the_frame_of_its_click(dataset, framing):
             drawn += len(data)
         epoch += 1
     assert clicks > drawn
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_label_is_in_the_frame_of_its_click(dataset, framing):
+    check_crops(dataset, FRAMINGS[framing](), DRAWN // len(FRAMINGS))
+
+
+@pytest.mark.parametrize("window", [{}, {"win_length": 200}, {"win_length": 200, "window_at": "left"}], ids=str)
+@pytest.mark.parametrize("placement", ["hops", "but_last_sample", "vocoder", "snip_edges", "keep_edges"])
+def test_a_label_is_in_the_frame_of_its_click_by_placement(dataset, placement, window):
+    pytest.importorskip("audiofeed.signal.framing", reason="transforms have no placement= here")
+    check_crops(dataset, af.Spectrogram(N_FFT, hop_length=HOP, placement=placement, **window), 200)
 
 
 def test_a_label_is_in_the_frame_of_a_click_that_was_resampled(dataset):
