@@ -214,9 +214,10 @@ def event_in_row(row: Mapping[Any, Any], place: str, columns: EventColumns | Non
     names = [column_of(row, candidates) for candidates in columns or EventColumns()]
     if names[0] is None or names[2] is None:
         raise ValueError(f"{place}: {shown(dict(row))} must have an onset and a label")
-    return event_of(
-        row[names[0]], None if names[1] is None else row[names[1]], row[names[2]], place, row.get(_DURATION)
-    )
+    if names[1] is not None:
+        return event_of(row[names[0]], row[names[1]], row[names[2]], place)
+    length = column_of(row, (_DURATION,))
+    return event_of(row[names[0]], None, row[names[2]], place, None if length is None else row[length])
 
 
 def is_empty(value: Any) -> bool:

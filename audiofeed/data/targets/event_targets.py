@@ -33,8 +33,8 @@ from audiofeed.data.targets.target_column import CropPlace, TargetColumn
 from audiofeed.data.targets.timed import CutEvents
 
 MARKS = ("activity", "onset", "offset")
-# columns by which a manifest's row names a part of a file: they are onsets only where the user says so
-_PARTS = ("start", "duration", "begin", "path", "file", "class", "target")
+# the column by which a manifest's row names a part of a file, and an event's onset where there is an offset, too
+_START = "start"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,15 +137,10 @@ class EventTargets:
         for argument, name in (("onset", self.onset), ("offset", self.offset), ("label", self.label)):
             if name is not None and self.source is None and column_of(names, (name.strip().casefold(),)) is None:
                 raise ValueError(f"{argument}={name!r} is not a column of {table.name}, only {names}")
-        given = (self.onset, self.offset, self.label)
-        found = []
-        for own, candidates in zip(given, self.columns(), strict=True):
-            free = (
-                candidates
-                if own is not None
-                else tuple(name for name in candidates if name not in _PARTS or name == "target")
-            )
-            found.append(column_of(names, free))
+        onsets, offsets, labels = self.columns()
+        if self.onset is None and column_of(names, offsets) is None:
+            onsets = tuple(name for name in onsets if name != _START)
+        found = [column_of(names, candidates) for candidates in (onsets, offsets, labels)]
         if self.source is not None or found[0] is None or found[2] is None:
             return None
         return EventColumns(*(() if name is None else (str(name).strip().casefold(),) for name in found))

@@ -192,6 +192,33 @@ def test_columns_by_other_names(root):
     assert [dataset.durations.tolist(), dataset[0].target.offsets.tolist()] == [[1.0], [6000]]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("filename", "onset", "offset", "event_label"),
+        ("path", "start", "end", "label"),
+        ("Path", "Onset", "duration", "note"),
+        ("path", "begin", "stop", "class"),
+    ],
+)
+def test_columns_as_data_sets_have_them(root, names):
+    path, _, offset, _ = names
+    ends = 0.25 if offset == "duration" else 0.5
+    (root / "rows.tsv").write_text("\t".join(names) + f"\na.wav\t0.25\t{ends}\tdog\na.wav\t0.75\t{ends + 0.5}\tcat\n")
+    path = {"filename": "filename"}.get(path, "path")
+    dataset = af.AudioManifest(root / "rows.tsv", path_column=path, target_type=af.EventTargets())
+    assert dataset.durations.tolist() == [1.0]
+    assert dataset[0].target.onsets.tolist() == [2000, 6000]
+    assert dataset[0].target.offsets.tolist()[0] == 4000
+    assert [dataset.classes, dataset[0].fields] == [["cat", "dog"], {}]
+
+
+def test_a_start_without_an_end_names_a_part(root):
+    rows = [{"path": "a.wav", "start": 0.25, "label": [(0.5, 0.6, "dog")]}]
+    dataset = af.AudioManifest(rows, root=root, target_type=af.EventTargets())
+    assert [dataset.durations.tolist(), dataset[0].target.onsets.tolist()] == [[0.75], [2000]]
+
+
 def test_classes_given(root):
     dataset = af.AudioManifest(rows(), root=root, target_type=af.EventTargets(), classes=["owl", "cat", "dog", "fox"])
     assert rolls(dataset).shape == (3, 4, 101)
