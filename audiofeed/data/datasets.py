@@ -104,7 +104,9 @@ class AudioFiles(Dataset[AudioExample]):
             for file in of_clip
         ]
         self._clips = np.array(spans, dtype=_CLIP).reshape(len(good), len(columns))
-        self._targets.check([infos[of_clip[0]] for of_clip in files])
+        begins, rates = self._clips["first"][:, 0], self._files.sample_rates[self._clips["file"][:, 0]]
+        bounds = np.stack([begins, begins + self._clips["frames"][:, 0]], axis=1) / rates[:, None]
+        self._targets.check([infos[of_clip[0]] for of_clip in files], bounds)
         self._some_decoded = bool(self._files.decoded.any())
         self.sample_rate = self._common_rate() if sample_rate is None else operator.index(sample_rate)
         if not mono:

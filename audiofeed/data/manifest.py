@@ -171,7 +171,7 @@ class AudioManifest(AudioFiles):
             cells = [row.get(label) for row in table.rows]
         targets: TargetColumn
         if isinstance(target_type, EventTargets):
-            targets = target_type.read(paths, cells, table.place, folder, known, owner)
+            targets = target_type.read(paths, cells, table.place, folder, known, owner, own is not None)
         elif isinstance(target_type, FrameTargets):
             targets = target_type.read(paths, cells, table.place, folder, known)
         else:

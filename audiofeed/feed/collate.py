@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -37,6 +37,8 @@ class _Padding:
     longer: Literal["error", "crop"]
     mono: bool
     sample_rate: int | None = None
+    # the classes of earlier batches, in this process
+    seen: list[Sequence[str]] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in (("target_collate", self.target_collate), ("to_example", self.to_example)):
@@ -56,7 +58,7 @@ class _Padding:
 
     def pad(self, items: Any) -> Padded:
         clips = read_items(items, self.to_example, self.sample_rate)
-        check_classes(items)
+        check_classes(items, self.seen)
         if self.target_field is not None:
             clips = [_with_target_field(index, clip, self.target_field) for index, clip in enumerate(clips)]
         fields = collate_fields([clip.fields for clip in clips], self.fields)

@@ -187,6 +187,7 @@ class EventTargets:
         folder: str,
         classes: ClassNames | None,
         owner: str,
+        paired: bool = False,
     ) -> EventColumn:
         """Read the events of a dataset's recordings.
 
@@ -197,6 +198,7 @@ class EventTargets:
             folder: The folder of relative paths.
             classes: The classes; None for all labels in order.
             owner: Describes the dataset, for messages.
+            paired: Each event stands in a row of its own with the part of the file that it lies in.
 
         Raises:
             FileNotFoundError: A file of events does not exist.
@@ -231,7 +233,7 @@ class EventTargets:
             events = [listed(str(PurePath(path).with_suffix(os.fspath(source))), path) for path in paths]
         else:
             events = self._of_all(os.path.join(folder, os.fspath(source)), paths)
-        return EventColumn(events, self, classes, [place(i) for i in range(len(paths))], owner)
+        return EventColumn(events, self, classes, [place(i) for i in range(len(paths))], owner, paired)
 
     def _of_all(self, path: str, paths: Sequence[str]) -> list[list[Event]]:
         """Return the events of each recording from one file of events for all."""
@@ -291,6 +293,7 @@ class EventColumn(TargetColumn):
         classes: The classes; None for all labels in order.
         places: Where each clip is listed, for messages.
         owner: Describes the dataset, for messages.
+        paired: Each event stands in a row of its own with the part of the file that it lies in.
     """
 
     in_time = True
@@ -302,6 +305,7 @@ class EventColumn(TargetColumn):
         classes: ClassNames | None,
         places: Sequence[str],
         owner: str,
+        paired: bool = False,
     ) -> None:
         owners = [clip for clip, row in enumerate(events) for _ in row]
         names = [event.label for row in events for event in row]
@@ -310,6 +314,7 @@ class EventColumn(TargetColumn):
             raise ValueError("there is no event in any recording, so there are no classes; name them with classes=")
         super().__init__(numbers, known)
         self.settings = settings
+        self._paired = paired
         self._places = PackedStrings(places)
         self._ends = np.cumsum([0] + [len(row) for row in events], dtype=np.int64)
         self._onsets = np.array([event.onset for row in events for event in row], dtype=np.float64)
@@ -321,21 +326,27 @@ class EventColumn(TargetColumn):
     def take(self, clips: Sequence[int]) -> EventColumn:
         """Return the events of some of a dataset's clips."""
         places = [self._places[clip] for clip in clips]
-        return EventColumn([self.whole(clip) for clip in clips], self.settings, self.classes, places, "")
+        return EventColumn([self.whole(clip) for clip in clips], self.settings, self.classes, places, "", self._paired)
 
-    def check(self, infos: Sequence[AudioInfo]) -> None:
-        """Warn of events of a dataset that begin after the end of their file, which no crop holds."""
-        late = [
-            (clip, float(self._onsets[i]))
-            for clip, info in enumerate(infos)
-            for i in range(self._ends[clip], self._ends[clip + 1])
-            if self.settings.origin == "file" and self._onsets[i] > info.duration
-        ]
-        if late:
-            clip, onset = late[0]
+    def check(self, infos: Sequence[AudioInfo], spans: np.ndarray) -> None:
+        """Warn of events of a dataset that no crop holds: those after the end of their file, or outside of their "
+        "part."""
+        owners = np.repeat(np.arange(len(self)), np.diff(self._ends))
+        durations = np.array([info.duration for info in infos], dtype=np.float64)
+        begins, ends = np.zeros(len(self)), durations
+        if self.settings.origin == "part":
+            ends = spans[:, 1] - spans[:, 0]
+        elif self._paired:
+            begins, ends = spans.T
+        onsets, offsets = (np.round(times, 9) for times in (self._onsets, self._offsets))
+        begin, end = np.round(begins[owners], 9), np.round(ends[owners], 9)
+        lost = np.flatnonzero((onsets >= end) | (offsets < begin) | ((offsets == begin) & (onsets < begin)))
+        if lost.size:
+            clip, i = int(owners[lost[0]]), lost[0]
             warn_caller(
-                f"{len(late)} events begin after the end of their file and are in no example: in {self._places[clip]} "
-                f"one at {onset:g} s, and {infos[clip].path!r} is {infos[clip].duration:.3f} s long"
+                f"{lost.size} of {len(owners)} events lie outside of their recording or part, and are in no example: "
+                f"that of {self._places[clip]} from {self._onsets[i]:g} to {self._offsets[i]:g} s, where "
+                f"{infos[clip].path!r} is heard from {begins[clip]:g} to {ends[clip]:g} s"
             )
 
     def whole(self, clip: int) -> list[Event]:

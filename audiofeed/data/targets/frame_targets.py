@@ -222,12 +222,13 @@ class FrameColumn(TargetColumn):
         places = [self._places[i] for i in clips]
         return FrameColumn([self.values[i] for i in clips], self.settings, places, self.classes)
 
-    def check(self, infos: Sequence[AudioInfo]) -> None:
+    def check(self, infos: Sequence[AudioInfo], spans: np.ndarray) -> None:
         """Check that a dataset's labels are as long as their recordings; those of a function when they are read."""
         if callable(self.settings.source):
             return
-        for clip, info in enumerate(infos):
-            self._check_length(self.whole(clip), clip, info.duration)
+        for clip, (info, (begin, end)) in enumerate(zip(infos, spans.tolist(), strict=True)):
+            duration = end - begin if self.settings.origin == "part" else info.duration
+            self._check_length(self.whole(clip), clip, duration)
 
     def whole(self, clip: int) -> np.ndarray:
         """Return the labels of a whole clip of a dataset, time last; those of a file are not read yet."""
@@ -254,8 +255,6 @@ class FrameColumn(TargetColumn):
         return self.whole(clip)
 
     def _check_length(self, values: np.ndarray, clip: int, duration: float) -> None:
-        if self.settings.origin == "part":
-            return
         rate, count = self.settings.frame_rate, values.shape[-1]
         slack = max(_SLACK, 2.5 / rate)
         last = self.settings.first + (count - 1) / rate

@@ -63,11 +63,12 @@ class TargetColumn:
             return TargetColumn(self.values[np.asarray(clips, dtype=np.int64)], self.classes)
         return TargetColumn([self.values[clip] for clip in clips], self.classes)
 
-    def check(self, infos: Sequence[AudioInfo]) -> None:
+    def check(self, infos: Sequence[AudioInfo], spans: np.ndarray) -> None:
         """Check a dataset's targets against the headers of their files.
 
         Args:
             infos: The header of each clip's file.
+            spans: (clips, 2), the seconds in the file at which each clip begins and ends.
 
         Raises:
             ValueError: They do not fit.

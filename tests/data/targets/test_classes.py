@@ -114,6 +114,27 @@ def test_datasets_that_number_apart_do_not_meet(folder):
         collate([stacked[0], stacked[4]])
 
 
+def test_batches_of_one_dataset_each_do_not_number_apart_unseen(folder, recwarn):
+    """Where no batch holds examples of both, the collate remembers; names that are not shared say nothing before."""
+    first, second = af.AudioFolder(folder("first", "abc")), af.AudioFolder(folder("second", "xy"))
+    collate = af.PadCollate()
+    collate([first[0]])
+    with pytest.warns(UserWarning, match=r"in two batches .* stands for 'a' in .*first.* and for 'x' in .*second"):
+        collate([second[0]])
+    for index in (0, 1):  # once
+        collate([second[index]])
+        collate([first[index]])
+    assert len(recwarn) == 0
+
+
+def test_batches_in_a_worker_do_not_number_apart_unseen(folder):
+    """A worker's warning is seen on its standard error; here, where warnings are errors, as one."""
+    mixture = ConcatDataset([af.AudioFolder(folder("first", "abc")), af.AudioFolder(folder("second", "xy"))])
+    loader = DataLoader(mixture, batch_size=1, num_workers=1, collate_fn=af.PadCollate())
+    with pytest.raises(UserWarning, match="two batches of one collate two datasets with other classes meet"):
+        list(loader)
+
+
 def test_more_classes_at_the_end_number_alike(folder):
     first, second = af.AudioFolder(folder("first", "abc")), af.AudioFolder(folder("second", "ab"))
     batch = af.PadCollate()([(first + second)[i] for i in (0, 4)])

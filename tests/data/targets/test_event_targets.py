@@ -174,7 +174,8 @@ def test_events_of_parts(root):
     assert len(dataset) == 2
     assert [dataset[i].target.onsets.tolist() for i in range(2)] == [[2000], [0, 3200]]
     listed[2]["onset"], listed[2]["offset"] = 0.4, 0.45
-    dataset = af.AudioManifest(listed, root=root, target_type=af.EventTargets(origin="part"))
+    with pytest.warns(UserWarning, match="2 of 3 events lie outside"):
+        dataset = af.AudioManifest(listed, root=root, target_type=af.EventTargets(origin="part"))
     assert dataset[1].target.onsets.tolist() == [3200]
     assert dataset[0].target.onsets.tolist() == []
 
@@ -230,8 +231,27 @@ def test_classes_given(root):
 
 def test_an_event_after_the_end_is_not_lost_in_silence(root):
     listed = [{"path": "a.wav", "onset": 3.5, "offset": 4, "label": "x"}]
-    with pytest.warns(UserWarning, match=r"1 events begin after the end of .*row 1 of the list one at 3\.5 s"):
+    with pytest.warns(UserWarning, match=r"1 of 1 events lie outside .*row 1 of the list from 3\.5 to 4 s.* to 1 s"):
         af.AudioManifest(listed, root=root, target_type=af.EventTargets())
+    at_the_end = [{"path": "a.wav", "onset": 1.0, "offset": 1.0, "label": "x"}, {"path": "b.wav"}]
+    with pytest.warns(UserWarning, match="1 of 1 events lie outside"):
+        assert len(af.AudioManifest(at_the_end, root=root, target_type=af.EventTargets())) == 2
+
+
+def test_an_event_outside_of_its_part_is_not_lost_in_silence(root):
+    part = {"path": "a.wav", "start": 0.25, "duration": 0.5}
+    heard = [{**part, "onset": 0.1, "offset": 0.3, "label": "x"}, {**part, "onset": 0.74, "offset": 2, "label": "x"}]
+    assert len(af.AudioManifest(heard, root=root, target_type=af.EventTargets())[0].target.onsets) == 2
+    for onset, offset in ((0.1, 0.25), (0.75, 0.8)):
+        rows = [*heard, {**part, "onset": onset, "offset": offset, "label": "x"}]
+        with pytest.warns(UserWarning, match=r"1 of 3 events lie outside .* is heard from 0\.25 to 0\.75 s"):
+            af.AudioManifest(rows, root=root, target_type=af.EventTargets())
+    rows = [{**part, "onset": 0.6, "offset": 0.7, "label": "x"}]
+    with pytest.warns(UserWarning, match=r"1 of 1 events lie outside .* is heard from 0 to 0\.5 s"):
+        af.AudioManifest(rows, root=root, target_type=af.EventTargets(origin="part"))
+    # a file's events beside each of its parts are those of the other parts, too
+    listed = [{**part, "target": [(0.0, 0.1, "x"), (0.3, 0.4, "x")]}]
+    assert len(af.AudioManifest(listed, root=root, target_type=af.EventTargets())[0].target.onsets) == 1
 
 
 @pytest.mark.parametrize(
