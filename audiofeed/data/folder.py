@@ -100,6 +100,8 @@ class AudioFolder(AudioFiles):
         progress: bool | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error)
+        if target in (EventTargets, FrameTargets):
+            raise TypeError(f"target={target!r} is a class; give it its settings: EventTargets(...), FrameTargets(...)")
         pattern = NamePattern(target) if isinstance(target, str) else None
         self.root = os.fsdecode(root)
         source = target.source if isinstance(target, (EventTargets, FrameTargets)) else None

@@ -14,7 +14,7 @@ import torch
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.columns import PackedStrings
 from audiofeed.data.readers import AudioInfo
-from audiofeed.data.tables import Table, shown
+from audiofeed.data.tables import Table, is_missing, shown
 from audiofeed.data.targets.classes import ClassNames, given_classes, number_classes
 from audiofeed.data.targets.event_files import (
     ENDINGS,
@@ -174,7 +174,7 @@ class EventTargets:
             if not all(name is None or is_empty(row.get(name)) for name in own):
                 heard.append(event_in_row(row, table.place(i), columns))
         merged = [
-            {name: found[0] if all(value == found[0] for value in found) else found for name, found in values.items()}
+            {name: found[0] if _are_alike(found) else found for name, found in values.items()}
             for values in rows.values()
         ]
         return Table(table.name, table.unit, list(numbers.values()), merged, table.text), list(events.values())
@@ -272,6 +272,16 @@ class EventTargets:
     def __repr__(self) -> str:
         source = self.source if isinstance(self.source, (str, type(None))) else "..."
         return f"EventTargets(source={source!r}, marks={self.marks!r}, rule={self.rule!r}, ...)"
+
+
+def _are_alike(values: Sequence[Any]) -> bool:
+    """Return True if all cells of a column are the same in the rows of an event's recording, or all are empty."""
+    first = values[0]
+    if is_missing(first):
+        return all(map(is_missing, values))
+    if isinstance(first, np.ndarray):
+        return all(isinstance(value, np.ndarray) and np.array_equal(value, first) for value in values)
+    return all(type(value) is type(first) and bool(value == first) for value in values)
 
 
 def _name_of(named: Mapping[str | None, Any], path: str) -> str | None:

@@ -157,7 +157,11 @@ def test_fields_of_gathered_rows(root):
     listed = rows()
     for number, row in enumerate(listed):
         row["confidence"] = number
-    dataset = af.AudioManifest(listed, root=root, target_type=af.EventTargets())
+        row["nothing"], row["vector"] = float("nan"), np.array([1, 2])
+    dataset = af.AudioManifest(listed, root=root, target_type=af.EventTargets(), fields=["nothing", "vector"])
+    assert np.isnan(dataset.fields[0]["nothing"])
+    assert dataset.fields[0]["vector"].tolist() == [1, 2]
+    dataset = af.AudioManifest(listed, root=root, target_type=af.EventTargets(), fields=["place", "confidence"])
     assert dataset.fields[0] == {"place": "yard", "confidence": [0, 1, 2]}
     assert dataset.fields[1] == {"place": "yard", "confidence": 3}
     assert len(dataset) == 3
@@ -272,6 +276,8 @@ def test_settings_that_are_none(settings, rule):
 def test_sources_that_do_not_fit(root, tmp_path):
     with pytest.raises(ValueError, match="has no source"):
         af.AudioFolder(root, target=af.EventTargets())
+    with pytest.raises(TypeError, match=r"target=.*EventTargets.* is a class; give it its settings"):
+        af.AudioFolder(root, target=af.EventTargets)
     with pytest.raises(FileNotFoundError, match=r"a\.rttm' does not exist"):
         af.AudioFolder(root, target=af.EventTargets(source=".rttm"))
     (root / "all.txt").write_text("0\t1\tdog\n")
