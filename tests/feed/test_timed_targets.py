@@ -113,6 +113,15 @@ def test_centers_of_a_chain_whose_first_member_gives_waveforms():
     assert chain.centers(3).tolist() == [0, 64, 128]
 
 
+def test_frames_that_pad_features_have_no_events():
+    mel = af.LogMelSpectrogram(sample_rate=RATE, n_fft=400, hop_length=HOP, n_mels=20)
+    chain = af.Chain(af.PreEmphasis(), mel, af.PadFrames(to=64))
+    batch = gpu(chain)([clip(events((0.05, 5.0, "b")))])
+    assert batch.features.shape[-1] == batch.targets.shape[-1] == 64
+    assert torch.equal(batch.targets[:, 1, :21], gpu(mel)([clip(events((0.05, 5.0, "b")))]).targets[:, 1])
+    assert not batch.targets[..., 21:].any()
+
+
 def test_a_transform_that_says_nothing_of_its_frames_is_named():
     class Silent(nn.Module):
         """Frames that lie nobody knows where."""
