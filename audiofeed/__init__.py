@@ -6,6 +6,8 @@ from audiofeed.data import (
     AudioManifest,
     AudioReadError,
     CenterCrop,
+    EventTargets,
+    FrameTargets,
     RandomCrop,
     Windows,
 )
@@ -22,6 +24,8 @@ __all__ = [
     "AudioManifest",
     "AudioReadError",
     "CenterCrop",
+    "EventTargets",
+    "FrameTargets",
     "GPUSpecCollate",
     "PadCollate",
     "PadTargets",

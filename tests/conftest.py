@@ -14,6 +14,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from audiofeed.data.targets import classes
+
 # A shell that starts the tests in the background has them, and all they start, ignore Ctrl-C; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
     if config.getoption("numprocesses", None):  # for the processes of pytest-xdist, and for all that they start
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def a_session_of_its_own() -> None:
+    """Forget the classes of datasets of earlier tests, which a warning about other numbers would name."""
+    classes._in_use.clear()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,6 +6,8 @@ from audiofeed.data.example import AudioExample
 from audiofeed.data.folder import AudioFolder
 from audiofeed.data.manifest import AudioManifest
 from audiofeed.data.readers import AudioFile, AudioInfo, Reader, WavReader, read, read_info, register_reader
+from audiofeed.data.targets.event_targets import EventTargets
+from audiofeed.data.targets.frame_targets import FrameTargets
 
 __all__ = [
     "AudioExample",
@@ -15,6 +17,8 @@ __all__ = [
     "AudioManifest",
     "AudioReadError",
     "CenterCrop",
+    "EventTargets",
+    "FrameTargets",
     "RandomCrop",
     "Reader",
     "WavReader",

@@ -1,14 +1,17 @@
 """Crops: the part of a clip that becomes an example.
 
-A crop maps the length of a clip to a start and a length in frames. It never pads: a clip shorter than the crop is taken
-whole, and the collate pads the batch and carries the true lengths.
+A crop maps the length of a clip to a start and a length in frames. A clip shorter than the crop is taken whole, and the
+collate pads the batch and carries the true lengths; with `pad=True` the crop reaches beyond the clip's end, and what it
+finds there is silence.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from audiofeed.data.seeds import draw_below, seed_of
 
@@ -17,7 +20,11 @@ _CROP_DRAW = 0x63726F70
 
 
 class Crop(Protocol):
-    """Protocol of a crop, the part of a clip that becomes an example: any object with these two methods."""
+    """Protocol of a crop, the part of a clip that becomes an example: any object with these two methods.
+
+    One that may reach beyond the clip's end, which is then filled with silence, says so by an attribute `pad` that is
+    True; without it, a place outside the clip is an error.
+    """
 
     def count(self, frames: int, sample_rate: int) -> int:
         """Return the number of crops that a clip gives, each of them an example.
@@ -41,9 +48,32 @@ class Crop(Protocol):
             part: Index of the example, 0 to count - 1.
 
         Returns:
-            (start, length) in frames, within the clip.
+            (start, length) in frames, within the clip unless the crop has `pad`.
         """
         ...
+
+
+def check_place(crop: Crop, start: int, length: int, frames: int) -> None:
+    """Check the place of a crop, which may be a user's own: it must lie in its clip, or begin there if it pads.
+
+    Args:
+        crop: The crop.
+        start: First frame that it gave.
+        length: Number of frames that it gave.
+        frames: Length of the clip in frames.
+
+    Raises:
+        ValueError: The place has no frames or lies outside of the clip.
+
+    >>> check_place(RandomCrop(1.0), 10, 90, 100)
+    """
+    inside = 0 <= start < frames and length >= 1
+    if not inside or (start + length > frames and not getattr(crop, "pad", False)):
+        raise ValueError(
+            f"crop={crop!r} placed {length} frames from frame {start} in a clip of {frames}; a crop must lie within "
+            "its "
+            "clip, or begin there and have an attribute pad that is True, for silence beyond the end"
+        )
 
 
 def _check_seconds(name: str, value: float) -> None:
@@ -56,26 +86,65 @@ def _frames(seconds: float, sample_rate: int) -> int:
     return max(1, math.floor(seconds * sample_rate + 0.5))
 
 
+def _check_count(name: str, value: Any) -> None:
+    """Check a number of samples that a crop is given: an integer, 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}={value!r} must be an integer number of samples, 1 or more")
+
+
+def _check_length(seconds: float | None, samples: int | None) -> None:
+    """Check the length of a crop, which is given in seconds or in samples, and not in both."""
+    if (seconds is None) == (samples is None):
+        raise ValueError(
+            f"seconds={seconds!r} and samples={samples!r}: a crop has one length; give seconds, or samples at the "
+            "dataset's sample rate"
+        )
+    if seconds is not None:
+        _check_seconds("seconds", seconds)
+    else:
+        _check_count("samples", samples)
+
+
+def _length(crop: RandomCrop | CenterCrop, sample_rate: int) -> int:
+    """Return the length of a crop in frames."""
+    return int(crop.samples) if crop.seconds is None else _frames(crop.seconds, sample_rate)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, slots=True)
 class RandomCrop:
     """Crop of fixed length from anywhere in the clip, every start equally likely.
 
     Args:
-        seconds: Length, above 0; a shorter clip is taken whole, unpadded.
+        seconds: Length in seconds, above 0; give this or `samples`.
+        samples: Length in samples at the dataset's sample rate, 1 or more.
+        grid: Starts are multiples of so many samples, counted from the clip's first, 1 or more: with the hop of labels
+            made in advance at a frame rate, a crop's labels are those of the whole clip. None: every sample.
+        pad: False takes a clip that is shorter whole, and the batch carries its length; True fills it up with silence
+            at the end, so that all examples are equally long.
 
     Raises:
-        ValueError: `seconds` is not a finite number above 0.
+        ValueError: `seconds` is not a finite number above 0, `samples` or `grid` is not an integer of 1 or more, or
+            both lengths are given, or none.
 
     >>> RandomCrop(2.0).place(80_000, 16_000, seed=1)[1]
     32000
     >>> RandomCrop(2.0).place(20_000, 16_000, seed=1)
     (0, 20000)
+    >>> RandomCrop(samples=32_000, pad=True).place(20_000, 16_000, seed=1)
+    (0, 32000)
+    >>> RandomCrop(2.0, grid=512).place(80_000, 16_000, seed=1)[0] % 512
+    0
     """
 
-    seconds: float
+    seconds: float | None = None
+    samples: int | None = None
+    grid: int | None = None
+    pad: bool = False
 
     def __post_init__(self) -> None:
-        _check_seconds("seconds", self.seconds)
+        _check_length(self.seconds, self.samples)
+        if self.grid is not None:
+            _check_count("grid", self.grid)
 
     def count(self, frames: int, sample_rate: int) -> int:
         """Return 1: a random crop makes one example of a clip.
@@ -99,10 +168,13 @@ class RandomCrop:
             part: Always 0.
 
         Returns:
-            (start, length) in frames.
+            (start, length) in frames; the length is beyond the clip's end only with `pad`.
         """
-        length = min(frames, _frames(self.seconds, sample_rate))
-        return draw_below(frames - length + 1, seed_of(seed, _CROP_DRAW)), length
+        wanted = _length(self, sample_rate)
+        length = min(frames, wanted)
+        grid = 1 if self.grid is None else int(self.grid)
+        start = grid * draw_below((frames - length) // grid + 1, seed_of(seed, _CROP_DRAW))
+        return start, wanted if self.pad else length
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +182,26 @@ class CenterCrop:
     """Crop of the middle of the clip.
 
     Args:
-        seconds: Length, above 0; a shorter clip is taken whole, unpadded.
+        seconds: Length in seconds, above 0; give this or `samples`.
+        samples: Length in samples at the dataset's sample rate, 1 or more.
+        pad: False takes a clip that is shorter whole; True fills it up with silence at the end.
 
     Raises:
-        ValueError: `seconds` is not a finite number above 0.
+        ValueError: `seconds` is not a finite number above 0, `samples` is not an integer of 1 or more, or both are
+            given, or none.
 
     >>> CenterCrop(1.0).place(24_000, 16_000)
     (4000, 16000)
+    >>> CenterCrop(samples=32_000, pad=True).place(24_000, 16_000)
+    (0, 32000)
     """
 
-    seconds: float
+    seconds: float | None = None
+    samples: int | None = None
+    pad: bool = False
 
     def __post_init__(self) -> None:
-        _check_seconds("seconds", self.seconds)
+        _check_length(self.seconds, self.samples)
 
     def count(self, frames: int, sample_rate: int) -> int:
         """Return 1: a center crop makes one example of a clip.
@@ -146,10 +225,11 @@ class CenterCrop:
             part: Always 0.
 
         Returns:
-            (start, length) in frames.
+            (start, length) in frames; the length is beyond the clip's end only with `pad`.
         """
-        length = min(frames, _frames(self.seconds, sample_rate))
-        return (frames - length) // 2, length
+        wanted = _length(self, sample_rate)
+        length = min(frames, wanted)
+        return (frames - length) // 2, wanted if self.pad else length
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,29 +7,33 @@ import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from audiofeed.data.columns import Fields, pack, plain
-from audiofeed.data.crops import Crop, Windows
+from audiofeed.data.crops import Crop, Windows, check_place
+from audiofeed.data.dataset_options import OnError, checked_seed
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
-from audiofeed.data.labels import index_classes
 from audiofeed.data.readers import AudioInfo, read, warn_missing
-from audiofeed.data.resample import resample_crop, resampled_frames
+from audiofeed.data.resample import resample_crop
 from audiofeed.data.samples import to_float
 from audiofeed.data.scan import FileTable, scan
 from audiofeed.data.seeds import draw_below, seed_of
+from audiofeed.data.targets.classes import check_alike, notice
+from audiofeed.data.targets.target_column import CropPlace, TargetColumn
+from audiofeed.data.targets.timed import CutWaveform
 
-OnError = Literal["raise", "skip"]
 Key = int | tuple[int, int]
 Self = TypeVar("Self", bound="AudioFiles")
 
 # under on_error="skip": this many files in a row, drawn at random, are not bad by accident
 _TRIES = 16
+# the files of one example may differ by so many seconds, as an encoder's padding makes them
+_SPREAD = 0.1
 # one clip: which file, the first frame and the number of frames at the file's own rate
 _CLIP = np.dtype([("file", "<i4"), ("first", "<i8"), ("frames", "<i8")])
 
@@ -46,7 +50,9 @@ class AudioFiles(Dataset[AudioExample]):
 
     Args:
         paths: One per clip; a file may hold several clips.
-        labels: One per clip: strings become class indices, all other values are kept.
+        targets: One per clip.
+        beside: Paths of further files of each clip, by name, read as the same crop: the targets of a clip without
+            others, else fields.
         fields: Further columns, one value per clip.
         segment: Maps (clip, its file's header) to the clip's first frame and frame count; None: whole files.
         describe: Maps a clip to its place in the table, for messages about its file.
@@ -59,7 +65,8 @@ class AudioFiles(Dataset[AudioExample]):
         self,
         paths: Sequence[str],
         *,
-        labels: Sequence[Any],
+        targets: TargetColumn,
+        beside: Mapping[str, Sequence[str]] | None = None,
         fields: Mapping[str, Sequence[Any]],
         segment: Callable[[int, AudioInfo], tuple[int, int]] | None = None,
         describe: Callable[[int], str] | None = None,
@@ -75,7 +82,7 @@ class AudioFiles(Dataset[AudioExample]):
         self.crop = crop
         self.mono = mono
         self.on_error = on_error
-        self.seed = _checked_seed(seed)
+        self.seed = checked_seed(seed)
         if folder_faults and on_error == "raise":
             raise folder_faults[0]
         self.faults: list[AudioReadError] = list(folder_faults)
@@ -83,30 +90,39 @@ class AudioFiles(Dataset[AudioExample]):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
         # classes come from every file listed, so that a bad file does not shift the others' indices
-        targets, self.classes = index_classes(labels)
-        good, infos, clip_file = self._scan(paths, describe, progress)
+        self.classes = targets.classes
+        self._beside = list(beside or {})
+        columns = [paths, *(beside or {}).values()]
+        good, infos, files = self._scan(columns, describe, progress)
         self._files = FileTable(infos)
-        self._targets = targets[good] if isinstance(targets, np.ndarray) else [targets[i] for i in good]
+        self._targets = targets.take(good)
         self._fields = {name: pack([column[i] for i in good]) for name, column in fields.items()}
         self._keyed = None if keyed is None else pack([keyed[i] for i in good])
         spans = [
-            (0, infos[f].frames) if segment is None else segment(i, infos[f])
-            for i, f in zip(good, clip_file, strict=True)
+            (file, *((0, infos[file].frames) if segment is None else segment(clip, infos[file])))
+            for clip, of_clip in zip(good, files, strict=True)
+            for file in of_clip
         ]
-        self._clips = np.array([(f, *span) for f, span in zip(clip_file, spans, strict=True)], dtype=_CLIP)
+        self._clips = np.array(spans, dtype=_CLIP).reshape(len(good), len(columns))
+        begins, rates = self._clips["first"][:, 0], self._files.sample_rates[self._clips["file"][:, 0]]
+        bounds = np.stack([begins, begins + self._clips["frames"][:, 0]], axis=1) / rates[:, None]
+        self._targets.check([infos[of_clip[0]] for of_clip in files], bounds)
         self._some_decoded = bool(self._files.decoded.any())
         self.sample_rate = self._common_rate() if sample_rate is None else operator.index(sample_rate)
         if not mono:
             self._check_channels()
+        self._totals = self._common_lengths(describe, good)
         self._place_examples()
+        notice(self.classes)
 
     def _scan(
-        self, paths: Sequence[str], describe: Callable[[int], str] | None, progress: bool | None
-    ) -> tuple[list[int], list[AudioInfo], list[int]]:
-        """Return the dataset's clips whose file is good, the good files, and each good clip's file."""
+        self, columns: Sequence[Sequence[str]], describe: Callable[[int], str] | None, progress: bool | None
+    ) -> tuple[list[int], list[AudioInfo], list[list[int]]]:
+        """Return the dataset's clips whose files are good, the good files, and each good clip's files."""
         first_clip: dict[str, int] = {}
-        for clip, path in enumerate(paths):
-            first_clip.setdefault(path, clip)
+        for paths in columns:
+            for clip, path in enumerate(paths):
+                first_clip.setdefault(path, clip)
         infos: list[AudioInfo] = []
         number: dict[str, int] = {}
         for (path, clip), result in zip(first_clip.items(), scan(list(first_clip), progress=progress), strict=True):
@@ -121,7 +137,10 @@ class AudioFiles(Dataset[AudioExample]):
                 raise fault
             self.faults.append(fault)
         bad = len(first_clip) - len(infos)
-        if not infos:
+        good = [
+            clip for clip, of_clip in enumerate(zip(*columns, strict=True)) if all(path in number for path in of_clip)
+        ]
+        if not good:
             first = self.faults[-bad]
             raise AudioReadError.of(first.path or "", f"{first.cause}; none of the {bad} files can be read")
         if self.faults:
@@ -133,8 +152,7 @@ class AudioFiles(Dataset[AudioExample]):
                 stacklevel=4,
             )
         warn_missing(infos, stacklevel=4)
-        good = [clip for clip, path in enumerate(paths) if path in number]
-        return good, infos, [number[paths[clip]] for clip in good]
+        return good, infos, [[number[paths[clip]] for paths in columns] for clip in good]
 
     def _common_rate(self) -> int:
         rates = self._files.sample_rates
@@ -155,11 +173,38 @@ class AudioFiles(Dataset[AudioExample]):
                 f"mono=False needs files with the same number of channels, but there are {found}; pass mono=True"
             )
 
+    def _common_lengths(self, describe: Callable[[int], str] | None, good: Sequence[int]) -> np.ndarray:
+        """Return the length of each of the dataset's clips at its sample rate: of several files, what all of them have.
+
+        Raises:
+            ValueError: The files of a clip differ by more than an encoder's padding.
+        """
+        frames, rates = self._clips["frames"], self._files.sample_rates[self._clips["file"]]
+        totals = np.maximum(1, (2 * frames * self.sample_rate + rates) // (2 * rates))
+        totals = np.where(rates == self.sample_rate, frames, totals)
+        spread = totals.max(1) - totals.min(1)
+        if spread.any():
+            clip = int(spread.argmax())
+            lengths = ", ".join(
+                f"{self._files.paths[file]!r} {n / self.sample_rate:.3f} s"
+                for file, n in zip(self._clips["file"][clip], totals[clip], strict=True)
+            )
+            where = f"{describe(good[clip])}: " if describe is not None else ""
+            if spread[clip] > _SPREAD * self.sample_rate:
+                raise ValueError(
+                    f"{where}the files of one example must be equally long, and are not: {lengths}; cut them to one "
+                    "length, or name parts of them with start and duration"
+                )
+            warnings.warn(
+                f"the files of {int((spread > 0).sum())} of {len(spread)} examples differ in length, by up to "
+                f"{spread[clip]} samples, and what all of them have is taken; {where}{lengths}",
+                stacklevel=4,
+            )
+        return totals.min(1)
+
     def _place_examples(self) -> None:
         """Count the dataset's examples in each clip and their lengths, the same with any seed."""
-        frames, rates = self._clips["frames"], self._files.sample_rates[self._clips["file"]]
-        total = np.maximum(1, (2 * frames * self.sample_rate + rates) // (2 * rates))
-        total = np.where(rates == self.sample_rate, frames, total)
+        total = self._totals
         self._several, self._decimals = isinstance(self.crop, Windows), 3
         if self.crop is None:
             self._example_clip, self._example_part = np.arange(len(total)), np.zeros(len(total), dtype=np.int64)
@@ -170,7 +215,7 @@ class AudioFiles(Dataset[AudioExample]):
         self._example_clip = np.repeat(np.arange(len(total)), counts)
         self._example_part = np.arange(len(self._example_clip)) - np.repeat(np.cumsum(counts) - counts, counts)
         clips = zip(total[self._example_clip].tolist(), self._example_part.tolist(), strict=True)
-        places = [self.crop.place(n, self.sample_rate, seed=0, part=part) for n, part in clips]
+        places = [self._place(n, 0, part) for n, part in clips]
         starts, self._lengths = np.array(places, dtype=np.int64).reshape(-1, 2).T.copy()
         steps = np.diff(starts)[np.diff(self._example_clip) == 0]
         # keys name a start to the millisecond, or to the microsecond where that would name two windows alike
@@ -217,10 +262,11 @@ class AudioFiles(Dataset[AudioExample]):
 
     @property
     def targets(self) -> np.ndarray | list[Any]:
-        """Target of each example in the dataset: an int64 array if all are integers or classes, else a list."""
-        if isinstance(self._targets, np.ndarray):
-            return self._targets[self._example_clip]
-        return [self._targets[i] for i in self._example_clip.tolist()]
+        """Target of each example in the dataset: an int64 array if all are integers or classes, else a list.
+
+        Targets in time are those of the whole clip.
+        """
+        return self._targets.of_clips(self._example_clip)
 
     @property
     def class_to_index(self) -> dict[str, int]:
@@ -243,15 +289,14 @@ class AudioFiles(Dataset[AudioExample]):
             target, label (the class's name if targets are classes, else the target), and the fields by name.
         """
         clip = self._example_clip[index]
-        file, first, _ = self._clips[clip].item()
-        target = plain(self._targets[clip])
+        file, first, _ = self._clips[clip, 0].item()
         return {
             **self.fields[index],
             "path": self._files.paths[file],
             "start": first / int(self._files.sample_rates[file]),
             "duration": float(self._lengths[index]) / self.sample_rate,
-            "target": target,
-            "label": self.classes[target] if self.classes else target,
+            "target": self._targets.whole(clip),
+            "label": self._targets.label(clip),
         }
 
     def select(self: Self, chosen: Iterable[int] | Callable[[dict[str, Any]], bool]) -> Self:
@@ -289,6 +334,16 @@ class AudioFiles(Dataset[AudioExample]):
         part.faults = []
         part._epoch = self._epoch.clone().share_memory_()
         return part
+
+    def __add__(self, other: Dataset[AudioExample]) -> ConcatDataset[AudioExample]:
+        """Return this dataset and another one after it.
+
+        Raises:
+            ValueError: Both have classes and number them differently.
+        """
+        if self.classes and getattr(other, "classes", None):
+            check_alike(self.classes, other.classes)  # type: ignore[attr-defined]
+        return super().__add__(other)
 
     # reading
 
@@ -372,75 +427,74 @@ class AudioFiles(Dataset[AudioExample]):
 
     def _load(self, index: int, seed: int, faults: tuple[AudioReadError, ...]) -> AudioExample:
         clip, part = int(self._example_clip[index]), int(self._example_part[index])
-        file, first, frames = self._clips[clip].item()
-        info = self._files.info(file)
-        rate, new_rate = info.sample_rate, self.sample_rate
-        total = frames if rate == new_rate else resampled_frames(frames, rate, new_rate)
-        start, length = 0, total
-        if self.crop is not None:
-            start, length = self.crop.place(total, new_rate, seed=seed, part=part)
-
-        def piece(begin: int, count: int) -> torch.Tensor:
-            waveform, _ = read(info.path, first + begin, count, info=info)
-            # the mean of integers is none
-            return to_float(waveform).mean(0) if self.mono and waveform.dim() == 2 else waveform
-
-        if rate == new_rate:
-            waveform = piece(start, length)
-        else:
-            waveform = resample_crop(piece, frames, rate, new_rate, start, length)
+        file, first, frames = self._clips[clip, 0].item()
+        info, new_rate, total = self._files.info(file), self.sample_rate, int(self._totals[clip])
+        rate, targets = info.sample_rate, self._targets
+        start, length = (0, total) if self.crop is None else self._place(total, seed, part)
+        inside = min(length, total - start)
+        waveform = self._read_crop(info, first, frames, start, inside, length)
         key = info.path
         how = "start" if self._several else "" if self._keyed is None else self._keyed[clip]
         if how:
             begin = first / rate + (start / new_rate if self._several else 0.0)
             end = f"-{(first + frames) / rate:.3f}" if how == "span" else ""
             key = f"{key}@{begin:.{self._decimals}f}{end}"
-        return AudioExample(waveform, new_rate, plain(self._targets[clip]), key, seed, faults)
+        seconds = first / rate + start / new_rate
+        place = CropPlace(seconds, first / rate, inside, new_rate) if targets.in_time else None
+        target = targets.whole(clip) if place is None else targets.cut(clip, place)
+        fields = {name: plain(column[clip]) for name, column in self._fields.items()}
+        if self._beside:
+            further = self._read_beside(clip, start, inside, length)
+            if target is None:
+                target = further
+            else:
+                fields |= further
+        return AudioExample(
+            waveform,
+            new_rate,
+            target,
+            key,
+            seed,
+            faults,
+            fields=fields,
+            start=seconds,
+            start_sample=first + (2 * start * rate + new_rate) // (2 * new_rate),
+            duration=inside / new_rate,
+            classes=self.classes or None,
+        )
+
+    def _place(self, total: int, seed: int, part: int) -> tuple[int, int]:
+        """Return start and length of a crop of a dataset's clip, checked."""
+        assert self.crop is not None
+        start, length = self.crop.place(total, self.sample_rate, seed=seed, part=part)
+        check_place(self.crop, start, length, total)
+        return start, length
+
+    def _read_beside(self, clip: int, start: int, inside: int, length: int) -> dict[str, Any]:
+        """Read a crop of the further files of a dataset's clip, by their names."""
+        found = {}
+        for column, name in enumerate(self._beside, 1):
+            file, first, frames = self._clips[clip, column].item()
+            waveform = self._read_crop(self._files.info(file), first, frames, start, inside, length)
+            found[name] = CutWaveform(to_float(waveform))
+        return found
+
+    def _read_crop(
+        self, info: AudioInfo, first: int, frames: int, start: int, inside: int, length: int
+    ) -> torch.Tensor:
+        """Read a crop of a file of a dataset's clip, with silence after what is inside of the clip."""
+
+        def piece(begin: int, count: int) -> torch.Tensor:
+            waveform, _ = read(info.path, first + begin, count, info=info)
+            # the mean of integers is none
+            return to_float(waveform).mean(0) if self.mono and waveform.dim() == 2 else waveform
+
+        if info.sample_rate == self.sample_rate:
+            waveform = piece(start, inside)
+        else:
+            waveform = resample_crop(piece, frames, info.sample_rate, self.sample_rate, start, inside)
+        return waveform if inside == length else torch.nn.functional.pad(waveform, (0, length - inside))
 
     @property
     def _file_numbers(self) -> np.ndarray:
-        return self._clips["file"][self._example_clip]
-
-
-def _checked_seed(seed: int | None) -> int:
-    """Return a dataset's seed as an int, drawn if it is None."""
-    if seed is None:
-        return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
-    try:
-        return operator.index(seed)
-    except TypeError as error:
-        raise TypeError(f"seed={seed!r} must be an integer, or None to draw one") from error
-
-
-def _is_rate(sample_rate: Any) -> bool:
-    """Return True for a positive integer number of Hz, of any integer type, that a dataset resamples to."""
-    if isinstance(sample_rate, (bool, np.bool_)):
-        return False
-    try:
-        return operator.index(sample_rate) >= 1
-    except TypeError:
-        return False
-
-
-def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> None:
-    """Check the options that all datasets of audio files share, before any file is opened.
-
-    Args:
-        sample_rate: As in `AudioFolder`.
-        crop: As in `AudioFolder`.
-        on_error: As in `AudioFolder`.
-
-    Raises:
-        ValueError: `sample_rate` is not a positive integer, or `on_error` is not "raise" or "skip".
-        TypeError: `crop` has no `count` or `place`.
-
-    >>> check_options(16_000, None, "skip")
-    """
-    if sample_rate is not None and not _is_rate(sample_rate):
-        raise ValueError(
-            f"sample_rate={sample_rate!r} must be an integer number of Hz, 1 or more, or None to keep the files' own"
-        )
-    if crop is not None and not (hasattr(crop, "count") and hasattr(crop, "place")):
-        raise TypeError(f"crop={crop!r} must be RandomCrop, CenterCrop, Windows or None")
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+        return self._clips["file"][self._example_clip, 0]

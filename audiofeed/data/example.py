@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,13 +25,22 @@ class AudioExample:
         faults: The files that this example replaces under `on_error="skip"`.
         fields: What else is known about the example, by name, such as the columns of a manifest's row. Each becomes
             an entry of `batch.fields`, collated as targets are.
+        start: Seconds from the start of the file to the waveform's first sample, exact where the rate was changed; None
+            if it comes from no file.
+        start_sample: The same in samples at the file's own rate, rounded to the nearest.
+        duration: Seconds of the file that the waveform holds, without the silence of a crop that pads; None stands for
+            the waveform's own length.
+        classes: Names of the classes that the target's numbers stand for; None if they stand for none.
 
     Raises:
         TypeError: The waveform is not an int16 or float32 tensor, or `fields` is no mapping with names as its keys.
         ValueError: The waveform has another shape or no samples, or the sample rate is below 1.
 
-    >>> AudioExample(torch.zeros(16000, dtype=torch.int16), 16000, target=3, key="a.wav")
+    >>> example = AudioExample(torch.zeros(16000, dtype=torch.int16), 16000, target=3, key="a.wav")
+    >>> example
     AudioExample(waveform=int16 (16000,), sample_rate=16000, target=3, key='a.wav', seed=None)
+    >>> example.duration
+    1.0
     """
 
     waveform: torch.Tensor
@@ -41,6 +50,10 @@ class AudioExample:
     seed: int | None = None
     faults: tuple[AudioReadError, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
+    start: float | None = None
+    start_sample: int | None = None
+    duration: float | None = None
+    classes: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         waveform = self.waveform
@@ -56,6 +69,8 @@ class AudioExample:
             raise ValueError(f"sample_rate={self.sample_rate!r} must be at least 1 Hz")
         if not isinstance(self.fields, Mapping) or not all(isinstance(name, str) for name in self.fields):
             raise TypeError(f"fields={self.fields!r} must be a mapping from names to values, as {{'speaker': 'ann'}}")
+        if self.duration is None:
+            object.__setattr__(self, "duration", waveform.shape[-1] / self.sample_rate)
 
     def __repr__(self) -> str:
         dtype = str(self.waveform.dtype).removeprefix("torch.")

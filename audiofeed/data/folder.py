@@ -9,13 +9,18 @@ from pathlib import PurePath
 from typing import Any
 
 from audiofeed.data.crops import Crop
-from audiofeed.data.datasets import AudioFiles, OnError, check_options
+from audiofeed.data.dataset_options import OnError, check_options, chosen_fields
+from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.labels import NamePattern
 from audiofeed.data.readers import known_extensions
 from audiofeed.data.readers.extensions import FFMPEG
 from audiofeed.data.readers.torchcodec_reader import REMEDY
 from audiofeed.data.scan import FoundFiles, count_by_extension, find_files
+from audiofeed.data.targets.classes import given_classes, index_classes
+from audiofeed.data.targets.event_targets import EventTargets
+from audiofeed.data.targets.frame_targets import FrameTargets
+from audiofeed.data.targets.target_column import TargetColumn
 
 
 class AudioFolder(AudioFiles):
@@ -38,7 +43,11 @@ class AudioFolder(AudioFiles):
         target: The source of the targets. None: the path of the file's folder below `root`, or no target if all files
             lie in `root` itself. A pattern such as `"{target}_{speaker}_{take}"` splits the file's name without its
             extension; the other parts become `fields`. A function maps the path to the target. Strings become indices
-            into the sorted `classes`.
+            into the `classes`. `EventTargets` and `FrameTargets` are targets in time, which follow the crop.
+        classes: Names of the classes in the order of their numbers, or another dataset whose classes these are, so that
+            a training and a validation set number alike; a label that is none of them is an error. None: the labels
+            found, sorted, as numbers if all of them are integers.
+        fields: Names of the pattern's other parts that each example carries; None for all.
         crop: `RandomCrop`, `CenterCrop` or `Windows`; None for whole files.
         mono: True averages the channels, which gives float32; a single channel stays as it is stored. False gives
             (channel, time) for files of several channels, all of which must have the same number.
@@ -55,9 +64,9 @@ class AudioFolder(AudioFiles):
         FileNotFoundError: `root` does not exist.
         NotADirectoryError: `root` is a file.
         AudioReadError: A file cannot be read or a folder entered under `on_error="raise"`, or no file can.
-        ValueError: No file matches, rates or channels are mixed, a name does not match the pattern, or an argument is
-            out of range.
-        TypeError: `target` or `crop` is of another type.
+        ValueError: No file matches, rates or channels are mixed, a name does not match the pattern, a label is none of
+            the classes given, or an argument is out of range.
+        TypeError: `target`, `classes` or `crop` is of another type.
 
     >>> import tempfile, wave
     >>> root = tempfile.TemporaryDirectory()
@@ -80,7 +89,9 @@ class AudioFolder(AudioFiles):
         root: str | os.PathLike[str],
         *,
         sample_rate: int | None = None,
-        target: str | Callable[[str], Any] | None = None,
+        target: str | Callable[[str], Any] | EventTargets | FrameTargets | None = None,
+        classes: Sequence[str] | AudioFiles | None = None,
+        fields: Sequence[str] | None = None,
         crop: Crop | None = None,
         mono: bool = True,
         on_error: OnError = "raise",
@@ -89,9 +100,13 @@ class AudioFolder(AudioFiles):
         progress: bool | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error)
+        if target in (EventTargets, FrameTargets):
+            raise TypeError(f"target={target!r} is a class; give it its settings: EventTargets(...), FrameTargets(...)")
         pattern = NamePattern(target) if isinstance(target, str) else None
         self.root = os.fsdecode(root)
-        found = self._find(known_extensions() if extensions is None else extensions)
+        source = target.source if isinstance(target, (EventTargets, FrameTargets)) else None
+        beside = [source.lower()] if isinstance(source, str) else []
+        found = self._find(known_extensions() if extensions is None else extensions, beside)
         self.passed_over = found.passed_over
         missed = [ending for ending in found.passed_over if ending in FFMPEG]
         if found.unexpected and extensions is None:
@@ -103,22 +118,32 @@ class AudioFolder(AudioFiles):
                 stacklevel=2,
             )
         paths = found.paths
-        fields: dict[str, list[Any]] = {}
-        labels: Sequence[Any]
-        if pattern is not None:
-            labels, fields = _match(paths, pattern)
-        elif target is None:
-            labels = self._folder_names(paths)
-        elif callable(target):
-            labels = [target(path) for path in paths]
+        columns: dict[str, list[Any]] = {}
+        owner, known = f"AudioFolder({self.root!r})", given_classes(classes)
+        targets: TargetColumn
+        if isinstance(target, EventTargets):
+            targets = target.read(paths, None, paths.__getitem__, "", known, owner)
+        elif isinstance(target, FrameTargets):
+            targets = target.read(paths, None, paths.__getitem__, "", known)
         else:
-            raise TypeError(
-                f"target={target!r} must be a pattern, a function of the path, or None for the folders' names"
-            )
+            labels: Sequence[Any]
+            if pattern is not None:
+                labels, columns = _match(paths, pattern)
+            elif target is None:
+                labels = self._folder_names(paths)
+            elif callable(target):
+                labels = [target(path) for path in paths]
+            else:
+                raise TypeError(
+                    f"target={target!r} must be a pattern, a function of the path, EventTargets, FrameTargets, or "
+                    "None for "
+                    "the folders' names"
+                )
+            targets = TargetColumn(*index_classes(labels, known, paths.__getitem__, owner))
         super().__init__(
             paths,
-            labels=labels,
-            fields=fields,
+            targets=targets,
+            fields=chosen_fields(columns, fields),
             folder_faults=found.faults,
             sample_rate=sample_rate,
             crop=crop,
@@ -128,7 +153,7 @@ class AudioFolder(AudioFiles):
             progress=progress,
         )
 
-    def _find(self, extensions: Iterable[str]) -> FoundFiles:
+    def _find(self, extensions: Iterable[str], beside: Iterable[str]) -> FoundFiles:
         if isinstance(extensions, str):
             extensions = (extensions,)
         endings = sorted({"." + ending.lower().lstrip(".") for ending in extensions})
@@ -140,7 +165,7 @@ class AudioFolder(AudioFiles):
                     f"root={self.root!r} is a file; pass the folder it lies in, or use AudioManifest"
                 )
             raise FileNotFoundError(f"root={self.root!r} does not exist")
-        found = find_files(self.root, endings)
+        found = find_files(self.root, endings, beside)
         if found.paths:
             return found
         if found.faults:

@@ -1,15 +1,8 @@
-"""Targets from file names, folder names and manifest columns."""
+"""Labels from the names of audio files."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from string import Formatter
-from typing import Any
-
-import numpy as np
-
-from audiofeed.data.columns import pack
 
 
 class NamePattern:
@@ -79,31 +72,3 @@ class NamePattern:
             return None
         found[self._names[-1]] = stem[begin:end]
         return found
-
-
-def index_classes(labels: Sequence[Any]) -> tuple[Sequence[Any] | np.ndarray, list[str]]:
-    """Turn labels of clips into targets, and collect the classes if the labels are strings.
-
-    Strings become indices into the sorted classes; if all of them are integers they sort as numbers ("2" before "10").
-    Labels that are integers become an int64 array; all other labels are kept as they are.
-
-    Args:
-        labels: One per clip.
-
-    Returns:
-        The targets, one per clip, and the sorted classes (empty if the labels are not strings).
-
-    >>> index_classes(["10", "2", "10"])
-    (array([1, 0, 1]), ['2', '10'])
-    >>> index_classes([5, 3])
-    (array([5, 3]), [])
-    """
-    if not labels or not all(isinstance(label, str) for label in labels):
-        return pack(labels), []
-    names = set(labels)
-    # Python makes no integers of more than 4300 digits
-    numbers = all(re.fullmatch(r"-?[0-9]{1,4300}", name) for name in names)
-    # the name itself breaks the tie between "7" and "07"
-    classes = sorted(names, key=(lambda name: (int(name), name)) if numbers else None)
-    index = {name: i for i, name in enumerate(classes)}
-    return np.array([index[label] for label in labels], dtype=np.int64), classes

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from audiofeed.data.crops import Crop
-from audiofeed.data.datasets import AudioFiles, OnError, check_options
+from audiofeed.data.dataset_options import OnError, check_options, chosen_fields
+from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.readers import AudioInfo
-from audiofeed.data.tables import Table, read_table, shown
+from audiofeed.data.tables import Table, is_missing, read_table, shown
+from audiofeed.data.targets.classes import given_classes
+from audiofeed.data.targets.event_files import column_of
+from audiofeed.data.targets.event_targets import EventTargets
+from audiofeed.data.targets.frame_targets import FrameTargets
+from audiofeed.data.targets.target_column import TargetColumn
+from audiofeed.data.targets.target_types import TYPES, TargetType, typed_targets
 
 # durations in manifests are rounded, often to hundredths: a part may seem to end this many seconds after its file
 _ROUNDING = 0.01
 # the column of the target, as in the items that a collate takes
 _TARGET_NAMES = ("target", "label", "labels")
-# numbers in a table where every value is text
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 class AudioManifest(AudioFiles):
@@ -39,18 +42,45 @@ class AudioManifest(AudioFiles):
     samples of its ends, counted at the lower of the two rates (5 ms at 16 kHz). Where that matters, list a wider part
     and take a `CenterCrop`.
 
-    Targets that are strings become indices into the sorted `classes`; numbers, lists and other values are kept. In CSV,
-    where every value is a string, a target column of numbers only becomes integers, or floats if any has a point or an
-    exponent. `target_type="class"` makes classes of numbers, too.
+    What a target becomes is said by `target_type`:
+
+    | target_type | a cell | the target |
+    |---|---|---|
+    | None | text | the index of its class, among the sorted `classes`; one warning if it looks like a transcript |
+    | | numbers alone (in CSV, too) | integers, or floats if any has a point or an exponent |
+    | | lists of numbers, all equally long | a float32 or int64 vector, which stacks in a batch |
+    | | anything else | kept |
+    | "class" | text or a number | the index of the class that it names |
+    | "text" | text | the text as it stands |
+    | "number" | a number, or a list of numbers | the number, or a vector |
+    | "multi_hot" | "dog,bark", or a list of names | a float32 vector over the classes; empty: none of them |
+    | "sequence" | "3 1 2", or a list | an int64 sequence; of names, the indices of their classes |
+    | a function | any value | what it returns for the value |
+    | `EventTargets(...)` | onset, offset and label; or a list or file of them | events, which follow the crop |
+    | `FrameTargets(...)` | a list, or a .npy file | labels at a frame rate, which follow the crop |
+
+    Several files can make one example, as a mixture and its sources do (`path_columns`): they are read as one crop,
+    each resampled if it has another rate, and aligned to the sample. Files of a row that differ in length are cut to
+    what all of them have, with a warning; more than 0.1 s is an error.
 
     Args:
         source: A .csv or .tsv file with a header line, a .jsonl or .ndjson file, a .parquet file, or a list of dicts.
         root: The folder of relative paths; None for the manifest's own folder, or the current one for a list.
         path_column: The column of the path.
+        path_columns: Columns of the paths of several files, read as one crop: the first is the example's waveform, the
+            others become its target, a dict of waveforms by the columns' names, as long as its own, zero-padded in the
+            batch. Where there is a target column they become `fields` instead. A dict gives other names, by name:
+            column. None: one file, in `path_column`.
         target_column: The column of the target. "target" also takes `label` or `labels`, in this order, if there is no
             `target`; if there is none of them, every target is None, and a warning says so. None: there are no targets.
-        target_type: "class" makes every target a class, named by its text. None: strings are classes, numbers stay
-            numbers.
+        target_type: "class", "text", "number", "multi_hot", "sequence", a function of a cell's value, `EventTargets` or
+            `FrameTargets`; None takes what the values suggest (see the table).
+        separator: What stands between the labels of a cell of text: None for "," of "multi_hot" and any space of
+            "sequence".
+        classes: Names of the classes in the order of their numbers, or another dataset whose classes these are, so that
+            a training and a validation set number alike; a label that is none of them is an error. None: those of the
+            column, sorted, as numbers if all of them are integers.
+        fields: Names of the other columns that each example carries as `AudioExample.fields`; None for all.
         sample_rate: Hz of every example; files of another rate are resampled in the worker (soxr HQ). None keeps the
             files' own rate, which must then be the same in all of them.
         crop: `RandomCrop`, `CenterCrop` or `Windows`; None for the whole of each row.
@@ -91,8 +121,12 @@ class AudioManifest(AudioFiles):
         *,
         root: str | os.PathLike[str] | None = None,
         path_column: str = "path",
+        path_columns: Sequence[str] | Mapping[str, str] | None = None,
         target_column: str | None = "target",
-        target_type: Literal["class"] | None = None,
+        target_type: TargetType | Callable[[Any], Any] | EventTargets | FrameTargets | None = None,
+        separator: str | None = None,
+        classes: Sequence[str] | AudioFiles | None = None,
+        fields: Sequence[str] | None = None,
         sample_rate: int | None = None,
         crop: Crop | None = None,
         mono: bool = True,
@@ -101,28 +135,56 @@ class AudioManifest(AudioFiles):
         progress: bool | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error)
-        if target_type not in (None, "class"):
-            raise ValueError(f"target_type={target_type!r} must be 'class', or None to keep numbers as they are")
+        _check_type(target_type, separator)
         table = read_table(source)
+        owner, known = f"AudioManifest({table.name!r})", given_classes(classes)
         if root is not None:
             folder = os.fsdecode(root)
         else:
             folder = os.path.dirname(os.fsdecode(source)) if isinstance(source, (str, bytes, os.PathLike)) else ""
-        path, begin, length = table.find(path_column) or path_column, table.find("start"), table.find("duration")
-        label = _target_column(table, target_column)
+        files = _path_columns(table, path_column, path_columns)
+        path, *further = files.values()
+        spent: set[str | None] = set()
+        events, own = None, target_type.columns_in(table) if isinstance(target_type, EventTargets) else None
+        if own is not None:
+            spent = {column_of(table.columns(), names) for names in own}
+        begin, length = (None if found in spent else found for found in (table.find("start"), table.find("duration")))
+        if own is not None and isinstance(target_type, EventTargets):
+            # "duration" is an event's where there is no offset
+            length = length if own.offsets else None
+            table, events = target_type.gathered(
+                table, own, [name for name in (path, begin, length) if name is not None]
+            )
+        is_separate = isinstance(target_type, (EventTargets, FrameTargets)) and target_type.source is not None
+        is_separate = is_separate or own is not None
+        label = None if is_separate else _target_column(table, target_column)
         paths = [os.path.join(folder, _path(table, i, path)) for i in range(len(table.rows))]
         spans = [(_seconds(table, i, begin), _seconds(table, i, length, "above 0")) for i in range(len(table.rows))]
-        if label is None and target_column is not None:
+        if label is None and target_column is not None and not is_separate and len(files) == 1:
             warnings.warn(
                 f"{table.name} has no column {' or '.join(map(repr, _TARGET_NAMES))}, so every target is None; its "
                 f"columns are {table.columns()}: name the one to take with target_column=, or pass target_column=None",
                 stacklevel=2,
             )
-        names = [name for name in table.columns() if name not in {path, label, begin, length}]
+        cells: list[Any] | None = events
+        if cells is None and label is not None:
+            cells = [row.get(label) for row in table.rows]
+        targets: TargetColumn
+        if isinstance(target_type, EventTargets):
+            targets = target_type.read(paths, cells, table.place, folder, known, owner, own is not None)
+        elif isinstance(target_type, FrameTargets):
+            targets = target_type.read(paths, cells, table.place, folder, known)
+        else:
+            targets = typed_targets(table, label, target_type, separator, known, owner)
+        names = [name for name in table.columns() if name not in {*files.values(), label, begin, length}]
         super().__init__(
             paths,
-            labels=_targets(table, label, target_type == "class"),
-            fields={name: [row.get(name) for row in table.rows] for name in names},
+            targets=targets,
+            beside={
+                name: [os.path.join(folder, _path(table, i, column)) for i in range(len(table.rows))]
+                for name, column in zip(list(files)[1:], further, strict=True)
+            },
+            fields=chosen_fields({name: [row.get(name) for row in table.rows] for name in names}, fields),
             segment=lambda i, info: _frames(table, i, *spans[i], info),
             describe=table.place,
             keyed=["span" if length is not None else "" if start is None else "start" for start, length in spans],
@@ -133,6 +195,51 @@ class AudioManifest(AudioFiles):
             seed=seed,
             progress=progress,
         )
+
+
+def _check_type(target_type: Any, separator: str | None) -> None:
+    """Check the type of a manifest's targets, and that a separator has something to separate."""
+    if isinstance(target_type, type) and issubclass(target_type, (EventTargets, FrameTargets)):
+        raise ValueError(
+            f"target_type={target_type.__name__} is a class; give it its settings: {target_type.__name__}(...)"
+        )
+    timed = isinstance(target_type, (EventTargets, FrameTargets))
+    if not (target_type is None or timed or callable(target_type) or target_type in TYPES):
+        raise ValueError(
+            f"target_type={target_type!r} must be one of {', '.join(map(repr, TYPES))}, a function, EventTargets, "
+            "FrameTargets, or None to take what the values suggest"
+        )
+    if separator is None:
+        return
+    if not isinstance(separator, str) or not separator:
+        raise ValueError(f"separator={separator!r} must be the text between two labels, such as ',', or None")
+    if target_type not in ("multi_hot", "sequence"):
+        raise ValueError(
+            f"separator={separator!r} splits the cells of target_type='multi_hot' and 'sequence', not of "
+            f"{target_type!r}"
+        )
+
+
+def _path_columns(table: Table, column: str, columns: Sequence[str] | Mapping[str, str] | None) -> dict[str, str]:
+    """Return the columns of a manifest's paths by the names of their waveforms, the example's own first."""
+    if columns is None:
+        return {"path": table.find(column) or column}
+    if isinstance(columns, str) or not columns:
+        raise ValueError(f"path_columns={columns!r} must be a list of one or more columns, or a dict of them by name")
+    if column != "path":
+        raise ValueError(f"path_column={column!r} and path_columns={columns!r} both name the paths; give one of them")
+    named = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
+    if len(named) < len(columns):
+        raise ValueError(f"path_columns={columns!r} has one name twice; each file has a name of its own")
+    found = {}
+    for name, wanted in named.items():
+        known = table.find(wanted)
+        if known is None:
+            raise ValueError(
+                f"path_columns names {wanted!r}, which is not a column of {table.name}, only {table.columns()}"
+            )
+        found[name] = known
+    return found
 
 
 def _target_column(table: Table, column: str | None) -> str | None:
@@ -159,17 +266,10 @@ def _path(table: Table, index: int, column: str) -> str:
     return os.fsdecode(value)
 
 
-def _is_missing(value: Any) -> bool:
-    """Return True for the value of an empty cell of a manifest: None, NaN, and pandas' NA and NaT."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
-
-
 def _seconds(table: Table, index: int, column: str | None, rule: str = "0 or more") -> float | None:
     """Return the start or duration that a manifest's row gives, or None if it gives none."""
     value = None if column is None else table.rows[index].get(column)
-    if _is_missing(value) or (isinstance(value, str) and value.strip().lower() in ("", "nan")):
+    if is_missing(value) or (isinstance(value, str) and value.strip().lower() in ("", "nan")):
         return None
     try:
         # Python's own literals have underscores, numbers in tables have not
@@ -201,55 +301,3 @@ def _frames(table: Table, index: int, start: float | None, duration: float | Non
         )
     # the length is rounded by itself, so that equal durations have equal lengths
     return first, min(max(1, math.floor(duration * info.sample_rate + 0.5)), info.frames - first)
-
-
-def _targets(table: Table, column: str | None, as_class: bool) -> list[Any]:
-    """Return the target of every row of a manifest, or None for each if no row has one."""
-    if column is None:
-        return [None] * len(table.rows)
-    values: list[Any] = [row.get(column) for row in table.rows]
-    if table.text:
-        values = [value.strip() or None for value in values]
-    missing = [i for i, value in enumerate(values) if _is_missing(value)]
-    if len(missing) == len(values):
-        return [None] * len(values)
-    if missing:
-        raise ValueError(
-            f"{table.place(missing[0])}: {column} is empty, but other rows have one; give every row a {column}, or none"
-        )
-    if as_class:
-        return [_class_name(table, i, column, value) for i, value in enumerate(values)]
-    if table.text and all(_NUMBER.fullmatch(value) for value in values):
-        whole = all(_INTEGER.fullmatch(value) for value in values)
-        return [_number(table, i, column, value, whole) for i, value in enumerate(values)]
-    strings = [isinstance(value, str) for value in values]
-    if any(strings) and not all(strings):
-        odd = strings.index(not strings[0])
-        raise ValueError(
-            f"{table.place(odd)}: {column}={shown(values[odd])} is {'' if strings[odd] else 'not '}text, unlike "
-            f"{shown(values[0])} in {table.place(0)}; write all as text, or none, or pass target_type='class'"
-        )
-    return values
-
-
-def _number(table: Table, index: int, column: str, text: str, whole: bool) -> int | float:
-    """Return the number that a manifest's row gives as text for its target."""
-    try:
-        number = int(text) if whole else float(text)
-    except ValueError:  # too many digits
-        number = math.inf
-    if number in (math.inf, -math.inf):
-        raise ValueError(
-            f"{table.place(index)}: {column}={shown(text)} is a number of more digits than can be read; shorten it, or "
-            "pass target_type='class' to take it as a name"
-        )
-    return number
-
-
-def _class_name(table: Table, index: int, column: str, value: Any) -> str:
-    """Return the name of the class that a manifest's row gives as its target."""
-    if not isinstance(value, (str, int, float, np.generic)):
-        raise ValueError(
-            f"{table.place(index)}: {column}={shown(value)} cannot name a class; it must be text or a number"
-        )
-    return str(value)

@@ -118,7 +118,7 @@ class FoundFiles(NamedTuple):
     faults: list[AudioReadError]
 
 
-def find_files(root: str, extensions: Iterable[str]) -> FoundFiles:
+def find_files(root: str, extensions: Iterable[str], beside: Iterable[str] = ()) -> FoundFiles:
     """Scan a folder for files that have one of the extensions.
 
     Links to folders are followed after all real folders, in the order of their sorted paths, and each folder is entered
@@ -128,11 +128,12 @@ def find_files(root: str, extensions: Iterable[str]) -> FoundFiles:
     Args:
         root: The folder.
         extensions: Lower-case endings with the dot; the case of the files' names does not matter.
+        beside: Endings of files that are known to lie beside the recordings, such as their labels.
 
     Returns:
         The sorted paths, and what was passed over.
     """
-    walk = _Walk(tuple(extensions))
+    walk = _Walk(tuple(extensions), _BESIDE.union(beside))
     walk.enter(root)
     while walk.links:
         walk.enter(heapq.heappop(walk.links))
@@ -160,8 +161,9 @@ def count_by_extension(passed_over: Mapping[str, int]) -> str:
 class _Walk:
     """Walk through the folders of a scan: the audio files found, links to follow, and everything else."""
 
-    def __init__(self, endings: tuple[str, ...]) -> None:
+    def __init__(self, endings: tuple[str, ...], beside: set[str]) -> None:
         self.endings = endings
+        self.beside = beside
         self.paths: list[str] = []
         self.links: list[str] = []  # a heap
         self.others: Counter[str] = Counter()
@@ -218,7 +220,7 @@ class _Walk:
             return
         stem, ending = os.path.splitext(entry.name.lower())
         self.others["broken link" if broken else ending] += 1
-        self.unexpected |= broken or not (ending in _BESIDE or stem in _BESIDE_NAMES)
+        self.unexpected |= broken or not (ending in self.beside or stem in _BESIDE_NAMES)
 
     def _fault(self, path: str, cause: str) -> None:
         self.faults.append(AudioReadError.of(path, cause))

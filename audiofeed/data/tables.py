@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
+
 # Python makes no integer of more digits from text
 _MOST_DIGITS = 4300
 # a message shows this much of a value
@@ -97,6 +99,17 @@ def shown(value: Any) -> str:
     except ValueError:  # an integer of too many digits
         return f"an integer of {value.bit_length()} bits"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} long)"
+
+
+def is_missing(value: Any) -> bool:
+    """Return True for the value of an empty cell of a manifest's table: None, NaN, and pandas' NA and NaT.
+
+    >>> is_missing(float("nan")), is_missing("")
+    (True, False)
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def read_table(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> Table:

@@ -16,6 +16,7 @@ FIELDS = (
     "target_lengths",
 )  # fmt: skip
 FEATURE_FIELDS = ("features", "feature_lengths", "feature_mask")
+CARRIED_IN_TIME = ("targets", "fields")  # may hold targets in time, which follow the features' frames
 METADATA = ("names", "sample_rate")  # never on a device
 _COUNTED = ("waveforms", "lengths", "features")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 
 from audiofeed.data.example import AudioExample
+from audiofeed.data.targets.class_check import check_classes
 from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets, renamed_batch
 from audiofeed.feed.batch_fields import FIELDS, CollateInfo
 from audiofeed.feed.feature_padding import FeaturePadding, check_padding
@@ -19,6 +20,7 @@ from audiofeed.feed.runtime import Runtime, find_runtime
 from audiofeed.feed.state_steps import Progress
 from audiofeed.feed.states import Waiting
 from audiofeed.feed.targets import PaddedTargets, collate_fields, collate_targets
+from audiofeed.feed.timed_targets import fit_waveforms
 from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features
 
 
@@ -35,6 +37,8 @@ class _Padding:
     longer: Literal["error", "crop"]
     mono: bool
     sample_rate: int | None = None
+    # the classes of earlier batches, in this process
+    seen: list[Sequence[str]] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in (("target_collate", self.target_collate), ("to_example", self.to_example)):
@@ -54,6 +58,7 @@ class _Padding:
 
     def pad(self, items: Any) -> Padded:
         clips = read_items(items, self.to_example, self.sample_rate)
+        check_classes(items, self.seen)
         if self.target_field is not None:
             clips = [_with_target_field(index, clip, self.target_field) for index, clip in enumerate(clips)]
         fields = collate_fields([clip.fields for clip in clips], self.fields)
@@ -67,7 +72,7 @@ class _Padding:
         if isinstance(targets, PaddedTargets):
             targets, lengths = targets
         padded = pad_clips(clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono)
-        return replace(padded, fields=fields, target_lengths=lengths)
+        return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
         targets = [clip.target for clip in clips]

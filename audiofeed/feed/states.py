@@ -38,6 +38,7 @@ from audiofeed.feed.padding import Padded
 from audiofeed.feed.runtime import Runtime, find_runtime
 from audiofeed.feed.side_streams import Completion, Started
 from audiofeed.feed.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
+from audiofeed.feed.timed_targets import in_frames, waits_for_frames
 from audiofeed.feed.transform_contract import frame_lengths_of, takes_int16
 
 
@@ -266,7 +267,7 @@ class Moved:
             self.completion.wait(self.tensors)
         if name == "waveforms":
             return self._prepare() if self._lacks_waveforms() else None
-        if name not in FEATURE_FIELDS:
+        if name not in FEATURE_FIELDS and not waits_for_frames(self.padded, name):
             return None
         if self._reads_samples() or not self._lacks_waveforms():
             return self._transform()
@@ -348,6 +349,7 @@ class Moved:
             else:
                 found = runtime.padding.compute(runtime.transform, samples, lengths)
             fields = dict(zip(FEATURE_FIELDS, found, strict=True))
+            fields |= in_frames(self.padded, runtime.transform, fields)
             fields["features"] = in_layout(fields["features"], self.info.layout)
         return Ready(fields, self.info, self.clips, self.faults, self, grad)
 

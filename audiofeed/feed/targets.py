@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from audiofeed.data.targets.timed import join_cuts
 from audiofeed.feed.tensor_trees import describe, is_named_tuple
 
 
@@ -20,6 +21,7 @@ def collate_targets(targets: list[Any]) -> Any:
     Numbers, tensors and NumPy arrays of equal shape stack. Tuples are collated field by field and dicts key by key.
     Differences from `default_collate`: strings, None, Python lists (token sequences are never transposed, whatever
     their lengths) and tensors of unequal shape stay a list with one entry per clip, and a tuple stays a tuple.
+    Targets in time are joined and padded, and wait for the features' frames (`timed_targets`).
 
     Args:
         targets: One target per clip.
@@ -33,6 +35,9 @@ def collate_targets(targets: list[Any]) -> Any:
     """
     if all(target is None for target in targets):
         return None
+    joined = join_cuts(targets)
+    if joined is not None:
+        return joined
     targets = [_as_tensor(target) if _is_numeric_array(target) else target for target in targets]
     first = targets[0]
     if all(isinstance(target, torch.Tensor) for target in targets):

@@ -9,7 +9,8 @@ attribute below is optional, and each adds something:
 | `takes_int16` | the batch | 16-bit samples are scaled to float32 before the transform |
 | `sample_rate` | the collate, `plot_batch` | clips of any sample rate are taken |
 | `takes_features` | the collate | the transform is taken for one of waveforms |
-| `times(n_frames)` | `plot_batch` | frames are counted |
+| `times(n_frames)` | `plot_batch`, targets in time | frames are counted; targets in time need it or `centers` |
+| `centers(n_frames)` | targets in time | `times` and the clips' sample rate are taken |
 | `frequencies` | `plot_batch` | bins are counted |
 | `log` | `plot_batch` | the color bar has no unit |
 
@@ -77,6 +78,16 @@ class HasTimes(Protocol):
 
     def times(self, n_frames: int) -> Any:
         """Return the center of each frame in seconds, as the feed's contract asks of a transform.
+
+        Shape: (n_frames,).
+        """
+
+
+class HasCenters(Protocol):
+    """Contract of the batch feed with a transform that knows its frames' places, whatever the sample rate."""
+
+    def centers(self, n_frames: int) -> Any:
+        """Return the center of each frame in samples, as the feed's contract asks of a transform.
 
         Shape: (n_frames,).
         """
@@ -167,6 +178,30 @@ def times_of(transform: torch.nn.Module, n_frames: int) -> Any:
     except AttributeError:
         return None
     return method(n_frames) if callable(method) else None
+
+
+def centers_of(transform: torch.nn.Module, n_frames: int, sample_rate: int | None) -> Any:
+    """Return the centers of frames in samples by the transform's contract with the batch feed.
+
+    Args:
+        transform: Any module.
+        n_frames: Number of frames.
+        sample_rate: Hz of the clips, for a transform that knows the times of its frames alone; None if unknown.
+
+    Returns:
+        (n_frames,); None if the transform cannot know them.
+
+    >>> centers_of(torch.nn.Identity(), 3, 16_000) is None
+    True
+    """
+    try:
+        method: Any = cast(HasCenters, transform).centers
+    except AttributeError:
+        method = None
+    if callable(method):
+        return method(n_frames)
+    times = times_of(transform, n_frames)
+    return None if times is None or sample_rate is None else torch.as_tensor(times) * sample_rate
 
 
 def frequencies_of(transform: torch.nn.Module) -> Any:

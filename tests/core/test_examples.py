@@ -15,6 +15,9 @@ EXAMPLES = {
     "own_dataset.py": [],
     "ctc.py": [],
     "whisper_trainer.py": ["--cpu"],
+    "transcription.py": [],
+    "tagging.py": [],
+    "separation.py": [],
     "from_nnaudio.py": [],
     "from_torchaudio.py": [],
     "trainable_bases.py": ["--epochs", "2", "--step", "40"],
@@ -39,6 +42,7 @@ NO_PEER = None
 SCRIPTS = [
     ("own_dataset.py", NO_PEER),
     ("ctc.py", NO_PEER),
+    ("tagging.py", NO_PEER),
     pytest.param("from_nnaudio.py", 1e-6, marks=pytest.mark.torchaudio),
     pytest.param("from_torchaudio.py", 5e-3, marks=pytest.mark.torchaudio),
 ]
@@ -65,6 +69,17 @@ def test_whisper_learns_from_the_features_that_transformers_has(tmp_path):
     assert float(difference) <= 1e-5
     before, after = (float(found) for found in re.findall(r"evaluation loss ([\d.]+)", printed))
     assert after < before / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "measure", "limit"),
+    [("transcription.py", r"F-measure of notes in frames ([\d.]+)", 0.9), ("separation.py", r"gain ([\d.]+) dB", 5.0)],
+)
+def test_what_follows_the_crop_is_learned(name, measure, limit, tmp_path):
+    """With labels or a source that lie beside their sound neither would be."""
+    (found,) = re.findall(measure, run(name, tmp_path))
+    assert float(found) > limit
 
 
 @pytest.mark.slow

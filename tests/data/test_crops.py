@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiofeed.data import CenterCrop, RandomCrop, Windows
+from audiofeed.data import AudioFolder, CenterCrop, RandomCrop, Windows
 from audiofeed.data.resample import resample_crop, resampled_frames
 from audiofeed.data.seeds import draw_below, seed_of
 
@@ -209,3 +209,69 @@ def test_int16_is_scaled_before_it_is_resampled():
 def test_resampled_length(frames, rate, new_rate):
     exact = frames * new_rate / rate
     assert abs(resampled_frames(frames, rate, new_rate) - exact) <= max(0.5 + 1e-6, 1 - exact)
+
+
+@given(FRAMES, st.integers(1, 4000), st.integers(1, 700), st.booleans(), st.integers(0, 2**63 - 1))
+def test_a_crop_of_samples_on_a_grid(frames, samples, grid, pad, seed):
+    start, length = RandomCrop(samples=samples, grid=grid, pad=pad).place(frames, 16000, seed=seed)
+    assert length == (samples if pad else min(samples, frames))
+    assert start % grid == 0
+    assert 0 <= start <= max(0, frames - length)
+    assert (
+        RandomCrop(samples=samples, grid=1).place(frames, 16000, seed=seed)[0]
+        == (RandomCrop(samples=samples).place(frames, 16000, seed=seed)[0])
+    )
+    start, length = CenterCrop(samples=samples, pad=pad).place(frames, 16000)
+    assert (start, length) == (max(0, frames - samples) // 2, samples if pad else min(samples, frames))
+
+
+def test_every_start_on_the_grid_is_drawn():
+    crop = RandomCrop(samples=1000, grid=4)
+    starts = np.array([crop.place(1000 + 18, 1000, seed=seed_of(0, 0, index))[0] for index in range(5000)])
+    assert np.unique(starts).tolist() == [0, 4, 8, 12, 16]
+    counts = np.bincount(starts // 4)
+    assert ((counts - 1000) ** 2 / 1000).sum() < 20  # chi-square of 4 degrees, p = 5e-4
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "rule"),
+    [
+        (RandomCrop, {}, "seconds=None and samples=None: a crop has one length"),
+        (RandomCrop, {"seconds": 1.0, "samples": 1}, "a crop has one length"),
+        (CenterCrop, {"samples": 0}, "samples=0 must be an integer"),
+        (RandomCrop, {"samples": 1.5}, "samples=1.5 must be"),
+        (RandomCrop, {"samples": True}, "samples=True must be"),
+        (RandomCrop, {"samples": 8, "grid": 0}, "grid=0 must be"),
+        (RandomCrop, {"seconds": 1.0, "grid": 2.0}, "grid=2.0 must be"),
+    ],
+)
+def test_lengths_of_crops_that_are_none(kind, arguments, rule):
+    with pytest.raises(ValueError, match=rule):
+        kind(**arguments)
+
+
+class Beyond:
+    """A user's crop that goes on after the clip."""
+
+    def __init__(self, start: int, length: int, pad: bool | None = None) -> None:
+        self.start, self.length = start, length
+        if pad is not None:
+            self.pad = pad
+
+    def count(self, frames, sample_rate):
+        return 1
+
+    def place(self, frames, sample_rate, *, seed=0, part=0):
+        return self.start, self.length
+
+
+def test_a_crop_of_your_own_must_lie_in_its_clip_or_pad(write_pcm, tmp_path):
+    write_pcm("set/a.wav", 1000)
+    padded = AudioFolder(tmp_path / "set", crop=Beyond(900, 300, pad=True))[0]
+    assert padded.waveform[:100].any()
+    assert not padded.waveform[100:].any()
+    assert [len(padded.waveform), padded.duration, padded.start_sample] == [300, 100 / 8000, 900]
+    assert len(AudioFolder(tmp_path / "set", crop=Beyond(900, 100))[0].waveform) == 100
+    for crop in (Beyond(900, 300), Beyond(900, 300, pad=False), Beyond(1000, 1, pad=True), Beyond(-1, 5), Beyond(0, 0)):
+        with pytest.raises(ValueError, match=r"placed -?\d+ frames from frame -?\d+ in a clip of 1000; a crop"):
+            AudioFolder(tmp_path / "set", crop=crop)[0]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiofeed.data.labels import NamePattern, index_classes
+from audiofeed.data.labels import NamePattern
+from audiofeed.data.targets.classes import index_classes
 
 LITERAL = st.text("ab_", max_size=2)
 

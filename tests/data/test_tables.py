@@ -179,8 +179,8 @@ def test_classes_by_request(root, table):
         assert AudioManifest(rows, root=root, target_type="class").classes == classes
     with pytest.raises(ValueError, match=r"row 1 of the list: target=\[1\] cannot name a class"):
         AudioManifest([{"path": "a.wav", "target": [1]}], root=root, target_type="class")
-    with pytest.raises(ValueError, match="target_type='number'"):
-        AudioManifest([{"path": "a.wav", "target": 1}], root=root, target_type="number")
+    with pytest.raises(ValueError, match="target_type='numbers' must be one of 'class', 'text', 'number'"):
+        AudioManifest([{"path": "a.wav", "target": 1}], root=root, target_type="numbers")
 
 
 def test_targets_of_too_many_digits_are_named(table):

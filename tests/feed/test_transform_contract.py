@@ -18,6 +18,7 @@ READERS = {
     "takes_features": transform_contract.takes_features,
     "sample_rate": transform_contract.sample_rate_of,
     "times": lambda transform: transform_contract.times_of(transform, 3),
+    "centers": lambda transform: transform_contract.centers_of(transform, 3, 16000),
     "frequencies": transform_contract.frequencies_of,
     "log": transform_contract.log_of,
 }
@@ -34,6 +35,7 @@ def test_any_module_will_do():
         "takes_features": False,
         "sample_rate": None,
         "times": None,
+        "centers": None,
         "frequencies": None,
         "log": None,
     }  # fmt: skip
@@ -47,6 +49,7 @@ def test_ours_answer_every_question():
     assert not found["takes_features"]
     assert found["sample_rate"] == 16000
     assert found["times"].tolist() == pytest.approx([0, 0.01, 0.02])
+    assert found["centers"].tolist() == [0, 160, 320]
     assert len(found["frequencies"]) == 40
     assert found["log"] == "db"
     assert transform_contract.takes_features(af.AmplitudeToDB())

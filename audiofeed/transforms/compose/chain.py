@@ -122,6 +122,13 @@ class Chain(nn.Sequential):
             "has them"
         )
 
+    def centers(self, n_frames: int) -> Any:
+        """Return the center of each frame of a chain in samples, as the member says that makes frames of waveforms.
+
+        Shape: (n_frames,).
+        """
+        return self._framer().centers(n_frames)
+
     def times(self, n_frames: int) -> Any:
         """Return the center of each frame of a chain in seconds, as the member says that makes frames of waveforms.
 

@@ -64,6 +64,10 @@ class Derived(Transform):
         """Return the frames that a derived transform makes of clips of `lengths` samples: here, those of its source."""
         return self.source.frame_lengths(lengths)
 
+    def centers(self, n_frames: int) -> torch.Tensor:
+        """Return the center of each frame of a derived transform in samples, by its source, float64, (n_frames,)."""
+        return self.source.centers(n_frames)
+
     def times(self, n_frames: int) -> torch.Tensor:
         """Return the center of each frame of a derived transform in seconds, by its source, float64, (n_frames,)."""
         source: Any = self.source

@@ -142,14 +142,21 @@ class Transform(nn.Module):
         """Sample on which frame 0 of any transform of waveforms is centered."""
         return 0.0 if self.framing is None else self.framing.where.first_center
 
+    def centers(self, n_frames: int) -> torch.Tensor:
+        """Return the center of each frame of any transform of waveforms in samples, float64, of shape (n_frames,).
+
+        Args:
+            n_frames: number of frames, from the first.
+        """
+        return torch.arange(n_frames, dtype=torch.float64) * self.hop_length + self.first_center
+
     def times(self, n_frames: int) -> torch.Tensor:
         """Return the center of each frame of any transform of waveforms in seconds, float64, of shape (n_frames,).
 
         Raises:
             ValueError: if the transform was made without `sample_rate`.
         """
-        centers = torch.arange(n_frames, dtype=torch.float64) * self.hop_length + self.first_center
-        return centers / self.rate("times")
+        return self.centers(n_frames) / self.rate("times")
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Transform the waveform of one clip or of a batch into features.

@@ -90,6 +90,10 @@ class OfStretches:
         """Sample that column 0 of a tempogram is centered on."""
         return 0.0 if self.center else self.win_length / 2 * self.hop_length
 
+    def centers(self: Any, n_frames: int) -> torch.Tensor:
+        """Return the center of each stretch of a tempogram in samples, float64, of shape (n_frames,)."""
+        return Transform.centers(self, n_frames)
+
     def times(self: Any, n_frames: int) -> torch.Tensor:
         """Return the center of each stretch of a tempogram in seconds, float64, of shape (n_frames,)."""
         return Transform.times(self, n_frames)

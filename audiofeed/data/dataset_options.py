@@ -1,0 +1,92 @@
+"""Options that all datasets of audio files share, checked before any file is opened."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+
+from audiofeed.data.crops import Crop
+
+OnError = Literal["raise", "skip"]
+Column = TypeVar("Column")
+
+
+def checked_seed(seed: int | None) -> int:
+    """Return a dataset's seed as an int, drawn if it is None.
+
+    Args:
+        seed: Any integer, or None.
+
+    Raises:
+        TypeError: `seed` is something else.
+
+    >>> checked_seed(3)
+    3
+    """
+    if seed is None:
+        return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        raise TypeError(f"seed={seed!r} must be an integer, or None to draw one") from error
+
+
+def _is_rate(sample_rate: Any) -> bool:
+    """Return True for a positive integer number of Hz, of any integer type, that a dataset resamples to."""
+    if isinstance(sample_rate, (bool, np.bool_)):
+        return False
+    try:
+        return operator.index(sample_rate) >= 1
+    except TypeError:
+        return False
+
+
+def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> None:
+    """Check the options that all datasets of audio files share, before any file is opened.
+
+    Args:
+        sample_rate: As in `AudioFolder`.
+        crop: As in `AudioFolder`.
+        on_error: As in `AudioFolder`.
+
+    Raises:
+        ValueError: `sample_rate` is not a positive integer, or `on_error` is not "raise" or "skip".
+        TypeError: `crop` has no `count` or `place`.
+
+    >>> check_options(16_000, None, "skip")
+    """
+    if sample_rate is not None and not _is_rate(sample_rate):
+        raise ValueError(
+            f"sample_rate={sample_rate!r} must be an integer number of Hz, 1 or more, or None to keep the files' own"
+        )
+    if crop is not None and not (hasattr(crop, "count") and hasattr(crop, "place")):
+        raise TypeError(f"crop={crop!r} must be RandomCrop, CenterCrop, Windows or None")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+
+
+def chosen_fields(columns: Mapping[str, Column], fields: Sequence[str] | None) -> dict[str, Column]:
+    """Return the columns of a dataset that its examples carry as fields.
+
+    Args:
+        columns: All columns that are neither path, part nor target.
+        fields: The names of those to take; None takes all.
+
+    Raises:
+        ValueError: `fields` names a column that is not there.
+
+    >>> chosen_fields({"speaker": ["ann"], "take": [1]}, ["take"])
+    {'take': [1]}
+    """
+    if fields is None:
+        return dict(columns)
+    if isinstance(fields, str):
+        raise ValueError(f"fields={fields!r} must be a list of names, such as [{fields!r}]")
+    missing = [name for name in fields if name not in columns]
+    if missing:
+        raise ValueError(f"fields={list(fields)!r} names {missing[0]!r}, which is none of {list(columns)}")
+    return {name: columns[name] for name in fields}

@@ -1,0 +1,290 @@
+"""Targets in time: events, frames and waveforms as an example has them, cut with its crop, and as a batch has them.
+
+A dataset cuts (`CutEvents`, `CutFrames`, `CutWaveform`), a collate joins the clips of a batch (`EventBatch`,
+`FrameBatch`, `WaveformBatch`), and when the features are known, `at` gives a tensor with one column for each of their
+frames. Times are in samples from the waveform's first, float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from audiofeed.methods.frame_labels import event_roll, labels_at
+
+
+@dataclass(frozen=True)
+class CutEvents:
+    """Events in time of one example, cut with its crop: those that sound in it.
+
+    Args:
+        onsets: (events,) begin in samples from the waveform's first, float64; below 0 if the event began before it.
+        offsets: (events,) end in samples.
+        labels: (events,) int64 class indices.
+        samples: Samples of the waveform that come from the file, without a crop's silence.
+        n_classes: Number of classes.
+        marks: What is marked in a roll: "activity", "onset", "offset", or several of them.
+        rule: "span" or "center", as in `EventTargets`.
+    """
+
+    onsets: torch.Tensor
+    offsets: torch.Tensor
+    labels: torch.Tensor
+    samples: int
+    n_classes: int
+    marks: str | tuple[str, ...]
+    rule: str
+
+    @staticmethod
+    def join(cuts: Sequence[CutEvents]) -> EventBatch:
+        """Join the cut events of a batch's examples.
+
+        Args:
+            cuts: One for each example, all of the same settings.
+        """
+        _check_same("EventTargets", [(cut.n_classes, cut.marks, cut.rule) for cut in cuts])
+        first = cuts[0]
+        return EventBatch(
+            _padded([cut.onsets for cut in cuts], 0.0),
+            _padded([cut.offsets for cut in cuts], 0.0),
+            _padded([cut.labels for cut in cuts], -1),
+            torch.tensor([cut.samples for cut in cuts], dtype=torch.int64, device="cpu"),
+            first.n_classes,
+            first.marks,
+            first.rule,
+        )
+
+
+class EventBatch(NamedTuple):
+    """Events in time of a batch's clips, before they are marked in its features' frames.
+
+    Args:
+        onsets: (batch, events) begin in samples from each waveform's first.
+        offsets: (batch, events) end in samples.
+        labels: (batch, events) class indices, -1 for no event.
+        samples: (batch,) samples of each waveform that come from its file.
+        n_classes: Number of classes.
+        marks: "activity", "onset", "offset", or several of them.
+        rule: "span" or "center".
+    """
+
+    onsets: torch.Tensor
+    offsets: torch.Tensor
+    labels: torch.Tensor
+    samples: torch.Tensor
+    n_classes: int
+    marks: str | tuple[str, ...]
+    rule: str
+
+    def at(
+        self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Mark the events of a batch in the frames of its features.
+
+        Args:
+            centers: (frames,) in samples from a waveform's first, ascending.
+            frames: (batch,) frames of each clip.
+            lengths: (batch,) samples of each clip; what the targets have beyond is left out.
+
+        Returns:
+            (batch, classes, frames) float32 of 0 and 1; a dict of them by name for several marks.
+        """
+        place = self.onsets
+        samples = torch.minimum(self.samples, lengths.to(self.samples))
+        rolls = {
+            mark: event_roll(
+                place,
+                self.offsets,
+                self.labels,
+                centers.to(place),
+                n_classes=self.n_classes,
+                frames=frames.to(place.device),
+                samples=samples,
+                mark=mark,
+                rule=self.rule,
+            )
+            for mark in ((self.marks,) if isinstance(self.marks, str) else self.marks)
+        }
+        return rolls[self.marks] if isinstance(self.marks, str) else rolls
+
+
+@dataclass(frozen=True)
+class CutFrames:
+    """Labels at a frame rate of one example, cut with its crop.
+
+    Args:
+        values: (..., labels), those whose place is within the crop, and one before and after it.
+        first: Center of the first of them in samples from the waveform's first.
+        step: Samples from label to label.
+        samples: Samples of the waveform that come from the file, without a crop's silence.
+        resample: "nearest", "max" or "linear", as in `FrameTargets`.
+        fill: Value of frames past the file's end.
+    """
+
+    values: torch.Tensor
+    first: float
+    step: float
+    samples: int
+    resample: str
+    fill: float
+
+    @staticmethod
+    def join(cuts: Sequence[CutFrames]) -> FrameBatch:
+        """Join the cut labels of a batch's examples.
+
+        Args:
+            cuts: One for each example, all of the same settings, type and shape but for the number of labels.
+        """
+        _check_same("FrameTargets", [(cut.resample, cut.fill) for cut in cuts])
+        _check_same("labels of FrameTargets", [(cut.values.dtype, tuple(cut.values.shape[:-1])) for cut in cuts])
+        return FrameBatch(
+            _padded([cut.values for cut in cuts], 0),
+            torch.tensor([cut.values.shape[-1] for cut in cuts], dtype=torch.int64, device="cpu"),
+            torch.tensor([cut.first for cut in cuts], dtype=torch.float64, device="cpu"),
+            torch.tensor([cut.step for cut in cuts], dtype=torch.float64, device="cpu"),
+            torch.tensor([cut.samples for cut in cuts], dtype=torch.int64, device="cpu"),
+            cuts[0].resample,
+            cuts[0].fill,
+        )
+
+
+class FrameBatch(NamedTuple):
+    """Labels at a frame rate of a batch's clips, before they are taken to its features' frames.
+
+    Args:
+        values: (batch, ..., labels).
+        counts: (batch,) labels of each clip.
+        first: (batch,) center of the first label in samples from each waveform's first.
+        step: (batch,) samples from label to label.
+        samples: (batch,) samples of each waveform that come from its file.
+        resample: "nearest", "max" or "linear".
+        fill: Value of frames past a clip.
+    """
+
+    values: torch.Tensor
+    counts: torch.Tensor
+    first: torch.Tensor
+    step: torch.Tensor
+    samples: torch.Tensor
+    resample: str
+    fill: float
+
+    def at(self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Take the labels of a batch to the frames of its features.
+
+        Args:
+            centers: (frames,) in samples from a waveform's first, ascending.
+            frames: (batch,) frames of each clip.
+            lengths: (batch,) samples of each clip; what the targets have beyond is left out.
+
+        Returns:
+            (batch, ..., frames).
+        """
+        return labels_at(
+            self.values,
+            self.counts,
+            self.first,
+            self.step,
+            centers.to(self.first),
+            frames=frames.to(self.first.device),
+            samples=torch.minimum(self.samples, lengths.to(self.samples)),
+            resample=self.resample,
+            fill=self.fill,
+        )
+
+
+@dataclass(frozen=True)
+class CutWaveform:
+    """Waveform that is the target of another: a source of a mixture, read as the same crop.
+
+    Args:
+        waveform: (time,) or (channel, time), float32, as long as the example's own.
+    """
+
+    waveform: torch.Tensor
+
+    @staticmethod
+    def join(cuts: Sequence[CutWaveform]) -> WaveformBatch:
+        """Join the target waveforms of a batch's examples.
+
+        Args:
+            cuts: One for each example, all of the same number of channels.
+        """
+        _check_same("channels of the further files", [tuple(cut.waveform.shape[:-1]) for cut in cuts])
+        return WaveformBatch(tuple(cut.waveform for cut in cuts))
+
+
+class WaveformBatch(NamedTuple):
+    """Target waveforms of a batch's clips, before they are padded as long as its waveforms.
+
+    Args:
+        waveforms: One for each clip.
+    """
+
+    waveforms: tuple[torch.Tensor, ...]
+
+    def padded(self, samples: int) -> torch.Tensor:
+        """Pad the target waveforms of a batch with zeros, or cut them, to the length of its waveforms.
+
+        Args:
+            samples: Length of the batch's waveforms.
+
+        Returns:
+            (batch, time) or (batch, channel, time) float32.
+        """
+        first = self.waveforms[0]
+        rows = torch.zeros(len(self.waveforms), *first.shape[:-1], samples, dtype=first.dtype, device=first.device)
+        for row, waveform in zip(rows, self.waveforms, strict=True):
+            length = min(samples, waveform.shape[-1])
+            row[..., :length] = waveform[..., :length]
+        return rows
+
+
+CUTS = (CutEvents, CutFrames, CutWaveform)
+
+
+def join_cuts(targets: Sequence[Any]) -> EventBatch | FrameBatch | WaveformBatch | None:
+    """Join the targets in time of a batch's examples; None if they are other targets.
+
+    Args:
+        targets: One for each example.
+
+    Raises:
+        ValueError: Some are targets in time and others are not, or they are of several kinds or settings.
+
+    >>> join_cuts([1, 2]) is None
+    True
+    """
+    kinds = {type(target) for target in targets}
+    if not kinds.intersection(CUTS):
+        return None
+    kind = next(iter(kinds))
+    if len(kinds) > 1 or kind not in CUTS:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(
+            f"the targets of a batch are of several kinds: {names}; targets in time must be so in every example of a "
+            "batch: give the datasets of a mixture the same target_type"
+        )
+    joined: EventBatch | FrameBatch | WaveformBatch = kind.join(targets)
+    return joined
+
+
+def _padded(rows: Sequence[torch.Tensor], value: float) -> torch.Tensor:
+    """Stack the targets in time of a batch, (..., length) each, padded at their ends."""
+    longest = max(row.shape[-1] for row in rows)
+    padded = rows[0].new_full((len(rows), *rows[0].shape[:-1], longest), value)
+    for place, row in zip(padded, rows, strict=True):
+        place[..., : row.shape[-1]] = row
+    return padded
+
+
+def _check_same(what: str, settings: Sequence[Any]) -> None:
+    odd = next((i for i, found in enumerate(settings) if found != settings[0]), None)
+    if odd is not None:
+        raise ValueError(
+            f"{what} of clip 0 and clip {odd} of a batch differ: {settings[0]} and {settings[odd]}; give the datasets "
+            "of a mixture the same ones"
+        )
