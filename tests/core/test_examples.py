@@ -18,6 +18,7 @@ EXAMPLES = {
     "transcription.py": [],
     "tagging.py": [],
     "separation.py": [],
+    "vocoder.py": [],
     "from_nnaudio.py": [],
     "from_torchaudio.py": [],
     "trainable_bases.py": ["--epochs", "2", "--step", "40"],
@@ -69,6 +70,12 @@ def test_whisper_learns_from_the_features_that_transformers_has(tmp_path):
     assert float(difference) <= 1e-5
     before, after = (float(found) for found in re.findall(r"evaluation loss ([\d.]+)", printed))
     assert after < before / 2
+
+
+@pytest.mark.slow
+def test_a_vocoder_learns_by_gradients_through_its_mel_loss(tmp_path):
+    before, after = (float(found) for found in re.findall(r"([\d.]+) (?:before|after)", run("vocoder.py", tmp_path)))
+    assert after < before / 4
 
 
 @pytest.mark.slow
