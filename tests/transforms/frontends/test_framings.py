@@ -261,3 +261,14 @@ def test_kernels_follow_a_window_that_trained_beyond_its_length():
     with torch.no_grad():
         assert transform.runs_on(x).method == "kernel" or transform.runs_on(x).method == "fft"
         torch.testing.assert_close(transform(x), with_graph, rtol=1e-5, atol=1e-4)
+
+
+def test_the_term_under_one_root_stays_out_of_a_neighbor_of_the_same_spectrum(monkeypatch):
+    """In a `Stack`, observed as by vmap: without a gradient, and not in memory that each member has of its own."""
+    # on busy cores each member has a spectrum of its own
+    monkeypatch.setattr("audiofeed.transforms.compose.stack.cores_are_busy", lambda: False)
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 900)))
+    plain = af.Spectrogram(64, power=1.0)
+    stack = af.Stack(raised=af.Spectrogram(64, power=2.0, root_offset=3.0), plain=plain)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.vmap(lambda row: stack(row)["plain"])(x), plain(x))
