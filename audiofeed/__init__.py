@@ -1,5 +1,6 @@
 """Train audio models straight from raw files: features on the device, nothing precomputed."""
 
+from audiofeed.augment import Dither
 from audiofeed.data import (
     AudioExample,
     AudioFolder,
@@ -24,6 +25,7 @@ __all__ = [
     "AudioManifest",
     "AudioReadError",
     "CenterCrop",
+    "Dither",
     "EventTargets",
     "FrameTargets",
     "GPUSpecCollate",

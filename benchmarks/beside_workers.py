@@ -54,6 +54,7 @@ def contests(only: set[str]) -> dict[str, tuple[torch.nn.Module, torch.Tensor]]:
         "Normalize": (af.Normalize(-4.0, 2.0), power),
         "NormalizeClips": (af.NormalizeClips(), power),
         "PadFrames": (af.PadFrames(multiple=64), power),
+        "LogCompression": (af.LogCompression(), power),
         "Rescale": (af.Rescale(add=4.0, divide=4.0), power),
         "GriffinLim": (af.GriffinLim(1024, n_iter=4), power.sqrt()),
         "InverseSTFT": (af.InverseSTFT(1024), af.STFT(1024)(noise)),

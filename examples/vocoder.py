@@ -1,4 +1,4 @@
-"""Train a small vocoder, waveforms from mel spectrograms, by the mel loss that vocoders have: gradients through a transform.
+"""Train a small vocoder, waveforms from mel spectrograms, by a mel loss: gradients through a transform.
 
     python examples/vocoder.py
 

@@ -1,0 +1,54 @@
+"""Noise for augmentation whose every sample is a hash of an example's seed and the sample's place."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+# splitmix64's increment and factors, as signed 64-bit integers: products and sums wrap around as those of unsigned ones
+_INCREMENT, _FIRST, _SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
+
+
+def _shifted(values: torch.Tensor, bits: int) -> torch.Tensor:
+    """Shift signed integers right as if they were unsigned, for the hash behind augmentation noise."""
+    return (values >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def hashes(seeds: torch.Tensor, n: int) -> torch.Tensor:
+    """Hash each seed of a batch with the numbers 0 to n - 1, for augmentation noise, the same on every device.
+
+    Number i of a seed is the i-th value of splitmix64 (Steele, Lea, Flood 2014), which counts on from the seed.
+
+    Shape: int64 (batch,) -> int64 (batch, n).
+
+    >>> hashes(torch.tensor([0]), 1)[0, 0].item() & (2**64 - 1) == 0xE220A8397B1DCDAF
+    True
+    """
+    places = torch.arange(1, n + 1, device=seeds.device)
+    state = seeds[:, None] + places * _INCREMENT
+    state = (state ^ _shifted(state, 30)) * _FIRST
+    state = (state ^ _shifted(state, 27)) * _SECOND
+    return state ^ _shifted(state, 31)
+
+
+def normal_noise(seeds: torch.Tensor, n: int) -> torch.Tensor:
+    """Draw normal noise of variance 1 for the augmentation of a batch, each row from its example's seed alone.
+
+    Box and Muller's transform of two uniform draws of 24 bits each.
+
+    Args:
+        seeds: int64 (batch,).
+        n: samples of each row.
+
+    Returns:
+        float32 (batch, n); sample i does not depend on n, nor on the other rows.
+
+    >>> noise = normal_noise(torch.tensor([3, 4]), 100_000)
+    >>> noise.shape, round(noise.std().item(), 1)
+    (torch.Size([2, 100000]), 1.0)
+    """
+    drawn = hashes(seeds, n)
+    radius = (((drawn >> 40) & 0xFFFFFF).float() + 0.5) * 2.0**-24  # (0, 1)
+    angle = (drawn & 0xFFFFFF).float() * (2.0**-24 * 2 * math.pi)
+    return radius.log().mul_(-2.0).sqrt_().mul_(angle.cos_())
