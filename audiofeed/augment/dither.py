@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from audiofeed.augment.noise import normal_noise
+from audiofeed.methods.lengths import clear_past
 
 
 class Dither(torch.nn.Module):
@@ -59,6 +60,4 @@ class Dither(torch.nn.Module):
         # one after another, so that a clip's first channel has the noise of a mono clip
         own = seeds[:, None] + torch.arange(channels, device=seeds.device) * 0x5851F42D4C957F2D
         noise = normal_noise(own.flatten(), time).view(waveforms.shape).to(waveforms.dtype)
-        inside = torch.arange(time, device=waveforms.device) < lengths.to(waveforms.device)[:, None]
-        inside = inside.view(batch, *[1] * (waveforms.dim() - 2), time)
-        return waveforms + noise.mul_(self.amount) * inside
+        return waveforms + clear_past(noise.mul_(self.amount), lengths.to(waveforms.device))

@@ -13,6 +13,8 @@ from audiofeed.feed.tensor_trees import is_named_tuple
 
 WAVEFORM_NAMES = ("waveform", "audio")
 RATE_NAMES = ("sample_rate", "sampling_rate")
+# of a rate in a named tuple of no known name
+SHORT_RATE_NAMES = ("sr", "fs", "rate", "samplerate")
 TARGET_NAMES = ("target", "label", "labels")
 CLIP_NAMES = ("key", "id", "path")
 
@@ -256,7 +258,9 @@ def _is_tuple(item: Any) -> bool:
 def _read_tuple(item: list[Any] | tuple[Any, ...]) -> Clip:
     clip, rest = _read_inner(item[0]), item[1:]
     names: tuple[str, ...] = getattr(item, "_fields", ())[1:]
-    if len(rest) >= 2 and _is_rate(rest[0]) and (clip.sample_rate is None or _is_sound(item[0])):
+    # an entry of a named tuple that is named otherwise is no rate, whatever its value
+    may_be_rate = not names or names[0].lower() in SHORT_RATE_NAMES
+    if len(rest) >= 2 and may_be_rate and _is_rate(rest[0]) and (clip.sample_rate is None or _is_sound(item[0])):
         clip, rest, names = _with_rate(clip, "its second entry", rest[0]), rest[1:], names[1:]
     target = None if not rest else rest[0] if len(rest) == 1 else tuple(rest)
     return _with(clip, target, dict(zip(names, rest, strict=True)) if len(names) > 1 else {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import torch
 
+from audiofeed.methods.lengths import length_mask
 from audiofeed.signal.frame_labels import DECIMALS
 
 
@@ -134,7 +135,7 @@ def labels_at(
         result = _gather(values, nearest)
         if resample == "max":
             result = _largest(values, counts, first, step, centers, final, samples, result)
-    beyond = torch.arange(centers.shape[0], device=values.device) > final[:, None]
+    beyond = ~length_mask(centers.shape[0], final + 1)
     return result.masked_fill(_spread(beyond, result), fill)
 
 

@@ -63,7 +63,7 @@ def tempo_shares(tempi: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """
     slower, faster, _, rising = _between(tempi, wanted)
     share = (wanted - rising[slower]) / (rising[faster] - rising[slower])
-    return np.stack((1 - share, share)) * ((wanted >= rising[0]) & (wanted <= rising[-1]))
+    return np.where((wanted >= rising[0]) & (wanted <= rising[-1]), np.stack((1 - share, share)), 0.0)
 
 
 def _between(tempi: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -55,6 +55,14 @@ def only(item):
         (namedtuple("Item", "x label")(WAVE, 44100), 44100, None, {}),
         (namedtuple("Item", "x y")(WAVE, 44100), 44100, None, {}),
         (namedtuple("Item", "x y z")(WAVE, 5, "a"), (5, "a"), None, {"y": 5, "z": "a"}),
+        # a number under another name is no rate
+        (
+            namedtuple("Item", "x speaker take")(WAVE, 16000, None),
+            (16000, None),
+            None,
+            {"speaker": 16000, "take": None},
+        ),
+        (namedtuple("Item", "x sr take")(WAVE, 16000, 7), 7, None, {}),
         # examples, alone and within others
         (AudioExample(WAVE, 8000, target=1, key="k", fields={"a": 1}), 1, "k", {"a": 1}),
         ((AudioExample(WAVE, 8000, target=1, fields={"a": 1}), 7), (1, 7), None, {"a": 1}),
@@ -333,6 +341,8 @@ def same(one, other):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
         # numbers of a batch stack to one tensor, tensors of equal shape too
+        if isinstance(other, int) and other.bit_length() > 63:  # beyond int64, stacked beside floats
+            return float(one) == float(other)
         one, other = torch.as_tensor(one), torch.as_tensor(other)
         return one.shape == other.shape and bool((one == other).all())
     return one == other
