@@ -77,7 +77,8 @@ def check_place(crop: Crop, start: int, length: int, frames: int) -> None:
 
 
 def _check_seconds(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not (is_number and math.isfinite(value) and value > 0):
         raise ValueError(f"{name}={value!r} must be a finite number of seconds above 0")
 
 
@@ -105,6 +106,12 @@ def _check_length(seconds: float | None, samples: int | None) -> None:
         _check_count("samples", samples)
 
 
+def _check_pad(pad: Any) -> None:
+    # a text such as "no" would be taken for True
+    if not isinstance(pad, (bool, np.bool_)):
+        raise ValueError(f"pad={pad!r} must be True, for silence after a clip that is shorter, or False")
+
+
 def _length(crop: RandomCrop | CenterCrop, sample_rate: int) -> int:
     """Return the length of a crop in frames."""
     return int(crop.samples) if crop.seconds is None else _frames(crop.seconds, sample_rate)  # type: ignore[arg-type]
@@ -123,8 +130,8 @@ class RandomCrop:
             at the end, so that all examples are equally long.
 
     Raises:
-        ValueError: `seconds` is not a finite number above 0, `samples` or `grid` is not an integer of 1 or more, or
-            both lengths are given, or none.
+        ValueError: `seconds` is not a finite number above 0, `samples` or `grid` is not an integer of 1 or more,
+            `pad` is neither True nor False, or both lengths are given, or none.
 
     >>> RandomCrop(2.0).place(80_000, 16_000, seed=1)[1]
     32000
@@ -143,6 +150,7 @@ class RandomCrop:
 
     def __post_init__(self) -> None:
         _check_length(self.seconds, self.samples)
+        _check_pad(self.pad)
         if self.grid is not None:
             _check_count("grid", self.grid)
 
@@ -187,8 +195,8 @@ class CenterCrop:
         pad: False takes a clip that is shorter whole; True fills it up with silence at the end.
 
     Raises:
-        ValueError: `seconds` is not a finite number above 0, `samples` is not an integer of 1 or more, or both are
-            given, or none.
+        ValueError: `seconds` is not a finite number above 0, `samples` is not an integer of 1 or more, `pad` is neither
+            True nor False, or both lengths are given, or none.
 
     >>> CenterCrop(1.0).place(24_000, 16_000)
     (4000, 16000)
@@ -202,6 +210,7 @@ class CenterCrop:
 
     def __post_init__(self) -> None:
         _check_length(self.seconds, self.samples)
+        _check_pad(self.pad)
 
     def count(self, frames: int, sample_rate: int) -> int:
         """Return 1: a center crop makes one example of a clip.

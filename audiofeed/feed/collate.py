@@ -108,13 +108,21 @@ def _is_of_fields(clip: Clip) -> bool:
 
 
 def _with_target_field(index: int, clip: Clip, name: str) -> Clip:
-    """Make the field of that name a clip's target; the target that it had becomes the field "target"."""
+    """Make the field of that name a clip's target; the target that it had becomes the field "target".
+
+    Where that target is a dict with the name, as in (waveform, rate, {"sentence": ...}), its other entries are fields.
+    """
+    if name not in clip.fields and isinstance(clip.target, Mapping) and name in clip.target:
+        inner = {other: value for other, value in clip.target.items() if other != name}
+        own = {other: (value, inner.pop(other)) if other in inner else value for other, value in clip.fields.items()}
+        return clip._replace(target=clip.target[name], fields={**own, **inner})
     if name not in clip.fields:
         if name in TARGET_NAMES and clip.target is not None:
             return clip
         raise ValueError(
             f"target_field={name!r} is not an entry of clip {index}, which has {list(clip.fields)}; give one of them, "
-            "or leave out target_field= if the item's target is known by its name or place"
+            "leave out target_field= if the item's target is known by its name or place, or name the entries of a "
+            "tuple: let the dataset yield a dict"
         )
     fields = {other: value for other, value in clip.fields.items() if other != name}
     if clip.target is not None and not _is_of_fields(clip):
@@ -129,8 +137,8 @@ class PadCollate:
         target_collate: Makes the batch's targets from the list of the clips' targets, in the worker, as `PadTargets`
             does; by default they stack as in torch's `default_collate`, or stay a list if they do not stack.
         to_example: Turns a dataset item of any other form than the known ones into an `AudioExample`.
-        target_field: Name of the entry of an item, or of the manifest's column, that is the target; None: known by its
-            name or place.
+        target_field: Name of the entry of an item, of a dict that is its target, or of the manifest's column, that is
+            the target; None: known by its name or place.
         fields: Names of the other entries to keep as `batch.fields`; None keeps all, an empty list none.
         rename: Names of the batch's entries by field, as in `GPUSpecCollate`; None: all fields, under their own names.
         pad_to: Length of the batch, a float in seconds or an integer in samples; None pads to the longest clip.
@@ -211,8 +219,9 @@ class GPUSpecCollate:
         augment: Called once per batch on the device as `augment(waveforms, lengths, seeds)`; returns waveforms of the
             same shape, which become `batch.waveforms`. `seeds` is (batch,) int64, or None if the dataset gives none.
         to_example: Turns a dataset item of any other form than the known ones into an `AudioExample`.
-        target_field: Name of the entry of an item, or of the manifest's column, that is the target, such as "text"; a
-            target known otherwise then becomes `batch.fields["target"]`. None: it is known by its name or place.
+        target_field: Name of the entry of an item, of a dict that is its target (as in torchaudio's COMMONVOICE), or
+            of the manifest's column, that is the target, such as "text"; a target known otherwise then becomes
+            `batch.fields["target"]`. None: it is known by its name or place.
         fields: Names of the other entries to keep as `batch.fields`; None keeps all, an empty list none.
         rename: Names for `model(**batch)` by field, as `{"features": "input_features", "targets": "labels"}`; a field
             is one of the batch's or an entry of `batch.fields`. The batch's mapping then has these entries and no

@@ -11,6 +11,7 @@ from audiofeed.feed.known_forms import (
     Clip,
     ItemError,
     ItemForm,
+    hint_at,
     item_forms,
     own_forms,
     read_example,
@@ -136,8 +137,8 @@ def _read_item(
     else:
         raise TypeError(
             f"clip {index} is {describe(item)}, which is not a known form; the known forms are: "
-            f"{'; '.join(form.name for form in forms)}. Give to_example= a function that turns your item into an "
-            "AudioExample, or call audiofeed.feed.items.register_item_form"
+            f"{'; '.join(form.name for form in forms)}. {hint_at(item)}Give to_example= a function that turns your "
+            "item into an AudioExample, or call audiofeed.feed.items.register_item_form"
         )
     try:
         clip = form.read(item)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os import PathLike
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from audiofeed.data.example import AudioExample
-from audiofeed.feed.tensor_trees import is_named_tuple
+from audiofeed.feed.tensor_trees import describe, is_named_tuple
 
 WAVEFORM_NAMES = ("waveform", "audio")
 RATE_NAMES = ("sample_rate", "sampling_rate")
@@ -139,7 +140,7 @@ def _is_array_mapping(item: Any) -> bool:
 
 
 def _read_array_mapping(item: Mapping[Any, Any]) -> Clip:
-    samples = np.asarray(item["array"]) if isinstance(item["array"], list) else item["array"]
+    samples = _samples_of(item["array"]) if isinstance(item["array"], list) else item["array"]
     # the file's path is the clip's name here, as before an id beside it
     clip, rest = _told_apart(item, "array", Clip(samples), ("path", "key", "id"))
     target, fields = _target_of(rest)
@@ -302,7 +303,7 @@ def _read_mapping(item: Any) -> Clip:
     assert mapping is not None
     source = _waveform_name(item)
     found = mapping[source]
-    clip, rest = _told_apart(mapping, source, Clip(np.asarray(found)) if _is_numbers(found) else _read_inner(found))
+    clip, rest = _told_apart(mapping, source, Clip(_samples_of(found)) if _is_numbers(found) else _read_inner(found))
     return _with(clip, *_target_of(rest))
 
 
@@ -362,10 +363,52 @@ def _is_rate(value: Any) -> bool:
 
 
 def _rate(value: Any) -> int:
-    rate = float(value)
+    try:
+        rate = float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # text, None, or a tensor of several
+        rate = 0.0
     if not rate.is_integer() or rate < 1:
         raise ItemError(f"has sample_rate={value!r}; it must be an integer of at least 1, in Hz")
     return int(rate)
+
+
+def _samples_of(numbers: list[Any]) -> np.ndarray:
+    """Return a waveform that an item has as a list of numbers, or of one list for each channel."""
+    try:
+        return np.asarray(numbers)
+    except ValueError:
+        raise ItemError(
+            f"has {describe(numbers)} for its waveform, which is no array; give one list of numbers, or a list for "
+            "each channel, all equally long"
+        ) from None
+
+
+def hint_at(item: Any) -> str:
+    """Return what a dataset item of no known form lacks, where that can be seen; "" where not.
+
+    >>> hint_at({"audio": "a.wav", "label": 1})
+    "Its 'audio' is a path: read files with AudioManifest or AudioFolder, or decode them in the dataset. "
+    """
+    if not isinstance(item, _MAPPINGS):
+        return ""
+    if "__key__" in item:
+        sounds = [name for name in item if str(name).lower().rpartition(".")[2] in _SOUND_ENDINGS]
+        raw = [name for name in sounds if isinstance(item[name], bytes)]
+        if raw:
+            return f"Its {raw[0]!r} is not decoded: add .decode(webdataset.torch_audio) to the dataset. "
+        if len(sounds) > 1:
+            return f"It has several sounds, {sounds}, and one must be the waveform: rename that to 'waveform'. "
+        return ""
+    for name in WAVEFORM_NAMES:
+        entry = item.get(name)
+        if isinstance(entry, _MAPPINGS) and {"bytes", "path"}.intersection(entry):
+            return f"Its {name!r} is not decoded: use cast_column({name!r}, datasets.Audio()). "
+        if isinstance(entry, str | bytes | PathLike):
+            what = "the bytes of a file" if isinstance(entry, bytes) else "a path"
+            return (
+                f"Its {name!r} is {what}: read files with AudioManifest or AudioFolder, or decode them in the dataset. "
+            )
+    return ""
 
 
 # Every worker process has its own; see `register_item_form`.

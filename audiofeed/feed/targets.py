@@ -47,7 +47,9 @@ def collate_targets(targets: list[Any]) -> Any:
         has_float = any(isinstance(target, float) for target in targets)
         if not has_float and not all(-(2**63) <= target < 2**63 for target in targets):
             return targets  # hashes and other ids that no integer tensor holds
-        return torch.tensor(targets, dtype=torch.float64 if has_float else None, device="cpu")
+        stacked = torch.tensor(targets, dtype=torch.float64 if has_float else None, device="cpu")
+        # of integers beside floats, those beyond 2**53 are rounded: such ids stay as they are
+        return stacked if not has_float or _same_integers(targets, stacked.tolist()) else targets
     if isinstance(first, Mapping) and all(
         isinstance(target, Mapping) and target.keys() == first.keys() for target in targets
     ):
@@ -185,7 +187,13 @@ def _stack(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
     # default_collate stacks into shared memory when it runs in a worker. It takes the first tensor's dtype there.
     dtypes = {tensor.dtype for tensor in tensors}
     if len(dtypes) > 1:
-        return torch.stack(tensors)
+        mixed = torch.stack(tensors)
+        # the type that holds both an int64 and a float32 is float32, of which an id may be beyond
+        rounded = mixed.is_floating_point() and any(
+            not tensor.is_floating_point() and not torch.equal(row.to(tensor.dtype), tensor)
+            for row, tensor in zip(mixed, tensors, strict=True)
+        )
+        return tensors if rounded else mixed
     stacked: torch.Tensor = default_collate(tensors)
     return stacked
 
@@ -204,6 +212,10 @@ def _as_tensor(array: Any) -> Any:
 
 def _is_numeric_array(target: Any) -> bool:
     return isinstance(target, np.ndarray | np.number | np.bool_) and target.dtype.kind in "biufc"
+
+
+def _same_integers(numbers: list[Any], stacked: list[float]) -> bool:
+    return all(isinstance(one, float) or one == other for one, other in zip(numbers, stacked, strict=True))
 
 
 def _is_number(target: Any) -> bool:

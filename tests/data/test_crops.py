@@ -243,6 +243,10 @@ def test_every_start_on_the_grid_is_drawn():
         (RandomCrop, {"samples": True}, "samples=True must be"),
         (RandomCrop, {"samples": 8, "grid": 0}, "grid=0 must be"),
         (RandomCrop, {"seconds": 1.0, "grid": 2.0}, "grid=2.0 must be"),
+        (RandomCrop, {"seconds": "1"}, "seconds='1' must be a finite number"),
+        (CenterCrop, {"seconds": True}, "seconds=True must be a finite number"),
+        (RandomCrop, {"seconds": 1.0, "pad": "no"}, "pad='no' must be True.* or False"),
+        (CenterCrop, {"seconds": 1.0, "pad": None}, "pad=None must be True.* or False"),
     ],
 )
 def test_lengths_of_crops_that_are_none(kind, arguments, rule):

@@ -84,6 +84,22 @@ def test_numbers_of_two_kinds():
     assert same(collate_targets([torch.tensor(1), torch.tensor(2.5)]), torch.tensor([1.0, 2.5]))
 
 
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [2**60 + 1, 0.5],
+        [torch.tensor(2**24 + 1), torch.tensor(0.5)],
+        [np.int64(2**60 + 1), np.float64(0.5)],
+        [torch.tensor([2**62 + 1]), torch.tensor([0.5], dtype=torch.float64)],
+    ],
+)
+def test_an_integer_is_not_rounded_among_floats(targets):
+    found = collate_targets(targets)
+    assert isinstance(found, list)
+    assert [int(found[0]), float(found[1])] == [int(targets[0]), 0.5]
+    assert torch.is_tensor(collate_targets([targets[0] * 0 + 1024, targets[1]]))
+
+
 def test_mps_gets_no_float64(monkeypatch):
     asked = []
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, dtype, **_: asked.append(dtype))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch.utils.data import ChainDataset, ConcatDataset, Subset
 
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.columns import pack
@@ -49,14 +50,16 @@ def given_classes(classes: Any) -> ClassNames | None:
     """Read the argument `classes` of a dataset: names in the order of their numbers, or a dataset that has some.
 
     Args:
-        classes: A sequence of names (integers stand for their digits), a dataset with `classes`, or None.
+        classes: A sequence of names (integers stand for their digits), a dict of their numbers by name, a dataset with
+            `classes` (or torch's Subset or ConcatDataset of such), or None.
 
     Returns:
         The names; those of a dataset are its own list. None for None.
 
     Raises:
-        TypeError: `classes` is something else.
-        ValueError: There are no classes, or one occurs twice.
+        TypeError: `classes` is something else, or a set, which has no order.
+        ValueError: There are no classes, one occurs twice, the numbers of a dict are not 0, 1, 2 and so on, or the
+            datasets of a ConcatDataset number their classes differently.
 
     >>> given_classes(range(3))
     ['0', '1', '2']
@@ -65,13 +68,23 @@ def given_classes(classes: Any) -> ClassNames | None:
         return classes
     found = classes
     while not hasattr(found, "classes") and hasattr(found, "dataset"):
-        found = found.dataset  # torch's Subset
+        found = found.dataset  # torch's Subset, and wrappers made like it
+    if isinstance(found, ConcatDataset | ChainDataset) and not hasattr(found, "classes"):
+        return _of_members(found)
     if hasattr(found, "classes"):
         if not found.classes:
             raise ValueError(f"classes={classes!r} has no classes; its targets are not named: pass a list of names")
         return found.classes if isinstance(found.classes, ClassNames) else given_classes(list(found.classes))
     if isinstance(classes, (str, bytes)) or not isinstance(classes, Iterable):
-        raise TypeError(f"classes={classes!r} must be a list of names, or a dataset that has classes")
+        hint = "; of a file, give the list of its lines" if isinstance(classes, (str, bytes)) else ""
+        raise TypeError(f"classes={classes!r} must be a list of names, or a dataset that has classes{hint}")
+    if isinstance(classes, (set, frozenset)):
+        raise TypeError(
+            f"classes={classes!r} is a set, whose order differs from run to run, and the order numbers the classes; "
+            "give a list, such as sorted(classes)"
+        )
+    if isinstance(classes, Mapping):
+        classes = _by_number(classes)
     names = []
     for name in classes:
         if isinstance(name, bool) or not isinstance(name, (str, int, np.integer)):
@@ -87,6 +100,43 @@ def given_classes(classes: Any) -> ClassNames | None:
     if not names:
         raise ValueError("classes is empty; name at least one class, or pass None to take those of the labels")
     return ClassNames(names)
+
+
+def _of_members(dataset: Any) -> ClassNames:
+    """Return the classes of a ConcatDataset: the longest of its datasets' lists, which all others must begin."""
+    several = [given_classes(member) for member in member_datasets(dataset)]
+    longest = max((names for names in several if names is not None), key=len)
+    for names in several:
+        check_alike(longest, names or ())
+    return longest
+
+
+def member_datasets(dataset: Any) -> Iterator[Any]:
+    """Yield the datasets that torch's Subset, ConcatDataset and ChainDataset hold, each of which may have classes.
+
+    Args:
+        dataset: Any dataset; one that is none of those is its own only member.
+
+    >>> list(member_datasets(Subset(ConcatDataset([[1], [2]]), [0])))
+    [[1], [2]]
+    """
+    if isinstance(dataset, Subset):
+        yield from member_datasets(dataset.dataset)
+    elif isinstance(dataset, ConcatDataset | ChainDataset):
+        for member in dataset.datasets:
+            yield from member_datasets(member)
+    else:
+        yield dataset
+
+
+def _by_number(numbers: Mapping[Any, Any]) -> list[Any]:
+    """Return the names of classes in the order of the numbers that a dict has for them."""
+    known = {number: name for name, number in numbers.items() if not isinstance(number, bool)}
+    if len(known) < len(numbers) or set(known) != set(range(len(known))):
+        raise ValueError(
+            f"classes={numbers!r} must give the names the numbers 0 to {len(numbers) - 1}, each once; or give a list"
+        )
+    return [known[number] for number in range(len(known))]
 
 
 def sorted_classes(names: Iterable[str]) -> list[str]:

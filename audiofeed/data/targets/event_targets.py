@@ -66,6 +66,7 @@ class EventTargets:
         origin: "file" counts times from the start of the file, "part" from the start of the part that a row names.
 
     Raises:
+        TypeError: `source` or the name of a column is not of its type.
         ValueError: An argument is not one of its values.
 
     >>> EventTargets(source=".rttm", marks=("onset", "activity"))
@@ -89,6 +90,15 @@ class EventTargets:
             raise ValueError(f"rule={self.rule!r} must be 'span' or 'center'")
         if self.origin not in ("file", "part"):
             raise ValueError(f"origin={self.origin!r} must be 'file' or 'part'")
+        if not (self.source is None or callable(self.source) or isinstance(self.source, (str, os.PathLike))):
+            raise TypeError(
+                f"source={self.source!r} must be an ending, a path, a function of a recording's path, or None"
+            )
+        for name in ("onset", "offset", "label"):
+            if not isinstance(getattr(self, name), (str, type(None))):
+                raise TypeError(
+                    f"{name}={getattr(self, name)!r} must be the name of a column, or None for the usual ones"
+                )
 
     def cut(
         self, events: Sequence[Any], *, classes: Sequence[str], start: float, samples: int, sample_rate: int

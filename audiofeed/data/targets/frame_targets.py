@@ -61,9 +61,9 @@ class FrameTargets:
     origin: Literal["file", "part"] = "file"
 
     def __post_init__(self) -> None:
-        if isinstance(self.frame_rate, bool) or not (math.isfinite(self.frame_rate) and self.frame_rate > 0):
+        if not (_is_finite(self.frame_rate) and self.frame_rate > 0):
             raise ValueError(f"frame_rate={self.frame_rate!r} must be a finite number of labels per second, above 0")
-        if not math.isfinite(self.first):
+        if not _is_finite(self.first):
             raise ValueError(f"first={self.first!r} must be a finite number of seconds")
         if self.resample not in ("nearest", "max", "linear"):
             raise ValueError(f"resample={self.resample!r} must be 'nearest', 'max' or 'linear'")
@@ -72,8 +72,7 @@ class FrameTargets:
         if self.source is not None and not callable(self.source) and str(self.source).lower() != ".npy":
             raise ValueError(
                 f"source={self.source!r} must be '.npy' for files beside the recordings, a function of a recording's "
-                "path, "
-                "or None for the manifest's column"
+                "path, or None for the manifest's column"
             )
 
     def cut(self, labels: Any, *, start: float, samples: int, sample_rate: int) -> CutFrames:
@@ -264,3 +263,8 @@ class FrameColumn(TargetColumn):
                 "end at "
                 f"{last:.3f} s, and the recording at {duration:.3f} s; check frame_rate, first and time_axis"
             )
+
+
+def _is_finite(value: Any) -> bool:
+    """Return True for a finite number that a setting of labels at a frame rate is given."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)

@@ -223,17 +223,8 @@ class _Cells:
     def sets(self, separator: str) -> TargetColumn:
         """Return a manifest's targets as sets of classes, multi-hot; an empty cell is an empty set."""
         rows = self._lists(separator)
-        if rows and all(len(row) < 2 for row in rows) and self.classes is None:
-            others = [
-                mark
-                for mark in _SEPARATORS
-                if mark != separator and any(mark in str(name) for row in rows for name in row)
-            ]
-            if others:
-                warn_caller(
-                    f"no {self.column!r} of {self.table.name} has separator={separator!r}, so every cell is one class, "
-                    f"{shown(next(row[0] for row in rows if row))} for one; pass separator={others[0]!r} to split them"
-                )
+        if all(len(row) < 2 for row in rows):
+            self._warn_of_separators(rows, separator)
         labels, classes = self._numbered([[str(name) for name in row] for row in rows])
         return LabelSets([sorted(set(row)) for row in labels], classes, multi_hot=True)
 
@@ -242,8 +233,25 @@ class _Cells:
         rows = self._lists(separator)
         if self.classes is None and all(_is_integer(entry) for row in rows for entry in row):
             return LabelSets([[int(entry) for entry in row] for row in rows], multi_hot=False)
+        if separator is None:
+            self._warn_of_separators(rows, separator)
         labels, classes = self._numbered([[str(name) for name in row] for row in rows])
         return LabelSets(labels, classes, multi_hot=False)
+
+    def _warn_of_separators(self, rows: list[list[Any]], separator: str | None) -> None:
+        """Warn if names of classes in a manifest's targets hold what may stand between two of them."""
+        if self.classes is not None:
+            return
+        # of phones and letters, others are names themselves
+        marks = _SEPARATORS[:2] if separator is None else [mark for mark in _SEPARATORS if mark != separator]
+        split = [row for value, row in zip(self.values, rows, strict=True) if isinstance(value, str)]
+        names = [name for row in split for name in row]
+        found = next(((mark, name) for mark in marks for name in names if mark in name and name != mark), None)
+        if found is not None:
+            warn_caller(
+                f"{self.column!r} of {self.table.name} is split at {'spaces' if separator is None else repr(separator)}"
+                f", so that {shown(found[1])} is one class; pass separator={found[0]!r} to split it"
+            )
 
     def _numbered(self, rows: list[list[str]]) -> tuple[list[list[int]], Sequence[str]]:
         """Number the names in a manifest's rows of targets, and return the classes."""

@@ -6,9 +6,10 @@ import copy
 import gc
 import pickle
 
+import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset, TensorDataset
 
 import audiofeed as af
 from audiofeed.data.targets.classes import ClassNames, check_alike, given_classes, number_alike
@@ -81,6 +82,13 @@ def test_a_label_that_is_none_of_the_classes_is_named(folder, manifest):
         ([1.5], TypeError, "1.5; a class is named by text or an integer"),
         (["a", "b", "a"], ValueError, "names 'a' twice"),
         ([], ValueError, "classes is empty"),
+        ("names.txt", TypeError, "of a file, give the list of its lines"),
+        ({"a", "b"}, TypeError, r"is a set, whose order differs from run to run.*sorted\(classes\)"),
+        (frozenset("a"), TypeError, "is a set"),
+        ({"a": 1, "b": 2}, ValueError, "must give the names the numbers 0 to 1, each once"),
+        ({"a": 0, "b": 0}, ValueError, "must give the names the numbers 0 to 1, each once"),
+        ({"a": False, "b": 1}, ValueError, "must give the names the numbers 0 to 1, each once"),
+        ({"a": "cat"}, ValueError, "must give the names the numbers 0 to 0, each once"),
     ],
 )
 def test_classes_that_are_none(classes, error, rule):
@@ -133,6 +141,54 @@ def test_batches_in_a_worker_do_not_number_apart_unseen(folder):
     loader = DataLoader(mixture, batch_size=1, num_workers=1, collate_fn=af.PadCollate())
     with pytest.raises(UserWarning, match="two batches of one collate two datasets with other classes meet"):
         list(loader)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_that_see_one_dataset_each_do_not_number_apart_unseen(folder, method, capfd):
+    """Neither worker's batches have examples of both datasets, and the first worker says so, once."""
+    parts = [af.AudioFolder(folder(name, classes)) for name, classes in (("first", "abc"), ("second", "xyz"))]
+    mixture = Subset(ConcatDataset([Subset(part, range(3)) for part in parts]), range(6))
+    loader = DataLoader(
+        mixture, batch_size=3, num_workers=2, collate_fn=af.PadCollate(), multiprocessing_context=method
+    )
+    try:
+        assert [batch.targets.tolist() for batch in loader] == [[0, 1, 2], [0, 1, 2]]
+    except UserWarning as error:  # pytest makes warnings errors, and a fork keeps that
+        said = str(error)
+    else:
+        said = capfd.readouterr().err
+    assert said.count("UserWarning: in two batches of one collate") == 1
+    assert "target 0 stands for 'a' in AudioFolder" in said
+    assert "for 'x' in AudioFolder" in said
+
+
+def test_two_that_go_on_differently_after_a_shorter_one(folder):
+    """Both are alike with the shorter, which was seen first."""
+    several = [af.AudioFolder(folder(name, name)) for name in ("a", "ab", "ac")]
+    with pytest.raises(ValueError, match=r"target 1 stands for 'b' in .* and for 'c'"):
+        af.PadCollate()([dataset[0] for dataset in several])
+    collate = af.PadCollate()
+    collate([several[0][0]])
+    collate([several[1][0]])
+    with pytest.warns(UserWarning, match=r"target 1 stands for 'b' in .* and for 'c'"):
+        collate([several[2][0]])
+
+
+def test_classes_of_several_datasets_together(folder):
+    first, second = af.AudioFolder(folder("first", "abc")), af.AudioFolder(folder("second", "ab"))
+    mixture = ConcatDataset([second, Subset(first, [0])])
+    assert given_classes(Subset(mixture, [1])) is first.classes
+    assert af.AudioFolder(folder("third", "c"), classes=mixture)[0].target == 2
+    odd = ConcatDataset([first, af.AudioFolder(folder("fourth", "xyz"))])
+    with pytest.raises(ValueError, match=r"target 0 stands for 'a' in .* and for 'x'"):
+        given_classes(odd)
+    with pytest.raises(TypeError, match=r"TensorDataset.* must be a list of names, or a dataset"):
+        given_classes(ConcatDataset([first, TensorDataset(torch.zeros(2))]))
+
+
+def test_classes_with_numbers_of_their_own():
+    assert given_classes({"yes": 1, "no": 0}) == ["no", "yes"]
+    assert given_classes({"yes": np.int64(1), "no": np.int64(0)}) == ["no", "yes"]
 
 
 def test_more_classes_at_the_end_number_alike(folder):

@@ -273,6 +273,20 @@ def test_settings_that_are_none(settings, rule):
         af.EventTargets(**settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"source": 3}, "source=3 must be an ending, a path, a function"),
+        ({"onset": 3}, "onset=3 must be the name of a column"),
+        ({"offset": ("end",)}, r"offset=\('end',\) must be the name of a column"),
+        ({"label": b"note"}, "label=b'note' must be the name of a column"),
+    ],
+)
+def test_settings_of_another_type(settings, rule):
+    with pytest.raises(TypeError, match=rule):
+        af.EventTargets(**settings)
+
+
 def test_sources_that_do_not_fit(root, tmp_path):
     with pytest.raises(ValueError, match="has no source"):
         af.AudioFolder(root, target=af.EventTargets())

@@ -200,6 +200,8 @@ def test_wrong_labels_are_named(root, tmp_path):
     [
         ({"frame_rate": 0.0}, "frame_rate=0.0 must be"),
         ({"frame_rate": float("nan")}, "frame_rate=nan"),
+        ({"frame_rate": "100"}, "frame_rate='100' must be a finite number"),
+        ({"frame_rate": 1.0, "first": None}, "first=None must be a finite number"),
         ({"frame_rate": 1.0, "first": float("inf")}, "first=inf"),
         ({"frame_rate": 1.0, "resample": "mean"}, "resample='mean'"),
         ({"frame_rate": 1.0, "origin": "row"}, "origin='row'"),

@@ -90,8 +90,16 @@ def test_lists_of_tags(made, ending):
 
 def test_a_separator(made):
     assert collated(made(["a|b", "b"], "csv", target_type="multi_hot", separator="|")).tolist() == [[1, 1], [0, 1]]
-    with pytest.warns(UserWarning, match=r"no 'target' of .*rows\.csv has separator=','.* pass separator=';'"):
+    with pytest.warns(
+        UserWarning, match=r"'target' of .*rows\.csv is split at ',', so that 'a;b' is.* pass separator=';'"
+    ):
         made(["a;b", "b"], "csv", target_type="multi_hot")
+    with pytest.warns(UserWarning, match=r"is split at spaces, so that 'a,' is one class; pass separator=','"):
+        made(["b", "a, b"], "csv", target_type="sequence")
+    # punctuation, and what phones and letters are named, are names; so is what a list names
+    assert made(["a | b , a/b", "b"], target_type="sequence").classes == [",", "a", "a/b", "b", "|"]
+    assert made([["a,"], ["b"]], target_type="sequence").classes == ["a,", "b"]
+    assert made(["a, b"], target_type="sequence", classes=["a,", "b"])[0].target.tolist() == [0, 1]
     for separator, kind, rule in (
         ("", "multi_hot", "must be the text"),
         (";", "text", "not of 'text'"),

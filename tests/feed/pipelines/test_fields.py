@@ -1,5 +1,6 @@
 """Fields: nothing of an item is lost on its way into the batch, or an error names it."""
 
+import wave
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 
@@ -9,8 +10,10 @@ import torch
 from feed_datasets import Bands
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from audiofeed.data.example import AudioExample
+from audiofeed.data.manifest import AudioManifest
 from audiofeed.feed import GPUSpecCollate, PadCollate, register_item_form
 from audiofeed.feed.items import Clip, read_items, unregister_item_form
 
@@ -203,6 +206,80 @@ def test_the_target_is_chosen():
         PadCollate(target_field="words")(items)
     with pytest.raises(TypeError, match="target_field=3"):
         PadCollate(target_field=3)
+
+
+def test_the_target_is_chosen_within_a_dict_that_is_the_target():
+    """As in torchaudio's COMMONVOICE, and in webdataset's json."""
+    items = [(WAVE, 16000, {"sentence": text, "age": age}) for text, age in (("hi", ""), ("ho", None))]
+    batch = PadCollate(target_field="sentence")(items)
+    assert (batch.targets, batch.fields) == (["hi", "ho"], {"age": ["", None]})
+    item = {"__key__": "k", "__url__": "u", "wav": (WAVE, 16000), "json": {"text": "hi", "__url__": "v"}}
+    batch = PadCollate(target_field="text")([item])
+    assert (batch.targets, batch.fields) == (["hi"], {"__url__": (["u"], ["v"])})
+    with pytest.raises(ValueError, match=r"'speaker' is not an entry of clip 0, which has \[\].*yield a dict"):
+        PadCollate(target_field="speaker")([(WAVE, 16000, "HELLO", 84, 7, 0)])
+
+
+def test_columns_of_a_manifest_are_chosen_on_their_way_into_the_batch(tmp_path):
+    """Real rows, of a file, through dataset and collate: each chooses, and what both leave out alone is gone."""
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(200))
+    (tmp_path / "rows.csv").write_text('\ufeffpath,target,who,age\na.wav,y,"ann, b",3\na.wav,n,,4\n', encoding="utf-8")
+
+    def loaded(collate, **options):
+        dataset = AudioManifest(tmp_path / "rows.csv", **options)
+        return next(iter(DataLoader(dataset, batch_size=2, collate_fn=collate)))
+
+    batch = loaded(PadCollate())
+    assert (batch.targets.tolist(), batch.fields) == ([1, 0], {"who": ["ann, b", ""], "age": ["3", "4"]})
+    assert loaded(PadCollate(fields=["age"])).fields == {"age": ["3", "4"]}
+    batch = loaded(GPUSpecCollate(Bands(), device="cpu", fields=["who"], rename={"who": "speaker"}))
+    assert dict(batch) == {"speaker": ["ann, b", ""]}
+    assert loaded(PadCollate(fields=[])).fields == {}
+    assert loaded(PadCollate(), fields=["who"]).fields == {"who": ["ann, b", ""]}
+    batch = loaded(PadCollate(target_field="age", fields=["target"]))
+    assert (batch.targets, batch.fields["target"].tolist()) == (["3", "4"], [1, 0])
+    with pytest.raises(ValueError, match=r"fields=\['age'\] has \['age'\].*are \['who'\]"):
+        loaded(PadCollate(fields=["age"]), fields=["who"])
+    with pytest.raises(ValueError, match=r"fields=\['path'\].*are \['who', 'age'\]"):
+        loaded(PadCollate(fields=["path"]))
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"audio": WAVE, "sample_rate": "16k"}, "clip 0 has sample_rate='16k'; it must be an integer"),
+        ({"audio": WAVE, "sample_rate": torch.tensor([8000, 8000])}, r"clip 0 has sample_rate=tensor\(\[8000"),
+        ({"audio": WAVE, "sample_rate": float("inf")}, "clip 0 has sample_rate=inf; it must"),
+        ({"audio": {"array": WAVE, "sampling_rate": "x"}}, "clip 0 has sample_rate='x'"),
+        ({"audio": [[1.0, 2.0], [1.0]], "label": 1}, "clip 0 has list.* for its waveform, which is no array"),
+        ({"array": [[1.0, 2.0], [1.0]], "label": 1}, "clip 0 has list.* for its waveform, which is no array"),
+    ],
+)
+def test_a_wrong_rate_or_waveform_names_its_clip(item, message):
+    with pytest.raises(ValueError, match=message):
+        read_items([item])
+
+
+@pytest.mark.parametrize(
+    ("item", "hint"),
+    [
+        ({"audio": {"bytes": b"RIFF", "path": None}}, r"Its 'audio' is not decoded: use cast_column\('audio'"),
+        ({"audio": "a.wav", "label": 1}, "Its 'audio' is a path: read files with AudioManifest"),
+        ({"waveform": b"RIFF", "label": 1}, "Its 'waveform' is the bytes of a file"),
+        ({"__key__": "k", "flac": b"fLaC"}, r"Its 'flac' is not decoded: add .decode\(webdataset.torch_audio\)"),
+        (
+            {"__key__": "k", "a.wav": WAVE, "b.wav": WAVE},
+            r"several sounds, \['a.wav', 'b.wav'\].*rename that to 'wavef",
+        ),
+    ],
+)
+def test_what_an_unknown_item_lacks_is_said(item, hint):
+    with pytest.raises(TypeError, match=rf"clip 0 is .* not a known form.*{hint}.*Give to_example="):
+        read_items([item])
+    if "a.wav" in item:  # the remedy
+        assert only({**item, "waveform": item.pop("a.wav")}).waveform is WAVE
 
 
 def collated(value):
