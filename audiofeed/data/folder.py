@@ -44,9 +44,10 @@ class AudioFolder(AudioFiles):
             lie in `root` itself. A pattern such as `"{target}_{speaker}_{take}"` splits the file's name without its
             extension; the other parts become `fields`. A function maps the path to the target. Strings become indices
             into the `classes`. `EventTargets` and `FrameTargets` are targets in time, which follow the crop.
-        classes: Names of the classes in the order of their numbers, or another dataset whose classes these are, so that
-            a training and a validation set number alike; a label that is none of them is an error. None: the labels
-            found, sorted, as numbers if all of them are integers.
+        classes: Names of the classes in the order of their numbers, a dict of the numbers by name, or another dataset
+            (or a Subset or ConcatDataset) whose classes these are, so that a training and a validation set number
+            alike; a label that is none of them is an error. None: the labels found, sorted, as numbers if all of them
+            are integers.
         fields: Names of the pattern's other parts that each example carries; None for all.
         crop: `RandomCrop`, `CenterCrop` or `Windows`; None for whole files.
         mono: True averages the channels, which gives float32; a single channel stays as it is stored. False gives

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.readers import AudioInfo
 from audiofeed.data.tables import Table, is_missing, read_table, shown
 from audiofeed.data.targets.classes import given_classes
-from audiofeed.data.targets.event_files import column_of
+from audiofeed.data.targets.event_files import OFFSETS, column_of
 from audiofeed.data.targets.event_targets import EventTargets
 from audiofeed.data.targets.frame_targets import FrameTargets
 from audiofeed.data.targets.target_column import TargetColumn
@@ -33,8 +34,8 @@ class AudioManifest(AudioFiles):
 
     The columns are `path` and optionally `start` and `duration` in seconds and `target` (or `label`, or `labels`), in
     any case and with spaces around them; all other columns become `fields`. An empty start (or NaN, as pandas has it)
-    is 0, an empty duration the rest of the file. A row with a start or a duration has the key `path@start` or
-    `path@start-end`, in seconds.
+    is 0, an empty duration the rest of the file; an `end` is not read, and one warning says so. A row with a start or a
+    duration has the key `path@start` or `path@start-end`, in seconds.
 
     A part is a clip of its own: crops, windows and resampling see nothing beyond it. So a part that is resampled begins
     and ends as a recording does, with silence around it. It differs from the same part of the whole file resampled: at
@@ -77,9 +78,10 @@ class AudioManifest(AudioFiles):
             `FrameTargets`; None takes what the values suggest (see the table).
         separator: What stands between the labels of a cell of text: None for "," of "multi_hot" and any space of
             "sequence".
-        classes: Names of the classes in the order of their numbers, or another dataset whose classes these are, so that
-            a training and a validation set number alike; a label that is none of them is an error. None: those of the
-            column, sorted, as numbers if all of them are integers.
+        classes: Names of the classes in the order of their numbers, a dict of the numbers by name, or another dataset
+            (or a Subset or ConcatDataset) whose classes these are, so that a training and a validation set number
+            alike; a label that is none of them is an error. None: those of the column, sorted, as numbers if all of
+            them are integers.
         fields: Names of the other columns that each example carries as `AudioExample.fields`; None for all.
         sample_rate: Hz of every example; files of another rate are resampled in the worker (soxr HQ). None keeps the
             files' own rate, which must then be the same in all of them.
@@ -166,6 +168,8 @@ class AudioManifest(AudioFiles):
                 f"columns are {table.columns()}: name the one to take with target_column=, or pass target_column=None",
                 stacklevel=2,
             )
+        if own is None and begin is not None and length is None:
+            _warn_of_ends(table, spans)
         cells: list[Any] | None = events
         if cells is None and label is not None:
             cells = [row.get(label) for row in table.rows]
@@ -194,6 +198,16 @@ class AudioManifest(AudioFiles):
             on_error=on_error,
             seed=seed,
             progress=progress,
+        )
+
+
+def _warn_of_ends(table: Table, spans: Sequence[tuple[float | None, float | None]]) -> None:
+    """Warn if a manifest's parts have a start and, in place of a duration, a column that seems to be their end."""
+    end = column_of(table.columns(), OFFSETS)
+    if end is not None and any(start is not None for start, _ in spans):
+        warn_caller(
+            f"{table.name} has a start and no duration, so each part reaches to the end of its file, and its column "
+            f"{end!r} is only a field; give a column 'duration', in seconds"
         )
 
 

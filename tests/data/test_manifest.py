@@ -14,6 +14,7 @@ import torch
 
 from audiofeed.data import AudioManifest, AudioReadError, CenterCrop, RandomCrop, Windows, read
 from audiofeed.data.resample import resample_crop
+from audiofeed.data.targets.event_targets import EventTargets
 
 ROWS = [
     {"path": "a.wav", "start": 0.0, "duration": 0.05, "target": "yes", "speaker": "ann"},
@@ -148,6 +149,19 @@ def test_a_wrong_row_is_named(root, row, rule):
 def test_a_duration_rounded_to_hundredths_ends_with_the_file(root):
     dataset = AudioManifest([{"path": "a.wav", "start": 0.1, "duration": 0.11}], root=root, target_column=None)
     assert len(dataset[0].waveform) == 800
+
+
+def test_an_end_that_is_not_read_is_said(root, recwarn):
+    row = {"path": "a.wav", "start": 0.05, "End": 0.1, "label": "x"}
+    with pytest.warns(UserWarning, match=r"reaches to the end of its file, and its column 'End' is only a field"):
+        part = AudioManifest([row], root=root)[0]
+    assert part.fields == {"End": 0.1}
+    assert part.duration > 0.1
+    AudioManifest([{**row, "duration": 0.05}, {**row, "duration": None}], root=root)
+    AudioManifest([{"path": "a.wav", "start": None, "end": 0.1, "label": "x"}], root=root)
+    AudioManifest([{"path": "a.wav", "end": 0.1, "label": "x"}], root=root)
+    AudioManifest([{**row, "event_label": "dog"}], root=root, target_type=EventTargets())
+    assert len(recwarn) == 0
 
 
 def test_broken_tables(root, write, tmp_path):
