@@ -36,8 +36,8 @@ class Chain(nn.Sequential):
     Raises:
         TypeError: for a member that is no module, that takes waveforms where features come, or features where
             waveforms come.
-        ValueError: without members, or with members of different sample rates; at the call, for a member without `frame_lengths` that changed the number of
-            frames of a padded batch.
+        ValueError: without members, or with members of different sample rates; at the call, for a member without
+            `frame_lengths` that changed the number of frames of a padded batch.
 
     >>> from audiofeed.transforms.auditory.decibels import AmplitudeToDB
     >>> from audiofeed.transforms.auditory.mel import MelSpectrogram
@@ -83,6 +83,9 @@ class Chain(nn.Sequential):
         for i, member in enumerate(transforms):
             if not isinstance(member, Transform | FeatureTransform | Chain):
                 first = None  # a module of another kind may resample
+                continue
+            if "waveforms" in _given(member) and not getattr(member, "keeps_rate", False):
+                first = None  # as a transform that gives waveforms may
                 continue
             rate = getattr(member, "sample_rate", None)
             if rate is None:
