@@ -154,7 +154,9 @@ def test_members_of_different_rates_are_named():
         af.Chain(af.Chain(af.RemoveMean(), mel), pcen)
     # one of another kind may resample, and so may a transform that says so of its waveforms
     assert len(af.Chain(mel, Gain(), pcen)) == 3
-    assert len(af.Chain(af.SincFilterbank(sample_rate=8000), af.MelSpectrogram(**MEL | {"sample_rate": 16000}))) == 2
+    other = af.MelSpectrogram(**MEL | {"sample_rate": 16000})
+    assert len(af.Chain(af.SincFilterbank(sample_rate=8000), other)) == 2
+    assert len(af.Chain(af.STFT(64, sample_rate=8000), af.InverseSTFT(64), other)) == 3
     assert af.Chain(mel, af.PCEN(sample_rate=8000.0)).sample_rate == 8000
 
 
