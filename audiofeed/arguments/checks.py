@@ -54,6 +54,32 @@ def check_positive(name: str, value: float, rule: str = "a finite number > 0") -
     return float(value)
 
 
+def check_finite(name: str, value: float, rule: str = "a finite number") -> float:
+    """Check that an argument is a finite number of either sign; raise a ValueError that names it otherwise.
+
+    >>> check_finite("add", -4)
+    -4.0
+    """
+    shape = tuple(getattr(value, "shape", ()))
+    if shape:
+        raise ValueError(f"{name} has shape {shape}, and must be {rule}")
+    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+        raise ValueError(f"{name}={shortened(value)} must be {rule}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name}={value!r} must be {rule}")
+    return float(value)
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """Return the repr of an argument's value for an error, cut where it is long.
+
+    >>> shortened(list(range(100)), most=12)
+    '[0, 1, 2, 3,...'
+    """
+    shown = repr(value)
+    return shown if len(shown) <= most else f"{shown[:most]}..."
+
+
 def check_share(name: str, value: float) -> float:
     """Check that an argument is a number between 0 and 1; raise a ValueError that names it otherwise.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.arguments.checks import check_choice, check_not_negative, check_positive, check_top_db
+from audiofeed.arguments.checks import check_choice, check_finite, check_not_negative, check_positive, check_top_db
 from audiofeed.methods.decibels import TINY, to_decibels
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
@@ -49,8 +49,9 @@ class AmplitudeToDB(FeatureTransform):
     ) -> None:
         super().__init__()
         check_choice("stype", stype, ("power", "magnitude"))
-        if ref != "max" and (isinstance(ref, str) or not ref > 0):
-            raise ValueError(f"ref={ref!r} must be a number > 0, or 'max'")
+        if ref != "max":
+            rule = "a number > 0, or 'max' (each clip's own peak, where librosa has ref=np.max)"
+            check_positive("ref", check_finite("ref", ref, rule), rule)  # type: ignore[arg-type]
         self.offset = check_not_negative("offset", offset)
         if amin is not None and not (amin == 0 and offset > 0):
             check_positive("amin", amin, "a number > 0, or None, or 0 with an offset > 0")

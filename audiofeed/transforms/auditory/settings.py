@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
-from audiofeed.arguments.checks import check_choice, check_count, check_mel_norm, check_rate, check_span
+from audiofeed.arguments.checks import check_choice, check_count, check_mel_norm, check_rate, check_span, shortened
 from audiofeed.arguments.setting_groups import argument, arguments_of, pick, settle
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
@@ -88,7 +88,18 @@ class Mel:
     def _settle_filters(self, filters: Any) -> None:
         """Take the filters that were given, float64, and nothing that describes mel filters beside them."""
         rate = float(check_rate(self.sample_rate, "clips of another rate are refused"))
-        weights = filters.detach().cpu().double().numpy() if isinstance(filters, torch.Tensor) else filters
+        weights = filters.detach().cpu().resolve_conj() if isinstance(filters, torch.Tensor) else filters
+        if isinstance(weights, torch.Tensor):
+            weights = (weights if weights.is_complex() else weights.double()).numpy()
+        try:
+            weights = np.asarray(weights)
+        except ValueError:  # rows of unequal lengths
+            weights = np.empty((), dtype=object)
+        if weights.dtype.kind not in "biuf":
+            raise ValueError(
+                f"filters={shortened(filters)} must be real numbers, (n, n_fft // 2 + 1): a row of weights for each "
+                "filter"
+            )
         weights = np.array(weights, dtype=np.float64, order="C")
         bins = self.n_fft // 2 + 1
         if weights.ndim != 2 or weights.shape[0] == 0 or weights.shape[1] != bins:

@@ -36,8 +36,8 @@ class Chain(nn.Sequential):
     Raises:
         TypeError: for a member that is no module, that takes waveforms where features come, or features where
             waveforms come.
-        ValueError: without members; at the call, for a member without `frame_lengths` that changed the number of
-            frames of a padded batch.
+        ValueError: without members, or with members of different sample rates; at the call, for a member without
+            `frame_lengths` that changed the number of frames of a padded batch.
 
     >>> from audiofeed.transforms.auditory.decibels import AmplitudeToDB
     >>> from audiofeed.transforms.auditory.mel import MelSpectrogram
@@ -57,6 +57,7 @@ class Chain(nn.Sequential):
             raise ValueError("Chain() must be given one transform or more")
         for i in range(1, len(transforms)):
             self._check_order(i, transforms[i - 1], transforms[i])
+        self._check_rates(transforms)
         super().__init__(*transforms)
 
     if not TYPE_CHECKING:
@@ -75,6 +76,27 @@ class Chain(nn.Sequential):
             f"Chain's member {i}, {type(member).__name__}, takes {takes}, and member {i - 1}, "
             f"{type(before).__name__}, gives {gives[0]}; {remedy}"
         )
+
+    def _check_rates(self, transforms: tuple[nn.Module, ...]) -> None:
+        """Check that a chain's members say one sample rate, as far as none between them may change it."""
+        first: tuple[int, Any] | None = None
+        for i, member in enumerate(transforms):
+            if not isinstance(member, Transform | FeatureTransform | Chain):
+                first = None  # a module of another kind may resample
+                continue
+            if "waveforms" in _given(member) and not getattr(member, "keeps_rate", False):
+                first = None  # as a transform that gives waveforms may
+                continue
+            rate = getattr(member, "sample_rate", None)
+            if rate is None:
+                continue
+            if first is not None and rate != first[1]:
+                name, before = type(member).__name__, type(transforms[first[0]]).__name__
+                raise ValueError(
+                    f"Chain's member {i}, {name}, has sample_rate={rate!r}, and member {first[0]}, {before}, has "
+                    f"sample_rate={first[1]!r}; give both the sample rate of the waveforms"
+                )
+            first = (i, rate)
 
     @property
     def sample_rate(self) -> Any:

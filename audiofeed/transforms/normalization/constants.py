@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.arguments.checks import warn_caller
+from audiofeed.arguments.checks import shortened, warn_caller
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.normalization.measured import measured_moments
 
@@ -197,13 +197,20 @@ class Normalize(FeatureTransform):
 def _constants(name: str, value: Any) -> float | tuple[float, ...]:
     """Return a normalization's constants as a number, or as one for each bin; an error names what is wrong."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().double().numpy()
+        value = value.detach().cpu()
+        value = (value if value.is_complex() else value.double()).numpy()
+    rule = "a number, or one for each bin: (bins,)"
     try:
-        found = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.empty((0, 0))
+        found = np.asarray(value)
+    except ValueError:  # rows of unequal lengths
+        found = np.empty((), dtype=object)
+    # None would become NaN, a text that holds a number that number, and a complex number its real part
+    if found.dtype.kind not in "iuf":
+        raise ValueError(f"{name}={shortened(value)} must be {rule}")
+    found = found.astype(np.float64)
     if found.ndim > 1 or found.size == 0:
-        raise ValueError(f"{name}={value!r} must be a number, or one for each bin: (bins,)")
+        remedy = f"; {name}.reshape(-1) has them in a row" if found.size and found.size == max(found.shape) else ""
+        raise ValueError(f"{name} has shape {found.shape}, and must be {rule}{remedy}")
     wrong = ~np.isfinite(found) | (found <= 0 if name == "std" else np.zeros(found.shape, dtype=bool))
     if wrong.any():
         rule = "finite and > 0; for bins that never change take 1.0" if name == "std" else "finite"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from audiofeed.arguments.checks import check_positive
+from audiofeed.arguments.checks import check_finite, check_positive
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -36,9 +34,9 @@ class Rescale(FeatureTransform):
 
     def __init__(self, *, add: float = 0.0, divide: float = 1.0) -> None:
         super().__init__()
-        if isinstance(add, bool | str) or add is None or not math.isfinite(add):
-            raise ValueError(f"add={add!r} must be a finite number")
-        self.add, self.divide = float(add), check_positive("divide", divide)
+        rule = "a finite number; constants of each bin are those of Normalize(mean, std)"
+        self.add = check_finite("add", add, rule)
+        self.divide = check_positive("divide", check_finite("divide", divide, rule))
 
     def inverse(self) -> Rescale:
         """Return the module that takes rescaled features back to what they were.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from audiofeed.arguments.checks import check_floor
+from audiofeed.arguments.checks import check_finite, check_floor
 from audiofeed.methods.waveform.levels import peak, peak_without_graph, rms, rms_without_graph
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform, over_dims
 
@@ -87,6 +85,4 @@ class NormalizeRMS(WaveformTransform):
 
 def _check_level(level_db: float) -> float:
     """Check the level in dB that a waveform is normalized to, and return it."""
-    if isinstance(level_db, bool | str) or level_db is None or not math.isfinite(level_db):
-        raise ValueError(f"level_db={level_db!r} must be a finite number of dB relative to full scale; 0.0 is 1.0")
-    return float(level_db)
+    return check_finite("level_db", level_db, "a finite number of dB relative to full scale; 0.0 is 1.0")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from audiofeed.arguments.checks import check_choice
+from audiofeed.arguments.checks import check_choice, check_finite
 from audiofeed.methods.waveform.pre_emphasis import pre_emphasize, pre_emphasize_into
 from audiofeed.signal.waveform.pre_emphasis import FIRST_SAMPLES
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform
@@ -43,9 +41,8 @@ class PreEmphasis(WaveformTransform):
 
     def __init__(self, coeff: float = 0.97, *, first: str = "keep") -> None:
         super().__init__()
-        if isinstance(coeff, bool | str) or coeff is None or not math.isfinite(coeff):
-            raise ValueError(f"coeff={coeff!r} must be a finite number, mostly 0.95 to 0.97")
-        self.coeff, self.first = float(coeff), check_choice("first", first, FIRST_SAMPLES)
+        self.coeff = check_finite("coeff", coeff, "a finite number, mostly 0.95 to 0.97")
+        self.first = check_choice("first", first, FIRST_SAMPLES)
 
     def into(self, clips: torch.Tensor, out: torch.Tensor, lengths: torch.Tensor | None) -> None:
         pre_emphasize_into(out, clips, lengths, self.coeff, self.first)

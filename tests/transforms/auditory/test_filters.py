@@ -103,6 +103,10 @@ def test_modules_with_other_filters_do_not_share_them():
         ({"filters": BANK[0]}, r"filters has shape \(65,\)"),
         ({"filters": BANK[:0]}, r"filters has shape \(0, 65\)"),
         ({"filters": np.full((2, 65), np.nan)}, "filters must be finite"),
+        ({"filters": BANK * 1j}, "filters=.* must be real numbers, .*a row of weights for each filter"),
+        ({"filters": torch.from_numpy(BANK) * 1j}, "filters=tensor.* must be real numbers"),
+        ({"filters": [[1.0], [1.0, 2.0]]}, r"filters=\[\[1\.0\], .* must be real numbers"),
+        ({"filters": "mel"}, "filters='mel' must be real numbers"),
         ({"mel_scale": "kaldi"}, "norm='slaney' must be None with mel_scale='kaldi'.*pass norm=None"),
     ],
 )

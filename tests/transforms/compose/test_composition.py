@@ -145,6 +145,21 @@ def test_wrong_members_are_named():
         af.Stack(a=af.MelSpectrogram(**MEL), b=af.MelSpectrogram(**MEL | {"sample_rate": 16000}))
 
 
+def test_members_of_different_rates_are_named():
+    mel, pcen = af.MelSpectrogram(**MEL), af.PCEN(sample_rate=16000)
+    message = "member 2, PCEN, has sample_rate=16000, and member 0, MelSpectrogram, has sample_rate=8000"
+    with pytest.raises(ValueError, match=message):
+        af.Chain(mel, af.Rescale(divide=2.0), pcen)
+    with pytest.raises(ValueError, match="member 1, PCEN, has sample_rate=16000, and member 0, Chain"):
+        af.Chain(af.Chain(af.RemoveMean(), mel), pcen)
+    # one of another kind may resample, and so may a transform that says so of its waveforms
+    assert len(af.Chain(mel, Gain(), pcen)) == 3
+    other = af.MelSpectrogram(**MEL | {"sample_rate": 16000})
+    assert len(af.Chain(af.SincFilterbank(sample_rate=8000), other)) == 2
+    assert len(af.Chain(af.STFT(64, sample_rate=8000), af.InverseSTFT(64), other)) == 3
+    assert af.Chain(mel, af.PCEN(sample_rate=8000.0)).sample_rate == 8000
+
+
 # ---------------------------------------------------------------- Stack
 
 

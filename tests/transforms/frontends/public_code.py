@@ -133,6 +133,67 @@ def fcn(x):
     return 10 * np.log10(np.maximum(triangles(16000, 512, 96, 0, 8000, "htk") @ centered(x, 512, 256), 1e-10))
 
 
+# ---------------------------------------------------------------- others
+
+
+def sound_events(offset, x):
+    """mel_features.py of VGGish: |S| of whole windows, triangles straight in mel, the lowest bin left out."""
+
+    def mel(f):
+        return 1127 * np.log(1 + f / 700)
+
+    edges = np.linspace(mel(125), mel(7500), 66)
+    bins = mel(np.linspace(0, 8000, 257))[:, None]
+    up = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    filters = np.maximum(0, np.minimum(up, (edges[2:] - bins) / (edges[2:] - edges[1:-1])))
+    filters[0] = 0
+    frames = cut(x, 400, 160, 1 + (len(x) - 400) // 160) * hann(400)
+    return np.log(filters.T @ np.abs(np.fft.rfft(frames, 512, axis=1).T) + offset)
+
+
+def vggish(x):
+    return sound_events(0.01, x)
+
+
+def yamnet(x):
+    return sound_events(0.001, x)
+
+
+def beats(x):
+    """torchaudio.compliance.kaldi.fbank(x * 2 ** 15, num_mel_bins=128, sample_frequency=16000)."""
+    frames = cut(x * 2**15, 400, 160, 1 + (len(x) - 400) // 160)
+    power = np.abs(np.fft.rfft(kaldi_windows(frames, hann(400, symmetric=True) ** 0.85), 512, axis=1).T) ** 2
+    y = np.log(np.maximum(kaldi_triangles(16000, 512, 128, 20, 8000) @ power, 1.1920928955078125e-07))
+    return (y - 15.41663) / (2 * 6.55582)
+
+
+def tacotron2(x):
+    magnitude = np.sqrt(centered(x, 1024, 256))
+    return np.log(np.maximum(triangles(22050, 1024, 80, 0, 8000, "slaney", area=True) @ magnitude, 1e-5))
+
+
+def clap(x):
+    filters = triangles(48000, 1024, 64, 50, 14000, "slaney", area=True)
+    return 10 * np.log10(np.maximum(filters @ centered(x, 1024, 480), 1e-10))
+
+
+def musicnn(x):
+    power = centered(x, 512, 256, pad_mode="constant")
+    return np.log10(1 + 10000 * (triangles(16000, 512, 96, 0, 8000, "slaney", area=True) @ power))
+
+
+def dcase(x):
+    """20 / 2 log10(. + sys.float_info.epsilon)."""
+    power = centered(x, 1024, 512, pad_mode="constant")
+    return 10 * np.log10(triangles(16000, 1024, 128, 0, 8000, "slaney", area=True) @ power + np.finfo(float).eps)
+
+
+def emformer(x):
+    y = triangles(16000, 400, 80, 0, 8000, "htk") @ centered(x, 400, 160) * 10 ** (0.05 * 2 * 20 * np.log10(32767))
+    y = np.where(y > np.e, np.log(np.maximum(y, np.e)), y / np.e)
+    return (y - np.repeat([12.0, 11.0], 40)[:, None]) * np.repeat([0.25, 0.2], 40)[:, None]
+
+
 # ---------------------------------------------------------------- other conventions
 
 

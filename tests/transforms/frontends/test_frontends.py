@@ -65,7 +65,8 @@ def test_a_recipe_is_computed_by_the_kernel(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_mask_of_a_batch_follows_the_placement(name):
     transform = RECIPES[name]
-    examples = [torch.from_numpy(x).float() for x in clips(transform)]
+    # no sample is 0, for a front-end whose silence is 0
+    examples = [torch.from_numpy(x).float() + 0.003 for x in clips(transform)]
     batch = af.GPUSpecCollate(transform, device="cpu")(examples)
     counts = transform.frame_lengths(torch.tensor([len(x) for x in examples]))
     assert batch.feature_lengths.tolist() == counts.tolist()
