@@ -6,7 +6,6 @@ import copy
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +25,7 @@ from audiofeed.data.seeds import draw_below, seed_of
 from audiofeed.data.targets.classes import check_alike, notice
 from audiofeed.data.targets.target_column import CropPlace, TargetColumn
 from audiofeed.data.targets.timed import CutWaveform
+from audiofeed.parallel.thread_pool import results_of
 
 Key = int | tuple[int, int]
 Self = TypeVar("Self", bound="AudioFiles")
@@ -401,9 +401,7 @@ class AudioFiles(Dataset[AudioExample]):
         threads = min(torch.get_num_threads(), len(keys))
         if threads < 2 or not self._some_decoded:
             return [self[key] for key in keys]
-        # for each batch anew: a pool that is kept would be dead in a forked worker, and costs a fraction of a clip
-        with ThreadPoolExecutor(threads, thread_name_prefix="audiofeed-decode") as pool:
-            return list(pool.map(self.__getitem__, keys))
+        return results_of(lambda number: self[keys[number]], len(keys))
 
     def _split(self, key: tuple[int, int]) -> tuple[int, int]:
         if len(key) != 2:

@@ -18,9 +18,11 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
+
+Result = TypeVar("Result")
 
 # Values of the input for each thread: with fewer it takes longer to hand them over than to compute them.
 FEW_VALUES = 2**15
@@ -195,3 +197,31 @@ def deal(work: Callable[[int], None], n_parts: int) -> None:
     with alone():
         job.take()
     job.wait()
+
+
+def results_of(compute: Callable[[int], Result], n: int) -> list[Result]:
+    """Return what a function gives for 0 to n - 1, such as the clips of a batch, called in several threads.
+
+    Args:
+        compute: called once with each number, with one of torch's threads.
+        n: how many numbers, 1 or more.
+
+    Raises:
+        Exception: of several the first in order, whichever thread comes first.
+
+    >>> results_of(lambda number: number * number, 4)
+    [0, 1, 4, 9]
+    """
+    results: dict[int, Result] = {}
+    errors: dict[int, Exception] = {}
+
+    def work(number: int) -> None:
+        try:
+            results[number] = compute(number)
+        except Exception as error:  # noqa: BLE001  # raised below, in the caller's thread
+            errors[number] = error
+
+    deal(work, n)
+    if errors:
+        raise errors[min(errors)]
+    return [results[number] for number in range(n)]
