@@ -96,14 +96,14 @@ def _type(field: dataclasses.Field[Any]) -> str:
     return f"{field.type} | None" if optional else str(field.type)
 
 
-def complete(cls: type[nn.Module]) -> None:
+def complete(cls: type) -> None:
     """Document each argument in a class's `__init__` signature, and let the class answer wrong argument names."""
     init = cls.__dict__.get("__init__")
     if init is None:
         return
     if cls.__doc__ is not None:
         cls.__doc__ = documented(cls.__doc__, init)
-    cls.__init__ = explaining(init)  # type: ignore[method-assign]
+    cls.__init__ = explaining(init)  # type: ignore[misc]
 
 
 # ---------------------------------------------------------------- documentation

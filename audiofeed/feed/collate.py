@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
+from typing_extensions import Unpack
 
+from audiofeed.arguments.checks import check_choice
+from audiofeed.arguments.setting_groups import argument, pick
+from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.example import AudioExample
 from audiofeed.data.targets.class_check import check_classes
 from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets, renamed_batch
@@ -24,9 +28,8 @@ from audiofeed.feed.timed_targets import fit_waveforms
 from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features
 
 
-@dataclass(frozen=True)
-class _Padding:
-    """Settings of a collate that its worker needs to pad a batch and to name its entries."""
+class BatchOptions(TypedDict, total=False):
+    """Keyword arguments for the settings of a padded batch that collate functions share."""
 
     target_collate: Callable[[list[Any]], Any] | None
     to_example: Callable[[Any], AudioExample] | None
@@ -36,6 +39,47 @@ class _Padding:
     pad_to: float | None
     longer: Literal["error", "crop"]
     mono: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """Settings that collate functions share, which a worker needs to pad a batch and to name its entries."""
+
+    target_collate: Callable[[list[Any]], Any] | None = argument(
+        None,
+        "makes the batch's targets from the list of the clips' targets, in the worker, as `PadTargets` does; None: "
+        "they stack as in torch's `default_collate`, or stay a list if they do not stack.",
+    )
+    to_example: Callable[[Any], AudioExample] | None = argument(
+        None, "turns a dataset item of any other form than the known ones into an `AudioExample`."
+    )
+    target_field: str | None = argument(
+        None,
+        "name of the entry of an item, of a dict that is its target (as in torchaudio's COMMONVOICE), or of the "
+        'manifest\'s column, that is the target, such as "text"; a target known otherwise then becomes '
+        '`batch.fields["target"]`. None: it is known by its name or place.',
+    )
+    fields: Sequence[str] | None = argument(
+        None, "names of the other entries to keep as `batch.fields`; None keeps all, an empty list none."
+    )
+    rename: Mapping[str, str] | None = argument(
+        None,
+        'names for `model(**batch)` by field, as `{"features": "input_features", "targets": "labels"}`; a field is one '
+        "of the batch's or an entry of `batch.fields`. The batch's mapping then has these entries and no others, so "
+        "that a model, or the Trainer of transformers, is called with what it takes; the attributes (`batch.features`, "
+        "`batch.names`) stay. None: all fields, under their own names.",
+    )
+    pad_to: float | None = argument(
+        None, "length of every batch, a float in seconds or an integer in samples; None pads to the longest clip."
+    )
+    longer: Literal["error", "crop"] = argument(
+        "error", 'what becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.'
+    )
+    mono: bool = argument(
+        False,
+        "True averages the channels of each clip, in the worker, and takes away their axis, which torchaudio and "
+        "torchcodec give a single channel, too; False keeps (channel, time).",
+    )
     sample_rate: int | None = None
     # the classes of earlier batches, in this process
     seen: list[Sequence[str]] = field(default_factory=list, compare=False, repr=False)
@@ -133,19 +177,6 @@ def _with_target_field(index: int, clip: Clip, name: str) -> Clip:
 class PadCollate:
     """Collate function that makes one padded batch of waveforms, without features.
 
-    Args:
-        target_collate: Makes the batch's targets from the list of the clips' targets, in the worker, as `PadTargets`
-            does; by default they stack as in torch's `default_collate`, or stay a list if they do not stack.
-        to_example: Turns a dataset item of any other form than the known ones into an `AudioExample`.
-        target_field: Name of the entry of an item, of a dict that is its target, or of the manifest's column, that is
-            the target; None: known by its name or place.
-        fields: Names of the other entries to keep as `batch.fields`; None keeps all, an empty list none.
-        rename: Names of the batch's entries by field, as in `GPUSpecCollate`; None: all fields, under their own names.
-        pad_to: Length of the batch, a float in seconds or an integer in samples; None pads to the longest clip.
-        longer: What becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.
-        mono: True averages the channels of each clip, in the worker, and takes away their axis, which torchaudio and
-            torchcodec give a single channel, too; False keeps (channel, time).
-
     Raises:
         TypeError: An argument is not of its type; or, when called, an item has no known form (the message lists them).
         ValueError: `pad_to`, `longer` or `rename` is out of range; or, when called: a clip is empty, has NaN or
@@ -157,19 +188,9 @@ class PadCollate:
     (torch.Size([2, 6]), tensor([4, 6]))
     """
 
-    def __init__(
-        self,
-        *,
-        target_collate: Callable[[list[Any]], Any] | None = None,
-        to_example: Callable[[Any], AudioExample] | None = None,
-        target_field: str | None = None,
-        fields: Sequence[str] | None = None,
-        rename: Mapping[str, str] | None = None,
-        pad_to: float | None = None,
-        longer: Literal["error", "crop"] = "error",
-        mono: bool = False,
-    ) -> None:
-        self._padding = _Padding(target_collate, to_example, target_field, fields, rename, pad_to, longer, mono)
+    @takes(BatchSettings)
+    def __init__(self, **settings: Unpack[BatchOptions]) -> None:
+        self._padding = pick(BatchSettings, settings)
 
     def __call__(self, items: Any) -> AudioBatch:
         """Collate a list of dataset items into a padded batch."""
@@ -177,6 +198,9 @@ class PadCollate:
 
     def __repr__(self) -> str:
         return "PadCollate()"
+
+
+complete(PadCollate)
 
 
 class GPUSpecCollate:
@@ -214,23 +238,8 @@ class GPUSpecCollate:
         max_ahead: Largest number of unread batches whose features are computed on the device ahead of use, 0 or more.
             With `pin_memory=True` and nothing trained, they are computed on a side stream. 0 turns that off: use it for
             a transform that draws random numbers or is changed during iteration.
-        target_collate: Makes the batch's targets from the list of the clips' targets, in the worker, as `PadTargets`
-            does; by default they stack as in torch's `default_collate`, or stay a list if they do not stack.
         augment: Called once per batch on the device as `augment(waveforms, lengths, seeds)`; returns waveforms of the
             same shape, which become `batch.waveforms`. `seeds` is (batch,) int64, or None if the dataset gives none.
-        to_example: Turns a dataset item of any other form than the known ones into an `AudioExample`.
-        target_field: Name of the entry of an item, of a dict that is its target (as in torchaudio's COMMONVOICE), or
-            of the manifest's column, that is the target, such as "text"; a target known otherwise then becomes
-            `batch.fields["target"]`. None: it is known by its name or place.
-        fields: Names of the other entries to keep as `batch.fields`; None keeps all, an empty list none.
-        rename: Names for `model(**batch)` by field, as `{"features": "input_features", "targets": "labels"}`; a field
-            is one of the batch's or an entry of `batch.fields`. The batch's mapping then has these entries and no
-            others, so that a model, or the Trainer of transformers, is called with what it takes; the attributes
-            (`batch.features`, `batch.names`) stay. None: all fields, under their own names.
-        pad_to: Length of every batch, a float in seconds or an integer in samples; None pads to the longest clip.
-        longer: What becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.
-        mono: True averages the channels of each clip, in the worker, and takes away their axis, which torchaudio and
-            torchcodec give a single channel, too; False keeps (channel, time).
         padding: What stands past a clip's end in the features. "mask": 0, the same whatever the values stand for, so
             that a sum over frames counts the clip only; in a logarithm, though, 0 is louder than speech. "silence": the
             values that the transform gives to silence, by bin. A number: that number. "waveform": the clip is padded
@@ -258,6 +267,7 @@ class GPUSpecCollate:
     torch.Size([2, 1, 3])
     """
 
+    @takes(BatchSettings)
     def __init__(
         self,
         transform: torch.nn.Module,
@@ -265,17 +275,10 @@ class GPUSpecCollate:
         device: torch.device | str | int | None = None,
         output: Literal["batch", "tuple"] = "batch",
         max_ahead: int = 2,
-        target_collate: Callable[[list[Any]], Any] | None = None,
         augment: Callable[..., torch.Tensor] | None = None,
-        to_example: Callable[[Any], AudioExample] | None = None,
-        target_field: str | None = None,
-        fields: Sequence[str] | None = None,
-        rename: Mapping[str, str] | None = None,
-        pad_to: float | None = None,
-        longer: Literal["error", "crop"] = "error",
-        mono: bool = False,
         padding: Literal["mask", "silence", "waveform"] | float | None = None,
         layout: Literal["bins_frames", "frames_bins"] = "bins_frames",
+        **settings: Unpack[BatchOptions],
     ) -> None:
         if not isinstance(transform, torch.nn.Module):
             raise TypeError(
@@ -286,29 +289,18 @@ class GPUSpecCollate:
                 f"transform={type(transform).__name__} takes features, and must take waveforms; put a transform of "
                 "waveforms before it, as in Chain(MelSpectrogram(...), AmplitudeToDB())"
             )
-        if output not in ("batch", "tuple"):
-            raise ValueError(f"output={output!r} must be 'batch' or 'tuple'")
+        check_choice("output", output, ("batch", "tuple"))
         if isinstance(max_ahead, bool) or not isinstance(max_ahead, int) or max_ahead < 0:
             raise ValueError(f"max_ahead={max_ahead!r} must be an integer of at least 0; 0 computes nothing ahead")
         if augment is not None and not callable(augment):
             raise TypeError(f"augment={augment!r} must be callable as augment(waveforms, lengths, seeds)")
-        if layout not in ("bins_frames", "frames_bins"):
-            raise ValueError(f"layout={layout!r} must be 'bins_frames' or 'frames_bins'")
+        check_choice("layout", layout, ("bins_frames", "frames_bins"))
+        rename = settings.get("rename")
         if rename is not None and output == "tuple":
             raise ValueError(f"rename={rename!r} has no effect with output='tuple', whose pair has no names; omit one")
         rate = sample_rate_of(transform)
-        self._padding = _Padding(
-            target_collate,
-            to_example,
-            target_field,
-            fields,
-            rename,
-            pad_to,
-            longer,
-            mono,
-            None if rate is None else int(rate),
-        )
-        kept = FeaturePadding(check_padding(padding, pad_to, transform))
+        self._padding = pick(BatchSettings, settings, sample_rate=None if rate is None else int(rate))
+        kept = FeaturePadding(check_padding(padding, self._padding.pad_to, transform))
         asked = None if device is None else torch.device(device)
         self._runtime: Runtime | None = Runtime(transform, augment, asked, max_ahead, padding=kept)
         self._output = output
@@ -350,3 +342,6 @@ class GPUSpecCollate:
     def __repr__(self) -> str:
         lengths = "" if self._info.knows_lengths else ", lengths unknown: it has no frame_lengths"
         return f"GPUSpecCollate({self._info.transform_name}{lengths}, output={self._output!r})"
+
+
+complete(GPUSpecCollate)

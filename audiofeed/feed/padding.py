@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
+from audiofeed.arguments.checks import check_choice
 from audiofeed.data.samples import bad_samples
 from audiofeed.feed.items import Clip
 from audiofeed.feed.tensor_trees import pin, to_device
@@ -90,8 +91,7 @@ def check_pad_to(pad_to: Any, longer: Any) -> None:
             raise TypeError(f"pad_to={pad_to!r} must be seconds (a float) or samples (an integer), or None")
         if not (math.isfinite(pad_to) and pad_to > 0):
             raise ValueError(f"pad_to={pad_to!r} must be above 0: seconds as a float, samples as an integer")
-    if longer not in ("error", "crop"):
-        raise ValueError(f"longer={longer!r} must be 'error' or 'crop'")
+    check_choice("longer", longer, ("error", "crop"))
 
 
 def pad_clips(

@@ -14,15 +14,20 @@ import torch
 
 from audiofeed.parallel.busy_cores import cores_are_busy
 from audiofeed.parallel.observed import observed
-from audiofeed.parallel.thread_pool import deal, parts_of
+from audiofeed.parallel.thread_pool import alone, deal, parts_of
 
 # from clips (n, ...) and what else there is of each, cut in the same way, to their results (n, ...)
 Compute = Callable[..., torch.Tensor]
 Part = tuple[torch.Tensor | None, ...]
 
 
-def is_dealt(clips: torch.Tensor) -> bool:
+def is_dealt(clips: torch.Tensor, *, light: bool = False) -> bool:
     """Return whether a batch of clips that a graph is recorded of is to be computed in parts, dealt to threads.
+
+    Args:
+        clips: (clips, ...).
+        light: a few operations for each value, which take no longer than to deal them out: that is worth it only beside
+            busy cores, and in one part, for torch's threads to stay out of it.
 
     >>> torch.set_num_threads(2)
     >>> is_dealt(torch.zeros(2, 100_000)), is_dealt(torch.zeros(1, 1, device="meta"))
@@ -30,11 +35,11 @@ def is_dealt(clips: torch.Tensor) -> bool:
     """
     if clips.device.type != "cpu" or observed(clips) is not None or torch.get_num_threads() == 1:
         return False
-    return len(parts_of(len(clips), clips.numel())) > 1 or cores_are_busy()
+    return (not light and len(parts_of(len(clips), clips.numel())) > 1) or cores_are_busy()
 
 
 def compute_in_parts(
-    compute: Compute, clips: torch.Tensor, others: Part, parameters: Iterable[torch.Tensor]
+    compute: Compute, clips: torch.Tensor, others: Part, parameters: Iterable[torch.Tensor], *, light: bool = False
 ) -> torch.Tensor:
     """Compute the clips of a batch with a graph in parts, dealt to as many threads as torch has.
 
@@ -44,6 +49,7 @@ def compute_in_parts(
         clips: (clips, ...).
         others: each (clips, ...), or None.
         parameters: what autograd is to see beside the clips.
+        light: in one part, by the thread that calls, and by that of autograd: see `is_dealt`.
 
     Returns:
         (clips, ...).
@@ -52,7 +58,8 @@ def compute_in_parts(
     tensor([0., 1., 2.])
     """
     given = [parameter for parameter in parameters if parameter.requires_grad]
-    return _InParts.apply(compute, parts_of(len(clips), clips.numel()), others, clips, *given)
+    parts = [slice(0, len(clips), None)] if light else parts_of(len(clips), clips.numel())
+    return _InParts.apply(compute, parts, others, clips, *given)
 
 
 def rows_in_parts(
@@ -61,6 +68,8 @@ def rows_in_parts(
     lengths: torch.Tensor | None,
     leading: list[int],
     parameters: Iterable[torch.Tensor],
+    *,
+    light: bool = False,
 ) -> torch.Tensor:
     """Compute the rows of a batch with a graph in parts of whole clips, dealt to as many threads as torch has.
 
@@ -70,6 +79,7 @@ def rows_in_parts(
         lengths: (rows,), or None.
         leading: the leading dimensions, of which the first is the batch.
         parameters: what autograd is to see beside the rows.
+        light: in one part: see `is_dealt`.
 
     Returns:
         (rows, ...).
@@ -84,7 +94,7 @@ def rows_in_parts(
         return found.unflatten(0, clips.shape[:2])
 
     own = None if lengths is None else lengths.unflatten(0, (batch, -1))
-    return compute_in_parts(of_clips, rows.unflatten(0, (batch, -1)), (own,), parameters).flatten(0, 1)
+    return compute_in_parts(of_clips, rows.unflatten(0, (batch, -1)), (own,), parameters, light=light).flatten(0, 1)
 
 
 def _cut(others: Part, part: slice) -> Part:
@@ -93,6 +103,9 @@ def _cut(others: Part, part: slice) -> Part:
 
 def _gathered(work: Callable[[slice], torch.Tensor], parts: list[slice]) -> torch.Tensor:
     """Compute the parts of the clips on threads, and gather their results in one tensor."""
+    if len(parts) == 1:
+        with alone():
+            return work(parts[0]).detach()
     whole: list[torch.Tensor] = []
     shorter: dict[int, torch.Tensor] = {}
     lock = threading.Lock()
@@ -163,6 +176,7 @@ class _InParts(torch.autograd.Function):
         wanted_parameters = [p for p, is_needed in zip(parameters, needed[1:], strict=True) if is_needed]
         keep = _keeps_graph()
         of_parts: dict[int, tuple[torch.Tensor | None, ...]] = {}
+        whole = len(ctx.parts) == 1  # of which the gradient need not be copied
         of_clips: list[torch.Tensor] = [torch.empty_like(ctx.saved_tensors[0])] if needed[0] else []
 
         def work(number: int) -> None:
@@ -175,7 +189,9 @@ class _InParts(torch.autograd.Function):
             inputs = [ctx.pieces[part.start]] * needed[0] + wanted_parameters
             own = gradient[part][..., : result.shape[-1]]
             grads = torch.autograd.grad(result, inputs, own, retain_graph=keep, allow_unused=True)
-            if needed[0]:
+            if needed[0] and whole and grads[0] is not None:
+                of_clips[0] = grads[0]
+            elif needed[0]:
                 of_clips[0][part] = 0 if grads[0] is None else grads[0]
             of_parts[number] = grads[int(needed[0]) :]
 

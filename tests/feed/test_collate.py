@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import inspect
 import pickle
 import weakref
 
@@ -37,6 +38,18 @@ ITEMS = [Pairs()[index] for index in range(3)]
 def test_arguments_are_checked(arguments, error, message):
     with pytest.raises(error, match=message):
         GPUSpecCollate(**{"transform": Bands(), **arguments})
+
+
+@pytest.mark.parametrize("made", [PadCollate, lambda **given: GPUSpecCollate(Bands(), **given)])
+def test_a_mistyped_argument_is_answered_with_the_right_one(made):
+    with pytest.raises(TypeError, match=r"Collate has no argument targets_field='text'; do you mean target_field\?"):
+        made(targets_field="text")
+
+
+@pytest.mark.parametrize("cls", [PadCollate, GPUSpecCollate])
+def test_each_argument_has_its_entry_in_the_documentation(cls):
+    for name in inspect.signature(cls).parameters:
+        assert f"\n    {name}: " in cls.__doc__, name
 
 
 def test_no_device_named_is_the_cpu_where_there_is_no_accelerator(monkeypatch):

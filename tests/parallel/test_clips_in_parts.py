@@ -159,6 +159,23 @@ def test_with_a_graph_the_clips_are_dealt_once_to_as_many_threads_as_torch_has(q
     assert found == [1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("made", [af.RemoveMean, lambda: af.Rescale(divide=2.0), lambda: af.RMS(64)])
+def test_a_few_operations_for_each_value_are_not_dealt(made, monkeypatch, numbers_of_threads):
+    """On a quiet machine they have torch's threads, and beside busy cores the thread that calls."""
+    deals = []
+    monkeypatch.setattr(clips_in_parts, "deal", lambda work, n: deals.append(n) or thread_pool.deal(work, n))
+    transform = made()
+    found = numbers_of_threads(transform)
+    for busy in (False, True):
+        monkeypatch.setattr(busy_cores, "_watch", busy_cores._Watch())
+        monkeypatch.setattr(busy_cores, "_look", lambda busy=busy: busy)
+        x = noise(4, 4, 500).requires_grad_()
+        transform(x).square().sum().backward()
+        assert deals == ([1] if busy else [])  # on the way back alone
+        assert found == ([1, 1] if busy else [2, 2])
+        found.clear()
+
+
 def test_a_gradient_of_a_gradient():
     x = noise(2, 64).double().requires_grad_()
     transform = af.Spectrogram(16, hop_length=8)
@@ -332,8 +349,17 @@ def test_the_number_of_threads_is_set_for_the_calling_thread_alone():
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads /proc")
 @pytest.mark.parametrize(
     "compute",
-    [lambda x: x @ x, lambda x: torch.fft.rfft(x), lambda x: x.sin(), lambda x: x + x.exp(), lambda x: x.sum(0)],
-    ids=["product", "Fourier transform", "sine", "exponential", "sum"],
+    [
+        lambda x: x @ x,
+        lambda x: torch.fft.rfft(x),
+        lambda x: x.sin(),
+        lambda x: x + x.exp(),
+        lambda x: x.sum(0),
+        lambda x: torch.linalg.solve(x, x),
+        lambda x: torch.conv1d(x[:, None], x[:8, None, :64], stride=16),
+        lambda x: x.sort(),
+    ],
+    ids=["product", "Fourier transform", "sine", "exponential", "sum", "equations", "convolution", "order"],
 )
 def test_a_thread_alone_starts_no_other_in_whatever_library_torch_computes_with(compute):
     x, started = noise(1500, 1500), []

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from audiofeed.arguments.checks import warn_caller
+from audiofeed.arguments.checks import check_choice, warn_caller
 from audiofeed.data.columns import PackedStrings
 from audiofeed.data.readers import AudioInfo
 from audiofeed.data.tables import Table, is_missing, shown
@@ -86,10 +86,8 @@ class EventTargets:
         if not marks or len(set(marks)) < len(marks) or not set(marks) <= set(MARKS):
             raise ValueError(f"marks={self.marks!r} must be one of {', '.join(map(repr, MARKS))}, or several of them")
         object.__setattr__(self, "marks", self.marks if isinstance(self.marks, str) else marks)
-        if self.rule not in ("span", "center"):
-            raise ValueError(f"rule={self.rule!r} must be 'span' or 'center'")
-        if self.origin not in ("file", "part"):
-            raise ValueError(f"origin={self.origin!r} must be 'file' or 'part'")
+        check_choice("rule", self.rule, ("span", "center"))
+        check_choice("origin", self.origin, ("file", "part"))
         if not (self.source is None or callable(self.source) or isinstance(self.source, (str, os.PathLike))):
             raise TypeError(
                 f"source={self.source!r} must be an ending, a path, a function of a recording's path, or None"
@@ -267,15 +265,13 @@ class EventTargets:
             events.append([] if name is None else named[name])
         if len(silent) == len(paths):
             raise ValueError(
-                f"{path} has events of {len(named)} recordings, {shown(next(iter(named), None))} for one, and of "
-                "none of the "
-                f"{len(paths)} here, {paths[0]!r} for one; a recording is named by its path or by its file's name"
+                f"{path} has events of {len(named)} recordings, {shown(next(iter(named), None))} for one, and of none "
+                f"of the {len(paths)} here, {paths[0]!r} for one; a recording is named by its path or its file's name"
             )
         if silent:
             warn_caller(
                 f"{path} has no line for {len(silent)} of {len(paths)} recordings, {silent[0]!r} for one; they are "
-                "taken "
-                "as recordings without events"
+                "taken as recordings without events"
             )
         return events
 

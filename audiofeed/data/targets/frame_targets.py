@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_choice
 from audiofeed.data.columns import PackedStrings
 from audiofeed.data.readers import AudioInfo
 from audiofeed.data.tables import shown
@@ -65,10 +66,8 @@ class FrameTargets:
             raise ValueError(f"frame_rate={self.frame_rate!r} must be a finite number of labels per second, above 0")
         if not _is_finite(self.first):
             raise ValueError(f"first={self.first!r} must be a finite number of seconds")
-        if self.resample not in ("nearest", "max", "linear"):
-            raise ValueError(f"resample={self.resample!r} must be 'nearest', 'max' or 'linear'")
-        if self.origin not in ("file", "part"):
-            raise ValueError(f"origin={self.origin!r} must be 'file' or 'part'")
+        check_choice("resample", self.resample, ("nearest", "max", "linear"))
+        check_choice("origin", self.origin, ("file", "part"))
         if self.source is not None and not callable(self.source) and str(self.source).lower() != ".npy":
             raise ValueError(
                 f"source={self.source!r} must be '.npy' for files beside the recordings, a function of a recording's "
@@ -103,8 +102,7 @@ class FrameTargets:
         if end > last + max(_SLACK, 2.5 / self.frame_rate):
             raise ValueError(
                 f"{count} labels of shape {values.shape}, time last, at frame_rate={self.frame_rate:g} end at "
-                f"{last:.3f} s, "
-                f"and the waveform at {end:.3f} s; check frame_rate, first and time_axis"
+                f"{last:.3f} s, and the waveform at {end:.3f} s; check frame_rate, first and time_axis"
             )
         high = min(max(low, math.ceil(round((samples - origin) / step, 6))), count - 1)
         piece = np.ascontiguousarray(values[..., low : high + 1])
@@ -260,8 +258,7 @@ class FrameColumn(TargetColumn):
         if not duration - slack <= last <= duration + slack:
             raise ValueError(
                 f"{self._places[clip]}: {count} labels of shape {values.shape}, time last, at frame_rate={rate:g} "
-                "end at "
-                f"{last:.3f} s, and the recording at {duration:.3f} s; check frame_rate, first and time_axis"
+                f"end at {last:.3f} s, and the recording at {duration:.3f} s; check frame_rate, first and time_axis"
             )
 
 

@@ -67,17 +67,17 @@ class ConstantQTransform(Transform):
         if waveform.dim() == 1:
             return self._fitted(self.tuned(tunings[0])(waveform, lengths), waveform.shape[-1])
         # by `unbind` and `stack`: the gradient of an index would be a whole batch of zeros for each tuning
-        clips, features = waveform.unbind(), [waveform] * len(tunings)
+        clips: tuple[torch.Tensor, ...] = waveform.unbind()
+        features: dict[int, torch.Tensor] = {}
         for tuning in sorted(set(tunings)):
             numbers = [i for i, found in enumerate(tunings) if found == tuning]
             own = None if lengths is None else lengths[numbers]
             with beside_others(waveform.device):
                 in_tune = torch.stack([clips[i] for i in numbers])
-            found_features = self._fitted(self.tuned(tuning)(in_tune, own), waveform.shape[-1])
-            for i, of_clip in zip(numbers, found_features.unbind(), strict=True):
-                features[i] = of_clip
+            fitted = self._fitted(self.tuned(tuning)(in_tune, own), waveform.shape[-1])
+            features.update(zip(numbers, fitted.unbind(), strict=True))
         with beside_others(waveform.device):
-            return torch.stack(features)
+            return torch.stack([features[i] for i in range(len(clips))])
 
     def _fitted(self, features: torch.Tensor, time: int) -> torch.Tensor:
         """Pad tuned constant-Q frames to those promised: a transform may fall short of its rate earlier or later."""

@@ -54,6 +54,8 @@ class FeatureTransform(nn.Module):
     # whether each value of the result is made of one frame alone, so that what stands past a clip's end may stay there
     # until the result is cleared
     own_frames_alone = False
+    # whether a value takes only a few operations, so that clips with a graph are not dealt out to threads
+    is_light = False
     # whether the output is a waveform, so that a transform of waveforms can follow in a Chain
     gives_waveforms = False
 
@@ -146,8 +148,9 @@ class FeatureTransform(nn.Module):
                     return result
                 return self.finish(result, self.result_lengths(lengths, **settings), graph=graph)
 
-        if graph and is_dealt(clips):
-            result = compute_in_parts(of_clips, clips, (lengths, *own.values()), parameters=self.parameters())
+        if graph and is_dealt(clips, light=self.is_light):
+            others = (lengths, *own.values())
+            result = compute_in_parts(of_clips, clips, others, parameters=self.parameters(), light=self.is_light)
         else:
             result = of_clips(clips, lengths, *own.values())
         return result.reshape(*leading, *result.shape[2:])

@@ -54,6 +54,8 @@ class Transform(nn.Module):
     takes_int16 = False
     # "double": computed in float64 whatever the dtype of the waveform, whose dtype the result has
     precision = "input"
+    # whether a value takes only a few operations, so that clips with a graph are not dealt out to threads
+    is_light = False
     # whether the output is a waveform, so that another transform of waveforms can follow in a Chain
     gives_waveforms = False
     sample_rate: float | None = None
@@ -196,8 +198,8 @@ class Transform(nn.Module):
                 features = compute(rows, lengths, graph=graph)
                 return self.finish_rows(features, lengths, leading, graph=graph)
 
-        if graph and is_dealt(rows):
-            features = rows_in_parts(of_clips, rows, row_lengths, leading, self.parameters())
+        if graph and is_dealt(rows, light=self.is_light):
+            features = rows_in_parts(of_clips, rows, row_lengths, leading, self.parameters(), light=self.is_light)
         else:
             features = of_clips(rows, row_lengths, leading)
         if self.precision == "double" and waveform.dtype != torch.float64:

@@ -53,6 +53,8 @@ class RMS(WaveformDescriptor):
     torch.Size([2, 1, 11])
     """
 
+    is_light = True
+
     def __init__(
         self,
         frame_length: int = 2048,

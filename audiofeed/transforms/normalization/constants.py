@@ -48,7 +48,7 @@ class Normalize(FeatureTransform):
     [[3.0], [1.0]]
     """
 
-    keeps_bins = True
+    keeps_bins, is_light = True, True
     own_frames_alone = True
 
     def __init__(self, mean: Constants, std: Constants) -> None:

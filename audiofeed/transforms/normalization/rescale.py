@@ -29,7 +29,7 @@ class Rescale(FeatureTransform):
     [[0.0, 1.0]]
     """
 
-    keeps_bins = True
+    keeps_bins, is_light = True, True
     own_frames_alone = True
 
     def __init__(self, *, add: float = 0.0, divide: float = 1.0) -> None:

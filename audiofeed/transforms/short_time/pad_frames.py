@@ -42,7 +42,7 @@ class PadFrames(FeatureTransform):
     [[1.0, 1.0, 1.0, -1.0, -1.0]]
     """
 
-    keeps_bins = True
+    keeps_bins, is_light = True, True
     # `to` is a method of every module
     attribute_names: ClassVar[dict[str, str]] = {"to": "to_frames"}
 

@@ -34,6 +34,7 @@ class WaveformTransform(Transform):
     takes_int16 = True
     # samples come as often as before, so that a later transform's sample rate is the waveform's own
     keeps_rate = True
+    is_light = True
     # one sample after another, for `times`
     hop_length = 1
     # whether `into` may write over what it reads
@@ -114,8 +115,8 @@ def transformed(
                 lengths = None if lengths is None else step.frame_lengths(lengths)
             return clips
 
-    if graph and is_dealt(clips):
-        result = compute_in_parts(of_clips, clips, (lengths,), parameters=())
+    if graph and is_dealt(clips, light=True):
+        result = compute_in_parts(of_clips, clips, (lengths,), parameters=(), light=True)
     else:
         result = of_clips(clips, lengths)
     return result.reshape(*leading, result.shape[-1])

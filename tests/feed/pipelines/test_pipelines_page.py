@@ -1,20 +1,13 @@
 """What the page on pipelines shows works as shown."""
 
-import re
-from pathlib import Path
-
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "pipelines.md").read_text()
+from tests.pages import named_examples, run_page
 
 
 def test_the_python_of_the_page_runs():
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(blocks) == 5
-    names = {}
-    for block in blocks:
-        exec(compile(block, "pipelines.md", "exec"), names)
+    run_page("pipelines.md", blocks=5)
 
 
 def test_the_examples_that_it_names_exist():
-    named = re.findall(r"examples/\w+\.py", PAGE)
+    named = named_examples("pipelines.md")
     assert len(named) == 2
-    assert all((Path(__file__).resolve().parents[3] / name).exists() for name in named)
+    assert all(path.exists() for path in named)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "frontends.md").read_text()
+from tests.pages import run_page
 
 
 def recipes() -> dict[str, torch.nn.Module]:
     """What the page's blocks make, by name."""
-    made: dict[str, object] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of filters without a bin, which their code has as well
-        for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-            exec(block, made)
+        made = run_page("frontends.md", blocks=21)
     return {name: value for name, value in made.items() if isinstance(value, torch.nn.Module)}
 
 
