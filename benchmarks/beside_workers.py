@@ -108,7 +108,7 @@ def seconds_of(call: Callable[[], None], budget: float) -> float:
     """The mean of a call's seconds, of as many calls as fit, three at least: one that waits long counts."""
     call()
     taken, begun = [], time.perf_counter()
-    while len(taken) < 3 or (time.perf_counter() - begun < budget and len(taken) < 200):
+    while len(taken) < 3 or (time.perf_counter() - begun < budget and len(taken) < 5000):
         start = time.perf_counter()
         call()
         taken.append(time.perf_counter() - start)
