@@ -26,7 +26,7 @@ import soxr
 import torch
 
 import audiofeed.data as data
-from audiofeed.data import scan as scan_module
+from audiofeed.data.listing import scan as scan_module
 from audiofeed.data.resample import resample_crop, resampled_frames
 
 RATE = 16_000

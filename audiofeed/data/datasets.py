@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, Dataset
 
-from audiofeed.data.columns import Fields, pack, plain
 from audiofeed.data.crops import Crop, Windows, check_place
 from audiofeed.data.dataset_options import OnError, checked_seed
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
+from audiofeed.data.listing.columns import Fields, pack, plain
+from audiofeed.data.listing.scan import FileTable, scan
 from audiofeed.data.readers import AudioInfo, read, warn_missing
 from audiofeed.data.resample import resample_crop
 from audiofeed.data.samples import to_float
-from audiofeed.data.scan import FileTable, scan
 from audiofeed.data.seeds import draw_below, seed_of
 from audiofeed.data.targets.classes import check_alike, notice
 from audiofeed.data.targets.target_column import CropPlace, TargetColumn

@@ -12,11 +12,11 @@ from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.errors import AudioReadError
-from audiofeed.data.labels import NamePattern
+from audiofeed.data.listing.labels import NamePattern
+from audiofeed.data.listing.scan import FoundFiles, count_by_extension, find_files
 from audiofeed.data.readers import known_extensions
 from audiofeed.data.readers.extensions import FFMPEG
 from audiofeed.data.readers.torchcodec_reader import REMEDY
-from audiofeed.data.scan import FoundFiles, count_by_extension, find_files
 from audiofeed.data.targets.classes import given_classes, index_classes
 from audiofeed.data.targets.event_targets import EventTargets
 from audiofeed.data.targets.frame_targets import FrameTargets

@@ -14,8 +14,8 @@ from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
+from audiofeed.data.listing.tables import Table, is_missing, read_table, shown
 from audiofeed.data.readers import AudioInfo
-from audiofeed.data.tables import Table, is_missing, read_table, shown
 from audiofeed.data.targets.classes import given_classes
 from audiofeed.data.targets.event_files import OFFSETS, column_of
 from audiofeed.data.targets.event_targets import EventTargets

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal, overload
 
 import torch
 
-from audiofeed.feed.batch_fields import FIELDS, count_clips
-from audiofeed.feed.state_steps import Progress, Target
-from audiofeed.feed.states import Ready, State
-from audiofeed.feed.tensor_trees import describe, map_tensors, pin, to_device
+from audiofeed.feed.states.batch_fields import FIELDS, count_clips
+from audiofeed.feed.states.state_steps import Progress, Target
+from audiofeed.feed.states.states import Ready, State
+from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, to_device
 
 
 class AudioBatch(MutableMapping[str, Any]):

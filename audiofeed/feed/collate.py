@@ -15,14 +15,14 @@ from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.example import AudioExample
 from audiofeed.data.targets.class_check import check_classes
 from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets, renamed_batch
-from audiofeed.feed.batch_fields import FIELDS, CollateInfo
-from audiofeed.feed.feature_padding import FeaturePadding, check_padding
 from audiofeed.feed.items import Clip, read_items
 from audiofeed.feed.known_forms import TARGET_NAMES
 from audiofeed.feed.padding import Padded, check_pad_to, pad_clips
-from audiofeed.feed.runtime import Runtime, find_runtime
-from audiofeed.feed.state_steps import Progress
-from audiofeed.feed.states import Waiting
+from audiofeed.feed.states.batch_fields import FIELDS, CollateInfo
+from audiofeed.feed.states.feature_padding import FeaturePadding, check_padding
+from audiofeed.feed.states.runtime import Runtime, find_runtime
+from audiofeed.feed.states.state_steps import Progress
+from audiofeed.feed.states.states import Waiting
 from audiofeed.feed.targets import PaddedTargets, collate_fields, collate_targets
 from audiofeed.feed.timed_targets import fit_waveforms
 from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features

@@ -17,7 +17,7 @@ from audiofeed.feed.known_forms import (
     read_example,
     unsure_rate,
 )
-from audiofeed.feed.tensor_trees import describe
+from audiofeed.feed.states.tensor_trees import describe
 
 __all__ = ["Clip", "ItemForm", "item_forms", "read_items", "register_item_form", "unregister_item_form"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from audiofeed.data.example import AudioExample
-from audiofeed.feed.tensor_trees import describe, is_named_tuple
+from audiofeed.feed.states.tensor_trees import describe, is_named_tuple
 
 WAVEFORM_NAMES = ("waveform", "audio")
 RATE_NAMES = ("sample_rate", "sampling_rate")

@@ -17,7 +17,7 @@ from torch.utils.data import get_worker_info
 from audiofeed.arguments.checks import check_choice
 from audiofeed.data.samples import bad_samples
 from audiofeed.feed.items import Clip
-from audiofeed.feed.tensor_trees import pin, to_device
+from audiofeed.feed.states.tensor_trees import pin, to_device
 from audiofeed.methods.lengths import length_mask
 from audiofeed.signal.samples import INT16_SCALE
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import default_collate
 
 from audiofeed.data.targets.timed import join_cuts
-from audiofeed.feed.tensor_trees import describe, is_named_tuple
+from audiofeed.feed.states.tensor_trees import describe, is_named_tuple
 
 
 def collate_targets(targets: list[Any]) -> Any:

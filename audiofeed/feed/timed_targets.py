@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from audiofeed.data.targets.timed import EventBatch, FrameBatch, WaveformBatch
-from audiofeed.feed.batch_fields import CARRIED_IN_TIME
 from audiofeed.feed.padding import Padded
-from audiofeed.feed.tensor_trees import is_named_tuple
+from audiofeed.feed.states.batch_fields import CARRIED_IN_TIME
+from audiofeed.feed.states.tensor_trees import is_named_tuple
 from audiofeed.feed.transform_contract import centers_of
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from audiofeed.feed import GPUSpecCollate, side_streams
+from audiofeed.feed import GPUSpecCollate
+from audiofeed.feed.states import side_streams
 from gpu.checks import Recorder
 from gpu.clips import RATE, Clips, Delayed, log_mel
 from gpu.feeding import SAME, batches, direct, make_loader

@@ -141,7 +141,7 @@ def test_transform_without_a_row_fails(smoke: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_wrong_samples_on_the_device_are_found(smoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from audiofeed.feed import states
+    from audiofeed.feed.states import states
     from audiofeed.transforms.short_time import short_time_transform
 
     feeding, checks = smoke("gpu.feeding"), smoke("gpu.checks")

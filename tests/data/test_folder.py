@@ -15,7 +15,7 @@ import soxr
 import torch
 
 from audiofeed.data import AudioFolder, AudioReadError, CenterCrop, RandomCrop, Windows, read
-from audiofeed.data import scan as scan_module
+from audiofeed.data.listing import scan as scan_module
 from audiofeed.data.seeds import seed_of
 
 

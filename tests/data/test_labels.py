@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiofeed.data.labels import NamePattern
+from audiofeed.data.listing.labels import NamePattern
 from audiofeed.data.targets.classes import index_classes
 
 LITERAL = st.text("ab_", max_size=2)

@@ -13,8 +13,8 @@ import pyarrow.parquet
 import pytest
 
 from audiofeed.data import AudioManifest
-from audiofeed.data.columns import PackedStrings
-from audiofeed.data.tables import read_table
+from audiofeed.data.listing.columns import PackedStrings
+from audiofeed.data.listing.tables import read_table
 
 
 @pytest.fixture

@@ -246,7 +246,7 @@ def test_ctrl_c_in_the_scan(sounds, tmp_path):
     # the scan of a slow disk
     program = f"""
 import sys, time
-import audiofeed.data.scan as scan
+import audiofeed.data.listing.scan as scan
 read_info = scan.read_info
 def slowly(path):
     print("scanning", flush=True)

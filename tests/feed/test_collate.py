@@ -14,7 +14,7 @@ from torch import nn
 import audiofeed as af
 from audiofeed.data.example import AudioExample
 from audiofeed.feed import GPUSpecCollate, PadCollate
-from audiofeed.feed.runtime import find_runtime
+from audiofeed.feed.states.runtime import find_runtime
 
 ITEMS = [Pairs()[index] for index in range(3)]
 

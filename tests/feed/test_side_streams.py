@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, dataloader
 
 from audiofeed.feed import GPUSpecCollate, PadCollate
 from audiofeed.feed.padding import Padded
-from audiofeed.feed.side_streams import Ahead, DeviceStreams
+from audiofeed.feed.states.side_streams import Ahead, DeviceStreams
 
 CPU = torch.device("cpu")
 ITEMS = [Pairs()[index] for index in range(3)]

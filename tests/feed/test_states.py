@@ -9,10 +9,10 @@ from feed_datasets import Bands, Pairs
 from torch import nn
 
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
-from audiofeed.feed.batch_fields import FEATURE_FIELDS, FIELDS
 from audiofeed.feed.padding import Padded
-from audiofeed.feed.side_streams import Ahead
-from audiofeed.feed.states import KeptError, Moved, Ready, Waiting
+from audiofeed.feed.states.batch_fields import FEATURE_FIELDS, FIELDS
+from audiofeed.feed.states.side_streams import Ahead
+from audiofeed.feed.states.states import KeptError, Moved, Ready, Waiting
 
 ITEMS = [Pairs()[index] for index in range(3)]
 SAMPLES = [torch.arange(100 + 50 * index, dtype=torch.int16) * 40 for index in range(3)]

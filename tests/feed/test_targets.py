@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from audiofeed.feed.states.tensor_trees import map_tensors, tensors_in, to_device
 from audiofeed.feed.targets import collate_targets
-from audiofeed.feed.tensor_trees import map_tensors, tensors_in, to_device
 
 Point = namedtuple("Point", "x y")
 

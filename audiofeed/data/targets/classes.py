@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import ChainDataset, ConcatDataset, Subset
 
 from audiofeed.arguments.checks import warn_caller
-from audiofeed.data.columns import pack
+from audiofeed.data.listing.columns import pack
 
 # a message names this many classes
 _NAMED = 6

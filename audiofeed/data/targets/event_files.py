@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from audiofeed.arguments.checks import warn_caller
-from audiofeed.data.tables import is_missing, shown
+from audiofeed.data.listing.tables import is_missing, shown
 
 ENDINGS = (".rttm", ".tsv", ".csv", ".txt", ".lab")
 

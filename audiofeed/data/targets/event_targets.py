@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice, warn_caller
-from audiofeed.data.columns import PackedStrings
+from audiofeed.data.listing.columns import PackedStrings
+from audiofeed.data.listing.tables import Table, is_missing, shown
 from audiofeed.data.readers import AudioInfo
-from audiofeed.data.tables import Table, is_missing, shown
 from audiofeed.data.targets.classes import ClassNames, given_classes, number_classes
 from audiofeed.data.targets.event_files import (
     ENDINGS,

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice
-from audiofeed.data.columns import PackedStrings
+from audiofeed.data.listing.columns import PackedStrings
+from audiofeed.data.listing.tables import shown
 from audiofeed.data.readers import AudioInfo
-from audiofeed.data.tables import shown
 from audiofeed.data.targets.target_column import CropPlace, TargetColumn
 from audiofeed.data.targets.timed import CutFrames
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.data.columns import pack, plain
+from audiofeed.data.listing.columns import pack, plain
 from audiofeed.data.readers import AudioInfo
 from audiofeed.data.targets.classes import ClassNames
 

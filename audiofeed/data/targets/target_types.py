@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from audiofeed.arguments.checks import warn_caller
-from audiofeed.data.tables import Table, is_missing, shown
+from audiofeed.data.listing.tables import Table, is_missing, shown
 from audiofeed.data.targets.classes import ClassNames, index_classes, number_classes
 from audiofeed.data.targets.target_column import LabelSets, TargetColumn, Vectors
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import audiofeed as af
-from audiofeed.data.tables import Table
+from audiofeed.data.listing.tables import Table
 from audiofeed.data.targets.target_types import typed_targets
 
 

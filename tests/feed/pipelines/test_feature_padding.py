@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from audiofeed.data.example import AudioExample
 from audiofeed.feed import GPUSpecCollate, PadCollate
-from audiofeed.feed.side_streams import Ahead
+from audiofeed.feed.states.side_streams import Ahead
 from audiofeed.transforms import MFCC, Chain, LogMelSpectrogram, Stack
 
 RATE = 16000

@@ -12,8 +12,8 @@ from itertools import chain
 import torch
 from torch.utils.data import get_worker_info
 
-from audiofeed.feed.feature_padding import FeaturePadding
-from audiofeed.feed.side_streams import Ahead, StreamBackend
+from audiofeed.feed.states.feature_padding import FeaturePadding
+from audiofeed.feed.states.side_streams import Ahead, StreamBackend
 
 # Weak: a runtime lives as long as its collate or one of its batches does.
 _live: weakref.WeakValueDictionary[str, Runtime] = weakref.WeakValueDictionary()

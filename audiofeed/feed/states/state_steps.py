@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from audiofeed.feed.batch_fields import FIELDS, METADATA
-from audiofeed.feed.states import KeptError, Ready, State, Waiting
-from audiofeed.feed.tensor_trees import describe, to_device
+from audiofeed.feed.states.batch_fields import FIELDS, METADATA
+from audiofeed.feed.states.states import KeptError, Ready, State, Waiting
+from audiofeed.feed.states.tensor_trees import describe, to_device
 
 
 class Progress:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from audiofeed.feed.padding import frame_mask
-from audiofeed.feed.tensor_trees import map_tensors
+from audiofeed.feed.states.tensor_trees import map_tensors
 from audiofeed.feed.transform_contract import frame_lengths_of
 
 Padding = Literal["mask", "silence", "waveform"] | float

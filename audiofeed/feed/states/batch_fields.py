@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch.utils.data import get_worker_info
 
-from audiofeed.feed.tensor_trees import tensors_in
+from audiofeed.feed.states.tensor_trees import tensors_in
 
 FIELDS = (
     "features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "names", "fields", "sample_rate",

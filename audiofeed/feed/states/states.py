@@ -24,7 +24,8 @@ from typing import Any, Protocol
 import torch
 
 from audiofeed.data.samples import to_float
-from audiofeed.feed.batch_fields import (
+from audiofeed.feed.padding import Padded
+from audiofeed.feed.states.batch_fields import (
     FEATURE_FIELDS,
     FIELDS,
     METADATA,
@@ -33,11 +34,10 @@ from audiofeed.feed.batch_fields import (
     describe_pending,
     foreign_message,
 )
-from audiofeed.feed.feature_padding import in_layout
-from audiofeed.feed.padding import Padded
-from audiofeed.feed.runtime import Runtime, find_runtime
-from audiofeed.feed.side_streams import Completion, Started
-from audiofeed.feed.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
+from audiofeed.feed.states.feature_padding import in_layout
+from audiofeed.feed.states.runtime import Runtime, find_runtime
+from audiofeed.feed.states.side_streams import Completion, Started
+from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
 from audiofeed.feed.timed_targets import in_frames, waits_for_frames
 from audiofeed.feed.transform_contract import frame_lengths_of, takes_int16
 

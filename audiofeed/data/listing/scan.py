@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audiofeed.data.columns import PackedStrings
 from audiofeed.data.errors import AudioReadError
+from audiofeed.data.listing.columns import PackedStrings
 from audiofeed.data.readers import AudioInfo, read_info
 from audiofeed.progress import with_progress
 
