@@ -24,18 +24,23 @@ Part = tuple[torch.Tensor | None, ...]
 def is_dealt(clips: torch.Tensor, *, light: bool = False) -> bool:
     """Return whether a batch of clips that a graph is recorded of is to be computed in parts, dealt to threads.
 
+    On cores that nobody else wants torch's own threads are faster, since threads that record graphs hand the
+    interpreter to each other at every step. Under `torch.use_deterministic_algorithms` nobody is asked who wants the
+    cores, and every batch is dealt: how many parts a parameter's gradient is summed from decides its last bits.
+
     Args:
         clips: (clips, ...).
         light: a few operations for each value, which take no longer than to deal them out: that is worth it only beside
             busy cores, and in one part, for torch's threads to stay out of it.
 
-    >>> torch.set_num_threads(2)
-    >>> is_dealt(torch.zeros(2, 100_000)), is_dealt(torch.zeros(1, 1, device="meta"))
-    (True, False)
+    >>> is_dealt(torch.zeros(1, 1, device="meta"))
+    False
     """
     if clips.device.type != "cpu" or observed(clips) is not None or torch.get_num_threads() == 1:
         return False
-    return (not light and len(parts_of(len(clips), clips.numel())) > 1) or cores_are_busy()
+    if torch.are_deterministic_algorithms_enabled():
+        return not light and len(parts_of(len(clips), clips.numel())) > 1
+    return cores_are_busy()
 
 
 def compute_in_parts(

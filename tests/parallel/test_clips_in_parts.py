@@ -101,7 +101,7 @@ def values(result):
 
 @every
 @pytest.mark.parametrize("padded", [False, True])
-def test_values_and_gradients_are_those_of_one_thread(case, padded, quiet):
+def test_values_and_gradients_are_those_of_one_thread(case, padded, busy):
     found = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -147,8 +147,8 @@ def test_on_a_quiet_machine_a_call_without_a_graph_has_torchs_threads(quiet, num
     assert found == [2]
 
 
-def test_with_a_graph_the_clips_are_dealt_once_to_as_many_threads_as_torch_has(quiet, monkeypatch, numbers_of_threads):
-    """One meeting of the threads forward and one backward, however many steps there are."""
+def test_beside_busy_cores_the_clips_of_a_graph_are_dealt_once(busy, monkeypatch, numbers_of_threads):
+    """To as many threads as torch has: one meeting forward and one backward, however many steps there are."""
     deals = []
     monkeypatch.setattr(clips_in_parts, "deal", lambda work, n: deals.append(n) or thread_pool.deal(work, n))
     x = noise(5, 4000).requires_grad_()
@@ -157,6 +157,32 @@ def test_with_a_graph_the_clips_are_dealt_once_to_as_many_threads_as_torch_has(q
     transform(x).sum().backward()
     assert deals == [2, 2]
     assert found == [1, 1, 1, 1]
+
+
+def test_on_a_quiet_machine_a_graph_has_torchs_threads(quiet, monkeypatch, numbers_of_threads):
+    monkeypatch.setattr(clips_in_parts, "deal", lambda *work: pytest.fail("dealt"))
+    x = noise(5, 40_000).requires_grad_()
+    transform = af.MFCC(sample_rate=8000, n_mels=20)
+    found = numbers_of_threads(transform)
+    transform(x).sum().backward()
+    assert set(found) == {2}
+
+
+def test_deterministic_gradients_do_not_depend_on_who_wants_the_cores(monkeypatch):
+    x = noise(6, 40_000)
+    found = []
+    torch.use_deterministic_algorithms(True)
+    try:
+        for busy in (False, True):
+            monkeypatch.setattr(busy_cores, "_watch", busy_cores._Watch())
+            monkeypatch.setattr(busy_cores, "_look", lambda busy=busy: busy)
+            transform = af.Spectrogram(256, power=1.0, method="conv", trainable=True)
+            transform(x).square().sum().backward()
+            found.append([parameter.grad for parameter in transform.parameters()])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found[0]
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("made", [af.RemoveMean, lambda: af.Rescale(divide=2.0), lambda: af.RMS(64)])
@@ -246,7 +272,7 @@ def test_a_kept_graph_is_freed_by_the_last_of_its_backwards(quiet):
     ],
     ids=lambda pair: pair[0].__name__,
 )
-def test_a_second_backward_of_any_transform_is_refused_as_torch_does(cls_settings, quiet):
+def test_a_second_backward_of_any_transform_is_refused_as_torch_does(cls_settings, busy):
     cls, settings = cls_settings
     x = (noise(3, 3000) * torch.linspace(0.1, 1, 3000)).requires_grad_()
     features = cls(sample_rate=8000, **settings)(x)
@@ -255,7 +281,7 @@ def test_a_second_backward_of_any_transform_is_refused_as_torch_does(cls_setting
         features.sum().backward()
 
 
-def test_samples_changed_after_the_call_are_noticed():
+def test_samples_changed_after_the_call_are_noticed(busy):
     x = noise(3, 500).requires_grad_()
     changed = x * 1.0
     features = af.Spectrogram(64, power=2.0)(changed)
@@ -265,7 +291,7 @@ def test_samples_changed_after_the_call_are_noticed():
         features.sum().backward()
 
 
-def test_inference_mode_and_no_grad_hold_in_every_thread(quiet):
+def test_inference_mode_and_no_grad_hold_in_every_thread(busy):
     transform = af.MelSpectrogram(sample_rate=8000, n_fft=128, n_mels=10, trainable_mel=True)
     x = noise(4, 800)
     with torch.inference_mode():
