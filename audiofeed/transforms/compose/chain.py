@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from audiofeed.methods.lengths import clear_past
+from audiofeed.transforms.compose.own_memory import carried, gives_own, is_unseen, may_overwrite
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import Transform
@@ -182,8 +183,26 @@ class Chain(nn.Sequential):
             result = transformed(steps, input, lengths)
             for step in steps:
                 lengths = None if lengths is None else step.frame_lengths(lengths)
-        for i in range(done, len(self)):
-            result, lengths = self._step(i, result, lengths)
+        return self._features(done, result, lengths)
+
+    def _features(self, first: int, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Apply the members of a chain of transforms from number `first` on, without copies that nobody would see."""
+        # `own`: nobody else holds the result
+        i, own = first, False
+        while i < len(self):
+            member, given = self[i], result
+            if torch.compiler.is_compiling() or not isinstance(given, torch.Tensor):
+                result, lengths = self._step(i, given, lengths)
+                i += 1
+                continue
+            steps = carried(member, itertools.islice(self, i + 1, None), given)
+            if steps:
+                result = member.carrying(given, lengths, [step for several in steps for step in several])
+                lengths = None if lengths is None else result_lengths(member, lengths)
+                i, own = i + 1 + len(steps), True
+                continue
+            result, lengths = self._step(i, given, lengths, own=own and may_overwrite(member, given))
+            i, own = i + 1, gives_own(member, given, result, own=own)
         return result
 
     def _waveform_steps(self, input: torch.Tensor) -> int:
@@ -193,7 +212,7 @@ class Chain(nn.Sequential):
         count = 0
         for member in self:
             # a hook is to see what its own member takes and gives
-            if not isinstance(member, WaveformTransform) or member._forward_hooks or member._forward_pre_hooks:
+            if not isinstance(member, WaveformTransform) or not is_unseen(member):
                 break
             count += 1
         return count if count > 1 else 0
@@ -202,16 +221,20 @@ class Chain(nn.Sequential):
         """Apply a chain's other members to the result of its first; `lengths` are those that the first was given."""
         if lengths is not None:
             lengths = result_lengths(self[0], lengths)
-        for i in range(1, len(self)):
-            result, lengths = self._step(i, result, lengths)
-        return result
+        return self._features(1, result, lengths)
 
     def _step(
-        self, i: int, given: torch.Tensor, lengths: torch.Tensor | None
+        self, i: int, given: torch.Tensor, lengths: torch.Tensor | None, *, own: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Apply one member of a chain of transforms, and return its result and the lengths of that."""
+        """Apply one member of a chain of transforms, and return its result and the lengths of that.
+
+        Args:
+            own: it may write over what it is given.
+        """
         member = self[i]
-        if isinstance(member, FeatureTransform):
+        if own and isinstance(member, FeatureTransform):
+            result = member.run(given, lengths, own=True)
+        elif isinstance(member, FeatureTransform):
             result = member(given, lengths=lengths)
         elif hasattr(member, "frame_lengths"):
             result = member(given, lengths)

@@ -10,7 +10,7 @@ import torch
 
 from audiofeed.arguments.checks import warn_caller, warn_of_empty
 from audiofeed.arguments.setting_groups import pick
-from audiofeed.methods.frame_steps import Wanted
+from audiofeed.methods.frame_steps import Affine, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.method_table import Path, Table
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_time_powers, short_time_spectrum
@@ -187,6 +187,29 @@ class ShortTime(Transform):
         if self.power is None:
             return self.spectrum(waveform, lengths, graph=graph)
         return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]
+
+    def carrying(
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None, further: Sequence[ValueStep]
+    ) -> torch.Tensor:
+        """Compute any short-time module's features as `forward` does, taken through `further` steps of values.
+
+        The module `can_carry` them.
+        """
+
+        def compute(rows: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+            wanted = self.wanted(rows)
+            wanted = wanted._replace(steps=(*wanted.steps, *further))
+            return self.powers(rows, lengths, [wanted], graph=graph)[0]
+
+        return self.by_rows(compute, waveform, lengths)
+
+    def can_carry(self, waveform: torch.Tensor, further: Sequence[ValueStep]) -> bool:
+        """Return whether steps of values can be computed with any short-time module's own, frame by frame."""
+        if self.power is None or self.precision != "input" or split(self.steps())[1]:
+            return False
+        n_values = values_after(self.wanted(waveform).steps, self.n_fft // 2 + 1)
+        sizes = {step.add.numel() for step in further if isinstance(step, Affine) and step.add.dim()}
+        return not sizes or sizes == {n_values}
 
     def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """Apply the steps of clips in the base class of short-time modules."""

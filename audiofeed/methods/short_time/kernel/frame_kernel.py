@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from audiofeed.methods.short_time.kernel import fourier
-from audiofeed.methods.short_time.kernel.llvm_ir import Code, Name
+from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 from audiofeed.methods.short_time.kernel.logarithm import logarithm
 
 FIELDS = (
@@ -37,6 +37,7 @@ FIELDS = (
     "floor",  # bits of a float: see `NUMBERS`
     "factor",
     "offset",
+    "affine",  # address of pairs of floats, what is added and what is divided by: for each `Affine` those of all values
 )
 # settings of a spec that are read from the job, so that one kernel serves all their values
 NUMBERS = ("floor", "factor", "offset")
@@ -64,6 +65,8 @@ class KernelSpec:
         floor: lower limit of the logarithm of the filters' output, factor * ln(max(x + offset, floor)), or with `plus`
             factor * ln(max(1 + x + offset, floor)); None: no logarithm.
         factor, offset, plus: see `floor`.
+        before, after: how many times a constant is added to each value, and it is divided by one, before the logarithm
+            and after it.
         root_offset: added to the squared magnitude before its root.
         remove_dc: each frame is taken less its mean under the window.
         preemphasis: each sample less so many times the one before it, the first less so many times itself; 0: none.
@@ -78,6 +81,8 @@ class KernelSpec:
     factor: float = 1.0
     offset: float = 0.0
     plus: bool = False
+    before: int = 0
+    after: int = 0
     root_offset: float = 0.0
     remove_dc: bool = False
     preemphasis: float = 0.0
@@ -107,6 +112,11 @@ class KernelSpec:
     def n_values(self) -> int:
         """Number of floats that the source of a kernel writes for a frame without filters."""
         return self.n_bins if self.power is not None else 2 * self.n_bins
+
+    @property
+    def n_affine(self) -> int:
+        """Number of shifts and scales of each value in the source of a kernel."""
+        return self.before + self.after
 
     @property
     def vectors(self) -> int:
@@ -174,7 +184,7 @@ def _tile(
     _read(code, spec, row, first, field, table["window"], ping)
     half = spec.n_fft // 2
     spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
-    _untangle(code, spec, spectrum, free, table["turns"])
+    _untangle(code, spec, field, spectrum, free, table["turns"])
     if spec.filters:
         _filter(code, spec, field, free, out, n_valid)
     else:
@@ -263,7 +273,9 @@ def _sum(code: Code, parts: list[Name]) -> Name:
     return parts[0]
 
 
-def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Name) -> None:
+def _untangle(
+    code: Code, spec: KernelSpec, field: dict[str, Name], spectrum: Name, to: Name, turns: Name
+) -> None:
     """Write the part of a kernel's source that stores the bins of real frames, or powers of their magnitudes."""
     half = spec.n_fft // 2
 
@@ -277,8 +289,12 @@ def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Nam
             squared = code.multiply_add(imaginary, imaginary, squared)
         if spec.root_offset:
             squared = code.add(squared, code.constant(spec.root_offset))
-        code.store_vector(code.root(squared) if spec.power == 1.0 else squared, to, bin_)
+        value = code.root(squared) if spec.power == 1.0 else squared
+        if not spec.filters:
+            value = _finish(code, spec, field, number, value, bin_, spec.n_bins)
+        code.store_vector(value, to, bin_)
 
+    number = {} if spec.filters else _numbers(code, spec, field)
     first, last = fourier.ends(code, spectrum)
     put(first, None, 0)
     put(last, None, half)
@@ -302,7 +318,7 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
     )
     each = "<" + ", ".join(f"i32 {lane}" for lane in range(lanes)) + ">"
     valid_lanes = code.let(f"icmp slt {code.int_vector} {each}, {limit}")
-    number = {} if spec.floor is None else {name: code.broadcast_bits(field[name]) for name in NUMBERS}
+    number = _numbers(code, spec, field)
     with code.loop(0, count) as m:
         low = code.load_i64(spans, m.index)
         end = code.load_i64(spans, code.plus(m.index, count))
@@ -315,14 +331,34 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
                 weight = code.broadcast_float(weights, code.plus(place, k.index))
                 k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
             chunk.keep(code.add(total, part))
-        value = total
-        if spec.floor is not None:
-            value = logarithm(code, total, **number, plus=spec.plus)
+        value = _finish(code, spec, field, number, total, m.index, count)
         to = code.at(out, code.times(m.index, field["stride"]), "float")
         store = (
             f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"
         )
         code.put(f"call void {store}")
+
+
+def _numbers(code: Code, spec: KernelSpec, field: dict[str, Name]) -> dict[str, Name]:
+    """Write the part of a kernel's source that reads the numbers of the logarithm, if there is one."""
+    return {} if spec.floor is None else {name: code.broadcast_bits(field[name]) for name in NUMBERS}
+
+
+def _finish(
+    code: Code, spec: KernelSpec, field: dict[str, Name], number: dict[str, Name], value: Name, at: Int, count: Int
+) -> Name:
+    """Write the part of a kernel's source from a value, number `at` of `count`, through its shifts and logarithm."""
+    if spec.n_affine:
+        table = code.let(f"inttoptr i64 {field['affine']} to ptr")
+    for i in range(spec.n_affine + 1):
+        if i == spec.before and spec.floor is not None:
+            value = logarithm(code, value, **number, plus=spec.plus)
+        if i == spec.n_affine:
+            break
+        place = code.times(2, code.plus(code.times(i, count), at))
+        value = code.add(value, code.broadcast_float(table, place))
+        value = code.let(f"fdiv {code.vector} {value}, {code.broadcast_float(table, code.plus(place, 1))}")
+    return value
 
 
 def _put_frames(code: Code, spec: KernelSpec, values: Name, out: Name, n_valid: Name) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
+from audiofeed.methods.frame_steps import Affine
 from audiofeed.methods.frames import Framing, Place, mirrored
 from audiofeed.methods.short_time.kernel import address_check, jit
 from audiofeed.methods.short_time.kernel.frame_kernel import (
@@ -33,6 +35,25 @@ FramePiece = tuple[list[Place], torch.Tensor]
 
 # named wherever a tensor is made: a user may have set another default
 CPU = torch.device("cpu")
+
+
+class Tail(NamedTuple):
+    """What kernels do with values at the end of their memory layout: shifts and scales, a logarithm, and others."""
+
+    before: tuple[Affine, ...] = ()
+    log: Log | None = None
+    after: tuple[Affine, ...] = ()
+
+    def table(self, n_values: int) -> np.ndarray:
+        """Return the constants of shifts and scales as a kernel reads them, float32.  Shape: -> (n, n_values, 2)."""
+        steps = (*self.before, *self.after)
+        found = np.empty((len(steps), n_values, 2), np.float32)
+        for i, step in enumerate(steps):
+            found[i, :, 0], found[i, :, 1] = step.add.numpy(), step.divide.numpy()
+        return found
+
+
+NO_TAIL = Tail()
 
 
 class FrameLayout:
@@ -141,20 +162,23 @@ class FrameLayout:
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.complex64)
         return out if self._write_frames(out, self._spec(None)) else None
 
-    def powers(self, power: float, root_offset: float = 0.0) -> torch.Tensor | None:
+    def powers(self, power: float, root_offset: float = 0.0, tail: Tail = NO_TAIL) -> torch.Tensor | None:
         """Compute |spectrum|^power, or (|spectrum|^2 + root_offset)^(power / 2), of a memory layout by a kernel.
+
+        A tail is for the powers 1.0 and 2.0 alone.
 
         Shape: -> (rows, frames, bins).
         """
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.float32)
-        if not self._write_frames(out, self._spec(1.0 if power == 1.0 else 2.0, root_offset)):
+        spec = self._spec(1.0 if power == 1.0 else 2.0, root_offset, tail=tail)
+        if not self._write_frames(out, spec, tail):
             return None
         return out if power in (1.0, 2.0) else raise_power(out, power)
 
     def filtered(
-        self, bank: FilterBank, log: Log | None, power: float, root_offset: float = 0.0
+        self, bank: FilterBank, tail: Tail, power: float, root_offset: float = 0.0
     ) -> torch.Tensor | None:
-        """Compute filtered powers and their logarithm of all frames in a memory layout by a kernel.
+        """Compute filtered powers and their tail (a logarithm) of all frames in a memory layout by a kernel.
 
         The powers are those of `powers`, 1.0 or 2.0.
 
@@ -164,8 +188,8 @@ class FrameLayout:
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
-        spec = self._spec(power, root_offset, filters=True, log=log)
-        return out if self._run(spec, tiles, out, bank, frames) else None
+        spec = self._spec(power, root_offset, filters=True, tail=tail)
+        return out if self._run(spec, tiles, out, bank, frames, tail) else None
 
     def power_pieces(self, power: float, workspace: Workspace, root_offset: float = 0.0) -> Iterator[FramePiece] | None:
         """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
@@ -188,7 +212,7 @@ class FrameLayout:
         return pieces()
 
     def filtered_pieces(
-        self, bank: FilterBank, log: Log | None, power: float, workspace: Workspace, root_offset: float = 0.0
+        self, bank: FilterBank, tail: Tail, power: float, workspace: Workspace, root_offset: float = 0.0
     ) -> Iterator[FramePiece] | None:
         """Return an iterator over filtered powers of a memory layout, some frames at a time, by a kernel.
 
@@ -196,7 +220,7 @@ class FrameLayout:
 
         Shape: -> (frames of the piece, n).
         """
-        spec, n = self._spec(power, root_offset, filters=True, log=log), bank.filters.shape[0]
+        spec, n = self._spec(power, root_offset, filters=True, tail=tail), bank.filters.shape[0]
         if jit.kernel(spec) is None:
             return None
 
@@ -204,7 +228,7 @@ class FrameLayout:
             for tiles, starts, count in self._pieces():
                 out = workspace.take("filtered", n, count)
                 tiles[:, TILE_OUT] = out.data_ptr() + 4 * starts
-                self._run(spec, tiles, out, bank, count)
+                self._run(spec, tiles, out, bank, count, tail)
                 yield self._places(tiles, starts, count), out.t()
 
         return pieces()
@@ -250,7 +274,7 @@ class FrameLayout:
             places.append((slice(row, row + 1), slice(first, first + stop - int(starts[begin]))))
         return places
 
-    def _write_frames(self, out: torch.Tensor, spec: KernelSpec) -> bool:
+    def _write_frames(self, out: torch.Tensor, spec: KernelSpec, tail: Tail = NO_TAIL) -> bool:
         """Fill a tensor with the spectra of a memory layout by a kernel; False if there is no kernel.
 
         Shape: (rows, frames, bins).
@@ -259,11 +283,12 @@ class FrameLayout:
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * spec.n_values * (
             tiles[:, TILE_ROW] * out.shape[1] + tiles[:, TILE_FIRST]
         )
-        return self._run(spec, tiles, out)
+        return self._run(spec, tiles, out, tail=tail)
 
     def _spec(
-        self, power: float | None, root_offset: float = 0.0, *, filters: bool = False, log: Log | None = None
+        self, power: float | None, root_offset: float = 0.0, *, filters: bool = False, tail: Tail = NO_TAIL
     ) -> KernelSpec:
+        log = tail.log
         return KernelSpec(
             n_fft=self.framing.n_fft,
             lanes=self.lanes,
@@ -274,18 +299,27 @@ class FrameLayout:
             factor=1.0 if log is None else log.factor,
             offset=0.0 if log is None else log.offset,
             plus=log is not None and log.kind == "log1p",
+            before=len(tail.before),
+            after=len(tail.after),
             root_offset=root_offset,
             remove_dc=self.framing.remove_dc,
             preemphasis=self.framing.preemphasis,
         )
 
     def _run(
-        self, spec: KernelSpec, tiles: np.ndarray, out: torch.Tensor, bank: FilterBank | None = None, stride: int = 0
+        self,
+        spec: KernelSpec,
+        tiles: np.ndarray,
+        out: torch.Tensor,
+        bank: FilterBank | None = None,
+        stride: int = 0,
+        tail: Tail = NO_TAIL,
     ) -> bool:
         """Run a kernel on tiles of a memory layout that have the addresses of their results; False if there is none."""
         kernel = jit.kernel(spec)
         if kernel is None:
             return False
+        affine = tail.table(spec.n_values if bank is None else bank.filters.shape[0])
         fields = {
             "tiles": tiles.ctypes.data,
             "rows": self._rows.ctypes.data,
@@ -297,6 +331,7 @@ class FrameLayout:
             "weights": 0,
             "n_filters": 0,
             "stride": stride,
+            "affine": affine.ctypes.data,
             **spec.numbers,
         }
         spans = weights = None

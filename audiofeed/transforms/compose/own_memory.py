@@ -1,0 +1,116 @@
+"""What a `Chain` may do to the features that it made itself: take further steps along, or write them over.
+
+Without a graph nobody but the chain holds what one member hands to the next. A short-time transform then takes along the
+steps of values that follow it (a logarithm, a normalization by constants) and computes them while the frames are in the
+cache, and other members work in the memory of the features. Where somebody may look on (a hook, a compiler, a gradient,
+a function that a subclass gives in place of ours), each member is called as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from audiofeed.methods.frame_steps import ValueStep
+from audiofeed.transforms.contract.feature_transform import FeatureTransform
+from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.contract.transform import Transform
+from audiofeed.transforms.short_time.short_time_transform import ShortTime
+
+_OF_FRAMES = ("forward", "by_rows", "compute", "finish_rows", "finish_clips")
+_OF_FEATURES = ("forward", "run")
+
+
+def is_unseen(member: nn.Module) -> bool:
+    """Return whether nobody sees what a chain's member takes and gives: no hook, and no `forward` in its place.
+
+    >>> is_unseen(nn.Identity())
+    True
+    """
+    hooked = (
+        member._forward_hooks
+        or member._forward_pre_hooks
+        or torch_module._global_forward_hooks
+        or torch_module._global_forward_pre_hooks
+    )
+    return not hooked and "forward" not in vars(member) and getattr(member, "_compiled_call_impl", None) is None
+
+
+def carried(member: nn.Module, others: Iterable[nn.Module], given: torch.Tensor) -> list[tuple[ValueStep, ...]]:
+    """Return the steps that a chain's member takes along with its own: those of each member that then is done.
+
+    Args:
+        member: makes features of the given waveform.
+        others: the members that follow it, in order.
+        given: what the member takes.
+    """
+    if not isinstance(member, ShortTime) or not _is_plain(member, ShortTime, _OF_FRAMES):
+        return []
+    if given.device.type != "cpu" or given.dtype == torch.float64:
+        return []
+    like = torch.empty(0, dtype=torch.float32, device=given.device)
+    found: list[tuple[ValueStep, ...]] = []
+    for other in others:
+        steps = _value_steps(other, like)
+        if steps is None or (not found and needs_graph(member, given)):
+            break
+        if needs_graph(other, like) or not member.can_carry(given, steps):
+            break
+        found.append(steps)
+    return found
+
+
+def may_overwrite(member: nn.Module, given: torch.Tensor) -> bool:
+    """Return whether a chain's member may write over the features that it is given, if nobody else holds them."""
+    if not isinstance(member, FeatureTransform) or not _works_in_place(member):
+        return False
+    return given.device.type == "cpu" and not needs_graph(member, given)
+
+
+def gives_own(member: nn.Module, given: torch.Tensor, result: torch.Tensor, *, own: bool) -> bool:
+    """Return whether the result of a chain's member lies in memory that nobody else holds.
+
+    Args:
+        member: was called with `given`.
+        own: whether nobody else holds that.
+    """
+    if isinstance(member, ShortTime):
+        return _is_plain(member, ShortTime, _OF_FRAMES)
+    if not isinstance(member, FeatureTransform) or not _works_in_place(member):
+        return False
+    if given.device.type != "cpu" or needs_graph(member, given):
+        return False
+    return own or result.untyped_storage().data_ptr() != given.untyped_storage().data_ptr()
+
+
+def _works_in_place(member: FeatureTransform) -> bool:
+    if not _is_plain(member, FeatureTransform, _OF_FEATURES):
+        return False
+    return any(_beside(type(member), "compute", name) for name in ("compute_own", "value_steps"))
+
+
+def _value_steps(member: nn.Module, like: torch.Tensor) -> tuple[ValueStep, ...] | None:
+    """Return the steps that are the whole of a chain's member for features `like` these; None if it has others."""
+    if not isinstance(member, FeatureTransform) or not _is_plain(member, FeatureTransform, _OF_FEATURES):
+        return None
+    if not _beside(type(member), "compute", "value_steps") or not _is_plain(member, FeatureTransform, ("finish",)):
+        return None
+    return member.value_steps(like)
+
+
+def _is_plain(member: nn.Module, base: type[Transform | FeatureTransform], names: Iterable[str]) -> bool:
+    """Return whether a chain's member is unseen and has these functions from a base class of ours."""
+    return is_unseen(member) and all(getattr(type(member), name) is getattr(base, name) for name in names)
+
+
+def _beside(kind: type, name: str, other: str) -> bool:
+    """Return whether the class that gives a chain's member one function, or one derived from it, gives the other."""
+    for base in kind.__mro__:
+        if other in vars(base):
+            return base is not FeatureTransform
+        if name in vars(base):
+            return False
+    return False
