@@ -169,11 +169,11 @@ class FeatureTransform(nn.Module):
             if not self.own_frames_alone:
                 clips = clear_own_past(clips, lengths) if own and not graph else clear_past(clips, lengths)
         # what each clip has of its own, to be cut as the clips are
-        own = {name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1}
-        shared = {name: given for name, given in settings.items() if name not in own}
+        of_each = {name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1}
+        shared = {name: given for name, given in settings.items() if name not in of_each}
 
         def of_clips(clips: torch.Tensor, lengths: torch.Tensor | None, *given: torch.Tensor) -> torch.Tensor:
-            settings = {**shared, **dict(zip(own, given, strict=True))}
+            settings = {**shared, **dict(zip(of_each, given, strict=True))}
             with in_full_precision(clips.device, graph=graph):
                 if own and not graph:
                     result = self.compute_own(clips, lengths)
@@ -184,10 +184,10 @@ class FeatureTransform(nn.Module):
                 return self.finish(result, self.result_lengths(lengths, **settings), graph=graph)
 
         if graph and is_dealt(clips, light=self.is_light):
-            others = (lengths, *own.values())
+            others = (lengths, *of_each.values())
             result = compute_in_parts(of_clips, clips, others, parameters=self.parameters(), light=self.is_light)
         else:
-            result = of_clips(clips, lengths, *own.values())
+            result = of_clips(clips, lengths, *of_each.values())
         return result.reshape(*leading, *result.shape[2:])
 
     def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:

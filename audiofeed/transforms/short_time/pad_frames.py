@@ -74,6 +74,11 @@ class PadFrames(FeatureTransform):
         """True if padded frames do not count, so that a `Chain` has to tell later members where the clips end."""
         return not self.counts
 
+    def compute_own(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        # where frames are added the result is other memory, and nobody else's either
+        same = features.shape[-1] == (self.to_frames or self._up(features.shape[-1])) and self.value == 0.0
+        return features if same else self.compute(features, lengths, graph=False)
+
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         frames = features.shape[-1]
         if self.to_frames is None:
