@@ -15,7 +15,7 @@ from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.short_time.fft import finished, gathered
 from audiofeed.methods.short_time.kernel import guard, limits
-from audiofeed.methods.short_time.kernel.layout import NO_TAIL, FrameLayout, Tail
+from audiofeed.methods.short_time.kernel.layout import NO_TAIL, Emphasis, FrameLayout, Tail
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.observed import observed
 
@@ -47,14 +47,53 @@ def says(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, grap
 
 
 def frames_of(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    emphasis: Emphasis | None = None,
 ) -> FrameLayout | None:
     """Return the frames of batched rows for kernels of short-time spectra; None without kernels for their length.
 
     Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,).
     """
     lanes = limits.lanes_for(framing.n_fft)
-    return FrameLayout(waveform, lengths, framing, window, lanes) if lanes else None
+    return FrameLayout(waveform, lengths, framing, window, lanes, emphasis) if lanes else None
+
+
+def emphasized_powers(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    wanted: Wanted,
+    emphasis: Emphasis,
+) -> torch.Tensor | None:
+    """Compute a power of |STFT| of batched waveforms after pre-emphasis by machine-code kernels, through its steps.
+
+    None where they do not take all steps, or the waveform: see `can_emphasize`.
+
+    Shape: waveform (rows, time) and lengths (rows,) before pre-emphasis -> (rows, features, frames).
+    """
+    frames = frames_of(waveform, lengths, framing, window, emphasis)
+    whole = None if frames is None else _whole(frames, wanted)
+    return None if whole is None else whole.transpose(1, 2)
+
+
+def can_emphasize(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, wanted: Wanted
+) -> bool:
+    """Return whether kernels can compute the pre-emphasis of batched waveforms with a power of their |STFT|.
+
+    Shape: waveform (..., time) before pre-emphasis, lengths (batch,) or None.
+    """
+    if cannot_now(waveform, framing, window, graph=False) is not None or (wanted.steps and _in_kernel(wanted)[2]):
+        return False
+    shortest = waveform.shape[-1] if lengths is None else int(lengths.min())
+    # with one sample less there are still two, and as many as a frame must have
+    long = shortest > max(framing.least, 2)
+    return long and not framing.shapes and waveform.dtype == torch.float32
 
 
 def short_time_spectrum(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from audiofeed.methods.lengths import clear_past
-from audiofeed.transforms.compose.own_memory import carried, gives_own, is_unseen, may_overwrite
+from audiofeed.transforms.compose.own_memory import carried, emphasis_for, gives_own, is_unseen, may_overwrite
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import Transform
@@ -177,13 +177,13 @@ class Chain(nn.Sequential):
             input: what the first member takes.
             lengths: (batch,) samples (or frames, where the first takes features) of each clip of a padded batch.
         """
-        done, result = self._waveform_steps(input), input
-        if done:
+        done, result = self._waveform_steps(input, lengths), input
+        if done > 1:
             steps = [step for step in itertools.islice(self, done) if isinstance(step, WaveformTransform)]
             result = transformed(steps, input, lengths)
             for step in steps:
                 lengths = None if lengths is None else step.frame_lengths(lengths)
-        return self._features(done, result, lengths)
+        return self._features(done if done > 1 else 0, result, lengths)
 
     def _features(self, first: int, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Apply the members of a chain of transforms from number `first` on, without copies that nobody would see."""
@@ -195,18 +195,21 @@ class Chain(nn.Sequential):
                 result, lengths = self._step(i, given, lengths)
                 i += 1
                 continue
-            steps = carried(member, itertools.islice(self, i + 1, None), given)
-            if steps:
-                result = member.carrying(given, lengths, [step for several in steps for step in several])
-                lengths = None if lengths is None else result_lengths(member, lengths)
-                i, own = i + 1 + len(steps), True
+            emphasis = emphasis_for(member, self[i + 1] if i + 1 < len(self) else None, given, lengths)
+            at = i if emphasis is None else i + 1
+            steps = carried(self[at], itertools.islice(self, at + 1, None), given)
+            if steps or emphasis is not None:
+                result = self[at].carrying(given, lengths, [step for several in steps for step in several], emphasis)
+                for done in range(i, at + 1):
+                    lengths = None if lengths is None else result_lengths(self[done], lengths)
+                i, own = at + 1 + len(steps), True
                 continue
             result, lengths = self._step(i, given, lengths, own=own and may_overwrite(member, given))
             i, own = i + 1, gives_own(member, given, result, own=own)
         return result
 
-    def _waveform_steps(self, input: torch.Tensor) -> int:
-        """Return how many of a chain's first members are waveform steps to be taken in one pass: none, or 2 or more."""
+    def _waveform_steps(self, input: torch.Tensor, lengths: torch.Tensor | None) -> int:
+        """Return how many of a chain's first members are waveform steps to be taken in one pass."""
         if torch.compiler.is_compiling() or not isinstance(input, torch.Tensor) or input.device.type != "cpu":
             return 0
         count = 0
@@ -215,7 +218,11 @@ class Chain(nn.Sequential):
             if not isinstance(member, WaveformTransform) or not is_unseen(member):
                 break
             count += 1
-        return count if count > 1 else 0
+        if 0 < count < len(self) and input.is_floating_point():
+            # the last may be computed with the frames
+            last = emphasis_for(self[count - 1], self[count], input, lengths)
+            count -= last is not None
+        return count
 
     def after_first(self, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Apply a chain's other members to the result of its first; `lengths` are those that the first was given."""

@@ -15,12 +15,15 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from audiofeed.methods.frame_steps import ValueStep
+from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
+from audiofeed.transforms.waveform.pre_emphasis import PreEmphasis
 
 _OF_FRAMES = ("forward", "by_rows", "compute", "finish_rows", "finish_clips")
+_OF_WAVEFORMS = ("forward", "compute", "into", "of_clips", "frame_lengths")
 _OF_FEATURES = ("forward", "run")
 
 
@@ -61,6 +64,30 @@ def carried(member: nn.Module, others: Iterable[nn.Module], given: torch.Tensor)
             break
         found.append(steps)
     return found
+
+
+def emphasis_for(
+    member: nn.Module, following: nn.Module | None, given: torch.Tensor, lengths: torch.Tensor | None
+) -> Emphasis | None:
+    """Return what a chain's member does if it is pre-emphasis that the following one computes with its frames.
+
+    Args:
+        member: takes the given waveform.
+        following: takes what that gives; None: there is none.
+        given: on a CPU.
+        lengths: (batch,) samples of each clip; None: all of them.
+    """
+    if not isinstance(member, PreEmphasis) or not _is_plain(member, PreEmphasis, _OF_WAVEFORMS):
+        return None
+    if not isinstance(following, ShortTime) or not _is_plain(following, ShortTime, _OF_FRAMES):
+        return None
+    if lengths is not None:  # what is wrong with them the member itself says
+        known = isinstance(lengths, torch.Tensor) and not lengths.is_floating_point() and lengths.device.type == "cpu"
+        if not known or lengths.shape != given.shape[:1] or given.dim() == 1 or int(lengths.max()) > given.shape[-1]:
+            return None
+    if not following.can_emphasize(given, lengths):
+        return None
+    return Emphasis(member.coeff, member.first)
 
 
 def may_overwrite(member: nn.Module, given: torch.Tensor) -> bool:

@@ -12,6 +12,9 @@ from audiofeed.arguments.checks import warn_caller, warn_of_empty
 from audiofeed.arguments.setting_groups import pick
 from audiofeed.methods.frame_steps import Affine, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.short_time.kernel.layout import Emphasis
+from audiofeed.methods.short_time.kernel_method import can_emphasize, emphasized_powers
+from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
 from audiofeed.methods.method_table import Path, Table
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_time_powers, short_time_spectrum
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
@@ -189,19 +192,43 @@ class ShortTime(Transform):
         return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]
 
     def carrying(
-        self, waveform: torch.Tensor, lengths: torch.Tensor | None, further: Sequence[ValueStep]
+        self,
+        waveform: torch.Tensor,
+        lengths: torch.Tensor | None,
+        further: Sequence[ValueStep],
+        emphasis: Emphasis | None = None,
     ) -> torch.Tensor:
-        """Compute any short-time module's features as `forward` does, taken through `further` steps of values.
+        """Compute any short-time module's features as `forward` does, with steps before and after in the same pass.
 
-        The module `can_carry` them.
+        Args:
+            waveform, lengths: as `forward` takes them; without a graph.
+            further: steps of values that the features are taken through, of which it `can_carry` all.
+            emphasis: pre-emphasis of the waveform before, which it `can_emphasize`.
         """
+        dropped = 0 if emphasis is None else emphasis.dropped
 
-        def compute(rows: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        def compute(rows: torch.Tensor, own: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
             wanted = self.wanted(rows)
             wanted = wanted._replace(steps=(*wanted.steps, *further))
-            return self.powers(rows, lengths, [wanted], graph=graph)[0]
+            if emphasis is not None:
+                whole = None if own is None else own + dropped
+                window = self.analysis(rows)
+                found = emphasized_powers(rows, whole, self.framing, window, wanted=wanted, emphasis=emphasis)
+                if found is not None:
+                    return found
+                rows = pre_emphasize(rows, whole, emphasis.coeff, emphasis.first)
+            return self.powers(rows, own, [wanted], graph=graph)[0]
 
-        return self.by_rows(compute, waveform, lengths)
+        return self.by_rows(compute, waveform, None if lengths is None else lengths - dropped)
+
+    def can_emphasize(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> bool:
+        """Return whether pre-emphasis of a waveform can be computed with any short-time module's own frames."""
+        if self.power is None or self.precision != "input" or self._choice.candidates[0].name != "kernel":
+            return False
+        if waveform.device.type != "cpu" or needs_graph(self, waveform):
+            return False
+        window = self.analysis(waveform)
+        return can_emphasize(waveform, lengths, self.framing, window, self.wanted(waveform))
 
     def can_carry(self, waveform: torch.Tensor, further: Sequence[ValueStep]) -> bool:
         """Return whether steps of values can be computed with any short-time module's own, frame by frame."""

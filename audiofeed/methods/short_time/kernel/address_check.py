@@ -110,6 +110,8 @@ def check_job(
     base = np.where(late, column["end"][rows][:, None], column["inside"][rows][:, None])
     address = np.where(early, column["beginning"][rows][:, None], base) + frame * hop
     size = n_loaded * (2 if spec.int16 else 4)
+    if spec.emphasis:
+        address, size = address - 4, size + 4
     of_row, of_tile = (np.broadcast_to(values[:, None], frame.shape) for values in (rows, number))
     for memory, where in ((beginnings, early), (ends, late), (waveform, ~(early | late))):
         memory.holds(of_row[where], of_tile[where], address[where], size)

@@ -70,6 +70,8 @@ class KernelSpec:
         root_offset: added to the squared magnitude before its root.
         remove_dc: each frame is taken less its mean under the window.
         preemphasis: each sample less so many times the one before it, the first less so many times itself; 0: none.
+        emphasis: as preemphasis, but of the clip: the first sample of a frame is less that before the frame, and the
+            copies of the ends hold samples that have it; 0: none. It excludes preemphasis and remove_dc.
     """
 
     n_fft: int
@@ -86,6 +88,7 @@ class KernelSpec:
     root_offset: float = 0.0
     remove_dc: bool = False
     preemphasis: float = 0.0
+    emphasis: float = 0.0
 
     @property
     def form(self) -> KernelSpec:
@@ -221,6 +224,17 @@ def _read(
     address = code.let(f"add {i64_vector} {base}, {offset}")
     each = [code.let(f"extractelement {i64_vector} {address}, i64 {lane}") for lane in range(lanes)]
     frames = [code.let(f"inttoptr i64 {one} to ptr") for one in each]
+    zero = code.constant(0.0)
+    less, earlier = code.constant(-spec.preemphasis), zero
+    if spec.emphasis:
+        copied = code.let(f"or <{lanes} x i1> {early}, {late}")
+        less = code.select(copied, zero, code.constant(-spec.emphasis))
+        earlier = "poison"
+        for lane, frame_start in enumerate(frames):
+            one = code.let(f"load float, ptr {code.at(frame_start, -1, 'float')}, align 4")
+            earlier = code.let(f"insertelement {code.vector} {earlier}, float {one}, i64 {lane}")
+        earlier = code.select(copied, zero, earlier)
+    of_neighbors = spec.preemphasis or spec.emphasis
     # what no window reaches
     start, count = field["window_at"], field["n_loaded"]
     for low, high in ((0, start), (code.plus(start, count), spec.n_fft)):
@@ -231,7 +245,7 @@ def _read(
     table = code.at(window, count, "float") if spec.remove_dc else window
     with code.loop(0, count, lanes) as at:
         weights = (
-            None if spec.preemphasis and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
+            None if of_neighbors and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
         )
         samples = []
         for frame_start in frames:
@@ -242,10 +256,9 @@ def _read(
         if spec.remove_dc:
             total = at.carry("zeroinitializer")
             at.keep(code.add(total, _sum(code, samples)))
-        if spec.preemphasis:
-            before = at.carry("zeroinitializer")
+        if of_neighbors:
+            before = at.carry(earlier)
             at.keep(samples[-1])
-            less = code.constant(-spec.preemphasis)
             samples = [code.multiply_add(a, less, b) for a, b in zip([before, *samples], samples, strict=False)]
         for j, sample in enumerate(samples):
             place = code.plus(at.index, j)
