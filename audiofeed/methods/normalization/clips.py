@@ -22,6 +22,9 @@ def standardize_own_clips(
         if lengths is not None:
             features = clear_own_past(features, lengths)
         return standardize_clips(features, lengths, dims, spread, graph=False)
+    if spread is not None and tuple(dims) == (-1,):
+        lines.standardize(unbiased=spread.unbiased, eps=spread.eps, eps_to=spread.eps_to)
+        return features
     # (clips, rows of each, bins), as the dimensions that count together have one length here
     moments = lines.moments()
     mean, squares = moments[..., 0], moments[..., 1]

@@ -10,6 +10,7 @@ import torch
 
 from audiofeed.arguments.checks import warn_caller, warn_of_empty
 from audiofeed.arguments.setting_groups import pick
+from audiofeed.methods.decibels import Log
 from audiofeed.methods.frame_steps import Affine, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.short_time.kernel.layout import Emphasis
@@ -26,7 +27,7 @@ from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.magnitude_settings import Magnitude
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.contract.transform import Transform
-from audiofeed.transforms.short_time.steps import Bank, Step, split
+from audiofeed.transforms.short_time.steps import Bank, Limit, Step, split
 
 
 class ShortTime(Transform):
@@ -206,10 +207,17 @@ class ShortTime(Transform):
             emphasis: pre-emphasis of the waveform before, which it `can_emphasize`.
         """
         dropped = 0 if emphasis is None else emphasis.dropped
+        limit = self._last_limit()
+        in_frames = further if limit is None else ()
+
+        def finish_clips(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+            if limit is None:
+                return self.finish_clips(features, frames)
+            return limit.on_own_clips(features, frames, [step for step in further if isinstance(step, Affine)])
 
         def compute(rows: torch.Tensor, own: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
             wanted = self.wanted(rows)
-            wanted = wanted._replace(steps=(*wanted.steps, *further))
+            wanted = wanted._replace(steps=(*wanted.steps, *in_frames))
             if emphasis is not None:
                 whole = None if own is None else own + dropped
                 window = self.analysis(rows)
@@ -219,7 +227,13 @@ class ShortTime(Transform):
                 rows = pre_emphasize(rows, whole, emphasis.coeff, emphasis.first)
             return self.powers(rows, own, [wanted], graph=graph)[0]
 
-        return self.by_rows(compute, waveform, None if lengths is None else lengths - dropped)
+        own = None if lengths is None else lengths - dropped
+        return self.by_rows(compute, waveform, own, finish_clips=finish_clips)
+
+    def _last_limit(self) -> Limit | None:
+        """Return the limit that is the only step of clips of any short-time module; None if it has others, or none."""
+        of_clips = split(self.steps())[1]
+        return of_clips[0] if len(of_clips) == 1 and isinstance(of_clips[0], Limit) else None
 
     def can_emphasize(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> bool:
         """Return whether pre-emphasis of a waveform can be computed with any short-time module's own frames."""
@@ -232,7 +246,9 @@ class ShortTime(Transform):
 
     def can_carry(self, waveform: torch.Tensor, further: Sequence[ValueStep]) -> bool:
         """Return whether steps of values can be computed with any short-time module's own, frame by frame."""
-        if self.power is None or self.precision != "input" or split(self.steps())[1]:
+        if self.power is None or self.precision != "input":
+            return False
+        if split(self.steps())[1] and (self._last_limit() is None or any(isinstance(step, Log) for step in further)):
             return False
         n_values = values_after(self.wanted(waveform).steps, self.n_fft // 2 + 1)
         sizes = {step.add.numel() for step in further if isinstance(step, Affine) and step.add.dim()}

@@ -15,9 +15,10 @@ import torch
 from audiofeed.methods.cepstral.cepstrum import over_bins
 from audiofeed.methods.decibels import Log, limit_own_range, limit_range
 from audiofeed.methods.filterbank import FilterBank
-from audiofeed.methods.frame_steps import Apply
+from audiofeed.methods.frame_steps import Affine, Apply, through_own
 from audiofeed.methods.frame_steps import Step as FrameValue
 from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.observed import observed
 from audiofeed.plans.tiles import FilterTiles
@@ -74,7 +75,19 @@ class Limit:
         """Apply the step of a short-time module that limits the decibels of clips."""
         if torch.is_grad_enabled() or observed(features) is not None:
             return limit_range(features, frames, self.top)
-        return limit_own_range(features, frames, self.top)
+        return self.on_own_clips(features, frames, ())
+
+    def on_own_clips(
+        self, features: torch.Tensor, frames: torch.Tensor | None, further: Sequence[Affine]
+    ) -> torch.Tensor:
+        """Apply the step that limits the decibels of clips, and `further` shifts and scales, in place, without a graph."""
+        lines = lines_of(features, frames)
+        if lines is None:
+            return through_own(further, limit_own_range(features, frames, self.top))
+        peaks = lines.peaks().amax(dim=(1, 2)).float() - self.top
+        numbers = [number for step in further for number in (step.add, step.divide)]
+        lines.apply("least", *["affine"] * len(further), numbers=(peaks[:, None], *numbers))
+        return features
 
 
 @dataclass(frozen=True)

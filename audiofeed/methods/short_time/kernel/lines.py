@@ -23,6 +23,7 @@ FIELDS = (
     "counts",  # address of the number of values of each line
     "numbers",  # address of the numbers of each line, float32
     "results",  # address of what is found of each line, float64
+    "eps",  # bits of a float64: what is added to a divisor
 )
 # what a pass does with each value, and how many numbers of its line it takes
 STEPS = {"least": 1, "affine": 2, "scale": 2}
@@ -66,6 +67,10 @@ class Lines:
         """Return the largest value of each line in memory, in float64.  Shape: -> (clips, rows of each, bins, 1)."""
         return self._run("peak", 0, None)
 
+    def standardize(self, *, unbiased: bool, eps: float, eps_to: str) -> None:
+        """Pass over lines in memory, and take each less its mean and over its standard deviation: see `Spread`."""
+        self._run(("standardize", "unbiased" if unbiased else "biased", eps_to), 0, None, eps)
+
     def apply(self, *steps: str, numbers: Sequence[torch.Tensor]) -> None:
         """Pass over lines in memory once, and write each value anew.
 
@@ -79,7 +84,9 @@ class Lines:
             table[..., i] = number.numpy()
         self._run(steps, len(numbers), table)
 
-    def _run(self, what: str | tuple[str, ...], n_numbers: int, table: np.ndarray | None) -> torch.Tensor:
+    def _run(
+        self, what: str | tuple[str, ...], n_numbers: int, table: np.ndarray | None, eps: float = 0.0
+    ) -> torch.Tensor:
         machine = _machine(what, jit.lanes())
         assert machine is not None  # `lines_of` has asked
         results = np.empty((*self.shape, FOUND[what] if isinstance(what, str) else 0))
@@ -93,6 +100,7 @@ class Lines:
             "counts": self._counts.ctypes.data,
             "numbers": 0 if table is None else table.ctypes.data,
             "results": results.ctypes.data,
+            "eps": int(np.float64(eps).view(np.int64)),
         }
         if address_check.ENABLED:
             self._check()
@@ -141,7 +149,9 @@ def _written(what: str | tuple[str, ...], lanes: int) -> str:
         stop = code.min(code.plus(first, field["step"]), field["n_lines"])
         with code.loop(first, stop) as line:
             begin, count = code.load_pointer(table["addresses"], line.index), code.load_i64(table["counts"], line.index)
-            if isinstance(what, tuple):
+            if what[0] == "standardize":
+                _write_standardized(code, begin, count, total, field["eps"], what[1] == "unbiased", what[2])
+            elif isinstance(what, tuple):
                 n_numbers = sum(STEPS[step] for step in what)
                 own = code.at(table["numbers"], code.times(line.index, n_numbers), "float")
                 _write_steps(code, what, begin, count, own)
@@ -154,6 +164,8 @@ def _written(what: str | tuple[str, ...], lanes: int) -> str:
     more = [
         f"declare double @llvm.vector.reduce.fadd.v{lanes}f64(double, {doubles})",
         f"declare float @llvm.vector.reduce.fmaximum.v{lanes}f32({code.vector})",
+        "declare double @llvm.sqrt.f64(double)",
+        "declare double @llvm.maxnum.f64(double, double)",
     ]
     return "\n".join([*more, code.text("kernel", "ptr %job")])
 
@@ -180,7 +192,6 @@ def _load_part(code: Code, at: Name, mask: Name, other: Name) -> Name:
 def _write_steps(code: Code, steps: tuple[str, ...], line: Name, count: Name, numbers: Name) -> None:
     """Write the pass over a line in memory that writes each value anew."""
     number = [code.broadcast_float(numbers, i) for i in range(sum(STEPS[step] for step in steps))]
-    n = code.lanes
 
     def through(value: Name) -> Name:
         own = iter(number)
@@ -193,7 +204,12 @@ def _write_steps(code: Code, steps: tuple[str, ...], line: Name, count: Name, nu
                 value = code.multiply(code.subtract(value, next(own)), next(own))
         return value
 
-    whole = _whole(code, count)
+    _write_anew(code, line, count, through)
+
+
+def _write_anew(code: Code, line: Name, count: Name, through: Callable[[Name], Name]) -> None:
+    """Write the part of a pass over a line in memory that writes a function of each value in its place."""
+    whole, n = _whole(code, count), code.lanes
     with code.loop(0, whole, n) as i:
         at = code.at(line, i.index, "float")
         code.store_floats(through(code.load_floats(at)), at)
@@ -217,13 +233,66 @@ def _write_peak(code: Code, line: Name, count: Name, found: Name) -> None:
     code.put(f"store double {code.let(f'fpext float {one} to double')}, ptr {found}, align 8")
 
 
+def _write_standardized(
+    code: Code, line: Name, count: Name, total: Name, eps: Name, unbiased: bool, eps_to: str
+) -> None:
+    """Write the pass over a line in memory that normalizes it by its own mean and standard deviation.
+
+    The scale is that of `Spread.scale`.
+    """
+    mean, squares, center, n_values = _moments(code, line, count, total)
+
+    def of(line: str) -> Name:
+        return code.let(line)
+
+    divisor = n_values
+    if unbiased:
+        less = of(f"fsub double {n_values}, 1.0")
+        divisor = of(f"call double @llvm.maxnum.f64(double {less}, double 1.0)")
+    variance = of(f"fdiv double {squares}, {divisor}")
+    least = np.finfo(np.float32)
+    rounding = of(f"fmul double {mean}, {_double(4 * float(least.eps))}")
+    still = of(f"fcmp ole double {variance}, {of(f'fmul double {rounding}, {rounding}')}")
+    # the comparison leaves NaN what it is
+    small = of(f"fcmp olt double {variance}, {_double(float(least.tiny))}")
+    variance = of(f"select i1 {small}, double {_double(float(least.tiny))}, double {variance}")
+    added = of(f"bitcast i64 {eps} to double")
+    if eps_to == "variance":
+        root = of(f"call double @llvm.sqrt.f64(double {of(f'fadd double {variance}, {added}')})")
+    else:
+        root = of(f"fadd double {of(f'call double @llvm.sqrt.f64(double {variance})')}, {added}")
+    scale = of(f"select i1 {still}, double 0.0, double {of(f'fdiv double 1.0, {root}')}")
+    scale = _in_every_lane(code, of(f"fptrunc double {scale} to float"))
+    _write_anew(code, line, count, lambda value: code.multiply(code.subtract(value, center), scale))
+
+
+def _double(value: float) -> Name:
+    """Return a float64 constant of a pass over lines in memory."""
+    return f"0x{int(np.float64(value).view(np.uint64)):016X}"
+
+
+def _in_every_lane(code: Code, one: Name) -> Name:
+    """Write the part of a pass over lines in memory that puts one float into every lane."""
+    first = code.let(f"insertelement {code.vector} poison, float {one}, i64 0")
+    return code.let(f"shufflevector {code.vector} {first}, {code.vector} poison, {code.int_vector} zeroinitializer")
+
+
 def _write_moments(code: Code, line: Name, count: Name, found: Name, total: Name) -> None:
     """Write the pass over a line in memory that finds its mean, and the sum of squares of its values less that."""
+    mean, squares, _, _ = _moments(code, line, count, total)
+    code.put(f"store double {mean}, ptr {found}, align 8")
+    code.put(f"store double {squares}, ptr {code.at(found, 1, 'double')}, align 8")
+
+
+def _moments(code: Code, line: Name, count: Name, total: Name) -> tuple[Name, Name, Name, Name]:
+    """Write the part of a pass that finds the moments of a line in memory.
+
+    Returns the mean and the sum of squares of the values less that, the mean in every lane, and the number of values.
+    """
     n_values = code.let(f"sitofp i64 {count} to double")
     mean = code.let(f"fdiv double {_sum(code, line, count, total, lambda value, part: code.add(part, value))}, {n_values}")
     bits = code.let(f"fptrunc double {mean} to float")
-    one = code.let(f"insertelement {code.vector} poison, float {bits}, i64 0")
-    center = code.let(f"shufflevector {code.vector} {one}, {code.vector} poison, {code.int_vector} zeroinitializer")
+    center = _in_every_lane(code, bits)
 
     def square(value: Name, part: Name) -> Name:
         centered = code.subtract(value, center)
@@ -233,9 +302,7 @@ def _write_moments(code: Code, line: Name, count: Name, found: Name, total: Name
     # of values less the rounded mean, which is off by d: n d^2 less
     off = code.let(f"fsub double {mean}, {code.let(f'fpext float {bits} to double')}")
     less = code.let(f"fmul double {n_values}, {code.let(f'fmul double {off}, {off}')}")
-    code.put(f"store double {mean}, ptr {found}, align 8")
-    squares = code.let(f"fsub double {squares}, {less}")
-    code.put(f"store double {squares}, ptr {code.at(found, 1, 'double')}, align 8")
+    return mean, code.let(f"fsub double {squares}, {less}"), center, n_values
 
 
 def _sum(
