@@ -144,6 +144,9 @@ def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:
     bank, tail, rest = _in_kernel(wanted)
     if rest:
         return None
+    if bank is None and wanted.by_bin:
+        by_bin = frames.powers_by_bin(wanted.power, wanted.root_offset, tail)
+        return None if by_bin is None else by_bin.transpose(1, 2)
     if bank is None:
         return frames.powers(wanted.power, wanted.root_offset, tail)
     features = frames.filtered(bank, tail, wanted.power, wanted.root_offset)

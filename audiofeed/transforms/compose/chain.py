@@ -197,12 +197,15 @@ class Chain(nn.Sequential):
                 continue
             emphasis = emphasis_for(member, self[i + 1] if i + 1 < len(self) else None, given, lengths)
             at = i if emphasis is None else i + 1
-            steps = carried(self[at], itertools.islice(self, at + 1, None), given)
-            if steps or emphasis is not None:
-                result = self[at].carrying(given, lengths, [step for several in steps for step in several], emphasis)
+            along = carried(self[at], list(itertools.islice(self, at + 1, None)), given)
+            if along.members or emphasis is not None:
+                result = self[at].carrying(given, lengths, along.steps, emphasis, by_bin=along.by_bin)
                 for done in range(i, at + 1):
                     lengths = None if lengths is None else result_lengths(self[done], lengths)
-                i, own = at + 1 + len(steps), True
+                result = along.finish(result, lengths)
+                if along.padding is not None and lengths is not None:
+                    lengths = along.padding.frame_lengths(lengths)
+                i, own = at + 1 + along.members, True
                 continue
             result, lengths = self._step(i, given, lengths, own=own and may_overwrite(member, given))
             i, own = i + 1, gives_own(member, given, result, own=own)

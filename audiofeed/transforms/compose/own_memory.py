@@ -8,22 +8,25 @@ a function that a subclass gives in place of ours), each member is called as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from audiofeed.methods.frame_steps import ValueStep
+from audiofeed.methods.frame_steps import ValueStep, through_own
 from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform
+from audiofeed.transforms.short_time.pad_frames import PadFrames
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.waveform.pre_emphasis import PreEmphasis
 
 _OF_FRAMES = ("forward", "by_rows", "compute", "finish_rows", "finish_clips")
 _OF_WAVEFORMS = ("forward", "compute", "into", "of_clips", "frame_lengths")
+_OF_PADDING = ("forward", "run", "compute", "padded", "frame_lengths", "check_features")
 _OF_FEATURES = ("forward", "run")
 
 
@@ -42,8 +45,36 @@ def is_unseen(member: nn.Module) -> bool:
     return not hooked and "forward" not in vars(member) and getattr(member, "_compiled_call_impl", None) is None
 
 
-def carried(member: nn.Module, others: Iterable[nn.Module], given: torch.Tensor) -> list[tuple[ValueStep, ...]]:
-    """Return the steps that a chain's member takes along with its own: those of each member that then is done.
+class Carried(NamedTuple):
+    """What a chain's member takes along of those that follow it.
+
+    Args:
+        members: how many of them are then done.
+        steps: steps of values, theirs.
+        padding: one that pads by frames that count, and is done after the steps: `filling` are those of them that came
+            after it, which its frames are to go through.
+        by_bin: what follows best finds the frames of a bin side by side.
+    """
+
+    members: int = 0
+    steps: tuple[ValueStep, ...] = ()
+    padding: PadFrames | None = None
+    filling: tuple[ValueStep, ...] = ()
+    by_bin: bool = False
+
+    def finish(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Pad features as the members do that a chain's member took along.
+
+        Shape: features (..., bins, frames), lengths (batch,) or None -> (..., bins, other frames).
+        """
+        if self.padding is None:
+            return features
+        value = features.new_full((features.shape[-2], 1), self.padding.value)
+        return self.padding.padded(features, lengths, through_own(self.filling, value))
+
+
+def carried(member: nn.Module, others: Sequence[nn.Module], given: torch.Tensor) -> Carried:
+    """Return what a chain's member takes along with its own steps of those that follow it.
 
     Args:
         member: makes features of the given waveform.
@@ -51,19 +82,26 @@ def carried(member: nn.Module, others: Iterable[nn.Module], given: torch.Tensor)
         given: what the member takes.
     """
     if not isinstance(member, ShortTime) or not _is_plain(member, ShortTime, _OF_FRAMES):
-        return []
-    if given.device.type != "cpu" or given.dtype == torch.float64:
-        return []
+        return NOTHING
+    if given.device.type != "cpu" or given.dtype == torch.float64 or needs_graph(member, given):
+        return NOTHING
     like = torch.empty(0, dtype=torch.float32, device=given.device)
-    found: list[tuple[ValueStep, ...]] = []
-    for other in others:
+    found, filling, padding = NOTHING, (), None
+    for number, other in enumerate(others, start=1):
+        if isinstance(other, PadFrames) and padding is None and other.counts and _is_plain(other, PadFrames, _OF_PADDING):
+            padding = other
+            continue
         steps = _value_steps(other, like)
-        if steps is None or (not found and needs_graph(member, given)):
+        if steps is None or needs_graph(other, like) or not member.can_carry(given, steps):
             break
-        if needs_graph(other, like) or not member.can_carry(given, steps):
-            break
-        found.append(steps)
-    return found
+        if padding is not None:
+            filling = (*filling, *steps)
+        found = Carried(number, (*found.steps, *steps), padding, filling)
+    following = others[found.members] if found.members < len(others) else None
+    return found._replace(by_bin=getattr(following, "works_by_bin", False)) if found.members else found
+
+
+NOTHING = Carried()
 
 
 def emphasis_for(

@@ -55,6 +55,8 @@ class FeatureTransform(nn.Module):
     # whether each value of the result is made of one frame alone, so that what stands past a clip's end may stay there
     # until the result is cleared
     own_frames_alone = False
+    # whether it works in the features' own memory only if a bin's frames lie side by side
+    works_by_bin = False
     # whether a value takes only a few operations, so that clips with a graph are not dealt out to threads
     is_light = False
     # whether the output is a waveform, so that a transform of waveforms can follow in a Chain

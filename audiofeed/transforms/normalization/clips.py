@@ -40,7 +40,7 @@ class NormalizeClips(FeatureTransform):
     [[-1.0, 1.0], [0.0, 0.0]]
     """
 
-    keeps_bins = True
+    keeps_bins, works_by_bin = True, True
 
     def __init__(
         self,

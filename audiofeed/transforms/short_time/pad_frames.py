@@ -95,6 +95,28 @@ class PadFrames(FeatureTransform):
         past = ~length_mask(target, lengths)
         return padded.masked_fill(past.view(past.shape[0], *[1] * (padded.dim() - 2), -1), self.value)
 
+    def padded(self, features: torch.Tensor, lengths: torch.Tensor | None, value: torch.Tensor) -> torch.Tensor:
+        """Return features in memory of their own, padded by frames that count and hold a value, without a graph.
+
+        Args:
+            features: (batch, ..., bins, frames) or (bins, frames).
+            lengths: (batch,) frames of each clip; None: all of them.
+            value: (bins, 1), what every frame past a clip's end holds.
+        """
+        frames = features.shape[-1]
+        target = self._up(frames) if self.to_frames is None else self.to_frames
+        if frames > target:
+            self._check_longest(frames, lengths, target)
+        kept = min(frames, target)
+        out = features.new_empty((*features.shape[:-1], target))
+        out[..., :kept] = features[..., :kept]
+        if lengths is None:
+            out[..., kept:] = value
+        else:
+            for clip, own in zip(out.view(len(lengths), -1, *out.shape[-2:]), lengths.tolist(), strict=True):
+                clip[..., own:] = value
+        return out
+
     def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
         # frames that do not count hold `value`
         return super().finish(result, ends, graph=graph) if self.counts and self.value else result

@@ -198,6 +198,8 @@ class ShortTime(Transform):
         lengths: torch.Tensor | None,
         further: Sequence[ValueStep],
         emphasis: Emphasis | None = None,
+        *,
+        by_bin: bool = False,
     ) -> torch.Tensor:
         """Compute any short-time module's features as `forward` does, with steps before and after in the same pass.
 
@@ -205,6 +207,7 @@ class ShortTime(Transform):
             waveform, lengths: as `forward` takes them; without a graph.
             further: steps of values that the features are taken through, of which it `can_carry` all.
             emphasis: pre-emphasis of the waveform before, which it `can_emphasize`.
+            by_bin: the frames of a bin are best laid side by side in memory.
         """
         dropped = 0 if emphasis is None else emphasis.dropped
         limit = self._last_limit()
@@ -217,7 +220,7 @@ class ShortTime(Transform):
 
         def compute(rows: torch.Tensor, own: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
             wanted = self.wanted(rows)
-            wanted = wanted._replace(steps=(*wanted.steps, *in_frames))
+            wanted = wanted._replace(steps=(*wanted.steps, *in_frames), by_bin=by_bin)
             if emphasis is not None:
                 whole = None if own is None else own + dropped
                 window = self.analysis(rows)

@@ -116,7 +116,9 @@ def check_job(
     for memory, where in ((beginnings, early), (ends, late), (waveform, ~(early | late))):
         memory.holds(of_row[where], of_tile[where], address[where], size)
     kept = np.minimum(column["count"][rows] - first, spec.lanes)
-    if spans is None:
+    if spec.by_bin:
+        written = 4 * ((spec.n_bins - 1) * stride + kept)
+    elif spans is None:
         written = 4 * kept * spec.n_values
     else:
         written = 4 * ((spans.shape[1] - 1) * stride + kept)

@@ -62,6 +62,7 @@ class KernelSpec:
         power: exponent of the magnitude, 1.0 or 2.0; None: the complex spectrum.
         filters: True: the powers go through a filter bank, and the result lies filter by filter. False: it lies frame
             by frame.
+        by_bin: without filters the result lies bin by bin, too.
         floor: lower limit of the logarithm of the filters' output, factor * ln(max(x + offset, floor)), or with `plus`
             factor * ln(max(1 + x + offset, floor)); None: no logarithm.
         factor, offset, plus: see `floor`.
@@ -79,6 +80,7 @@ class KernelSpec:
     int16: bool
     power: float | None
     filters: bool = False
+    by_bin: bool = False
     floor: float | None = None
     factor: float = 1.0
     offset: float = 0.0
@@ -190,6 +192,10 @@ def _tile(
     _untangle(code, spec, field, spectrum, free, table["turns"])
     if spec.filters:
         _filter(code, spec, field, free, out, n_valid)
+    elif spec.by_bin:
+        valid_lanes = _valid(code, n_valid)
+        with code.loop(0, spec.n_bins) as k:
+            _put_lanes(code, code.load_vector(free, k.index), code.times(k.index, field["stride"]), out, valid_lanes)
     else:
         _put_frames(code, spec, free, out, n_valid)
     return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))
@@ -322,15 +328,9 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
 
     It writes the lanes that hold a frame.
     """
-    lanes, count = spec.lanes, field["n_filters"]
+    count = field["n_filters"]
     spans, weights = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("spans", "weights"))
-    limit = code.let(f"trunc i64 {n_valid} to i32")
-    limit = code.let(f"insertelement {code.int_vector} poison, i32 {limit}, i64 0")
-    limit = code.let(
-        f"shufflevector {code.int_vector} {limit}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
-    )
-    each = "<" + ", ".join(f"i32 {lane}" for lane in range(lanes)) + ">"
-    valid_lanes = code.let(f"icmp slt {code.int_vector} {each}, {limit}")
+    valid_lanes = _valid(code, n_valid)
     number = _numbers(code, spec, field)
     with code.loop(0, count) as m:
         low = code.load_i64(spans, m.index)
@@ -345,11 +345,25 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
                 k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
             chunk.keep(code.add(total, part))
         value = _finish(code, spec, field, number, total, m.index, count)
-        to = code.at(out, code.times(m.index, field["stride"]), "float")
-        store = (
-            f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"
-        )
-        code.put(f"call void {store}")
+        _put_lanes(code, value, code.times(m.index, field["stride"]), out, valid_lanes)
+
+
+def _valid(code: Code, n_valid: Name) -> Name:
+    """Write the part of a kernel's source that finds the lanes that hold a frame."""
+    limit = code.let(f"trunc i64 {n_valid} to i32")
+    limit = code.let(f"insertelement {code.int_vector} poison, i32 {limit}, i64 0")
+    limit = code.let(
+        f"shufflevector {code.int_vector} {limit}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
+    )
+    each = "<" + ", ".join(f"i32 {lane}" for lane in range(code.lanes)) + ">"
+    return code.let(f"icmp slt {code.int_vector} {each}, {limit}")
+
+
+def _put_lanes(code: Code, value: Name, place: Int, out: Name, valid_lanes: Name) -> None:
+    """Write the part of a kernel's source that stores the lanes of a value that hold a frame."""
+    to, n = code.at(out, place, "float"), code.lanes
+    store = f"@llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{n} x i1> {valid_lanes})"
+    code.put(f"call void {store}")
 
 
 def _numbers(code: Code, spec: KernelSpec, field: dict[str, Name]) -> dict[str, Name]:

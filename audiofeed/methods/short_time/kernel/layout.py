@@ -240,6 +240,18 @@ class FrameLayout:
         spec = self._spec(power, root_offset, filters=True, tail=tail)
         return out if self._run(spec, tiles, out, bank, frames, tail) else None
 
+    def powers_by_bin(self, power: float, root_offset: float, tail: Tail) -> torch.Tensor | None:
+        """Compute the powers 1.0 or 2.0 of `powers` in another memory layout by a kernel, bin by bin.
+
+        Shape: -> (rows, bins, frames).
+        """
+        bins, frames = self.framing.n_fft // 2 + 1, self.framing.count(self._time)
+        out = torch.empty(self.waveform.shape[0], bins, frames, dtype=torch.float32, device=CPU)
+        tiles = self._tiles()
+        tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * bins * frames + tiles[:, TILE_FIRST])
+        spec = self._spec(power, root_offset, by_bin=True, tail=tail)
+        return out if self._run(spec, tiles, out, None, frames, tail) else None
+
     def power_pieces(self, power: float, workspace: Workspace, root_offset: float = 0.0) -> Iterator[FramePiece] | None:
         """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
 
@@ -335,7 +347,13 @@ class FrameLayout:
         return self._run(spec, tiles, out, tail=tail)
 
     def _spec(
-        self, power: float | None, root_offset: float = 0.0, *, filters: bool = False, tail: Tail = NO_TAIL
+        self,
+        power: float | None,
+        root_offset: float = 0.0,
+        *,
+        filters: bool = False,
+        by_bin: bool = False,
+        tail: Tail = NO_TAIL,
     ) -> KernelSpec:
         log = tail.log
         return KernelSpec(
@@ -344,6 +362,7 @@ class FrameLayout:
             int16=self.waveform.dtype == torch.int16,
             power=power,
             filters=filters,
+            by_bin=by_bin,
             floor=None if log is None else log.least,
             factor=1.0 if log is None else log.factor,
             offset=0.0 if log is None else log.offset,
