@@ -90,13 +90,15 @@ class Wanted(NamedTuple):
     """Feature to compute from a short-time spectrum: a power, then steps such as a filter bank.
 
     It is |z|^power, or (|z|^2 + root_offset)^(power / 2), then steps frame by frame. `by_bin`: a bin's frames are best
-    laid side by side in memory, where there are steps.
+    laid side by side in memory, where there are steps. `width`: room for so many frames is wanted, whatever stands past those
+    that there are; a method may leave it out.
     """
 
     power: float
     steps: tuple[Step, ...] = ()
     root_offset: float = 0.0
     by_bin: bool = False
+    width: int = 0
 
 
 def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:

@@ -199,10 +199,15 @@ class Chain(nn.Sequential):
             at = i if emphasis is None else i + 1
             along = carried(self[at], list(itertools.islice(self, at + 1, None)), given)
             if along.members or emphasis is not None:
-                result = self[at].carrying(given, lengths, along.steps, emphasis, by_bin=along.by_bin)
+                time = given.shape[-1] - (0 if emphasis is None else emphasis.dropped)
+                frames = int(self[at].frame_lengths(torch.tensor(time)))
+                width = 0 if along.padding is None else along.padding.width_for(frames)
+                result = self[at].carrying(
+                    given, lengths, along.steps, emphasis, by_bin=along.by_bin, width=width
+                )
                 for done in range(i, at + 1):
                     lengths = None if lengths is None else result_lengths(self[done], lengths)
-                result = along.finish(result, lengths)
+                result = along.finish(result, frames, lengths)
                 if along.padding is not None and lengths is not None:
                     lengths = along.padding.frame_lengths(lengths)
                 i, own = at + 1 + along.members, True

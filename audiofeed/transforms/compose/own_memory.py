@@ -62,15 +62,15 @@ class Carried(NamedTuple):
     filling: tuple[ValueStep, ...] = ()
     by_bin: bool = False
 
-    def finish(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    def finish(self, features: torch.Tensor, frames: int, lengths: torch.Tensor | None) -> torch.Tensor:
         """Pad features as the members do that a chain's member took along.
 
-        Shape: features (..., bins, frames), lengths (batch,) or None -> (..., bins, other frames).
+        Shape: features (..., bins, frames or more), lengths (batch,) or None -> (..., bins, other frames).
         """
         if self.padding is None:
             return features
         value = features.new_full((features.shape[-2], 1), self.padding.value)
-        return self.padding.padded(features, lengths, through_own(self.filling, value))
+        return self.padding.padded(features, frames, lengths, through_own(self.filling, value))
 
 
 def carried(member: nn.Module, others: Sequence[nn.Module], given: torch.Tensor) -> Carried:

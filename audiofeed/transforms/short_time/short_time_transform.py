@@ -200,6 +200,7 @@ class ShortTime(Transform):
         emphasis: Emphasis | None = None,
         *,
         by_bin: bool = False,
+        width: int = 0,
     ) -> torch.Tensor:
         """Compute any short-time module's features as `forward` does, with steps before and after in the same pass.
 
@@ -208,10 +209,12 @@ class ShortTime(Transform):
             further: steps of values that the features are taken through, of which it `can_carry` all.
             emphasis: pre-emphasis of the waveform before, which it `can_emphasize`.
             by_bin: the frames of a bin are best laid side by side in memory.
+            width: room for so many frames is wanted; where the result has it, anything may stand past its own frames.
         """
         dropped = 0 if emphasis is None else emphasis.dropped
         limit = self._last_limit()
         in_frames = further if limit is None else ()
+        room = width if not split(self.steps())[1] else 0
 
         def finish_clips(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
             if limit is None:
@@ -220,7 +223,7 @@ class ShortTime(Transform):
 
         def compute(rows: torch.Tensor, own: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
             wanted = self.wanted(rows)
-            wanted = wanted._replace(steps=(*wanted.steps, *in_frames), by_bin=by_bin)
+            wanted = wanted._replace(steps=(*wanted.steps, *in_frames), by_bin=by_bin, width=room)
             if emphasis is not None:
                 whole = None if own is None else own + dropped
                 window = self.analysis(rows)

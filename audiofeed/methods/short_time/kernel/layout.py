@@ -225,15 +225,15 @@ class FrameLayout:
         return out if power in (1.0, 2.0) else raise_power(out, power)
 
     def filtered(
-        self, bank: FilterBank, tail: Tail, power: float, root_offset: float = 0.0
+        self, bank: FilterBank, tail: Tail, power: float, root_offset: float = 0.0, width: int = 0
     ) -> torch.Tensor | None:
         """Compute filtered powers and their tail (a logarithm) of all frames in a memory layout by a kernel.
 
-        The powers are those of `powers`, 1.0 or 2.0.
+        The powers are those of `powers`, 1.0 or 2.0. Past the frames, up to a larger `width`, anything may stand.
 
-        Shape: -> (rows, n, frames).
+        Shape: -> (rows, n, frames or width).
         """
-        n, frames = bank.filters.shape[0], self.framing.count(self._time)
+        n, frames = bank.filters.shape[0], max(width, self.framing.count(self._time))
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
