@@ -200,7 +200,7 @@ class Chain(nn.Sequential):
             along = carried(self[at], list(itertools.islice(self, at + 1, None)), given)
             if along.members or emphasis is not None:
                 time = given.shape[-1] - (0 if emphasis is None else emphasis.dropped)
-                frames = int(self[at].frame_lengths(torch.tensor(time)))
+                frames = self[at].framing.count(time)
                 width = 0 if along.padding is None else along.padding.width_for(frames)
                 result = self[at].carrying(
                     given, lengths, along.steps, emphasis, by_bin=along.by_bin, width=width

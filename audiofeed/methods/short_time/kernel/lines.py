@@ -30,7 +30,9 @@ STEPS = {"least": 1, "affine": 2, "scale": 2}
 # what a pass finds of each line, and how many numbers that is
 FOUND = {"moments": 2, "peak": 1}
 # Vectors that are summed in float32, before their sum is added in float64: that is right to 1e-7.
-SUMMED_AT_ONCE = 16
+SUMMED_AT_ONCE = 32
+# Sums that grow side by side, so that none waits for its last addition
+SIDE_BY_SIDE = 4
 # Values that are too few to ask another thread for: it takes longer to come
 FEW_VALUES = 2**16
 STEPS_OF_EACH = 8
@@ -48,10 +50,10 @@ class Lines:
         self._features = features
         *shape, frames = features.shape
         self.shape = tuple(shape)
-        places = np.zeros(shape, np.int64)
-        for axis, stride in enumerate(features.stride()[:-1]):
-            steps = np.arange(shape[axis], dtype=np.int64) * (4 * stride)
-            places += steps.reshape(-1, *[1] * (len(shape) - 1 - axis))
+        of_clips, of_rows, of_bins = (
+            np.arange(n, dtype=np.int64) * (4 * stride) for n, stride in zip(shape, features.stride()[:-1], strict=True)
+        )
+        places = of_clips[:, None, None] + (of_rows[:, None] + of_bins)
         self._addresses = places.reshape(-1) + features.data_ptr()
         own = np.full(shape[0], frames, np.int64) if lengths is None else lengths.numpy().astype(np.int64)
         self._counts = np.repeat(own, places[0].size)
@@ -329,13 +331,16 @@ def _sum(
         wide = code.let(f"fpext {code.vector} {part} to {doubles}")
         code.put(f"store {doubles} {code.let(f'fadd {doubles} {so_far}, {wide}')}, ptr {total}, align {8 * n}")
 
-    whole = _whole(code, count)
+    whole = code.let(f"and i64 {count}, {-SIDE_BY_SIDE * n}")
     with code.loop(0, whole, SUMMED_AT_ONCE * n) as chunk:
         stop = code.min(code.plus(chunk.index, SUMMED_AT_ONCE * n), whole)
-        with code.loop(chunk.index, stop, n) as i:
-            part = i.carry("zeroinitializer")
-            i.keep(add(code.load_floats(code.at(line, i.index, "float")), part))
-        put_to_total(part)
+        with code.loop(chunk.index, stop, SIDE_BY_SIDE * n) as i:
+            parts = [i.carry("zeroinitializer") for _ in range(SIDE_BY_SIDE)]
+            for number, part in enumerate(parts):
+                i.keep(add(code.load_floats(code.at(line, code.plus(i.index, number * n), "float")), part))
+        while len(parts) > 1:
+            parts = [code.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        put_to_total(parts[0])
     with code.loop(whole, count, n) as i:
         mask = _in_line(code, i.index, count)
         put_to_total(add(_load_part(code, code.at(line, i.index, "float"), mask, other), "zeroinitializer"))
