@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from audiofeed.methods.decibels import Log
@@ -91,7 +92,7 @@ class Wanted(NamedTuple):
 
     It is |z|^power, or (|z|^2 + root_offset)^(power / 2), then steps frame by frame. `by_bin`: a bin's frames are best
     laid side by side in memory, where there are steps. `width`: room for so many frames is wanted, whatever stands past those
-    that there are; a method may leave it out.
+    that there are. `peaks`: a list to which the largest value of each row is added, (rows,). A method may leave them out.
     """
 
     power: float
@@ -99,6 +100,7 @@ class Wanted(NamedTuple):
     root_offset: float = 0.0
     by_bin: bool = False
     width: int = 0
+    peaks: list[np.ndarray] | None = None
 
 
 def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:

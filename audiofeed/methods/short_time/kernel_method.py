@@ -149,7 +149,7 @@ def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:
         return None if by_bin is None else by_bin.transpose(1, 2)
     if bank is None:
         return frames.powers(wanted.power, wanted.root_offset, tail)
-    features = frames.filtered(bank, tail, wanted.power, wanted.root_offset, wanted.width)
+    features = frames.filtered(bank, tail, wanted.power, wanted.root_offset, wanted.width, wanted.peaks)
     return None if features is None else features.transpose(1, 2)
 
 

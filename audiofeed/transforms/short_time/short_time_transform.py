@@ -214,16 +214,22 @@ class ShortTime(Transform):
         dropped = 0 if emphasis is None else emphasis.dropped
         limit = self._last_limit()
         in_frames = further if limit is None else ()
+        peaks: list[np.ndarray] = []
         room = width if not split(self.steps())[1] else 0
 
         def finish_clips(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
             if limit is None:
                 return self.finish_clips(features, frames)
-            return limit.on_own_clips(features, frames, [step for step in further if isinstance(step, Affine)])
+            steps = [step for step in further if isinstance(step, Affine)]
+            of_rows = torch.from_numpy(peaks[0]).float() if peaks else None
+            return limit.on_own_clips(
+                features, frames, steps, None if of_rows is None else of_rows.view(len(features), -1).amax(1)
+            )
 
         def compute(rows: torch.Tensor, own: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
             wanted = self.wanted(rows)
             wanted = wanted._replace(steps=(*wanted.steps, *in_frames), by_bin=by_bin, width=room)
+            wanted = wanted._replace(peaks=None if limit is None else peaks)
             if emphasis is not None:
                 whole = None if own is None else own + dropped
                 window = self.analysis(rows)

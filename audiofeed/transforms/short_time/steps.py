@@ -78,15 +78,27 @@ class Limit:
         return self.on_own_clips(features, frames, ())
 
     def on_own_clips(
-        self, features: torch.Tensor, frames: torch.Tensor | None, further: Sequence[Affine]
+        self,
+        features: torch.Tensor,
+        frames: torch.Tensor | None,
+        further: Sequence[Affine],
+        peaks: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Apply the step that limits the decibels of clips, and `further` shifts and scales, in place, without a graph."""
+        """Apply the step that limits the decibels of clips, and `further` shifts and scales, in place, without a graph.
+
+        Args:
+            features, frames: as for `on_clips`.
+            further: steps after it.
+            peaks: (clips,) largest values, float32, where they are known.
+        """
         lines = lines_of(features, frames)
         if lines is None:
             return through_own(further, limit_own_range(features, frames, self.top))
-        peaks = lines.peaks().amax(dim=(1, 2)).float() - self.top
+        if peaks is None:
+            peaks = lines.peaks().amax(dim=(1, 2, 3)).float()
+        least = peaks[:, None, None] - self.top
         numbers = [number for step in further for number in (step.add, step.divide)]
-        lines.apply("least", *["affine"] * len(further), numbers=(peaks[:, None], *numbers))
+        lines.apply("least", *["affine"] * len(further), numbers=(least, *numbers))
         return features
 
 

@@ -37,6 +37,7 @@ FIELDS = (
     "floor",  # bits of a float: see `NUMBERS`
     "factor",
     "offset",
+    "peaks",  # address of a float64 for each tile, its largest value
     "affine",  # address of pairs of floats, what is added and what is divided by: for each `Affine` those of all values
 )
 # settings of a spec that are read from the job, so that one kernel serves all their values
@@ -63,6 +64,7 @@ class KernelSpec:
         filters: True: the powers go through a filter bank, and the result lies filter by filter. False: it lies frame
             by frame.
         by_bin: without filters the result lies bin by bin, too.
+        peak: with filters: the largest value of each tile is found, too.
         floor: lower limit of the logarithm of the filters' output, factor * ln(max(x + offset, floor)), or with `plus`
             factor * ln(max(1 + x + offset, floor)); None: no logarithm.
         factor, offset, plus: see `floor`.
@@ -81,6 +83,7 @@ class KernelSpec:
     power: float | None
     filters: bool = False
     by_bin: bool = False
+    peak: bool = False
     floor: float | None = None
     factor: float = 1.0
     offset: float = 0.0
@@ -191,7 +194,12 @@ def _tile(
     spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
     _untangle(code, spec, field, spectrum, free, table["turns"])
     if spec.filters:
-        _filter(code, spec, field, free, out, n_valid)
+        peak = _filter(code, spec, field, free, out, n_valid)
+        if spec.peak:
+            # lanes past the last frame repeat it
+            one = code.let(f"call float @llvm.vector.reduce.fmaximum.v{code.lanes}f32({code.vector} {peak})")
+            place = code.at(code.let(f"inttoptr i64 {field['peaks']} to ptr"), index, "double")
+            code.put(f"store double {code.let(f'fpext float {one} to double')}, ptr {place}, align 8")
     elif spec.by_bin:
         valid_lanes = _valid(code, n_valid)
         with code.loop(0, spec.n_bins) as k:
@@ -323,16 +331,17 @@ def _untangle(
         put(*high, code.minus(half, k.index))
 
 
-def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, out: Name, n_valid: Name) -> None:
+def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, out: Name, n_valid: Name) -> Name:
     """Write the part of a kernel's source that applies each filter to its own bins and takes the logarithm.
 
-    It writes the lanes that hold a frame.
+    It writes the lanes that hold a frame. Returns the largest value in each lane, if the spec wants it.
     """
     count = field["n_filters"]
     spans, weights = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("spans", "weights"))
     valid_lanes = _valid(code, n_valid)
     number = _numbers(code, spec, field)
     with code.loop(0, count) as m:
+        peak = m.carry(code.constant(-np.inf)) if spec.peak else ""
         low = code.load_i64(spans, m.index)
         end = code.load_i64(spans, code.plus(m.index, count))
         place = code.load_i64(spans, code.plus(m.index, code.times(2, count)))
@@ -345,7 +354,10 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
                 k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
             chunk.keep(code.add(total, part))
         value = _finish(code, spec, field, number, total, m.index, count)
+        if spec.peak:
+            m.keep(code.maximum(peak, value))
         _put_lanes(code, value, code.times(m.index, field["stride"]), out, valid_lanes)
+    return peak
 
 
 def _valid(code: Code, n_valid: Name) -> Name:

@@ -225,11 +225,18 @@ class FrameLayout:
         return out if power in (1.0, 2.0) else raise_power(out, power)
 
     def filtered(
-        self, bank: FilterBank, tail: Tail, power: float, root_offset: float = 0.0, width: int = 0
+        self,
+        bank: FilterBank,
+        tail: Tail,
+        power: float,
+        root_offset: float = 0.0,
+        width: int = 0,
+        peaks: list[np.ndarray] | None = None,
     ) -> torch.Tensor | None:
         """Compute filtered powers and their tail (a logarithm) of all frames in a memory layout by a kernel.
 
         The powers are those of `powers`, 1.0 or 2.0. Past the frames, up to a larger `width`, anything may stand.
+        A list of `peaks` is given the largest value of each row, (rows,) in float64.
 
         Shape: -> (rows, n, frames or width).
         """
@@ -237,8 +244,14 @@ class FrameLayout:
         out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
-        spec = self._spec(power, root_offset, filters=True, tail=tail)
-        return out if self._run(spec, tiles, out, bank, frames, tail) else None
+        spec = self._spec(power, root_offset, filters=True, peak=peaks is not None, tail=tail)
+        of_tiles = np.empty(len(tiles))
+        if not self._run(spec, tiles, out, bank, frames, tail, of_tiles):
+            return None
+        if peaks is not None:
+            firsts = np.flatnonzero(np.diff(tiles[:, TILE_ROW], prepend=-1))
+            peaks.append(np.maximum.reduceat(of_tiles, firsts))
+        return out
 
     def powers_by_bin(self, power: float, root_offset: float, tail: Tail) -> torch.Tensor | None:
         """Compute the powers 1.0 or 2.0 of `powers` in another memory layout by a kernel, bin by bin.
@@ -353,6 +366,7 @@ class FrameLayout:
         *,
         filters: bool = False,
         by_bin: bool = False,
+        peak: bool = False,
         tail: Tail = NO_TAIL,
     ) -> KernelSpec:
         log = tail.log
@@ -363,6 +377,7 @@ class FrameLayout:
             power=power,
             filters=filters,
             by_bin=by_bin,
+            peak=peak,
             floor=None if log is None else log.least,
             factor=1.0 if log is None else log.factor,
             offset=0.0 if log is None else log.offset,
@@ -383,6 +398,7 @@ class FrameLayout:
         bank: FilterBank | None = None,
         stride: int = 0,
         tail: Tail = NO_TAIL,
+        peaks: np.ndarray | None = None,
     ) -> bool:
         """Run a kernel on tiles of a memory layout that have the addresses of their results; False if there is none."""
         kernel = jit.kernel(spec)
@@ -400,6 +416,7 @@ class FrameLayout:
             "weights": 0,
             "n_filters": 0,
             "stride": stride,
+            "peaks": 0 if peaks is None else peaks.ctypes.data,
             "affine": affine.ctypes.data,
             **spec.numbers,
         }

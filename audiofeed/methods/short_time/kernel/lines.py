@@ -165,7 +165,6 @@ def _written(what: str | tuple[str, ...], lanes: int) -> str:
                     _write_moments(code, begin, count, found, total)
     more = [
         f"declare double @llvm.vector.reduce.fadd.v{lanes}f64(double, {doubles})",
-        f"declare float @llvm.vector.reduce.fmaximum.v{lanes}f32({code.vector})",
         "declare double @llvm.sqrt.f64(double)",
         "declare double @llvm.maxnum.f64(double, double)",
     ]

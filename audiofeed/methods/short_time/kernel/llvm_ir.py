@@ -192,6 +192,7 @@ class Code:
             f"declare {v} @llvm.sqrt.v{n}f32({v})",
             f"declare void @llvm.masked.store.v{n}f32.p0({v}, ptr, i32, <{n} x i1>)",
             f"declare {v} @llvm.masked.load.v{n}f32.p0(ptr, i32, <{n} x i1>, {v})",
+            f"declare float @llvm.vector.reduce.fmaximum.v{n}f32({v})",
             f"declare {v} @llvm.maximum.v{n}f32({v}, {v})",
             "declare i64 @llvm.smin.i64(i64, i64)",
         ]
