@@ -91,8 +91,9 @@ class Wanted(NamedTuple):
     """Feature to compute from a short-time spectrum: a power, then steps such as a filter bank.
 
     It is |z|^power, or (|z|^2 + root_offset)^(power / 2), then steps frame by frame. `by_bin`: a bin's frames are best
-    laid side by side in memory, where there are steps. `width`: room for so many frames is wanted, whatever stands past those
-    that there are. `peaks`: a list to which the largest value of each row is added, (rows,). A method may leave them out.
+    laid side by side in memory, where there are steps. `width`: room for so many frames is wanted, whatever stands past
+    those that there are. `peaks`: a list to which the largest value of each row is added, (rows,). A method may leave
+    the last three out.
     """
 
     power: float

@@ -10,6 +10,7 @@ from audiofeed.methods.lengths import clear_own_past
 from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.standardization import Spread, count_of, standardize, standardize_into
 
+
 def standardize_own_clips(
     features: torch.Tensor, lengths: torch.Tensor | None, dims: Sequence[int], spread: Spread | None
 ) -> torch.Tensor:
@@ -29,7 +30,7 @@ def standardize_own_clips(
     moments = lines.moments()
     mean, squares = moments[..., 0], moments[..., 1]
     n = features.new_tensor(features.shape[-1], dtype=torch.long) if lengths is None else lengths
-    count = n.view(-1, 1, 1)
+    count: int | torch.Tensor = n.view(-1, 1, 1)
     others = tuple(dim + 1 for dim in dims if dim != -1)
     if others:
         whole = mean.mean(dim=others, keepdim=True)

@@ -162,7 +162,8 @@ def _in_kernel(wanted: Wanted) -> tuple[FilterBank | None, Tail, tuple[Step, ...
     if bank is not None and (bank.tiles is None or bank.tiles.entries.size > FEW_WEIGHTS * bank.filters.shape[1]):
         return None, NO_TAIL, steps
     steps = steps if bank is None else steps[1:]
-    log, parts = None, ([], [])
+    log: Log | None = None
+    parts: tuple[list[Affine], list[Affine]] = ([], [])
     for taken, step in enumerate(steps):
         if isinstance(step, Affine):
             parts[log is not None].append(step)

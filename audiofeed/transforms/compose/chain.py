@@ -200,11 +200,10 @@ class Chain(nn.Sequential):
             along = carried(self[at], list(itertools.islice(self, at + 1, None)), given)
             if along.members or emphasis is not None:
                 time = given.shape[-1] - (0 if emphasis is None else emphasis.dropped)
-                frames = self[at].framing.count(time)
+                framer: Any = self[at]
+                frames = framer.framing.count(time)
                 width = 0 if along.padding is None else along.padding.width_for(frames)
-                result = self[at].carrying(
-                    given, lengths, along.steps, emphasis, by_bin=along.by_bin, width=width
-                )
+                result = framer.carrying(given, lengths, along.steps, emphasis, by_bin=along.by_bin, width=width)
                 for done in range(i, at + 1):
                     lengths = None if lengths is None else result_lengths(self[done], lengths)
                 result = along.finish(result, frames, lengths)

@@ -1,7 +1,7 @@
 """What a `Chain` may do to the features that it made itself: take further steps along, or write them over.
 
-Without a graph nobody but the chain holds what one member hands to the next. A short-time transform then takes along the
-steps of values that follow it (a logarithm, a normalization by constants) and computes them while the frames are in the
+Without a graph nobody but the chain holds what one member hands to the next. A short-time transform then takes along
+the steps of values that follow it (a logarithm, a normalization by constants) and computes them while the frames are in the
 cache, and other members work in the memory of the features. Where somebody may look on (a hook, a compiler, a gradient,
 a function that a subclass gives in place of ours), each member is called as it is.
 """
@@ -86,9 +86,15 @@ def carried(member: nn.Module, others: Sequence[nn.Module], given: torch.Tensor)
     if given.device.type != "cpu" or given.dtype == torch.float64 or needs_graph(member, given):
         return NOTHING
     like = torch.empty(0, dtype=torch.float32, device=given.device)
-    found, filling, padding = NOTHING, (), None
+    found, padding = NOTHING, None
+    filling: tuple[ValueStep, ...] = ()
     for number, other in enumerate(others, start=1):
-        if isinstance(other, PadFrames) and padding is None and other.counts and _is_plain(other, PadFrames, _OF_PADDING):
+        if (
+            isinstance(other, PadFrames)
+            and padding is None
+            and other.counts
+            and _is_plain(other, PadFrames, _OF_PADDING)
+        ):
             padding = other
             continue
         steps = _value_steps(other, like)

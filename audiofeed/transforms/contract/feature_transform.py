@@ -171,7 +171,9 @@ class FeatureTransform(nn.Module):
             if not self.own_frames_alone:
                 clips = clear_own_past(clips, lengths) if own and not graph else clear_past(clips, lengths)
         # what each clip has of its own, to be cut as the clips are
-        of_each = {name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1}
+        of_each = {
+            name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1
+        }
         shared = {name: given for name, given in settings.items() if name not in of_each}
 
         def of_clips(clips: torch.Tensor, lengths: torch.Tensor | None, *given: torch.Tensor) -> torch.Tensor:

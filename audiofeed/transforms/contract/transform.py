@@ -193,7 +193,7 @@ class Transform(nn.Module):
         *,
         finish_clips: Callable[..., torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Run any transform of waveforms as `forward` does, with other functions in place of `compute`, `finish_clips`."""
+        """Run any transform of waveforms as `forward` does, with other functions in place of its own."""
         self.check_waveform(waveform)
         graph = needs_graph(self, waveform)
         rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)

@@ -13,11 +13,11 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.frame_steps import Affine, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.method_table import Path, Table
 from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.methods.short_time.kernel_method import can_emphasize, emphasized_powers
-from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
-from audiofeed.methods.method_table import Path, Table
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_time_powers, short_time_spectrum
+from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies

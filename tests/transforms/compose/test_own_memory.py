@@ -25,7 +25,8 @@ EXACT = {
     "limit": lambda: af.Chain(af.LogMelSpectrogram(**MEL, log="log10", top=1.5), af.Normalize(*BINS)),
     "limit_alone": lambda: af.Chain(af.LogMelSpectrogram(**MEL, log="db", top_db=9.0), af.PadFrames(multiple=8)),
     "cepstrum": lambda: af.Chain(
-        af.MFCC(sample_rate=8000, n_fft=128, n_mels=10, n_mfcc=6, log="ln", top_db=None), af.Rescale(add=0.3, divide=7.0)
+        af.MFCC(sample_rate=8000, n_fft=128, n_mels=10, n_mfcc=6, log="ln", top_db=None),
+        af.Rescale(add=0.3, divide=7.0),
     ),
     "filled": lambda: af.Chain(
         af.LogMelSpectrogram(**MEL), af.PadFrames(to=60, value=0.5, longer="crop", counts=True), af.Normalize(*BINS)
@@ -144,14 +145,18 @@ def test_features_of_the_caller_stay_as_they_are():
 def test_a_hook_sees_its_member_and_keeps_what_it_saw():
     for number in range(4):
         chain = af.Chain(
-            af.PreEmphasis(), af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 2.0), af.NormalizeClips(), af.Rescale(add=1.0)
+            af.PreEmphasis(),
+            af.LogMelSpectrogram(**MEL),
+            af.Normalize(1.0, 2.0),
+            af.NormalizeClips(),
+            af.Rescale(add=1.0),
         )
         x = noise(2, 700)
         expected = chain(x)
         seen, values = [], x
         for member in list(chain)[: number + 1]:
             before, values = values, member(values)
-        chain[number].register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
+        chain[number].register_forward_hook(lambda _, given, result, seen=seen: seen.append((given[0], result)))
         torch.testing.assert_close(chain(x), expected, rtol=1e-5, atol=1e-5)
         assert len(seen) == 1
         torch.testing.assert_close(seen[0][0], before, rtol=1e-5, atol=1e-5)
@@ -247,7 +252,11 @@ def test_pre_emphasis_with_the_frames_is_that_of_the_clip(monkeypatch):
     draw = random.Random(0)
     for _ in range(150):
         n_fft = draw.choice([64, 96, 100, 128])
-        settings = {"n_fft": n_fft, "hop_length": draw.choice([7, 16, 40]), "win_length": draw.choice([n_fft, n_fft // 2 + 3])}
+        settings = {
+            "n_fft": n_fft,
+            "hop_length": draw.choice([7, 16, 40]),
+            "win_length": draw.choice([n_fft, n_fft // 2 + 3]),
+        }
         settings["placement"] = draw.choice(["center", "hops", "but_last_sample", "start", "snip_edges", "keep_edges"])
         if settings["placement"] not in ("start", "snip_edges"):
             settings["pad_mode"] = draw.choice(["reflect", "constant", "replicate", "symmetric", "circular"])

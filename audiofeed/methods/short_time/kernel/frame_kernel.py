@@ -258,9 +258,7 @@ def _read(
     # with a mean to remove, samples past the window are to be 0 for it, and the window comes when it is known
     table = code.at(window, count, "float") if spec.remove_dc else window
     with code.loop(0, count, lanes) as at:
-        weights = (
-            None if of_neighbors and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
-        )
+        weights = None if of_neighbors and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
         samples = []
         for frame_start in frames:
             here = code.at(frame_start, at.index, "i16" if spec.int16 else "float")
@@ -300,9 +298,7 @@ def _sum(code: Code, parts: list[Name]) -> Name:
     return parts[0]
 
 
-def _untangle(
-    code: Code, spec: KernelSpec, field: dict[str, Name], spectrum: Name, to: Name, turns: Name
-) -> None:
+def _untangle(code: Code, spec: KernelSpec, field: dict[str, Name], spectrum: Name, to: Name, turns: Name) -> None:
     """Write the part of a kernel's source that stores the bins of real frames, or powers of their magnitudes."""
     half = spec.n_fft // 2
 

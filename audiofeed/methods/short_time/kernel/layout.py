@@ -123,7 +123,11 @@ class FrameLayout:
         rows, emphasis = len(self.waveform), self._emphasis
         framing, hop, margin = self.framing, self.framing.hop_length, self._margin
         own = np.array([self._time]) if lengths is None else lengths.numpy() - self._dropped
-        count = np.array([framing.count(int(n)) for n in own]) if lengths is None else framing.count(torch.from_numpy(own)).numpy()
+        count = (
+            np.array([framing.count(int(n)) for n in own])
+            if lengths is None
+            else framing.count(torch.from_numpy(own)).numpy()
+        )
         own = own if not framing.where.left_out else np.maximum(own - framing.where.left_out, 1)
         # the first sample has none before it, which pre-emphasis would need
         begins = margin if emphasis is None or self._dropped else margin + 1
@@ -160,14 +164,14 @@ class FrameLayout:
         out = np.zeros((len(self.waveform), n_before + n_after), self.waveform.detach().numpy().dtype)
         same = len(own) == 1
         for row, (length, start) in enumerate(zip(own.tolist(), starts.tolist(), strict=True)):
-            own = every if same else slice(row, row + 1)
-            to = out[own]
+            some = every if same else slice(row, row + 1)
+            to = out[some]
             n = min(length, n_before - margin) if n_before else 0
             if n > 0:
-                to[:, margin : margin + n] = self._samples(own, 0, n)
+                to[:, margin : margin + n] = self._samples(some, 0, n)
             n = min(length - start, n_after)
             if n > 0 and start >= 0:  # a row that ends before its first frame lies inside has none at its end
-                to[:, n_before : n_before + n] = self._samples(own, start, start + n)
+                to[:, n_before : n_before + n] = self._samples(some, start, start + n)
         return out
 
     def _samples(self, rows: slice, start: int, stop: int) -> np.ndarray:

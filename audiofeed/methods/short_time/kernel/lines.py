@@ -1,4 +1,4 @@
-"""Passes over features that lie in memory as lines of float32, by machine code: their moments, peaks, and steps of values.
+"""Passes over features in memory as lines of float32, by machine code: their moments, peaks, and steps of values.
 
 A line is one bin of one clip, as far as its own frames reach. Threads take lines from a job in turn; a job is an array
 of 64-bit integers, which `FIELDS` names.
@@ -180,7 +180,9 @@ def _in_line(code: Code, begin: Int, count: Name) -> Name:
     """Write the part of a pass over a line that finds the lanes of the vector from `begin` on that are in it."""
     left = code.let(f"trunc i64 {code.minus(count, begin)} to i32")
     one = code.let(f"insertelement {code.int_vector} poison, i32 {left}, i64 0")
-    each = code.let(f"shufflevector {code.int_vector} {one}, {code.int_vector} poison, {code.int_vector} zeroinitializer")
+    each = code.let(
+        f"shufflevector {code.int_vector} {one}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
+    )
     lane = "<" + ", ".join(f"i32 {lane}" for lane in range(code.lanes)) + ">"
     return code.let(f"icmp slt {code.int_vector} {lane}, {each}")
 
@@ -291,7 +293,9 @@ def _moments(code: Code, line: Name, count: Name, total: Name) -> tuple[Name, Na
     Returns the mean and the sum of squares of the values less that, the mean in every lane, and the number of values.
     """
     n_values = code.let(f"sitofp i64 {count} to double")
-    mean = code.let(f"fdiv double {_sum(code, line, count, total, lambda value, part: code.add(part, value))}, {n_values}")
+    mean = code.let(
+        f"fdiv double {_sum(code, line, count, total, lambda value, part: code.add(part, value))}, {n_values}"
+    )
     bits = code.let(f"fptrunc double {mean} to float")
     center = _in_every_lane(code, bits)
 
