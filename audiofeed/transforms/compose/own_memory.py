@@ -1,9 +1,9 @@
 """What a `Chain` may do to the features that it made itself: take further steps along, or write them over.
 
 Without a graph nobody but the chain holds what one member hands to the next. A short-time transform then takes along
-the steps of values that follow it (a logarithm, a normalization by constants) and computes them while the frames are in the
-cache, and other members work in the memory of the features. Where somebody may look on (a hook, a compiler, a gradient,
-a function that a subclass gives in place of ours), each member is called as it is.
+the steps of values that follow it (a logarithm, a normalization by constants) and computes them while the frames are
+in the cache, and other members work in the memory of the features. Where somebody may look on (a hook, a compiler, a
+gradient, a function that a subclass gives in place of ours), each member is called as it is.
 """
 
 from __future__ import annotations
