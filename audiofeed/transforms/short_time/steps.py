@@ -13,7 +13,7 @@ from typing import Protocol, cast
 import torch
 
 from audiofeed.methods.cepstral.cepstrum import over_bins
-from audiofeed.methods.decibels import Log, limit_own_range, limit_range
+from audiofeed.methods.decibels import Log, clip_peak, limit_own_range, limit_range
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Apply, through_own
 from audiofeed.methods.frame_steps import Step as FrameValue
@@ -75,7 +75,7 @@ class Limit:
         """Apply the step of a short-time module that limits the decibels of clips."""
         if torch.is_grad_enabled() or observed(features) is not None:
             return limit_range(features, frames, self.top)
-        return self.on_own_clips(features, frames, ())
+        return torch.maximum(features, clip_peak(features, frames) - self.top, out=features)
 
     def on_own_clips(
         self,
