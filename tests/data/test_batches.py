@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from audiofeed.data import AudioFolder, AudioReadError, RandomCrop
-from audiofeed.data import datasets as module
+from audiofeed.data.clips import example_loader as module
 
 soundfile = pytest.importorskip("soundfile")
 

@@ -465,3 +465,22 @@ def test_a_slow_scan_goes_on_in_threads_and_keeps_the_order(root, monkeypatch, s
     assert threads == {"MainThread", "audiofeed-scan"} if slow else {"MainThread"}
     assert threaded.paths == expected.paths
     np.testing.assert_array_equal(threaded.durations, expected.durations)
+
+
+def test_another_crop_for_a_part(root):
+    dataset = AudioFolder(root, crop=CenterCrop(0.005))
+    part = dataset.select([4, 9])
+    part.crop = RandomCrop(0.01)
+    assert dataset.crop == CenterCrop(0.005)
+    assert part.durations.tolist() == AudioFolder(root, crop=RandomCrop(0.01)).durations[[4, 9]].tolist()
+    assert len({part[epoch, 1].start for epoch in range(20)}) > 5
+    assert len(part[0, 1].waveform) == part.durations[1] * 8000 == 80
+    with pytest.raises(ValueError, match="number of examples"):
+        part.crop = Windows(0.005)
+    with pytest.raises(TypeError, match="crop=3"):
+        part.crop = 3
+    windows = AudioFolder(root, crop=Windows(0.005))
+    with pytest.raises(ValueError, match="make the dataset anew"):
+        windows.crop = None
+    part.crop = None
+    assert part.durations.tolist() == AudioFolder(root).durations[[4, 9]].tolist()
