@@ -19,15 +19,18 @@ from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import OnError, check_options, checked_seed
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
+from audiofeed.data.keys import ExampleKey, key_of
 from audiofeed.data.listing.columns import Fields
 from audiofeed.data.listing.scan import scan
 from audiofeed.data.readers import AudioInfo, warn_missing
+from audiofeed.data.reading_board import Reading, ReadingBoard
 from audiofeed.data.seeds import draw_below, seed_of
+from audiofeed.data.shared.draw_counts import DrawCounts
 from audiofeed.data.targets.classes import check_alike, notice
 from audiofeed.data.targets.target_column import TargetColumn
 from audiofeed.parallel.thread_pool import results_of
 
-Key = int | tuple[int, int]
+Key = int | tuple[int, ...]
 Self = TypeVar("Self", bound="AudioFiles")
 
 # under on_error="skip": this many files in a row, drawn at random, are not bad by accident
@@ -37,9 +40,10 @@ _TRIES = 16
 class AudioFiles(Dataset[AudioExample]):
     """Dataset of audio files whose headers are read once: the base of `AudioFolder` and `AudioManifest`.
 
-    A key is an index, or an (epoch, index) pair as a sampler may give it; an index alone stands for the dataset's
-    current epoch, which `set_epoch` sets for workers already running too. Every random draw of an example comes from a
-    hash of (seed, epoch, index), so it does not depend on the process that loads it.
+    A key is an index, or `(epoch, index)` or `(epoch, index, repeat)` as a sampler may give it. Every random draw of an
+    example comes from a hash of the seed, the clips' names and lengths and the key, so it does not depend on the
+    process that loads it. An index alone is counted: asked for the k-th time since `set_epoch`, in whichever process,
+    it is `(epoch, index, k)`, k from 0; so each pass draws anew. Read with a whole key, nothing is counted.
 
     Lengths are exact: a clip of n frames at rate r has round(n * sample_rate / r) frames at another, and a crop of s
     seconds has round(s * sample_rate), less only where the clip is shorter.
@@ -81,8 +85,6 @@ class AudioFiles(Dataset[AudioExample]):
         if folder_faults and on_error == "raise":
             raise folder_faults[0]
         self.faults: list[AudioReadError] = list(folder_faults)
-        # in shared memory, so that a worker that is already running sees a new epoch, however it was started
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
         # classes come from every file listed, so that a bad file does not shift the others' indices
         self.classes = targets.classes
@@ -100,8 +102,10 @@ class AudioFiles(Dataset[AudioExample]):
             crop=crop,
             mono=mono,
         )
-        self._loader = ExampleLoader(self._table, mono, self.classes or None)
+        self._loader = ExampleLoader(self._table, mono, self.classes or None, ReadingBoard())
         self.sample_rate = self._table.sample_rate
+        # shared, so that a worker that is already running sees a new epoch, however it was started
+        self._draws = DrawCounts(len(self))
         notice(self.classes)
 
     def _scan(
@@ -227,7 +231,8 @@ class AudioFiles(Dataset[AudioExample]):
     def select(self: Self, chosen: Iterable[int] | Callable[[dict[str, Any]], bool]) -> Self:
         """Return a dataset of some of the examples, with the same classes, sharing the headers.
 
-        Its examples are numbered anew, it has its own epoch, and `faults` stays with the whole.
+        Its examples are numbered anew and draw what they draw in the whole. It follows the whole's `set_epoch` until
+        it is given an epoch of its own, and `faults` stays with the whole.
 
         Args:
             chosen: Indices in the order of the new dataset, a boolean mask, or a function of an example's `row`.
@@ -255,7 +260,7 @@ class AudioFiles(Dataset[AudioExample]):
         part = copy.copy(self)
         part._use(self._table.take(indices))
         part.faults = []
-        part._epoch = self._epoch.clone().share_memory_()
+        part._draws = DrawCounts(len(part), self._draws)
         return part
 
     def _use(self, table: ClipTable) -> None:
@@ -277,12 +282,14 @@ class AudioFiles(Dataset[AudioExample]):
     @property
     def epoch(self) -> int:
         """Epoch of the dataset that an index without one stands for."""
-        return int(self._epoch)
+        return self._draws.epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Set the dataset's epoch that an index without one stands for, in workers already running too.
 
-        A running worker may have fetched a few batches ahead; call this between epochs, as with a sampler.
+        Every index counts as not yet asked for then. The parts that `select` made follow, but for those that have been
+        given an epoch themselves. A running worker may have fetched a few batches ahead; call this between epochs, as
+        with a sampler.
 
         Args:
             epoch: 0 or more.
@@ -293,12 +300,32 @@ class AudioFiles(Dataset[AudioExample]):
         epoch = operator.index(epoch)
         if epoch < 0:
             raise ValueError(f"epoch={epoch} must be 0 or more")
-        self._epoch.fill_(epoch)
+        self._draws.set_epoch(epoch)
 
     def __getitem__(self, key: Key) -> AudioExample:
-        epoch, index = (self.epoch, key) if not isinstance(key, tuple) else self._split(key)
-        index = self._check_index(index)
-        seed = seed_of(self.seed, epoch, index)
+        return self._read(self._keys([key])[0])
+
+    def _keys(self, keys: Sequence[Key]) -> list[ExampleKey]:
+        """Return the whole keys of the dataset's examples, those asked for by an index alone counted in their order."""
+        whole: dict[int, ExampleKey] = {}
+        counted: dict[int, int] = {}
+        for place, key in enumerate(keys):
+            if isinstance(key, tuple):
+                whole[place] = key_of(key)
+            else:
+                counted[place] = self._check_index(key)
+        if counted:
+            epoch, repeats = self._draws.draw(list(counted.values()))
+            for (place, index), repeat in zip(counted.items(), repeats, strict=True):
+                whole[place] = ExampleKey(epoch, index, repeat)
+                if repeat and self._table.draws:
+                    self._draws.warn_of_repeat(index, repeat)
+        return [whole[place] for place in range(len(keys))]
+
+    def _read(self, key: ExampleKey) -> AudioExample:
+        index = self._check_index(key.example)
+        number = int(self._table.numbers[index])
+        draw = seed = seed_of(self.seed, self._table.identity, key.epoch, number, key.repeat)
         faults: tuple[AudioReadError, ...] = ()
         chosen = index
         while True:
@@ -314,7 +341,7 @@ class AudioFiles(Dataset[AudioExample]):
                     )
                     raise AudioReadError.of(error.path or "", text, error.offset) from error
             # another example in its place, the same one whoever asks, so that batches stay full
-            seed = seed_of(self.seed, epoch, index, len(faults))
+            seed = seed_of(draw, len(faults))
             chosen = draw_below(len(self), seed)
 
     def __getitems__(self, keys: Sequence[Key]) -> list[AudioExample]:
@@ -327,16 +354,22 @@ class AudioFiles(Dataset[AudioExample]):
         """
         threads = min(torch.get_num_threads(), len(keys))
         if threads < 2 or not self._table.some_decoded:
-            return [self[key] for key in keys]
-        return results_of(lambda number: self[keys[number]], len(keys))
+            return [self._read(key) for key in self._keys(keys)]
+        whole = self._keys(keys)
+        return results_of(lambda number: self._read(whole[number]), len(whole))
 
-    def _split(self, key: tuple[int, int]) -> tuple[int, int]:
-        if len(key) != 2:
-            raise TypeError(f"key={key!r} must be an index or an (epoch, index) pair")
-        epoch = operator.index(key[0])
-        if epoch < 0:
-            raise ValueError(f"epoch={epoch} in key={key!r} must be 0 or more")
-        return epoch, key[1]
+    def reading(self) -> list[Reading]:
+        """Return the reads of the dataset's files that are going on, in any process that shares it; the longest first.
+
+        A worker whose read never returns is found here, from the process with the training loop. The parts that
+        `select` makes are seen together with the whole.
+
+        Returns:
+            For each read the worker's number (None in a process that is no DataLoader's worker), the path, the seconds
+            since it began.
+        """
+        paths = self._table.files.paths
+        return [Reading(worker, paths[file], seconds) for worker, file, seconds in self._loader.board.going_on()]
 
     def _check_index(self, index: Any) -> int:
         """Return an index of any integer kind into the dataset as an int from 0."""
@@ -344,7 +377,8 @@ class AudioFiles(Dataset[AudioExample]):
             number = operator.index(index)
         except TypeError as error:
             raise TypeError(
-                f"index={index!r} must be an integer or an (epoch, index) pair; for several use select()"
+                f"index={index!r} must be an integer, (epoch, index) or (epoch, index, repeat); for several use "
+                "select()"
             ) from error
         if not -len(self) <= number < len(self):
             raise IndexError(f"index {number} is out of range for {len(self)} examples")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import operator
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from audiofeed.data.crops import Crop, Windows, check_place
+from audiofeed.data.crops import CenterCrop, Crop, Windows, check_place
 from audiofeed.data.listing.columns import Fields, pack
 from audiofeed.data.listing.scan import FileTable
 from audiofeed.data.readers import AudioInfo
@@ -80,6 +82,22 @@ class ClipTable:
         # length of each clip at the dataset's rate
         self.totals = self._common_lengths(describe)
         self._place_examples()
+        # what an example draws follows from its number in the whole dataset, in a part too
+        self.numbers = np.arange(len(self.example_clip))
+        self.identity = self._hash([info.path for info in infos])
+
+    def _hash(self, paths: Sequence[str]) -> int:
+        """Return a number that stands for the table's clips: their files' names and lengths, and where they lie there.
+
+        Paths count from the folder that all have in common, so it is the same wherever a corpus lies.
+        """
+        # what the first and the last in order share, all between them share too
+        shared = os.path.commonprefix([min(paths), max(paths)])  # noqa: RUF071 (a common path needs paths of one kind)
+        start = shared.rfind(os.sep) + 1
+        names = "\0".join(path[start:] for path in paths).replace(os.sep, "/")
+        state = hashlib.blake2b(names.encode("utf-8", "surrogatepass"), digest_size=8)
+        state.update(self.clips.tobytes())
+        return int.from_bytes(state.digest(), "little")
 
     def _common_rate(self) -> int:
         rates = self.files.sample_rates
@@ -197,10 +215,16 @@ class ClipTable:
         part.example_clip = self.example_clip[indices]
         part.example_part = self.example_part[indices]
         part.lengths = self.lengths[indices]
+        part.numbers = self.numbers[indices]
         return part
 
     def __len__(self) -> int:
         return len(self.example_clip)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the crop of the table's clips is drawn at random, as it may be if it is of one's own."""
+        return self.crop is not None and not isinstance(self.crop, (CenterCrop, Windows))
 
     @property
     def file_numbers(self) -> np.ndarray:

@@ -11,7 +11,8 @@ from audiofeed.data.clips.clip_table import ClipTable
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.listing.columns import plain
-from audiofeed.data.readers import AudioInfo, read
+from audiofeed.data.readers import read
+from audiofeed.data.reading_board import ReadingBoard
 from audiofeed.data.resample import resample_crop
 from audiofeed.data.samples import to_float
 from audiofeed.data.targets.target_column import CropPlace
@@ -26,11 +27,13 @@ class ExampleLoader:
         table: The clips and the examples cut from them.
         mono: True averages the channels.
         classes: Names of the classes that the targets stand for.
+        board: Where reads that are going on are put down.
     """
 
     table: ClipTable
     mono: bool
     classes: Any
+    board: ReadingBoard
 
     def load(self, index: int, seed: int, faults: tuple[AudioReadError, ...]) -> AudioExample:
         """Return an example of the dataset, read from its file.
@@ -50,7 +53,7 @@ class ExampleLoader:
         rate, targets = info.sample_rate, table.targets
         start, length = (0, total) if table.crop is None else table.place(total, seed, part)
         inside = min(length, total - start)
-        waveform = self._read_crop(info, first, frames, start, inside, length)
+        waveform = self._read_crop(file, first, frames, start, inside, length)
         key = info.path
         how = "start" if table.several else "" if table.keyed is None else table.keyed[clip]
         if how:
@@ -86,14 +89,22 @@ class ExampleLoader:
         found = {}
         for column, name in enumerate(self.table.beside, 1):
             file, first, frames = self.table.clips[clip, column].item()
-            waveform = self._read_crop(self.table.files.info(file), first, frames, start, inside, length)
+            waveform = self._read_crop(file, first, frames, start, inside, length)
             found[name] = CutWaveform(to_float(waveform))
         return found
 
-    def _read_crop(
-        self, info: AudioInfo, first: int, frames: int, start: int, inside: int, length: int
-    ) -> torch.Tensor:
+    def _read_crop(self, file: int, first: int, frames: int, start: int, inside: int, length: int) -> torch.Tensor:
         """Read a crop of a file of a dataset's clip, with silence after what is inside of the clip."""
+        place = self.board.begin(file)
+        try:
+            waveform = self._decode(file, first, frames, start, inside)
+        finally:
+            self.board.end(place)
+        return waveform if inside == length else torch.nn.functional.pad(waveform, (0, length - inside))
+
+    def _decode(self, file: int, first: int, frames: int, start: int, inside: int) -> torch.Tensor:
+        """Read part of a file of a dataset's clip at the dataset's rate."""
+        info = self.table.files.info(file)
 
         def piece(begin: int, count: int) -> torch.Tensor:
             waveform, _ = read(info.path, first + begin, count, info=info)
@@ -101,7 +112,5 @@ class ExampleLoader:
             return to_float(waveform).mean(0) if self.mono and waveform.dim() == 2 else waveform
 
         if info.sample_rate == self.table.sample_rate:
-            waveform = piece(start, inside)
-        else:
-            waveform = resample_crop(piece, frames, info.sample_rate, self.table.sample_rate, start, inside)
-        return waveform if inside == length else torch.nn.functional.pad(waveform, (0, length - inside))
+            return piece(start, inside)
+        return resample_crop(piece, frames, info.sample_rate, self.table.sample_rate, start, inside)
