@@ -233,10 +233,10 @@ def test_a_folder_that_is_moved_draws_the_same(folder, tmp_path):
 
 def test_the_default_seed_gives_these_numbers_on_every_machine(dataset):
     found = [dataset[0, 0].seed, dataset[3, 11].seed, dataset[3, 11, 2].seed]
-    assert found == EXPECTED
+    assert " ".join(map(str, found)) == EXPECTED
 
 
-EXPECTED = [9_102_181_524_046_246_909]
+EXPECTED = "9102181524046246909 8997050112222119480 2626583805939728871"
 
 
 # copies
