@@ -15,8 +15,9 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from audiofeed.data.clips.clip_table import ClipTable
 from audiofeed.data.clips.example_loader import ExampleLoader
+from audiofeed.data.clips.kept_clips import KeptClips
 from audiofeed.data.crops import Crop
-from audiofeed.data.dataset_options import OnError, check_options, checked_seed
+from audiofeed.data.dataset_options import Keep, OnError, check_options, checked_seed
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.keys import ExampleKey, key_of
@@ -58,7 +59,7 @@ class AudioFiles(Dataset[AudioExample]):
         describe: Maps a clip to its place in the table, for messages about its file.
         keyed: For each clip, the part of its place in the file that its key needs: "", "start" or "span".
         folder_faults: Folders that could not be searched for files.
-        sample_rate, crop, mono, on_error, seed, progress: As in `AudioFolder`.
+        sample_rate, crop, mono, on_error, seed, progress, keep, keep_gb: As in `AudioFolder`.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class AudioFiles(Dataset[AudioExample]):
         on_error: OnError,
         seed: int | None,
         progress: bool | None,
+        keep: Keep | None = None,
+        keep_gb: float | None = None,
     ) -> None:
         self.mono = mono
         self.on_error = on_error
@@ -102,7 +105,8 @@ class AudioFiles(Dataset[AudioExample]):
             crop=crop,
             mono=mono,
         )
-        self._loader = ExampleLoader(self._table, mono, self.classes or None, ReadingBoard())
+        kept = None if keep is None else KeptClips(self._table, mono, keep_gb)
+        self._loader = ExampleLoader(self._table, mono, self.classes or None, ReadingBoard(), kept)
         self.sample_rate = self._table.sample_rate
         # shared, so that a worker that is already running sees a new epoch, however it was started
         self._draws = DrawCounts(len(self))
@@ -215,6 +219,11 @@ class AudioFiles(Dataset[AudioExample]):
     def fields(self) -> Fields:
         """Other metadata of the dataset's examples: `fields[i]` is a dict, `fields["name"]` a column."""
         return self._table.fields
+
+    @property
+    def kept_clips(self) -> int:
+        """Number of the dataset's clips that `keep="memory"` holds by now, over all processes and parts of it."""
+        return 0 if self._loader.kept is None else self._loader.kept.whole
 
     def row(self, index: int) -> dict[str, Any]:
         """Return the metadata of one example in the dataset without reading its audio.

@@ -32,7 +32,7 @@ def seeds_of_a_pass(loader) -> list[int]:
 def loader_of(dataset, workers=0, context=None, **settings):
     return DataLoader(
         dataset, batch_size=3, num_workers=workers, multiprocessing_context=context, collate_fn=keep,
-        timeout=60 if workers else 0, **settings,
+        timeout=300 if workers else 0, **settings,
     )  # fmt: skip
 
 
@@ -292,7 +292,7 @@ def test_the_board_names_a_read_that_does_not_return(folder, tmp_path):
 
     example_loader.read = read
     try:
-        loader = iter(DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=keep, timeout=60))
+        loader = iter(DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=keep, timeout=300))
         found = []
         deadline = time.monotonic() + 30
         while not (len(found) == 1 and found[0].seconds > 0.2) and time.monotonic() < deadline:

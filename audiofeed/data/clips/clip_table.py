@@ -79,7 +79,8 @@ class ClipTable:
         self.sample_rate = self._common_rate() if sample_rate is None else operator.index(sample_rate)
         if not mono:
             self._check_channels()
-        # length of each clip at the dataset's rate
+        # length of each clip at the dataset's rate, and of each of its files
+        self.span_totals = self._span_totals()
         self.totals = self._common_lengths(describe)
         self._place_examples()
         # what an example draws follows from its number in the whole dataset, in a part too
@@ -118,15 +119,19 @@ class ClipTable:
                 f"mono=False needs files with the same number of channels, but there are {found}; pass mono=True"
             )
 
+    def _span_totals(self) -> np.ndarray:
+        """Return the length of each file of each of the table's clips at its sample rate."""
+        frames, rates = self.clips["frames"], self.files.sample_rates[self.clips["file"]]
+        totals = np.maximum(1, (2 * frames * self.sample_rate + rates) // (2 * rates))
+        return np.where(rates == self.sample_rate, frames, totals)
+
     def _common_lengths(self, describe: Callable[[int], str] | None) -> np.ndarray:
         """Return the length of each of the dataset's clips at its sample rate: of several files, what all of them have.
 
         Raises:
             ValueError: The files of a clip differ by more than an encoder's padding.
         """
-        frames, rates = self.clips["frames"], self.files.sample_rates[self.clips["file"]]
-        totals = np.maximum(1, (2 * frames * self.sample_rate + rates) // (2 * rates))
-        totals = np.where(rates == self.sample_rate, frames, totals)
+        totals = self.span_totals
         spread = totals.max(1) - totals.min(1)
         if spread.any():
             clip = int(spread.argmax())

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from audiofeed.data.clips.clip_table import ClipTable
+from audiofeed.data.clips.kept_clips import KeptClips, to_int16
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.listing.columns import plain
@@ -28,12 +29,14 @@ class ExampleLoader:
         mono: True averages the channels.
         classes: Names of the classes that the targets stand for.
         board: Where reads that are going on are put down.
+        kept: Where decoded clips are kept; None reads the crop alone, each time.
     """
 
     table: ClipTable
     mono: bool
     classes: Any
     board: ReadingBoard
+    kept: KeptClips | None = None
 
     def load(self, index: int, seed: int, faults: tuple[AudioReadError, ...]) -> AudioExample:
         """Return an example of the dataset, read from its file.
@@ -53,7 +56,7 @@ class ExampleLoader:
         rate, targets = info.sample_rate, table.targets
         start, length = (0, total) if table.crop is None else table.place(total, seed, part)
         inside = min(length, total - start)
-        waveform = self._read_crop(file, first, frames, start, inside, length)
+        waveform = self._read_crop(clip, 0, start, inside, length)
         key = info.path
         how = "start" if table.several else "" if table.keyed is None else table.keyed[clip]
         if how:
@@ -88,16 +91,24 @@ class ExampleLoader:
         """Read a crop of the further files of a dataset's clip, by their names."""
         found = {}
         for column, name in enumerate(self.table.beside, 1):
-            file, first, frames = self.table.clips[clip, column].item()
-            waveform = self._read_crop(file, first, frames, start, inside, length)
+            waveform = self._read_crop(clip, column, start, inside, length)
             found[name] = CutWaveform(to_float(waveform))
         return found
 
-    def _read_crop(self, file: int, first: int, frames: int, start: int, inside: int, length: int) -> torch.Tensor:
-        """Read a crop of a file of a dataset's clip, with silence after what is inside of the clip."""
+    def _read_crop(self, clip: int, column: int, start: int, inside: int, length: int) -> torch.Tensor:
+        """Read a crop of one of a clip's files in the dataset, with silence after what is inside of the clip."""
+        file, first, frames = self.table.clips[clip, column].item()
         place = self.board.begin(file)
         try:
-            waveform = self._decode(file, first, frames, start, inside)
+            if self.kept is None:
+                waveform = self._decode(file, first, frames, start, inside)
+            else:
+                kept = self.kept.read(clip, column, start, inside)
+                if kept is None:
+                    whole = to_int16(self._decode(file, first, frames, 0, int(self.table.span_totals[clip, column])))
+                    self.kept.write(clip, column, whole)
+                    kept = whole[..., start : start + inside].clone()
+                waveform = kept
         finally:
             self.board.end(place)
         return waveform if inside == length else torch.nn.functional.pad(waveform, (0, length - inside))
