@@ -240,8 +240,9 @@ class AudioFiles(Dataset[AudioExample]):
     def select(self: Self, chosen: Iterable[int] | Callable[[dict[str, Any]], bool]) -> Self:
         """Return a dataset of some of the examples, with the same classes, sharing the headers.
 
-        Its examples are numbered anew and draw what they draw in the whole. It follows the whole's `set_epoch` until
-        it is given an epoch of its own, and `faults` stays with the whole.
+        Its examples are numbered anew and draw otherwise than in the whole, the same in every selection of the same
+        examples. It follows the whole's `set_epoch` until it is given an epoch of its own, and `faults` stays with the
+        whole.
 
         Args:
             chosen: Indices in the order of the new dataset, a boolean mask, or a function of an example's `row`.
@@ -333,8 +334,7 @@ class AudioFiles(Dataset[AudioExample]):
 
     def _read(self, key: ExampleKey) -> AudioExample:
         index = self._check_index(key.example)
-        number = int(self._table.numbers[index])
-        draw = seed = seed_of(self.seed, self._table.identity, key.epoch, number, key.repeat)
+        draw = seed = seed_of(self.seed, self._table.identity, key.epoch, index, key.repeat)
         faults: tuple[AudioReadError, ...] = ()
         chosen = index
         while True:

@@ -11,6 +11,7 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Subset, WeightedRandomSampler
@@ -171,22 +172,31 @@ for _ in range(3):
 # parts, subsets, unions
 
 
-def test_a_part_draws_as_the_whole_and_follows_its_epoch(dataset):
+def test_a_part_follows_the_epoch_of_the_whole(dataset):
     part = dataset.select([7, 2])
     smaller = part.select([1])
-    assert part[4, 0].seed == dataset[4, 7].seed
-    assert smaller[4, 0].seed == dataset[4, 2].seed
     dataset.set_epoch(3)
     assert (part.epoch, smaller.epoch) == (3, 3)
-    assert [part[0].seed, smaller[0].seed] == [dataset[3, 7].seed, dataset[3, 2].seed]
+    assert [part[0].seed, smaller[0].seed] == [part[3, 0].seed, smaller[3, 0].seed]
     with pytest.warns(UserWarning, match="example 0 is read 2 times in epoch 3"):
-        assert part[0].seed == dataset[3, 7, 1].seed
+        assert part[0].seed == part[3, 0, 1].seed
     dataset.set_epoch(4)
-    assert part[0].seed == dataset[4, 7].seed
+    assert part[0].seed == part[4, 0].seed
     part.set_epoch(9)
     dataset.set_epoch(5)
     assert (part.epoch, smaller.epoch, dataset.epoch) == (9, 9, 5)
-    assert part[0].seed == dataset[9, 7].seed
+    assert part[0].seed == part[9, 0].seed
+
+
+def test_a_part_draws_otherwise_than_the_whole_and_the_same_each_time(dataset):
+    part, other, again = dataset.select([7, 2]), dataset.select([2, 7]), dataset.select(np.array([7, -10]))
+    assert part.paths == again.paths
+    assert [part[1, i].seed for i in range(2)] == [again[1, i].seed for i in range(2)]
+    seeds = {chosen[1, i].seed for chosen in (dataset, part, other, part.select([0])) for i in range(len(chosen))}
+    assert len(seeds) == N + 2 + 2 + 1
+    more = dataset + part
+    assert more[7].seed != more[N].seed
+    assert more[7].key == more[N].key
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
@@ -195,7 +205,7 @@ def test_a_part_in_running_workers_follows_the_whole(dataset, context):
     loader = loader_of(part, 1, context, persistent_workers=True)
     for epoch in (0, 1, 5):
         dataset.set_epoch(epoch)
-        assert seeds_of_a_pass(loader) == [dataset[epoch, i].seed for i in (7, 2, 3)]
+        assert seeds_of_a_pass(loader) == [part[epoch, i].seed for i in range(3)]
 
 
 def test_subset_and_concat_dataset(dataset):
@@ -205,7 +215,9 @@ def test_subset_and_concat_dataset(dataset):
         seeds = seeds_of_a_pass(loader_of(twice))
     assert seeds == [dataset[1, i].seed for i in range(N)] + [dataset[1, 3, 1].seed]
     carry_keys(twice)
-    assert twice[ExampleKey(6, N, 2)].seed == dataset[6, 3, 2].seed
+    # the third read of the second of two
+    assert twice[ExampleKey(6, N, 2)].seed == dataset[6, 3, 2 * 2 + 1].seed
+    assert twice[ExampleKey(6, 3)].seed == dataset[6, 3].seed
 
 
 # what a draw depends on
@@ -255,7 +267,7 @@ def test_a_copy_keeps_the_epoch_and_counts_for_itself(dataset):
         assert dataset[0].seed == dataset[4, 0, 1].seed
     part = pickle.loads(pickle.dumps(dataset.select([1])))
     assert part.epoch == 4
-    assert part[0].seed == dataset[4, 1].seed
+    assert part[0].seed == dataset.select([1])[4, 0].seed
 
 
 def test_what_is_shared_ends_with_the_dataset(folder):

@@ -16,6 +16,7 @@ from audiofeed.data.crops import CenterCrop, Crop, Windows, check_place
 from audiofeed.data.listing.columns import Fields, pack
 from audiofeed.data.listing.scan import FileTable
 from audiofeed.data.readers import AudioInfo
+from audiofeed.data.seeds import seed_of
 from audiofeed.data.targets.target_column import TargetColumn
 
 # the files of one example may differ by so many seconds, as an encoder's padding makes them
@@ -83,8 +84,6 @@ class ClipTable:
         self.span_totals = self._span_totals()
         self.totals = self._common_lengths(describe)
         self._place_examples()
-        # what an example draws follows from its number in the whole dataset, in a part too
-        self.numbers = np.arange(len(self.example_clip))
         self.identity = self._hash([info.path for info in infos])
 
     def _hash(self, paths: Sequence[str]) -> int:
@@ -220,7 +219,9 @@ class ClipTable:
         part.example_clip = self.example_clip[indices]
         part.example_part = self.example_part[indices]
         part.lengths = self.lengths[indices]
-        part.numbers = self.numbers[indices]
+        # another list of examples draws otherwise: a part added to its whole shows other crops of the same clips
+        state = hashlib.blake2b(np.asarray(indices, dtype="<i8").tobytes(), digest_size=8)
+        part.identity = seed_of(self.identity, int.from_bytes(state.digest(), "little"))
         return part
 
     def __len__(self) -> int:
