@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.keys import ExampleKey, key_of
 from audiofeed.data.listing.columns import Fields
-from audiofeed.data.listing.scan import scan
+from audiofeed.data.listing.scan import KnownHeaders, scan
 from audiofeed.data.readers import AudioInfo, warn_missing
 from audiofeed.data.reading_board import Reading, ReadingBoard
 from audiofeed.data.seeds import draw_below, seed_of
@@ -60,6 +61,7 @@ class AudioFiles(Dataset[AudioExample]):
         keyed: For each clip, the part of its place in the file that its key needs: "", "start" or "span".
         folder_faults: Folders that could not be searched for files.
         sample_rate, crop, mono, on_error, seed, progress, keep, keep_gb: As in `AudioFolder`.
+        known: Headers from an earlier scan.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class AudioFiles(Dataset[AudioExample]):
         progress: bool | None,
         keep: Keep | None = None,
         keep_gb: float | None = None,
+        known: Sequence[KnownHeaders] = (),
     ) -> None:
         self.mono = mono
         self.on_error = on_error
@@ -91,7 +94,8 @@ class AudioFiles(Dataset[AudioExample]):
 
         # classes come from every file listed, so that a bad file does not shift the others' indices
         self.classes = targets.classes
-        good, infos, files = self._scan([paths, *(beside or {}).values()], describe, progress)
+        read_headers = functools.partial(scan, progress=progress, known=known)
+        good, infos, files = self._scan([paths, *(beside or {}).values()], describe, read_headers)
         self._table = ClipTable(
             infos,
             files,
@@ -113,7 +117,10 @@ class AudioFiles(Dataset[AudioExample]):
         notice(self.classes)
 
     def _scan(
-        self, columns: Sequence[Sequence[str]], describe: Callable[[int], str] | None, progress: bool | None
+        self,
+        columns: Sequence[Sequence[str]],
+        describe: Callable[[int], str] | None,
+        scan: Callable[[list[str]], list[AudioInfo | AudioReadError]],
     ) -> tuple[list[int], list[AudioInfo], list[list[int]]]:
         """Return the dataset's clips whose files are good, the good files, and each good clip's files."""
         first_clip: dict[str, int] = {}
@@ -122,7 +129,7 @@ class AudioFiles(Dataset[AudioExample]):
                 first_clip.setdefault(path, clip)
         infos: list[AudioInfo] = []
         number: dict[str, int] = {}
-        for (path, clip), result in zip(first_clip.items(), scan(list(first_clip), progress=progress), strict=True):
+        for (path, clip), result in zip(first_clip.items(), scan(list(first_clip)), strict=True):
             if isinstance(result, AudioInfo):
                 number[path] = len(infos)
                 infos.append(result)

@@ -12,6 +12,7 @@ from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.errors import AudioReadError
+from audiofeed.data.listing.index import ScanIndex
 from audiofeed.data.listing.labels import NamePattern
 from audiofeed.data.listing.scan import FoundFiles, count_by_extension, find_files
 from audiofeed.data.readers import known_extensions
@@ -65,14 +66,17 @@ class AudioFolder(AudioFiles):
             (of several channels averaged, resampled, MP3, Vorbis, floats) is rounded, in the first read too, and beyond
             full scale clipped. None reads the crop alone, each time.
         keep_gb: GB (10**9 bytes) that those clips may take; None: half of the memory that is free.
+        index: A file that keeps what the scan found, between runs: a file of the same size and time of change is not
+            scanned again (docs/scan.md). It is made if it does not exist, several processes may use it at once, and
+            several datasets of a corpus may share it. None keeps nothing.
 
     Raises:
-        FileNotFoundError: `root` does not exist.
+        FileNotFoundError: `root` does not exist, or the folder of `index`.
         NotADirectoryError: `root` is a file.
         AudioReadError: A file cannot be read or a folder entered under `on_error="raise"`, or no file can.
         ValueError: No file matches, rates or channels are mixed, a name does not match the pattern, a label is none of
-            the classes given, an argument is out of range, or the
-            clips to keep do not fit into the memory.
+            the classes given, `index` is a file of another kind, an argument is out of range, or the clips to keep do
+            not fit into the memory.
         TypeError: `target`, `classes` or `crop` is of another type.
 
     >>> import tempfile, wave
@@ -107,6 +111,7 @@ class AudioFolder(AudioFiles):
         progress: bool | None = None,
         keep: Keep | None = None,
         keep_gb: float | None = None,
+        index: str | os.PathLike[str] | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error, keep, keep_gb)
         if target in (EventTargets, FrameTargets):
@@ -115,7 +120,9 @@ class AudioFolder(AudioFiles):
         self.root = os.fsdecode(root)
         source = target.source if isinstance(target, (EventTargets, FrameTargets)) else None
         beside = [source.lower()] if isinstance(source, str) else []
-        found = self._find(known_extensions() if extensions is None else extensions, beside)
+        headers = [] if index is None else [ScanIndex(index, self.root)]
+        endings = known_extensions() if extensions is None else extensions
+        found = self._find(endings, beside, *(own.path for own in headers))
         self.passed_over = found.passed_over
         missed = [ending for ending in found.passed_over if ending in FFMPEG]
         if found.unexpected and extensions is None:
@@ -162,9 +169,10 @@ class AudioFolder(AudioFiles):
             progress=progress,
             keep=keep,
             keep_gb=keep_gb,
+            known=headers,
         )
 
-    def _find(self, extensions: Iterable[str], beside: Iterable[str]) -> FoundFiles:
+    def _find(self, extensions: Iterable[str], beside: Iterable[str], own: str = "") -> FoundFiles:
         if isinstance(extensions, str):
             extensions = (extensions,)
         endings = sorted({"." + ending.lower().lstrip(".") for ending in extensions})
@@ -176,7 +184,7 @@ class AudioFolder(AudioFiles):
                     f"root={self.root!r} is a file; pass the folder it lies in, or use AudioManifest"
                 )
             raise FileNotFoundError(f"root={self.root!r} does not exist")
-        found = find_files(self.root, endings, beside)
+        found = find_files(self.root, endings, beside, own)
         if found.paths:
             return found
         if found.faults:
@@ -190,7 +198,9 @@ class AudioFolder(AudioFiles):
         )
 
     def _folder_names(self, paths: Sequence[str]) -> list[str] | list[None]:
-        names = [PurePath(os.path.relpath(os.path.dirname(path), self.root)).as_posix() for path in paths]
+        folders = [os.path.dirname(path) for path in paths]
+        name_of = {folder: PurePath(os.path.relpath(folder, self.root)).as_posix() for folder in set(folders)}
+        names = [name_of[folder] for folder in folders]
         if "." not in names:
             return names
         if any(name != "." for name in names):

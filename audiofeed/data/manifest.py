@@ -14,6 +14,8 @@ from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
+from audiofeed.data.listing.index import ScanIndex
+from audiofeed.data.listing.scanned_columns import ScannedColumns
 from audiofeed.data.listing.tables import Table, is_missing, read_table, shown
 from audiofeed.data.readers import AudioInfo
 from audiofeed.data.targets.classes import given_classes
@@ -36,6 +38,11 @@ class AudioManifest(AudioFiles):
     any case and with spaces around them; all other columns become `fields`. An empty start (or NaN, as pandas has it)
     is 0, an empty duration the rest of the file; an `end` is not read, and one warning says so. A row with a start or a
     duration has the key `path@start` or `path@start-end`, in seconds.
+
+    The columns that `audiofeed scan --write` adds (`sample_rate`, `channels`, `frames`, `format`, `subtype`,
+    `data_offset`, `reader`, `size`, `mtime_ns`) are the headers of the files: where all of them are there, a file of
+    that size and time of change is not opened, and they are fields only if `fields` names them. A file that changed
+    since is read again, and one warning says so.
 
     A part is a clip of its own: crops, windows and resampling see nothing beyond it. So a part that is resampled begins
     and ends as a recording does, with silence around it. It differs from the same part of the whole file resampled: at
@@ -100,9 +107,10 @@ class AudioManifest(AudioFiles):
             (of several channels averaged, resampled, MP3, Vorbis, floats) is rounded, in the first read too, and beyond
             full scale clipped. None reads the crop alone, each time.
         keep_gb: GB (10**9 bytes) that those clips may take; None: half of the memory that is free.
+        index: A file that keeps what the scan found, between runs, as in `AudioFolder`.
 
     Raises:
-        FileNotFoundError: The manifest does not exist.
+        FileNotFoundError: The manifest does not exist, or the folder of `index`.
         AudioReadError: A file cannot be read under `on_error="raise"`, or no file can.
         ValueError: A row is wrong (the message has its line, column, value and the rule), a column occurs twice or is
             missing, rates or channels are mixed, an argument is out of range, or the
@@ -143,6 +151,7 @@ class AudioManifest(AudioFiles):
         progress: bool | None = None,
         keep: Keep | None = None,
         keep_gb: float | None = None,
+        index: str | os.PathLike[str] | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error, keep, keep_gb)
         _check_type(target_type, separator)
@@ -188,7 +197,9 @@ class AudioManifest(AudioFiles):
             targets = target_type.read(paths, cells, table.place, folder, known)
         else:
             targets = typed_targets(table, label, target_type, separator, known, owner)
-        names = [name for name in table.columns() if name not in {*files.values(), label, begin, length}]
+        scanned = ScannedColumns(table, paths)
+        hidden = {*files.values(), label, begin, length, *(scanned.names if fields is None else ())}
+        names = [name for name in table.columns() if name not in hidden]
         super().__init__(
             paths,
             targets=targets,
@@ -208,6 +219,7 @@ class AudioManifest(AudioFiles):
             progress=progress,
             keep=keep,
             keep_gb=keep_gb,
+            known=[scanned] if index is None else [scanned, ScanIndex(index, folder)],
         )
 
 
