@@ -21,11 +21,13 @@ from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, checked_seed
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
+from audiofeed.data.fingerprint import fingerprint
 from audiofeed.data.keys import ExampleKey, key_of
 from audiofeed.data.listing.columns import Fields
 from audiofeed.data.listing.scan import KnownHeaders, scan
 from audiofeed.data.readers import AudioInfo, warn_missing
 from audiofeed.data.reading_board import Reading, ReadingBoard
+from audiofeed.data.same_list import check_same_list
 from audiofeed.data.seeds import draw_below, seed_of
 from audiofeed.data.shared.draw_counts import DrawCounts
 from audiofeed.data.targets.classes import check_alike, notice
@@ -62,6 +64,8 @@ class AudioFiles(Dataset[AudioExample]):
         folder_faults: Folders that could not be searched for files.
         sample_rate, crop, mono, on_error, seed, progress, keep, keep_gb: As in `AudioFolder`.
         known: Headers from an earlier scan.
+        source: By what the paths were found: the class and its folder or table first, then settings; ranks of a
+            distributed run that agree in it must find the same. None if they need not.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class AudioFiles(Dataset[AudioExample]):
         keep: Keep | None = None,
         keep_gb: float | None = None,
         known: Sequence[KnownHeaders] = (),
+        source: Mapping[str, Any] | None = None,
     ) -> None:
         self.mono = mono
         self.on_error = on_error
@@ -115,6 +120,9 @@ class AudioFiles(Dataset[AudioExample]):
         # shared, so that a worker that is already running sees a new epoch, however it was started
         self._draws = DrawCounts(len(self))
         notice(self.classes)
+        if source is not None:
+            settings = {**source, "crop": crop, "sample_rate": sample_rate}
+            check_same_list(settings, lambda: self.fingerprint, self.faults)
 
     def _scan(
         self,
@@ -231,6 +239,22 @@ class AudioFiles(Dataset[AudioExample]):
     def kept_clips(self) -> int:
         """Number of the dataset's clips that `keep="memory"` holds by now, over all processes and parts of it."""
         return 0 if self._loader.kept is None else self._loader.kept.whole
+
+    @property
+    def fingerprint(self) -> str:
+        """Short text that is the same for datasets of the same examples: files, parts, lengths, targets, in order.
+
+        Paths count from the folder that they have in common. Crops count by their length, not by their draw. It is made
+        anew at each call, in under a microsecond for each example.
+        """
+        table = self._table
+        further = {
+            "parts": table.example_part,
+            "first": table.clips["first"][table.example_clip, 0],
+            "classes": list(self.classes),
+            "sample_rate": self.sample_rate,
+        }
+        return fingerprint(table.lengths, paths=self.paths, targets=self.targets, further=further)
 
     def row(self, index: int) -> dict[str, Any]:
         """Return the metadata of one example in the dataset without reading its audio.

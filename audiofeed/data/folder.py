@@ -170,6 +170,7 @@ class AudioFolder(AudioFiles):
             keep=keep,
             keep_gb=keep_gb,
             known=headers,
+            source={"AudioFolder": self.root, "extensions": extensions, "target": target, "fields": fields},
         )
 
     def _find(self, extensions: Iterable[str], beside: Iterable[str], own: str = "") -> FoundFiles:

@@ -219,6 +219,8 @@ class AudioManifest(AudioFiles):
             progress=progress,
             keep=keep,
             keep_gb=keep_gb,
+            # a list may be a rank's own part
+            source=None if table.name == "the list" else {"AudioManifest": table.name, "target_column": target_column},
             known=[scanned] if index is None else [scanned, ScanIndex(index, folder)],
         )
 
