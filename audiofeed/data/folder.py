@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from audiofeed.data.crops import Crop
@@ -13,7 +12,8 @@ from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.listing.index import ScanIndex
-from audiofeed.data.listing.labels import NamePattern
+from audiofeed.data.listing.labels import NamePattern, folder_names, match_names
+from audiofeed.data.listing.local import not_local
 from audiofeed.data.listing.scan import FoundFiles, count_by_extension, find_files
 from audiofeed.data.readers import known_extensions
 from audiofeed.data.readers.extensions import FFMPEG
@@ -144,9 +144,9 @@ class AudioFolder(AudioFiles):
         else:
             labels: Sequence[Any]
             if pattern is not None:
-                labels, columns = _match(paths, pattern)
+                labels, columns = match_names(paths, pattern)
             elif target is None:
-                labels = self._folder_names(paths)
+                labels = folder_names(paths, self.root)
             elif callable(target):
                 labels = [target(path) for path in paths]
             else:
@@ -180,6 +180,10 @@ class AudioFolder(AudioFiles):
         if not endings or "." in endings:
             raise ValueError(f"extensions={extensions!r} must be endings such as '.wav'")
         if not os.path.isdir(self.root):
+            remote = not_local(self.root)
+            if remote is not None:
+                kind = NotADirectoryError if os.path.exists(self.root) else FileNotFoundError
+                raise kind(f"root={self.root!r} {remote}")
             if os.path.exists(self.root):
                 raise NotADirectoryError(
                     f"root={self.root!r} is a file; pass the folder it lies in, or use AudioManifest"
@@ -197,33 +201,3 @@ class AudioFolder(AudioFiles):
             f"({sum(found.passed_over.values())} other files{': ' if others else ''}{others}); "
             "pass the right folder or extensions"
         )
-
-    def _folder_names(self, paths: Sequence[str]) -> list[str] | list[None]:
-        folders = [os.path.dirname(path) for path in paths]
-        name_of = {folder: PurePath(os.path.relpath(folder, self.root)).as_posix() for folder in set(folders)}
-        names = [name_of[folder] for folder in folders]
-        if "." not in names:
-            return names
-        if any(name != "." for name in names):
-            inside = paths[next(i for i, name in enumerate(names) if name != ".")]
-            raise ValueError(
-                f"target=None takes targets from folders, but {paths[names.index('.')]!r} lies in root itself and "
-                f"{inside!r} does not; pass a pattern or a function as target"
-            )
-        return [None] * len(paths)
-
-
-def _match(paths: Sequence[str], pattern: NamePattern) -> tuple[list[str], dict[str, list[Any]]]:
-    """Match the names of a folder's audio files to a pattern; return their labels and other fields."""
-    labels: list[str] = []
-    fields: dict[str, list[Any]] = {}
-    for path in paths:
-        found = pattern.match(PurePath(path).stem)
-        if found is None:
-            raise ValueError(
-                f"target={pattern.pattern!r} does not match the name of {path!r}; pass a function as target"
-            )
-        labels.append(found.pop("target"))
-        for name, value in found.items():
-            fields.setdefault(name, []).append(value)
-    return labels, fields

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.listing.index import ScanIndex
+from audiofeed.data.listing.parts import frames_of, path_in, seconds_in
 from audiofeed.data.listing.scanned_columns import ScannedColumns
-from audiofeed.data.listing.tables import Table, is_missing, read_table, shown
-from audiofeed.data.readers import AudioInfo
+from audiofeed.data.listing.tables import Table, read_table
 from audiofeed.data.targets.classes import given_classes
 from audiofeed.data.targets.event_files import OFFSETS, column_of
 from audiofeed.data.targets.event_targets import EventTargets
@@ -25,8 +22,6 @@ from audiofeed.data.targets.frame_targets import FrameTargets
 from audiofeed.data.targets.target_column import TargetColumn
 from audiofeed.data.targets.target_types import TYPES, TargetType, typed_targets
 
-# durations in manifests are rounded, often to hundredths: a part may seem to end this many seconds after its file
-_ROUNDING = 0.01
 # the column of the target, as in the items that a collate takes
 _TARGET_NAMES = ("target", "label", "labels")
 
@@ -177,8 +172,8 @@ class AudioManifest(AudioFiles):
         is_separate = isinstance(target_type, (EventTargets, FrameTargets)) and target_type.source is not None
         is_separate = is_separate or own is not None
         label = None if is_separate else _target_column(table, target_column)
-        paths = [os.path.join(folder, _path(table, i, path)) for i in range(len(table.rows))]
-        spans = [(_seconds(table, i, begin), _seconds(table, i, length, "above 0")) for i in range(len(table.rows))]
+        paths = [os.path.join(folder, path_in(table, i, path)) for i in range(len(table.rows))]
+        spans = [(seconds_in(table, i, begin), seconds_in(table, i, length, "above 0")) for i in range(len(table.rows))]
         if label is None and target_column is not None and not is_separate and len(files) == 1:
             warnings.warn(
                 f"{table.name} has no column {' or '.join(map(repr, _TARGET_NAMES))}, so every target is None; its "
@@ -204,11 +199,11 @@ class AudioManifest(AudioFiles):
             paths,
             targets=targets,
             beside={
-                name: [os.path.join(folder, _path(table, i, column)) for i in range(len(table.rows))]
+                name: [os.path.join(folder, path_in(table, i, column)) for i in range(len(table.rows))]
                 for name, column in zip(list(files)[1:], further, strict=True)
             },
             fields=chosen_fields({name: [row.get(name) for row in table.rows] for name in names}, fields),
-            segment=lambda i, info: _frames(table, i, *spans[i], info),
+            segment=lambda i, info: frames_of(table, i, *spans[i], info),
             describe=table.place,
             keyed=["span" if length is not None else "" if start is None else "start" for start, length in spans],
             sample_rate=sample_rate,
@@ -290,52 +285,3 @@ def _target_column(table: Table, column: str | None) -> str | None:
             raise ValueError(f"target_column={column!r} is not a column of {table.name}, only {table.columns()}")
         return found
     return next((found for name in _TARGET_NAMES if (found := table.find(name)) is not None), None)
-
-
-def _path(table: Table, index: int, column: str) -> str:
-    row = table.rows[index]
-    if column not in row:
-        raise ValueError(
-            f"{table.place(index)} has no column {column!r}, only {sorted(map(str, row))}; name it with path_column="
-        )
-    value = row[column]
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise ValueError(f"{table.place(index)}: {column}={shown(value)} must be the path of an audio file")
-    return os.fsdecode(value)
-
-
-def _seconds(table: Table, index: int, column: str | None, rule: str = "0 or more") -> float | None:
-    """Return the start or duration that a manifest's row gives, or None if it gives none."""
-    value = None if column is None else table.rows[index].get(column)
-    if is_missing(value) or (isinstance(value, str) and value.strip().lower() in ("", "nan")):
-        return None
-    try:
-        # Python's own literals have underscores, numbers in tables have not
-        odd = isinstance(value, (bool, np.bool_)) or (isinstance(value, str) and "_" in value)
-        seconds = math.nan if odd else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if not math.isfinite(seconds) or seconds < 0 or (rule == "above 0" and seconds == 0):
-        raise ValueError(f"{table.place(index)}: {column}={shown(value)} must be a number of seconds, {rule}, or empty")
-    return seconds
-
-
-def _frames(table: Table, index: int, start: float | None, duration: float | None, info: AudioInfo) -> tuple[int, int]:
-    """Return the first frame and the number of frames of the part of a file that a manifest's row names."""
-    begin = start or 0.0
-    # compared in seconds first: 1e308 of them are more frames than a float holds
-    first = math.floor(begin * info.sample_rate + 0.5) if begin <= info.duration else info.frames
-    if first >= info.frames:
-        raise ValueError(
-            f"{table.place(index)}: start={begin:g} must lie before the end of {info.path!r}, "
-            f"which is {info.duration:.3f} s long"
-        )
-    if duration is None:
-        return first, info.frames - first
-    if begin + duration > info.duration + _ROUNDING:
-        raise ValueError(
-            f"{table.place(index)}: duration={duration:g} from start={begin:g} ends at {begin + duration:.3f} s, after "
-            f"the end of {info.path!r}, which is {info.duration:.3f} s long; leave the duration empty to take the rest"
-        )
-    # the length is rounded by itself, so that equal durations have equal lengths
-    return first, min(max(1, math.floor(duration * info.sample_rate + 0.5)), info.frames - first)
