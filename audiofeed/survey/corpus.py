@@ -16,11 +16,12 @@ from audiofeed.data.listing.labels import NamePattern, folder_names, match_names
 from audiofeed.data.listing.local import not_local
 from audiofeed.data.listing.parts import frames_of, path_in, seconds_in
 from audiofeed.data.listing.scan import KnownHeaders, count_by_extension, find_files, scan
-from audiofeed.data.listing.scanned_columns import ScannedColumns, header_cells
+from audiofeed.data.listing.scanned_columns import LENGTH_COLUMN, ScannedColumns, header_cells
 from audiofeed.data.listing.tables import Table, read_table
 from audiofeed.data.readers import AudioInfo, known_extensions
 from audiofeed.survey.settings import ScanError
 
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _TARGETS = ("target", "label", "labels")
 
 
@@ -67,7 +68,7 @@ class Corpus:
         paths = [os.path.abspath(info.path) for info in self.infos]
         paths = [path[len(inside) :] if path.startswith(inside) else path for path in paths]
         cells = [
-            {"path": path, "seconds": round(info.duration, 6), **header_cells(info, settled)}
+            {"path": path, LENGTH_COLUMN: round(info.duration, 6), **header_cells(info, settled)}
             for path, info, settled in zip(paths, self.infos, self.settled, strict=True)
         ]
         return [{"path": "", **row, **cells[file]} for file, row in zip(self.clips, self.rows, strict=True)]
@@ -105,7 +106,10 @@ def open_corpus(source: str, pattern: str | None, index: str | None, *, targets:
 
 
 def _scan_folder(source: str, pattern: str | None, index: str | None, targets: bool, progress: bool | None) -> Corpus:
-    names = None if pattern is None else NamePattern(pattern)
+    try:
+        names = None if pattern is None else NamePattern(pattern)
+    except ValueError as error:
+        raise ScanError(f"--target-pattern: {error}") from error
     known = [] if index is None else [ScanIndex(index, source)]
     found = find_files(source, known_extensions(), (), *(own.path for own in known))
     if not found.paths and not found.faults:
@@ -155,14 +159,17 @@ def _scan_folder(source: str, pattern: str | None, index: str | None, targets: b
 def _scan_manifest(source: str, pattern: str | None, index: str | None, progress: bool | None) -> Corpus:
     if pattern is not None:
         raise ScanError(f"--target-pattern is for a folder, and {source!r} is a manifest, which has its own targets")
+    if not source.lower().endswith(TABLES):
+        raise ScanError(f"{source!r} is neither a folder nor a manifest ({', '.join(TABLES)}); name one of them")
     table = read_table(source)
     folder, column = os.path.dirname(source), table.find("path") or "path"
     paths = [os.path.join(folder, path_in(table, i, column)) for i in range(len(table.rows))]
     start, duration = table.find("start"), table.find("duration")
-    known: list[KnownHeaders] = [ScannedColumns(table, paths)]
+    columns = ScannedColumns(table, paths)
+    known: list[KnownHeaders] = [columns]
     if index is not None:
         known.append(ScanIndex(index, folder))
-    files = list(dict.fromkeys(paths))
+    files, old = list(dict.fromkeys(paths)), columns.names
     infos, faults, number = _split(files, scan(files, progress=progress, known=known))
     clips, seconds, rows = [], [], []
     for i, path in enumerate(paths):
@@ -172,15 +179,13 @@ def _scan_manifest(source: str, pattern: str | None, index: str | None, progress
         span = seconds_in(table, i, start), seconds_in(table, i, duration, "above 0")
         clips.append(number[path])
         seconds.append(frames_of(table, i, *span, info)[1] / info.sample_rate)
-        rows.append({name: value for name, value in _named(table, i).items() if name != column})
+        rows.append({name: value for name, value in _named(table, i, old).items() if name != column})
     return Corpus(source, infos, faults, {}, False, clips, np.array(seconds), rows, text=table.text)
 
 
-def _named(table: Table, index: int) -> dict[str, Any]:
+def _named(table: Table, index: int, old: Sequence[str]) -> dict[str, Any]:
     """Return a row of a surveyed manifest without the columns that an earlier survey wrote."""
-    old = {*ScannedColumns(table, []).names}
-    seconds = table.find("seconds") if old else None
-    return {name: value for name, value in table.rows[index].items() if name not in old and name != seconds}
+    return {name: value for name, value in table.rows[index].items() if name not in old}
 
 
 def _split(

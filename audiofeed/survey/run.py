@@ -6,9 +6,10 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any, TextIO
 
-from audiofeed.survey.corpus import open_corpus
+from audiofeed.survey.corpus import Corpus, open_corpus
 from audiofeed.survey.costs import batch_costs
 from audiofeed.survey.duplicates import find_duplicates
 from audiofeed.survey.picture import plot_durations
@@ -26,7 +27,7 @@ def run_survey(settings: SurveySettings, out: TextIO | None = None) -> int:
         out: Where it is printed; None for the standard output.
 
     Returns:
-        0, or 1 if there are bad files.
+        0, 1 if there are bad files, or 2 if a file that was asked for could not be written.
 
     Raises:
         ScanError: The settings cannot be met, or there is nothing to scan.
@@ -54,37 +55,46 @@ def run_survey(settings: SurveySettings, out: TextIO | None = None) -> int:
         survey["batches"] = batch_costs(corpus.seconds, rate, settings.batch_size, settings.batch_seconds)
     if settings.duplicates:
         survey["duplicates"] = find_duplicates(corpus.infos, progress=progress)
-    survey |= _write(settings, corpus, survey)
+    errors = _write(settings, corpus, survey)
     for warning in survey["warnings"]:
         sys.stderr.write(f"audiofeed scan: {warning}\n")
     if settings.json:
-        out.write(json.dumps(survey, indent=1) + "\n")
-        return 1 if survey["bad"] else 0
+        out.write(json.dumps({**survey, "errors": errors}, indent=1) + "\n")
+    else:
+        _print(survey, out)
+    for error in errors:
+        sys.stderr.write(f"audiofeed scan: {error}\n")
+    return 2 if errors else 1 if survey["bad"] else 0
+
+
+def _print(survey: dict[str, Any], out: TextIO) -> None:
     encoding = out.encoding or "utf-8"
     for line in lines(survey, "█" if _can_encode("█", encoding) else "#"):
         out.write(line.rstrip().encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    return 1 if survey["bad"] else 0
 
 
-def _write(settings: SurveySettings, corpus: Any, survey: dict[str, Any]) -> dict[str, str]:
-    """Write the files that a survey was asked for; return their names."""
-    written = {}
-    if settings.bad is not None:
-        write_whole(settings.bad, bad_list(survey["bad_files"]), "--bad")
-        written["bad_list"] = settings.bad
-    if not corpus.clips:
-        asked = [name for name, path in (("--write", settings.write), ("--plot", settings.plot)) if path is not None]
-        if asked:
-            survey["warnings"].append(f"{asked[0]} writes nothing, because there is no good file")
-        return written
-    if settings.write is not None:
-        check_manifest_path(settings.write, corpus.text)
-        write_manifest(corpus, settings.write)
-        written["written"] = settings.write
-    if settings.plot is not None:
-        plot_durations(corpus.seconds, settings.plot, os.path.basename(os.path.abspath(settings.source)))
-        written["plot"] = settings.plot
-    return written
+def _write(settings: SurveySettings, corpus: Corpus, survey: dict[str, Any]) -> list[str]:
+    """Write the files that a survey was asked for; return what went wrong, so that the survey itself is not lost."""
+    bad = bad_list(survey["bad_files"])
+    title = os.path.basename(os.path.abspath(settings.source))
+    asked: list[tuple[str, str | None, Callable[[str], None]]] = [
+        ("bad_list", settings.bad, lambda path: write_whole(path, bad, "--bad")),
+        ("written", settings.write, lambda path: write_manifest(corpus, path)),
+        ("plot", settings.plot, lambda path: plot_durations(corpus.seconds, path, title)),
+    ]
+    errors = []
+    for name, path, write in asked:
+        if path is None:
+            continue
+        if name != "bad_list" and not corpus.clips:
+            errors.append(f"{path!r} is not written, because there is no good file")
+            continue
+        try:
+            write(path)
+            survey[name] = path
+        except ScanError as error:
+            errors.append(str(error))
+    return errors
 
 
 def _can_encode(text: str, encoding: str) -> bool:
@@ -93,6 +103,3 @@ def _can_encode(text: str, encoding: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
-
-
-__all__ = ["ScanError", "run_survey"]

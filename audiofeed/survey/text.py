@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ def _heads(survey: Mapping[str, Any]) -> Iterator[str]:
     if survey["classes"] is not None:
         found = survey["classes"]
         each = f"{found['fewest']:,} to {found['most']:,}" if found["fewest"] < found["most"] else f"{found['most']:,}"
-        yield f"  classes       {found['count']:,}, of {each} clips"
+        yield f"  classes       {found['count']:,}, {each} clips each"
     if survey["shorter_than_promised"]:
         short = survey["shorter_than_promised"]
         yield f"  short         {len(short):,} hold fewer bytes than the header promises; the first:"
@@ -91,7 +92,11 @@ def _bad(survey: Mapping[str, Any]) -> Iterator[str]:
     yield f"bad: {survey['bad']:,} of {survey['files']:,} files"
     groups = group_causes(survey["bad_files"])
     for count, cause, path in groups[:_SHOWN]:
-        yield f"  {count:,} x {cause}"
+        # never within a word, which may be a name
+        yield from textwrap.wrap(
+            f"{count:,} x {cause}", _WIDTH, initial_indent="  ", subsequent_indent="      ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
         yield f"      {'the first: ' if count > 1 else ''}{path}"
     if len(groups) > _SHOWN:
         yield f"  and {len(groups) - _SHOWN} causes more"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from audiofeed.data.listing.scanned_columns import HEADER_COLUMNS
+from audiofeed.data.listing.scanned_columns import HEADER_COLUMNS, LENGTH_COLUMN
 from audiofeed.data.listing.tables import read_table
 from audiofeed.survey.corpus import Corpus
 from audiofeed.survey.settings import ScanError
@@ -59,7 +59,8 @@ def write_manifest(corpus: Corpus, path: str) -> None:
         ScanError: A column of the corpus or of the file that is there would be lost, a name cannot be written in that
             format, or the file cannot be written.
     """
-    taken = {"seconds", *HEADER_COLUMNS}
+    check_manifest_path(path, corpus.text)
+    taken = {LENGTH_COLUMN, *HEADER_COLUMNS}
     clash = sorted({name for row in corpus.rows for name in row if str(name).strip().casefold() in taken})
     if clash:
         raise ScanError(f"--write: the manifest has a column {clash[0]!r} of its own, which a scan writes; rename it")

@@ -17,6 +17,8 @@ from audiofeed.data.readers.changes import change_of
 # all of them together are the header of a file; those of text first
 _TEXTS = ("format", "subtype", "reader")
 _NUMBERS = {"sample_rate": 1, "channels": 1, "frames": 1, "data_offset": -1, "size": 1, "mtime_ns": -(2**63)}
+# for people; it follows from the others
+LENGTH_COLUMN = "seconds"
 HEADER_COLUMNS = ("sample_rate", "channels", "frames", "format", "subtype", "data_offset", "reader", "size", "mtime_ns")
 
 
@@ -74,8 +76,11 @@ class ScannedColumns:
 
     @property
     def names(self) -> list[str]:
-        """Names of the columns of headers in a manifest, as its table has them; none if not all are there."""
-        return list(self._names.values()) if self else []
+        """Names of the columns that a scan wrote to a manifest, as its table has them; none if not all are there."""
+        if not self:
+            return []
+        seconds = self._table.find(LENGTH_COLUMN)
+        return [*self._names.values(), *([] if seconds is None else [seconds])]
 
     def find(self, path: str) -> AudioInfo | AudioReadError | None:
         """Return the header that a manifest's row gives, if the file has not changed since; one `stat` of it.
