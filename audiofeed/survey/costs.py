@@ -38,7 +38,7 @@ def batch_costs(
 
     >>> costs = batch_costs(np.array([1.0, 3.0] * 8), 16_000, 4, None)
     >>> [(cost["way"], cost["batches"], round(cost["padding"], 2)) for cost in costs][1:]
-    [('ClipBatchSampler, 4 clips', 4, 0.0), ('DurationBatchSampler, 8 s', 4, 0.0)]
+    [('ClipBatchSampler, 4 clips', 4, 0.0), ('DurationBatchSampler, 8 s', 6, 0.0)]
     """
     size = _CLIPS if batch_size is None else batch_size
     longest = float(seconds.max())

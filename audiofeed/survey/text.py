@@ -124,11 +124,11 @@ def _duplicates(groups: list[list[str]]) -> Iterator[str]:
 def _batches(survey: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"what an epoch of batches would cost, at {survey['batch_sample_rate']:,} Hz, float32"
-    yield f"  {'':32} {'':>8} {'':>8}   {'largest batch':^25}"
-    yield f"  {'':32} {'batches':>8} {'padding':>8} {'clips':>7} {'waveforms':>11} {'log-mel*':>8}"
+    yield f"  {'':31} {'':>8} {'':>8}   {'largest batch':^25}"
+    yield f"  {'':31} {'batches':>8} {'padding':>8} {'clips':>7} {'waveforms':>11} {'log-mel*':>8}"
     for cost in survey["batches"]:
         yield (
-            f"  {cost['way']:32} {cost['batches']:>8,} {100 * cost['padding']:>6.1f} % {cost['largest_clips']:>7,}"
+            f"  {cost['way']:31} {cost['batches']:>8,} {100 * cost['padding']:>6.1f} % {cost['largest_clips']:>7,}"
             f" {_megabytes(cost['waveforms_mb']):>11} {_megabytes(cost['log_mel_mb']):>8}"
         )
     yield "  * 80 bins every 10 ms"
