@@ -24,10 +24,10 @@ from audiofeed.data.example import AudioExample
 from audiofeed.data.fingerprint import fingerprint
 from audiofeed.data.keys import ExampleKey, key_of
 from audiofeed.data.listing.columns import Fields
+from audiofeed.data.listing.same_list import check_same_list
 from audiofeed.data.listing.scan import KnownHeaders, scan
 from audiofeed.data.readers import AudioInfo, warn_missing
 from audiofeed.data.reading_board import Reading, ReadingBoard
-from audiofeed.data.same_list import check_same_list
 from audiofeed.data.seeds import draw_below, seed_of
 from audiofeed.data.shared.draw_counts import DrawCounts
 from audiofeed.data.targets.classes import check_alike, notice
