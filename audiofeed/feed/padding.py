@@ -6,18 +6,18 @@ In a worker it is written into shared memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.data.samples import bad_samples
 from audiofeed.feed.items import Clip
-from audiofeed.feed.states.tensor_trees import pin, to_device
+from audiofeed.feed.shared_memory import in_worker_process, light, shared_rows
+from audiofeed.feed.states.tensor_trees import map_tensors, pin, to_device
 from audiofeed.methods.lengths import length_mask
 from audiofeed.signal.samples import INT16_SCALE
 
@@ -65,6 +65,13 @@ class Padded:
     def pin_memory(self) -> Padded:
         """Return the batch of padded clips with every CPU tensor in page-locked memory."""
         return self._with(pin(self.tensors()))
+
+    def light(self) -> Padded:
+        """Return the batch of padded clips for a pickle, in which small tensors are their numbers.
+
+        As a handle of shared memory each would take a file and a connection between the processes.
+        """
+        return replace(self, **{name: map_tensors(getattr(self, name), light) for name in _ON_DEVICE[1:]})
 
     def tensors(self) -> list[Any]:
         """Return what is or may hold tensors in the batch of padded clips."""
@@ -141,16 +148,10 @@ def pad_clips(
         ]
     lengths = [waveform.shape[-1] for waveform in waveforms]
     dtype = torch.int16 if all(waveform.dtype == torch.int16 for waveform in waveforms) else torch.float32
-    padded = _empty((len(waveforms), *waveforms[0].shape[:-1], size), dtype)
-    rows = padded.numpy()
-    for row, waveform, length in zip(rows, waveforms, lengths, strict=True):
-        _write(row[..., :length], waveform)
-        if length < row.shape[-1]:
-            row[..., length:] = 0
-    # One pass over the whole batch: a sum is finite only if its terms are. Large finite samples may overflow the sum,
-    # so the rows decide.
-    if dtype == torch.float32 and not math.isfinite(float(padded.sum())):
-        _check_finite(clips, rows)
+    shape = (len(waveforms), *waveforms[0].shape[:-1], size)
+    padded = _shared(clips, waveforms, shape, dtype) if in_worker_process() else None
+    if padded is None:
+        padded = _padded(clips, waveforms, shape, dtype)
     names = [clip.key for clip in clips]
     seeds = [clip.seed for clip in clips if clip.seed is not None]
     return Padded(
@@ -292,13 +293,41 @@ def _fitted(
     return waveform[..., :size]
 
 
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+def _padded(
+    clips: Sequence[Clip], waveforms: Sequence[torch.Tensor], shape: tuple[int, ...], dtype: torch.dtype
+) -> torch.Tensor:
+    """Return the samples of all clips in one tensor, zero past the end of each."""
     # The device is named because torch.set_default_device reaches forked workers, where CUDA must not be touched.
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=dtype, device="cpu")
-    # As in torch's default_collate: tensors leave a worker through shared memory, and this saves a copy.
-    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
-    return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)  # type: ignore[call-overload]
+    padded = torch.empty(shape, dtype=dtype, device="cpu")
+    if in_worker_process():  # As in torch's default_collate: tensors leave a worker by shared memory; it saves a copy.
+        storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
+        padded = torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)  # type: ignore[call-overload]
+    rows, finite = padded.numpy(), True
+    for row, waveform in zip(rows, waveforms, strict=True):
+        length = waveform.shape[-1]
+        _write(row[..., :length], waveform)
+        if length < row.shape[-1]:
+            row[..., length:] = 0
+        finite = finite and _may_be_finite(row[..., :length])
+    if not finite:
+        _check_finite(clips, rows)
+    return padded
+
+
+def _shared(
+    clips: Sequence[Clip], waveforms: Sequence[torch.Tensor], shape: tuple[int, ...], dtype: torch.dtype
+) -> torch.Tensor | None:
+    """Return what `_padded` does, in memory that the training process can map; None if it cannot map a file."""
+    samples = []
+    for waveform in waveforms:
+        if waveform.dtype != dtype or waveform.is_neg():
+            converted = torch.empty(waveform.shape, dtype=dtype, device="cpu")
+            _write(converted.numpy(), waveform)
+            waveform = converted
+        samples.append(waveform.numpy())
+    if not all(map(_may_be_finite, samples)):
+        _check_finite(clips, samples)
+    return shared_rows((row for own in samples for row in own.reshape(-1, own.shape[-1])), shape, dtype)
 
 
 def _write(row: np.ndarray, waveform: torch.Tensor) -> None:
@@ -317,7 +346,19 @@ def _write(row: np.ndarray, waveform: torch.Tensor) -> None:
         np.multiply(samples - np.float32(UINT8_ZERO), np.float32(UINT8_SCALE), out=row)
 
 
-def _check_finite(clips: Sequence[Clip], rows: np.ndarray) -> None:
+def _may_be_finite(samples: np.ndarray) -> bool:
+    """Return False if a sample may be NaN or infinite: a sum is finite only if its terms are.
+
+    Large finite samples may overflow the sum, so that each has to be looked at. NumPy sums with one thread: torch's
+    would spin beside those that decode the next batch.
+    """
+    if samples.dtype == np.int16:
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(float(samples.sum()))
+
+
+def _check_finite(clips: Sequence[Clip], rows: Iterable[np.ndarray]) -> None:
     for index, (clip, row) in enumerate(zip(clips, rows, strict=True)):
         count, first = bad_samples(row)
         if count:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from audiofeed.parallel.native_threads import unless_awake
 from audiofeed.parallel.observed import observed
 
 Size = TypeVar("Size")
@@ -54,8 +55,9 @@ def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
     if lengths.device.type != "cpu":
         past = ~length_mask(features.shape[-1], lengths)
         return features.masked_fill_(past.view(past.shape[0], *[1] * (features.dim() - 2), -1), 0)
-    for clip, length in zip(features, lengths.tolist(), strict=True):
-        clip[..., length:] = 0
+    with unless_awake(features.numel()):
+        for clip, length in zip(features, lengths.tolist(), strict=True):
+            clip[..., length:] = 0
     return features
 
 

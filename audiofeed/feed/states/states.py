@@ -226,7 +226,7 @@ class Waiting:
         return Waiting(copy.deepcopy(self.padded, memo), self.info, self.runtime)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickle_waiting, (self.padded, self.info)
+        return unpickle_waiting, (self.padded.light(), self.info)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import torch
 import audiofeed as af
 from audiofeed.methods.short_time.kernel import jit, layout
 from audiofeed.methods.short_time.kernel.frame_kernel import FIELDS
+from audiofeed.parallel import native_threads
 from tests.methods.short_time.kernels import LIMIT, needs_compiler, noise, runs, worst_frame
 
 __all__ = ["runs"]
@@ -73,21 +73,21 @@ def test_threads_that_call_at_once_do_not_meet():
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_threads_of_its_own_where_torchs_cannot_be_had(monkeypatch):
+@pytest.mark.parametrize("openmp", [True, False])
+@pytest.mark.parametrize("awake", [True, False])
+def test_the_same_bits_on_torchs_threads_and_on_others(openmp, awake, monkeypatch):
     transform, x = af.MelSpectrogram(sample_rate=16000, n_fft=512, n_mels=30), noise(4, 60000)
     expected = transform(x)
-    submitted = []
-
-    class Pool(ThreadPoolExecutor):
-        def submit(self, *task):
-            submitted.append(task)
-            return super().submit(*task)
-
-    monkeypatch.setattr(jit, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(jit, "_torchs_threads", lambda: None)
+    if not openmp:
+        monkeypatch.setattr(native_threads, "_openmp", lambda: None)
+    monkeypatch.setattr(native_threads, "CLOSE", 0.0)
+    monkeypatch.setattr(native_threads._Team, "spins", lambda team: awake)
+    asked = []
+    call = native_threads._Helpers.call
+    monkeypatch.setattr(native_threads._Helpers, "call", lambda *a: asked.append(a[-1]) or call(*a))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(transform(x), expected)
-    assert len(submitted) == 2
+    assert asked == ([] if openmp and awake else [3])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -114,7 +114,7 @@ assert torch.equal(mel(x), expected)  # the parent goes on as before
 def test_no_more_threads_than_there_is_work_for(clips, seconds, n_fft, threads, monkeypatch):
     """Another thread is asked for 2**16 samples of frames, and never for less than a tile."""
     asked = []
-    in_parallel = jit._in_parallel
+    in_parallel = jit.call_in_parallel
 
     def spied(function, job, n_threads):
         fields = dict(zip(FIELDS, (ctypes.c_int64 * len(FIELDS)).from_address(job), strict=True))
@@ -122,7 +122,7 @@ def test_no_more_threads_than_there_is_work_for(clips, seconds, n_fft, threads, 
         asked.append(n_threads)
         in_parallel(function, job, n_threads)
 
-    monkeypatch.setattr(jit, "_in_parallel", spied)
+    monkeypatch.setattr(jit, "call_in_parallel", spied)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(jit, "lanes", lambda: 16)
     transform, x = af.Spectrogram(n_fft, hop_length=max(160, n_fft // 4)), noise(clips, 16000 * seconds)

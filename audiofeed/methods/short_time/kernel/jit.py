@@ -6,9 +6,7 @@ import ctypes
 import functools
 import itertools
 import os
-import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import torch
 
 from audiofeed.methods.short_time.kernel import address_check
 from audiofeed.methods.short_time.kernel.frame_kernel import FIELDS, KernelSpec, write
+from audiofeed.parallel.native_threads import call_in_parallel
 
 # environment variable: 0 turns kernels off; read when the first kernel is requested
 SWITCH = "AUDIOFEED_KERNELS"
@@ -98,7 +97,7 @@ class Machine:
         if n_threads == 1:
             self._call(job.ctypes.data)
         else:
-            _in_parallel(self._address, job.ctypes.data, n_threads)
+            call_in_parallel(self._address, job.ctypes.data, n_threads)
 
 
 class Kernel(Machine):
@@ -182,39 +181,3 @@ def kernel(spec: KernelSpec) -> Kernel | None:
         return made
     _kernels[spec] = known[0], next(_uses)
     return known[0]
-
-
-@functools.cache
-def _torchs_threads() -> Any:
-    """Return `GOMP_parallel` of torch's OpenMP, to run just-in-time compiled kernels on torch's own threads.
-
-    None elsewhere than on Linux. Torch's threads go on looking for work for a while after each of its steps. Other
-    threads would have to share the cores with them, and took three times as long.
-    """
-    try:
-        call = ctypes.CDLL(None).GOMP_parallel
-    except (OSError, AttributeError, TypeError):
-        return None
-    call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    call.restype = None
-    return call
-
-
-# OpenMP's threads stay behind when a process forks, and the child would wait for them for ever
-_forked = threading.Event()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked.set)
-
-
-def _in_parallel(function: int, job: int, n_threads: int) -> None:
-    """Call just-in-time compiled machine code with the same job on `n_threads` threads."""
-    parallel = None if _forked.is_set() else _torchs_threads()
-    if parallel is not None:
-        parallel(function, job, n_threads, 0)
-        return
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
-    with ThreadPoolExecutor(n_threads - 1) as pool:
-        others = [pool.submit(call, job) for _ in range(n_threads - 1)]
-        call(job)
-        for other in others:
-            other.result()
