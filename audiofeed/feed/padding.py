@@ -19,6 +19,7 @@ from audiofeed.feed.items import Clip
 from audiofeed.feed.shared_memory import in_worker_process, light, shared_rows
 from audiofeed.feed.states.tensor_trees import map_tensors, pin, to_device
 from audiofeed.methods.lengths import length_mask
+from audiofeed.parallel.kept_memory import kept_empty
 from audiofeed.signal.samples import INT16_SCALE
 
 # Full scale of the integer formats. uint8 is offset binary: 128 is silence.
@@ -297,11 +298,12 @@ def _padded(
     clips: Sequence[Clip], waveforms: Sequence[torch.Tensor], shape: tuple[int, ...], dtype: torch.dtype
 ) -> torch.Tensor:
     """Return the samples of all clips in one tensor, zero past the end of each."""
-    # The device is named because torch.set_default_device reaches forked workers, where CUDA must not be touched.
-    padded = torch.empty(shape, dtype=dtype, device="cpu")
     if in_worker_process():  # As in torch's default_collate: tensors leave a worker by shared memory; it saves a copy.
         storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
+        # The device is named because torch.set_default_device reaches forked workers, where CUDA must not be touched.
         padded = torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)  # type: ignore[call-overload]
+    else:
+        padded = kept_empty(shape, dtype)
     rows, finite = padded.numpy(), True
     for row, waveform in zip(rows, waveforms, strict=True):
         length = waveform.shape[-1]

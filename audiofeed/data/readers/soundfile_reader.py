@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from audiofeed.data.errors import AudioReadError
@@ -207,9 +208,8 @@ class Decoder:
     def _block(self, frames: int, at: int, start: int) -> torch.Tensor:
         """Decode the next block (frames, channel) of a file, from frame `at` on, in a read that began at `start`."""
         # dtype="int16" would not scale a float file, so only where the samples are 16-bit integers
-        dtype = torch.int16 if self.subtype == "PCM_16" else torch.float32
-        block = torch.empty((frames, self.channels), dtype=dtype)
-        got = len(self._file.read(out=block.numpy()))
+        block = np.empty((frames, self.channels), np.int16 if self.subtype == "PCM_16" else np.float32)
+        got = len(self._file.read(out=block))
         if got < frames:
             raise AudioReadError.of(
                 self.name,
@@ -218,7 +218,7 @@ class Decoder:
                 start,
             )
         self._next = at + frames
-        return block
+        return torch.from_numpy(block)
 
 
 def _soundfile(name: str) -> ModuleType:

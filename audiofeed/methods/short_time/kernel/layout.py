@@ -30,6 +30,7 @@ from audiofeed.methods.short_time.kernel.frame_kernel import (
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.kept_memory import kept_empty
 
 # a piece of the frames: their rows and numbers, and their values
 FramePiece = tuple[list[Place], torch.Tensor]
@@ -245,7 +246,7 @@ class FrameLayout:
         Shape: -> (rows, n, frames or width).
         """
         n, frames = bank.filters.shape[0], max(width, self.framing.count(self._time))
-        out = torch.empty(self.waveform.shape[0], n, frames, dtype=torch.float32, device=CPU)
+        out = kept_empty((self.waveform.shape[0], n, frames), torch.float32)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
         spec = self._spec(power, root_offset, filters=True, peak=peaks is not None, tail=tail)
@@ -263,7 +264,7 @@ class FrameLayout:
         Shape: -> (rows, bins, frames).
         """
         bins, frames = self.framing.n_fft // 2 + 1, self.framing.count(self._time)
-        out = torch.empty(self.waveform.shape[0], bins, frames, dtype=torch.float32, device=CPU)
+        out = kept_empty((self.waveform.shape[0], bins, frames), torch.float32)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * bins * frames + tiles[:, TILE_FIRST])
         spec = self._spec(power, root_offset, by_bin=True, tail=tail)
@@ -315,7 +316,7 @@ class FrameLayout:
 
     def _rows_of(self, bins: int, dtype: torch.dtype) -> torch.Tensor:
         frames = self.framing.count(self._time)
-        return torch.empty(self.waveform.shape[0], frames, bins, dtype=dtype, device=CPU)
+        return kept_empty((self.waveform.shape[0], frames, bins), dtype)
 
     def _tiles(self) -> np.ndarray:
         """Return all tiles of a kernel's memory layout, row by row, without the addresses of their results.
