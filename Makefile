@@ -25,7 +25,7 @@ check: lint
 # with the doctests and the processes that tests start; what only a GPU reaches counts as not covered
 coverage: .venv/.test
 	$(V)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
-	$(V)/python benchmarks/coverage_page.py > docs/coverage.md
+	$(V)/python docs/coverage_page.py > docs/coverage.md
 	$(V)/coverage report --format=total
 
 # the core beside another torch, with no torchaudio there

@@ -5,8 +5,8 @@
 Files of 4 to 16 s at 16 kHz are written to a temporary folder in each format: noise shaped like speech, so that a
 decoder has something to do. Every way reads all of them once in each round, in turn. Beside the ways that end in
 features stand those that only decode: libsndfile, the decoder that audiofeed takes for the format, and audiofeed's
-dataset, on one thread and on two. `--check` exits 1 where audiofeed is below 1.3 times torchaudio in the dataset, or
-below 65 % of libsndfile's decoding on one thread.
+dataset, on one thread and on two. `--check` exits 1 where audiofeed is below its promise for a format: so many times
+torchaudio in the dataset, and such a share of libsndfile's decoding alone on two threads.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ FORMATS = {
 }
 # decoders that audiofeed has beside libsndfile
 DECODERS: dict[str, Callable[[str], object]] = {"FLAC": miniaudio.flac_read_file_s16}
-LEAST_OF_TORCHAUDIO, LEAST_OF_DECODING = 1.3, 0.65
+# of torchaudio in the dataset, and of libsndfile's decoding alone on two threads, less what a noisy machine takes
+LEAST = {"FLAC": (2.5, 1.0), "MP3": (1.7, 0.6), "Vorbis": (1.6, 0.65)}
 OF_ONE, OF_TWO = "libsndfile decodes, 1 thread", "libsndfile decodes, 2 threads"
 OUR_ONE, OUR_TWO = "audiofeed's dataset decodes, 1 thread", "audiofeed's dataset decodes, 2 threads"
 
@@ -263,13 +264,11 @@ def main() -> int:
     below = [
         format_
         for format_, of in found.items()
-        if of["over_torchaudio"] < LEAST_OF_TORCHAUDIO or of["of_decoding"] < LEAST_OF_DECODING
+        if of["over_torchaudio"] < LEAST[format_][0] or of["of_decoding_on_two_threads"] < LEAST[format_][1]
     ]
     if arguments.check and below:
-        sys.stderr.write(
-            f"{', '.join(below)}: below the promise of {LEAST_OF_TORCHAUDIO} times torchaudio and "
-            f"{LEAST_OF_DECODING:.0%} of decoding\n"
-        )
+        promised = {name: LEAST[name] for name in below}
+        sys.stderr.write(f"below the promise, times torchaudio and share of decoding: {promised}\n")
         return 1
     return 0
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 
+import numpy as np
 import torch
 
 from audiofeed.data.readers import extensions
@@ -66,7 +67,7 @@ def _decode_all(file: AudioFile, info: AudioInfo) -> torch.Tensor | None:
         from miniaudio import ffi, lib
     except ImportError:  # a worker elsewhere
         return None
-    data = bytearray(file.size)
+    data = np.empty(file.size, np.uint8)  # a bytearray would be cleared first
     if os.preadv(file.fd, [data], 0) < file.size:
         return None
     decoder = lib.ma_dr_flac_open_memory(ffi.from_buffer(data), len(data), ffi.NULL)
