@@ -68,7 +68,7 @@ def _decode_all(file: AudioFile, info: AudioInfo) -> torch.Tensor | None:
     except ImportError:  # a worker elsewhere
         return None
     data = np.empty(file.size, np.uint8)  # a bytearray would be cleared first
-    if os.preadv(file.fd, [data], 0) < file.size:
+    if os.preadv(file.fd, [data.data], 0) < file.size:
         return None
     decoder = lib.ma_dr_flac_open_memory(ffi.from_buffer(data), len(data), ffi.NULL)
     if not decoder:
