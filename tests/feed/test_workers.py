@@ -62,7 +62,7 @@ def test_a_forked_worker_never_asks_for_an_accelerator(monkeypatch):
 
 def test_a_default_device_does_not_move_what_a_worker_makes(monkeypatch):
     """Under fork it reaches the workers."""
-    monkeypatch.setattr("audiofeed.feed.padding.get_worker_info", lambda: "a worker's")
+    monkeypatch.setattr("audiofeed.feed.padding.in_worker_process", lambda: True)
     with torch.device("meta"):
         batch = PadCollate()(
             [(torch.ones(3, device="cpu"), (1, 2.5, True, np.float32(3))), (np.ones(2), (1, 1, True, 2))]
