@@ -13,6 +13,7 @@ from audiofeed.data import (
     Windows,
 )
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate, PadTargets
+from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EpochSampler, EvaluationSampler, Mixture
 from audiofeed.transforms import *  # noqa: F403  # each name stands in audiofeed/transforms/__init__.py
 from audiofeed.transforms import __all__ as _transforms
 
@@ -25,10 +26,15 @@ __all__ = [
     "AudioManifest",
     "AudioReadError",
     "CenterCrop",
+    "ClipBatchSampler",
     "Dither",
+    "DurationBatchSampler",
+    "EpochSampler",
+    "EvaluationSampler",
     "EventTargets",
     "FrameTargets",
     "GPUSpecCollate",
+    "Mixture",
     "PadCollate",
     "PadTargets",
     "RandomCrop",
