@@ -11,6 +11,7 @@ import torch
 
 from audiofeed.data.example import AudioExample
 from audiofeed.feed.states.tensor_trees import describe, is_named_tuple
+from audiofeed.sampling.mixture import SourcedItem
 
 WAVEFORM_NAMES = ("waveform", "audio")
 RATE_NAMES = ("sample_rate", "sampling_rate")
@@ -411,6 +412,14 @@ def hint_at(item: Any) -> str:
     return ""
 
 
+def _is_sourced(item: Any) -> bool:
+    return isinstance(item, SourcedItem) and (_is_sound(item.item) or _is_inner(item.item))
+
+
+def _read_sourced(item: SourcedItem) -> Clip:
+    return _with(_read_inner(item.item), None, {item.field: item.source})
+
+
 # Every worker process has its own; see `register_item_form`.
 own_forms: list[ItemForm] = []
 # The most frequent first: of these, no item matches two.
@@ -424,6 +433,7 @@ BUILT_IN = (
     ),
     ItemForm("a dict or named tuple with 'waveform' or 'audio'", _is_mapping, _read_mapping),
     ItemForm("a dict of torch's StackDataset with one AudioExample", _is_stacked, _read_stacked),
+    ItemForm("an item of a Mixture", _is_sourced, _read_sourced),
     ItemForm("a decoded dict of webdataset, with '__key__' and 'wav', 'flac', ...", _is_webdataset, _read_webdataset),
     *_SOUNDS,
 )

@@ -97,6 +97,31 @@ def cut_by_seconds(seconds: np.ndarray, max_seconds: float, max_clips: int, quad
     return np.array(bounds, dtype=np.int64)
 
 
+def cut_in_turn(seconds: np.ndarray, max_seconds: float, max_clips: int, quadratic: float | None) -> np.ndarray:
+    """Cut a sampler's draws, in any order, into batches of at most so many padded seconds, clip after clip.
+
+    It fills batches whatever the order, in ten times the time of `cut_by_seconds`.
+
+    Args:
+        seconds: Length of each draw in its order, (draw,).
+        max_seconds, max_clips, quadratic: As in `DurationBatchSampler`; every clip fits by itself.
+
+    Returns:
+        Bounds of the batches, (batch + 1,) int64.
+
+    >>> cut_in_turn(np.array([2.0, 2.0, 4.0, 3.0, 4.0]), 10.0, 100, None)
+    array([0, 2, 4, 5])
+    """
+    fits = clips_within(seconds, max_seconds, max_clips, quadratic).tolist()
+    bounds, begin, most = [0], 0, max_clips
+    for at, count in enumerate(fits):
+        most = min(most, count)
+        if at - begin >= most:
+            bounds.append(at)
+            begin, most = at, count
+    return np.array([*bounds, len(seconds)], dtype=np.int64)
+
+
 def cut_by_count(draws: int, batch_size: int, short: int | None) -> np.ndarray:
     """Cut a sampler's draws into batches of one size, of which one is short where they do not divide evenly.
 

@@ -24,6 +24,7 @@ class Batches:
         last: One past its last draw, (batch,).
         seconds: Length of the clip of each draw, (draw,); None if lengths do not matter.
         real: Draws from this one on fill up a step for ranks that would have none.
+        longest: The longest clip of each batch in seconds, (batch,); None to find it if lengths are given.
 
     >>> Batches(np.array([3, 1, 2]), np.zeros(3, int), np.array([0, 2]), np.array([2, 3])).clips(0)
     ([3, 1], [0, 0])
@@ -35,10 +36,13 @@ class Batches:
     last: np.ndarray
     seconds: np.ndarray | None = None
     real: int = -1
+    longest: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.real < 0:
             object.__setattr__(self, "real", len(self.index))
+        if self.longest is None and self.seconds is not None:
+            object.__setattr__(self, "longest", _longest(self.seconds, self.first, self.last))
 
     def __len__(self) -> int:
         return len(self.first)
@@ -48,19 +52,18 @@ class Batches:
         part = slice(self.first[batch], self.last[batch])
         return self.index[part].tolist(), self.repeat[part].tolist()
 
-    def longest(self) -> np.ndarray:
-        """Return the longest clip of each batch of a sampler, in seconds: (batch,)."""
-        assert self.seconds is not None
-        if not len(self):
-            return np.zeros(0)
-        # reduceat takes one list of bounds: every second of its results lies between two batches
-        bounds = np.stack([self.first, self.last], axis=1).ravel()
-        padded = np.append(self.seconds, 0.0)
-        return np.maximum.reduceat(padded, bounds)[::2]
-
     def chosen(self, batches: np.ndarray) -> Batches:
         """Return some of a sampler's batches, by their numbers, in that order."""
-        return replace(self, first=self.first[batches], last=self.last[batches])
+        longest = None if self.longest is None else self.longest[batches]
+        return replace(self, first=self.first[batches], last=self.last[batches], longest=longest)
+
+
+def _longest(seconds: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Return the longest clip of each batch of a sampler, whose draws follow each other: (batch,)."""
+    if not len(first):
+        return np.zeros(0)
+    # reduceat takes one list of bounds; every second of its results lies between two batches
+    return np.maximum.reduceat(np.append(seconds, 0.0), np.stack([first, last], axis=1).ravel())[::2]
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,8 @@ def deal(batches: Batches, world_size: int, *, stream: tuple[int, ...] | None, d
     elif missing and spare == "repeat":
         batches, filled, missing = _fill(batches, missing), missing, 0
     order = np.arange(len(batches))
-    if batches.seconds is not None:
-        order = np.argsort(-batches.longest(), kind="stable")
+    if batches.longest is not None:
+        order = np.argsort(-batches.longest, kind="stable")
     table = np.append(order, np.full(missing, -1)).reshape(-1, world_size)
     if stream is not None and batches.seconds is not None:
         if world_size > 1:
@@ -165,7 +168,14 @@ def split(batches: Batches, more: int) -> Batches:
         heapq.heappush(heap, (int(middle - end), len(first) + len(new)))
         new.append((middle, int(end)))
     further = np.array(new, dtype=np.int64).reshape(-1, 2)
-    return replace(batches, first=np.append(first, further[:, 0]), last=np.append(last, further[:, 1]))
+    first, last = np.append(first, further[:, 0]), np.append(last, further[:, 1])
+    longest = batches.longest
+    if longest is not None:
+        assert batches.seconds is not None
+        longest = np.append(longest, np.zeros(len(new)))
+        for batch in {*largest.tolist(), *range(len(first) - len(new), len(first))}:
+            longest[batch] = batches.seconds[first[batch] : last[batch]].max()
+    return replace(batches, first=first, last=last, longest=longest)
 
 
 def _fill(batches: Batches, more: int) -> Batches:
@@ -178,9 +188,9 @@ def _fill(batches: Batches, more: int) -> Batches:
         repeats.append(counts[clip])
         counts[clip] += 1
     begin = np.arange(len(batches.index), len(batches.index) + more)
-    seconds = batches.seconds
-    if seconds is not None:
-        seconds = np.append(seconds, seconds[source])
+    seconds, longest = batches.seconds, batches.longest
+    if seconds is not None and longest is not None:
+        seconds, longest = np.append(seconds, seconds[source]), np.append(longest, seconds[source])
     return replace(
         batches,
         index=np.append(batches.index, again),
@@ -188,4 +198,5 @@ def _fill(batches: Batches, more: int) -> Batches:
         first=np.append(batches.first, begin),
         last=np.append(batches.last, begin + 1),
         seconds=seconds,
+        longest=longest,
     )

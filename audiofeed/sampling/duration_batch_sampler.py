@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from audiofeed.arguments.checks import check_count, check_not_negative, check_positive
-from audiofeed.sampling.batching import check_fit, cut_by_seconds, length_order
+from audiofeed.sampling.batching import check_fit, cut_by_seconds, cut_in_turn, length_order
 from audiofeed.sampling.dealing import Batches, split
 from audiofeed.sampling.planned_sampler import PlannedSampler
 from audiofeed.sampling.sources import Source
@@ -15,6 +15,7 @@ from audiofeed.sampling.streams import uniform
 
 _NOISE = 1  # the purpose of a random stream
 _ATTEMPTS = 20
+_ORDERED = 0.1  # up to this jitter the longest clips still come about first
 
 
 class DurationBatchSampler(PlannedSampler):
@@ -97,7 +98,8 @@ class DurationBatchSampler(PlannedSampler):
     def _cut(self, seconds: np.ndarray, noise: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         order = length_order(seconds, noise, self.jitter)
         most = len(seconds) if self.max_clips is None else self.max_clips
-        return order, cut_by_seconds(seconds[order], self.max_seconds, most, self.quadratic)
+        cut = cut_by_seconds if noise is None or self.jitter <= _ORDERED else cut_in_turn
+        return order, cut(seconds[order], self.max_seconds, most, self.quadratic)
 
     def _noise(self, clips: int, epoch: int, attempt: int) -> np.ndarray:
         return 2.0 * uniform(clips, self.seed, _NOISE, epoch, attempt) - 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ _PASS = 6  # the purpose of a random stream
 _UNTIL = ("first", "all", "longest")
 
 
-class SourcedItem(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourcedItem:
     """Item of a mixture's member that is neither an `AudioExample` nor a dict, with the name of the member.
 
     `GPUSpecCollate` and `PadCollate` read the item as if it stood alone and add the field.
@@ -32,6 +33,9 @@ class SourcedItem(NamedTuple):
         item: The member's item.
         source: Name of the member.
         field: Name of the field that holds it.
+
+    >>> SourcedItem(5, "noise").source
+    'noise'
     """
 
     item: Any

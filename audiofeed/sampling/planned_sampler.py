@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.keys import ExampleKey
 from audiofeed.sampling.dealing import Batches, Spare, Steps, deal
-from audiofeed.sampling.ranks import check_rank, check_same, current_rank
+from audiofeed.sampling.ranks import check_dealt_once, check_rank, check_same, current_rank
 from audiofeed.sampling.sources import Source
 
 _STEPS = 2  # the purpose of a random stream: the order of steps
@@ -222,6 +222,7 @@ class PlannedSampler(Sampler[Any]):
     # iteration
 
     def __iter__(self) -> PlanIterator:
+        check_dealt_once(current_rank(self._given_rank)[1], type(self).__name__)
         self._iterator = PlanIterator(self)
         return self._iterator
 
@@ -354,8 +355,8 @@ class PlanIterator(Iterator[Any]):
             sampler._warned = True
             warn_caller(
                 f"{steps.filled} clips are drawn again at the end of epoch {place.epoch}, under further repeat "
-                f"numbers, so that all {self._world_size} ranks take the same number of steps; drop_last=True leaves clips out "
-                "instead"
+                f"numbers, so that all {self._world_size} ranks take the same number of steps; drop_last=True leaves "
+                "clips out instead"
             )
         column = steps.table[:, rank]
         self._batches, self._column = steps.batches, column[column >= 0]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import sys
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+# the sampler, torch's BatchSampler and a shard around it
+_CALLERS = 4
 
 
 def check_rank(rank: Any, world_size: Any) -> tuple[int, int] | None:
@@ -52,6 +56,38 @@ def current_rank(given: tuple[int, int] | None) -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def check_dealt_once(world_size: int, sampler: str) -> None:
+    """Check that nobody deals out again what a sampler that is about to be iterated deals to the ranks by itself.
+
+    Accelerate's `prepare` puts a shard of its own around the batch sampler of a loader, and with two processes each
+    would then see a quarter of the clips, without a word.
+
+    Args:
+        world_size: Number of ranks that the sampler deals to.
+        sampler: Its name, for the message.
+
+    Raises:
+        ValueError: The sampler is iterated by such a shard.
+
+    >>> check_dealt_once(2, "EpochSampler")
+    """
+    if world_size == 1:
+        return
+    frame = sys._getframe(1)
+    for _ in range(_CALLERS):
+        if frame.f_back is None:
+            return
+        frame = frame.f_back
+        owner = frame.f_locals.get("self")
+        processes = getattr(owner, "num_processes", 1) if hasattr(owner, "batch_sampler") else 1
+        if isinstance(processes, int) and processes > 1:
+            raise ValueError(
+                f"a {type(owner).__name__} deals this {sampler} to {processes} processes, and the sampler deals to "
+                f"{world_size} by itself, so that each would see a part of its part: pass it rank=0, world_size=1, "
+                "or leave its loader out of accelerator.prepare"
+            )
 
 
 def check_same(parts: dict[str, Any]) -> None:

@@ -182,11 +182,14 @@ def _seconds_of(data: Any, name: str) -> np.ndarray:
     try:
         if isinstance(data, torch.Tensor):
             data = data.detach().cpu().numpy()
-        return np.asarray(data, dtype=np.float64)
+        array = np.asarray(data, dtype=np.float64)
+        if array.ndim == 0:
+            raise TypeError("a single value")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{name}={shortened(data)} must be lengths in seconds, a dataset that has `durations`, or a number of clips"
         ) from error
+    return array
 
 
 def _checked_seconds(seconds: np.ndarray, name: str, clips: int) -> np.ndarray:
