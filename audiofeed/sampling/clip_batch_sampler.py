@@ -64,7 +64,7 @@ class ClipBatchSampler(PlannedSampler):
         weights: Any = None,
         draws: int | None = None,
         shuffle: bool = True,
-        jitter: float = 0.03,
+        jitter: float = 0.04,
         seed: int = 0,
         rank: int | None = None,
         world_size: int | None = None,

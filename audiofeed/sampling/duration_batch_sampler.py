@@ -65,7 +65,7 @@ class DurationBatchSampler(PlannedSampler):
         max_clips: int | None = None,
         quadratic: float | None = None,
         shuffle: bool = True,
-        jitter: float = 0.03,
+        jitter: float = 0.04,
         seed: int = 0,
         rank: int | None = None,
         world_size: int | None = None,

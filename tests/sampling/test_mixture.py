@@ -147,7 +147,7 @@ def test_a_mixture_is_resumed_on_other_ranks_and_known_again():
         mixed(weights=[1, 1], seed=1),
         af.Mixture({"big": Keyed(10), "small": Keyed(3, 100)}, weights=[1, 1]),
     ):
-        with pytest.raises(ValueError, match="mixture(_seed)? was"):
+        with pytest.raises(ValueError, match=r"mixture(_seed)? was"):
             af.DurationBatchSampler(other, max_seconds=206).load_state_dict(state)
 
 

@@ -201,7 +201,7 @@ def test_a_state_is_small_and_plain():
         (lambda: by_duration(max_seconds=41), r"max_seconds was 40\.0 and is 41\.0"),
         (lambda: by_duration(max_clips=None), r"max_clips was 4 and is None"),
         (lambda: by_duration(quadratic=1e6, max_seconds=41), r"quadratic was None and is 1000000\.0"),
-        (lambda: by_duration(jitter=0.1), r"jitter was 0\.03 and is 0\.1"),
+        (lambda: by_duration(jitter=0.1), r"jitter was 0\.04 and is 0\.1"),
         (lambda: by_duration(seed=7), r"seed was 0 and is 7"),
         (lambda: by_duration(shuffle=False), r"shuffle was True and is False"),
         (lambda: by_duration(drop_last=True), r"drop_last was False and is True"),

@@ -122,6 +122,6 @@ def test_what_is_no_source_is_refused(data, error, message):
 def test_a_samplers_settings_are_shown():
     shown = repr(af.DurationBatchSampler([1, 2], max_seconds=10))
     assert shown == (
-        "DurationBatchSampler(2 clips, max_seconds=10.0, max_clips=None, quadratic=None, jitter=0.03, shuffle=True, "
+        "DurationBatchSampler(2 clips, max_seconds=10.0, max_clips=None, quadratic=None, jitter=0.04, shuffle=True, "
         "drop_last=False, seed=0)"
     )

@@ -1,0 +1,1 @@
+"""Benchmarks of what feeds a training: batches, loaders, frameworks."""
