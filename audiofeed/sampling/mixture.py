@@ -178,9 +178,11 @@ class Mixture(Dataset[Any]):
             For each dataset the index of its clip for each draw, and how often that came before in the epoch: two
             (draw,) int64 arrays. The draws of one dataset after those of another are the indices of the mixture.
         """
-        if self._plan is None or self._plan[0] != epoch:
-            self._plan = (epoch, [self._drawn_of(member, epoch) for member in range(len(self._members))])
-        return self._plan[1]
+        plan = self._plan
+        if plan is None or plan[0] != epoch:
+            # threads of a loader may be in two epochs
+            plan = self._plan = (epoch, [self._drawn_of(member, epoch) for member in range(len(self._members))])
+        return plan[1]
 
     def _drawn_of(self, member: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         size, draws = int(self._sizes[member]), int(self._draws[member])
@@ -227,6 +229,10 @@ class Mixture(Dataset[Any]):
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a worker that is started anew computes the plan again
+        return {**self.__dict__, "_plan": None}
 
     def __repr__(self) -> str:
         parts = [

@@ -129,9 +129,10 @@ class PlannedSampler(Sampler[Any]):
         kept = self._kept
         if kept is not None and kept[0] == key:
             return kept[1]
-        if self._kept_batches is None or self._kept_batches[0] != place.epoch:
-            self._kept_batches = (place.epoch, self._batches(place.epoch))
-        batches = self._kept_batches[1]
+        planned = self._kept_batches
+        if planned is None or planned[0] != place.epoch:
+            planned = self._kept_batches = (place.epoch, self._batches(place.epoch))
+        batches = planned[1]
         steps = self._deal(batches, world_size, place.epoch, 0)
         for segment, (ranks, taken) in enumerate(place.taken):
             if segment or ranks != world_size:
@@ -351,6 +352,11 @@ class PlanIterator(Iterator[Any]):
         sampler = self._sampler
         rank, self._world_size = current_rank(sampler._given_rank)
         steps = sampler._steps(place, self._world_size)
+        if not len(steps.table) and not place.taken:
+            raise ValueError(
+                f"drop_last=True leaves no step of epoch {place.epoch} for {self._world_size} ranks; use fewer ranks or "
+                "smaller batches, or keep what is short"
+            )
         if steps.filled and not sampler._warned:
             sampler._warned = True
             warn_caller(
