@@ -354,8 +354,8 @@ class PlanIterator(Iterator[Any]):
         steps = sampler._steps(place, self._world_size)
         if not len(steps.table) and not place.taken:
             raise ValueError(
-                f"drop_last=True leaves no step of epoch {place.epoch} for {self._world_size} ranks; use fewer ranks or "
-                "smaller batches, or keep what is short"
+                f"drop_last=True leaves no step of epoch {place.epoch} for {self._world_size} ranks; use fewer ranks "
+                "or smaller batches, or keep what is short"
             )
         if steps.filled and not sampler._warned:
             sampler._warned = True

@@ -254,3 +254,9 @@ def test_too_few_clips_for_the_ranks_are_drawn_again_with_one_warning():
         list(samplers[0])  # the next epoch says nothing
         dropping = [af.EpochSampler(10, drop_last=True, rank=rank, world_size=4) for rank in range(4)]
         assert [len(list(sampler)) for sampler in dropping] == [2, 2, 2, 2]
+
+
+def test_an_epoch_that_drop_last_leaves_empty_is_an_error():
+    sampler = af.EpochSampler(3, drop_last=True, rank=0, world_size=4)
+    with pytest.raises(ValueError, match="drop_last=True leaves no step of epoch 0 for 4 ranks"):
+        next(iter(sampler))
