@@ -1,9 +1,10 @@
-"""Audio files to raw examples: readers, crops and datasets. No feature is computed and nothing is cached."""
+"""Audio files to raw examples: readers, crops and datasets. No feature is computed."""
 
 from audiofeed.data.crops import CenterCrop, RandomCrop, Windows
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.folder import AudioFolder
+from audiofeed.data.keys import ExampleKey, carry_keys
 from audiofeed.data.manifest import AudioManifest
 from audiofeed.data.readers import AudioFile, AudioInfo, Reader, WavReader, read, read_info, register_reader
 from audiofeed.data.targets.event_targets import EventTargets
@@ -18,11 +19,13 @@ __all__ = [
     "AudioReadError",
     "CenterCrop",
     "EventTargets",
+    "ExampleKey",
     "FrameTargets",
     "RandomCrop",
     "Reader",
     "WavReader",
     "Windows",
+    "carry_keys",
     "read",
     "read_info",
     "register_reader",

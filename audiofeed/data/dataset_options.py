@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -12,6 +13,7 @@ import torch
 from audiofeed.data.crops import Crop
 
 OnError = Literal["raise", "skip"]
+Keep = Literal["memory"]
 Column = TypeVar("Column")
 
 
@@ -45,16 +47,25 @@ def _is_rate(sample_rate: Any) -> bool:
         return False
 
 
-def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> None:
+def check_options(
+    sample_rate: int | None,
+    crop: Crop | None,
+    on_error: str,
+    keep: str | None = None,
+    keep_gb: float | None = None,
+) -> None:
     """Check the options that all datasets of audio files share, before any file is opened.
 
     Args:
         sample_rate: As in `AudioFolder`.
         crop: As in `AudioFolder`.
         on_error: As in `AudioFolder`.
+        keep: As in `AudioFolder`.
+        keep_gb: As in `AudioFolder`.
 
     Raises:
-        ValueError: `sample_rate` is not a positive integer, or `on_error` is not "raise" or "skip".
+        ValueError: `sample_rate` is not a positive integer, `on_error` is not "raise" or "skip", `keep` is not
+            "memory" or None, or `keep_gb` is not above 0 or stands without `keep`.
         TypeError: `crop` has no `count` or `place`.
 
     >>> check_options(16_000, None, "skip")
@@ -67,6 +78,12 @@ def check_options(sample_rate: int | None, crop: Crop | None, on_error: str) -> 
         raise TypeError(f"crop={crop!r} must be RandomCrop, CenterCrop, Windows or None")
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+    if keep not in (None, "memory"):
+        raise ValueError(f"keep={keep!r} must be 'memory' or None")
+    if keep_gb is not None and not (isinstance(keep_gb, (int, float)) and 0 < keep_gb < math.inf):
+        raise ValueError(f"keep_gb={keep_gb!r} must be a number of GB above 0, or None for half of the free memory")
+    if keep_gb is not None and keep is None:
+        raise ValueError(f"keep_gb={keep_gb!r} limits keep='memory', which is not set; pass both or neither")
 
 
 def chosen_fields(columns: Mapping[str, Column], fields: Sequence[str] | None) -> dict[str, Column]:

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from audiofeed.data.crops import Crop
-from audiofeed.data.dataset_options import OnError, check_options, chosen_fields
+from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.listing.labels import NamePattern
@@ -60,13 +60,19 @@ class AudioFolder(AudioFiles):
         seed: Any integer; every random draw depends on it, the epoch and the index. None draws one from torch's
             generator, as torch's own samplers do; the attribute `seed` has it.
         progress: True draws a progress bar over the headers; None draws one on a terminal if they take over a second.
+        keep: "memory" keeps each clip as it is first read: whole, decoded, at the dataset's rate and with its channels,
+            as int16, in one block of memory for all workers of the dataset. Crops are cut from there. What is float
+            (of several channels averaged, resampled, MP3, Vorbis, floats) is rounded, in the first read too, and beyond
+            full scale clipped. None reads the crop alone, each time.
+        keep_gb: GB (10**9 bytes) that those clips may take; None: half of the memory that is free.
 
     Raises:
         FileNotFoundError: `root` does not exist.
         NotADirectoryError: `root` is a file.
         AudioReadError: A file cannot be read or a folder entered under `on_error="raise"`, or no file can.
         ValueError: No file matches, rates or channels are mixed, a name does not match the pattern, a label is none of
-            the classes given, or an argument is out of range.
+            the classes given, an argument is out of range, or the
+            clips to keep do not fit into the memory.
         TypeError: `target`, `classes` or `crop` is of another type.
 
     >>> import tempfile, wave
@@ -99,8 +105,10 @@ class AudioFolder(AudioFiles):
         extensions: Iterable[str] | None = None,
         seed: int | None = 0,
         progress: bool | None = None,
+        keep: Keep | None = None,
+        keep_gb: float | None = None,
     ) -> None:
-        check_options(sample_rate, crop, on_error)
+        check_options(sample_rate, crop, on_error, keep, keep_gb)
         if target in (EventTargets, FrameTargets):
             raise TypeError(f"target={target!r} is a class; give it its settings: EventTargets(...), FrameTargets(...)")
         pattern = NamePattern(target) if isinstance(target, str) else None
@@ -152,6 +160,8 @@ class AudioFolder(AudioFiles):
             on_error=on_error,
             seed=seed,
             progress=progress,
+            keep=keep,
+            keep_gb=keep_gb,
         )
 
     def _find(self, extensions: Iterable[str], beside: Iterable[str]) -> FoundFiles:

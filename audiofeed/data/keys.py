@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 AnyDataset = TypeVar("AnyDataset")
 
@@ -180,14 +180,61 @@ class _KeyedArray(np.ndarray[Any, Any]):
         return super().__getitem__(index)
 
 
+class _Again(Dataset[Any]):
+    """One of several places where a ConcatDataset holds the same examples of a dataset: draws there are repeats.
+
+    Args:
+        dataset: What stands there.
+        place: Which of the places, from 0.
+        places: How many there are.
+    """
+
+    def __init__(self, dataset: Any, place: int, places: int) -> None:
+        self.dataset, self._place, self._places = dataset, place, places
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple):
+            whole = key_of(key)
+            key = ExampleKey(whole.epoch, whole.example, whole.repeat * self._places + self._place)
+        return self.dataset[key]
+
+    def __getattr__(self, name: str) -> Any:
+        # a copy in the making has nothing yet
+        if name.startswith("__") or "dataset" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+def _tell_apart(joined: ConcatDataset[Any]) -> None:
+    """Let a dataset's examples that stand several times in a ConcatDataset draw by keys as repeats do."""
+    places: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for number, part in enumerate(joined.datasets):
+        if isinstance(part, _Again):  # told apart before
+            return
+        indices = np.arange(len(part))  # type: ignore[arg-type]
+        while isinstance(part, Subset):
+            indices, part = np.asarray(part.indices)[indices], part.dataset
+        places.setdefault(id(part), []).append((number, indices))
+    for found in places.values():
+        together = np.concatenate([indices for _, indices in found])
+        # a split of a dataset put together again holds nothing twice
+        if len(found) > 1 and len(np.unique(together)) < len(together):
+            for place, (number, _) in enumerate(found):
+                joined.datasets[number] = _Again(joined.datasets[number], place, len(found))
+
+
 def carry_keys(dataset: AnyDataset) -> AnyDataset:
     """Let a dataset's keys through torch's Subset, which would take a key for its index alone and lose the epoch.
 
     Every Subset is changed in place, whatever lies around it or in it: ConcatDataset, StackDataset, the parts of
     random_split, any wrapper that holds what it wraps as `dataset` or `datasets`. Its `indices` become a list (or an
     array, if they were an array or a tensor) of the same integers, equal to what was there, and `indices[key]` is the
-    key of the example in the Subset's own dataset. The library's samplers call this for the dataset they are given;
-    call it where you make a sampler of your own.
+    key of the example in the Subset's own dataset. Where a ConcatDataset holds the same examples of a dataset several
+    times, a key draws anew at each of the places, as a repeat does. The library's samplers call this for the dataset
+    they are given; call it where you make a sampler of your own.
 
     Args:
         dataset: Any dataset.
@@ -195,7 +242,7 @@ def carry_keys(dataset: AnyDataset) -> AnyDataset:
     Returns:
         The same dataset.
 
-    >>> from torch.utils.data import Subset
+    >>> from torch.utils.data import ConcatDataset, Dataset, Subset
     >>> subset = carry_keys(Subset(range(100), [7, 50]))
     >>> subset.indices, subset.indices[ExampleKey(2, 1)]
     ([7, 50], ExampleKey(2, 50))
@@ -212,6 +259,8 @@ def carry_keys(dataset: AnyDataset) -> AnyDataset:
                 item.indices = np.asarray(item.indices).view(_KeyedArray)
             else:
                 item.indices = _KeyedList(item.indices)
+        if isinstance(item, ConcatDataset):
+            _tell_apart(item)
         # what a wrapper holds stands in its own attributes; asking for others could start a wrapper's __getattr__
         held = getattr(item, "__dict__", {})
         waiting.append(held.get("dataset"))

@@ -12,7 +12,7 @@ import numpy as np
 
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.crops import Crop
-from audiofeed.data.dataset_options import OnError, check_options, chosen_fields
+from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.listing.tables import Table, is_missing, read_table, shown
 from audiofeed.data.readers import AudioInfo
@@ -95,12 +95,18 @@ class AudioManifest(AudioFiles):
         seed: Any integer; every random draw depends on it, the epoch and the index. None draws one from torch's
             generator; the attribute `seed` has it.
         progress: True draws a progress bar over the headers; None draws one on a terminal if they take over a second.
+        keep: "memory" keeps each clip as it is first read: whole, decoded, at the dataset's rate and with its channels,
+            as int16, in one block of memory for all workers of the dataset. Crops are cut from there. What is float
+            (of several channels averaged, resampled, MP3, Vorbis, floats) is rounded, in the first read too, and beyond
+            full scale clipped. None reads the crop alone, each time.
+        keep_gb: GB (10**9 bytes) that those clips may take; None: half of the memory that is free.
 
     Raises:
         FileNotFoundError: The manifest does not exist.
         AudioReadError: A file cannot be read under `on_error="raise"`, or no file can.
         ValueError: A row is wrong (the message has its line, column, value and the rule), a column occurs twice or is
-            missing, rates or channels are mixed, or an argument is out of range.
+            missing, rates or channels are mixed, an argument is out of range, or the
+            clips to keep do not fit into the memory.
         ModuleNotFoundError: The manifest is Parquet and pyarrow is not installed.
 
     >>> import tempfile, wave
@@ -135,8 +141,10 @@ class AudioManifest(AudioFiles):
         on_error: OnError = "raise",
         seed: int | None = 0,
         progress: bool | None = None,
+        keep: Keep | None = None,
+        keep_gb: float | None = None,
     ) -> None:
-        check_options(sample_rate, crop, on_error)
+        check_options(sample_rate, crop, on_error, keep, keep_gb)
         _check_type(target_type, separator)
         table = read_table(source)
         owner, known = f"AudioManifest({table.name!r})", given_classes(classes)
@@ -198,6 +206,8 @@ class AudioManifest(AudioFiles):
             on_error=on_error,
             seed=seed,
             progress=progress,
+            keep=keep,
+            keep_gb=keep_gb,
         )
 
 

@@ -129,7 +129,7 @@ def test_the_tests_of_an_unpacked_sdist_are_collected_and_run(built, chosen_mark
     names = {line.split("::")[0] for line in collected.splitlines() if "::" in line}
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")} <= names
     paths = "tests/core/test_readme.py::test_every_path_and_make_target_of_the_readme_exists"
-    sample = [paths, "tests/data/test_wav.py", "tests/core/test_migration.py", "audiofeed/data"]
+    sample = [paths, "tests/data/formats/test_wav.py", "tests/core/test_migration.py", "audiofeed/data"]
     where = "import audiofeed, sys; print(audiofeed.__file__)"
     assert run(sys.executable, "-c", where, cwd=built.unpacked).startswith(str(built.unpacked))
     run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *sample, cwd=built.unpacked, also=chosen_marks)

@@ -149,6 +149,22 @@ def test_keys_through_everything_at_once():
     assert stacked[ExampleKey(1, 1)] == {"a": ("ExampleKey", (1, 6)), "b": ("ExampleKey", (1, 1))}
 
 
+def test_examples_that_stand_twice_in_concat_dataset():
+    whole = Asked(6)
+    joined = ConcatDataset([whole, Asked(2), whole, Subset(whole, [5, 1])])
+    assert carry_keys(carry_keys(joined)) is joined
+    keys = [joined[ExampleKey(1, index, repeat)][1] for repeat in range(3) for index in range(16)]
+    of_whole = [key for key, index in zip(keys, 3 * list(range(16)), strict=True) if index not in (6, 7)]
+    assert [ExampleKey(*key).repeat for key in keys[:16]] == [0] * 8 + [1] * 6 + [2] * 2
+    assert len(set(of_whole)) == len(of_whole) == 3 * 14
+    assert joined[8] == ("int", 0)  # integers are counted by the dataset
+    assert joined.datasets[2].n == 6
+    assert pickle.loads(pickle.dumps(joined))[ExampleKey(1, 8)] == ("ExampleKey", (1, 0, 1))
+    # a split that is put together again holds nothing twice
+    halves = carry_keys(ConcatDataset(random_split(whole, [3, 3])))
+    assert {ExampleKey(*halves[ExampleKey(1, index)][1]).repeat for index in range(6)} == {0}
+
+
 def test_a_circle_of_wrappers_ends():
     circle = Wrapped(None)
     circle.dataset = circle

@@ -83,6 +83,11 @@ class FileTable:
         return self._rows["frames"]
 
     @property
+    def subtypes(self) -> np.ndarray:
+        """How each scanned audio file stores its samples, as in `AudioInfo.subtype`."""
+        return np.array([subtype for _, subtype, _ in self._kinds])[self._rows["kind"]]
+
+    @property
     def decoded(self) -> np.ndarray:
         """Mask of scanned audio files: True for each whose samples are decoded rather than read by position."""
         return self._rows["offset"] < 0

@@ -1,0 +1,137 @@
+"""Decoded clips of a dataset in memory that all its processes share, filled as they are first read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from audiofeed.data.clips.clip_table import ClipTable
+from audiofeed.data.shared.free_memory import free_memory
+from audiofeed.data.shared.shared_file import SharedFile
+
+# formats of samples that hold more than 16 bits, by their stored kind; lossy ones hold no certain number
+_WIDER = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+# a dataset takes this share of the free memory where the user names no limit
+_SHARE = 0.5
+
+
+class KeptClips:
+    """Block of memory with the decoded clips of a dataset: whole, at its rate, of its channels, as 16-bit integers.
+
+    One block for all processes that share the dataset, however they were started. Whoever reads a clip first writes it
+    down: the samples, then a mark that they are all there, so that what a killed worker left half written is read
+    again. The block has no name, so nothing is left behind.
+
+    Args:
+        table: The clips.
+        mono: Whether channels are averaged.
+        limit: GB (10**9 bytes) that the block may take; None: half of the memory that is free.
+
+    Raises:
+        ValueError: The clips take more than the limit, or than is free.
+    """
+
+    def __init__(self, table: ClipTable, mono: bool, limit: float | None) -> None:
+        # the same part of a file in several rows of a table is kept once
+        spans, first, number = np.unique(table.clips.reshape(-1), return_index=True, return_inverse=True)
+        self._number = number.reshape(table.clips.shape)
+        self._lengths = table.span_totals.reshape(-1)[first]
+        self._channels = np.ones_like(self._lengths) if mono else table.files.channels[spans["file"]].astype(np.int64)
+        sizes = 2 * self._lengths * self._channels
+        # a mark for each clip, and whether the warning was given
+        self._marks = len(spans) + 1
+        self._offsets = self._marks + np.cumsum(sizes) - sizes
+        self.size = int(self._marks + sizes.sum())
+        free = free_memory()
+        most = _SHARE * free if limit is None else min(free, 1e9 * limit)
+        if self.size > most:
+            raise ValueError(
+                f"keep='memory' takes {self.size / 1e9:.3g} GB for {len(spans)} clips of "
+                f"{self._lengths.sum() / table.sample_rate / 3600:.3g} h at {table.sample_rate} Hz, and it may take "
+                f"{most / 1e9:.3g} GB (keep_gb={limit}, {free / 1e9:.3g} GB of memory are free); pass a larger keep_gb "
+                "if there is room, a lower sample_rate, mono=True, fewer files, or keep=None"
+            )
+        kinds = table.files.subtypes
+        wider = {kind: int((kinds == kind).sum()) for kind in _WIDER if (kinds == kind).any()}
+        if wider:
+            counts = ", ".join(f"{count} {kind}" for kind, count in wider.items())
+            warnings.warn(
+                f"keep='memory' keeps 16-bit samples, and {sum(wider.values())} of {len(kinds)} files hold more "
+                f"({counts}): they are rounded, to 96 dB below full scale, and floats beyond full scale are clipped",
+                stacklevel=4,
+            )
+        self._file = SharedFile(self.size, "audiofeed-clips")
+
+    def read(self, clip: int, column: int, start: int, count: int) -> torch.Tensor | None:
+        """Return part of a clip of the dataset from memory.
+
+        Args:
+            clip: Its number.
+            column: Which of its files.
+            start: First sample, at the dataset's rate.
+            count: Number of samples.
+
+        Returns:
+            int16, (count,) or (channel, count), a copy; None if the clip has not been read yet.
+        """
+        number = int(self._number[clip, column])
+        if self._file.read(1, number) != b"\1":
+            return None
+        channels, length, at = int(self._channels[number]), int(self._lengths[number]), int(self._offsets[number])
+        samples = np.empty((channels, count), dtype=np.int16)
+        for channel in range(channels):
+            place = at + 2 * (channel * length + start)
+            self._file.read_into(memoryview(samples[channel]).cast("B"), place)
+        waveform = torch.from_numpy(samples)
+        return waveform if channels > 1 else waveform[0]
+
+    def write(self, clip: int, column: int, waveform: torch.Tensor) -> None:
+        """Put a whole clip of the dataset into the memory. Where there is none left, one warning says so.
+
+        Args:
+            clip: Its number.
+            column: Which of its files.
+            waveform: int16, (time,) or (channel, time).
+        """
+        number = int(self._number[clip, column])
+        try:
+            self._file.write(waveform.contiguous().numpy().reshape(-1).data, int(self._offsets[number]))
+            # the mark last: without it, what was written counts for nothing
+            self._file.write(b"\1", number)
+        except OSError as error:
+            with self._file:
+                warned = self._file.read(1, self._marks - 1)
+                if warned != b"\1":
+                    self._file.write(b"\1", self._marks - 1)
+            if warned != b"\1":
+                warnings.warn(
+                    f"keep='memory' finds no room for another clip ({error.strerror or error}); what is not kept is "
+                    "read from its file each time",
+                    stacklevel=2,
+                )
+
+    @property
+    def whole(self) -> int:
+        """Number of the dataset's clips that are in memory by now."""
+        marks: Sequence[int] = self._file.read(self._marks - 1, 0)
+        return sum(marks)
+
+
+def to_int16(waveform: torch.Tensor) -> torch.Tensor:
+    """Round a waveform to the 16-bit samples that a dataset keeps.
+
+    Args:
+        waveform: int16, which stays, or float32 with full scale at 1; what lies beyond is clipped.
+
+    Returns:
+        int16 of the same shape.
+
+    >>> to_int16(torch.tensor([0.5, -1.0, 1.0, 1e-5]))
+    tensor([ 16384, -32768,  32767,      0], dtype=torch.int16)
+    """
+    if waveform.dtype == torch.int16:
+        return waveform
+    return (waveform * 2.0**15).round_().clamp_(-(2**15), 2**15 - 1).to(torch.int16)
