@@ -131,3 +131,17 @@ def limit_range(decibels: torch.Tensor, frames: torch.Tensor | None, top_db: flo
     [0.0, -80.0, -50.0, -99.0]
     """
     return torch.maximum(decibels, clip_peak(decibels, frames) - top_db)
+
+
+def limit_own_range(decibels: torch.Tensor, frames: torch.Tensor | None, top_db: float) -> torch.Tensor:
+    """Limit the decibels of each clip in a batch as `limit_range` does, in place and without a graph.
+
+    Past a clip's frames anything may stand, and is left.
+    """
+    if decibels.device.type != "cpu":
+        return torch.maximum(decibels, clip_peak(decibels, frames) - top_db, out=decibels)
+    # clip by clip: the maximum finds in cache what the peak went through, and no mask is made
+    for clip, length in zip(decibels, [None] * len(decibels) if frames is None else frames.tolist(), strict=True):
+        own = clip[..., :length]
+        torch.maximum(own, own.max() - top_db, out=own)
+    return decibels

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from audiofeed.methods.decibels import Log
@@ -32,19 +33,75 @@ class Apply:
         return self.function(values, workspace)
 
 
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """Shift and scale of frames' values by constants, as a step of a computation: (values + add) / divide.
+
+    Args:
+        add, divide: of one value, or of one for each bin, (bins,).
+    """
+
+    add: torch.Tensor
+    divide: torch.Tensor
+
+    def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """Shift and scale a tensor of frames by constants; in place with a workspace.
+
+        Shape: (..., frames, bins) -> the same.
+        """
+        if workspace is None:
+            return (values + self.add) / self.divide
+        return values.add_(self.add).div_(self.divide)
+
+
 # a step of frames; a method may do the first of them in its own way
-Step = FilterBank | Log | Apply
+Step = FilterBank | Log | Affine | Apply
+# a step that makes each value of a feature of one value alone
+ValueStep = Log | Affine
+
+
+def values_after(steps: Sequence[Step], n_values: int) -> int | None:
+    """Return how many values steps make of a frame of `n_values`; None where only their computation tells.
+
+    >>> values_after((Log("ln", floor=1.0, power=2.0),), 5)
+    5
+    """
+    found: int | None = n_values
+    for step in steps:
+        if isinstance(step, FilterBank):
+            found = step.filters.shape[0]
+        elif isinstance(step, Apply):
+            found = None
+    return found
+
+
+def through_own(steps: Sequence[ValueStep], features: torch.Tensor) -> torch.Tensor:
+    """Apply steps of values such as a logarithm to a feature tensor that nobody else holds, in place.
+
+    Shape: (..., bins, frames) -> the same.
+
+    >>> through_own((Affine(torch.tensor(1.0), torch.tensor([2.0, 4.0])),), torch.ones(2, 1)).tolist()
+    [[1.0], [0.5]]
+    """
+    through(steps, features.transpose(-1, -2), Workspace(features))
+    return features
 
 
 class Wanted(NamedTuple):
     """Feature to compute from a short-time spectrum: a power, then steps such as a filter bank.
 
-    It is |z|^power, or (|z|^2 + root_offset)^(power / 2), then steps frame by frame.
+    It is |z|^power, or (|z|^2 + root_offset)^(power / 2), then steps frame by frame. `by_bin`: a bin's frames are best
+    laid side by side in memory, where there are steps. `width`: room for so many frames is wanted, whatever stands past
+    those that there are. `peaks`: a list to which the largest value of each row is added, (rows,). A method may leave
+    the last three out.
     """
 
     power: float
     steps: tuple[Step, ...] = ()
     root_offset: float = 0.0
+    by_bin: bool = False
+    width: int = 0
+    peaks: list[np.ndarray] | None = None
 
 
 def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:

@@ -6,7 +6,41 @@ from collections.abc import Sequence
 
 import torch
 
-from audiofeed.methods.standardization import Spread, standardize, standardize_into
+from audiofeed.methods.lengths import clear_own_past
+from audiofeed.methods.short_time.kernel.lines import lines_of
+from audiofeed.methods.standardization import Spread, count_of, standardize, standardize_into
+
+
+def standardize_own_clips(
+    features: torch.Tensor, lengths: torch.Tensor | None, dims: Sequence[int], spread: Spread | None
+) -> torch.Tensor:
+    """Normalize features of a batch as `standardize_clips` does, in their own memory and without a graph.
+
+    Past a clip's frames they need not be 0.
+    """
+    lines = lines_of(features, lengths)
+    if lines is None:
+        if lengths is not None:
+            features = clear_own_past(features, lengths)
+        return standardize_clips(features, lengths, dims, spread, graph=False)
+    if spread is not None and tuple(dims) == (-1,):
+        lines.standardize(unbiased=spread.unbiased, eps=spread.eps, eps_to=spread.eps_to)
+        return features
+    # (clips, rows of each, bins), as the dimensions that count together have one length here
+    moments = lines.moments()
+    mean, squares = moments[..., 0], moments[..., 1]
+    n = features.new_tensor(features.shape[-1], dtype=torch.long) if lengths is None else lengths
+    count: int | torch.Tensor = n.view(-1, 1, 1)
+    others = tuple(dim + 1 for dim in dims if dim != -1)
+    if others:
+        whole = mean.mean(dim=others, keepdim=True)
+        squares = (squares + count * (mean - whole).square()).sum(dim=others, keepdim=True)
+        count, mean = count_of(features, lengths, dims), whole
+        count = count if isinstance(count, int) else count.view(-1, 1, 1)
+    scale = torch.ones(()) if spread is None else spread.scale(squares.float(), count, mean.float())
+    lines.apply("scale", numbers=(mean.float(), scale))
+    return features
+
 
 # Values that are normalized in one go on a CPU, so that every pass over them finds them in cache.
 _BLOCK = 2**18

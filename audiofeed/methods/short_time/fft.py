@@ -108,7 +108,7 @@ def finished(squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspa
 
     Shape: (..., frames, bins) -> each (..., frames, features).
     """
-    for i, (power, steps, root_offset) in enumerate(wanted):
+    for i, (power, steps, root_offset, *_) in enumerate(wanted):
         own = squared  # which raising to a power may overwrite, and a step with a workspace may too
         if i < len(wanted) - 1 and workspace is not None:
             own = workspace.take("own powers", *squared.shape).copy_(squared)

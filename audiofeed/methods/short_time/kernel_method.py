@@ -11,11 +11,11 @@ import torch
 
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
-from audiofeed.methods.frame_steps import Step, Wanted, through
+from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.short_time.fft import finished, gathered
 from audiofeed.methods.short_time.kernel import guard, limits
-from audiofeed.methods.short_time.kernel.layout import FrameLayout
+from audiofeed.methods.short_time.kernel.layout import NO_TAIL, Emphasis, FrameLayout, Tail
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.observed import observed
 
@@ -47,14 +47,53 @@ def says(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, grap
 
 
 def frames_of(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    emphasis: Emphasis | None = None,
 ) -> FrameLayout | None:
     """Return the frames of batched rows for kernels of short-time spectra; None without kernels for their length.
 
     Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,).
     """
     lanes = limits.lanes_for(framing.n_fft)
-    return FrameLayout(waveform, lengths, framing, window, lanes) if lanes else None
+    return FrameLayout(waveform, lengths, framing, window, lanes, emphasis) if lanes else None
+
+
+def emphasized_powers(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    wanted: Wanted,
+    emphasis: Emphasis,
+) -> torch.Tensor | None:
+    """Compute a power of |STFT| of batched waveforms after pre-emphasis by machine-code kernels, through its steps.
+
+    None where they do not take all steps, or the waveform: see `can_emphasize`.
+
+    Shape: waveform (rows, time) and lengths (rows,) before pre-emphasis -> (rows, features, frames).
+    """
+    frames = frames_of(waveform, lengths, framing, window, emphasis)
+    whole = None if frames is None else _whole(frames, wanted)
+    return None if whole is None else whole.transpose(1, 2)
+
+
+def can_emphasize(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, wanted: Wanted
+) -> bool:
+    """Return whether kernels can compute the pre-emphasis of batched waveforms with a power of their |STFT|.
+
+    Shape: waveform (..., time) before pre-emphasis, lengths (batch,) or None.
+    """
+    if cannot_now(waveform, framing, window, graph=False) is not None or (wanted.steps and _in_kernel(wanted)[2]):
+        return False
+    shortest = waveform.shape[-1] if lengths is None else int(lengths.min())
+    # with one sample less there are still two, and as many as a frame must have
+    long = shortest > max(framing.least, 2)
+    return long and not framing.shapes and waveform.dtype == torch.float32
 
 
 def short_time_spectrum(
@@ -102,26 +141,40 @@ def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:
     """
     if not wanted.steps:
         return frames.powers(wanted.power, wanted.root_offset)
-    bank, log, rest = _in_kernel(wanted)
-    if bank is None or rest:
+    bank, tail, rest = _in_kernel(wanted)
+    if rest:
         return None
-    features = frames.filtered(bank, log, wanted.power, wanted.root_offset)
+    if bank is None and wanted.by_bin:
+        by_bin = frames.powers_by_bin(wanted.power, wanted.root_offset, tail)
+        return None if by_bin is None else by_bin.transpose(1, 2)
+    if bank is None:
+        return frames.powers(wanted.power, wanted.root_offset, tail)
+    features = frames.filtered(bank, tail, wanted.power, wanted.root_offset, wanted.width, wanted.peaks)
     return None if features is None else features.transpose(1, 2)
 
 
-def _in_kernel(wanted: Wanted) -> tuple[FilterBank | None, Log | None, tuple[Step, ...]]:
-    """Return the filters and logarithm that kernels compute with the powers of |STFT|, and the remaining steps."""
+def _in_kernel(wanted: Wanted) -> tuple[FilterBank | None, Tail, tuple[Step, ...]]:
+    """Return the filters and the tail that kernels compute with the powers of |STFT|, and the remaining steps."""
     steps = wanted.steps
     if not steps or wanted.power not in (1.0, 2.0):
-        return None, None, steps
-    bank, *others = steps
-    if not isinstance(bank, FilterBank) or bank.tiles is None:
-        return None, None, steps
-    if bank.tiles.entries.size > FEW_WEIGHTS * bank.filters.shape[1]:
-        return None, None, steps
-    if others and isinstance(others[0], Log):
-        return bank, others[0], tuple(others[1:])
-    return bank, None, tuple(others)
+        return None, NO_TAIL, steps
+    bank = steps[0] if isinstance(steps[0], FilterBank) else None
+    if bank is not None and (bank.tiles is None or bank.tiles.entries.size > FEW_WEIGHTS * bank.filters.shape[1]):
+        return None, NO_TAIL, steps
+    steps = steps if bank is None else steps[1:]
+    log: Log | None = None
+    parts: tuple[list[Affine], list[Affine]] = ([], [])
+    for taken, step in enumerate(steps):
+        if isinstance(step, Affine):
+            parts[log is not None].append(step)
+        elif isinstance(step, Log) and log is None:
+            log = step
+        else:
+            steps = steps[taken:]
+            break
+    else:
+        steps = ()
+    return bank, Tail(tuple(parts[0]), log, tuple(parts[1])), steps
 
 
 def _finished_pieces(
@@ -134,9 +187,9 @@ def _finished_pieces(
     Shape: -> each (frames of the piece, features).
     """
     alone = wanted[0] if len(wanted) == 1 and wanted[0].power in (1.0, 2.0) else None
-    bank, log, rest = (None, None, ()) if alone is None else _in_kernel(alone)
+    bank, tail, rest = (None, NO_TAIL, ()) if alone is None else _in_kernel(alone)
     if alone is not None and bank is not None:
-        found = frames.filtered_pieces(bank, log, alone.power, workspace, alone.root_offset)
+        found = frames.filtered_pieces(bank, tail, alone.power, workspace, alone.root_offset)
         steps = rest
     else:
         power, root_offset = (2.0, 0.0) if alone is None else (alone.power, alone.root_offset)

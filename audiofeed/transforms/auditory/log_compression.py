@@ -8,7 +8,8 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_positive
 from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.decibels import limit_range
+from audiofeed.methods.decibels import limit_own_range, limit_range
+from audiofeed.methods.frame_steps import ValueStep
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.logarithm_settings import Logarithm, LogOptions
 
@@ -42,6 +43,13 @@ class LogCompression(FeatureTransform):
         self.keep(logarithm)
         self.power = check_positive("power", power, "a number > 0: the exponent of the magnitude in the input")
         self._log, self._range = logarithm.step(self.power), logarithm.range
+
+    def value_steps(self, like: torch.Tensor) -> tuple[ValueStep, ...] | None:
+        return (self._log,) if self._range is None else None
+
+    def compute_own(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        values = self._log.of(features, in_place=True)
+        return values if self._range is None else limit_own_range(values, lengths, self._range)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         # one copy instead of one for each of its steps

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from audiofeed.methods.lengths import clear_past
+from audiofeed.transforms.compose.own_memory import carried, emphasis_for, gives_own, is_unseen, may_overwrite
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import Transform
@@ -176,42 +177,78 @@ class Chain(nn.Sequential):
             input: what the first member takes.
             lengths: (batch,) samples (or frames, where the first takes features) of each clip of a padded batch.
         """
-        done, result = self._waveform_steps(input), input
-        if done:
+        done, result = self._waveform_steps(input, lengths), input
+        if done > 1:
             steps = [step for step in itertools.islice(self, done) if isinstance(step, WaveformTransform)]
             result = transformed(steps, input, lengths)
             for step in steps:
                 lengths = None if lengths is None else step.frame_lengths(lengths)
-        for i in range(done, len(self)):
-            result, lengths = self._step(i, result, lengths)
+        return self._features(done if done > 1 else 0, result, lengths)
+
+    def _features(self, first: int, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Apply the members of a chain of transforms from number `first` on, without copies that nobody would see."""
+        # `own`: nobody else holds the result
+        i, own = first, False
+        while i < len(self):
+            member, given = self[i], result
+            if torch.compiler.is_compiling() or not isinstance(given, torch.Tensor):
+                result, lengths = self._step(i, given, lengths)
+                i += 1
+                continue
+            emphasis = emphasis_for(member, self[i + 1] if i + 1 < len(self) else None, given, lengths)
+            at = i if emphasis is None else i + 1
+            along = carried(self[at], list(itertools.islice(self, at + 1, None)), given)
+            if along.members or emphasis is not None:
+                time = given.shape[-1] - (0 if emphasis is None else emphasis.dropped)
+                framer: Any = self[at]
+                frames = framer.framing.count(time)
+                width = 0 if along.padding is None else along.padding.width_for(frames)
+                result = framer.carrying(given, lengths, along.steps, emphasis, by_bin=along.by_bin, width=width)
+                for done in range(i, at + 1):
+                    lengths = None if lengths is None else result_lengths(self[done], lengths)
+                result = along.finish(result, frames, lengths)
+                if along.padding is not None and lengths is not None:
+                    lengths = along.padding.frame_lengths(lengths)
+                i, own = at + 1 + along.members, True
+                continue
+            result, lengths = self._step(i, given, lengths, own=own and may_overwrite(member, given))
+            i, own = i + 1, gives_own(member, given, result, own=own)
         return result
 
-    def _waveform_steps(self, input: torch.Tensor) -> int:
-        """Return how many of a chain's first members are waveform steps to be taken in one pass: none, or 2 or more."""
+    def _waveform_steps(self, input: torch.Tensor, lengths: torch.Tensor | None) -> int:
+        """Return how many of a chain's first members are waveform steps to be taken in one pass."""
         if torch.compiler.is_compiling() or not isinstance(input, torch.Tensor) or input.device.type != "cpu":
             return 0
         count = 0
         for member in self:
             # a hook is to see what its own member takes and gives
-            if not isinstance(member, WaveformTransform) or member._forward_hooks or member._forward_pre_hooks:
+            if not isinstance(member, WaveformTransform) or not is_unseen(member):
                 break
             count += 1
-        return count if count > 1 else 0
+        if 0 < count < len(self) and input.is_floating_point():
+            # the last may be computed with the frames
+            last = emphasis_for(self[count - 1], self[count], input, lengths)
+            count -= last is not None
+        return count
 
     def after_first(self, result: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Apply a chain's other members to the result of its first; `lengths` are those that the first was given."""
         if lengths is not None:
             lengths = result_lengths(self[0], lengths)
-        for i in range(1, len(self)):
-            result, lengths = self._step(i, result, lengths)
-        return result
+        return self._features(1, result, lengths)
 
     def _step(
-        self, i: int, given: torch.Tensor, lengths: torch.Tensor | None
+        self, i: int, given: torch.Tensor, lengths: torch.Tensor | None, *, own: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Apply one member of a chain of transforms, and return its result and the lengths of that."""
+        """Apply one member of a chain of transforms, and return its result and the lengths of that.
+
+        Args:
+            own: it may write over what it is given.
+        """
         member = self[i]
-        if isinstance(member, FeatureTransform):
+        if own and isinstance(member, FeatureTransform):
+            result = member.run(given, lengths, own=True)
+        elif isinstance(member, FeatureTransform):
             result = member(given, lengths=lengths)
         elif hasattr(member, "frame_lengths"):
             result = member(given, lengths)

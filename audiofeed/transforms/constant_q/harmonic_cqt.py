@@ -166,7 +166,13 @@ class HarmonicCQT(ConstantQTransform):
         return gathered(super().compute(waveform, lengths, graph=graph), self._places)
 
     def finish_rows(
-        self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
+        self,
+        features: torch.Tensor,
+        lengths: torch.Tensor | None,
+        leading: list[int],
+        *,
+        graph: bool,
+        finish_clips: Callable[..., torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        finished = super().finish_rows(features, lengths, leading, graph=graph)
+        finished = super().finish_rows(features, lengths, leading, graph=graph, finish_clips=finish_clips)
         return finished.unflatten(1, (len(self.harmonics), -1))

@@ -9,6 +9,7 @@ from torch import nn
 
 from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.batch_rows import check_lengths
+from audiofeed.methods.frame_steps import ValueStep, through_own
 from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import compute_in_parts, is_dealt
@@ -54,6 +55,8 @@ class FeatureTransform(nn.Module):
     # whether each value of the result is made of one frame alone, so that what stands past a clip's end may stay there
     # until the result is cleared
     own_frames_alone = False
+    # whether it works in the features' own memory only if a bin's frames lie side by side
+    works_by_bin = False
     # whether a value takes only a few operations, so that clips with a graph are not dealt out to threads
     is_light = False
     # whether the output is a waveform, so that a transform of waveforms can follow in a Chain
@@ -93,6 +96,30 @@ class FeatureTransform(nn.Module):
         """
         raise NotImplementedError
 
+    def compute_own(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Compute a feature transform's results without a graph, of features that nobody else holds.
+
+        They may be written over. By default they are not; `Chain` asks for this where it made the features itself. A
+        subclass that gives another `compute` is asked for that.
+
+        Args:
+            features: (clips, rows of each, bins, frames), 0 past `lengths` unless the class has `own_frames_alone`.
+            lengths: (clips,) frames of each clip; None: all of them.
+
+        Returns:
+            as `compute`.
+        """
+        steps = self.value_steps(features)
+        return self.compute(features, lengths, graph=False) if steps is None else through_own(steps, features)
+
+    def value_steps(self, like: torch.Tensor) -> tuple[ValueStep, ...] | None:
+        """Return the steps that are the whole of a feature transform, if it makes each value of one value alone.
+
+        What computes the features may then take them along. They are those of `compute`, with numbers in the dtype of
+        features `like` these; None: it is no such transform.
+        """
+        return None
+
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the frames of any feature transform's results for clips of `lengths` frames: here, as many."""
         return lengths
@@ -126,8 +153,14 @@ class FeatureTransform(nn.Module):
 
     # ---------------------------------------------------------------- the steps of a call
 
-    def run(self, features: torch.Tensor, lengths: torch.Tensor | None, **settings: object) -> torch.Tensor:
-        """Run a feature transform's `forward` with further arguments for `compute`."""
+    def run(
+        self, features: torch.Tensor, lengths: torch.Tensor | None, *, own: bool = False, **settings: object
+    ) -> torch.Tensor:
+        """Run a feature transform's `forward` with further arguments for `compute`.
+
+        Args:
+            own: the features may be written over, where there is no graph: nobody else holds them.
+        """
         self.check_features(features)
         graph = needs_graph(self, features)
         features = computable(features)
@@ -135,24 +168,30 @@ class FeatureTransform(nn.Module):
         clips = features.reshape(leading[0] if leading else 1, -1, bins, frames)
         if lengths is not None:
             lengths = check_lengths(lengths, clips.shape[0], frames, unit="frames").to(clips.device)
-            clips = clips if self.own_frames_alone else clear_past(clips, lengths)
+            if not self.own_frames_alone:
+                clips = clear_own_past(clips, lengths) if own and not graph else clear_past(clips, lengths)
         # what each clip has of its own, to be cut as the clips are
-        own = {name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1}
-        shared = {name: given for name, given in settings.items() if name not in own}
+        of_each = {
+            name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1
+        }
+        shared = {name: given for name, given in settings.items() if name not in of_each}
 
         def of_clips(clips: torch.Tensor, lengths: torch.Tensor | None, *given: torch.Tensor) -> torch.Tensor:
-            settings = {**shared, **dict(zip(own, given, strict=True))}
+            settings = {**shared, **dict(zip(of_each, given, strict=True))}
             with in_full_precision(clips.device, graph=graph):
-                result = self.compute(clips, lengths, graph=graph, **settings)
+                if own and not graph:
+                    result = self.compute_own(clips, lengths)
+                else:
+                    result = self.compute(clips, lengths, graph=graph, **settings)
                 if lengths is None:
                     return result
                 return self.finish(result, self.result_lengths(lengths, **settings), graph=graph)
 
         if graph and is_dealt(clips, light=self.is_light):
-            others = (lengths, *own.values())
+            others = (lengths, *of_each.values())
             result = compute_in_parts(of_clips, clips, others, parameters=self.parameters(), light=self.is_light)
         else:
-            result = of_clips(clips, lengths, *own.values())
+            result = of_clips(clips, lengths, *of_each.values())
         return result.reshape(*leading, *result.shape[2:])
 
     def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:

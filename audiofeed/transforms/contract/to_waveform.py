@@ -96,4 +96,4 @@ class ToWaveform(FeatureTransform):
         length = self._check_length(length, features)
         if isinstance(length, torch.Tensor) and lengths is None:
             lengths = torch.full_like(length, features.shape[-1])
-        return self.run(features, lengths, length=length, **settings)
+        return self.run(features, lengths, length=length, **settings)  # type: ignore[arg-type]

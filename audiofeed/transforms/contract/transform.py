@@ -186,17 +186,23 @@ class Transform(nn.Module):
     check_waveform = staticmethod(check_waveform)
 
     def by_rows(
-        self, compute: Callable[..., torch.Tensor], waveform: torch.Tensor, lengths: torch.Tensor | None
+        self,
+        compute: Callable[..., torch.Tensor],
+        waveform: torch.Tensor,
+        lengths: torch.Tensor | None,
+        *,
+        finish_clips: Callable[..., torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Run any transform of waveforms as `forward` does, with another function in place of `compute`."""
+        """Run any transform of waveforms as `forward` does, with other functions in place of its own."""
         self.check_waveform(waveform)
         graph = needs_graph(self, waveform)
         rows, row_lengths, leading = self.rows_of(waveform, lengths, graph=graph)
+        others = {} if finish_clips is None else {"finish_clips": finish_clips}
 
         def of_clips(rows: torch.Tensor, lengths: torch.Tensor | None, leading: list[int]) -> torch.Tensor:
             with in_full_precision(waveform.device, graph=graph):
                 features = compute(rows, lengths, graph=graph)
-                return self.finish_rows(features, lengths, leading, graph=graph)
+                return self.finish_rows(features, lengths, leading, graph=graph, **others)
 
         if graph and is_dealt(rows, light=self.is_light):
             features = rows_in_parts(of_clips, rows, row_lengths, leading, self.parameters(), light=self.is_light)
@@ -221,14 +227,20 @@ class Transform(nn.Module):
         return waveform.reshape(-1, time), row_lengths, leading
 
     def finish_rows(
-        self, features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int], *, graph: bool
+        self,
+        features: torch.Tensor,
+        lengths: torch.Tensor | None,
+        leading: list[int],
+        *,
+        graph: bool,
+        finish_clips: Callable[..., torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Finish the computed rows of a transform of waveforms clip by clip, and clear them past their ends."""
         frames = None if lengths is None else self.frame_lengths(lengths)
         batch, rows_of_each = clips_of(features, leading)
         clips = split_rows(features, [batch, rows_of_each])
         clip_frames = None if frames is None else frames[::rows_of_each]
-        features = self.finish_clips(clips, clip_frames).flatten(0, 1)
+        features = (finish_clips or self.finish_clips)(clips, clip_frames).flatten(0, 1)
         if frames is None:
             return features
         return clear_past(features, frames) if graph else clear_own_past(features, frames)

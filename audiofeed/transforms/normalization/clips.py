@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from audiofeed.arguments.checks import check_choice, check_not_negative
-from audiofeed.methods.normalization.clips import standardize_clips
+from audiofeed.methods.normalization.clips import standardize_clips, standardize_own_clips
 from audiofeed.methods.standardization import EPS_TO, Spread
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
@@ -40,7 +40,7 @@ class NormalizeClips(FeatureTransform):
     [[-1.0, 1.0], [0.0, 0.0]]
     """
 
-    keeps_bins = True
+    keeps_bins, works_by_bin = True, True
 
     def __init__(
         self,
@@ -55,6 +55,11 @@ class NormalizeClips(FeatureTransform):
         self.over, self.norm_vars, self.unbiased = check_choice("over", over, tuple(_DIMS)), norm_vars, unbiased
         self.eps, self.eps_to = check_not_negative("eps", eps), check_choice("eps_to", eps_to, EPS_TO)
         self._spread = Spread(unbiased=bool(unbiased), eps=self.eps, eps_to=eps_to) if norm_vars else None
+
+    def compute_own(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        if features.stride(-1) != 1:
+            return self.compute(features, lengths, graph=False)
+        return standardize_own_clips(features, lengths, _DIMS[self.over], self._spread)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         return standardize_clips(features, lengths, _DIMS[self.over], self._spread, graph=graph)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from audiofeed.arguments.checks import shortened, warn_caller
+from audiofeed.methods.frame_steps import Affine, ValueStep
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.normalization.measured import measured_moments
 
@@ -150,12 +151,19 @@ class Normalize(FeatureTransform):
         mean, std = (np.asarray(value, dtype=np.float64) for value in (self.mean, self.std))
         return Normalize(-mean / std, 1.0 / std)
 
-    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+    def check_features(self, features: torch.Tensor) -> None:
+        super().check_features(features)
         if self._bins is not None and features.shape[-2] != self._bins:
             raise ValueError(
                 f"features has shape (..., {features.shape[-2]}, {features.shape[-1]}), and mean and std are of "
                 f"{self._bins} bins; the second last dimension is the bins"
             )
+
+    def value_steps(self, like: torch.Tensor) -> tuple[ValueStep, ...] | None:
+        mean, std = self.filter_like("of_mean", like), self.filter_like("of_std", like)
+        return (Affine(-mean.flatten(), std.flatten()),) if mean.dim() else (Affine(-mean, std),)
+
+    def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         mean, std = self.filter_like("of_mean", features), self.filter_like("of_std", features)
         centered = features - mean
         return centered / std if graph else centered.div_(std)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from audiofeed.arguments.checks import check_finite, check_positive
+from audiofeed.methods.frame_steps import Affine, ValueStep
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -45,6 +46,9 @@ class Rescale(FeatureTransform):
         [[-4.0, 0.0]]
         """
         return Rescale(add=-self.add / self.divide, divide=1.0 / self.divide)
+
+    def value_steps(self, like: torch.Tensor) -> tuple[ValueStep, ...] | None:
+        return (Affine(like.new_tensor(self.add), like.new_tensor(self.divide)),)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         shifted = features + self.add

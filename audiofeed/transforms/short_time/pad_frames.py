@@ -74,6 +74,11 @@ class PadFrames(FeatureTransform):
         """True if padded frames do not count, so that a `Chain` has to tell later members where the clips end."""
         return not self.counts
 
+    def compute_own(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        # where frames are added the result is other memory, and nobody else's either
+        same = features.shape[-1] == (self.to_frames or self._up(features.shape[-1])) and self.value == 0.0
+        return features if same else self.compute(features, lengths, graph=False)
+
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         frames = features.shape[-1]
         if self.to_frames is None:
@@ -89,6 +94,39 @@ class PadFrames(FeatureTransform):
         padded = torch.nn.functional.pad(features, (0, more))
         past = ~length_mask(target, lengths)
         return padded.masked_fill(past.view(past.shape[0], *[1] * (padded.dim() - 2), -1), self.value)
+
+    def width_for(self, frames: int) -> int:
+        """Return how many frames padded features have where they had `frames`."""
+        return self._up(frames) if self.to_frames is None else self.to_frames
+
+    def padded(
+        self, features: torch.Tensor, frames: int, lengths: torch.Tensor | None, value: torch.Tensor
+    ) -> torch.Tensor:
+        """Return features padded by frames that count and hold a value, in memory of their own, without a graph.
+
+        Args:
+            features: (batch, ..., bins, frames) or (bins, frames), which may be written over; they may have room for
+                the result.
+            frames: their number.
+            lengths: (batch,) frames of each clip; None: all of them.
+            value: (bins, 1), what the frames hold that are added to a clip. Past those that batch-mates need is 0.
+        """
+        target = self.width_for(frames)
+        if frames > target:
+            self._check_longest(frames, lengths, target)
+        kept, out = min(frames, target), features
+        if features.shape[-1] != target:
+            out = features.new_empty((*features.shape[:-1], target))
+            out[..., :kept] = features[..., :kept]
+        if lengths is None:
+            out[..., kept:] = value
+        else:
+            lengths = lengths.reshape(-1)
+            clips, ends = out.view(len(lengths), -1, *out.shape[-2:]), self.frame_lengths(lengths)
+            for clip, own, end in zip(clips, lengths.tolist(), ends.tolist(), strict=True):
+                clip[..., own:end] = value
+                clip[..., end:] = 0
+        return out
 
     def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
         # frames that do not count hold `value`

@@ -10,10 +10,14 @@ import torch
 
 from audiofeed.arguments.checks import warn_caller, warn_of_empty
 from audiofeed.arguments.setting_groups import pick
-from audiofeed.methods.frame_steps import Wanted
+from audiofeed.methods.decibels import Log
+from audiofeed.methods.frame_steps import Affine, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.method_table import Path, Table
+from audiofeed.methods.short_time.kernel.layout import Emphasis
+from audiofeed.methods.short_time.kernel_method import can_emphasize, emphasized_powers
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_time_powers, short_time_spectrum
+from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
@@ -23,7 +27,7 @@ from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.magnitude_settings import Magnitude
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.contract.transform import Transform
-from audiofeed.transforms.short_time.steps import Bank, Step, split
+from audiofeed.transforms.short_time.steps import Bank, Limit, Step, split
 
 
 class ShortTime(Transform):
@@ -187,6 +191,80 @@ class ShortTime(Transform):
         if self.power is None:
             return self.spectrum(waveform, lengths, graph=graph)
         return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]
+
+    def carrying(
+        self,
+        waveform: torch.Tensor,
+        lengths: torch.Tensor | None,
+        further: Sequence[ValueStep],
+        emphasis: Emphasis | None = None,
+        *,
+        by_bin: bool = False,
+        width: int = 0,
+    ) -> torch.Tensor:
+        """Compute any short-time module's features as `forward` does, with steps before and after in the same pass.
+
+        Args:
+            waveform, lengths: as `forward` takes them; without a graph.
+            further: steps of values that the features are taken through, of which it `can_carry` all.
+            emphasis: pre-emphasis of the waveform before, which it `can_emphasize`.
+            by_bin: the frames of a bin are best laid side by side in memory.
+            width: room for so many frames is wanted; where the result has it, anything may stand past its own frames.
+        """
+        dropped = 0 if emphasis is None else emphasis.dropped
+        limit = self._last_limit()
+        in_frames = further if limit is None else ()
+        peaks: list[np.ndarray] = []
+        room = width if not split(self.steps())[1] else 0
+
+        def finish_clips(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
+            if limit is None:
+                return self.finish_clips(features, frames)
+            steps = [step for step in further if isinstance(step, Affine)]
+            of_rows = torch.from_numpy(peaks[0]).float() if peaks else None
+            return limit.on_own_clips(
+                features, frames, steps, None if of_rows is None else of_rows.view(len(features), -1).amax(1)
+            )
+
+        def compute(rows: torch.Tensor, own: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+            wanted = self.wanted(rows)
+            wanted = wanted._replace(steps=(*wanted.steps, *in_frames), by_bin=by_bin, width=room)
+            wanted = wanted._replace(peaks=None if limit is None else peaks)
+            if emphasis is not None:
+                whole = None if own is None else own + dropped
+                window = self.analysis(rows)
+                found = emphasized_powers(rows, whole, self.framing, window, wanted=wanted, emphasis=emphasis)
+                if found is not None:
+                    return found
+                rows = pre_emphasize(rows, whole, emphasis.coeff, emphasis.first)
+            return self.powers(rows, own, [wanted], graph=graph)[0]
+
+        own = None if lengths is None else lengths - dropped
+        return self.by_rows(compute, waveform, own, finish_clips=finish_clips)
+
+    def _last_limit(self) -> Limit | None:
+        """Return the limit that is the only step of clips of any short-time module; None if it has others, or none."""
+        of_clips = split(self.steps())[1]
+        return of_clips[0] if len(of_clips) == 1 and isinstance(of_clips[0], Limit) else None
+
+    def can_emphasize(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> bool:
+        """Return whether pre-emphasis of a waveform can be computed with any short-time module's own frames."""
+        if self.power is None or self.precision != "input" or self._choice.candidates[0].name != "kernel":
+            return False
+        if waveform.device.type != "cpu" or needs_graph(self, waveform):
+            return False
+        window = self.analysis(waveform)
+        return can_emphasize(waveform, lengths, self.framing, window, self.wanted(waveform))
+
+    def can_carry(self, waveform: torch.Tensor, further: Sequence[ValueStep]) -> bool:
+        """Return whether steps of values can be computed with any short-time module's own, frame by frame."""
+        if self.power is None or self.precision != "input":
+            return False
+        if split(self.steps())[1] and (self._last_limit() is None or any(isinstance(step, Log) for step in further)):
+            return False
+        n_values = values_after(self.wanted(waveform).steps, self.n_fft // 2 + 1)
+        sizes = {step.add.numel() for step in further if isinstance(step, Affine) and step.add.dim()}
+        return not sizes or sizes == {n_values}
 
     def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """Apply the steps of clips in the base class of short-time modules."""

@@ -13,11 +13,12 @@ from typing import Protocol, cast
 import torch
 
 from audiofeed.methods.cepstral.cepstrum import over_bins
-from audiofeed.methods.decibels import Log, clip_peak, limit_range
+from audiofeed.methods.decibels import Log, clip_peak, limit_own_range, limit_range
 from audiofeed.methods.filterbank import FilterBank
-from audiofeed.methods.frame_steps import Apply
+from audiofeed.methods.frame_steps import Affine, Apply, through_own
 from audiofeed.methods.frame_steps import Step as FrameValue
 from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.observed import observed
 from audiofeed.plans.tiles import FilterTiles
@@ -75,6 +76,30 @@ class Limit:
         if torch.is_grad_enabled() or observed(features) is not None:
             return limit_range(features, frames, self.top)
         return torch.maximum(features, clip_peak(features, frames) - self.top, out=features)
+
+    def on_own_clips(
+        self,
+        features: torch.Tensor,
+        frames: torch.Tensor | None,
+        further: Sequence[Affine],
+        peaks: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Apply the step that limits the decibels of clips, and `further` shifts and scales, in place, without a graph.
+
+        Args:
+            features, frames: as for `on_clips`.
+            further: steps after it.
+            peaks: (clips,) largest values, float32, where they are known.
+        """
+        lines = lines_of(features, frames)
+        if lines is None:
+            return through_own(further, limit_own_range(features, frames, self.top))
+        if peaks is None:
+            peaks = lines.peaks().amax(dim=(1, 2, 3)).float()
+        least = peaks[:, None, None] - self.top
+        numbers = [number for step in further for number in (step.add, step.divide)]
+        lines.apply("least", *["affine"] * len(further), numbers=(least, *numbers))
+        return features
 
 
 @dataclass(frozen=True)

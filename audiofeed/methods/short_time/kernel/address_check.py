@@ -110,11 +110,15 @@ def check_job(
     base = np.where(late, column["end"][rows][:, None], column["inside"][rows][:, None])
     address = np.where(early, column["beginning"][rows][:, None], base) + frame * hop
     size = n_loaded * (2 if spec.int16 else 4)
+    if spec.emphasis:
+        address, size = address - 4, size + 4
     of_row, of_tile = (np.broadcast_to(values[:, None], frame.shape) for values in (rows, number))
     for memory, where in ((beginnings, early), (ends, late), (waveform, ~(early | late))):
         memory.holds(of_row[where], of_tile[where], address[where], size)
     kept = np.minimum(column["count"][rows] - first, spec.lanes)
-    if spans is None:
+    if spec.by_bin:
+        written = 4 * ((spec.n_bins - 1) * stride + kept)
+    elif spans is None:
         written = 4 * kept * spec.n_values
     else:
         written = 4 * ((spans.shape[1] - 1) * stride + kept)

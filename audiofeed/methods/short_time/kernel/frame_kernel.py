@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from audiofeed.methods.short_time.kernel import fourier
-from audiofeed.methods.short_time.kernel.llvm_ir import Code, Name
+from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 from audiofeed.methods.short_time.kernel.logarithm import logarithm
 
 FIELDS = (
@@ -37,6 +37,8 @@ FIELDS = (
     "floor",  # bits of a float: see `NUMBERS`
     "factor",
     "offset",
+    "peaks",  # address of a float64 for each tile, its largest value
+    "affine",  # address of pairs of floats, what is added and what is divided by: for each `Affine` those of all values
 )
 # settings of a spec that are read from the job, so that one kernel serves all their values
 NUMBERS = ("floor", "factor", "offset")
@@ -61,12 +63,18 @@ class KernelSpec:
         power: exponent of the magnitude, 1.0 or 2.0; None: the complex spectrum.
         filters: True: the powers go through a filter bank, and the result lies filter by filter. False: it lies frame
             by frame.
+        by_bin: without filters the result lies bin by bin, too.
+        peak: with filters: the largest value of each tile is found, too.
         floor: lower limit of the logarithm of the filters' output, factor * ln(max(x + offset, floor)), or with `plus`
             factor * ln(max(1 + x + offset, floor)); None: no logarithm.
         factor, offset, plus: see `floor`.
+        before, after: how many times a constant is added to each value, and it is divided by one, before the logarithm
+            and after it.
         root_offset: added to the squared magnitude before its root.
         remove_dc: each frame is taken less its mean under the window.
         preemphasis: each sample less so many times the one before it, the first less so many times itself; 0: none.
+        emphasis: as preemphasis, but of the clip: the first sample of a frame is less that before the frame, and the
+            copies of the ends hold samples that have it; 0: none. It excludes preemphasis and remove_dc.
     """
 
     n_fft: int
@@ -74,13 +82,18 @@ class KernelSpec:
     int16: bool
     power: float | None
     filters: bool = False
+    by_bin: bool = False
+    peak: bool = False
     floor: float | None = None
     factor: float = 1.0
     offset: float = 0.0
     plus: bool = False
+    before: int = 0
+    after: int = 0
     root_offset: float = 0.0
     remove_dc: bool = False
     preemphasis: float = 0.0
+    emphasis: float = 0.0
 
     @property
     def form(self) -> KernelSpec:
@@ -107,6 +120,11 @@ class KernelSpec:
     def n_values(self) -> int:
         """Number of floats that the source of a kernel writes for a frame without filters."""
         return self.n_bins if self.power is not None else 2 * self.n_bins
+
+    @property
+    def n_affine(self) -> int:
+        """Number of shifts and scales of each value in the source of a kernel."""
+        return self.before + self.after
 
     @property
     def vectors(self) -> int:
@@ -174,9 +192,18 @@ def _tile(
     _read(code, spec, row, first, field, table["window"], ping)
     half = spec.n_fft // 2
     spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
-    _untangle(code, spec, spectrum, free, table["turns"])
+    _untangle(code, spec, field, spectrum, free, table["turns"])
     if spec.filters:
-        _filter(code, spec, field, free, out, n_valid)
+        peak = _filter(code, spec, field, free, out, n_valid)
+        if spec.peak:
+            # lanes past the last frame repeat it
+            one = code.let(f"call float @llvm.vector.reduce.fmaximum.v{code.lanes}f32({code.vector} {peak})")
+            place = code.at(code.let(f"inttoptr i64 {field['peaks']} to ptr"), index, "double")
+            code.put(f"store double {code.let(f'fpext float {one} to double')}, ptr {place}, align 8")
+    elif spec.by_bin:
+        valid_lanes = _valid(code, n_valid)
+        with code.loop(0, spec.n_bins) as k:
+            _put_lanes(code, code.load_vector(free, k.index), code.times(k.index, field["stride"]), out, valid_lanes)
     else:
         _put_frames(code, spec, free, out, n_valid)
     return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))
@@ -211,6 +238,17 @@ def _read(
     address = code.let(f"add {i64_vector} {base}, {offset}")
     each = [code.let(f"extractelement {i64_vector} {address}, i64 {lane}") for lane in range(lanes)]
     frames = [code.let(f"inttoptr i64 {one} to ptr") for one in each]
+    zero = code.constant(0.0)
+    less, earlier = code.constant(-spec.preemphasis), zero
+    if spec.emphasis:
+        copied = code.let(f"or <{lanes} x i1> {early}, {late}")
+        less = code.select(copied, zero, code.constant(-spec.emphasis))
+        earlier = "poison"
+        for lane, frame_start in enumerate(frames):
+            one = code.let(f"load float, ptr {code.at(frame_start, -1, 'float')}, align 4")
+            earlier = code.let(f"insertelement {code.vector} {earlier}, float {one}, i64 {lane}")
+        earlier = code.select(copied, zero, earlier)
+    of_neighbors = spec.preemphasis or spec.emphasis
     # what no window reaches
     start, count = field["window_at"], field["n_loaded"]
     for low, high in ((0, start), (code.plus(start, count), spec.n_fft)):
@@ -220,9 +258,7 @@ def _read(
     # with a mean to remove, samples past the window are to be 0 for it, and the window comes when it is known
     table = code.at(window, count, "float") if spec.remove_dc else window
     with code.loop(0, count, lanes) as at:
-        weights = (
-            None if spec.preemphasis and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
-        )
+        weights = None if of_neighbors and not spec.remove_dc else code.load_floats(code.at(table, at.index, "float"))
         samples = []
         for frame_start in frames:
             here = code.at(frame_start, at.index, "i16" if spec.int16 else "float")
@@ -232,10 +268,9 @@ def _read(
         if spec.remove_dc:
             total = at.carry("zeroinitializer")
             at.keep(code.add(total, _sum(code, samples)))
-        if spec.preemphasis:
-            before = at.carry("zeroinitializer")
+        if of_neighbors:
+            before = at.carry(earlier)
             at.keep(samples[-1])
-            less = code.constant(-spec.preemphasis)
             samples = [code.multiply_add(a, less, b) for a, b in zip([before, *samples], samples, strict=False)]
         for j, sample in enumerate(samples):
             place = code.plus(at.index, j)
@@ -263,7 +298,7 @@ def _sum(code: Code, parts: list[Name]) -> Name:
     return parts[0]
 
 
-def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Name) -> None:
+def _untangle(code: Code, spec: KernelSpec, field: dict[str, Name], spectrum: Name, to: Name, turns: Name) -> None:
     """Write the part of a kernel's source that stores the bins of real frames, or powers of their magnitudes."""
     half = spec.n_fft // 2
 
@@ -277,8 +312,12 @@ def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Nam
             squared = code.multiply_add(imaginary, imaginary, squared)
         if spec.root_offset:
             squared = code.add(squared, code.constant(spec.root_offset))
-        code.store_vector(code.root(squared) if spec.power == 1.0 else squared, to, bin_)
+        value = code.root(squared) if spec.power == 1.0 else squared
+        if not spec.filters:
+            value = _finish(code, spec, field, number, value, bin_, spec.n_bins)
+        code.store_vector(value, to, bin_)
 
+    number = {} if spec.filters else _numbers(code, spec, field)
     first, last = fourier.ends(code, spectrum)
     put(first, None, 0)
     put(last, None, half)
@@ -288,22 +327,17 @@ def _untangle(code: Code, spec: KernelSpec, spectrum: Name, to: Name, turns: Nam
         put(*high, code.minus(half, k.index))
 
 
-def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, out: Name, n_valid: Name) -> None:
+def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, out: Name, n_valid: Name) -> Name:
     """Write the part of a kernel's source that applies each filter to its own bins and takes the logarithm.
 
-    It writes the lanes that hold a frame.
+    It writes the lanes that hold a frame. Returns the largest value in each lane, if the spec wants it.
     """
-    lanes, count = spec.lanes, field["n_filters"]
+    count = field["n_filters"]
     spans, weights = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("spans", "weights"))
-    limit = code.let(f"trunc i64 {n_valid} to i32")
-    limit = code.let(f"insertelement {code.int_vector} poison, i32 {limit}, i64 0")
-    limit = code.let(
-        f"shufflevector {code.int_vector} {limit}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
-    )
-    each = "<" + ", ".join(f"i32 {lane}" for lane in range(lanes)) + ">"
-    valid_lanes = code.let(f"icmp slt {code.int_vector} {each}, {limit}")
-    number = {} if spec.floor is None else {name: code.broadcast_bits(field[name]) for name in NUMBERS}
+    valid_lanes = _valid(code, n_valid)
+    number = _numbers(code, spec, field)
     with code.loop(0, count) as m:
+        peak = m.carry(code.constant(-np.inf)) if spec.peak else ""
         low = code.load_i64(spans, m.index)
         end = code.load_i64(spans, code.plus(m.index, count))
         place = code.load_i64(spans, code.plus(m.index, code.times(2, count)))
@@ -315,14 +349,51 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
                 weight = code.broadcast_float(weights, code.plus(place, k.index))
                 k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
             chunk.keep(code.add(total, part))
-        value = total
-        if spec.floor is not None:
-            value = logarithm(code, total, **number, plus=spec.plus)
-        to = code.at(out, code.times(m.index, field["stride"]), "float")
-        store = (
-            f"@llvm.masked.store.v{lanes}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{lanes} x i1> {valid_lanes})"
-        )
-        code.put(f"call void {store}")
+        value = _finish(code, spec, field, number, total, m.index, count)
+        if spec.peak:
+            m.keep(code.maximum(peak, value))
+        _put_lanes(code, value, code.times(m.index, field["stride"]), out, valid_lanes)
+    return peak
+
+
+def _valid(code: Code, n_valid: Name) -> Name:
+    """Write the part of a kernel's source that finds the lanes that hold a frame."""
+    limit = code.let(f"trunc i64 {n_valid} to i32")
+    limit = code.let(f"insertelement {code.int_vector} poison, i32 {limit}, i64 0")
+    limit = code.let(
+        f"shufflevector {code.int_vector} {limit}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
+    )
+    each = "<" + ", ".join(f"i32 {lane}" for lane in range(code.lanes)) + ">"
+    return code.let(f"icmp slt {code.int_vector} {each}, {limit}")
+
+
+def _put_lanes(code: Code, value: Name, place: Int, out: Name, valid_lanes: Name) -> None:
+    """Write the part of a kernel's source that stores the lanes of a value that hold a frame."""
+    to, n = code.at(out, place, "float"), code.lanes
+    store = f"@llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{n} x i1> {valid_lanes})"
+    code.put(f"call void {store}")
+
+
+def _numbers(code: Code, spec: KernelSpec, field: dict[str, Name]) -> dict[str, Name]:
+    """Write the part of a kernel's source that reads the numbers of the logarithm, if there is one."""
+    return {} if spec.floor is None else {name: code.broadcast_bits(field[name]) for name in NUMBERS}
+
+
+def _finish(
+    code: Code, spec: KernelSpec, field: dict[str, Name], number: dict[str, Name], value: Name, at: Int, count: Int
+) -> Name:
+    """Write the part of a kernel's source from a value, number `at` of `count`, through its shifts and logarithm."""
+    if spec.n_affine:
+        table = code.let(f"inttoptr i64 {field['affine']} to ptr")
+    for i in range(spec.n_affine + 1):
+        if i == spec.before and spec.floor is not None:
+            value = logarithm(code, value, **number, plus=spec.plus)
+        if i == spec.n_affine:
+            break
+        place = code.times(2, code.plus(code.times(i, count), at))
+        value = code.add(value, code.broadcast_float(table, place))
+        value = code.let(f"fdiv {code.vector} {value}, {code.broadcast_float(table, code.plus(place, 1))}")
+    return value
 
 
 def _put_frames(code: Code, spec: KernelSpec, values: Name, out: Name, n_valid: Name) -> None:

@@ -81,19 +81,33 @@ def missing() -> str | None:
     return target if isinstance(target, str) else None
 
 
-class Kernel:
-    """Kernel of a spec's form, compiled just in time to machine code, with memory for the threads that run it."""
+class Machine:
+    """Machine code compiled just in time of the text of a function `kernel(job)`, which threads may run together."""
 
-    def __init__(self, spec: KernelSpec) -> None:
+    def __init__(self, text: str) -> None:
         llvm, make, _ = _target()
-        self.spec = spec
-        source = write(spec)
-        module = llvm.parse_assembly(source.text)
+        module = llvm.parse_assembly(text)
         module.verify()
         self._engine = llvm.create_mcjit_compiler(module, make())
         self._engine.finalize_object()
         self._address = self._engine.get_function_address("kernel")
         self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)
+
+    def run_job(self, job: np.ndarray, n_threads: int) -> None:
+        """Call just-in-time compiled machine code with the same job, 64-bit integers, on `n_threads` threads."""
+        if n_threads == 1:
+            self._call(job.ctypes.data)
+        else:
+            _in_parallel(self._address, job.ctypes.data, n_threads)
+
+
+class Kernel(Machine):
+    """Kernel of a spec's form, compiled just in time to machine code, with memory for the threads that run it."""
+
+    def __init__(self, spec: KernelSpec) -> None:
+        self.spec = spec
+        source = write(spec)
+        super().__init__(source.text)
         self.tables = {"twiddles": source.twiddles, "turns": source.turns}
         self._free: list[np.ndarray] = []
 
@@ -116,10 +130,7 @@ class Kernel:
         if address_check.ENABLED:
             address_check.check_memory(self.spec, memory, own["memory"], memory_of_each, n_threads)
         job = np.array([own[name] for name in FIELDS], dtype=np.int64)
-        if n_threads == 1:
-            self._call(job.ctypes.data)
-        else:
-            _in_parallel(self._address, job.ctypes.data, n_threads)
+        self.run_job(job, n_threads)
         self._free.append(memory)
 
     def _memory(self, size: int) -> np.ndarray:
@@ -132,6 +143,15 @@ class Kernel:
         except IndexError:
             return np.empty(size + ALIGNED, np.uint8)
         return memory if memory.nbytes >= size + ALIGNED else np.empty(size + ALIGNED, np.uint8)
+
+
+def compiled(text: str) -> Machine | None:
+    """Return just-in-time compiled machine code of a function `kernel(job)`; None where that fails, which warns."""
+    try:
+        return Machine(text)
+    except Exception as error:  # noqa: BLE001  # whatever fails in LLVM, another method computes
+        _give_up(error)
+        return None
 
 
 # Least-recently-used cache: a kernel and the time of its last use by the form of its spec. A kernel takes 1 MB.

@@ -78,6 +78,11 @@ class Code:
     def root(self, a: Name) -> Name:
         return self.let(f"call {self.vector} @llvm.sqrt.v{self.lanes}f32({self.vector} {a})")
 
+    def maximum(self, a: Name, b: Name) -> Name:
+        """Write LLVM code for the larger of a and b in every lane, NaN where either is."""
+        v = self.vector
+        return self.let(f"call {v} @llvm.maximum.v{self.lanes}f32({v} {a}, {v} {b})")
+
     def select(self, condition: Name, a: Name, b: Name) -> Name:
         """Write LLVM code to select a in the lanes where a condition holds, else b."""
         return self.let(f"select <{self.lanes} x i1> {condition}, {self.vector} {a}, {self.vector} {b}")
@@ -186,6 +191,9 @@ class Code:
             f"declare {v} @llvm.fmuladd.v{n}f32({v}, {v}, {v})",
             f"declare {v} @llvm.sqrt.v{n}f32({v})",
             f"declare void @llvm.masked.store.v{n}f32.p0({v}, ptr, i32, <{n} x i1>)",
+            f"declare {v} @llvm.masked.load.v{n}f32.p0(ptr, i32, <{n} x i1>, {v})",
+            f"declare float @llvm.vector.reduce.fmaximum.v{n}f32({v})",
+            f"declare {v} @llvm.maximum.v{n}f32({v}, {v})",
             "declare i64 @llvm.smin.i64(i64, i64)",
         ]
         body = ["entry:", *self.lines, "ret void"]

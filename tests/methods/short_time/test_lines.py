@@ -1,0 +1,77 @@
+"""Passes over lines of features by machine code: float64's values, inside their own memory, and nothing past an end."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from audiofeed.methods.short_time.kernel import jit
+from audiofeed.methods.short_time.kernel.lines import lines_of
+from tests.signals import single_noise as noise
+
+pytestmark = pytest.mark.skipif(not jit.lanes(), reason="needs llvmlite")
+
+
+@pytest.mark.parametrize("frames", [1, 3, 16, 17, 255, 1000, 5001])
+def test_moments_are_those_of_float64(frames):
+    features = noise(2, 1, 3, frames) * 0.1 + 40
+    found = lines_of(features, None).moments()
+    wide = features.double()
+    mean = wide.mean(-1)
+    torch.testing.assert_close(found[..., 0], mean, rtol=3e-7, atol=0)
+    squares = (wide - mean[..., None]).square().sum(-1)
+    torch.testing.assert_close(found[..., 1], squares, rtol=3e-5, atol=1e-9)
+
+
+def test_a_pass_ends_where_its_clip_does():
+    lengths = torch.tensor([50, 17, 1])
+    features = noise(3, 2, 4, 50)
+    for clip, length in zip(features, lengths.tolist(), strict=True):
+        clip[..., length:] = 1e9
+    before = features.clone()
+    lines = lines_of(features, lengths)
+    for clip, peak, moments, length in zip(before, lines.peaks(), lines.moments(), lengths.tolist(), strict=True):
+        own = clip[..., :length].double()
+        assert torch.equal(peak[..., 0], own.amax(-1))
+        torch.testing.assert_close(moments[..., 0], own.mean(-1), rtol=1e-6, atol=1e-6)
+    add, divide = noise(4), noise(4).abs() + 1
+    lines.apply("least", "affine", numbers=(torch.tensor(0.2), add, divide))
+    expected = (before.clamp(min=0.2) + add[:, None]) / divide[:, None]
+    for clip, was, wanted, length in zip(features, before, expected, lengths.tolist(), strict=True):
+        assert torch.equal(clip[..., :length], wanted[..., :length])
+        assert torch.equal(clip[..., length:], was[..., length:])
+
+
+def test_nan_and_infinity_stay_what_they_are():
+    features = torch.zeros(1, 1, 3, 40)
+    features[0, 0, 0, 3], features[0, 0, 1, 39] = torch.nan, torch.inf
+    lines = lines_of(features, None)
+    assert lines.peaks().flatten().isnan().tolist() == [True, False, False]
+    assert lines.peaks().flatten()[1:].tolist() == [torch.inf, 0.0]
+    lines.standardize(unbiased=True, eps=1e-5, eps_to="std")
+    assert features[0, 0, 0].isnan().all()
+    assert (features[0, 0, 2] == 0).all()
+
+
+@pytest.mark.parametrize("eps_to", ["std", "variance"])
+@pytest.mark.parametrize("unbiased", [True, False])
+def test_a_line_is_standardized(eps_to, unbiased):
+    features = noise(2, 1, 3, 70) * 3 + 5
+    wide = features.double()
+    variance = wide.var(-1, keepdim=True, correction=int(unbiased))
+    divisor = (variance + 0.5).sqrt() if eps_to == "variance" else variance.sqrt() + 0.5
+    lines_of(features, None).standardize(unbiased=unbiased, eps=0.5, eps_to=eps_to)
+    torch.testing.assert_close(features.double(), (wide - wide.mean(-1, keepdim=True)) / divisor, rtol=1e-5, atol=2e-6)
+
+
+def test_memory_that_a_pass_cannot_take_is_left_to_torch():
+    assert lines_of(noise(2, 1, 3, 8).double(), None) is None
+    assert lines_of(noise(2, 1, 8, 3).transpose(-1, -2), None) is None
+    with torch._subclasses.FakeTensorMode():
+        assert lines_of(torch.zeros(2, 1, 3, 8), None) is None
+
+
+def test_a_line_outside_its_memory_is_refused():
+    lines = lines_of(noise(2, 1, 3, 8), torch.tensor([8, 9]))
+    with pytest.raises(IndexError, match="line 5 is not inside"):
+        lines.peaks()
