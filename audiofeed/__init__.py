@@ -14,6 +14,7 @@ from audiofeed.data import (
 )
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate, PadTargets
 from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EpochSampler, EvaluationSampler, Mixture
+from audiofeed.loading import DeviceLoader
 from audiofeed.transforms import *  # noqa: F403  # each name stands in audiofeed/transforms/__init__.py
 from audiofeed.transforms import __all__ as _transforms
 
@@ -27,6 +28,7 @@ __all__ = [
     "AudioReadError",
     "CenterCrop",
     "ClipBatchSampler",
+    "DeviceLoader",
     "Dither",
     "DurationBatchSampler",
     "EpochSampler",
