@@ -13,8 +13,8 @@ from audiofeed.data import (
     Windows,
 )
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate, PadTargets
+from audiofeed.loading import DeviceLoader, Feed
 from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EpochSampler, EvaluationSampler, Mixture
-from audiofeed.loading import DeviceLoader
 from audiofeed.transforms import *  # noqa: F403  # each name stands in audiofeed/transforms/__init__.py
 from audiofeed.transforms import __all__ as _transforms
 
@@ -34,6 +34,7 @@ __all__ = [
     "EpochSampler",
     "EvaluationSampler",
     "EventTargets",
+    "Feed",
     "FrameTargets",
     "GPUSpecCollate",
     "Mixture",

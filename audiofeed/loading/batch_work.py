@@ -111,6 +111,8 @@ class BatchWork:
             made = self._with_features(made)
             ours = list(batches_in(made))
         padded = [p for p in map(_padded_of, ours) if p is not None]
+        if isinstance(made, AudioBatch) and _has_no_features(made) and self.device().type != "cpu":
+            made = made.pin_memory().to(self.device(), non_blocking=True)
         prepared = Prepared(made, **_counted(padded), faults=tuple(fault for batch in ours for fault in batch.faults))
         begun = time.perf_counter()
         for batch in ours:
@@ -291,6 +293,12 @@ def _is_computable(batch: AudioBatch) -> bool:
 
 def _is_trained(module: torch.nn.Module | None) -> bool:
     return module is not None and any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _has_no_features(batch: AudioBatch) -> bool:
+    """Return whether a loader's batch comes from a `PadCollate`, which knows no device."""
+    state = batch._progress.state
+    return isinstance(state, Waiting) and state.info.token is None
 
 
 def _padded_of(batch: AudioBatch) -> Padded | None:

@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from audiofeed.arguments.checks import check_positive
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.loading.batch_work import BatchWork, Prepared
 from audiofeed.loading.loader_parts import has_own_state, parts_of, set_epoch, stateful_sampler
 from audiofeed.loading.meter import Meter
 from audiofeed.loading.pipeline import END, Pipeline, Safety, spare_cores
 from audiofeed.loading.stats import Stats
+from audiofeed.loading.watch import ReadTimeoutError, SharedMemoryFullError, Watch, WorkerDiedError, end_workers
 
 _VERSION = 1
+
+
+@dataclass
+class Pass:
+    """Pass of a loop over a device loader, as far as it has come: what a state counts.
+
+    Args:
+        batches: Batches that the loop has had.
+        clips: Clips in them.
+        note: The loader's own state after the last of them, if it has one.
+        epoch: Epoch of the loader's sampler then; None if it has none.
+    """
+
+    batches: int = 0
+    clips: int = 0
+    note: Any = None
+    epoch: Any = None
+
+    def count(self, clips: int, note: Any, epoch: Any) -> None:
+        """Count a batch that the device loader hands to the loop."""
+        self.batches, self.clips, self.note, self.epoch = self.batches + 1, self.clips + clips, note, epoch
 
 
 class DeviceLoader:
@@ -43,11 +67,15 @@ class DeviceLoader:
         ahead: Number of batches in work before the loop asks for them, 0 or more; 0 does everything in the loop.
         device: Where batches of somebody else's collate go, and where `transform` computes; None is the current
             accelerator at first use, else the CPU. Batches of a `GPUSpecCollate` go to that collate's device.
+        timeout: Seconds that one read of a file may take, > 0, before a `ReadTimeoutError` names the file and the
+            worker; of datasets that do not tell what they read, seconds without a batch. None waits for ever, and
+            `ahead=0` and what is read in the loop's own thread cannot be watched.
 
     Raises:
         TypeError: `loader` cannot be iterated, or `transform` is not a module or takes features.
-        ValueError: `ahead` is not an integer of at least 0; or, when iterated, `transform` is given and batches have
-            features already.
+        ValueError: `ahead` is not an integer of at least 0, or `timeout` is not above 0; or, when iterated, `transform`
+            is given and batches have features already.
+        WorkerDiedError: When iterated: a worker was killed; it names which, how, and what it was reading.
 
     >>> from torch.utils.data import DataLoader
     >>> loader = DeviceLoader(DataLoader(torch.arange(6.0).reshape(3, 2), batch_size=2), device="cpu")
@@ -62,6 +90,7 @@ class DeviceLoader:
         ahead: int = 2,
         *,
         device: torch.device | str | int | None = None,
+        timeout: float | None = None,
     ) -> None:
         if not hasattr(loader, "__iter__"):
             raise TypeError(
@@ -71,33 +100,40 @@ class DeviceLoader:
             raise ValueError(f"ahead={ahead!r} must be an integer of at least 0; 0 does everything in the loop")
         self._loader = loader
         self._ahead = ahead
+        self._timeout = None if timeout is None else check_positive("timeout", timeout, "seconds > 0, or None")
         self._work = BatchWork(transform, None if device is None else torch.device(device), ahead)
         self._safeties: dict[Any, Safety] = {}
         self._meter = Meter()
-        self._taken = 0
-        self._is_resumed = False
-        self._note: Any = None  # the loader's own state after the last batch that the loop has had
-        self._look: Callable[[float], None] = lambda waited: None
+        self._pass = Pass()
+        # a feed's own: what it is told of each batch, and whether any dataset may be read in a thread
         self._told: Callable[[Prepared], None] = lambda prepared: None
         self._loads_anywhere = False
+        self._loads_now = False
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the loader's batches, ready on the device."""
         # workers are started, and a seed is drawn for them, as the loader alone does it: here and now
         source = iter(self._loader)
         self._meter.workers = int(getattr(self._loader, "num_workers", 0))
-        return self._batches(source)
+        self._pass = Pass()
+        return self._batches(source, self._pass)
 
-    def _batches(self, source: Iterator[Any]) -> Iterator[Any]:
-        self._taken, self._note = 0, None
-        pipeline = self._pipeline(source)
-        del source
-        meter = self._meter
+    def _batches(self, source: Iterator[Any], here: Pass) -> Iterator[Any]:
+        watch = Watch(self._loader, self._timeout)
+        pipeline = self._pipeline(source, lambda waited: watch.look(source, waited))
+        meter, is_broken = self._meter, False
         meter.begin_pass()
         try:
             while True:
                 meter.begin_wait()
-                found = pipeline.next()
+                try:
+                    found = pipeline.next()
+                except RuntimeError as error:
+                    named = watch.explained(error, source)
+                    is_broken = isinstance(named, ReadTimeoutError | SharedMemoryFullError | WorkerDiedError)
+                    if named is error:
+                        raise
+                    raise named from error
                 if found is END:
                     meter.end_wait(None)
                     return
@@ -105,28 +141,31 @@ class DeviceLoader:
                 made = self._work.deliver(prepared)
                 meter.end_wait(prepared)
                 self._told(prepared)
-                self._taken += 1
-                self._note = note
+                here.count(prepared.clips, note, _epoch_of(self._loader))
                 del found, prepared, note  # the loop's batch is the loop's alone
                 yield made
                 del made
         finally:
             meter.end()
-            pipeline.close()
+            if is_broken:
+                end_workers(source, self._loader)
+            pipeline.close(*([1.0] if is_broken else []))
 
-    def _pipeline(self, source: Iterator[Any]) -> Pipeline:
+    def _pipeline(self, source: Iterator[Any], look: Callable[[float], None]) -> Pipeline:
         loader = self._loader
         has_workers = int(getattr(loader, "num_workers", 0)) > 0
         ours = isinstance(loader, DataLoader) and any(isinstance(part, AudioFiles) for part in parts_of(loader))
+        self._loads_now = has_workers or ours or self._loads_anywhere
         return Pipeline(
             source,
             self._work,
             self._safeties,
             ahead=self._ahead,
-            loads=has_workers or ours or self._loads_anywhere,
+            loads=self._loads_now,
+            loaded=self._meter.add_load,
             computes=spare_cores() > 0,
             after_load=loader.state_dict if has_own_state(loader) else lambda: None,
-            look=self._look,
+            look=look,
         )
 
     def __len__(self) -> int:
@@ -181,11 +220,13 @@ class DeviceLoader:
         Raises:
             TypeError: Neither the loader nor one of its samplers has a state.
         """
+        here = self._pass
         if has_own_state(self._loader):
-            return {"version": _VERSION, "loader": self._loader.state_dict() if self._note is None else self._note}
-        sampler, entries = self._stateful()
-        taken = {} if self._taken == 0 else {"taken": self._taken * entries}
-        return {"version": _VERSION, "sampler": sampler.state_dict(**taken)}
+            return {"version": _VERSION, "loader": self._loader.state_dict() if here.note is None else here.note}
+        sampler, single = self._stateful()
+        # a sampler whose epoch was set since has nothing of this pass any more
+        taken = 0 if here.epoch != _epoch_of(self._loader) else here.clips if single else here.batches
+        return {"version": _VERSION, "sampler": sampler.state_dict(taken=taken)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on, with the next iteration of the device loader, at a place that `state_dict` gave.
@@ -206,9 +247,9 @@ class DeviceLoader:
                 "gives; it is of another loader"
             )
         taker.load_state_dict(state[kind])
-        self._taken, self._note = 0, None
+        self._pass = Pass(epoch=_epoch_of(self._loader))
 
-    def _stateful(self) -> tuple[Any, int]:
+    def _stateful(self) -> tuple[Any, bool]:
         found = stateful_sampler(self._loader)
         if found is None:
             raise TypeError(
@@ -216,3 +257,9 @@ class DeviceLoader:
                 "(batch_sampler=ClipBatchSampler(...)), or use torchdata's StatefulDataLoader"
             )
         return found
+
+
+def _epoch_of(loader: Any) -> Any:
+    """Return the epoch of a device loader's sampler; None if it has none."""
+    found = stateful_sampler(loader)
+    return None if found is None else getattr(found[0], "epoch", None)

@@ -1,4 +1,4 @@
-"""The ledger of a feed's faults: which files could not be read, why, and how often; and the limit past which it stops."""
+"""The ledger of a feed's faults: which files could not be read, why and how often; and how many stop the feed."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from audiofeed.data.example import AudioExample
 from audiofeed.data.keys import ExampleKey, key_of
 from audiofeed.data.seeds import draw_below, seed_of
 from audiofeed.feed.items import read_items
+from audiofeed.feed.states.states import Waiting
 from audiofeed.loading.batch_work import batches_in
 from audiofeed.sampling.sources import takes_keys
 
@@ -55,9 +56,7 @@ class GuardedDataset(Dataset[Any]):
 
     takes_keys = True
 
-    def __init__(
-        self, dataset: Any, seed: int = 0, to_example: Callable[[Any], AudioExample] | None = None
-    ) -> None:
+    def __init__(self, dataset: Any, seed: int = 0, to_example: Callable[[Any], AudioExample] | None = None) -> None:
         self.dataset = dataset
         self._seed = seed
         self._to_example = to_example
@@ -143,6 +142,7 @@ class GuardedCollate:
         if faults:
             for batch in batches_in(made):
                 state = batch._progress.state
+                assert isinstance(state, Waiting)  # the collate has just made it
                 padded = replace(state.padded, faults=(*state.padded.faults, *faults))
                 batch._progress._state = replace(state, padded=padded)
         return made

@@ -42,19 +42,16 @@ def set_epoch(loader: Any, epoch: int) -> bool:
     return bool(takers) or callable(own)
 
 
-def stateful_sampler(loader: Any) -> tuple[Any, int] | None:
-    """Return a loader's sampler that has a state, and how many of its entries make one batch; None if none has.
+def stateful_sampler(loader: Any) -> tuple[Any, bool] | None:
+    """Return a loader's sampler that has a state, and whether it yields single clips; None if none has.
 
     >>> stateful_sampler([1, 2]) is None
     True
     """
-    batches = getattr(loader, "batch_sampler", None)
-    for sampler, entries in (
-        (batches, 1),
-        (getattr(loader, "sampler", None), getattr(loader, "batch_size", None) or 1),
-    ):
+    for name in ("batch_sampler", "sampler"):
+        sampler = getattr(loader, name, None)
         if callable(getattr(sampler, "state_dict", None)) and callable(getattr(sampler, "load_state_dict", None)):
-            return sampler, entries
+            return sampler, name == "sampler"
     return None
 
 

@@ -29,6 +29,7 @@ class Meter:
         self._seconds = dict.fromkeys(STAGES, 0.0)
         self._batches = self._clips = self._faults = self._samples = self._padded = 0
         self._audio = 0.0
+        self.load_seconds = 0.0
         self._since: float | None = None  # the loop has had a batch then, and works on it
         self._waits = 0.0
         self._is_first = True
@@ -65,6 +66,10 @@ class Meter:
         self._padded += padded
         if prepared.sample_rate:
             self._audio += own / prepared.sample_rate
+
+    def add_load(self, seconds: float) -> None:
+        """Add what the loader took for one batch, in the thread that asked it; with workers, the wait for one."""
+        self.load_seconds += seconds
 
     def end(self) -> None:
         """Take note that the loop has left the loader's batches, after a step of its own."""

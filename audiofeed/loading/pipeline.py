@@ -48,6 +48,7 @@ class Pipeline:
         loads: Whether batches may be loaded in the background thread.
         computes: Whether features may be computed there.
         after_load: Called after each batch is loaded, in the same thread; its result comes with the batch.
+        loaded: Told the seconds that a batch took to load, in the thread that loads.
         look: Called now and then while the loop waits; raises if something is wrong.
     """
 
@@ -61,22 +62,20 @@ class Pipeline:
         loads: bool,
         computes: bool,
         after_load: Callable[[], Any] = lambda: None,
+        loaded: Callable[[float], None] = lambda seconds: None,
         look: Callable[[float], None] = lambda waited: None,
     ) -> None:
         self._source, self._work, self._safeties = source, work, safeties
         self._safety = Safety()
         self._ahead, self._may_load, self._may_compute = ahead, loads, computes
-        self._after_load, self._look = after_load, look
+        self._after_load, self._loaded, self._look = after_load, loaded, look
         self._count = 0
         self._ended = self._exhausted = False
         self._background = Background()
         self._jobs: deque[Job] = deque()
-        self.waited = 0.0
-        self.load_seconds = 0.0
 
     def next(self) -> tuple[Prepared, Any] | Any:
         """Return the loader's next batch with what `after_load` gave, or `END`; then begin work on those after it."""
-        begun = time.perf_counter()
         if self._jobs:
             found = self._wait(self._jobs.popleft())
         elif self._count > 0 and self._ahead > 0 and self._safety.loading is None:
@@ -88,7 +87,6 @@ class Pipeline:
         else:
             self._count += 1
             self._begin()
-        self.waited = time.perf_counter() - begun
         return found
 
     def close(self, seconds: float | None = None) -> bool:
@@ -124,11 +122,15 @@ class Pipeline:
         except StopIteration:
             self._exhausted = True
             return END
-        self.load_seconds += time.perf_counter() - begun
+        self._loaded(time.perf_counter() - begun)
         return made, self._after_load()
 
+    def _load_now(self) -> tuple[Any, Any] | Any:
+        """Load the loader's next batch while the loop waits: in the background thread, if that may be watched."""
+        return self._wait(self._background.submit(self._load)) if self._ahead and self._may_load else self._load()
+
     def _in_loop(self) -> tuple[Prepared, Any] | Any:
-        loaded = self._load()
+        loaded = self._load_now()
         if loaded is END:
             return END
         made, note = loaded
@@ -142,7 +144,7 @@ class Pipeline:
     def _watched(self) -> tuple[Prepared, Any] | Any:
         """Make a batch of the loader in the loop, and see whether that draws random numbers."""
         watch = GlobalDraws()
-        loaded = self._load()
+        loaded = self._load_now()
         if loaded is END:  # which says nothing about a batch
             return END
         self._safety.loading = not watch.drew()

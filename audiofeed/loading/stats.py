@@ -79,7 +79,7 @@ class Stats:
 
     @property
     def binding(self) -> str:
-        """Stage that binds the loader's loop: one of `STAGES`, "load" if it is none that was measured, "" before a step."""
+        """Stage that binds the loader's loop: one of `STAGES`; "load" if none was measured, "" before a step."""
         wait, step = self.seconds.get("wait", 0.0), self.seconds.get("step", 0.0)
         if not wait + step:
             return ""
@@ -100,12 +100,14 @@ class Stats:
         if not binding:
             return "nothing is measured yet: ask after some batches"
         step, wait = self.seconds.get("step", 0.0), self.seconds.get("wait", 0.0)
-        rate = f"{self.clips / (wait + step):.0f} clips/s" if self.clips else f"{self.batches / (wait + step):.1f} batches/s"
+        rate = (
+            f"{self.clips / (wait + step):.0f} clips/s"
+            if self.clips
+            else f"{self.batches / (wait + step):.1f} batches/s"
+        )
         if binding == "step":
             wait *= 100 / (wait + step)
-            return (
-                f"the step binds: it takes {rate} and waits {wait:.0f} % of its time: only a faster model helps"
-            )
+            return f"the step binds: it takes {rate} and waits {wait:.0f} % of its time: only a faster model helps"
         takes = (self.clips or self.batches) / step if step else float("inf")
         if self.workers:
             who = f"{self.workers} worker{'s' * (self.workers > 1)} give{'s' * (self.workers == 1)}"
