@@ -66,7 +66,7 @@ class GuardedDataset(Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, index: Any) -> Any:
-        key = key_of(index) if isinstance(index, tuple) else ExampleKey(0, index)
+        key = _key_of(index)
         faults: tuple[AudioReadError, ...] = ()
         chosen = key
         while True:
@@ -96,7 +96,7 @@ class GuardedDataset(Dataset[Any]):
         of_several = getattr(self.dataset, "__getitems__", None)
         if callable(of_several):
             try:
-                items = of_several([key if self._gives_keys else int(key) for key in keys])
+                items = of_several([key if self._gives_keys else key.example for key in map(_key_of, keys)])
             except Exception:  # noqa: BLE001  # which of them it was, and why, shows one by one
                 items = []
             if len(items) == len(keys) and all(self._fault_in(item) is None for item in items):
@@ -123,6 +123,11 @@ class GuardedDataset(Dataset[Any]):
             wrong = int((~np.isfinite(samples)).sum())
             return f"{wrong} of its samples are NaN or infinite" if wrong else None
         return None
+
+
+def _key_of(index: Any) -> ExampleKey:
+    """Return the key of a guarded dataset's item; an index alone is of the first epoch."""
+    return key_of(index) if isinstance(index, tuple) else ExampleKey(0, index)
 
 
 class GuardedCollate:
