@@ -12,6 +12,8 @@ STAGES = (*MADE, "transfer", "features", *LOOP)
 
 # a loop that waits for less than this share of its time is bound by its own step
 _LITTLE = 0.05
+# from this share of all cores on, work beside the step takes time from it
+_BESIDE = 0.25
 
 _DOING = {
     "read": "reading", "decode": "decoding", "resample": "resampling", "collate": "collating", "transfer": "copying",
@@ -106,8 +108,16 @@ class Stats:
             else f"{self.batches / (wait + step):.1f} batches/s"
         )
         if binding == "step":
-            wait *= 100 / (wait + step)
-            return f"the step binds: it takes {rate} and waits {wait:.0f} % of its time: only a faster model helps"
+            share = 100 * wait / (wait + step)
+            others = sum(self.seconds.get(name, 0.0) for name in (*MADE, "transfer", "features"))
+            beside = others / (wait + step)
+            text = f"the step binds: it takes {rate} and waits {share:.0f} % of its time"
+            if beside < _BESIDE * self.cores:
+                return f"{text}: only a faster model helps"
+            return (
+                f"{text}, while loading and features keep {beside:.1f} of its {self.cores} cores busy: a "
+                "faster model, more cores, or keep='memory'"
+            )
         takes = (self.clips or self.batches) / step if step else float("inf")
         if self.workers:
             who = f"{self.workers} worker{'s' * (self.workers > 1)} give{'s' * (self.workers == 1)}"

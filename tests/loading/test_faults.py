@@ -141,8 +141,7 @@ def test_too_many_faults_end_in_an_error_that_says_how_many_and_why(workers):
     bad = {index: "none" if index % 3 else "raises" for index in range(0, 400, 2)}
     with make(Bad(400, bad), workers=workers, max_fault_ratio=0.2) as feed:
         with pytest.raises(FaultLimitError) as caught:
-            for batch in feed:
-                assert len(batch) == 10
+            list(feed)
         assert feed.faults._asked >= 100
         assert feed.stats().clips < 200
     text = str(caught.value)
