@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import Unpack
@@ -350,6 +351,10 @@ def _sampler_of(
         if not hasattr(sampler, "__iter__"):
             raise TypeError(f"sampler={type(sampler).__name__} must yield lists of keys, as ClipBatchSampler does")
         return sampler
+    if isinstance(dataset, Sequence | np.ndarray | torch.Tensor):
+        # a sampler would take it for lengths
+        common = {**common, "keys": common["keys"] or False}
+        dataset = len(dataset)
     if evaluation:
         if drop_last:
             raise ValueError("drop_last=True leaves clips out, and evaluation takes each once; omit one of them")

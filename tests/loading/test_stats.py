@@ -151,8 +151,8 @@ def test_a_loader_that_nobody_measures_binds_by_loading():
         (
             {"wait": 0.0, "step": 3.0, "decode": 1.5, "features": 1.5},
             {"cores": 2},
-            "the step binds: it takes 100 clips/s and waits 0 % of its time, while loading and features keep 1.0 of its 2 "
-            "cores busy: a faster model, more cores, or keep='memory'",
+            "the step binds: it takes 100 clips/s and waits 0 % of its time, while loading and features keep 1.0 of "
+            "its 2 cores busy: a faster model, more cores, or keep='memory'",
         ),
         # a start of ten seconds, in which workers import torch, says nothing about what binds
         (
