@@ -6,8 +6,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from audiofeed.data.reading_board import Reading
 from audiofeed.loading.loader_parts import parts_of
 
 # how torch's DataLoader begins what it says of a worker that died
@@ -31,20 +32,6 @@ class SharedMemoryFullError(RuntimeError):
     """Error of a feed whose workers cannot hand over batches, because the shared memory is full."""
 
 
-class Reading(NamedTuple):
-    """Read of a file that a loader's worker is in.
-
-    Args:
-        worker: Number of the worker; None for the loop's own process.
-        path: The file.
-        seconds: How long it has lasted.
-    """
-
-    worker: int | None
-    path: str
-    seconds: float
-
-
 class Watch:
     """Watch over one loader: asked while the loop waits for a batch, and when waiting ends in an error.
 
@@ -56,6 +43,8 @@ class Watch:
     def __init__(self, loader: Any, timeout: float | None) -> None:
         self._loader = loader
         self._timeout = timeout
+        self._seen: list[Reading] = []
+        self._seen_at = 0.0
 
     def look(self, source: Any, waited: float) -> None:
         """Raise if something is wrong with the loader after the loop has waited for a batch.
@@ -74,13 +63,15 @@ class Watch:
                 "batches; make it larger (docker run --shm-size=8g), use fewer workers, smaller batches or "
                 "workers='threads', or remove what other processes have left there"
             )
+        found = self._seen = list(self.readings())
+        # where something is read, it goes on, slowly; a new wait begins at 0
+        self._seen_at = waited if found else min(self._seen_at, waited)
         if self._timeout is None or waited < self._timeout:
             return
-        found = list(self.readings())
         overdue = [reading for reading in found if reading.seconds > self._timeout]
         if overdue:
             raise ReadTimeoutError(f"{_described(overdue[0], source)}; {self._remedy(len(overdue))}")
-        if not found:  # where something is read, it goes on, slowly
+        if waited - self._seen_at > self._timeout:
             pids = ", ".join(str(worker.pid) for worker in workers_of(source))
             who = f"the workers (pids {pids}) have" if pids else "the loader has"
             raise ReadTimeoutError(f"{who} given no batch for {waited:.0f} s; {self._remedy(1)}")
@@ -97,8 +88,7 @@ class Watch:
         for part in parts_of(self._loader):
             reading = getattr(part, "reading", None)
             if callable(reading):
-                for entry in reading():
-                    yield Reading(entry.worker, entry.path, entry.seconds)
+                yield from reading()
 
     def explained(self, error: RuntimeError, source: Any) -> RuntimeError:
         """Return an error of waiting in which a dead worker of the loader is named; others as they are.
@@ -110,11 +100,13 @@ class Watch:
         if _DIED not in str(error):
             return error
         workers = workers_of(source)
+        # before the dead are reaped, whose reads are forgotten then
+        reads, seen = list(self.readings()), self._seen
         dead = [(number, worker) for number, worker in enumerate(workers) if _has_ended(worker)]
         if not dead:
             return error
         number, worker = dead[0]
-        last = [reading.path for reading in self.readings() if reading.worker == number]
+        last = [reading.path for reading in (*reads, *seen) if reading.worker == number]
         while_reading = f" while it read {last[0]!r}" if last else ""
         return WorkerDiedError(
             f"worker {number} of {len(workers)} (pid {worker.pid}) {_end_of(worker.exitcode)}{while_reading}. The "
@@ -155,13 +147,13 @@ def _end_of(exitcode: int) -> str:
     except ValueError:
         name = f"signal {-exitcode}"
     reasons = {
-        "SIGKILL": "as the system does where memory runs out: use fewer workers, smaller batches or a smaller "
-        "prefetch_factor",
-        "SIGBUS": f"as where {_SHARED_MEMORY} is full: make it larger (docker run --shm-size=8g), or use fewer workers "
-        "or workers='threads'",
-        "SIGSEGV": "in a library that it called: read the file alone to see which",
+        "SIGKILL": " (as the system does where memory runs out: use fewer workers, smaller batches or a smaller "
+        "prefetch_factor)",
+        "SIGBUS": f" (as where {_SHARED_MEMORY} is full: make it larger (docker run --shm-size=8g), use fewer "
+        "workers or workers='threads')",
+        "SIGSEGV": " (in a library that it called: read the file alone to see which)",
     }
-    return f"was killed by {name}, {reasons[name]}," if name in reasons else f"was killed by {name}"
+    return f"was killed by {name}{reasons.get(name, '')}"
 
 
 def _described(reading: Reading, source: Any) -> str:
