@@ -129,14 +129,14 @@ def test_a_dataset_of_somebody_elses_is_named_by_its_workers(workers):
 
 
 def test_slow_reads_that_go_on_are_not_stopped(files, monkeypatch):
-    """Ten reads of a fifth of the limit make a batch that takes twice the limit."""
+    """Ten reads of a sixth of the limit make a batch that takes longer than the limit."""
 
     def slow(self, file, info, start, frames):
-        time.sleep(0.1)
+        time.sleep(0.25)
         return torch.zeros(frames, dtype=torch.int16)
 
     monkeypatch.setattr(Stuck, "read", slow)
-    with make(files, 1, batch_size=10, timeout=0.5) as feed:
+    with make(files, 1, batch_size=10, timeout=1.5) as feed:
         assert [len(batch) for batch in feed] == [10, 10]
 
 
