@@ -11,13 +11,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from audiofeed.arguments.checks import check_positive
-from audiofeed.data.datasets import AudioFiles
 from audiofeed.loading.batch_work import BatchWork, Prepared
-from audiofeed.loading.loader_parts import has_own_state, parts_of, set_epoch, stateful_sampler
+from audiofeed.loading.guarded_dataset import GuardedDataset
+from audiofeed.loading.loader_parts import has_own_state, set_epoch, stateful_sampler
 from audiofeed.loading.meter import Meter
 from audiofeed.loading.pipeline import END, Pipeline, Safety, spare_cores
 from audiofeed.loading.stats import Stats
 from audiofeed.loading.watch import ReadTimeoutError, SharedMemoryFullError, Watch, WorkerDiedError, end_workers
+from audiofeed.sampling.sources import takes_keys
 
 _VERSION = 1
 
@@ -154,7 +155,7 @@ class DeviceLoader:
     def _pipeline(self, source: Iterator[Any], look: Callable[[float], None]) -> Pipeline:
         loader = self._loader
         has_workers = int(getattr(loader, "num_workers", 0)) > 0
-        ours = isinstance(loader, DataLoader) and any(isinstance(part, AudioFiles) for part in parts_of(loader))
+        ours = isinstance(loader, DataLoader) and _is_ours(loader.dataset)
         self._loads_now = has_workers or ours or self._loads_anywhere
         return Pipeline(
             source,
@@ -257,6 +258,11 @@ class DeviceLoader:
                 "(batch_sampler=ClipBatchSampler(...)), or use torchdata's StatefulDataLoader"
             )
         return found
+
+
+def _is_ours(dataset: Any) -> bool:
+    """Return whether a device loader's dataset is one of ours, or made of such, which a thread of any kind may read."""
+    return takes_keys(dataset.dataset if isinstance(dataset, GuardedDataset) else dataset)
 
 
 def _epoch_of(loader: Any) -> Any:

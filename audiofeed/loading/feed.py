@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice
+from audiofeed.arguments.checks import check_choice, check_count
 from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.feed.collate import BatchOptions, BatchSettings, GPUSpecCollate, PadCollate
@@ -130,7 +130,7 @@ class Feed:
         self._check_dataset(dataset)
         check_choice("on_error", on_error, ("raise", "skip"))
         self._asked = check_workers(workers)
-        self._prefetch = prefetch_factor
+        self._prefetch = check_count("prefetch_factor", prefetch_factor, "a number of batches, 1 or more")
         guarded = on_error == "skip"
         self.dataset = GuardedDataset(dataset, seed, settings.get("to_example")) if guarded else dataset
         self.sampler = _sampler_of(
