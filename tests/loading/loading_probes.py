@@ -22,8 +22,9 @@ def open_descriptors() -> int:
 
 
 def shared_memory() -> set[str]:
-    """Files in /dev/shm of this process and its children, by the prefix that torch gives them."""
-    return {path.name for path in Path("/dev/shm").glob("torch_*")}
+    """Files that torch made in /dev/shm in processes that have ended: the number of the process is in the name."""
+    names = [path.name for path in Path("/dev/shm").glob("torch_*")]
+    return {name for name in names if not Path("/proc", name.split("_")[1]).exists()}
 
 
 class Noted(Bands):
