@@ -1,4 +1,4 @@
-"""A few epochs of benchmarks/feeding/soak.py: nothing grows that a leak would make grow, and growth is found."""
+"""A few epochs of benchmarks/feeds/soak.py: nothing grows that a leak would make grow, and growth is found."""
 
 import importlib.util
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "feeding" / "soak.py"
+SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "feeds" / "soak.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """Whether a long training leaks: memory, descriptors, threads and shared memory over 50 epochs of a feed with workers.
 
-python benchmarks/feeding/soak.py                 # 50 epochs over 1,000 short WAVs at 2 workers; writes results/soak.md
-python benchmarks/feeding/soak.py --check         # the same, and fails if anything grows
-python benchmarks/feeding/soak.py --epochs 10 --clips 100 --check --out /tmp/soak.md
+python benchmarks/feeds/soak.py                 # 50 epochs over 1,000 short WAVs at 2 workers; writes results/soak.md
+python benchmarks/feeds/soak.py --check         # the same, and fails if anything grows
+python benchmarks/feeds/soak.py --epochs 10 --clips 100 --check --out /tmp/soak.md
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def table(lines: list[Line], epochs: int, clips: int, workers: int) -> str:
     return "\n".join(
         [
             f"{epochs} epochs over {clips} WAVs of 0.25 to 0.7 s, crops of 0.2 s, {workers} workers, log-mel on a CPU,",
-            f"torch {torch.__version__}; `python benchmarks/feeding/soak.py`.",
+            f"torch {torch.__version__}; `python benchmarks/feeds/soak.py`.",
             "",
             "| epoch | resident MB | workers MB | descriptors | threads | files in /dev/shm | seconds |",
             "|--:|--:|--:|--:|--:|--:|--:|",
