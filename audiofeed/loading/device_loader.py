@@ -148,9 +148,11 @@ class DeviceLoader:
                 del made
         finally:
             meter.end()
-            if is_broken:
-                end_workers(source, self._loader)
-            pipeline.close(*([1.0] if is_broken else []))
+            try:
+                if is_broken:
+                    end_workers(source, self._loader)
+            finally:
+                pipeline.close(*([1.0] if is_broken else []))
 
     def _pipeline(self, source: Iterator[Any], look: Callable[[float], None]) -> Pipeline:
         loader = self._loader

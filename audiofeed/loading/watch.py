@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from torch.utils.data._utils.signal_handling import _remove_worker_pids as remove_worker_pids
+
 from audiofeed.data.reading_board import Reading
 from audiofeed.loading.loader_parts import parts_of
 
@@ -99,6 +101,7 @@ class Watch:
         """
         if _DIED not in str(error):
             return error
+        _expect_ends(source)  # of the others too, or torch raises again in the middle of this
         workers = workers_of(source)
         # before the dead are reaped, whose reads are forgotten then
         reads, seen = list(self.readings()), self._seen
@@ -122,6 +125,7 @@ def workers_of(source: Any) -> Sequence[Any]:
 def end_workers(source: Any, loader: Any) -> None:
     """End the workers of a loader whose batches nobody waits for any more, one that hangs or has died among them."""
     workers = workers_of(source)
+    _expect_ends(source)
     for worker in workers:
         with contextlib.suppress(OSError, ValueError):
             worker.terminate()
@@ -132,6 +136,13 @@ def end_workers(source: Any, loader: Any) -> None:
                 worker.kill()
     if getattr(loader, "_iterator", None) is source and source is not None:
         loader._iterator = None  # where workers persist, the next pass would wait for the dead ones
+
+
+def _expect_ends(source: Any) -> None:
+    """Let torch's handler of SIGCHLD expect the ends of a loader's workers, which it would else raise in the middle."""
+    if getattr(source, "_worker_pids_set", False):
+        remove_worker_pids(id(source))
+        source._worker_pids_set = False
 
 
 def _has_ended(worker: Any) -> bool:
