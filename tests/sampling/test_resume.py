@@ -260,3 +260,11 @@ def test_an_epoch_that_drop_last_leaves_empty_is_an_error():
     sampler = af.EpochSampler(3, drop_last=True, rank=0, world_size=4)
     with pytest.raises(ValueError, match="drop_last=True leaves no step of epoch 0 for 4 ranks"):
         next(iter(sampler))
+
+
+def test_what_would_have_filled_up_the_last_step_is_not_dealt_again():
+    def single(rank, ranks):
+        return af.EpochSampler(10, rank=rank, world_size=ranks)
+
+    found = epoch_of(single, [(4, 1), (3, None)])  # 4 ranks would have drawn two clips again; 6 left go round 3 ranks
+    assert found == dict.fromkeys(((0, clip) for clip in range(10)), 1)

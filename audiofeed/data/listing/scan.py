@@ -40,8 +40,11 @@ _BESIDE_NAMES = {
 }  # fmt: skip
 
 _ROW = np.dtype(
-    [("rate", "<u4"), ("channels", "<u2"), ("frames", "<i8"), ("kind", "<u2"), ("offset", "<i8"), ("size", "<i8")]
-)
+    [
+        ("rate", "<u4"), ("channels", "<u2"), ("frames", "<i8"), ("kind", "<u2"), ("offset", "<i8"), ("size", "<i8"),
+        ("mtime_ns", "<i8"),
+    ]
+)  # fmt: skip
 
 
 class FileTable:
@@ -58,11 +61,14 @@ class FileTable:
         number = {kind: i for i, kind in enumerate(self._kinds)}
         self._rows = np.array(
             [
-                (i.sample_rate, i.channels, i.frames, number[i.format, i.subtype, i.reader], i.data_offset, i.size)
+                (
+                    i.sample_rate, i.channels, i.frames, number[i.format, i.subtype, i.reader], i.data_offset, i.size,
+                    i.mtime_ns,
+                )
                 for i in infos
             ],
             dtype=_ROW,
-        )
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -101,9 +107,9 @@ class FileTable:
         Returns:
             The header, with the reader that reads the file.
         """
-        rate, channels, frames, kind, offset, size = self._rows[index].item()
+        rate, channels, frames, kind, offset, size, mtime_ns = self._rows[index].item()
         form, subtype, reader = self._kinds[kind]
-        return AudioInfo(self.paths[index], rate, channels, frames, form, subtype, offset, size, reader)
+        return AudioInfo(self.paths[index], rate, channels, frames, form, subtype, offset, size, reader, 0, mtime_ns)
 
 
 class FoundFiles(NamedTuple):

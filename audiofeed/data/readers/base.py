@@ -39,6 +39,8 @@ class AudioInfo:
         reader: The reader that reads the samples; None looks for it again.
         missing: Bytes of samples that the header promises and the file lacks, where `frames` counts what is there.
             `read` and, once for all its files, a dataset warn about it.
+        mtime_ns: The file's time of change in nanoseconds since 1970; a file of another time has changed since. -1
+            where it is not known, and is not looked at.
 
     >>> AudioInfo("a.wav", sample_rate=8000, channels=1, frames=4000, format="WAV", subtype="PCM_16").duration
     0.5
@@ -54,6 +56,7 @@ class AudioInfo:
     size: int = -1
     reader: Reader | None = field(default=None, repr=False, compare=False)
     missing: int = 0
+    mtime_ns: int = -1
 
     @property
     def duration(self) -> float:
@@ -71,6 +74,7 @@ class AudioFile:
         path: The file's path.
         fd: Its descriptor; read with `os.pread`, which leaves the position alone.
         size: Its size in bytes.
+        mtime_ns: Its time of change, in nanoseconds since 1970.
 
     Raises:
         AudioReadError: The file cannot be opened, is empty, or is not a regular file.
@@ -84,7 +88,7 @@ class AudioFile:
     (4, b'RIFF')
     """
 
-    __slots__ = ("_head", "_kept", "fd", "path", "size")
+    __slots__ = ("_head", "_kept", "fd", "mtime_ns", "path", "size")
 
     def __init__(self, path: str) -> None:
         try:
@@ -102,7 +106,7 @@ class AudioFile:
         if status.st_size == 0:
             os.close(fd)
             raise AudioReadError.of(path, "the file is empty (0 bytes)")
-        self.path, self.fd, self.size = path, fd, status.st_size
+        self.path, self.fd, self.size, self.mtime_ns = path, fd, status.st_size, status.st_mtime_ns
         self._head: bytes | None = None
         self._kept: Any = None
 
@@ -181,7 +185,7 @@ class Reader(ABC):
             file: The open file.
 
         Returns:
-            The description (`size` and `reader` are filled in), or None if another reader should try.
+            The description (`size`, `mtime_ns` and `reader` are filled in), or None if another reader should try.
         """
 
     @abstractmethod

@@ -16,6 +16,7 @@ import torch
 
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
+from audiofeed.data.readers.changes import change_of
 from audiofeed.data.readers.miniaudio_reader import MiniaudioReader
 from audiofeed.data.readers.mpeg_reader import MpegReader
 from audiofeed.data.readers.soundfile_reader import SoundfileReader
@@ -186,11 +187,10 @@ def read(
             info = _info(file)
             if info.missing:
                 warn_missing([info], stacklevel=2)
-        elif info.size != file.size:
-            raise AudioReadError.of(
-                name,
-                f"the file changed: {info.size} bytes when its header was read, {file.size} now; read the header again",
-            )
+        elif info.size != file.size or info.mtime_ns != file.mtime_ns:
+            change = change_of(info.size, info.mtime_ns, file.size, file.mtime_ns)
+            if change is not None:
+                raise AudioReadError.of(name, f"{change}; read the header again, or make the dataset anew")
         frames = _check_range(name, info.frames, start, frames)
         reader = info.reader or _info(file).reader
         assert reader is not None
@@ -247,9 +247,13 @@ def _ask(reader: Reader, file: AudioFile) -> AudioInfo | None:
         )
     if info.frames < 1:
         raise AudioReadError.of(file.path, "the file holds no samples (0 frames)")
-    if info.reader is None or info.size != file.size:
-        info = replace(info, path=file.path, size=file.size, reader=info.reader or reader)
-    return info
+    # columns of times have 64 bits, which end in the year 2262
+    mtime_ns = file.mtime_ns if file.mtime_ns < 2**63 else -1
+    if type(reader) in _BUILT_IN and info.reader is not None:
+        info.mtime_ns = mtime_ns
+        return info
+    # what a reader of one's own returns may be kept by it
+    return replace(info, path=file.path, size=file.size, reader=info.reader or reader, mtime_ns=mtime_ns)
 
 
 def _broken(path: str, error: OSError | ValueError | EOFError, start: int | None) -> AudioReadError:
