@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from audiofeed.demo.settings import Settings
@@ -29,7 +30,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `audiofeed`: return exit code 0, 2 for a mistake of the user, 130 after Ctrl-C.
+    """Run the command line `audiofeed`: return its exit code.
+
+    0; 1 where `scan` finds bad files; 2 for a mistake of the user; 130 after Ctrl-C.
 
     Args:
         arguments: What stands after the command's name; None takes the process's own.
@@ -49,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     from audiofeed import __version__
     from audiofeed.demo.settings import Settings, cpu_count
+    from audiofeed.survey.options import add_scan
 
     parser = _Parser(prog="audiofeed", description="Train audio models straight from raw files.")
     parser.add_argument("--version", action="version", version=f"audiofeed {__version__}")
@@ -106,9 +110,28 @@ def _run(arguments: Sequence[str] | None) -> int:
         metavar="N",
         help="the same seed gives the same accuracy, with any number of workers (default: %(default)s)",
     )
+    scan = add_scan(commands, _whole, _seconds)
     options = vars(parser.parse_args(arguments))
-    options.pop("command")
+    if options.pop("command") == "scan":
+        return _scan(options, scan.prog)
     return _demo(Settings(**options), demo.prog)
+
+
+def _scan(options: dict[str, Any], prog: str) -> int:
+    from audiofeed.survey.run import run_survey
+    from audiofeed.survey.settings import ScanError, SurveySettings
+
+    try:
+        code = run_survey(SurveySettings(**options))
+        sys.stdout.flush()
+    except ScanError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # the reader of the pipe, such as head, has what it wanted; Python's own flush at the end must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
 
 
 def _demo(settings: Settings, prog: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,9 +21,11 @@ from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, checked_seed
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
+from audiofeed.data.fingerprint import fingerprint
 from audiofeed.data.keys import ExampleKey, key_of
 from audiofeed.data.listing.columns import Fields
-from audiofeed.data.listing.scan import scan
+from audiofeed.data.listing.same_list import check_same_list
+from audiofeed.data.listing.scan import KnownHeaders, scan
 from audiofeed.data.readers import AudioInfo, warn_missing
 from audiofeed.data.reading_board import Reading, ReadingBoard
 from audiofeed.data.seeds import draw_below, seed_of
@@ -60,6 +63,9 @@ class AudioFiles(Dataset[AudioExample]):
         keyed: For each clip, the part of its place in the file that its key needs: "", "start" or "span".
         folder_faults: Folders that could not be searched for files.
         sample_rate, crop, mono, on_error, seed, progress, keep, keep_gb: As in `AudioFolder`.
+        known: Headers from an earlier scan.
+        source: By what the paths were found: the class and its folder or table first, then settings; ranks of a
+            distributed run that agree in it must find the same. None if they need not.
     """
 
     def __init__(
@@ -81,6 +87,8 @@ class AudioFiles(Dataset[AudioExample]):
         progress: bool | None,
         keep: Keep | None = None,
         keep_gb: float | None = None,
+        known: Sequence[KnownHeaders] = (),
+        source: Mapping[str, Any] | None = None,
     ) -> None:
         self.mono = mono
         self.on_error = on_error
@@ -91,7 +99,8 @@ class AudioFiles(Dataset[AudioExample]):
 
         # classes come from every file listed, so that a bad file does not shift the others' indices
         self.classes = targets.classes
-        good, infos, files = self._scan([paths, *(beside or {}).values()], describe, progress)
+        read_headers = functools.partial(scan, progress=progress, known=known)
+        good, infos, files = self._scan([paths, *(beside or {}).values()], describe, read_headers)
         self._table = ClipTable(
             infos,
             files,
@@ -111,9 +120,15 @@ class AudioFiles(Dataset[AudioExample]):
         # shared, so that a worker that is already running sees a new epoch, however it was started
         self._draws = DrawCounts(len(self))
         notice(self.classes)
+        if source is not None:
+            settings = {**source, "crop": crop, "sample_rate": sample_rate}
+            check_same_list(settings, lambda: self.fingerprint, self.faults)
 
     def _scan(
-        self, columns: Sequence[Sequence[str]], describe: Callable[[int], str] | None, progress: bool | None
+        self,
+        columns: Sequence[Sequence[str]],
+        describe: Callable[[int], str] | None,
+        scan: Callable[[list[str]], list[AudioInfo | AudioReadError]],
     ) -> tuple[list[int], list[AudioInfo], list[list[int]]]:
         """Return the dataset's clips whose files are good, the good files, and each good clip's files."""
         first_clip: dict[str, int] = {}
@@ -122,7 +137,7 @@ class AudioFiles(Dataset[AudioExample]):
                 first_clip.setdefault(path, clip)
         infos: list[AudioInfo] = []
         number: dict[str, int] = {}
-        for (path, clip), result in zip(first_clip.items(), scan(list(first_clip), progress=progress), strict=True):
+        for (path, clip), result in zip(first_clip.items(), scan(list(first_clip)), strict=True):
             if isinstance(result, AudioInfo):
                 number[path] = len(infos)
                 infos.append(result)
@@ -224,6 +239,22 @@ class AudioFiles(Dataset[AudioExample]):
     def kept_clips(self) -> int:
         """Number of the dataset's clips that `keep="memory"` holds by now, over all processes and parts of it."""
         return 0 if self._loader.kept is None else self._loader.kept.whole
+
+    @property
+    def fingerprint(self) -> str:
+        """Short text that is the same for datasets of the same examples: files, parts, lengths, targets, in order.
+
+        Paths count from the folder that they have in common. Crops count by their length, not by their draw. It is made
+        anew at each call, in under a microsecond for each example.
+        """
+        table = self._table
+        further = {
+            "parts": table.example_part,
+            "first": table.clips["first"][table.example_clip, 0],
+            "classes": list(self.classes),
+            "sample_rate": self.sample_rate,
+        }
+        return fingerprint(table.lengths, paths=self.paths, targets=self.targets, further=further)
 
     def row(self, index: int) -> dict[str, Any]:
         """Return the metadata of one example in the dataset without reading its audio.

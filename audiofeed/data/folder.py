@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.errors import AudioReadError
-from audiofeed.data.listing.labels import NamePattern
+from audiofeed.data.listing.index import ScanIndex
+from audiofeed.data.listing.labels import NamePattern, folder_names, match_names
+from audiofeed.data.listing.local import not_local
 from audiofeed.data.listing.scan import FoundFiles, count_by_extension, find_files
 from audiofeed.data.readers import known_extensions
 from audiofeed.data.readers.extensions import FFMPEG
@@ -65,14 +66,17 @@ class AudioFolder(AudioFiles):
             (of several channels averaged, resampled, MP3, Vorbis, floats) is rounded, in the first read too, and beyond
             full scale clipped. None reads the crop alone, each time.
         keep_gb: GB (10**9 bytes) that those clips may take; None: half of the memory that is free.
+        index: A file that keeps what the scan found, between runs: a file of the same size and time of change is not
+            scanned again (docs/scan.md). It is made if it does not exist, several processes may use it at once, and
+            several datasets of a corpus may share it. None keeps nothing.
 
     Raises:
-        FileNotFoundError: `root` does not exist.
+        FileNotFoundError: `root` does not exist, or the folder of `index`.
         NotADirectoryError: `root` is a file.
         AudioReadError: A file cannot be read or a folder entered under `on_error="raise"`, or no file can.
         ValueError: No file matches, rates or channels are mixed, a name does not match the pattern, a label is none of
-            the classes given, an argument is out of range, or the
-            clips to keep do not fit into the memory.
+            the classes given, `index` is a file of another kind, an argument is out of range, or the clips to keep do
+            not fit into the memory.
         TypeError: `target`, `classes` or `crop` is of another type.
 
     >>> import tempfile, wave
@@ -107,6 +111,7 @@ class AudioFolder(AudioFiles):
         progress: bool | None = None,
         keep: Keep | None = None,
         keep_gb: float | None = None,
+        index: str | os.PathLike[str] | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error, keep, keep_gb)
         if target in (EventTargets, FrameTargets):
@@ -115,7 +120,9 @@ class AudioFolder(AudioFiles):
         self.root = os.fsdecode(root)
         source = target.source if isinstance(target, (EventTargets, FrameTargets)) else None
         beside = [source.lower()] if isinstance(source, str) else []
-        found = self._find(known_extensions() if extensions is None else extensions, beside)
+        headers = [] if index is None else [ScanIndex(index, self.root)]
+        endings = known_extensions() if extensions is None else extensions
+        found = self._find(endings, beside, *(own.path for own in headers))
         self.passed_over = found.passed_over
         missed = [ending for ending in found.passed_over if ending in FFMPEG]
         if found.unexpected and extensions is None:
@@ -137,9 +144,9 @@ class AudioFolder(AudioFiles):
         else:
             labels: Sequence[Any]
             if pattern is not None:
-                labels, columns = _match(paths, pattern)
+                labels, columns = match_names(paths, pattern)
             elif target is None:
-                labels = self._folder_names(paths)
+                labels = folder_names(paths, self.root)
             elif callable(target):
                 labels = [target(path) for path in paths]
             else:
@@ -162,21 +169,27 @@ class AudioFolder(AudioFiles):
             progress=progress,
             keep=keep,
             keep_gb=keep_gb,
+            known=headers,
+            source={"AudioFolder": self.root, "extensions": extensions, "target": target, "fields": fields},
         )
 
-    def _find(self, extensions: Iterable[str], beside: Iterable[str]) -> FoundFiles:
+    def _find(self, extensions: Iterable[str], beside: Iterable[str], own: str = "") -> FoundFiles:
         if isinstance(extensions, str):
             extensions = (extensions,)
         endings = sorted({"." + ending.lower().lstrip(".") for ending in extensions})
         if not endings or "." in endings:
             raise ValueError(f"extensions={extensions!r} must be endings such as '.wav'")
         if not os.path.isdir(self.root):
+            remote = not_local(self.root)
+            if remote is not None:
+                kind = NotADirectoryError if os.path.exists(self.root) else FileNotFoundError
+                raise kind(f"root={self.root!r} {remote}")
             if os.path.exists(self.root):
                 raise NotADirectoryError(
                     f"root={self.root!r} is a file; pass the folder it lies in, or use AudioManifest"
                 )
             raise FileNotFoundError(f"root={self.root!r} does not exist")
-        found = find_files(self.root, endings, beside)
+        found = find_files(self.root, endings, beside, own)
         if found.paths:
             return found
         if found.faults:
@@ -188,31 +201,3 @@ class AudioFolder(AudioFiles):
             f"({sum(found.passed_over.values())} other files{': ' if others else ''}{others}); "
             "pass the right folder or extensions"
         )
-
-    def _folder_names(self, paths: Sequence[str]) -> list[str] | list[None]:
-        names = [PurePath(os.path.relpath(os.path.dirname(path), self.root)).as_posix() for path in paths]
-        if "." not in names:
-            return names
-        if any(name != "." for name in names):
-            inside = paths[next(i for i, name in enumerate(names) if name != ".")]
-            raise ValueError(
-                f"target=None takes targets from folders, but {paths[names.index('.')]!r} lies in root itself and "
-                f"{inside!r} does not; pass a pattern or a function as target"
-            )
-        return [None] * len(paths)
-
-
-def _match(paths: Sequence[str], pattern: NamePattern) -> tuple[list[str], dict[str, list[Any]]]:
-    """Match the names of a folder's audio files to a pattern; return their labels and other fields."""
-    labels: list[str] = []
-    fields: dict[str, list[Any]] = {}
-    for path in paths:
-        found = pattern.match(PurePath(path).stem)
-        if found is None:
-            raise ValueError(
-                f"target={pattern.pattern!r} does not match the name of {path!r}; pass a function as target"
-            )
-        labels.append(found.pop("target"))
-        for name, value in found.items():
-            fields.setdefault(name, []).append(value)
-    return labels, fields

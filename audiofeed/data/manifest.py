@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
-from audiofeed.data.listing.tables import Table, is_missing, read_table, shown
-from audiofeed.data.readers import AudioInfo
+from audiofeed.data.listing.index import ScanIndex
+from audiofeed.data.listing.parts import frames_of, path_in, seconds_in
+from audiofeed.data.listing.scanned_columns import ScannedColumns
+from audiofeed.data.listing.tables import Table, read_table
 from audiofeed.data.targets.classes import given_classes
 from audiofeed.data.targets.event_files import OFFSETS, column_of
 from audiofeed.data.targets.event_targets import EventTargets
@@ -23,8 +22,6 @@ from audiofeed.data.targets.frame_targets import FrameTargets
 from audiofeed.data.targets.target_column import TargetColumn
 from audiofeed.data.targets.target_types import TYPES, TargetType, typed_targets
 
-# durations in manifests are rounded, often to hundredths: a part may seem to end this many seconds after its file
-_ROUNDING = 0.01
 # the column of the target, as in the items that a collate takes
 _TARGET_NAMES = ("target", "label", "labels")
 
@@ -36,6 +33,11 @@ class AudioManifest(AudioFiles):
     any case and with spaces around them; all other columns become `fields`. An empty start (or NaN, as pandas has it)
     is 0, an empty duration the rest of the file; an `end` is not read, and one warning says so. A row with a start or a
     duration has the key `path@start` or `path@start-end`, in seconds.
+
+    The columns that `audiofeed scan --write` adds (`sample_rate`, `channels`, `frames`, `format`, `subtype`,
+    `data_offset`, `reader`, `size`, `mtime_ns`) are the headers of the files: where all of them are there, a file of
+    that size and time of change is not opened, and they are fields only if `fields` names them. A file that changed
+    since is read again, and one warning says so.
 
     A part is a clip of its own: crops, windows and resampling see nothing beyond it. So a part that is resampled begins
     and ends as a recording does, with silence around it. It differs from the same part of the whole file resampled: at
@@ -100,9 +102,10 @@ class AudioManifest(AudioFiles):
             (of several channels averaged, resampled, MP3, Vorbis, floats) is rounded, in the first read too, and beyond
             full scale clipped. None reads the crop alone, each time.
         keep_gb: GB (10**9 bytes) that those clips may take; None: half of the memory that is free.
+        index: A file that keeps what the scan found, between runs, as in `AudioFolder`.
 
     Raises:
-        FileNotFoundError: The manifest does not exist.
+        FileNotFoundError: The manifest does not exist, or the folder of `index`.
         AudioReadError: A file cannot be read under `on_error="raise"`, or no file can.
         ValueError: A row is wrong (the message has its line, column, value and the rule), a column occurs twice or is
             missing, rates or channels are mixed, an argument is out of range, or the
@@ -143,6 +146,7 @@ class AudioManifest(AudioFiles):
         progress: bool | None = None,
         keep: Keep | None = None,
         keep_gb: float | None = None,
+        index: str | os.PathLike[str] | None = None,
     ) -> None:
         check_options(sample_rate, crop, on_error, keep, keep_gb)
         _check_type(target_type, separator)
@@ -168,8 +172,8 @@ class AudioManifest(AudioFiles):
         is_separate = isinstance(target_type, (EventTargets, FrameTargets)) and target_type.source is not None
         is_separate = is_separate or own is not None
         label = None if is_separate else _target_column(table, target_column)
-        paths = [os.path.join(folder, _path(table, i, path)) for i in range(len(table.rows))]
-        spans = [(_seconds(table, i, begin), _seconds(table, i, length, "above 0")) for i in range(len(table.rows))]
+        paths = [os.path.join(folder, path_in(table, i, path)) for i in range(len(table.rows))]
+        spans = [(seconds_in(table, i, begin), seconds_in(table, i, length, "above 0")) for i in range(len(table.rows))]
         if label is None and target_column is not None and not is_separate and len(files) == 1:
             warnings.warn(
                 f"{table.name} has no column {' or '.join(map(repr, _TARGET_NAMES))}, so every target is None; its "
@@ -188,16 +192,18 @@ class AudioManifest(AudioFiles):
             targets = target_type.read(paths, cells, table.place, folder, known)
         else:
             targets = typed_targets(table, label, target_type, separator, known, owner)
-        names = [name for name in table.columns() if name not in {*files.values(), label, begin, length}]
+        scanned = ScannedColumns(table, paths)
+        hidden = {*files.values(), label, begin, length, *(scanned.names if fields is None else ())}
+        names = [name for name in table.columns() if name not in hidden]
         super().__init__(
             paths,
             targets=targets,
             beside={
-                name: [os.path.join(folder, _path(table, i, column)) for i in range(len(table.rows))]
+                name: [os.path.join(folder, path_in(table, i, column)) for i in range(len(table.rows))]
                 for name, column in zip(list(files)[1:], further, strict=True)
             },
             fields=chosen_fields({name: [row.get(name) for row in table.rows] for name in names}, fields),
-            segment=lambda i, info: _frames(table, i, *spans[i], info),
+            segment=lambda i, info: frames_of(table, i, *spans[i], info),
             describe=table.place,
             keyed=["span" if length is not None else "" if start is None else "start" for start, length in spans],
             sample_rate=sample_rate,
@@ -208,6 +214,9 @@ class AudioManifest(AudioFiles):
             progress=progress,
             keep=keep,
             keep_gb=keep_gb,
+            # a list may be a rank's own part
+            source=None if table.name == "the list" else {"AudioManifest": table.name, "target_column": target_column},
+            known=[scanned] if index is None else [scanned, ScanIndex(index, folder)],
         )
 
 
@@ -276,52 +285,3 @@ def _target_column(table: Table, column: str | None) -> str | None:
             raise ValueError(f"target_column={column!r} is not a column of {table.name}, only {table.columns()}")
         return found
     return next((found for name in _TARGET_NAMES if (found := table.find(name)) is not None), None)
-
-
-def _path(table: Table, index: int, column: str) -> str:
-    row = table.rows[index]
-    if column not in row:
-        raise ValueError(
-            f"{table.place(index)} has no column {column!r}, only {sorted(map(str, row))}; name it with path_column="
-        )
-    value = row[column]
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise ValueError(f"{table.place(index)}: {column}={shown(value)} must be the path of an audio file")
-    return os.fsdecode(value)
-
-
-def _seconds(table: Table, index: int, column: str | None, rule: str = "0 or more") -> float | None:
-    """Return the start or duration that a manifest's row gives, or None if it gives none."""
-    value = None if column is None else table.rows[index].get(column)
-    if is_missing(value) or (isinstance(value, str) and value.strip().lower() in ("", "nan")):
-        return None
-    try:
-        # Python's own literals have underscores, numbers in tables have not
-        odd = isinstance(value, (bool, np.bool_)) or (isinstance(value, str) and "_" in value)
-        seconds = math.nan if odd else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if not math.isfinite(seconds) or seconds < 0 or (rule == "above 0" and seconds == 0):
-        raise ValueError(f"{table.place(index)}: {column}={shown(value)} must be a number of seconds, {rule}, or empty")
-    return seconds
-
-
-def _frames(table: Table, index: int, start: float | None, duration: float | None, info: AudioInfo) -> tuple[int, int]:
-    """Return the first frame and the number of frames of the part of a file that a manifest's row names."""
-    begin = start or 0.0
-    # compared in seconds first: 1e308 of them are more frames than a float holds
-    first = math.floor(begin * info.sample_rate + 0.5) if begin <= info.duration else info.frames
-    if first >= info.frames:
-        raise ValueError(
-            f"{table.place(index)}: start={begin:g} must lie before the end of {info.path!r}, "
-            f"which is {info.duration:.3f} s long"
-        )
-    if duration is None:
-        return first, info.frames - first
-    if begin + duration > info.duration + _ROUNDING:
-        raise ValueError(
-            f"{table.place(index)}: duration={duration:g} from start={begin:g} ends at {begin + duration:.3f} s, after "
-            f"the end of {info.path!r}, which is {info.duration:.3f} s long; leave the duration empty to take the rest"
-        )
-    # the length is rounded by itself, so that equal durations have equal lengths
-    return first, min(max(1, math.floor(duration * info.sample_rate + 0.5)), info.frames - first)

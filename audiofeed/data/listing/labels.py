@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import PurePath
 from string import Formatter
+from typing import Any
 
 
 class NamePattern:
@@ -72,3 +76,57 @@ class NamePattern:
             return None
         found[self._names[-1]] = stem[begin:end]
         return found
+
+
+def folder_names(paths: Sequence[str], root: str) -> list[str] | list[None]:
+    """Return the labels of audio files: the path of each one's folder below `root`, or None if all lie in `root`.
+
+    Args:
+        paths: The files.
+        root: The folder that was scanned.
+
+    Raises:
+        ValueError: Some lie in `root` itself and some do not.
+
+    >>> folder_names(["set/a/1.wav", "set/b/c/2.wav"], "set")
+    ['a', 'b/c']
+    """
+    folders = [os.path.dirname(path) for path in paths]
+    name_of = {folder: PurePath(os.path.relpath(folder, root)).as_posix() for folder in set(folders)}
+    names = [name_of[folder] for folder in folders]
+    if "." not in names:
+        return names
+    if any(name != "." for name in names):
+        inside = paths[next(i for i, name in enumerate(names) if name != ".")]
+        raise ValueError(
+            f"target=None takes targets from folders, but {paths[names.index('.')]!r} lies in root itself and "
+            f"{inside!r} does not; pass a pattern or a function as target"
+        )
+    return [None] * len(paths)
+
+
+def match_names(paths: Sequence[str], pattern: NamePattern) -> tuple[list[str], dict[str, list[Any]]]:
+    """Match the names of a folder's audio files to a pattern; return their labels and other fields.
+
+    Args:
+        paths: The files.
+        pattern: The pattern.
+
+    Raises:
+        ValueError: A name does not match.
+
+    >>> match_names(["set/7_ann.wav"], NamePattern("{target}_{speaker}"))
+    (['7'], {'speaker': ['ann']})
+    """
+    labels: list[str] = []
+    fields: dict[str, list[Any]] = {}
+    for path in paths:
+        found = pattern.match(PurePath(path).stem)
+        if found is None:
+            raise ValueError(
+                f"target={pattern.pattern!r} does not match the name of {path!r}; pass a function as target"
+            )
+        labels.append(found.pop("target"))
+        for name, value in found.items():
+            fields.setdefault(name, []).append(value)
+    return labels, fields

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -129,7 +130,7 @@ class FoundFiles(NamedTuple):
     faults: list[AudioReadError]
 
 
-def find_files(root: str, extensions: Iterable[str], beside: Iterable[str] = ()) -> FoundFiles:
+def find_files(root: str, extensions: Iterable[str], beside: Iterable[str] = (), own: str = "") -> FoundFiles:
     """Scan a folder for files that have one of the extensions.
 
     Links to folders are followed after all real folders, in the order of their sorted paths, and each folder is entered
@@ -140,11 +141,12 @@ def find_files(root: str, extensions: Iterable[str], beside: Iterable[str] = ())
         root: The folder.
         extensions: Lower-case endings with the dot; the case of the files' names does not matter.
         beside: Endings of files that are known to lie beside the recordings, such as their labels.
+        own: A file of ours that may lie among them and is no news, by its real path.
 
     Returns:
         The sorted paths, and what was passed over.
     """
-    walk = _Walk(tuple(extensions), _BESIDE.union(beside))
+    walk = _Walk(tuple(extensions), _BESIDE.union(beside), own)
     walk.enter(root)
     while walk.links:
         walk.enter(heapq.heappop(walk.links))
@@ -172,7 +174,8 @@ def count_by_extension(passed_over: Mapping[str, int]) -> str:
 class _Walk:
     """Walk through the folders of a scan: the audio files found, links to follow, and everything else."""
 
-    def __init__(self, endings: tuple[str, ...], beside: set[str]) -> None:
+    def __init__(self, endings: tuple[str, ...], beside: set[str], own: str) -> None:
+        self.own, self.own_name = own, os.path.basename(own)
         self.endings = endings
         self.beside = beside
         self.paths: list[str] = []
@@ -229,6 +232,8 @@ class _Walk:
         if taken:
             self.paths.append(entry.path)
             return
+        if entry.name == self.own_name and os.path.realpath(entry.path) == self.own:
+            return
         stem, ending = os.path.splitext(entry.name.lower())
         self.others["broken link" if broken else ending] += 1
         self.unexpected |= broken or not (ending in self.beside or stem in _BESIDE_NAMES)
@@ -237,27 +242,58 @@ class _Walk:
         self.faults.append(AudioReadError.of(path, cause))
 
 
-def scan(paths: Sequence[str], *, progress: bool | None = None) -> list[AudioInfo | AudioReadError]:
+class KnownHeaders(Protocol):
+    """Headers of audio files that are known before a scan: an index of an earlier one, or columns of a manifest."""
+
+    def find(self, path: str) -> AudioInfo | AudioReadError | None:
+        """Return what an earlier scan found in a file, or None if that is not known or the file changed since."""
+        ...
+
+    def keep(self, paths: Sequence[str], results: Sequence[AudioInfo | AudioReadError], fresh: Sequence[int]) -> None:
+        """Take note of the results of a scan, those at `fresh` from the files themselves."""
+        ...
+
+
+def scan(
+    paths: Sequence[str], *, progress: bool | None = None, known: Sequence[KnownHeaders] = ()
+) -> list[AudioInfo | AudioReadError]:
     """Scan audio files: read the header of each, in several threads if opening a file is slow.
 
     Args:
         paths: The files.
         progress: True draws a progress bar; None draws one on a terminal if the scan takes over a second.
+        known: Headers from an earlier scan, asked one after the other; only what none of them knows is read.
 
     Returns:
         For each path its header, or the error that says why it cannot be read.
     """
-    results = with_progress(_in_chunks(paths), what="reading headers", total=len(paths), progress=progress, size=len)
-    return [result for chunk in results for result in chunk]
+    chunks = with_progress(
+        _in_chunks(paths, functools.partial(_read_infos, known)),
+        what="reading headers",
+        total=len(paths),
+        progress=progress,
+        size=lambda chunk: len(chunk[0]),
+    )
+    results: list[AudioInfo | AudioReadError] = []
+    fresh: list[int] = []
+    for found, new in chunks:
+        fresh += [len(results) + i for i in new]
+        results += found
+    for source in known:
+        source.keep(paths, results, fresh)
+    return results
 
 
-def _in_chunks(paths: Sequence[str]) -> Iterator[list[AudioInfo | AudioReadError]]:
+_Chunk = tuple[list[AudioInfo | AudioReadError], list[int]]
+
+
+def _in_chunks(paths: Sequence[str], read_chunk: Callable[[Sequence[str]], _Chunk]) -> Iterator[_Chunk]:
     """Scan headers of audio files in chunks, first in this thread, then in several if that is slow."""
     done = 0
     while done < len(paths):
         chunk = paths[done : done + _CHUNK]
         begun = time.monotonic()
-        results = _read_infos(chunk)
+        results = read_chunk(chunk)
         slow = time.monotonic() - begun > _SLOW * len(chunk)
         done += len(chunk)
         yield results
@@ -266,15 +302,22 @@ def _in_chunks(paths: Sequence[str]) -> Iterator[list[AudioInfo | AudioReadError
     if done < len(paths):
         rest = [paths[i : i + _CHUNK] for i in range(done, len(paths), _CHUNK)]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="audiofeed-scan") as pool:
-            yield from pool.map(_read_infos, rest)
+            yield from pool.map(read_chunk, rest)
 
 
-def _read_infos(paths: Sequence[str]) -> list[AudioInfo | AudioReadError]:
+def _read_infos(known: Sequence[KnownHeaders], paths: Sequence[str]) -> _Chunk:
+    """Scan a chunk of files; return the results, and which of them no earlier scan knew."""
     results: list[AudioInfo | AudioReadError] = []
-    for path in paths:
+    fresh = []
+    for i, path in enumerate(paths):
+        found = next((found for source in known if (found := source.find(path)) is not None), None) if known else None
+        if found is not None:
+            results.append(found)
+            continue
+        fresh.append(i)
         try:
             results.append(read_info(path))
         except AudioReadError as error:
             # the traceback would keep every frame of the scan alive
             results.append(error.with_traceback(None))
-    return results
+    return results, fresh

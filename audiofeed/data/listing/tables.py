@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from audiofeed.data.listing.local import not_local
+
 # Python makes no integer of more digits from text
 _MOST_DIGITS = 4300
 # a message shows this much of a value
@@ -141,6 +143,9 @@ def read_table(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> 
         table = Table("the list", "row", list(range(1, len(rows) + 1)), rows, text=False)
     else:
         name = os.fsdecode(source)
+        remote = not_local(name)
+        if remote is not None:
+            raise ValueError(f"source={name!r} {remote}")
         ending = PurePath(name).suffix.lower()
         readers: dict[str, Callable[[str], Table]] = {
             ".csv": lambda name: _read_delimited(name, ","),

@@ -1,0 +1,302 @@
+"""`audiofeed scan` from the outside: what it prints, what it writes, and a clean end whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audiofeed.data import AudioFolder, AudioManifest
+from audiofeed.data.listing import scan as scan_file
+from audiofeed.data.listing.scanned_columns import HEADER_COLUMNS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_page_shows_what_the_command_prints(speech, scan):
+    page = (ROOT / "docs" / "scan.md").read_text()
+    command, shown = re.search(r"```console\n\$ audiofeed scan ([^\n]*)\n(.*?)```", page, flags=re.DOTALL).groups()
+    code, out, err = scan(*command.split())
+    assert (code, err) == (1, "")
+    assert out == shown
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_json_has_the_same_figures(speech, scan):
+    code, out, err = scan("speech", "--json", "--duplicates", "--batch-size", 8)
+    survey = json.loads(out)
+    assert (code, err) == (1, "")
+    assert (survey["files"], survey["good"], survey["bad"], survey["clips"]) == (206, 201, 5, 201)
+    with pytest.warns(UserWarning, match="passes over|leaves out"):
+        dataset = AudioFolder(speech, on_error="skip", sample_rate=16_000)
+    own = dataset.durations
+    assert survey["hours"] == pytest.approx(own.sum() / 3600, rel=1e-4)
+    assert survey["durations"]["median"] == pytest.approx(np.median(own), abs=1e-3)
+    assert sum(survey["durations"]["histogram"]["clips"]) == 201
+    assert survey["sample_rates"]["22050 Hz"]["files"] == 10
+    assert sum(found["hours"] for found in survey["sample_rates"].values()) == pytest.approx(survey["hours"])
+    assert survey["channels"]["1"]["files"] == survey["formats"]["WAV PCM_16"]["files"] == 201
+    assert survey["classes"] == {"count": 3, "fewest": 66, "most": 68}
+    assert {bad["path"] for bad in survey["bad_files"]} == {fault.path for fault in dataset.faults}
+    assert survey["duplicates"] == [["speech/ann/copy.wav", "speech/bob/001.wav"]]
+    assert survey["passed_over"] == {".m4a": 2, ".md": 1}
+    assert survey["errors"] == []
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("place", ["speech/set", "set"])
+def test_a_written_manifest_opens_without_a_second_scan(speech, scan, monkeypatch, ending, place):
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow")
+    assert scan(speech, "--write", place + ending)[0] == 1
+    opened = []
+    read_info = scan_file.read_info
+    monkeypatch.setattr(scan_file, "read_info", lambda path: opened.append(path) or read_info(path))
+    dataset = AudioManifest(place + ending, sample_rate=16_000)
+    assert opened == []
+    assert (len(dataset), dataset.classes) == (201, ["ann", "bob", "eve"])
+    assert dataset.fields.names == []
+    with pytest.warns(UserWarning, match="leaves out"):
+        folder = AudioFolder(speech, on_error="skip", extensions=".wav", sample_rate=16_000)
+    assert [os.path.abspath(path) for path in dataset.paths] == [os.path.abspath(path) for path in folder.paths]
+    np.testing.assert_array_equal(dataset.durations, folder.durations)
+    np.testing.assert_array_equal(dataset.targets, folder.targets)
+    assert dataset[7].waveform.equal(folder[7].waveform)
+    # paths below the manifest count from its folder, so both may move
+    if place == "speech/set":
+        opened.clear()
+        os.rename("speech", "elsewhere")
+        assert len(AudioManifest(f"elsewhere/set{ending}", sample_rate=16_000)) == 201
+        assert opened == []
+        assert scan(f"elsewhere/set{ending}")[0] == 0
+
+
+def test_a_manifest_keeps_its_rows_and_columns(speech, scan):
+    rows = [
+        {"path": "speech/ann/000.wav", "start": 0.1, "duration": 0.5, "target": 1, "speaker": "ann"},
+        {"path": "speech/ann/000.wav", "start": 0.6, "duration": 0.5, "target": 2, "speaker": "ann"},
+        {"path": "speech/eve/cut0.wav", "start": None, "duration": None, "target": 2, "speaker": "eve"},
+    ]
+    Path("parts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = scan("parts.jsonl", "--write", "scanned.jsonl")
+    assert code == 1
+    assert "1 good, 1 bad" in out
+    assert "clips         2 " in out
+    written = [json.loads(line) for line in Path("scanned.jsonl").read_text().splitlines()]
+    assert [{name: row[name] for name in rows[0]} for row in written] == rows[:2]
+    assert all(row["frames"] > 8000 and row["reader"] == "wav" for row in written)
+    dataset = AudioManifest("scanned.jsonl")
+    np.testing.assert_allclose(dataset.durations, 0.5)
+    # once more, onto itself: the columns of the last time are replaced
+    assert scan("scanned.jsonl", "--write", "scanned.jsonl")[0] == 0
+    assert [json.loads(line) for line in Path("scanned.jsonl").read_text().splitlines()] == written
+
+
+def test_targets_from_a_pattern(speech, scan):
+    code, _, _ = scan("speech/bob", "--target-pattern", "{take}{target}", "--write", "bob.csv")
+    assert code == 0
+    assert AudioManifest("bob.csv", sample_rate=16_000).fields[0] == {"take": "0"}
+    os.link("speech/bob/001.wav", "speech/top.wav")
+    code, out, err = scan("speech")
+    assert "classes" not in out  # some have a folder and one has none
+    code, out, err = scan("speech", "--write", "set.csv")
+    assert code == 2
+    assert "some files lie in 'speech' itself" in err
+
+
+def test_all_bad_files_are_written_on_request(speech, scan):
+    code, out, _ = scan(speech, "--bad", "bad.jsonl")
+    listed = [json.loads(line) for line in Path("bad.jsonl").read_text().splitlines()]
+    assert code == 1
+    assert [os.path.basename(bad["path"]) for bad in listed] == [
+        "empty.wav", "page.wav", "cut0.wav", "cut1.wav", "cut2.wav",
+    ]  # fmt: skip
+    assert "written: bad.jsonl" in out
+    assert "--bad FILE" not in out
+
+
+def test_nothing_but_bad_files(speech, scan):
+    for path in [*speech.rglob("0*.wav"), *speech.rglob("1*.wav"), speech / "ann/copy.wav"]:
+        path.unlink()
+    code, out, err = scan("speech", "--write", "set.csv")
+    assert code == 2
+    assert "0 good, 5 bad" in out
+    assert "set.csv' is not written, because there is no good file" in err
+    assert scan("speech")[0] == 1
+    assert not Path("set.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["empty"], "'empty' holds no audio file, only 1 .txt; name a folder with files that end in"),
+        (["nothing"], "'nothing' does not exist"),
+        (["s3://bucket/speech"], "'s3://bucket/speech' is a URL, and only local files are read: download it first"),
+        (["file:///speech"], "pass the path alone"),
+        (["speech.tar.gz"], "'speech.tar.gz' is an archive: unpack it first"),
+        (["speech/ann/000.wav"], "is neither a folder nor a manifest"),
+        (["broken.csv"], "line 2 of broken.csv has 3 values for 2 columns"),
+        (["url.csv"], "line 2 of url.csv: path='https://example.org/a.wav' is a URL"),
+        (["speech", "--write", "set.txt"], "--write 'set.txt' must end in one of .csv"),
+        (["speech", "--write", "no/set.csv"], "lies in a folder that does not exist"),
+        (["speech", "--write", "broken.csv"], "exists and is no manifest; it is left as it is"),
+        (["speech", "--write", "url.csv"], "has a column 'mine' that would be lost"),
+        (["speech", "--write", "directory.csv"], "directory.csv' exists and is no manifest"),
+        (["speech", "--batch-seconds", "2"], "--batch-seconds 2 does not hold the longest clip of"),
+        (["speech", "--target-pattern", "{x}"], "--target-pattern: target='{x}' must contain {target}"),
+        (["speech", "--target-pattern", "{target}_{x}"], "does not match the name of"),
+        (["typed.jsonl", "--target-pattern", "{target}"], "--target-pattern is for a folder"),
+        (["typed.jsonl", "--write", "typed.csv"], "is written as .jsonl or .ndjson or .parquet only"),
+        (["own.csv", "--write", "new.csv"], "has a column 'seconds' of its own"),
+        (["speech", "--index", "url.csv"], "is not an index of scanned files"),
+        (["speech", "--plot", "no/such.png"], "--plot 'no/such.png' cannot be written"),
+        (["speech", "--plot", "picture.txt"], "--plot 'picture.txt' cannot be written"),
+        (["speech", "--bad", "no/such.jsonl"], "cannot be written: No such file or directory"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(speech, scan, arguments, message):
+    Path("empty").mkdir()
+    Path("directory.csv").mkdir()
+    Path("empty/notes.txt").touch()
+    Path("broken.csv").write_text("path,target\na,b,c\n")
+    Path("url.csv").write_text("path,target,mine\nhttps://example.org/a.wav,1,2\n")
+    Path("own.csv").write_text("path,seconds\nspeech/ann/000.wav,5\n")
+    Path("typed.jsonl").write_text('{"path": "speech/ann/000.wav"}\n')
+    before = {path: path.read_bytes() for path in Path().glob("*.csv") if path.is_file()}
+    code, _, err = scan(*arguments)
+    assert code == 2
+    assert message in err
+    assert err.startswith("audiofeed scan: ")
+    assert err.count("\n") == 1
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert not list(Path().glob(".*partial"))
+
+
+@pytest.mark.parametrize("option", [["--batch-size", "0"], ["--batch-seconds", "nan"], ["--sample-rate", "x"], []])
+def test_options_out_of_range(scan, option):
+    with pytest.raises(SystemExit) as told:
+        scan(*(["speech", *option] if option else []))
+    assert told.value.code == 2
+
+
+def test_an_archive_or_url_as_a_dataset(tmp_path):
+    for name, error in (("https://x.org/speech", FileNotFoundError), ("speech.zip", FileNotFoundError)):
+        with pytest.raises(error, match=r"is a URL|is an archive"):
+            AudioFolder(name)
+        with pytest.raises(ValueError, match=r"is a URL|is an archive"):
+            AudioManifest(name)
+    (tmp_path / "speech.tar").touch()
+    with pytest.raises(NotADirectoryError, match="is an archive: unpack it"):
+        AudioFolder(tmp_path / "speech.tar")
+    with pytest.raises(ValueError, match=r"row 1 of the list: path='s3://b/a\.wav' is a URL"):
+        AudioManifest([{"path": "s3://b/a.wav"}])
+
+
+def test_an_index_spares_the_second_scan(speech, scan, monkeypatch):
+    opened = []
+    read_info = scan_file.read_info
+    monkeypatch.setattr(scan_file, "read_info", lambda path: opened.append(path) or read_info(path))
+    first = scan(speech, "--index", "speech.index")
+    assert len(opened) == 206
+    second = scan(speech, "--index", "speech.index")
+    assert len(opened) == 206
+    assert first == second
+
+
+def test_a_file_that_changed_is_said(speech, scan):
+    scan(speech, "--write", "set.csv")
+    Path("speech/bob/001.wav").touch()
+    code, out, err = scan("set.csv")
+    assert code == 0
+    assert "1 of 201 files changed since they were scanned for set.csv" in err
+    assert "201, none bad" in out
+
+
+def test_a_file_written_during_the_scan_has_no_size_in_the_manifest(speech, scan):
+    Path("speech/bob/001.wav").touch()
+    scan(speech, "--write", "set.jsonl")
+    rows = {row["path"]: row for row in map(json.loads, Path("set.jsonl").read_text().splitlines())}
+    assert rows["speech/bob/001.wav"]["size"] is None
+    assert rows["speech/ann/000.wav"]["size"] > 0
+    assert set(HEADER_COLUMNS) <= set(rows["speech/ann/000.wav"])
+
+
+def test_names_that_are_no_text(speech, scan):
+    try:
+        os.link("speech/bob/001.wav", "speech/bob/caf\udce9.wav")
+        Path("speech/bob/grün.wav").write_bytes(b"RIFF")
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system has Unicode names only")
+    code, out, err = scan("speech", "--duplicates", "--write", "set.jsonl")
+    assert (code, err) == (1, "")
+    assert "caf\\udce9.wav" in out
+    assert "speech/bob/caf\udce9.wav" in [
+        os.path.relpath(path) for path in AudioManifest("set.jsonl", sample_rate=8000).paths
+    ]
+    code, out, err = scan("speech", "--write", "set.csv")
+    assert code == 2
+    assert "write .jsonl, which can hold names of any bytes" in err
+    assert "bad: 6 of" in out  # the survey is printed all the same
+
+
+def test_a_picture(speech, scan):
+    pytest.importorskip("matplotlib")
+    assert scan(speech, "--plot", "lengths.png")[0] == 1
+    assert Path("lengths.png").read_bytes().startswith(b"\x89PNG")
+
+
+# the processes' own: pipes, terminals, signals
+
+
+def test_into_a_pipe_there_is_no_bar_and_no_color(speech, scan_process):
+    run = scan_process("speech", env={"FORCE_COLOR": "1", "PYTHONIOENCODING": "ascii"})
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, err) == (1, b"")
+    assert b"\x1b" not in out
+    assert b"####" in out
+
+
+def test_a_reader_that_leaves_early(speech, scan_process):
+    reading, writing = os.pipe()
+    os.close(reading)
+    run = scan_process("speech", stdout=writing)
+    os.close(writing)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, err) == (141, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a pipe that blocks the scan")
+def test_ctrl_c_leaves_without_a_traceback(speech, scan_process):
+    """A file that is slow to open stands for a long scan: its reader says when it has begun, then waits."""
+    code = (
+        "import sys, time\n"
+        "from audiofeed.data.readers import WavReader\n"
+        "def info(self, file):\n"
+        "    open('begun', 'w').close()\n"
+        "    time.sleep(30)\n"
+        "WavReader.info = info\n"
+        "from audiofeed.cli import main\n"
+        "sys.exit(main(['scan', 'speech']))\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    until = time.monotonic() + 60
+    while not Path("begun").exists():
+        assert time.monotonic() < until
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, out, err) == (130, b"", b"audiofeed: interrupted\n")
