@@ -13,6 +13,7 @@ from audiofeed.data import (
     Windows,
 )
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate, PadTargets
+from audiofeed.loading import DeviceLoader, Feed
 from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EpochSampler, EvaluationSampler, Mixture
 from audiofeed.transforms import *  # noqa: F403  # each name stands in audiofeed/transforms/__init__.py
 from audiofeed.transforms import __all__ as _transforms
@@ -27,11 +28,13 @@ __all__ = [
     "AudioReadError",
     "CenterCrop",
     "ClipBatchSampler",
+    "DeviceLoader",
     "Dither",
     "DurationBatchSampler",
     "EpochSampler",
     "EvaluationSampler",
     "EventTargets",
+    "Feed",
     "FrameTargets",
     "GPUSpecCollate",
     "Mixture",

@@ -8,6 +8,7 @@ faster than either and at least eight times closer to the exact band-limited sig
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from audiofeed.data.samples import to_float
+from audiofeed.data.stopwatch import add_lap
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -73,12 +75,15 @@ def resample_crop(
     first = max(0, start * down // up - context) // down * down
     last = min(frames, -(-(start + length) * down // up) + context)
     piece = to_float(read(first, last - first)).numpy()
+    begun = time.perf_counter()
     if last == frames:
         # beyond its end a clip is silent: let the filter run out, or a clip of one frame comes out as none
         piece = np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, context)])
     result = soxr.resample(np.ascontiguousarray(piece.T), rate, new_rate, quality="HQ").T
     offset = start - first // down * up
-    return torch.from_numpy(np.ascontiguousarray(result[..., offset : offset + length]))
+    part = torch.from_numpy(np.ascontiguousarray(result[..., offset : offset + length]))
+    add_lap(2, time.perf_counter() - begun)
+    return part
 
 
 def _soxr() -> ModuleType:

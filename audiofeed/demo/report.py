@@ -95,9 +95,12 @@ class Report:
         seconds, shares = metrics["training_seconds_by_part"], metrics["training_percent_by_part"]
         for name in seconds:
             table.add_row(name, f"{shares[name]:.1f} %", f"{seconds[name]:.2f} s", end_section=name == "other")
-        table.add_row("training", "100.0 %", f"{metrics['seconds']['training']:.2f} s")
+        table.add_row("training", "100.0 %", f"{metrics['seconds']['training']:.2f} s", end_section=True)
+        for name, beside in metrics["seconds_beside_the_model"].items():
+            table.add_row(f"beside it: {name}", "", f"{beside:.2f} s", end_section=name == "features")
         table.add_row("all, from the scan on", "", f"{metrics['seconds']['total']:.2f} s")
         self._console.print(table)
+        self.say(metrics["bottleneck"])
 
     def _progress(self, doing: str) -> Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -13,14 +13,15 @@ import numpy as np
 import torch
 
 from audiofeed.data import AudioFolder, CenterCrop, RandomCrop
-from audiofeed.demo.clock import Clock
 from audiofeed.demo.model import ClipClassifier
 from audiofeed.demo.report import Report, write_metrics
 from audiofeed.demo.settings import DemoError, Settings, find_device, thread_count
 from audiofeed.demo.split import FieldValues, split_folder
 from audiofeed.demo.synthesis import SoundSet
-from audiofeed.demo.training import PARTS, Progress, count_right, make_loader, train
+from audiofeed.demo.training import Progress, count_right, make_loader, train
 from audiofeed.feed import GPUSpecCollate
+from audiofeed.loading import DeviceLoader
+from audiofeed.loading.stats import MADE
 from audiofeed.plot import plot_batch
 from audiofeed.transforms import LogMelSpectrogram
 
@@ -167,8 +168,7 @@ def _train_and_test(
     torch.manual_seed(settings.seed)
     transform = make_features(folder.sample_rate)
     model = ClipClassifier(transform.n_mels, len(folder.classes)).to(device)
-    # nothing ahead of its time, so that the clock sees each part where it belongs
-    collate = GPUSpecCollate(transform, device=device, max_ahead=0)
+    collate = GPUSpecCollate(transform, device=device)
     pin = device.type in ("cuda", "xpu")
     steps = max(1, len(training) // settings.batch_size)
     epochs = settings.epochs or min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, math.ceil(_STEPS / steps)))
@@ -177,7 +177,6 @@ def _train_and_test(
         f"at {folder.sample_rate} Hz, {folder.durations.sum() / 60:.1f} min; "
         f"on {device} with {settings.workers} workers"
     )
-    clock = Clock(device, PARTS)
     loader = make_loader(
         training,
         collate,
@@ -187,14 +186,18 @@ def _train_and_test(
         pin_memory=pin,
     )
     with report.epochs(epochs) as bars:
-        progress = train(model, loader, training, epochs=epochs, clock=clock, watcher=bars)
-    del loader  # and its workers
+        ahead = DeviceLoader(loader)
+        progress = train(model, ahead, training, epochs=epochs, watcher=bars)
+    stats, total = ahead.stats(), progress.seconds
+    del ahead, loader  # and its workers
     test_start = time.perf_counter()
     test_loader = make_loader(
         test, collate, batch_size=settings.batch_size, workers=settings.workers, seed=None, pin_memory=pin
     )
     right = count_right(model, test_loader)
     test_seconds = time.perf_counter() - test_start
+    waited, worked = stats.seconds["start"] + stats.seconds["wait"], stats.seconds["step"]
+    parts = {"waiting for data": waited, "model": worked, "other": max(0.0, total - waited - worked)}
     picture = _picture(progress, settings.out / "batch.png", transform, folder.classes, report)
     return {
         "accuracy": right / len(test),
@@ -204,11 +207,13 @@ def _train_and_test(
         "training_accuracy": progress.accuracy,
         "training_loss": progress.loss,
         "classes": folder.classes,
-        "clips_per_second": progress.clips / clock.total,
-        "audio_seconds_per_second": progress.samples / folder.sample_rate / clock.total,
-        "training_seconds_by_part": clock.seconds(),
-        "training_percent_by_part": clock.shares(),
-        "seconds": {"training": clock.total, "test": test_seconds, "total": time.perf_counter() - start},
+        "clips_per_second": progress.clips / total,
+        "audio_seconds_per_second": progress.samples / folder.sample_rate / total,
+        "training_seconds_by_part": parts,
+        "training_percent_by_part": {name: 100 * seconds / total for name, seconds in parts.items()},
+        "seconds_beside_the_model": {name: stats.seconds[name] for name in (*MADE, "transfer", "features")},
+        "bottleneck": stats.bottleneck,
+        "seconds": {"training": total, "test": test_seconds, "total": time.perf_counter() - start},
         "picture": picture,
         "settings": {
             **{name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()},

@@ -1,7 +1,8 @@
-"""The loop of the demo: what a user would write, with a clock in it."""
+"""The loop of the demo: what a user would write."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,11 +13,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
 from audiofeed.data import AudioFolder
-from audiofeed.demo.clock import Clock
 from audiofeed.demo.interrupts import forgive_hangups, held_interrupts
 from audiofeed.feed import AudioBatch, GPUSpecCollate
+from audiofeed.loading import DeviceLoader
 
-PARTS = ("waiting for data", "transfer", "features", "model")
 _LEARNING_RATE = 4e-3
 _WEIGHT_DECAY = 0.05
 _LABEL_SMOOTHING = 0.1
@@ -42,6 +42,7 @@ class Progress:
         shown: The first batch, as the model saw it.
         loss: The last epoch's mean training loss.
         accuracy: The share of the last epoch's training clips that were right, 0 to 1.
+        seconds: How long it took.
     """
 
     clips: int = 0
@@ -49,6 +50,7 @@ class Progress:
     shown: AudioBatch | None = None
     loss: float = 0.0
     accuracy: float = 0.0
+    seconds: float = 0.0
 
 
 def make_loader(
@@ -83,17 +85,14 @@ def make_loader(
     )
 
 
-def train(
-    model: nn.Module, loader: DataLoader[Any], dataset: AudioFolder, *, epochs: int, clock: Clock, watcher: Watcher
-) -> Progress:
+def train(model: nn.Module, loader: DeviceLoader, dataset: AudioFolder, *, epochs: int, watcher: Watcher) -> Progress:
     """Train the demo's classifier in a loop, with AdamW on a one-cycle schedule.
 
     Args:
         model: From (features, feature_lengths) to logits, on its device.
-        loader: Of the training clips.
+        loader: Of the training clips; its statistics tell where the time went.
         dataset: What the loader reads.
         epochs: 1 or more.
-        clock: Has the parts `PARTS`; its total becomes the time of the loop.
         watcher: Told after every batch.
 
     Raises:
@@ -107,34 +106,29 @@ def train(
     )
     progress = Progress()
     model.train()
-    with clock.running():
-        for epoch in range(epochs):
-            dataset.set_epoch(epoch)
-            watcher.epoch(epoch + 1, len(loader))
-            loss_sum = right = seen = 0.0
-            for batch in timed_batches(loader, clock):
-                with clock.part("transfer"):
-                    lengths, targets = batch.lengths, batch.targets
-                    _ = batch.waveforms
-                with clock.part("features"):
-                    features, feature_lengths = batch.features, batch.feature_lengths
-                with clock.part("model"):
-                    logits = model(features, feature_lengths)
-                    loss = functional.cross_entropy(logits, targets, label_smoothing=_LABEL_SMOOTHING)
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                    schedule.step()
-                    correct = (logits.argmax(1) == targets).sum()
-                loss_sum += float(loss.detach()) * len(batch)
-                right += float(correct)
-                seen += len(batch)
-                progress.samples += int(lengths.sum())
-                if progress.shown is None:
-                    progress.shown = batch
-                watcher.batch(loss_sum / seen, right / seen)
-            progress.clips += int(seen)
-            progress.loss, progress.accuracy = loss_sum / seen, right / seen
+    start = time.perf_counter()
+    for epoch in range(epochs):
+        dataset.set_epoch(epoch)
+        watcher.epoch(epoch + 1, len(loader))
+        loss_sum = right = seen = 0.0
+        for batch in batches_of(loader):
+            targets = batch.targets
+            logits = model(batch.features, batch.feature_lengths)
+            loss = functional.cross_entropy(logits, targets, label_smoothing=_LABEL_SMOOTHING)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            loss_sum += float(loss.detach()) * len(batch)
+            right += float((logits.argmax(1) == targets).sum())
+            seen += len(batch)
+            progress.samples += int(batch.lengths.sum())
+            if progress.shown is None:
+                progress.shown = batch
+            watcher.batch(loss_sum / seen, right / seen)
+        progress.clips += int(seen)
+        progress.loss, progress.accuracy = loss_sum / seen, right / seen
+    progress.seconds = time.perf_counter() - start
     return progress
 
 
@@ -157,18 +151,7 @@ def count_right(model: nn.Module, loader: DataLoader[Any]) -> int:
     return right
 
 
-def timed_batches(loader: DataLoader[Any], clock: Clock) -> Iterator[AudioBatch]:
-    """Yield batches to the demo's training loop, and count the wait for each."""
-    batches = batches_of(loader)
-    while True:
-        with clock.part("waiting for data"):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
-
-
-def batches_of(loader: DataLoader[Any]) -> Iterator[AudioBatch]:
+def batches_of(loader: DataLoader[Any] | DeviceLoader) -> Iterator[AudioBatch]:
     """Yield a loader's batches to the demo's training loop, from workers that never see Ctrl-C."""
     with held_interrupts():
         batches = iter(loader)

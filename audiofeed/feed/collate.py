@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict
@@ -13,6 +14,7 @@ from audiofeed.arguments.checks import check_choice
 from audiofeed.arguments.setting_groups import argument, pick
 from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.example import AudioExample
+from audiofeed.data.stopwatch import take_laps
 from audiofeed.data.targets.class_check import check_classes
 from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets, renamed_batch
 from audiofeed.feed.items import Clip, read_items
@@ -101,6 +103,7 @@ class BatchSettings:
             raise TypeError(f"mono={self.mono!r} must be True or False")
 
     def pad(self, items: Any) -> Padded:
+        begun = time.perf_counter()
         clips = read_items(items, self.to_example, self.sample_rate)
         check_classes(items, self.seen)
         if self.target_field is not None:
@@ -116,7 +119,8 @@ class BatchSettings:
         if isinstance(targets, PaddedTargets):
             targets, lengths = targets
         padded = pad_clips(clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono)
-        return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
+        padded = fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
+        return replace(padded, seconds=(*take_laps(), time.perf_counter() - begun))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
         targets = [clip.target for clip in clips]

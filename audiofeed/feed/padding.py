@@ -47,6 +47,8 @@ class Padded:
         faults: Read errors of files that were replaced by others.
         target_lengths: (batch,) int64, entries of each clip's target; None unless the targets were padded.
         fields: What else the clips have, collated, by name.
+        seconds: What each stage took in the process that made the batch: those of `data.stopwatch.STAGES`, and the
+            collate; empty if nobody measured.
     """
 
     waveforms: torch.Tensor
@@ -58,6 +60,7 @@ class Padded:
     faults: tuple[Any, ...] = ()
     target_lengths: Any = None
     fields: Mapping[Any, Any] = field(default_factory=dict)
+    seconds: tuple[float, ...] = ()
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Padded:
         """Return the batch of padded clips with every tensor on a device."""

@@ -20,7 +20,8 @@ from audiofeed.cli import main
 from audiofeed.demo.run import open_folder, run
 from audiofeed.demo.settings import Settings, cpu_count, thread_count
 
-SHARES = ["waiting for data", "transfer", "features", "model", "other"]
+SHARES = ["waiting for data", "model", "other"]
+BESIDE = ["read", "decode", "resample", "collate", "transfer", "features"]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,11 @@ def test_a_run_leaves_figures_and_a_picture(tiny_run, sounds):
     assert 0.4 < metrics["audio_seconds_per_second"] / metrics["clips_per_second"] < 1.2
     assert metrics["settings"]["workers"] == 2
     assert metrics["settings"]["sample_rate"] == 16_000
-    for shown in ("test accuracy", "clips/s", "s of audio/s", "epoch 2/2", "loss", *SHARES):
+    assert list(metrics["seconds_beside_the_model"]) == BESIDE
+    for stage in ("read", "collate"):  # the features of a pass of one batch are the loop's own
+        assert 0 < metrics["seconds_beside_the_model"][stage] < 2 * metrics["seconds"]["training"]
+    assert metrics["bottleneck"] in " ".join(text.split())
+    for shown in ("test accuracy", "clips/s", "s of audio/s", "epoch 2/2", "loss", *SHARES, *BESIDE):
         assert shown in text
 
 

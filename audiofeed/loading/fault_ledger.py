@@ -1,0 +1,165 @@
+"""The ledger of a feed's faults: which files could not be read, why and how often; and how many stop the feed."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+import torch.distributed as dist
+
+from audiofeed.arguments.checks import check_share
+from audiofeed.data.errors import AudioReadError
+
+# a share of fewer clips than these says nothing about a corpus
+_FEWEST = 100
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Fault in a feed's ledger: a file that could not be read, or an item of somebody's dataset that is none.
+
+    Args:
+        path: The file, or what the item is called; None if the error does not name it.
+        offset: The first frame that was asked for; None if the whole file fails.
+        cause: The reason.
+        count: How often that happened.
+    """
+
+    path: str | None
+    offset: int | None
+    cause: str
+    count: int = 1
+
+
+class FaultLimitError(RuntimeError):
+    """Error of a feed of which more clips could not be read than `max_fault_ratio` allows."""
+
+
+class FaultLedger(Sequence[Fault]):
+    """Ledger of a feed's faults: a list of them, each file and cause once, in the order in which they came.
+
+    Args:
+        max_ratio: Share of the clips asked for that may fail, 0 to 1, both excluded; None for any number.
+        path: A file that each fault is appended to, as a line of JSON; None for none. A disk that is full, or any
+            other error in writing, is warned of once, and training goes on.
+
+    >>> ledger = FaultLedger()
+    >>> ledger.add([AudioReadError.of("a.wav", "truncated")] * 2, clips=8)
+    >>> ledger[0], ledger.total
+    (Fault(path='a.wav', offset=None, cause='truncated', count=2), 2)
+    """
+
+    def __init__(self, max_ratio: float | None = None, path: str | os.PathLike[str] | None = None) -> None:
+        self.max_ratio = None if max_ratio is None else check_share("max_fault_ratio", max_ratio)
+        self._path = None if path is None else Path(path)
+        self._counts: Counter[tuple[str | None, int | None, str]] = Counter()
+        self._failed = 0
+        self._asked = 0
+
+    @overload
+    def __getitem__(self, index: int) -> Fault: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Fault]: ...
+    def __getitem__(self, index: int | slice) -> Fault | list[Fault]:
+        return list(self)[index]
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter([Fault(*fault, count) for fault, count in self._counts.items()])
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @property
+    def total(self) -> int:
+        """Number of failures in the feed's ledger, each file as often as it failed."""
+        return sum(self._counts.values())
+
+    @property
+    def ratio(self) -> float:
+        """Share of the clips that the feed asked for so far that could not be read, without those found at the scan."""
+        return self._failed / self._asked if self._asked else 0.0
+
+    def note_scan(self, faults: Iterable[Any]) -> None:
+        """Write what a dataset's scan left out into the feed's ledger; it does not count as asked for."""
+        self._write(faults)
+
+    def add(self, faults: Iterable[Any], clips: int) -> None:
+        """Write the faults of a batch into the feed's ledger.
+
+        Args:
+            faults: Errors of clips in whose place others were taken.
+            clips: Clips of the batch.
+
+        Raises:
+            FaultLimitError: Of 100 clips or more asked for, too many could not be read.
+        """
+        faults = list(faults)
+        self._failed += len(faults)
+        self._asked += clips + len(faults)
+        if faults:
+            self._write(faults)
+            self._check()
+
+    def gather(self) -> list[Fault]:
+        """Return the faults of all ranks, those of the same file and cause counted together; every rank must call it.
+
+        Returns:
+            This feed's own faults where torch.distributed does not run.
+        """
+        own = list(self)
+        every: list[Any] = [own]
+        if dist.is_available() and dist.is_initialized():
+            every = [None] * dist.get_world_size()
+            dist.all_gather_object(every, own)
+        counts: dict[Fault, int] = {}
+        for fault in (fault for of_rank in every for fault in of_rank):
+            alike = replace(fault, count=0)
+            counts[alike] = counts.get(alike, 0) + fault.count
+        return [replace(fault, count=count) for fault, count in counts.items()]
+
+    def _write(self, faults: Iterable[Any]) -> None:
+        found = [_fault_of(fault) for fault in faults]
+        self._counts.update((fault.path, fault.offset, fault.cause) for fault in found)
+        if self._path is None or not found:
+            return
+        lines = "".join(json.dumps(asdict(fault)) + "\n" for fault in found)
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(lines)
+        except OSError as error:
+            path, self._path = self._path, None
+            warnings.warn(
+                f"fault_log={str(path)!r} cannot be written: {error.strerror or error}; faults are kept in memory "
+                "(feed.faults) and no more are written there",
+                stacklevel=2,
+            )
+
+    def _check(self) -> None:
+        if self.max_ratio is None or self._asked < _FEWEST or self.ratio <= self.max_ratio:
+            return
+        causes = Counter[str]()
+        for fault in self:
+            causes[fault.cause] += fault.count
+        cause, often = causes.most_common(1)[0]
+        first = next(fault for fault in self if fault.cause == cause)
+        raise FaultLimitError(
+            f"{self._failed} of {self._asked} clips asked for could not be read, {100 * self.ratio:.1f} %, and "
+            f"max_fault_ratio={self.max_ratio:g} allows {100 * self.max_ratio:g} %; most often ({often} times) "
+            f"{cause!r}, first of {first.path!r}; the others are in feed.faults: repair or remove the files, or raise "
+            "max_fault_ratio"
+        )
+
+    def __repr__(self) -> str:
+        return f"FaultLedger({len(self)} faults, {self.total} failures)"
+
+
+def _fault_of(error: Any) -> Fault:
+    if isinstance(error, AudioReadError):
+        return Fault(error.path, error.offset, error.cause or str(error))
+    return Fault(None, None, f"{type(error).__name__}: {error}")
