@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, Literal
 
 import torch
 
-from audiofeed.feed.states.batch_fields import FIELDS, count_clips
+from audiofeed.feed.states.batch_fields import FIELDS, CollateInfo, count_clips
 from audiofeed.feed.states.state_steps import Progress, Target
 from audiofeed.feed.states.states import Ready, State
 from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, to_device
@@ -44,16 +44,22 @@ class AudioBatch(MutableMapping[str, Any]):
     (2, tensor([0, 1]), True)
     """
 
-    __slots__ = ("__weakref__", "_entries", "_progress", "_replaced", "_shown", "_target")
+    __slots__ = ("__weakref__", "_entries", "_left_out", "_progress", "_replaced", "_shown", "_target")
 
+    # What a batch that a framework builds again as `type(batch)(dict(batch))` cannot know from its entries: see
+    # `batch_type`, which makes types of other names, layouts and faults.
     # names in the mapping -> the fields of a batch, or of its `fields`, that stand there
     _names: ClassVar[Mapping[str, str]] = {name: name for name in FIELDS if name != "target_lengths"}
+    _layout: ClassVar[Literal["bins_frames", "frames_bins"]] = "bins_frames"
+    _faults: ClassVar[tuple[Any, ...]] = ()
+    _is_made: ClassVar[bool] = False
 
     _progress: Progress
     _target: Target | None
     _shown: dict[str, str]  # as in `_names`, without what was deleted
     _replaced: dict[str, Any]  # values in a field's place
     _entries: dict[str, Any]  # under names that are no field's
+    _left_out: frozenset[str]  # fields that a framework did not keep, as they are not in the mapping
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         if "keys" in fields and "keys" not in self._names:
@@ -67,19 +73,22 @@ class AudioBatch(MutableMapping[str, Any]):
         if is_plain and fields.get("target_lengths") is not None:
             self._shown["target_lengths"] = "target_lengths"
         given: dict[str, Any] = {}
-        entries = {}
+        entries, faults = {}, self._faults
         for name, value in fields.items():
             source = self._shown.get(name)
             if source is None:
                 entries[name] = value
+            elif source == "faults":
+                faults = tuple(value)
             elif source in FIELDS:
                 given[source] = value
             else:
                 given["fields"] = {**given.get("fields", {}), source: value}
         clips = count_clips(given, entries if is_plain else fields)
-        self._progress = Progress(Ready.given(given, clips=clips))
+        self._progress = Progress(Ready.given(given, faults, CollateInfo(layout=self._layout), clips))
         self._target = None
         self._replaced, self._entries = {}, entries
+        self._left_out = frozenset() if is_plain else frozenset(FIELDS).difference(given)
 
     @classmethod
     def _of(cls, progress: Progress, target: Target | None = None) -> AudioBatch:
@@ -87,6 +96,7 @@ class AudioBatch(MutableMapping[str, Any]):
         batch._progress = progress
         batch._target = target
         batch._shown, batch._replaced, batch._entries = dict(cls._names), {}, {}
+        batch._left_out = frozenset()
         return batch
 
     def _with_own(
@@ -94,6 +104,7 @@ class AudioBatch(MutableMapping[str, Any]):
     ) -> AudioBatch:
         """Give a batch the names and the entries of another, copied by a function of a dict, and return it."""
         self._shown, self._replaced, self._entries = dict(other._shown), change(other._replaced), change(other._entries)
+        self._left_out = other._left_out
         return self
 
     @property
@@ -181,7 +192,11 @@ class AudioBatch(MutableMapping[str, Any]):
 
     @property
     def faults(self) -> tuple[Any, ...]:
-        """Read errors of files replaced by others in the audio batch, if the dataset skips bad ones."""
+        """Errors of the clips that are not in the audio batch: files replaced by others, and items left out.
+
+        The dataset's or the collate's `on_error="skip"` does so. They stay with the batch wherever it goes, also where
+        a framework builds it again from its entries; `rename={"faults": "faults", ...}` makes them one of these.
+        """
         return self._progress.state.faults
 
     @property
@@ -263,6 +278,8 @@ class AudioBatch(MutableMapping[str, Any]):
         source = self._shown.get(name, name)
         if source in self._replaced:
             return describe(self._replaced[source], device=True)
+        if source == "faults":
+            return describe(self.faults)
         if source not in FIELDS:
             return describe(self.fields.get(source), device=True)
         description = self._progress.state.describe(source)
@@ -272,8 +289,16 @@ class AudioBatch(MutableMapping[str, Any]):
         """Return the value of a field, or of one of `fields`, by its own name."""
         if source in self._replaced:
             return self._replaced[source]
+        if source == "faults":
+            return self.faults
         if source not in FIELDS:
             return self.fields[source]
+        if source in self._left_out:
+            raise AttributeError(
+                f"batch.{source} is not known: a framework built this batch again from the entries of its mapping, "
+                f"{', '.join(self)}, and {source} is none of them; read it before, or have the collate put it there: "
+                f"rename={{..., {source!r}: {source!r}}}, or output='batch' without rename="
+            )
         value = self._progress.read(source)
         return value if self._target is None else self._target.copy(source, value)
 
@@ -348,63 +373,19 @@ class AudioBatch(MutableMapping[str, Any]):
         if self._target is not None:
             moved = state.to(self._target.device, non_blocking=False)
             state, device = (state, self._target.device) if moved is None else (moved, None)
-        # a type made for names is made again
-        cls = type(self) if self._names is AudioBatch._names else None
-        own = (self._shown, _detached(self._replaced), _detached(self._entries))
-        return _unpickle, (cls, state, device, dict(self._names), own)
+        own = (self._shown, _detached(self._replaced), _detached(self._entries), self._left_out)
+        # a type that was made here is made again
+        if not self._is_made:
+            return _unpickle, (type(self), state, device, own)
+        names = None if self._names is AudioBatch._names else dict(self._names)
+        return _unpickle, ((names, self._layout, self._faults), state, device, own)
 
     def __repr__(self) -> str:
-        rate = self.sample_rate
+        rate = None if "sample_rate" in self._left_out else self.sample_rate
         width = max(map(len, self), default=0) + 1
         lines = [f"  {name + ':':{width}} {self.describe(name)}" for name in self if name != "sample_rate"]
         head = f"{len(self)} clips" + ("" if rate is None else f" at {rate} Hz")
         return "\n".join([f"{type(self).__name__}({head}", *lines, ")"])
-
-
-class FeaturesAndTargets(Sequence[Any]):
-    """Audio batch that unpacks as `features, targets`, from `GPUSpecCollate(output="tuple")`.
-
-    `.batch` has the rest.
-
-    Args:
-        batch: The batch; its features are computed when the first entry is read.
-
-    >>> batch = AudioBatch({"features": torch.ones(1, 2, 3), "targets": torch.tensor([7])})
-    >>> features, targets = FeaturesAndTargets(batch)
-    >>> targets
-    tensor([7])
-    """
-
-    __slots__ = ("__weakref__", "batch")
-
-    def __init__(self, batch: AudioBatch) -> None:
-        self.batch = batch
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Any, ...]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        names = ("features", "targets")[index]
-        return self.batch[names] if isinstance(names, str) else tuple(self.batch[name] for name in names)
-
-    def __len__(self) -> int:
-        return 2
-
-    def to(self, device: Any = None, non_blocking: bool = False) -> FeaturesAndTargets:
-        """Return an audio batch's pair of features and targets on a device, as `AudioBatch.to` does."""
-        return type(self)(self.batch.to(device, non_blocking))
-
-    def pin_memory(self, device: Any = None) -> FeaturesAndTargets:
-        """Pin an audio batch's features and targets and start ahead, as `AudioBatch.pin_memory` does."""
-        self.batch.pin_memory(device)
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.batch,)
-
-    def __repr__(self) -> str:
-        return f"(features: {self.batch.describe('features')}, targets: {self.batch.describe('targets')})"
 
 
 # The views of a mapping count by its length, and a batch's counts clips.
@@ -422,25 +403,42 @@ class _FieldValues(ValuesView[Any]):
         return len(list(self._mapping))
 
 
-def renamed_batch(names: Mapping[str, str]) -> type[AudioBatch]:
-    """Return the type of an audio batch whose mapping has entries under given names, and no others.
+def batch_type(
+    names: Mapping[str, str] | None = None,
+    *,
+    layout: Literal["bins_frames", "frames_bins"] = "bins_frames",
+    faults: tuple[Any, ...] = (),
+) -> type[AudioBatch]:
+    """Return the type of an audio batch that frameworks can build again from its entries alone.
 
-    A type of its own, because frameworks build a batch again as `type(batch)({name: value, ...})`, where only the type
-    can say which name stands for which field.
+    A type of its own, because they do so as `type(batch)({name: value, ...})`, where only the type can say which name
+    stands for which field, and what is in none of the entries.
 
     Args:
-        names: From each name in the mapping to the field of a batch, or of its `fields`, that stands there.
+        names: From each name in the mapping to the field of a batch, or of its `fields`, that stands there; the mapping
+            then has these entries and no others. None: all fields, under their own names.
+        layout: Order of the last two axes of features.
+        faults: Errors of clips that are not in the batch. A type with faults is that of one batch.
 
-    >>> batch = renamed_batch({"labels": "targets"})({"labels": torch.tensor([3, 1])})
+    >>> batch = batch_type({"labels": "targets"})({"labels": torch.tensor([3, 1])})
     >>> list(batch), batch.targets
     (['labels'], tensor([3, 1]))
     """
-    return _renamed_batch(tuple(names.items()))
+    kept = None if names is None else tuple(names.items())
+    if faults:
+        return _make_type(kept, layout, faults)
+    return AudioBatch if kept is None and layout == AudioBatch._layout else _kept_type(kept, layout)
 
 
 @lru_cache(maxsize=64)
-def _renamed_batch(names: tuple[tuple[str, str], ...]) -> type[AudioBatch]:
-    return type("AudioBatch", (AudioBatch,), {"__slots__": (), "_names": dict(names), "__module__": __name__})
+def _kept_type(names: Any, layout: Any) -> type[AudioBatch]:
+    return _make_type(names, layout, ())
+
+
+def _make_type(names: Any, layout: Any, faults: tuple[Any, ...]) -> type[AudioBatch]:
+    body = {"__slots__": (), "_layout": layout, "_faults": faults, "_is_made": True, "__module__": __name__}
+    # a batch of all fields is known by the names being AudioBatch's own
+    return type("AudioBatch", (AudioBatch,), body if names is None else {**body, "_names": dict(names)})
 
 
 def _detached(values: dict[str, Any]) -> dict[str, Any]:
@@ -459,14 +457,16 @@ def _device_of(device: Any) -> torch.device:
 
 
 def _unpickle(
-    cls: type[AudioBatch] | None,
+    cls: type[AudioBatch] | tuple[Any, Any, Any],
     state: State,
     device: torch.device | None,
-    names: Mapping[str, str],
-    own: tuple[dict[str, str], dict[str, Any], dict[str, Any]],
+    own: tuple[dict[str, str], dict[str, Any], dict[str, Any], frozenset[str]],
 ) -> AudioBatch:
-    batch = (renamed_batch(names) if cls is None else cls)._of(Progress(state))
+    if isinstance(cls, tuple):
+        names, layout, faults = cls
+        cls = batch_type(names, layout=layout, faults=faults)
+    batch = cls._of(Progress(state))
     if device is not None:
         batch = batch.to(device)
-    batch._shown, batch._replaced, batch._entries = own
+    batch._shown, batch._replaced, batch._entries, batch._left_out = own
     return batch

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 import torch
+from torch.utils.data import get_worker_info
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice
@@ -16,18 +17,23 @@ from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.example import AudioExample
 from audiofeed.data.stopwatch import take_laps
 from audiofeed.data.targets.class_check import check_classes
-from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets, renamed_batch
+from audiofeed.feed.bad_items import pad_good_items
+from audiofeed.feed.batch import AudioBatch, batch_type
+from audiofeed.feed.in_worker import WorkerBatch
 from audiofeed.feed.items import Clip, read_items
 from audiofeed.feed.known_forms import TARGET_NAMES
 from audiofeed.feed.padding import Padded, check_pad_to, pad_clips
-from audiofeed.feed.states.batch_fields import FIELDS, CollateInfo
+from audiofeed.feed.pair import FeaturesAndTargets
+from audiofeed.feed.states.batch_fields import AWAY, FEATURE_FIELDS, FIELDS, CollateInfo
+from audiofeed.feed.states.carried import Carried
 from audiofeed.feed.states.feature_padding import FeaturePadding, check_padding
 from audiofeed.feed.states.runtime import Runtime, find_runtime
 from audiofeed.feed.states.state_steps import Progress
 from audiofeed.feed.states.states import Waiting
+from audiofeed.feed.states.tensor_trees import is_of_tensors
 from audiofeed.feed.targets import PaddedTargets, collate_fields, collate_targets
-from audiofeed.feed.timed_targets import fit_waveforms
-from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features
+from audiofeed.feed.timed_targets import fit_waveforms, waits_for_frames
+from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features, unwrapped
 
 
 class BatchOptions(TypedDict, total=False):
@@ -41,6 +47,7 @@ class BatchOptions(TypedDict, total=False):
     pad_to: float | None
     longer: Literal["error", "crop"]
     mono: bool
+    on_error: Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +89,13 @@ class BatchSettings:
         "True averages the channels of each clip, in the worker, and takes away their axis, which torchaudio and "
         "torchcodec give a single channel, too; False keeps (channel, time).",
     )
+    on_error: Literal["raise", "skip"] = argument(
+        "raise",
+        "what becomes of an item that is None, empty, has NaN or infinite samples, or cannot be collated for another "
+        'reason of its own: "raise" ends with the error, "skip" leaves it out of the batch, which then has fewer '
+        "clips, and `batch.faults` has an `AudioReadError` with its key, or its place in the batch, and the cause. A "
+        "batch without one good item is an error either way.",
+    )
     sample_rate: int | None = None
     # the classes of earlier batches, in this process
     seen: list[Sequence[str]] = field(default_factory=list, compare=False, repr=False)
@@ -101,16 +115,24 @@ class BatchSettings:
         check_pad_to(self.pad_to, self.longer)
         if not isinstance(self.mono, bool):
             raise TypeError(f"mono={self.mono!r} must be True or False")
+        check_choice("on_error", self.on_error, ("raise", "skip"))
 
     def pad(self, items: Any) -> Padded:
         begun = time.perf_counter()
-        clips = read_items(items, self.to_example, self.sample_rate)
+        if self.on_error == "raise":
+            padded = self._pad(items)
+        else:
+            padded = pad_good_items(items, self._pad, lambda item: read_items([item], self.to_example, alone=True)[0])
+        return replace(padded, seconds=(*take_laps(), time.perf_counter() - begun))
+
+    def _pad(self, items: Any, alone: bool = False) -> Padded:
+        clips = read_items(items, self.to_example, self.sample_rate, alone=alone)
         check_classes(items, self.seen)
         if self.target_field is not None:
             clips = [_with_target_field(index, clip, self.target_field) for index, clip in enumerate(clips)]
         fields = collate_fields([clip.fields for clip in clips], self.fields)
         for source in self.rename or ():
-            if source not in FIELDS and source not in fields:
+            if source not in (*FIELDS, "faults") and source not in fields:
                 raise ValueError(
                     f"rename={dict(self.rename or {})!r} has {source!r}, which is neither a field of a batch "
                     f"({', '.join(FIELDS)}) nor one of its clips ({', '.join(map(str, fields)) or 'they have none'})"
@@ -119,8 +141,7 @@ class BatchSettings:
         if isinstance(targets, PaddedTargets):
             targets, lengths = targets
         padded = pad_clips(clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono)
-        padded = fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
-        return replace(padded, seconds=(*take_laps(), time.perf_counter() - begun))
+        return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
         targets = [clip.target for clip in clips]
@@ -130,13 +151,40 @@ class BatchSettings:
             return {name: fields[name] for name in targets[0]}  # collated and copied once
         return collate_targets(targets)
 
-    def batch(self, state: Waiting) -> AudioBatch:
-        cls = AudioBatch if self.rename is None else renamed_batch({name: field for field, name in self.rename.items()})
-        batch = cls._of(Progress(state))
-        if self.rename is None and state.padded.target_lengths is not None:
+    def batch(self, state: Waiting, *, tensors_only: bool = False) -> AudioBatch:
+        names = None if self.rename is None else {name: field for field, name in self.rename.items()}
+        if tensors_only:
+            names = _names_of_tensors(state)
+        batch = batch_type(names, layout=state.info.layout, faults=state.faults)._of(Progress(state))
+        if names is None and state.padded.target_lengths is not None:
             # only here in the mapping: a model that is called with it is one that takes it
             batch._shown["target_lengths"] = "target_lengths"
         return batch
+
+
+def _names_of_tensors(state: Waiting) -> dict[str, str]:
+    """Return the names of a batch's fields that are tensors, one by one, each under its own name.
+
+    Raises:
+        ValueError: The targets are no tensors, or an entry of the clips has the name of another field.
+    """
+    padded, info = state.padded, state.info
+    if padded.targets is not None and not waits_for_frames(padded, "targets") and not is_of_tensors(padded.targets):
+        raise ValueError(
+            "output='tensors' needs targets that are tensors, and these are not: give numbers or classes, or "
+            "target_collate=, such as PadTargets for texts"
+        )
+    names = [*FEATURE_FIELDS] if info.knows_lengths else ["features"]
+    names += ["waveforms", "lengths", *(["targets"] if padded.targets is not None else [])]
+    names += ["target_lengths"] if padded.target_lengths is not None else []
+    own = [name for name, entry in padded.fields.items() if is_of_tensors(entry) and entry is not padded.targets]
+    taken = sorted({*own}.intersection((*FIELDS, "faults")))
+    if taken:
+        raise ValueError(
+            f"output='tensors' has its entries side by side, and {taken} of the clips' own have the names of fields of "
+            "the batch: name them otherwise in the dataset, or choose others by fields="
+        )
+    return {name: name for name in (*names, *own)}
 
 
 def _checked_names(rename: Any) -> dict[str, str]:
@@ -183,9 +231,9 @@ class PadCollate:
 
     Raises:
         TypeError: An argument is not of its type; or, when called, an item has no known form (the message lists them).
-        ValueError: `pad_to`, `longer` or `rename` is out of range; or, when called: a clip is empty, has NaN or
-            infinite samples, is longer than `pad_to`, or differs from the others in sample rate or channels; or a name
-            in `target_field`, `fields` or `rename` is not there.
+        ValueError: `pad_to`, `longer`, `on_error` or `rename` is out of range; or, when called: a clip is empty, has
+            NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample rate or channels; or
+            a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is good.
 
     >>> batch = PadCollate()([(torch.ones(4), 0), (torch.ones(6), 1)])
     >>> batch.waveforms.shape, batch.lengths
@@ -213,9 +261,10 @@ class GPUSpecCollate:
     The DataLoader may have any number of workers.
 
     In a worker it only pads, on the CPU. The transform stays in the process that builds the collate, is found there by
-    a token, and computes the features when they are first read. So a worker never uses the GPU, the pickle of a collate
-    is small, and a transform that is trained is used with the parameters it has at that time. A copy of the collate, by
-    pickle or deepcopy, has the same live transform.
+    a token, and computes the features when they are first read. So a worker never uses the GPU, and a transform that is
+    trained is used with the parameters it has at that time. A copy of the collate, by pickle or deepcopy, has the same
+    live transform in this process. In another training process, as one of Ray, the pickle's copy computes; see
+    `audiofeed.feed.states.carried`.
 
     Items may be tensors or NumPy arrays; `(waveform, target)`; torchaudio's `(waveform, sample_rate, target, ...)`
     (three or more entries, the second an integer of at least 1000); torchcodec's AudioDecoder or AudioSamples; dicts;
@@ -238,7 +287,10 @@ class GPUSpecCollate:
             device at first use. `audiofeed.feed.transform_contract` lists everything that is asked of it.
         device: Where features are computed; None is the current accelerator as the training process sees it at first
             use, else the CPU.
-        output: "batch" returns an `AudioBatch`, "tuple" a pair to unpack as `features, targets`.
+        output: "batch" returns an `AudioBatch`, "tuple" a pair to unpack as `features, targets`, and "tensors" an
+            `AudioBatch` whose mapping has its tensors alone, each entry of `batch.fields` that is one by its own name:
+            what Accelerate takes apart and sends to other processes with `dispatch_batches=True`, its default for an
+            IterableDataset. Names, texts and the sample rate stay attributes where the batch was made.
         max_ahead: Largest number of unread batches whose features are computed on the device ahead of use, 0 or more.
             With `pin_memory=True` and nothing trained, they are computed on a side stream. 0 turns that off: use it for
             a transform that draws random numbers or is changed during iteration.
@@ -253,14 +305,17 @@ class GPUSpecCollate:
             clip's own frames in each.
         layout: Order of the last two axes of `batch.features`: "bins_frames", or "frames_bins", as the spectrogram
             transformers of transformers and recurrent networks take them.
+        unsynchronized: What becomes of a transform that is trained in a group of several processes and that no
+            DistributedDataParallel or FullyShardedDataParallel holds, in which each would train its own: "error" at
+            the first read with a gradient, or "allow".
 
     Raises:
         TypeError: `transform` is not a module or takes features, or another argument is not of its type; or, when
             called, an item has no known form.
-        ValueError: `output`, `max_ahead`, `pad_to`, `longer`, `padding`, `layout` or `rename` is out of range, or
-            `rename` stands beside `output="tuple"`; or, when called, a clip is empty, has NaN or infinite samples, is
-            longer than `pad_to`, or differs from the others in sample rate or channels; or a name in `target_field`,
-            `fields` or `rename` is not there.
+        ValueError: `output`, `max_ahead`, `pad_to`, `longer`, `padding`, `layout`, `unsynchronized`, `on_error` or
+            `rename` is out of range, or `rename` stands beside `output="tuple"` or `"tensors"`; or, when called, a clip
+            is empty, has NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample rate or
+            channels; or a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is good.
 
     >>> class Energy(torch.nn.Module):
     ...     def forward(self, waveform):
@@ -277,11 +332,12 @@ class GPUSpecCollate:
         transform: torch.nn.Module,
         *,
         device: torch.device | str | int | None = None,
-        output: Literal["batch", "tuple"] = "batch",
+        output: Literal["batch", "tuple", "tensors"] = "batch",
         max_ahead: int = 2,
         augment: Callable[..., torch.Tensor] | None = None,
         padding: Literal["mask", "silence", "waveform"] | float | None = None,
         layout: Literal["bins_frames", "frames_bins"] = "bins_frames",
+        unsynchronized: Literal["error", "allow"] = "error",
         **settings: Unpack[BatchOptions],
     ) -> None:
         if not isinstance(transform, torch.nn.Module):
@@ -293,24 +349,29 @@ class GPUSpecCollate:
                 f"transform={type(transform).__name__} takes features, and must take waveforms; put a transform of "
                 "waveforms before it, as in Chain(MelSpectrogram(...), AmplitudeToDB())"
             )
-        check_choice("output", output, ("batch", "tuple"))
+        check_choice("output", output, ("batch", "tuple", "tensors"))
+        check_choice("unsynchronized", unsynchronized, ("error", "allow"))
         if isinstance(max_ahead, bool) or not isinstance(max_ahead, int) or max_ahead < 0:
             raise ValueError(f"max_ahead={max_ahead!r} must be an integer of at least 0; 0 computes nothing ahead")
         if augment is not None and not callable(augment):
             raise TypeError(f"augment={augment!r} must be callable as augment(waveforms, lengths, seeds)")
         check_choice("layout", layout, ("bins_frames", "frames_bins"))
         rename = settings.get("rename")
-        if rename is not None and output == "tuple":
-            raise ValueError(f"rename={rename!r} has no effect with output='tuple', whose pair has no names; omit one")
+        if rename is not None and output != "batch":
+            why = "pair has no names" if output == "tuple" else "entries have their own"
+            raise ValueError(f"rename={rename!r} has no effect with output={output!r}, whose {why}; omit one")
         rate = sample_rate_of(transform)
         self._padding = pick(BatchSettings, settings, sample_rate=None if rate is None else int(rate))
         kept = FeaturePadding(check_padding(padding, self._padding.pad_to, transform))
         asked = None if device is None else torch.device(device)
-        self._runtime: Runtime | None = Runtime(transform, augment, asked, max_ahead, padding=kept)
+        self._runtime: Runtime | None = Runtime(
+            transform, augment, asked, max_ahead, padding=kept, unsynchronized=unsynchronized
+        )
+        self._carried: Carried | None = None
         self._output = output
         self._info = CollateInfo(
             token=self._runtime.token,
-            transform_name=type(transform).__name__,
+            transform_name=type(unwrapped(transform)).__name__,
             knows_lengths=frame_lengths_of(transform) is not None,
             augments=augment is not None,
             layout=layout,
@@ -323,25 +384,46 @@ class GPUSpecCollate:
         Raises:
             RuntimeError: This copy was unpickled in a process where the transform does not live.
         """
-        if self._runtime is None:
+        runtime = self._here()
+        if runtime is None:
             raise RuntimeError(
                 f"this copy of GPUSpecCollate({self._info.transform_name}) was unpickled in a process where its "
-                "transform does not live; build a GPUSpecCollate in this process"
+                f"transform does not live. {AWAY}"
             )
-        return self._runtime.transform
+        return runtime.transform
 
     def __call__(self, items: Any) -> AudioBatch | FeaturesAndTargets:
         """Collate a list of dataset items into a batch with features."""
-        batch = self._padding.batch(Waiting(self._padding.pad(items), self._info, self._runtime))
-        return batch if self._output == "batch" else FeaturesAndTargets(batch)
+        runtime = self._here()
+        state = Waiting(self._padding.pad(items), self._info, runtime)
+        batch = self._padding.batch(state, tensors_only=self._output == "tensors")
+        result = FeaturesAndTargets(batch) if self._output == "tuple" else batch
+        if get_worker_info() is None or (runtime is not None and runtime.is_here()):
+            return result
+        return cast("AudioBatch", WorkerBatch(result))
+
+    def _here(self) -> Runtime | None:
+        """Return the runtime of a collate in this process, made of what its pickle took along if that is needed."""
+        if self._runtime is None and self._carried is not None:
+            token, carried, self._carried = self._info.token, self._carried, None
+            assert token is not None
+            self._runtime = find_runtime(token)
+            if self._runtime is None and get_worker_info() is None:
+                self._runtime = carried.runtime(token)
+        return self._runtime
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_runtime"}
+        state = {name: value for name, value in self.__dict__.items() if name != "_runtime"}
+        if self._runtime is not None and get_worker_info() is None:
+            state["_carried"] = Carried.of(self._runtime)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         assert self._info.token is not None
         self._runtime = find_runtime(self._info.token)
+        if self._runtime is not None:
+            self._carried = None
 
     def __repr__(self) -> str:
         lengths = "" if self._info.knows_lengths else ", lengths unknown: it has no frame_lengths"

@@ -79,7 +79,11 @@ def unregister_item_form(name: str) -> None:
 
 
 def read_items(
-    items: Any, to_example: Callable[[Any], AudioExample] | None = None, sample_rate: int | None = None
+    items: Any,
+    to_example: Callable[[Any], AudioExample] | None = None,
+    sample_rate: int | None = None,
+    *,
+    alone: bool = False,
 ) -> list[Clip]:
     """Read a list of dataset items into the clips of a batch.
 
@@ -89,6 +93,7 @@ def read_items(
         items: The list that DataLoader passes to a collate function.
         to_example: Turns one item into an `AudioExample`, for other forms than the known ones.
         sample_rate: Sample rate of the transform, Hz; None if unknown.
+        alone: The item is one of a batch, of which not every pair `(waveform, integer)` has a usual sample rate.
 
     Returns:
         One clip per item.
@@ -113,7 +118,7 @@ def read_items(
         raise ValueError("the collate got an empty list; a batch has at least one item: check the batch sampler")
     forms = item_forms()
     clips = [_read_item(index, item, forms, to_example) for index, item in enumerate(items)]
-    if to_example is None:
+    if to_example is None and not alone:
         _check_pairs(items, sample_rate)
     return clips
 

@@ -22,7 +22,7 @@ it is not there. The readers use plain attribute access, so that a wrapper that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 
@@ -112,6 +112,43 @@ class HasLog(Protocol):
         """Kind of logarithm of the transform in the feed's contract: "ln", "log10", "db" or another name."""
 
 
+def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the module that a wrapper runs, which has what the feed's contract asks of a transform.
+
+    Wrappers are DistributedDataParallel, DataParallel, FullyShardedDataParallel, AveragedModel and what `torch.compile`
+    returns.
+
+    >>> unwrapped(torch.nn.DataParallel(torch.nn.Identity()))
+    Identity()
+    """
+    while True:
+        inner: Any = module._modules.get("_orig_mod")
+        if inner is None and type(module).__name__ in _WRAPPERS and type(module).__module__.startswith("torch."):
+            inner = module.module
+        if not isinstance(inner, torch.nn.Module):
+            return module
+        module = inner
+
+
+# by name, as not every build of torch has all of them
+_WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "AveragedModel")
+
+
+def _asked(transform: torch.nn.Module, name: str) -> Any:
+    """Return what the contract asks of a transform, or of the one within a wrapper.
+
+    Raises:
+        AttributeError: It has no such attribute.
+    """
+    try:
+        return getattr(transform, name)
+    except AttributeError:
+        inner = unwrapped(transform)
+        if inner is transform:
+            raise
+        return getattr(inner, name)
+
+
 def frame_lengths_of(transform: torch.nn.Module) -> Callable[[torch.Tensor], Any] | None:
     """Return the `frame_lengths` that a transform has by its contract with the batch feed, or None.
 
@@ -119,7 +156,7 @@ def frame_lengths_of(transform: torch.nn.Module) -> Callable[[torch.Tensor], Any
     True
     """
     try:
-        method: Any = cast(CountsFrames, transform).frame_lengths
+        method: Any = _asked(transform, "frame_lengths")
     except AttributeError:
         return None
     return method if callable(method) else None
@@ -132,7 +169,7 @@ def takes_int16(transform: torch.nn.Module) -> bool:
     False
     """
     try:
-        return bool(cast(TakesInt16, transform).takes_int16)
+        return bool(_asked(transform, "takes_int16"))
     except AttributeError:
         return False
 
@@ -144,7 +181,7 @@ def takes_features(transform: torch.nn.Module) -> bool:
     False
     """
     try:
-        return bool(cast(TakesFeatures, transform).takes_features)
+        return bool(_asked(transform, "takes_features"))
     except AttributeError:
         return False
 
@@ -158,7 +195,7 @@ def sample_rate_of(transform: torch.nn.Module) -> float | None:
     True
     """
     try:
-        return cast(HasSampleRate, transform).sample_rate
+        return _asked(transform, "sample_rate")
     except AttributeError:
         return None
 
@@ -174,7 +211,7 @@ def times_of(transform: torch.nn.Module, n_frames: int) -> Any:
     if _lacks_sample_rate(transform):
         return None
     try:
-        method: Any = cast(HasTimes, transform).times
+        method: Any = _asked(transform, "times")
     except AttributeError:
         return None
     return method(n_frames) if callable(method) else None
@@ -195,7 +232,7 @@ def centers_of(transform: torch.nn.Module, n_frames: int, sample_rate: int | Non
     True
     """
     try:
-        method: Any = cast(HasCenters, transform).centers
+        method: Any = _asked(transform, "centers")
     except AttributeError:
         method = None
     if callable(method):
@@ -215,7 +252,7 @@ def frequencies_of(transform: torch.nn.Module) -> Any:
     if _lacks_sample_rate(transform):
         return None
     try:
-        found: Any = cast(HasFrequencies, transform).frequencies
+        found: Any = _asked(transform, "frequencies")
     except AttributeError:
         return None
     return None if callable(found) else found
@@ -230,7 +267,7 @@ def log_of(transform: torch.nn.Module) -> str | None:
     True
     """
     try:
-        found = cast(HasLog, transform).log
+        found = _asked(transform, "log")
     except AttributeError:
         return None
     return found if isinstance(found, str) else None
@@ -242,6 +279,6 @@ def _lacks_sample_rate(transform: torch.nn.Module) -> bool:
     It was made without one.
     """
     try:
-        return cast(HasSampleRate, transform).sample_rate is None
+        return _asked(transform, "sample_rate") is None
     except AttributeError:
         return False

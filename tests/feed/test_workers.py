@@ -239,12 +239,16 @@ def read_in_a_process(connection, collate):
         connection.send(str(error))
 
 
-@pytest.mark.parametrize(("method", "answer"), [("fork", (1, 2, 4)), ("spawn", "does not live")])
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [("fork", (1, 2, 4)), ("spawn", (1, 2, 4)), ("spawn", "only a copy of one that is not trained")],
+)
 def test_a_process_that_is_no_worker(method, answer):
-    """A forked one has its own copy of the module, as a notebook launcher's ranks do; a spawned one has none."""
+    """It has its own copy of the module, as a notebook launcher's ranks do; a spawned one has none of a trained one."""
     context = multiprocessing.get_context(method)
     here, there = context.Pipe()
-    process = context.Process(target=read_in_a_process, args=(there, GPUSpecCollate(Bands(), device="cpu")))
+    transform = Bands(trainable=isinstance(answer, str))
+    process = context.Process(target=read_in_a_process, args=(there, GPUSpecCollate(transform, device="cpu")))
     process.start()
     received = here.recv() if here.poll(60) else None
     process.join(60)

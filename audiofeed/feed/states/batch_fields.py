@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch.utils.data import get_worker_info
-
-from audiofeed.feed.states.tensor_trees import tensors_in
 
 FIELDS = (
     "features", "feature_lengths", "feature_mask", "waveforms", "lengths", "targets", "names", "fields", "sample_rate",
@@ -55,13 +53,24 @@ def count_clips(fields: Mapping[str, Any], entries: Mapping[str, Any] | None = N
     2
     """
     counted = [fields[name] for name in _COUNTED if fields.get(name) is not None] or [dict(entries or {})]
-    for tensor in tensors_in(counted):
-        if tensor.dim() > 0:
-            return tensor.shape[0]
+    for shape in _shapes_in(counted):
+        if len(shape) > 0:
+            return int(shape[0])
     raise ValueError(
         f"fields has {[*fields, *(entries or {})]}; a batch needs waveforms, lengths or features with one row per "
         "clip: give at least one of them"
     )
+
+
+def _shapes_in(tree: Any) -> Iterator[Sequence[int]]:
+    """Yield the shape of each tensor in a batch's fields, or of what Accelerate puts in its place to describe it."""
+    if isinstance(tree, Mapping):
+        tree = list(tree.values())
+    if hasattr(tree, "shape"):
+        yield tree.shape
+    elif isinstance(tree, list | tuple):
+        for entry in tree:
+            yield from _shapes_in(entry)
 
 
 def describe_pending(name: str, info: CollateInfo, progress: str) -> str:
@@ -81,9 +90,21 @@ def foreign_message(name: str, info: CollateInfo) -> str:
     """Return the error message of a batch's field that this process must not compute."""
     worker = get_worker_info()
     place = f"process {os.getpid()}" + ("" if worker is None else f", DataLoader worker {worker.id}")
-    return (
-        f"batch.{name} was read in {place}, where the GPUSpecCollate({info.transform_name}) that made this batch "
-        "does not live. Features are computed in the process that built the collate, because a worker must not use "
-        f"the GPU: read batch.{name} in the training loop. To use batches in another process, build a GPUSpecCollate "
-        "there, or read batch.features before the batch is pickled, so that the pickle carries them"
+    head = (
+        f"batch.{name} was read in {place}, "
+        f"where the GPUSpecCollate({info.transform_name}) that made this batch does not live. "
     )
+    if worker is not None:
+        return head + (
+            "Features are computed in the process that built the collate, because a worker must not use the GPU: read "
+            f"batch.{name} in the training loop"
+        )
+    return f"{head}{AWAY}. Or read batch.features before the batch is pickled, so that the pickle carries them"
+
+
+AWAY = (
+    "If this is a training process, build the transform and the GPUSpecCollate there: in the function given to "
+    "torch.multiprocessing.spawn, in train_dataloader of Lightning. A pickled collate takes its transform along, but "
+    "to a process started by spawn or forkserver only a copy of one that is not trained, because an optimizer or a "
+    "model would not hold the copy's parameters, and of at most 32 MB, as a DataLoader starts its workers like that"
+)

@@ -8,12 +8,15 @@ import uuid
 import weakref
 from collections.abc import Callable
 from itertools import chain
+from typing import Literal
 
 import torch
 from torch.utils.data import get_worker_info
 
 from audiofeed.feed.states.feature_padding import FeaturePadding
+from audiofeed.feed.states.ranks import trained_apart
 from audiofeed.feed.states.side_streams import Ahead, StreamBackend
+from audiofeed.feed.transform_contract import unwrapped
 
 # Weak: a runtime lives as long as its collate or one of its batches does.
 _live: weakref.WeakValueDictionary[str, Runtime] = weakref.WeakValueDictionary()
@@ -31,6 +34,9 @@ class Runtime:
         max_ahead: Limit of batches that are computed ahead of use.
         backend: The streams to compute ahead on; None is the device's.
         padding: What stands past each clip's end in the features.
+        token: The token of the collate, where this is the runtime of its copy in another process; None makes one.
+        unsynchronized: "error" refuses to train the modules in a group of processes that do not average their
+            gradients, "allow" does not look.
     """
 
     def __init__(
@@ -41,14 +47,18 @@ class Runtime:
         max_ahead: int,
         backend: StreamBackend | None = None,
         padding: FeaturePadding | None = None,
+        token: str | None = None,
+        unsynchronized: Literal["error", "allow"] = "error",
     ) -> None:
-        self.token = uuid.uuid4().hex
+        self.token = uuid.uuid4().hex if token is None else token
         self.padding = FeaturePadding() if padding is None else padding
         self.transform = transform
         self.augment = augment
-        self._asked_device = device
-        self._max_ahead = max_ahead
+        self.asked_device = device
+        self.max_ahead = max_ahead
         self._backend = backend
+        self.unsynchronized = unsynchronized
+        self._are_together = False
         self._enter_process()
         _live[self.token] = self
 
@@ -57,7 +67,7 @@ class Runtime:
         self._pid = os.getpid()
         self._device: torch.device | None = None
         self._placing = threading.Lock()
-        self.ahead = Ahead(self._max_ahead, self._backend)
+        self.ahead = Ahead(self.max_ahead, self._backend)
 
     def is_here(self) -> bool:
         """Return True if a collate's runtime may compute features in this process.
@@ -79,7 +89,7 @@ class Runtime:
         """
         if self._device is None:
             accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-            device = self._asked_device or accelerator or torch.device("cpu")
+            device = self.asked_device or accelerator or torch.device("cpu")
             if device.index is None and accelerator is not None and device.type == accelerator.type:
                 device = torch.device(device.type, _current_index(device))
             self._device = device
@@ -88,6 +98,27 @@ class Runtime:
     def modules(self) -> list[torch.nn.Module]:
         """Return the modules of a collate's runtime: transform, and the augmentation if it is a module."""
         return [module for module in (self.transform, self.augment) if isinstance(module, torch.nn.Module)]
+
+    def check_ranks(self) -> None:
+        """Check that ranks which train a collate's modules average their gradients.
+
+        Raises:
+            RuntimeError: There are several, and a trained parameter is in no module that does so.
+        """
+        if self.unsynchronized == "allow" or self._are_together:
+            return
+        apart = trained_apart(self.modules())
+        if apart:
+            trained = apart[0] if len(apart) == 1 else f"{apart[0]} and {len(apart) - 1} more"
+            raise RuntimeError(
+                f"the transform {type(unwrapped(self.transform)).__name__} is trained ({trained}) in a group of "
+                "several processes, and nothing averages its gradients over them, so that each would get another one: "
+                "register it in the model before DistributedDataParallel wraps that (self.transform = transform in its "
+                "__init__), or give GPUSpecCollate(DistributedDataParallel(transform)), or put it into the model's "
+                "forward and collate with PadCollate. If you average gradients yourself, or want each process to train "
+                "its own: unsynchronized='allow'"
+            )
+        self._are_together = torch.distributed.is_available() and torch.distributed.is_initialized()
 
     def place(self) -> None:
         """Move the modules of a collate's runtime to its device if they are not there."""

@@ -319,6 +319,8 @@ class Moved:
         """Return the moved state of a batch with its waveforms scaled and augmented."""
         augment, padded = self.runtime.augment, self.padded
         grad = augment is not None and torch.is_grad_enabled() and _is_trained(*self.runtime.modules())
+        if grad:
+            self.runtime.check_ranks()
         with _fixed_modes(self.runtime.device(), grad=grad):
             waveforms = to_float(padded.waveforms)
             if augment is not None:
@@ -342,6 +344,8 @@ class Moved:
         # 16-bit samples as they are, if no one read the waveforms yet and the transform takes them
         samples = self.padded.waveforms if self.waveforms is None else self.waveforms
         grad = torch.is_grad_enabled() and _is_trained(*runtime.modules())
+        if grad:
+            runtime.check_ranks()
         runtime.place()
         with _fixed_modes(runtime.device(), grad=grad):
             if frame_lengths_of(runtime.transform) is None:

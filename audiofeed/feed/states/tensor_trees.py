@@ -44,6 +44,18 @@ def map_tensors(tree: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> An
     return tree
 
 
+def is_of_tensors(tree: Any) -> bool:
+    """Return True for a batch's tree that has tensors, and nothing else, in its dicts, lists and tuples.
+
+    >>> is_of_tensors({"a": torch.ones(1)}), is_of_tensors(["text"]), is_of_tensors({})
+    (True, False, False)
+    """
+    if isinstance(tree, Mapping | list | tuple):
+        entries = list(tree.values()) if isinstance(tree, Mapping) else tree
+        return bool(entries) and all(map(is_of_tensors, entries))
+    return isinstance(tree, torch.Tensor)
+
+
 def tensors_in(tree: Any) -> Iterator[torch.Tensor]:
     """Yield each tensor of a batch's tree of dicts, lists and tuples.
 
