@@ -12,6 +12,17 @@ from audiofeed.feed import GPUSpecCollate, PadCollate
 RANKS = 2
 
 
+class Filtered(Bands):
+    """With a fixed filter in the gradient's way, as transforms of ours have: a buffer, which DDP writes every time."""
+
+    def __init__(self):
+        super().__init__(trainable=True)
+        self.register_buffer("filter", torch.tensor(2.0), persistent=False)
+
+    def forward(self, waveform, lengths=None):
+        return super().forward(waveform, lengths) * self.filter
+
+
 class Head(nn.Module):
     """A model of features, with whatever else is registered in it; given waveforms, it makes the features itself."""
 
@@ -40,29 +51,29 @@ def steps(rank, collate, model, transform, *, inside=False):
 
 
 def alone(rank, wrap):
-    transform = Bands(trainable=True)
+    transform = Filtered()
     return steps(rank, GPUSpecCollate(transform, device="cpu"), wrap(Head()), transform)
 
 
 def allowed(rank, wrap):
-    transform = Bands(trainable=True)
+    transform = Filtered()
     return steps(rank, GPUSpecCollate(transform, device="cpu", unsynchronized="allow"), wrap(Head()), transform)
 
 
 def registered(rank, wrap):
-    transform = Bands(trainable=True)
+    transform = Filtered()
     return steps(rank, GPUSpecCollate(transform, device="cpu"), wrap(Head(transform=transform)), transform)
 
 
 def wrapped(rank, wrap):
-    transform = Bands(trainable=True)
+    transform = Filtered()
     collate = GPUSpecCollate(wrap(transform), device="cpu", padding="silence")
     assert collate([torch.ones(200), torch.ones(90)]).feature_lengths.tolist() == [5, 1]
     return steps(rank, collate, wrap(Head()), transform)
 
 
 def within(rank, wrap):
-    transform = Bands(trainable=True)
+    transform = Filtered()
     return steps(rank, PadCollate(), wrap(Head(transform=transform)), transform, inside=True)
 
 

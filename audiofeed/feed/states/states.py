@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol
@@ -35,6 +34,7 @@ from audiofeed.feed.states.batch_fields import (
     foreign_message,
 )
 from audiofeed.feed.states.feature_padding import in_layout
+from audiofeed.feed.states.modes import fixed_modes
 from audiofeed.feed.states.runtime import Runtime, find_runtime
 from audiofeed.feed.states.side_streams import Completion, Started
 from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
@@ -150,7 +150,7 @@ class Waiting:
     def move(self, runtime: Runtime) -> Moved:
         """Copy a waiting batch to the runtime's device, and return its moved state."""
         device = runtime.device()
-        with _fixed_modes(device, grad=False):
+        with fixed_modes(device, grad=False):
             # A copy from pinned memory returns at once; from other memory torch blocks if it must.
             moved = self.padded.to(device, non_blocking=device.type in ("cuda", "xpu"))
         return Moved(moved, self.info, runtime)
@@ -321,7 +321,7 @@ class Moved:
         grad = augment is not None and torch.is_grad_enabled() and _is_trained(*self.runtime.modules())
         if grad:
             self.runtime.check_ranks()
-        with _fixed_modes(self.runtime.device(), grad=grad):
+        with fixed_modes(self.runtime.device(), grad=grad, modules=self.runtime.modules()):
             waveforms = to_float(padded.waveforms)
             if augment is not None:
                 self.runtime.place()
@@ -347,7 +347,7 @@ class Moved:
         if grad:
             runtime.check_ranks()
         runtime.place()
-        with _fixed_modes(runtime.device(), grad=grad):
+        with fixed_modes(runtime.device(), grad=grad, modules=runtime.modules()):
             if frame_lengths_of(runtime.transform) is None:
                 found = (runtime.transform(samples), None, None)
             else:
@@ -484,16 +484,3 @@ def _is_trained(*modules: Any) -> bool:
         if isinstance(module, torch.nn.Module)
         for parameter in module.parameters()
     )
-
-
-@contextmanager
-def _fixed_modes(device: torch.device, *, grad: bool) -> Iterator[None]:
-    """Fix the modes torch keeps per thread, so that a batch's next state has the same values in any thread."""
-    with ExitStack() as stack:
-        if torch.is_inference_mode_enabled():
-            # Tensors made in inference mode cannot be trained on afterwards.
-            stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(grad))
-        if torch.amp.is_autocast_available(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        yield

@@ -48,7 +48,7 @@ def test_the_three_ways_are_the_same(trained):
         torch.testing.assert_close(torch.tensor(trained[0][name]), torch.tensor(trained[0]["registered"]))
 
 
-@pytest.mark.parametrize(("name", "what"), [("alone", "transform Bands"), ("augmented", "Trained.weight")])
+@pytest.mark.parametrize(("name", "what"), [("alone", "transform Filtered"), ("augmented", "Trained.weight")])
 def test_what_nothing_holds_together_is_refused(trained, name, what):
     for rank in trained:
         assert what in rank[name]
