@@ -3,8 +3,8 @@
     python examples/ray_train.py --recordings FOLDER --results FOLDER [--workers 2] [--epochs 2] [--stop-after STEPS]
 
 Every worker builds its dataset, sampler, transform and collate in `train_loop`, so nothing of them is pickled. A
-checkpoint has the model with its trained transform, the optimizer and the sampler's `state_dict`: started again with the
-same `--results`, the rest of the epoch is the same clips with the same crops, on one worker or on four.
+checkpoint has the model with its trained transform, the optimizer and the sampler's `state_dict`: started again with
+the same `--results`, the rest of the epoch is the same clips with the same crops, on one worker or on four.
 """
 
 from __future__ import annotations

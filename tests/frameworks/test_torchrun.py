@@ -40,7 +40,7 @@ def test_two_ranks_and_a_resume_on_four(folder, run, tmp_path):
     assert sorted(taken + rest) == everything
     # with the crops that they have in that epoch
     assert all(entry[0] == 1 for rank in again for entry in rank["seen"])
-    in_one = {tuple(clips): crops for clips, crops in plain(folder, 1)}
+    in_one = {tuple(clips): crops for clips, crops in plain(folder, 1, trainable=True)}
     started = [entry for rank in again for entry in rank["seen"][:1]]
     assert [entry[2] for entry in started] == [in_one.get(tuple(entry[1]), entry[2]) for entry in started]
 

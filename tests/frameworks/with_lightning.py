@@ -80,7 +80,7 @@ def resume(root, output):
 
 def ranks(strategy, root, output):
     module = Trained(root, output, trainable=True)
-    trainer(max_epochs=2, strategy=strategy, devices=2).fit(module)
+    trainer(max_epochs=2, strategy=strategy, devices=2, use_distributed_sampler=False).fit(module)
 
 
 if __name__ == "__main__":
