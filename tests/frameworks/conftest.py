@@ -24,9 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run() -> Callable[..., str]:
-    """Run a script of this folder, or a module with arguments, and return what it printed; at most three minutes."""
+    """Run a script of this folder, or a module with arguments, and return what it printed; under a time limit."""
 
-    def run(*command: object, timeout: float = 180) -> str:
+    def run(*command: object, timeout: float = 400) -> str:
         environment = {
             **os.environ,
             "PYTHONPATH": f"{HERE.parents[1]}:{HERE}",

@@ -2,7 +2,7 @@
 
 import pytest
 
-BLOCKS = 9
+BLOCKS = 8
 RUN = f"""
 import warnings
 
