@@ -57,7 +57,10 @@ def train_loop(config: dict[str, Any]) -> None:
     model = prepare_model(Classifier(transform, classes=count_classes(dataset)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 
+    # of this run, where Ray started failed workers again; else of the run that is gone on with
     checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None and config["checkpoint"]:
+        checkpoint = Checkpoint.from_directory(config["checkpoint"])
     if checkpoint:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder, "state.pt"), weights_only=True)
@@ -125,10 +128,10 @@ def main() -> None:
                 "epochs": options.epochs,
                 "stop_after": options.stop_after,
                 "checkpoint_every": options.checkpoint_every,
+                "checkpoint": last.read_text() if last.exists() else None,
             },
             scaling_config=ScalingConfig(num_workers=options.workers, use_gpu=torch.cuda.is_available()),
             run_config=RunConfig(storage_path=str(results)),
-            resume_from_checkpoint=Checkpoint.from_directory(last.read_text()) if last.exists() else None,
         )
         result = trainer.fit()
         last.write_text(result.checkpoint.path)
