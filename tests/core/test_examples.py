@@ -26,7 +26,8 @@ EXAMPLES = {
 
 
 def test_every_example_is_run_here():
-    assert {path.name for path in FOLDER.glob("*.py")} == set(EXAMPLES)
+    elsewhere = {"ray_train.py"}  # in tests/frameworks/test_ray.py, on several workers
+    assert {path.name for path in FOLDER.glob("*.py")} == {*EXAMPLES, *elsewhere}
 
 
 def run(name: str, folder: Path) -> str:
