@@ -26,7 +26,7 @@ ITEMS = [Pairs()[index] for index in range(3)]
         ({"transform": Bands}, TypeError, "must be an instance of torch.nn.Module"),
         ({"transform": af.AmplitudeToDB()}, TypeError, "transform=AmplitudeToDB takes features, and must take wavef"),
         ({"transform": af.Chain(af.Deltas(), af.CMVN())}, TypeError, "transform=Chain takes features"),
-        ({"output": "pair"}, ValueError, "output='pair' must be 'batch' or 'tuple'"),
+        ({"output": "pair"}, ValueError, "output='pair' must be 'batch', 'tuple' or 'tensors'"),
         ({"max_ahead": -1}, ValueError, "max_ahead=-1"),
         ({"max_ahead": 1.5}, ValueError, r"max_ahead=1\.5"),
         ({"max_ahead": True}, ValueError, "max_ahead=True"),
