@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from audiofeed.data.errors import AudioReadError
@@ -14,6 +14,31 @@ from audiofeed.feed.padding import Padded
 _FIRST = re.compile(r"\bclip 0\b")
 _ANY = re.compile(r"\bclip \d+\b( \([^)]*\))?")
 _MOST_NAMED = 8  # causes in the error of a batch without one good item
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Item of a dataset in the place of others that failed; the collate puts their errors into `batch.faults`.
+
+    Args:
+        item: The item.
+        faults: Why the others failed.
+    """
+
+    item: Any
+    faults: tuple[AudioReadError, ...]
+
+
+def whole_items(items: Any) -> tuple[Any, tuple[AudioReadError, ...]]:
+    """Return a batch's items without their `Replaced`, and the errors of those whose place they take.
+
+    >>> whole_items([1, Replaced(2, ())])
+    ([1, 2], ())
+    """
+    if not isinstance(items, (list, tuple)) or not any(isinstance(item, Replaced) for item in items):
+        return items, ()
+    faults = tuple(fault for item in items if isinstance(item, Replaced) for fault in item.faults)
+    return [item.item if isinstance(item, Replaced) else item for item in items], faults
 
 
 class Pad(Protocol):

@@ -17,7 +17,7 @@ from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.example import AudioExample
 from audiofeed.data.stopwatch import take_laps
 from audiofeed.data.targets.class_check import check_classes
-from audiofeed.feed.bad_items import pad_good_items
+from audiofeed.feed.bad_items import pad_good_items, whole_items
 from audiofeed.feed.batch import AudioBatch, batch_type
 from audiofeed.feed.in_worker import WorkerBatch
 from audiofeed.feed.items import Clip, read_items
@@ -36,8 +36,8 @@ from audiofeed.feed.timed_targets import fit_waveforms, waits_for_frames
 from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features, unwrapped
 
 
-class BatchOptions(TypedDict, total=False):
-    """Keyword arguments for the settings of a padded batch that collate functions share."""
+class PaddingOptions(TypedDict, total=False):
+    """Keyword arguments for the settings of a padded batch that collate functions and feeds share."""
 
     target_collate: Callable[[list[Any]], Any] | None
     to_example: Callable[[Any], AudioExample] | None
@@ -47,6 +47,11 @@ class BatchOptions(TypedDict, total=False):
     pad_to: float | None
     longer: Literal["error", "crop"]
     mono: bool
+
+
+class BatchOptions(PaddingOptions, total=False):
+    """Keyword arguments for the settings of a padded batch that collate functions share."""
+
     on_error: Literal["raise", "skip"]
 
 
@@ -119,11 +124,13 @@ class BatchSettings:
 
     def pad(self, items: Any) -> Padded:
         begun = time.perf_counter()
+        items, faults = whole_items(items)
         if self.on_error == "raise":
             padded = self._pad(items)
         else:
             padded = pad_good_items(items, self._pad, lambda item: read_items([item], self.to_example, alone=True)[0])
-        return replace(padded, seconds=(*take_laps(), time.perf_counter() - begun))
+        seconds = (*take_laps(), time.perf_counter() - begun)
+        return replace(padded, faults=(*padded.faults, *faults), seconds=seconds)
 
     def _pad(self, items: Any, alone: bool = False) -> Padded:
         clips = read_items(items, self.to_example, self.sample_rate, alone=alone)

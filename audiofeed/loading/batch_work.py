@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from audiofeed.feed.batch import AudioBatch, FeaturesAndTargets
+from audiofeed.feed.batch import AudioBatch
 from audiofeed.feed.collate import GPUSpecCollate
 from audiofeed.feed.padding import Padded
+from audiofeed.feed.pair import FeaturesAndTargets
 from audiofeed.feed.states.side_streams import Ahead, Started, StreamBackend
 from audiofeed.feed.states.state_steps import Progress
 from audiofeed.feed.states.states import Waiting

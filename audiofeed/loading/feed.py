@@ -15,11 +15,11 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_choice, check_count
 from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.datasets import AudioFiles
-from audiofeed.feed.collate import BatchOptions, BatchSettings, GPUSpecCollate, PadCollate
+from audiofeed.feed.collate import BatchSettings, GPUSpecCollate, PadCollate, PaddingOptions
 from audiofeed.loading.batch_work import Prepared
 from audiofeed.loading.device_loader import DeviceLoader
 from audiofeed.loading.fault_ledger import FaultLedger
-from audiofeed.loading.guarded_dataset import GuardedCollate, GuardedDataset
+from audiofeed.loading.guarded_dataset import GuardedDataset
 from audiofeed.loading.loader_parts import parts_of
 from audiofeed.loading.stats import Stats
 from audiofeed.loading.worker_choice import MEASURED, check_workers, choose_workers
@@ -74,6 +74,7 @@ class Feed:
         augment: As in `GPUSpecCollate`.
         padding: As in `GPUSpecCollate`.
         layout: As in `GPUSpecCollate`.
+        unsynchronized: As in `GPUSpecCollate`.
 
     Attributes:
         dataset: The dataset, guarded where somebody else's is read with `on_error="skip"`.
@@ -121,11 +122,12 @@ class Feed:
         on_error: Literal["raise", "skip"] = "raise",
         max_fault_ratio: float | None = 0.1,
         fault_log: str | os.PathLike[str] | None = None,
-        output: Literal["batch", "tuple"] = "batch",
+        output: Literal["batch", "tuple", "tensors"] = "batch",
         augment: Callable[..., torch.Tensor] | None = None,
         padding: Literal["mask", "silence", "waveform"] | float | None = None,
         layout: Literal["bins_frames", "frames_bins"] = "bins_frames",
-        **settings: Unpack[BatchOptions],
+        unsynchronized: Literal["error", "allow"] = "error",
+        **settings: Unpack[PaddingOptions],
     ) -> None:
         self._check_dataset(dataset)
         check_choice("on_error", on_error, ("raise", "skip"))
@@ -157,9 +159,10 @@ class Feed:
                 augment=augment,
                 padding=padding,
                 layout=layout,
+                unsynchronized=unsynchronized,
                 **settings,
             )
-        self.collate = GuardedCollate(collate) if guarded else collate
+        self.collate = collate
         self._device = None if device is None else torch.device(device)
         self._settled = self._asked != "auto"
         self.loader = self._make_loader(self._asked if isinstance(self._asked, int) else 0)

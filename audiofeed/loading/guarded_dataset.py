@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,26 +14,12 @@ from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.keys import ExampleKey, key_of
 from audiofeed.data.seeds import draw_below, seed_of
+from audiofeed.feed.bad_items import Replaced
 from audiofeed.feed.items import read_items
-from audiofeed.feed.states.states import Waiting
-from audiofeed.loading.batch_work import batches_in
 from audiofeed.sampling.sources import takes_keys
 
 # this many items in a row, drawn at random, are not bad by accident
 _TRIES = 16
-
-
-@dataclass(frozen=True)
-class Replaced:
-    """Item of a guarded dataset in the place of others that failed.
-
-    Args:
-        item: The item.
-        faults: Why the others failed.
-    """
-
-    item: Any
-    faults: tuple[AudioReadError, ...]
 
 
 class GuardedDataset(Dataset[Any]):
@@ -113,7 +98,7 @@ class GuardedDataset(Dataset[Any]):
         if isinstance(item, AudioExample):
             return None  # a reader of ours has looked at its samples
         try:
-            waveform = read_items([item], self._to_example)[0].waveform
+            waveform = read_items([item], self._to_example, alone=True)[0].waveform
             samples = np.asarray(waveform.float() if isinstance(waveform, torch.Tensor) else waveform)
         except Exception:  # noqa: BLE001  # a form that nobody knows is a mistake in the program: the collate says so
             return None
@@ -128,26 +113,3 @@ class GuardedDataset(Dataset[Any]):
 def _key_of(index: Any) -> ExampleKey:
     """Return the key of a guarded dataset's item; an index alone is of the first epoch."""
     return key_of(index) if isinstance(index, tuple) else ExampleKey(0, index)
-
-
-class GuardedCollate:
-    """Collate function of a guarded dataset's items: puts why items were replaced into `batch.faults`.
-
-    Args:
-        collate: Makes the batch of the items themselves.
-    """
-
-    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
-        self.collate = collate
-
-    def __call__(self, items: list[Any]) -> Any:
-        """Collate a list of a guarded dataset's items."""
-        faults = tuple(fault for item in items if isinstance(item, Replaced) for fault in item.faults)
-        made = self.collate([item.item if isinstance(item, Replaced) else item for item in items])
-        if faults:
-            for batch in batches_in(made):
-                state = batch._progress.state
-                assert isinstance(state, Waiting)  # the collate has just made it
-                padded = replace(state.padded, faults=(*state.padded.faults, *faults))
-                batch._progress._state = replace(state, padded=padded)
-        return made

@@ -10,8 +10,9 @@ from torch.utils.data import Dataset
 
 import audiofeed as af
 from audiofeed.data import AudioReadError
+from audiofeed.feed.bad_items import Replaced
 from audiofeed.loading import Fault, FaultLedger, FaultLimitError
-from audiofeed.loading.guarded_dataset import GuardedDataset, Replaced
+from audiofeed.loading.guarded_dataset import GuardedDataset
 
 
 class Bad(Dataset):
