@@ -26,7 +26,7 @@ class Fault:
 
     Args:
         path: The file, or what the item is called; None if the error does not name it.
-        offset: The first frame that was asked for; None if the whole file fails.
+        offset: The first frame that was asked for, the first time; None if the whole file fails.
         cause: The reason.
         count: How often that happened.
     """
@@ -58,7 +58,8 @@ class FaultLedger(Sequence[Fault]):
     def __init__(self, max_ratio: float | None = None, path: str | os.PathLike[str] | None = None) -> None:
         self.max_ratio = None if max_ratio is None else check_share("max_fault_ratio", max_ratio)
         self._path = None if path is None else Path(path)
-        self._counts: Counter[tuple[str | None, int | None, str]] = Counter()
+        # a file that is broken fails wherever a crop of it begins
+        self._found: dict[tuple[str | None, str], Fault] = {}
         self._failed = 0
         self._asked = 0
 
@@ -70,15 +71,15 @@ class FaultLedger(Sequence[Fault]):
         return list(self)[index]
 
     def __iter__(self) -> Iterator[Fault]:
-        return iter([Fault(*fault, count) for fault, count in self._counts.items()])
+        return iter(list(self._found.values()))
 
     def __len__(self) -> int:
-        return len(self._counts)
+        return len(self._found)
 
     @property
     def total(self) -> int:
         """Number of failures in the feed's ledger, each file as often as it failed."""
-        return sum(self._counts.values())
+        return sum(fault.count for fault in self._found.values())
 
     @property
     def ratio(self) -> float:
@@ -117,15 +118,15 @@ class FaultLedger(Sequence[Fault]):
         if dist.is_available() and dist.is_initialized():
             every = [None] * dist.get_world_size()
             dist.all_gather_object(every, own)
-        counts: dict[Fault, int] = {}
+        found: dict[tuple[str | None, str], Fault] = {}
         for fault in (fault for of_rank in every for fault in of_rank):
-            alike = replace(fault, count=0)
-            counts[alike] = counts.get(alike, 0) + fault.count
-        return [replace(fault, count=count) for fault, count in counts.items()]
+            _count(found, fault)
+        return list(found.values())
 
     def _write(self, faults: Iterable[Any]) -> None:
         found = [_fault_of(fault) for fault in faults]
-        self._counts.update((fault.path, fault.offset, fault.cause) for fault in found)
+        for fault in found:
+            _count(self._found, fault)
         if self._path is None or not found:
             return
         lines = "".join(json.dumps(asdict(fault)) + "\n" for fault in found)
@@ -157,6 +158,12 @@ class FaultLedger(Sequence[Fault]):
 
     def __repr__(self) -> str:
         return f"FaultLedger({len(self)} faults, {self.total} failures)"
+
+
+def _count(found: dict[tuple[str | None, str], Fault], fault: Fault) -> None:
+    """Count a fault among those of the ledger that were found before."""
+    before = found.get((fault.path, fault.cause))
+    found[fault.path, fault.cause] = fault if before is None else replace(before, count=before.count + fault.count)
 
 
 def _fault_of(error: Any) -> Fault:

@@ -176,7 +176,7 @@ def test_the_ledger_counts_each_file_and_cause_once():
     ledger = FaultLedger()
     first, second = AudioReadError.of("a.wav", "truncated", 3), AudioReadError.of("b.wav", "empty")
     ledger.add([first, second], 8)
-    ledger.add([first], 9)
+    ledger.add([AudioReadError.of("a.wav", "truncated", 500)], 9)  # wherever a crop of it begins
     ledger.add([OSError("x")], 10)
     assert list(ledger) == [
         Fault("a.wav", 3, "truncated", 2),
