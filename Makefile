@@ -25,7 +25,7 @@ check: lint
 # with the doctests and the processes that tests start; what only a GPU reaches counts as not covered
 coverage: .venv/.test
 	$(V)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
-	$(V)/python docs/coverage_page.py > docs/coverage.md
+	$(V)/python benchmarks/coverage_page.py > docs/coverage.md
 	$(V)/coverage report --format=total
 
 # the core beside another torch, with no torchaudio there
@@ -59,6 +59,9 @@ bench: .venv/.test
 	$(V)/python benchmarks/trainable_bases.py
 	$(V)/python benchmarks/reading.py
 	$(V)/python benchmarks/end_to_end.py
+	$(V)/python benchmarks/feeds/batches.py
+	$(V)/python benchmarks/feeds/throughput.py
+	$(V)/python benchmarks/feeds/soak.py
 	$(V)/python benchmarks/demo_runs.py
 	$(V)/python benchmarks/readme_tables.py
 

@@ -20,7 +20,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from feeding.corpora import FLOOR, HOP, N_FFT, N_MELS, RATE, Corpus
+from feeds.corpora import FLOOR, HOP, N_FFT, N_MELS, RATE, Corpus
 
 BATCH = 16
 

@@ -1,6 +1,6 @@
 """Write docs/coverage.md from what `make coverage` has measured.
 
-python docs/coverage_page.py > docs/coverage.md
+python benchmarks/coverage_page.py > docs/coverage.md
 """
 
 from __future__ import annotations

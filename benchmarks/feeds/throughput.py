@@ -1,7 +1,7 @@
 """Feeds of several libraries, from files to batches of log-mel features: clips per second, memory, and the error.
 
-    python benchmarks/feeds.py [--corpora "WAV of 1 s" ...] [--rounds 3] [--check]
-    python benchmarks/feeds.py --append --rounds 1      # one more round for the rounds that are there
+    python benchmarks/feeds/throughput.py [--corpora "WAV of 1 s" ...] [--rounds 3] [--check]
+    python benchmarks/feeds/throughput.py --append --rounds 1      # one more round for the rounds that are there
 
 Every feed has a process of its own, forked from one that has imported all libraries, and goes through the same files;
 in every round each has its turn, so that a noisy minute meets them all, and the ratios are medians of the ratios within
@@ -27,10 +27,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import peers
 import soundfile
-from feeding.corpora import CORPORA, SHARDS, Corpus, definition, write_features, write_files, write_shards
-from feeding.ways import ALONE, BY_TORCHAUDIO, ON_DISK, OURS, WAYS, Source, Way
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import peers
+
+from feeds.corpora import CORPORA, SHARDS, Corpus, definition, write_features, write_files, write_shards
+from feeds.ways import ALONE, BY_TORCHAUDIO, ON_DISK, OURS, WAYS, Source, Way
 
 # batches that start the loader, and seconds for its caches to fill, before the clock runs; then seconds that are timed,
 # and seconds in which the memory is looked at after each batch
@@ -241,7 +245,7 @@ def main() -> int:
         "libraries.\n\n"
         + "\n".join(section(CORPORA[name], found[name]) for name in CORPORA if name in found)
         + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; "
-        f"{' or '.join(map(str, counts))} rounds. Made by `python benchmarks/feeds.py`.\n"
+        f"{' or '.join(map(str, counts))} rounds. Made by `python benchmarks/feeds/throughput.py`.\n"
     )
     peers.write("feeds.md", text)
     below = [line for name, rounds in found.items() for line in broken(CORPORA[name], rounds)]
