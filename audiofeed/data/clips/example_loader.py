@@ -12,7 +12,7 @@ from audiofeed.data.clips.kept_clips import KeptClips, to_int16
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.listing.columns import plain
-from audiofeed.data.readers import read
+from audiofeed.data.readers import AudioInfo, read
 from audiofeed.data.reading_board import ReadingBoard
 from audiofeed.data.resample import resample_crop
 from audiofeed.data.samples import to_float
@@ -56,7 +56,7 @@ class ExampleLoader:
         rate, targets = info.sample_rate, table.targets
         start, length = (0, total) if table.crop is None else table.place(total, seed, part)
         inside = min(length, total - start)
-        waveform = self._read_crop(clip, 0, start, inside, length)
+        waveform = self._read_crop(clip, 0, info, start, inside, length)
         key = info.path
         how = "start" if table.several else "" if table.keyed is None else table.keyed[clip]
         if how:
@@ -91,21 +91,24 @@ class ExampleLoader:
         """Read a crop of the further files of a dataset's clip, by their names."""
         found = {}
         for column, name in enumerate(self.table.beside, 1):
-            waveform = self._read_crop(clip, column, start, inside, length)
+            info = self.table.files.info(int(self.table.clips[clip, column]["file"]))
+            waveform = self._read_crop(clip, column, info, start, inside, length)
             found[name] = CutWaveform(to_float(waveform))
         return found
 
-    def _read_crop(self, clip: int, column: int, start: int, inside: int, length: int) -> torch.Tensor:
+    def _read_crop(
+        self, clip: int, column: int, info: AudioInfo, start: int, inside: int, length: int
+    ) -> torch.Tensor:
         """Read a crop of one of a clip's files in the dataset, with silence after what is inside of the clip."""
         file, first, frames = self.table.clips[clip, column].item()
         place = self.board.begin(file)
         try:
             if self.kept is None:
-                waveform = self._decode(file, first, frames, start, inside)
+                waveform = self._decode(info, first, frames, start, inside)
             else:
                 kept = self.kept.read(clip, column, start, inside)
                 if kept is None:
-                    whole = to_int16(self._decode(file, first, frames, 0, int(self.table.span_totals[clip, column])))
+                    whole = to_int16(self._decode(info, first, frames, 0, int(self.table.span_totals[clip, column])))
                     self.kept.write(clip, column, whole)
                     kept = whole[..., start : start + inside].clone()
                 waveform = kept
@@ -113,9 +116,8 @@ class ExampleLoader:
             self.board.end(place)
         return waveform if inside == length else torch.nn.functional.pad(waveform, (0, length - inside))
 
-    def _decode(self, file: int, first: int, frames: int, start: int, inside: int) -> torch.Tensor:
+    def _decode(self, info: AudioInfo, first: int, frames: int, start: int, inside: int) -> torch.Tensor:
         """Read part of a file of a dataset's clip at the dataset's rate."""
-        info = self.table.files.info(file)
 
         def piece(begin: int, count: int) -> torch.Tensor:
             waveform, _ = read(info.path, first + begin, count, info=info)

@@ -8,6 +8,7 @@ Headers follow ISO/IEC 11172-3 and 13818-3, and the extension to lower rates cal
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -134,6 +135,7 @@ class MpegStream:
         return frames * self.header.samples - self.skip - trim
 
 
+@functools.lru_cache(maxsize=1024)  # the frames of a corpus have few headers, and each read of a file begins with three
 def parse_header(word: int) -> MpegHeader | None:
     """Parse the 4 bytes of an MPEG audio frame's header.
 
@@ -421,10 +423,13 @@ def _behind_tags(read: ReadAt, position: int, stop: int) -> int:
 
 def _before_tags(read: ReadAt, start: int, stop: int) -> int:
     """Return the byte where the ID3v1 and APE tags at the end of an MPEG file begin."""
-    while stop - 128 >= start and read(stop - 128, 3) == b"TAG":
+    # one read for the usual end: no tag, or one of the kinds
+    tail = read(max(start, stop - 160), 160)[: stop - start]
+    while stop - 128 >= start and (tail[-128:-125] if len(tail) >= 128 else read(stop - 128, 3)) == b"TAG":
         stop -= 128
+        tail = tail[:-128]
     if stop - 32 >= start:
-        footer = read(stop - 32, 32)
+        footer = tail[-32:] if len(tail) >= 32 else read(stop - 32, 32)
         if footer[:8] == b"APETAGEX":
             length = int.from_bytes(footer[12:16], "little") + (32 if footer[23] & 0x80 else 0)
             if 32 <= length <= stop - start:

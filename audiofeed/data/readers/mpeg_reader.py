@@ -107,7 +107,14 @@ def _stream(file: AudioFile) -> MpegStream | None:
         stop = start + held
     elif file.head[:4] in _OTHERS:
         return None
-    return find_stream(functools.partial(_read_at, file.fd), start, stop)
+    head = file.head
+
+    def read(position: int, count: int) -> bytes:
+        # nearly all that is looked at lies in the first page
+        end = position + count
+        return head[position:end] if end <= len(head) else os.pread(file.fd, count, position)
+
+    return find_stream(read, start, stop)
 
 
 def _read_at(fd: int, position: int, count: int) -> bytes:

@@ -138,7 +138,6 @@ class Decoder:
     sample_rate: int
     channels: int
     frames: int
-    format: str
     subtype: str
 
     def __init__(self, name: str, fd: int) -> None:
@@ -158,8 +157,13 @@ class Decoder:
         file.seekable = lambda: False
         self._next = 0  # the frame that decoding has come to
         self.sample_rate, self.channels, self.frames = file.samplerate, file.channels, file.frames
-        self.format, self.subtype = file.format, file.subtype
+        self.subtype = file.subtype
         return self
+
+    @property
+    def format(self) -> str:
+        """Container of the file to decode, in soundfile's words, which takes a search through all that it knows."""
+        return str(self._file.format)
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
@@ -187,7 +191,7 @@ class Decoder:
         except self._soundfile.SoundFileError as error:
             raise AudioReadError.of(self.name, _reason(error), start) from error
         waveform = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
-        return waveform.view(-1) if self.channels == 1 else waveform.T.contiguous()
+        return waveform if self.channels == 1 else waveform.view(-1, self.channels).T.contiguous()
 
     def _go_to(self, at: int, lead: int, start: int) -> None:
         """Let decoding of a file come to frame `at`, from `lead` frames before on."""
@@ -206,10 +210,14 @@ class Decoder:
         self._next = at
 
     def _block(self, frames: int, at: int, start: int) -> torch.Tensor:
-        """Decode the next block (frames, channel) of a file, from frame `at` on, in a read that began at `start`."""
+        """Decode the next block of a file, from frame `at` on, in a read that began at `start`.
+
+        Shape: (frames * channel,), the channels of a frame side by side.
+        """
         # dtype="int16" would not scale a float file, so only where the samples are 16-bit integers
-        block = np.empty((frames, self.channels), np.int16 if self.subtype == "PCM_16" else np.float32)
-        got = len(self._file.read(out=block))
+        dtype = "int16" if self.subtype == "PCM_16" else "float32"
+        block = np.empty(frames * self.channels, dtype)
+        got = self._file.buffer_read_into(block, dtype)
         if got < frames:
             raise AudioReadError.of(
                 self.name,
