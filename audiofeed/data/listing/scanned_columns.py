@@ -16,7 +16,7 @@ from audiofeed.data.readers.changes import change_of
 
 # all of them together are the header of a file; those of text first
 _TEXTS = ("format", "subtype", "reader")
-_NUMBERS = {"sample_rate": 1, "channels": 1, "frames": 1, "data_offset": -1, "size": 1, "mtime_ns": -(2**63)}
+_NUMBERS = {"sample_rate": 1, "channels": 1, "frames": 1, "data_offset": -2, "size": 1, "mtime_ns": -(2**63)}
 # for people; it follows from the others
 LENGTH_COLUMN = "seconds"
 HEADER_COLUMNS = ("sample_rate", "channels", "frames", "format", "subtype", "data_offset", "reader", "size", "mtime_ns")

@@ -33,8 +33,9 @@ class AudioInfo:
         format: The container, in soundfile's words: WAV, FLAC, OGG, ...
         subtype: The encoding, in soundfile's words: PCM_16, FLOAT, VORBIS, ... Samples of a subtype that begins with
             "PCM_" are not checked for NaN and infinity.
-        data_offset: Byte where the samples begin, or -1 if they have to be decoded. Batches of decoded files are read
-            in several threads.
+        data_offset: Byte where the samples begin, or a negative number if they have to be decoded: -1, or -2 where a
+            reader notes for its own `read` that the usual decoder may go by the file's header. Batches of decoded files
+            are read in several threads.
         size: The file's size in bytes; a file of another size has changed since.
         reader: The reader that reads the samples; None looks for it again.
         missing: Bytes of samples that the header promises and the file lacks, where `frames` counts what is there.

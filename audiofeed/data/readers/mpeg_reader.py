@@ -36,6 +36,8 @@ _SUBTYPES = {1: "MPEG_LAYER_I", 2: "MPEG_LAYER_II", 3: "MPEG_LAYER_III"}
 _OTHERS = (b"fLaC", b"OggS", b"FORM", b"RIFF", b"RF64", b"caff", b"riff")
 # bytes copied at a time
 _BLOCK = 1 << 20
+# in place of `AudioInfo.data_offset`: the stream is tagged, and libsndfile knows its length as well
+_TAGGED = -2
 # an encoder may have counted the tag's own frame
 _MISCOUNTED = 1
 
@@ -80,21 +82,34 @@ class MpegReader(Reader):
         in_wav = file.head[:4] == b"RIFF"
         return AudioInfo(
             file.path, header.sample_rate, header.channels, max(0, stream.samples(frames)),
-            "WAV" if in_wav else "MP3", _SUBTYPES[header.layer], -1, file.size, self,
+            "WAV" if in_wav else "MP3", _SUBTYPES[header.layer], _TAGGED if _is_tagged(file, stream) else -1, file.size,
+            self,
             missing=find_samples(file)[3] if in_wav else 0,
         )  # fmt: skip
 
     def read(self, file: AudioFile, info: AudioInfo, start: int, frames: int) -> torch.Tensor:
         """Decode part of an MPEG file as float32."""
-        stream = _stream(file)
-        if stream is None:
-            raise AudioReadError.of(file.path, "the file changed: it holds no MPEG stream any more", start)
-        bare = file.head[:4] != b"RIFF"
-        if bare and start == 0 and stream.tagged and stream.promised > 0:
+        stream = None
+        if start > 0 or info.data_offset != _TAGGED:
+            stream = _found(file, start)
+        if start == 0 and (stream is None or _is_tagged(file, stream)):
             decoder = file.keep(lambda name: Decoder(name, file.fd))
             if decoder.frames == info.frames:
                 return decoder.read(0, frames)
-        return _decode_frames(file, stream, start, frames)
+        return _decode_frames(file, stream or _found(file, start), start, frames)
+
+
+def _is_tagged(file: AudioFile, stream: MpegStream) -> bool:
+    """Return True if a tag that is believed says how long a bare MPEG stream is, so that libsndfile knows it, too."""
+    return stream.tagged and stream.promised > 0 and file.head[:4] != b"RIFF"
+
+
+def _found(file: AudioFile, start: int) -> MpegStream:
+    """Find the MPEG stream in a file that is read from sample `start`, as one was found in it before."""
+    stream = _stream(file)
+    if stream is None:
+        raise AudioReadError.of(file.path, "the file changed: it holds no MPEG stream any more", start)
+    return stream
 
 
 def _stream(file: AudioFile) -> MpegStream | None:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from audiofeed.data.errors import AudioReadError
@@ -216,8 +215,8 @@ class Decoder:
         """
         # dtype="int16" would not scale a float file, so only where the samples are 16-bit integers
         dtype = "int16" if self.subtype == "PCM_16" else "float32"
-        block = np.empty(frames * self.channels, dtype)
-        got = self._file.buffer_read_into(block, dtype)
+        block = torch.empty(frames * self.channels, dtype=getattr(torch, dtype))
+        got = self._file.buffer_read_into(block.numpy(), dtype)
         if got < frames:
             raise AudioReadError.of(
                 self.name,
@@ -226,7 +225,7 @@ class Decoder:
                 start,
             )
         self._next = at + frames
-        return torch.from_numpy(block)
+        return block
 
 
 def _soundfile(name: str) -> ModuleType:
