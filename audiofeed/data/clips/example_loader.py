@@ -96,9 +96,7 @@ class ExampleLoader:
             found[name] = CutWaveform(to_float(waveform))
         return found
 
-    def _read_crop(
-        self, clip: int, column: int, info: AudioInfo, start: int, inside: int, length: int
-    ) -> torch.Tensor:
+    def _read_crop(self, clip: int, column: int, info: AudioInfo, start: int, inside: int, length: int) -> torch.Tensor:
         """Read a crop of one of a clip's files in the dataset, with silence after what is inside of the clip."""
         file, first, frames = self.table.clips[clip, column].item()
         place = self.board.begin(file)

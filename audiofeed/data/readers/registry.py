@@ -288,8 +288,8 @@ def _check_finite(waveform: torch.Tensor, name: str, start: int) -> None:
     """
     if waveform.dtype == torch.int16:
         return
-    # one pass at the speed of memory without a mask: NaN and infinity come through the sum of squares, and so may finite
-    # samples beyond 1e16, which are counted before anyone complains
+    # one pass at the speed of memory without a mask: NaN and infinity come through the sum of squares, and so may what
+    # finite samples beyond 1e16 give, which is why the samples are counted before anyone complains
     flat = waveform if waveform.dim() == 1 else waveform.reshape(-1)
     if not math.isfinite(torch.dot(flat, flat).item()):
         count, first = bad_samples(waveform.numpy())

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import soundfile
 import torch
 
 from audiofeed.data import AudioFolder, AudioReadError, read, read_info
-from audiofeed.data.readers import mpeg_frames
+from audiofeed.data.readers import mpeg_frames, mpeg_reader
+from audiofeed.data.readers.mpeg_frames import find_stream
 from tests.data.formats.mpeg_bytes import encode, frames, silent_frame, untagged
 
 MODES = [
@@ -316,3 +318,24 @@ def test_a_dataset_of_them(tmp_path, write):
     dataset = AudioFolder(tmp_path / "in")
     np.testing.assert_allclose(dataset.durations, [len(bare) * 576 / 16_000, 20 * 1152 / 16_000])
     assert [len(dataset[i].waveform) for i in range(2)] == [len(bare) * 576, 20 * 1152]
+
+
+def test_a_tag_is_looked_at_once(tmp_path, write, monkeypatch):
+    """Reads of the whole file go by what its header was found to be; those of a part look again."""
+    body = encode(tmp_path, "VARIABLE", 16_000)
+    tagged, bare = write("tagged.mp3", body), write("bare.mp3", b"".join(untagged(body)))
+    info = read_info(tagged)
+    searched = read(tagged, info=replace(info, data_offset=-1))[0]
+    found, marks = (
+        [],
+        [info.data_offset, read_info(bare).data_offset, read_info(write("id3.mp3", ID3V2 + body)).data_offset],
+    )
+    assert marks == [-2, -1, -2]
+    monkeypatch.setattr(mpeg_reader, "find_stream", lambda *place: found.append(place) or find_stream(*place))
+    assert torch.equal(read(tagged, info=info)[0], searched)
+    assert not found
+    assert (read(tagged, 1000, 2000, info=info)[0] - searched[1000:3000]).abs().max() <= 1e-6
+    assert len(found) == 1
+    # a mark that the file does not bear out, as in a table of headers from elsewhere
+    wrong = replace(read_info(bare), data_offset=-2)
+    assert torch.equal(read(bare, info=wrong)[0], read(bare)[0])

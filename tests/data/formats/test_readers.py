@@ -224,6 +224,15 @@ def test_a_bad_file_is_named_with_what_is_wrong(write, write_pcm, tmp_path, case
     assert (again.path, again.cause, again.offset) == (path, caught.value.cause, caught.value.offset)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_finite_samples_of_any_size_are_read(tmp_path, channels):
+    """Their squares are beyond float32, as those of an MP3 with broken bits may be."""
+    path = str(tmp_path / "a.aiff")
+    written = np.full((50, channels), 3e38, dtype=np.float32)
+    soundfile.write(path, written, RATE, format="AIFF", subtype="FLOAT")
+    assert np.array_equal(read(path)[0].numpy(), written.T.squeeze())
+
+
 def test_a_truncated_wav_is_refused_even_where_it_is_whole(write, write_pcm):
     whole = Path(write_pcm("whole.wav", 1000)).read_bytes()
     path = write("cut.wav", whole[:-500])
