@@ -70,8 +70,8 @@ def test_the_second_run_opens_no_file(folder, opened, tmp_path):
         assert one.waveform.equal(other.waveform)
         assert (one.key, one.target) == (other.key, other.target)
     # the headers themselves, the reader and the time included
-    assert [second._files.info(i) for i in range(6)] == [plain._files.info(i) for i in range(6)]
-    assert second._files.info(0).reader is plain._files.info(0).reader
+    assert [second._table.files.info(i) for i in range(6)] == [plain._table.files.info(i) for i in range(6)]
+    assert second._table.files.info(0).reader is plain._table.files.info(0).reader
     assert not list(tmp_path.glob("*.partial"))
     assert not list(tmp_path.glob(".*"))
 

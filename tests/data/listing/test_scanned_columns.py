@@ -67,8 +67,8 @@ def test_one_header_of_each_format_is_read(rows, opened, tmp_path, ending):
     dataset = AudioManifest(write(rows, tmp_path / f"set{ending}"))
     assert opened == ["clip0.wav"]
     plain = AudioManifest([{"path": row["path"], "target": row["target"]} for row in rows], root=tmp_path)
-    assert [dataset._files.info(i) for i in range(6)] == [plain._files.info(i) for i in range(6)]
-    assert dataset._files.info(5).reader is plain._files.info(5).reader
+    assert [dataset._table.files.info(i) for i in range(6)] == [plain._table.files.info(i) for i in range(6)]
+    assert dataset._table.files.info(5).reader is plain._table.files.info(5).reader
     assert all(one.waveform.equal(other.waveform) for one, other in zip(dataset, plain, strict=True))
     # the columns of headers are no fields, unless they are asked for
     assert dataset.fields.names == ["speaker"]
@@ -133,7 +133,7 @@ def test_headers_that_are_read_otherwise_here_are_left_aside(rows, opened, tmp_p
         row["data_offset"] = 40  # as another version might have found
     dataset = AudioManifest(rows, root=tmp_path)
     assert len(opened) == 6
-    assert dataset._files.info(0).data_offset == 44
+    assert dataset._table.files.info(0).data_offset == 44
     opened.clear()
     before = list(READERS)
     try:
@@ -170,6 +170,6 @@ def test_a_strict_reader_is_not_gone_around(rows, opened, tmp_path):
     try:
         READERS[:] = [WavReader(strict=True) if reader.name == "wav" else reader for reader in READERS]
         dataset = AudioManifest(rows, root=tmp_path)
-        assert dataset._files.info(5).reader is next(reader for reader in READERS if reader.name == "wav")
+        assert dataset._table.files.info(5).reader is next(reader for reader in READERS if reader.name == "wav")
     finally:
         READERS[:] = before
