@@ -203,7 +203,15 @@ class Chain(nn.Sequential):
                 framer: Any = self[at]
                 frames = framer.framing.count(time)
                 width = 0 if along.padding is None else along.padding.width_for(frames)
-                result = framer.carrying(given, lengths, along.steps, emphasis, by_bin=along.by_bin, width=width)
+                result = framer.carrying(
+                    given,
+                    lengths,
+                    along.steps,
+                    emphasis,
+                    normalization=along.normalization,
+                    by_bin=along.by_bin,
+                    width=width,
+                )
                 for done in range(i, at + 1):
                     lengths = None if lengths is None else result_lengths(self[done], lengths)
                 result = along.finish(result, frames, lengths)
