@@ -12,7 +12,6 @@ from audiofeed.methods.lengths import clear_own_past
 from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.standardization import Spread, count_of, standardize, standardize_into
 
-
 DIMS = {"bin": (-1,), "clip": (-3, -2, -1)}
 
 

@@ -215,8 +215,10 @@ class Chain(nn.Sequential):
                 for done in range(i, at + 1):
                     lengths = None if lengths is None else result_lengths(self[done], lengths)
                 result = along.finish(result, frames, lengths)
-                if along.padding is not None and lengths is not None:
-                    lengths = along.padding.frame_lengths(lengths)
+                if along.padding is not None:
+                    if lengths is None and along.padding.adds_padding:
+                        lengths = _whole(given.shape[0] if given.dim() > 1 else 1, frames, given.device)
+                    lengths = None if lengths is None else along.padding.frame_lengths(lengths)
                 i, own = at + 1 + along.members, True
                 continue
             result, lengths = self._step(i, given, lengths, own=own and may_overwrite(member, given))
@@ -265,7 +267,7 @@ class Chain(nn.Sequential):
         if lengths is None and getattr(member, "adds_padding", False):
             # from here on a clip ends before its last frame
             clips = given.shape[0] if given.dim() > (1 if _taken(member) == "waveforms" else 2) else 1
-            lengths = torch.full((clips,), given.shape[-1], device=given.device)
+            lengths = _whole(clips, given.shape[-1], given.device)
         if lengths is None or hasattr(member, "frame_lengths"):
             return result, None if lengths is None else result_lengths(member, lengths)
         if given.shape[-1] != result.shape[-1]:
@@ -307,3 +309,8 @@ def _given(member: nn.Module) -> tuple[str, ...]:
     if isinstance(member, Transform | FeatureTransform) and not member.gives_waveforms:
         return ("features",)
     return ("waveforms", "features")
+
+
+def _whole(clips: int, length: int, device: torch.device) -> torch.Tensor:
+    """Return the lengths of a chain's clips that reach to the end.  Shape: -> (clips,)."""
+    return torch.full((clips,), length, device=device)

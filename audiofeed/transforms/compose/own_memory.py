@@ -2,8 +2,9 @@
 
 Without a graph nobody but the chain holds what one member hands to the next. A short-time transform then takes along
 the steps of values that follow it (a logarithm, a normalization by constants) and computes them while the frames are
-in the cache, and a normalization of clips as soon as a clip is complete; other members work in the memory of the features. Where somebody may look on (a hook, a compiler, a
-gradient, a function that a subclass gives in place of ours), each member is called as it is.
+in the cache, and a normalization of clips as soon as one is complete; other members work in the memory of the features.
+Where somebody may look on (a hook, a compiler, a gradient, a function that a subclass gives in place of ours), each
+member is called as it is.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class Carried(NamedTuple):
     Args:
         members: how many of them are then done.
         steps: steps of values, theirs.
-        padding: one that pads by frames that count, and is done after the steps: `filling` are those of them that came
-            after it, which its frames are to go through.
+        padding: one that pads by frames, and is done after the steps: `filling` are those of them that came after it,
+            which its frames are to go through. Where they do not count it is the last.
         normalization: of the clips after all steps.
         by_bin: what follows best finds the frames of a bin side by side.
     """
@@ -92,14 +93,14 @@ def carried(member: nn.Module, others: Sequence[nn.Module], given: torch.Tensor)
     found, padding = NOTHING, None
     filling: tuple[ValueStep, ...] = ()
     for number, other in enumerate(others, start=1):
-        if (
-            isinstance(other, PadFrames)
-            and padding is None
-            and other.counts
-            and _is_plain(other, PadFrames, _OF_PADDING)
-        ):
+        if isinstance(other, PadFrames) and padding is None and _is_plain(other, PadFrames, _OF_PADDING):
             padding = other
-            continue
+            if other.counts:
+                continue
+            # later members are to know where the clips end
+            if member.can_carry(given, found.steps):
+                found = Carried(number, found.steps, padding)
+            break
         steps = _value_steps(other, like)
         if steps is None or needs_graph(other, like) or not member.can_carry(given, steps):
             break
@@ -107,9 +108,10 @@ def carried(member: nn.Module, others: Sequence[nn.Module], given: torch.Tensor)
             filling = (*filling, *steps)
         found = Carried(number, (*found.steps, *steps), padding, filling)
     following = others[found.members] if found.members < len(others) else None
-    normalization = None if following is None or found.padding is not None else _clip_step(following)
-    if normalization is not None and member.can_close() and not needs_graph(following, like):
-        return found._replace(members=found.members + 1, normalization=normalization, by_bin=True)
+    if following is not None and found.padding is None and member.can_close() and not needs_graph(following, like):
+        normalization = _clip_step(following)
+        if normalization is not None:
+            return found._replace(members=found.members + 1, normalization=normalization, by_bin=True)
     return found._replace(by_bin=getattr(following, "works_by_bin", False)) if found.members else found
 
 

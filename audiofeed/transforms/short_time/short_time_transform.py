@@ -194,6 +194,15 @@ class ShortTime(Transform):
             return self.spectrum(waveform, lengths, graph=graph)
         return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]
 
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Transform the waveform of one clip or of a batch into any short-time module's features.
+
+        See `Transform.forward`.
+        """
+        if not torch.compiler.is_compiling() and self._limits_own(waveform):
+            return self.carrying(waveform, lengths, ())
+        return super().forward(waveform, lengths)
+
     def carrying(
         self,
         waveform: torch.Tensor,
@@ -250,6 +259,15 @@ class ShortTime(Transform):
 
         own = None if lengths is None else lengths - dropped
         return self.by_rows(compute, waveform, own, finish_clips=finish_clips)
+
+    def _limits_own(self, waveform: torch.Tensor) -> bool:
+        """Return whether nobody follows any short-time module's own computation, which ends with a limit of clips."""
+        if not isinstance(waveform, torch.Tensor) or waveform.device.type != "cpu" or self.precision != "input":
+            return False
+        own = ("by_rows", "compute", "finish_rows", "finish_clips")
+        if any(getattr(type(self), name) is not getattr(ShortTime, name) for name in own):
+            return False
+        return self.power is not None and self._last_limit() is not None and not needs_graph(self, waveform)
 
     def _last_limit(self) -> Limit | None:
         """Return the limit that is the only step of clips of any short-time module; None if it has others, or none."""

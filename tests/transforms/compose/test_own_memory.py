@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.methods.short_time.kernel import jit, lines
+from audiofeed.methods.short_time.kernel import jit, layout, lines
 from audiofeed.transforms.short_time import short_time_transform
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from tests.signals import single_noise as noise
@@ -37,6 +37,10 @@ EXACT = {
     "cropped": lambda: af.Chain(
         af.LogMelSpectrogram(**MEL), af.PadFrames(to=5, longer="crop", counts=True), af.Rescale(add=2.0)
     ),
+    "padded_value": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.PadFrames(to=60, value=-2.0), af.Rescale(add=1.0)),
+    "padded_cropped": lambda: af.Chain(
+        af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 3.0), af.PadFrames(to=7, longer="crop"), af.Rescale(add=1.0)
+    ),
     "padded_last": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 3.0), af.PadFrames(to=60)),
     "emphasis": lambda: af.Chain(af.PreEmphasis(0.97), af.LogMelSpectrogram(**MEL), af.Normalize(-4.0, 3.0)),
     "two_before": lambda: af.Chain(
@@ -55,6 +59,10 @@ CLOSE = {
     "by_bin": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.NormalizeClips(), af.PadFrames(multiple=4)),
     "variance": lambda: af.Chain(
         af.LogMelSpectrogram(**MEL), af.NormalizeClips(unbiased=False, eps_to="variance"), af.LogCompression(offset=9.0)
+    ),
+    "powers": lambda: af.Chain(af.Spectrogram(128, hop_length=32), af.NormalizeClips(over="clip", eps=0.0)),
+    "shifted": lambda: af.Chain(
+        af.LogMelSpectrogram(**MEL), af.Rescale(add=50.0), af.NormalizeClips(over="clip", unbiased=False)
     ),
     "mean_alone": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.NormalizeClips(norm_vars=False)),
     "limited_compression": lambda: af.Chain(af.MelSpectrogram(**MEL), af.LogCompression(log="db", top_db=7.0)),
@@ -103,7 +111,7 @@ def test_a_chain_has_the_values_of_its_members(name):
 
 
 @kernels
-@pytest.mark.parametrize("name", [name for name in EXACT if name not in ("limit_alone", "padded_last", "foreign")])
+@pytest.mark.parametrize("name", [name for name in EXACT if name not in ("limit_alone", "foreign")])
 def test_steps_are_taken_along(name, monkeypatch):
     given = []
     real = ShortTime.carrying
@@ -113,17 +121,46 @@ def test_steps_are_taken_along(name, monkeypatch):
     assert len(given) == 1
     emphasized = [isinstance(member, af.PreEmphasis) for member in chain]
     assert (given[0][3] is not None) == any(emphasized)
-    assert len(given[0][2]) == sum(isinstance(member, af.Normalize | af.Rescale) for member in chain)
+    # what comes after frames that do not count is to leave them as they are
+    until = next((i for i, m in enumerate(chain) if isinstance(m, af.PadFrames) and not m.counts), len(chain))
+    assert len(given[0][2]) == sum(isinstance(member, af.Normalize | af.Rescale) for member in list(chain)[:until])
 
 
 @kernels
-def test_moments_and_limits_are_passes_of_machine_code(monkeypatch):
+@pytest.mark.parametrize("clips", [noise(2, 700), noise(2, 3, 700), noise(700)], ids=["rows", "channels", "one"])
+def test_clips_are_closed_where_their_frames_are_computed(clips, monkeypatch):
+    passes, forms = [], []
+    pass_over, run = lines.Lines._run, layout.FrameLayout._run
+
+    def spied(self, spec, *others):
+        forms.append(spec.closing)
+        return run(self, spec, *others)
+
+    monkeypatch.setattr(lines.Lines, "_run", lambda self, *a: passes.append(a[0]) or pass_over(self, *a))
+    monkeypatch.setattr(layout.FrameLayout, "_run", spied)
+    for chain in (CLOSE["by_bin"](), CLOSE["variance"](), CLOSE["magnitude"](), EXACT["limit"]()):
+        chain(clips)
+    assert forms == [
+        ("bin", "unbiased", "std"),
+        ("bin", "biased", "variance"),
+        ("clip", "unbiased", "std"),
+        ("limit", "affine"),
+    ]
+    assert passes == []
+
+
+@kernels
+def test_what_cannot_be_closed_is_passed_over(monkeypatch):
+    """Means alone, features of a member that has steps of clips of its own, and frames that count as padding."""
     passes = []
     real = lines.Lines._run
     monkeypatch.setattr(lines.Lines, "_run", lambda self, *a: passes.append(a[0]) or real(self, *a))
-    for chain in (CLOSE["by_bin"](), CLOSE["magnitude"](), EXACT["limit"]()):
-        chain(noise(2, 700))
-    assert passes == [("standardize", "unbiased", "std"), "moments", ("scale",), ("least", "affine")]
+    limited = af.Chain(af.LogMelSpectrogram(**MEL, log="db", top_db=9.0), af.NormalizeClips(over="clip"))
+    padded = af.Chain(af.LogMelSpectrogram(**MEL), af.PadFrames(multiple=8, counts=True), af.NormalizeClips())
+    for chain in (CLOSE["mean_alone"](), limited, padded):
+        for x, lengths in inputs().values():
+            torch.testing.assert_close(chain(x, lengths), one_by_one(chain, x, lengths), rtol=1e-5, atol=3e-5)
+    assert {"moments", ("scale",), ("standardize", "unbiased", "std")} <= set(passes)
 
 
 def test_features_of_the_caller_stay_as_they_are():

@@ -11,9 +11,10 @@ import torch
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Closing
-from audiofeed.methods.frames import Framing, Place, mirrored
+from audiofeed.methods.frames import Framing, Place, mirrored_ends, mirrored_ends_of_one
 from audiofeed.methods.short_time.kernel import address_check, jit
 from audiofeed.methods.short_time.kernel.frame_kernel import (
+    CLOSING_FIELDS,
     ROW,
     ROW_BEGINNING,
     ROW_COUNT,
@@ -24,7 +25,6 @@ from audiofeed.methods.short_time.kernel.frame_kernel import (
     TILE_FIRST,
     TILE_OUT,
     TILE_ROW,
-    CLOSING_FIELDS,
     KernelSpec,
     loaded,
 )
@@ -197,11 +197,13 @@ class FrameLayout:
 
         The result is that of `_with_zeros`, with the samples of the pad mode in place of zeros.
         """
-        ends = torch.from_numpy(own)[:, None]
-        before = (torch.arange(n_before, device=CPU) - self._margin).expand(len(own), -1)
-        after = torch.from_numpy(starts)[:, None] + torch.arange(n_after, device=CPU)
-        source = mirrored(torch.cat([before, after], dim=1), ends, self.framing.pad_mode)
-        source = source.expand(self.waveform.shape[0], -1) + self._dropped
+        find = mirrored_ends if len(own) > 1 else mirrored_ends_of_one
+        places = find(
+            tuple(own.tolist()), n_before, n_after, tuple(starts.tolist()), self._margin, self.framing.pad_mode
+        )
+        source = torch.from_numpy(places).expand(self.waveform.shape[0], -1)
+        if self._dropped:
+            source = source + self._dropped
         samples = self.waveform.detach()
         found = samples.gather(1, source)
         if self._emphasis is None:
@@ -425,7 +427,12 @@ class FrameLayout:
             **dict.fromkeys(CLOSING_FIELDS, 0),
         }
         if closing is not None:
-            held = self._closing(closing, tiles, spec.n_bins if bank is None else bank.filters.shape[0])
+            n_lines = spec.n_bins if bank is None else bank.filters.shape[0]
+            held = self._closing(closing, tiles, n_lines)
+            if address_check.ENABLED:
+                address_check.check_closing(
+                    spec, tiles, self._counts, closing.rows_of_each, n_lines * stride * 4, stride, out, held
+                )
             fields |= {name: array.ctypes.data for name, array in held.items()}
             fields |= {"rows_of_each": closing.rows_of_each, "out": out.data_ptr(), **closing.numbers}
         spans = weights = None
