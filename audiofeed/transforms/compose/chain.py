@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from audiofeed.arguments.checks import warn_caller
 from audiofeed.methods.lengths import clear_past
 from audiofeed.transforms.compose.own_memory import carried, emphasis_for, gives_own, is_unseen, may_overwrite
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
@@ -40,6 +41,9 @@ class Chain(nn.Sequential):
         ValueError: without members, or with members of different sample rates; at the call, for a member without
             `frame_lengths` that changed the number of frames of a padded batch.
 
+    Warns:
+        UserWarning: for a member that takes the logarithm of the logarithms that the one before it gives.
+
     >>> from audiofeed.transforms.auditory.decibels import AmplitudeToDB
     >>> from audiofeed.transforms.auditory.mel import MelSpectrogram
     >>> chain = Chain(MelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40), AmplitudeToDB(top_db=80.0))
@@ -58,6 +62,7 @@ class Chain(nn.Sequential):
             raise ValueError("Chain() must be given one transform or more")
         for i in range(1, len(transforms)):
             self._check_order(i, transforms[i - 1], transforms[i])
+            self._warn_of_logarithms(i, transforms[i - 1], transforms[i])
         self._check_rates(transforms)
         super().__init__(*transforms)
 
@@ -77,6 +82,18 @@ class Chain(nn.Sequential):
             f"Chain's member {i}, {type(member).__name__}, takes {takes}, and member {i - 1}, "
             f"{type(before).__name__}, gives {gives[0]}; {remedy}"
         )
+
+    def _warn_of_logarithms(self, i: int, before: nn.Module, member: nn.Module) -> None:
+        """Warn of a chain's member that takes the logarithm of logarithms."""
+        first = member[0] if isinstance(member, Chain) else member
+        last = before[-1] if isinstance(before, Chain) else before
+        again = isinstance(first, FeatureTransform) and first.gives_logarithms
+        if again and getattr(last, "gives_logarithms", False):
+            warn_caller(
+                f"Chain's member {i}, {type(first).__name__}, takes the logarithm of what member {i - 1}, "
+                f"{type(last).__name__}, gives, and these are logarithms already; leave one of the two out, or put a "
+                "MelSpectrogram in place of a LogMelSpectrogram"
+            )
 
     def _check_rates(self, transforms: tuple[nn.Module, ...]) -> None:
         """Check that a chain's members say one sample rate, as far as none between them may change it."""

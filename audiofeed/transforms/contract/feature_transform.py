@@ -62,6 +62,8 @@ class FeatureTransform(nn.Module):
     is_light = False
     # whether the output is a waveform, so that a transform of waveforms can follow in a Chain
     gives_waveforms = False
+    # whether the output is logarithms, of which none is to be taken again
+    gives_logarithms = False
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
