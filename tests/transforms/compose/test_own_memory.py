@@ -179,6 +179,23 @@ def test_features_of_the_caller_stay_as_they_are():
             assert torch.equal(features, before)
 
 
+class Unchanged(af.NormalizeClips):
+    """A user's member that gives back what it is given, and may work in place."""
+
+    def compute(self, features, lengths, *, graph):
+        return features
+
+    def compute_own(self, features, lengths):
+        return features
+
+
+def test_features_that_a_member_hands_on_are_still_the_callers():
+    chain, features = af.Chain(Unchanged(), af.Rescale(add=1.0), af.Normalize(1.0, 2.0)), noise(2, 5, 30)
+    before = features.clone()
+    assert torch.equal(chain(features), one_by_one(chain, before))
+    assert torch.equal(features, before)
+
+
 def test_a_hook_sees_its_member_and_keeps_what_it_saw():
     for number in range(4):
         chain = af.Chain(
