@@ -225,6 +225,16 @@ def test_a_hook_before_a_member_keeps_what_it_saw():
     assert torch.equal(seen[0], chain[0](x))
 
 
+def test_a_hook_of_all_modules_sees_each_member():
+    chain, seen = af.Chain(af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 2.0), af.NormalizeClips()), []
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
+    try:
+        chain(noise(2, 700))
+    finally:
+        handle.remove()
+    assert seen == [af.LogMelSpectrogram, af.Normalize, af.NormalizeClips, af.Chain]
+
+
 class Twice(af.Normalize):
     """A user's own computation, in place of ours."""
 
