@@ -41,6 +41,9 @@ EXACT = {
     "padded_cropped": lambda: af.Chain(
         af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 3.0), af.PadFrames(to=7, longer="crop"), af.Rescale(add=1.0)
     ),
+    "padded_value_last": lambda: af.Chain(
+        af.LogMelSpectrogram(**MEL), af.Rescale(add=1.0), af.PadFrames(to=60, value=-2.0)
+    ),
     "padded_last": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 3.0), af.PadFrames(to=60)),
     "emphasis": lambda: af.Chain(af.PreEmphasis(0.97), af.LogMelSpectrogram(**MEL), af.Normalize(-4.0, 3.0)),
     "two_before": lambda: af.Chain(
