@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import audiofeed as af
+from audiofeed.methods.frame_steps import Affine
 from audiofeed.methods.short_time.kernel import jit, layout, lines
 from audiofeed.transforms.short_time import short_time_transform
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
@@ -290,6 +291,36 @@ def test_gradients_and_compilers_find_each_member():
     compiled = torch.compile(chain, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(noise(2, 700)), chain(noise(2, 700)), rtol=1e-4, atol=1e-4)
     assert chain.to("meta")(torch.empty(2, 700, device="meta")).shape == (2, 10, 22)
+
+
+@pytest.mark.parametrize("name", ["limit", "filled", "padded_last", "magnitude", "by_bin", "variance", "mean_alone"])
+def test_gradients_are_those_of_the_members(name):
+    chain = {**EXACT, **CLOSE}[name]()
+    found, expected = (noise(2, 700).requires_grad_() for _ in range(2))
+    chain(found).square().sum().backward()
+    one_by_one(chain, expected).square().sum().backward()
+    assert found.grad.abs().sum() > 0
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-4)
+
+
+class Gain(af.Rescale):
+    """A user's member that trains the constant of its steps."""
+
+    def __init__(self):
+        super().__init__(add=1.0)
+        self.gain = torch.nn.Parameter(torch.tensor(2.0))
+
+    def value_steps(self, like):
+        return (Affine(torch.tensor(0.0), self.gain),)
+
+    def compute(self, features, lengths, *, graph):
+        return features / self.gain
+
+
+def test_a_member_that_trains_gets_its_gradient():
+    chain = af.Chain(af.LogMelSpectrogram(**MEL), Gain(), af.NormalizeClips(eps=1.0))
+    chain(noise(2, 700)).square().sum().backward()
+    assert chain[1].gain.grad.abs() > 0
 
 
 def test_a_wrong_number_of_bins_is_named():
