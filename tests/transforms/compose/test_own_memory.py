@@ -261,6 +261,8 @@ def test_what_a_subclass_computes_is_asked_for():
     chain = af.Chain(Kept(**MEL), af.Rescale(add=1.0), af.NormalizeClips())
     chain(x)
     assert torch.equal(chain[0].kept, af.LogMelSpectrogram(**MEL)(x))
+    limited = Kept(**MEL, log="db", top_db=9.0)
+    assert limited(x).amin() < limited.kept.amax() - 8.0
     chain = af.Chain(af.LogMelSpectrogram(**MEL), af.Rescale(add=1.0))
     chain[1].forward = lambda features, lengths=None: features * 3
     assert torch.equal(chain(x), chain[0](x) * 3)
