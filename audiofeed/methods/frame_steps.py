@@ -12,6 +12,7 @@ import torch
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.standardization import Spread
 from audiofeed.methods.workspace import Workspace
 
 # From (..., frames, values) to (..., frames, other values). A workspace is given where there is no graph: the values
@@ -87,13 +88,47 @@ def through_own(steps: Sequence[ValueStep], features: torch.Tensor) -> torch.Ten
     return features
 
 
+@dataclass(eq=False, kw_only=True)
+class Closing:
+    """What is done with all values of a clip after the steps of its frames: a limit, or a normalization.
+
+    Args:
+        rows_of_each: rows of each clip.
+        top: nothing lies more than this below the clip's own peak; None: no limit, but a normalization.
+        after: shifts and scales after the limit.
+        over: "bin" or "clip", what has a mean and a deviation of its own.
+        spread: the divisor of the normalization.
+        done: set by the method that has done it.
+    """
+
+    rows_of_each: int
+    top: float | None = None
+    after: tuple[Affine, ...] = ()
+    over: str = "bin"
+    spread: Spread | None = None
+    done: bool = False
+
+    @property
+    def form(self) -> tuple[str, ...]:
+        """What closes a clip, without the numbers: see `KernelSpec`."""
+        if self.spread is None:
+            return ("limit", *["affine"] * len(self.after))
+        return self.over, "unbiased" if self.spread.unbiased else "biased", self.spread.eps_to
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The bits of the numbers that close a clip, for the job of a kernel."""
+        eps = 0.0 if self.spread is None else self.spread.eps
+        return {"top": int(np.float32(self.top or 0.0).view(np.int32)), "eps": int(np.float64(eps).view(np.int64))}
+
+
 class Wanted(NamedTuple):
     """Feature to compute from a short-time spectrum: a power, then steps such as a filter bank.
 
     It is |z|^power, or (|z|^2 + root_offset)^(power / 2), then steps frame by frame. `by_bin`: a bin's frames are best
     laid side by side in memory, where there are steps. `width`: room for so many frames is wanted, whatever stands past
-    those that there are. `peaks`: a list to which the largest value of each row is added, (rows,). A method may leave
-    the last three out.
+    those that there are. `closing`: what is done with whole clips after the steps. A method may leave the last three
+    out.
     """
 
     power: float
@@ -101,7 +136,7 @@ class Wanted(NamedTuple):
     root_offset: float = 0.0
     by_bin: bool = False
     width: int = 0
-    peaks: list[np.ndarray] | None = None
+    closing: Closing | None = None
 
 
 def through(steps: Sequence[Step], values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:

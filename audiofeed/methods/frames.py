@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -250,3 +252,26 @@ def mirrored(positions: torch.Tensor, length: torch.Tensor, pad_mode: str) -> to
     period = (2 * (length - 1 + twice)).clamp(min=1)
     folded = torch.remainder(positions, period)
     return torch.where(folded < length, folded, period - twice - folded)
+
+
+def mirrored_ends(
+    own: tuple[int, ...], n_before: int, n_after: int, starts: tuple[int, ...], margin: int, pad_mode: str
+) -> np.ndarray:
+    """Return the index of each sample in copies of the beginnings and ends of rows that are cut into frames.
+
+    A beginning is from `margin` samples before the row on, an end from its start on; past the row's ends stand samples
+    of it, as `mirrored` says.
+
+    Shape: own, the samples of each row, and starts (rows,) -> (rows, n_before + n_after).
+
+    >>> mirrored_ends((4,), 3, 2, (3,), 1, "reflect").tolist()
+    [[1, 0, 1, 3, 2]]
+    """
+    ends = torch.tensor(own, device="cpu")[:, None]
+    before = (torch.arange(n_before, device="cpu") - margin).expand(len(own), -1)
+    after = torch.tensor(starts, device="cpu")[:, None] + torch.arange(n_after, device="cpu")
+    return mirrored(torch.cat([before, after], dim=1), ends, pad_mode).numpy()
+
+
+# for batches of one length, which come again; some 10 kB each
+mirrored_ends_of_one = functools.lru_cache(maxsize=16)(mirrored_ends)

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
+from audiofeed.methods.frame_steps import Closing
 from audiofeed.methods.lengths import clear_own_past
 from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.standardization import Spread, count_of, standardize, standardize_into
+
+DIMS = {"bin": (-1,), "clip": (-3, -2, -1)}
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Normalization of the features of clips, for whoever makes the features: see `standardize_clips`.
+
+    Args:
+        over: "bin" or "clip", what has a mean of its own.
+        spread: the divisor; None: none.
+    """
+
+    over: str
+    spread: Spread | None
+
+    def closing(self, rows_of_each: int) -> Closing:
+        """Return what a normalization by mean and deviation does when all values of a clip are there."""
+        return Closing(rows_of_each=rows_of_each, over=self.over, spread=self.spread)
+
+    def of_own_clips(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Apply the normalization to features of clips in their own memory: see `standardize_own_clips`."""
+        return standardize_own_clips(features, lengths, DIMS[self.over], self.spread)
 
 
 def standardize_own_clips(

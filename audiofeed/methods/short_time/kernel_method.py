@@ -139,17 +139,18 @@ def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:
 
     Shape: -> (rows, frames, features).
     """
-    if not wanted.steps:
+    if not wanted.steps and (wanted.closing is None or wanted.power not in (1.0, 2.0)):
         return frames.powers(wanted.power, wanted.root_offset)
     bank, tail, rest = _in_kernel(wanted)
     if rest:
         return None
     if bank is None and wanted.by_bin:
-        by_bin = frames.powers_by_bin(wanted.power, wanted.root_offset, tail)
+        normalized = wanted.closing if wanted.closing is not None and wanted.closing.spread is not None else None
+        by_bin = frames.powers_by_bin(wanted.power, wanted.root_offset, tail, normalized)
         return None if by_bin is None else by_bin.transpose(1, 2)
     if bank is None:
         return frames.powers(wanted.power, wanted.root_offset, tail)
-    features = frames.filtered(bank, tail, wanted.power, wanted.root_offset, wanted.width, wanted.peaks)
+    features = frames.filtered(bank, tail, wanted.power, wanted.root_offset, wanted.width, wanted.closing)
     return None if features is None else features.transpose(1, 2)
 
 

@@ -36,7 +36,7 @@ class AmplitudeToDB(FeatureTransform):
     [[0.0, 20.0]]
     """
 
-    keeps_bins = True
+    keeps_bins, gives_logarithms = True, True
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ class LogCompression(FeatureTransform):
     [[0.0, 0.693...]]
     """
 
-    keeps_bins = True
+    keeps_bins, gives_logarithms = True, True
 
     @takes(Logarithm)
     def __init__(self, *, power: float = 2.0, **settings: Unpack[LogOptions]) -> None:

@@ -89,6 +89,8 @@ class LogMelSpectrogram(ShortTime):
     torch.Size([2, 80, 101])
     """
 
+    gives_logarithms = True
+
     @takes(Frames, Magnitude, Mel, Logarithm, Execution)
     def __init__(
         self,

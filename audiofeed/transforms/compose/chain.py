@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from audiofeed.arguments.checks import warn_caller
 from audiofeed.methods.lengths import clear_past
 from audiofeed.transforms.compose.own_memory import carried, emphasis_for, gives_own, is_unseen, may_overwrite
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
@@ -40,6 +41,9 @@ class Chain(nn.Sequential):
         ValueError: without members, or with members of different sample rates; at the call, for a member without
             `frame_lengths` that changed the number of frames of a padded batch.
 
+    Warns:
+        UserWarning: for a member that takes the logarithm of the logarithms that the one before it gives.
+
     >>> from audiofeed.transforms.auditory.decibels import AmplitudeToDB
     >>> from audiofeed.transforms.auditory.mel import MelSpectrogram
     >>> chain = Chain(MelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40), AmplitudeToDB(top_db=80.0))
@@ -58,6 +62,7 @@ class Chain(nn.Sequential):
             raise ValueError("Chain() must be given one transform or more")
         for i in range(1, len(transforms)):
             self._check_order(i, transforms[i - 1], transforms[i])
+            self._warn_of_logarithms(i, transforms[i - 1], transforms[i])
         self._check_rates(transforms)
         super().__init__(*transforms)
 
@@ -77,6 +82,18 @@ class Chain(nn.Sequential):
             f"Chain's member {i}, {type(member).__name__}, takes {takes}, and member {i - 1}, "
             f"{type(before).__name__}, gives {gives[0]}; {remedy}"
         )
+
+    def _warn_of_logarithms(self, i: int, before: nn.Module, member: nn.Module) -> None:
+        """Warn of a chain's member that takes the logarithm of logarithms."""
+        first = member[0] if isinstance(member, Chain) else member
+        last = before[-1] if isinstance(before, Chain) else before
+        again = isinstance(first, FeatureTransform) and first.gives_logarithms
+        if again and getattr(last, "gives_logarithms", False):
+            warn_caller(
+                f"Chain's member {i}, {type(first).__name__}, takes the logarithm of what member {i - 1}, "
+                f"{type(last).__name__}, gives, and these are logarithms already; leave one of the two out, or put a "
+                "MelSpectrogram in place of a LogMelSpectrogram"
+            )
 
     def _check_rates(self, transforms: tuple[nn.Module, ...]) -> None:
         """Check that a chain's members say one sample rate, as far as none between them may change it."""
@@ -203,12 +220,22 @@ class Chain(nn.Sequential):
                 framer: Any = self[at]
                 frames = framer.framing.count(time)
                 width = 0 if along.padding is None else along.padding.width_for(frames)
-                result = framer.carrying(given, lengths, along.steps, emphasis, by_bin=along.by_bin, width=width)
+                result = framer.carrying(
+                    given,
+                    lengths,
+                    along.steps,
+                    emphasis,
+                    normalization=along.normalization,
+                    by_bin=along.by_bin,
+                    width=width,
+                )
                 for done in range(i, at + 1):
                     lengths = None if lengths is None else result_lengths(self[done], lengths)
                 result = along.finish(result, frames, lengths)
-                if along.padding is not None and lengths is not None:
-                    lengths = along.padding.frame_lengths(lengths)
+                if along.padding is not None:
+                    if lengths is None and along.padding.adds_padding:
+                        lengths = _whole(given.shape[0] if given.dim() > 1 else 1, frames, given.device)
+                    lengths = None if lengths is None else along.padding.frame_lengths(lengths)
                 i, own = at + 1 + along.members, True
                 continue
             result, lengths = self._step(i, given, lengths, own=own and may_overwrite(member, given))
@@ -257,7 +284,7 @@ class Chain(nn.Sequential):
         if lengths is None and getattr(member, "adds_padding", False):
             # from here on a clip ends before its last frame
             clips = given.shape[0] if given.dim() > (1 if _taken(member) == "waveforms" else 2) else 1
-            lengths = torch.full((clips,), given.shape[-1], device=given.device)
+            lengths = _whole(clips, given.shape[-1], given.device)
         if lengths is None or hasattr(member, "frame_lengths"):
             return result, None if lengths is None else result_lengths(member, lengths)
         if given.shape[-1] != result.shape[-1]:
@@ -299,3 +326,8 @@ def _given(member: nn.Module) -> tuple[str, ...]:
     if isinstance(member, Transform | FeatureTransform) and not member.gives_waveforms:
         return ("features",)
     return ("waveforms", "features")
+
+
+def _whole(clips: int, length: int, device: torch.device) -> torch.Tensor:
+    """Return the lengths of a chain's clips that reach to the end.  Shape: -> (clips,)."""
+    return torch.full((clips,), length, device=device)

@@ -2,8 +2,9 @@
 
 Without a graph nobody but the chain holds what one member hands to the next. A short-time transform then takes along
 the steps of values that follow it (a logarithm, a normalization by constants) and computes them while the frames are
-in the cache, and other members work in the memory of the features. Where somebody may look on (a hook, a compiler, a
-gradient, a function that a subclass gives in place of ours), each member is called as it is.
+in the cache, and a normalization of clips as soon as one is complete; other members work in the memory of the features.
+Where somebody may look on (a hook, a compiler, a gradient, a function that a subclass gives in place of ours), each
+member is called as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from audiofeed.methods.frame_steps import ValueStep, through_own
+from audiofeed.methods.normalization.clips import Normalization
 from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.graph import needs_graph
@@ -51,8 +53,9 @@ class Carried(NamedTuple):
     Args:
         members: how many of them are then done.
         steps: steps of values, theirs.
-        padding: one that pads by frames that count, and is done after the steps: `filling` are those of them that came
-            after it, which its frames are to go through.
+        padding: one that pads by frames, and is done after the steps: `filling` are those of them that came after it,
+            which its frames are to go through. Where they do not count it is the last.
+        normalization: of the clips after all steps.
         by_bin: what follows best finds the frames of a bin side by side.
     """
 
@@ -60,6 +63,7 @@ class Carried(NamedTuple):
     steps: tuple[ValueStep, ...] = ()
     padding: PadFrames | None = None
     filling: tuple[ValueStep, ...] = ()
+    normalization: Normalization | None = None
     by_bin: bool = False
 
     def finish(self, features: torch.Tensor, frames: int, lengths: torch.Tensor | None) -> torch.Tensor:
@@ -89,14 +93,14 @@ def carried(member: nn.Module, others: Sequence[nn.Module], given: torch.Tensor)
     found, padding = NOTHING, None
     filling: tuple[ValueStep, ...] = ()
     for number, other in enumerate(others, start=1):
-        if (
-            isinstance(other, PadFrames)
-            and padding is None
-            and other.counts
-            and _is_plain(other, PadFrames, _OF_PADDING)
-        ):
+        if isinstance(other, PadFrames) and padding is None and _is_plain(other, PadFrames, _OF_PADDING):
             padding = other
-            continue
+            if other.counts:
+                continue
+            # later members are to know where the clips end
+            if member.can_carry(given, found.steps):
+                found = Carried(number, found.steps, padding)
+            break
         steps = _value_steps(other, like)
         if steps is None or needs_graph(other, like) or not member.can_carry(given, steps):
             break
@@ -104,6 +108,10 @@ def carried(member: nn.Module, others: Sequence[nn.Module], given: torch.Tensor)
             filling = (*filling, *steps)
         found = Carried(number, (*found.steps, *steps), padding, filling)
     following = others[found.members] if found.members < len(others) else None
+    if following is not None and found.padding is None and member.can_close() and not needs_graph(following, like):
+        normalization = _clip_step(following)
+        if normalization is not None:
+            return found._replace(members=found.members + 1, normalization=normalization, by_bin=True)
     return found._replace(by_bin=getattr(following, "works_by_bin", False)) if found.members else found
 
 
@@ -170,6 +178,13 @@ def _value_steps(member: nn.Module, like: torch.Tensor) -> tuple[ValueStep, ...]
     if not _beside(type(member), "compute", "value_steps") or not _is_plain(member, FeatureTransform, ("finish",)):
         return None
     return member.value_steps(like)
+
+
+def _clip_step(member: nn.Module) -> Normalization | None:
+    """Return the normalization that is the whole of a chain's member; None if it is another."""
+    if not isinstance(member, FeatureTransform) or not _is_plain(member, FeatureTransform, (*_OF_FEATURES, "finish")):
+        return None
+    return member.clip_step() if _beside(type(member), "compute", "clip_step") else None
 
 
 def _is_plain(member: nn.Module, base: type[Transform | FeatureTransform], names: Iterable[str]) -> bool:

@@ -11,6 +11,7 @@ from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.methods.frame_steps import ValueStep, through_own
 from audiofeed.methods.lengths import clear_own_past, clear_past
+from audiofeed.methods.normalization.clips import Normalization
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import compute_in_parts, is_dealt
 from audiofeed.transforms.contract.filters import (
@@ -61,6 +62,8 @@ class FeatureTransform(nn.Module):
     is_light = False
     # whether the output is a waveform, so that a transform of waveforms can follow in a Chain
     gives_waveforms = False
+    # whether the output is logarithms, of which none is to be taken again
+    gives_logarithms = False
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
@@ -117,6 +120,13 @@ class FeatureTransform(nn.Module):
 
         What computes the features may then take them along. They are those of `compute`, with numbers in the dtype of
         features `like` these; None: it is no such transform.
+        """
+        return None
+
+    def clip_step(self) -> Normalization | None:
+        """Return the normalization of clips that is the whole of a feature transform; None: it is none.
+
+        What computes the features may then take it along. It is that of `compute`.
         """
         return None
 

@@ -58,6 +58,8 @@ class Transform(nn.Module):
     is_light = False
     # whether the output is a waveform, so that another transform of waveforms can follow in a Chain
     gives_waveforms = False
+    # whether the output is logarithms, of which none is to be taken again
+    gives_logarithms = False
     sample_rate: float | None = None
     # where the frames lie, if the transform has frames
     framing: Framing | None = None

@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 
 from audiofeed.arguments.checks import check_choice, check_not_negative
-from audiofeed.methods.normalization.clips import standardize_clips, standardize_own_clips
+from audiofeed.methods.normalization.clips import DIMS, Normalization, standardize_clips
 from audiofeed.methods.standardization import EPS_TO, Spread
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
-
-_DIMS = {"bin": (-1,), "clip": (-3, -2, -1)}
 
 
 class NormalizeClips(FeatureTransform):
@@ -52,14 +50,18 @@ class NormalizeClips(FeatureTransform):
         eps_to: str = "std",
     ) -> None:
         super().__init__()
-        self.over, self.norm_vars, self.unbiased = check_choice("over", over, tuple(_DIMS)), norm_vars, unbiased
+        self.over, self.norm_vars, self.unbiased = check_choice("over", over, tuple(DIMS)), norm_vars, unbiased
         self.eps, self.eps_to = check_not_negative("eps", eps), check_choice("eps_to", eps_to, EPS_TO)
-        self._spread = Spread(unbiased=bool(unbiased), eps=self.eps, eps_to=eps_to) if norm_vars else None
+        spread = Spread(unbiased=bool(unbiased), eps=self.eps, eps_to=eps_to) if norm_vars else None
+        self._normalization = Normalization(self.over, spread)
+
+    def clip_step(self) -> Normalization:
+        return self._normalization
 
     def compute_own(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         if features.stride(-1) != 1:
             return self.compute(features, lengths, graph=False)
-        return standardize_own_clips(features, lengths, _DIMS[self.over], self._spread)
+        return self._normalization.of_own_clips(features, lengths)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        return standardize_clips(features, lengths, _DIMS[self.over], self._spread, graph=graph)
+        return standardize_clips(features, lengths, DIMS[self.over], self._normalization.spread, graph=graph)

@@ -102,14 +102,15 @@ class PadFrames(FeatureTransform):
     def padded(
         self, features: torch.Tensor, frames: int, lengths: torch.Tensor | None, value: torch.Tensor
     ) -> torch.Tensor:
-        """Return features padded by frames that count and hold a value, in memory of their own, without a graph.
+        """Return features padded by frames that hold a value, in memory of their own, without a graph.
 
         Args:
             features: (batch, ..., bins, frames) or (bins, frames), which may be written over; they may have room for
                 the result.
             frames: their number.
             lengths: (batch,) frames of each clip; None: all of them.
-            value: (bins, 1), what the frames hold that are added to a clip. Past those that batch-mates need is 0.
+            value: (bins, 1), what the frames hold that are added to a clip. If they count, past those that batch-mates
+                need is 0.
         """
         target = self.width_for(frames)
         if frames > target:
@@ -125,7 +126,7 @@ class PadFrames(FeatureTransform):
             clips, ends = out.view(len(lengths), -1, *out.shape[-2:]), self.frame_lengths(lengths)
             for clip, own, end in zip(clips, lengths.tolist(), ends.tolist(), strict=True):
                 clip[..., own:end] = value
-                clip[..., end:] = 0
+                clip[..., end:] = 0 if self.counts else value
         return out
 
     def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:

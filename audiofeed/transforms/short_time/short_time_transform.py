@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from audiofeed.arguments.checks import warn_caller, warn_of_empty
 from audiofeed.arguments.setting_groups import pick
 from audiofeed.methods.decibels import Log
-from audiofeed.methods.frame_steps import Affine, ValueStep, Wanted, values_after
+from audiofeed.methods.frame_steps import Affine, Closing, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.method_table import Path, Table
+from audiofeed.methods.normalization.clips import Normalization
 from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.methods.short_time.kernel_method import can_emphasize, emphasized_powers
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_time_powers, short_time_spectrum
@@ -192,6 +194,15 @@ class ShortTime(Transform):
             return self.spectrum(waveform, lengths, graph=graph)
         return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]
 
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Transform the waveform of one clip or of a batch into any short-time module's features.
+
+        See `Transform.forward`.
+        """
+        if not torch.compiler.is_compiling() and self._limits_own(waveform):
+            return self.carrying(waveform, lengths, ())
+        return super().forward(waveform, lengths)
+
     def carrying(
         self,
         waveform: torch.Tensor,
@@ -199,6 +210,7 @@ class ShortTime(Transform):
         further: Sequence[ValueStep],
         emphasis: Emphasis | None = None,
         *,
+        normalization: Normalization | None = None,
         by_bin: bool = False,
         width: int = 0,
     ) -> torch.Tensor:
@@ -208,28 +220,34 @@ class ShortTime(Transform):
             waveform, lengths: as `forward` takes them; without a graph.
             further: steps of values that the features are taken through, of which it `can_carry` all.
             emphasis: pre-emphasis of the waveform before, which it `can_emphasize`.
+            normalization: of the clips after these, which it `can_close`.
             by_bin: the frames of a bin are best laid side by side in memory.
             width: room for so many frames is wanted; where the result has it, anything may stand past its own frames.
         """
         dropped = 0 if emphasis is None else emphasis.dropped
         limit = self._last_limit()
         in_frames = further if limit is None else ()
-        peaks: list[np.ndarray] = []
+        affine = tuple(step for step in further if isinstance(step, Affine))
+        closing: Closing | None = None
+        if limit is not None:
+            closing = Closing(rows_of_each=math.prod(waveform.shape[1:-1]), top=limit.top, after=affine)
+        elif normalization is not None and normalization.spread is not None:
+            closing = normalization.closing(math.prod(waveform.shape[1:-1]))
         room = width if not split(self.steps())[1] else 0
 
         def finish_clips(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
-            if limit is None:
-                return self.finish_clips(features, frames)
-            steps = [step for step in further if isinstance(step, Affine)]
-            of_rows = torch.from_numpy(peaks[0]).float() if peaks else None
-            return limit.on_own_clips(
-                features, frames, steps, None if of_rows is None else of_rows.view(len(features), -1).amax(1)
-            )
+            if closing is not None and closing.done:
+                return features
+            if limit is not None:
+                return limit.on_own_clips(features, frames, affine)
+            if normalization is not None:
+                return normalization.of_own_clips(features, frames)
+            return self.finish_clips(features, frames)
 
         def compute(rows: torch.Tensor, own: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
             wanted = self.wanted(rows)
-            wanted = wanted._replace(steps=(*wanted.steps, *in_frames), by_bin=by_bin, width=room)
-            wanted = wanted._replace(peaks=None if limit is None else peaks)
+            steps = (*wanted.steps, *in_frames)
+            wanted = wanted._replace(steps=steps, by_bin=by_bin, width=room, closing=closing)
             if emphasis is not None:
                 whole = None if own is None else own + dropped
                 window = self.analysis(rows)
@@ -241,6 +259,15 @@ class ShortTime(Transform):
 
         own = None if lengths is None else lengths - dropped
         return self.by_rows(compute, waveform, own, finish_clips=finish_clips)
+
+    def _limits_own(self, waveform: torch.Tensor) -> bool:
+        """Return whether nobody follows any short-time module's own computation, which ends with a limit of clips."""
+        if not isinstance(waveform, torch.Tensor) or waveform.device.type != "cpu" or self.precision != "input":
+            return False
+        own = ("by_rows", "compute", "finish_rows", "finish_clips")
+        if any(getattr(type(self), name) is not getattr(ShortTime, name) for name in own):
+            return False
+        return self.power is not None and self._last_limit() is not None and not needs_graph(self, waveform)
 
     def _last_limit(self) -> Limit | None:
         """Return the limit that is the only step of clips of any short-time module; None if it has others, or none."""
@@ -265,6 +292,10 @@ class ShortTime(Transform):
         n_values = values_after(self.wanted(waveform).steps, self.n_fft // 2 + 1)
         sizes = {step.add.numel() for step in further if isinstance(step, Affine) and step.add.dim()}
         return not sizes or sizes == {n_values}
+
+    def can_close(self) -> bool:
+        """Return whether clips can be normalized with any short-time module's own steps, as soon as one is done."""
+        return self.power is not None and self.precision == "input" and not split(self.steps())[1]
 
     def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """Apply the steps of clips in the base class of short-time modules."""

@@ -78,24 +78,18 @@ class Limit:
         return torch.maximum(features, clip_peak(features, frames) - self.top, out=features)
 
     def on_own_clips(
-        self,
-        features: torch.Tensor,
-        frames: torch.Tensor | None,
-        further: Sequence[Affine],
-        peaks: torch.Tensor | None = None,
+        self, features: torch.Tensor, frames: torch.Tensor | None, further: Sequence[Affine]
     ) -> torch.Tensor:
         """Apply the step that limits the decibels of clips, and `further` shifts and scales, in place, without a graph.
 
         Args:
             features, frames: as for `on_clips`.
             further: steps after it.
-            peaks: (clips,) largest values, float32, where they are known.
         """
         lines = lines_of(features, frames)
         if lines is None:
             return through_own(further, limit_own_range(features, frames, self.top))
-        if peaks is None:
-            peaks = lines.peaks().amax(dim=(1, 2, 3)).float()
+        peaks = lines.peaks().amax(dim=(1, 2, 3)).float()
         least = peaks[:, None, None] - self.top
         numbers = [number for step in further for number in (step.add, step.divide)]
         lines.apply("least", *["affine"] * len(further), numbers=(least, *numbers))

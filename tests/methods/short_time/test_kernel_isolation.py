@@ -160,7 +160,7 @@ def test_nothing_outside_the_result_is_written():
     before, x = torch.empty, noise(3, 4000)
     guards = []
 
-    def guarded(*shape, dtype, device):
+    def guarded(shape, *, dtype, device):
         n = int(np.prod(shape))
         held = torch.full((n + 64,), 7.0, dtype=dtype)
         guards.append(held)
@@ -170,12 +170,15 @@ def test_nothing_outside_the_result_is_written():
     mel = af.MelSpectrogram(sample_rate=16000, n_fft=400, hop_length=100, n_mels=10)
     power = af.Spectrogram(400, hop_length=100)
     complex_ = af.STFT(400, hop_length=100)
-    for transform in (mel, power, complex_):
+    limited = af.LogMelSpectrogram(sample_rate=16000, n_fft=400, hop_length=100, n_mels=10, log="db", top_db=20.0)
+    normalized = af.Chain(mel, af.NormalizeClips()), af.Chain(mel, af.NormalizeClips(over="clip"))
+    for transform in (mel, power, complex_, limited, *normalized):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(layout.torch, "empty", guarded)
             transform(x, lengths)
     assert torch.empty is before
-    assert len(guards) == 3
+    guards = [held for held in guards if len(held) > 64]  # of empty ones nothing is written
+    assert len(guards) == 6
     for held in guards:
         assert torch.all(held[:32] == 7)
         assert torch.all(held[-32:] == 7)

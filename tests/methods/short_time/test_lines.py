@@ -13,14 +13,16 @@ pytestmark = pytest.mark.skipif(not jit.lanes(), reason="needs llvmlite")
 
 
 @pytest.mark.parametrize("frames", [1, 3, 16, 17, 255, 1000, 5001])
-def test_moments_are_those_of_float64(frames):
-    features = noise(2, 1, 3, frames) * 0.1 + 40
+@pytest.mark.parametrize(("spread", "within"), [(0.1, 3e-5), (1e-5, 3e-2)])
+def test_moments_are_those_of_float64(frames, spread, within):
+    """Also where the mean lies between two floats, and the values no more than some floats beside it."""
+    features = noise(2, 1, 3, frames) * spread + 40
     found = lines_of(features, None).moments()
     wide = features.double()
     mean = wide.mean(-1)
     torch.testing.assert_close(found[..., 0], mean, rtol=3e-7, atol=0)
     squares = (wide - mean[..., None]).square().sum(-1)
-    torch.testing.assert_close(found[..., 1], squares, rtol=3e-5, atol=1e-9)
+    torch.testing.assert_close(found[..., 1], squares, rtol=within, atol=1e-15)
 
 
 def test_a_pass_ends_where_its_clip_does():
@@ -49,8 +51,18 @@ def test_nan_and_infinity_stay_what_they_are():
     assert lines.peaks().flatten().isnan().tolist() == [True, False, False]
     assert lines.peaks().flatten()[1:].tolist() == [torch.inf, 0.0]
     lines.standardize(unbiased=True, eps=1e-5, eps_to="std")
-    assert features[0, 0, 0].isnan().all()
+    assert features[0, 0, :2].isnan().all()
     assert (features[0, 0, 2] == 0).all()
+
+
+@pytest.mark.parametrize("eps_to", ["std", "variance"])
+def test_values_that_differ_by_rounding_alone_are_0(eps_to):
+    features = torch.full((1, 1, 2, 40), 3.0)
+    features[0, 0, 0, ::2] = torch.nextafter(torch.tensor(3.0), torch.tensor(4.0))
+    features[0, 0, 1, ::2] = 3.001
+    lines_of(features, None).standardize(unbiased=True, eps=0.0, eps_to=eps_to)
+    assert (features[0, 0, 0] == 0).all()
+    assert (features[0, 0, 1].abs() > 0.9).all()
 
 
 @pytest.mark.parametrize("eps_to", ["std", "variance"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -265,3 +266,17 @@ def test_a_collate_gives_a_stack_by_name():
     assert batch.feature_mask["mel"].sum(1).tolist() == [13, 3]
     torch.testing.assert_close(batch.features["mel"][1, :, :3], stack["mel"](noise(90)))
     assert "mel" in repr(batch)
+
+
+@pytest.mark.parametrize("again", [lambda: af.LogCompression(), lambda: af.AmplitudeToDB()])
+def test_a_logarithm_of_logarithms_is_warned_of_once(again):
+    mel = {"sample_rate": 8000, "n_fft": 128, "n_mels": 4}
+    for before in (af.LogMelSpectrogram(**mel), af.Chain(af.MelSpectrogram(**mel), af.LogCompression())):
+        with pytest.warns(UserWarning, match=r"member 1, .*member 0, Log.* already; leave one") as warned:
+            af.Chain(before, again())
+        assert len(warned) == 1
+        assert warned[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        af.Chain(af.MelSpectrogram(**mel), again(), af.Rescale(add=1.0))
+        af.Chain(af.LogMelSpectrogram(**mel), af.NormalizeClips())

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.methods.short_time.kernel import jit, lines
+from audiofeed.methods.frame_steps import Affine
+from audiofeed.methods.short_time.kernel import jit, layout, lines
 from audiofeed.transforms.short_time import short_time_transform
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from tests.signals import single_noise as noise
@@ -37,6 +38,13 @@ EXACT = {
     "cropped": lambda: af.Chain(
         af.LogMelSpectrogram(**MEL), af.PadFrames(to=5, longer="crop", counts=True), af.Rescale(add=2.0)
     ),
+    "padded_value": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.PadFrames(to=60, value=-2.0), af.Rescale(add=1.0)),
+    "padded_cropped": lambda: af.Chain(
+        af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 3.0), af.PadFrames(to=7, longer="crop"), af.Rescale(add=1.0)
+    ),
+    "padded_value_last": lambda: af.Chain(
+        af.LogMelSpectrogram(**MEL), af.Rescale(add=1.0), af.PadFrames(to=60, value=-2.0)
+    ),
     "padded_last": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 3.0), af.PadFrames(to=60)),
     "emphasis": lambda: af.Chain(af.PreEmphasis(0.97), af.LogMelSpectrogram(**MEL), af.Normalize(-4.0, 3.0)),
     "two_before": lambda: af.Chain(
@@ -55,6 +63,10 @@ CLOSE = {
     "by_bin": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.NormalizeClips(), af.PadFrames(multiple=4)),
     "variance": lambda: af.Chain(
         af.LogMelSpectrogram(**MEL), af.NormalizeClips(unbiased=False, eps_to="variance"), af.LogCompression(offset=9.0)
+    ),
+    "powers": lambda: af.Chain(af.Spectrogram(128, hop_length=32), af.NormalizeClips(over="clip", eps=0.0)),
+    "shifted": lambda: af.Chain(
+        af.LogMelSpectrogram(**MEL), af.Rescale(add=50.0), af.NormalizeClips(over="clip", unbiased=False)
     ),
     "mean_alone": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.NormalizeClips(norm_vars=False)),
     "limited_compression": lambda: af.Chain(af.MelSpectrogram(**MEL), af.LogCompression(log="db", top_db=7.0)),
@@ -103,7 +115,7 @@ def test_a_chain_has_the_values_of_its_members(name):
 
 
 @kernels
-@pytest.mark.parametrize("name", [name for name in EXACT if name not in ("limit_alone", "padded_last", "foreign")])
+@pytest.mark.parametrize("name", [name for name in EXACT if name not in ("limit_alone", "foreign")])
 def test_steps_are_taken_along(name, monkeypatch):
     given = []
     real = ShortTime.carrying
@@ -113,17 +125,46 @@ def test_steps_are_taken_along(name, monkeypatch):
     assert len(given) == 1
     emphasized = [isinstance(member, af.PreEmphasis) for member in chain]
     assert (given[0][3] is not None) == any(emphasized)
-    assert len(given[0][2]) == sum(isinstance(member, af.Normalize | af.Rescale) for member in chain)
+    # what comes after frames that do not count is to leave them as they are
+    until = next((i for i, m in enumerate(chain) if isinstance(m, af.PadFrames) and not m.counts), len(chain))
+    assert len(given[0][2]) == sum(isinstance(member, af.Normalize | af.Rescale) for member in list(chain)[:until])
 
 
 @kernels
-def test_moments_and_limits_are_passes_of_machine_code(monkeypatch):
+@pytest.mark.parametrize("clips", [noise(2, 700), noise(2, 3, 700), noise(700)], ids=["rows", "channels", "one"])
+def test_clips_are_closed_where_their_frames_are_computed(clips, monkeypatch):
+    passes, forms = [], []
+    pass_over, run = lines.Lines._run, layout.FrameLayout._run
+
+    def spied(self, spec, *others):
+        forms.append(spec.closing)
+        return run(self, spec, *others)
+
+    monkeypatch.setattr(lines.Lines, "_run", lambda self, *a: passes.append(a[0]) or pass_over(self, *a))
+    monkeypatch.setattr(layout.FrameLayout, "_run", spied)
+    for chain in (CLOSE["by_bin"](), CLOSE["variance"](), CLOSE["magnitude"](), EXACT["limit"]()):
+        chain(clips)
+    assert forms == [
+        ("bin", "unbiased", "std"),
+        ("bin", "biased", "variance"),
+        ("clip", "unbiased", "std"),
+        ("limit", "affine"),
+    ]
+    assert passes == []
+
+
+@kernels
+def test_what_cannot_be_closed_is_passed_over(monkeypatch):
+    """Means alone, features of a member that has steps of clips of its own, and frames that count as padding."""
     passes = []
     real = lines.Lines._run
     monkeypatch.setattr(lines.Lines, "_run", lambda self, *a: passes.append(a[0]) or real(self, *a))
-    for chain in (CLOSE["by_bin"](), CLOSE["magnitude"](), EXACT["limit"]()):
-        chain(noise(2, 700))
-    assert passes == [("standardize", "unbiased", "std"), "moments", ("scale",), ("least", "affine")]
+    limited = af.Chain(af.LogMelSpectrogram(**MEL, log="db", top_db=9.0), af.NormalizeClips(over="clip"))
+    padded = af.Chain(af.LogMelSpectrogram(**MEL), af.PadFrames(multiple=8, counts=True), af.NormalizeClips())
+    for chain in (CLOSE["mean_alone"](), limited, padded):
+        for x, lengths in inputs().values():
+            torch.testing.assert_close(chain(x, lengths), one_by_one(chain, x, lengths), rtol=1e-5, atol=3e-5)
+    assert {"moments", ("scale",), ("standardize", "unbiased", "std")} <= set(passes)
 
 
 def test_features_of_the_caller_stay_as_they_are():
@@ -140,6 +181,23 @@ def test_features_of_the_caller_stay_as_they_are():
             expected = one_by_one(chain, features, lengths)
             torch.testing.assert_close(chain(features, lengths), expected, rtol=1e-5, atol=1e-5)
             assert torch.equal(features, before)
+
+
+class Unchanged(af.NormalizeClips):
+    """A user's member that gives back what it is given, and may work in place."""
+
+    def compute(self, features, lengths, *, graph):
+        return features
+
+    def compute_own(self, features, lengths):
+        return features
+
+
+def test_features_that_a_member_hands_on_are_still_the_callers():
+    chain, features = af.Chain(Unchanged(), af.Rescale(add=1.0), af.Normalize(1.0, 2.0)), noise(2, 5, 30)
+    before = features.clone()
+    assert torch.equal(chain(features), one_by_one(chain, before))
+    assert torch.equal(features, before)
 
 
 def test_a_hook_sees_its_member_and_keeps_what_it_saw():
@@ -171,6 +229,16 @@ def test_a_hook_before_a_member_keeps_what_it_saw():
     assert torch.equal(seen[0], chain[0](x))
 
 
+def test_a_hook_of_all_modules_sees_each_member():
+    chain, seen = af.Chain(af.LogMelSpectrogram(**MEL), af.Normalize(1.0, 2.0), af.NormalizeClips()), []
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
+    try:
+        chain(noise(2, 700))
+    finally:
+        handle.remove()
+    assert seen == [af.LogMelSpectrogram, af.Normalize, af.NormalizeClips, af.Chain]
+
+
 class Twice(af.Normalize):
     """A user's own computation, in place of ours."""
 
@@ -193,6 +261,8 @@ def test_what_a_subclass_computes_is_asked_for():
     chain = af.Chain(Kept(**MEL), af.Rescale(add=1.0), af.NormalizeClips())
     chain(x)
     assert torch.equal(chain[0].kept, af.LogMelSpectrogram(**MEL)(x))
+    limited = Kept(**MEL, log="db", top_db=9.0)
+    assert limited(x).amin() < limited.kept.amax() - 8.0
     chain = af.Chain(af.LogMelSpectrogram(**MEL), af.Rescale(add=1.0))
     chain[1].forward = lambda features, lengths=None: features * 3
     assert torch.equal(chain(x), chain[0](x) * 3)
@@ -223,6 +293,36 @@ def test_gradients_and_compilers_find_each_member():
     compiled = torch.compile(chain, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(noise(2, 700)), chain(noise(2, 700)), rtol=1e-4, atol=1e-4)
     assert chain.to("meta")(torch.empty(2, 700, device="meta")).shape == (2, 10, 22)
+
+
+@pytest.mark.parametrize("name", ["limit", "filled", "padded_last", "magnitude", "by_bin", "variance", "mean_alone"])
+def test_gradients_are_those_of_the_members(name):
+    chain = {**EXACT, **CLOSE}[name]()
+    found, expected = (noise(2, 700).requires_grad_() for _ in range(2))
+    chain(found).square().sum().backward()
+    one_by_one(chain, expected).square().sum().backward()
+    assert found.grad.abs().sum() > 0
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-4)
+
+
+class Gain(af.Rescale):
+    """A user's member that trains the constant of its steps."""
+
+    def __init__(self):
+        super().__init__(add=1.0)
+        self.gain = torch.nn.Parameter(torch.tensor(2.0))
+
+    def value_steps(self, like):
+        return (Affine(torch.tensor(0.0), self.gain),)
+
+    def compute(self, features, lengths, *, graph):
+        return features / self.gain
+
+
+def test_a_member_that_trains_gets_its_gradient():
+    chain = af.Chain(af.LogMelSpectrogram(**MEL), Gain(), af.NormalizeClips(eps=1.0))
+    chain(noise(2, 700)).square().sum().backward()
+    assert chain[1].gain.grad.abs() > 0
 
 
 def test_a_wrong_number_of_bins_is_named():

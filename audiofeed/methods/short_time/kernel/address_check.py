@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from audiofeed.methods.short_time.kernel import fourier
 from audiofeed.methods.short_time.kernel.frame_kernel import ROW, TILE_FIRST, TILE_OUT, TILE_ROW, KernelSpec
@@ -126,6 +127,46 @@ def check_job(
         if (low < 0).any() or (high > spec.n_bins).any() or (place + low < 0).any() or (place + high > n_weights).any():
             raise IndexError(f"the spans of {spans.shape[1]} filters reach outside {spec.n_bins} bins or the weights")
     result.holds(np.zeros_like(rows), number, out, written)
+
+
+def check_closing(
+    spec: KernelSpec,
+    tiles: np.ndarray,
+    counts: np.ndarray,
+    rows_of_each: int,
+    pitch: int,
+    stride: int,
+    out: torch.Tensor,
+    held: dict[str, np.ndarray],
+) -> None:
+    """Check that a kernel job closes each clip once, when it is complete and inside its memory, or raise an IndexError.
+
+    Args:
+        spec: what the kernel computes.
+        tiles: (tiles, TILE), of which those of a clip are to follow each other.
+        counts: (rows,) frames of each row.
+        rows_of_each: rows of each clip.
+        pitch: bytes of a row's result.
+        stride: floats from one line of it to the next one's.
+        out: the result.
+        held: the memory that the kernel counts tiles in, and keeps their peaks.
+    """
+    rows = len(counts)
+    if rows_of_each < 1 or rows % rows_of_each:
+        raise IndexError(f"{rows} rows are not whole clips of {rows_of_each}")
+    per_row = -(-counts // spec.lanes)
+    first = np.arange(len(tiles)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
+    ordered = np.array_equal(tiles[:, TILE_ROW], np.repeat(np.arange(rows), per_row))
+    if not ordered or not np.array_equal(tiles[:, TILE_FIRST], first * spec.lanes):
+        raise IndexError(
+            f"the tiles of {rows} rows do not follow each other, and no clip is closed when it is complete"
+        )
+    if (counts.reshape(-1, rows_of_each) != counts[::rows_of_each, None]).any() or (counts > stride).any():
+        raise IndexError(f"the rows of a clip do not have the same number of frames, or more than {stride}")
+    if pitch * rows > out.numel() * out.element_size():
+        raise IndexError(f"{rows} rows of {pitch} bytes are not inside the result")
+    if len(held["done"]) < rows // rows_of_each or (spec.peak and len(held["peaks"]) < len(tiles)):
+        raise IndexError(f"the memory in which {rows // rows_of_each} clips are closed is too small")
 
 
 def check_tables(spec: KernelSpec, arrays: dict[str, np.ndarray], *, window_at: int, n_loaded: int) -> None:

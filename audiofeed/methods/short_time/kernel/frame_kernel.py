@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from audiofeed.methods.short_time.kernel import fourier
+from audiofeed.methods.short_time.kernel import closing, fourier, line_code
 from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 from audiofeed.methods.short_time.kernel.logarithm import logarithm
 
@@ -39,7 +39,15 @@ FIELDS = (
     "offset",
     "peaks",  # address of a float64 for each tile, its largest value
     "affine",  # address of pairs of floats, what is added and what is divided by: for each `Affine` those of all values
+    "rows_of_each",  # rows of each clip
+    "done",  # address of the number of tiles of each clip that are done
+    "out",  # address of the first row's result; that of a clip's rows lies together
+    "closing",  # address of pairs of floats as in `affine`, for what closes a clip
+    "top",  # bits of a float: what the limit lies below a clip's peak
+    "eps",  # bits of a float64: what is added to a divisor
 )
+# those of them that only a kernel with a `closing` reads
+CLOSING_FIELDS = ("rows_of_each", "peaks", "done", "out", "closing", "top", "eps")
 # settings of a spec that are read from the job, so that one kernel serves all their values
 NUMBERS = ("floor", "factor", "offset")
 # columns of the table of tiles: the row, its first frame, and the address of the results
@@ -64,7 +72,10 @@ class KernelSpec:
         filters: True: the powers go through a filter bank, and the result lies filter by filter. False: it lies frame
             by frame.
         by_bin: without filters the result lies bin by bin, too.
-        peak: with filters: the largest value of each tile is found, too.
+        closing: what is done with all values of a clip when they are there, the result lying filter by filter or bin by
+            bin: ("limit", "affine", ...), with filters, no less than so much below the clip's peak and shifts and
+            scales; or ("bin" or "clip", "unbiased" or "biased", "std" or "variance"), what a normalization by mean and
+            standard deviation is over, its variance, and what `eps` is added to. (): nothing.
         floor: lower limit of the logarithm of the filters' output, factor * ln(max(x + offset, floor)), or with `plus`
             factor * ln(max(1 + x + offset, floor)); None: no logarithm.
         factor, offset, plus: see `floor`.
@@ -83,7 +94,7 @@ class KernelSpec:
     power: float | None
     filters: bool = False
     by_bin: bool = False
-    peak: bool = False
+    closing: tuple[str, ...] = ()
     floor: float | None = None
     factor: float = 1.0
     offset: float = 0.0
@@ -110,6 +121,11 @@ class KernelSpec:
         """The bits of the `NUMBERS` of a spec as float32, for the job of a kernel of its form."""
         given = {name: getattr(self, name) for name in NUMBERS}
         return {name: int(np.float32(value or 0.0).view(np.int32)) for name, value in given.items()}
+
+    @property
+    def peak(self) -> bool:
+        """True if the source of a kernel finds the largest value of each tile."""
+        return self.closing[:1] == ("limit",)
 
     @property
     def n_bins(self) -> int:
@@ -170,22 +186,33 @@ def write(spec: KernelSpec) -> Source:
     thread = code.let(f"atomicrmw add ptr {job['next_thread']}, i64 1 seq_cst")
     ping = code.at(table["memory"], code.times(thread, field["memory_of_each"]), "i8")
     pong = code.at(ping, spec.vectors, code.vector)
+    scratch = (
+        code.let(f"alloca <{spec.lanes} x double>, align {8 * spec.lanes}"),
+        code.let(f"alloca double, i64 {closing.DOUBLES_KEPT}, align 8"),
+    )
     n_steps = code.let(f"sdiv i64 {code.plus(field['n_tiles'], code.minus(field['step'], 1))}, {field['step']}")
     # no thread takes more rounds than there are steps; one that finds nothing left goes through the rest at no cost
     with code.loop(0, n_steps):
         first = code.let(f"atomicrmw add ptr {job['next_tile']}, i64 {field['step']} seq_cst")
         stop = code.min(code.plus(first, field["step"]), field["n_tiles"])
         with code.loop(first, stop) as tile:
-            twiddles, turns = _tile(code, spec, field, table, ping, pong, tile.index)
-    return Source(code.text("kernel", "ptr %job"), twiddles, turns)
+            twiddles, turns = _tile(code, spec, field, table, ping, pong, tile.index, scratch)
+    return Source(line_code.declared(code), twiddles, turns)
 
 
 def _tile(
-    code: Code, spec: KernelSpec, field: dict[str, Name], table: dict[str, Name], ping: Name, pong: Name, index: Name
+    code: Code,
+    spec: KernelSpec,
+    field: dict[str, Name],
+    table: dict[str, Name],
+    ping: Name,
+    pong: Name,
+    index: Name,
+    scratch: tuple[Name, Name],
 ) -> tuple[np.ndarray, np.ndarray]:
     tile = code.at(code.let(f"inttoptr i64 {field['tiles']} to ptr"), code.times(index, len(TILE)), "i64")
-    place = code.times(code.load_i64(tile, TILE_ROW), len(ROW))
-    row_of = code.at(code.let(f"inttoptr i64 {field['rows']} to ptr"), place, "i64")
+    number = code.load_i64(tile, TILE_ROW)
+    row_of = code.at(code.let(f"inttoptr i64 {field['rows']} to ptr"), code.times(number, len(ROW)), "i64")
     row = {name: code.load_i64(row_of, i) for i, name in enumerate(ROW)}
     first, out = code.load_i64(tile, TILE_FIRST), code.load_pointer(tile, TILE_OUT)
     n_valid = code.min(code.minus(row["count"], first), spec.lanes)
@@ -206,6 +233,18 @@ def _tile(
             _put_lanes(code, code.load_vector(free, k.index), code.times(k.index, field["stride"]), out, valid_lanes)
     else:
         _put_frames(code, spec, free, out, n_valid)
+    if spec.closing:
+        closing.write_closing(
+            code,
+            spec.closing,
+            field,
+            tile=index,
+            row=number,
+            first=first,
+            count=row["count"],
+            n_lines=field["n_filters"] if spec.filters else spec.n_bins,
+            scratch=scratch,
+        )
     return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))
 
 

@@ -10,10 +10,11 @@ import torch
 
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
-from audiofeed.methods.frame_steps import Affine
-from audiofeed.methods.frames import Framing, Place, mirrored
+from audiofeed.methods.frame_steps import Affine, Closing
+from audiofeed.methods.frames import Framing, Place, mirrored_ends, mirrored_ends_of_one
 from audiofeed.methods.short_time.kernel import address_check, jit
 from audiofeed.methods.short_time.kernel.frame_kernel import (
+    CLOSING_FIELDS,
     ROW,
     ROW_BEGINNING,
     ROW_COUNT,
@@ -196,11 +197,13 @@ class FrameLayout:
 
         The result is that of `_with_zeros`, with the samples of the pad mode in place of zeros.
         """
-        ends = torch.from_numpy(own)[:, None]
-        before = (torch.arange(n_before, device=CPU) - self._margin).expand(len(own), -1)
-        after = torch.from_numpy(starts)[:, None] + torch.arange(n_after, device=CPU)
-        source = mirrored(torch.cat([before, after], dim=1), ends, self.framing.pad_mode)
-        source = source.expand(self.waveform.shape[0], -1) + self._dropped
+        find = mirrored_ends if len(own) > 1 else mirrored_ends_of_one
+        places = find(
+            tuple(own.tolist()), n_before, n_after, tuple(starts.tolist()), self._margin, self.framing.pad_mode
+        )
+        source = torch.from_numpy(places).expand(self.waveform.shape[0], -1)
+        if self._dropped:
+            source = source + self._dropped
         samples = self.waveform.detach()
         found = samples.gather(1, source)
         if self._emphasis is None:
@@ -236,12 +239,12 @@ class FrameLayout:
         power: float,
         root_offset: float = 0.0,
         width: int = 0,
-        peaks: list[np.ndarray] | None = None,
+        closing: Closing | None = None,
     ) -> torch.Tensor | None:
         """Compute filtered powers and their tail (a logarithm) of all frames in a memory layout by a kernel.
 
         The powers are those of `powers`, 1.0 or 2.0. Past the frames, up to a larger `width`, anything may stand.
-        A list of `peaks` is given the largest value of each row, (rows,) in float64.
+        Clips are closed as `closing` says, which is then done.
 
         Shape: -> (rows, n, frames or width).
         """
@@ -249,17 +252,15 @@ class FrameLayout:
         out = kept_empty((self.waveform.shape[0], n, frames), torch.float32)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
-        spec = self._spec(power, root_offset, filters=True, peak=peaks is not None, tail=tail)
-        of_tiles = np.empty(len(tiles))
-        if not self._run(spec, tiles, out, bank, frames, tail, of_tiles):
-            return None
-        if peaks is not None:
-            firsts = np.flatnonzero(np.diff(tiles[:, TILE_ROW], prepend=-1))
-            peaks.append(np.maximum.reduceat(of_tiles, firsts))
-        return out
+        spec = self._spec(power, root_offset, filters=True, tail=tail, closing=closing)
+        return out if self._run(spec, tiles, out, bank, frames, tail, closing) else None
 
-    def powers_by_bin(self, power: float, root_offset: float, tail: Tail) -> torch.Tensor | None:
+    def powers_by_bin(
+        self, power: float, root_offset: float, tail: Tail, closing: Closing | None = None
+    ) -> torch.Tensor | None:
         """Compute the powers 1.0 or 2.0 of `powers` in another memory layout by a kernel, bin by bin.
+
+        Clips are closed as `closing` says, which is then done: by a normalization alone.
 
         Shape: -> (rows, bins, frames).
         """
@@ -267,8 +268,8 @@ class FrameLayout:
         out = kept_empty((self.waveform.shape[0], bins, frames), torch.float32)
         tiles = self._tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * bins * frames + tiles[:, TILE_FIRST])
-        spec = self._spec(power, root_offset, by_bin=True, tail=tail)
-        return out if self._run(spec, tiles, out, None, frames, tail) else None
+        spec = self._spec(power, root_offset, by_bin=True, tail=tail, closing=closing)
+        return out if self._run(spec, tiles, out, None, frames, tail, closing) else None
 
     def power_pieces(self, power: float, workspace: Workspace, root_offset: float = 0.0) -> Iterator[FramePiece] | None:
         """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
@@ -371,8 +372,8 @@ class FrameLayout:
         *,
         filters: bool = False,
         by_bin: bool = False,
-        peak: bool = False,
         tail: Tail = NO_TAIL,
+        closing: Closing | None = None,
     ) -> KernelSpec:
         log = tail.log
         return KernelSpec(
@@ -382,7 +383,7 @@ class FrameLayout:
             power=power,
             filters=filters,
             by_bin=by_bin,
-            peak=peak,
+            closing=() if closing is None else closing.form,
             floor=None if log is None else log.least,
             factor=1.0 if log is None else log.factor,
             offset=0.0 if log is None else log.offset,
@@ -403,7 +404,7 @@ class FrameLayout:
         bank: FilterBank | None = None,
         stride: int = 0,
         tail: Tail = NO_TAIL,
-        peaks: np.ndarray | None = None,
+        closing: Closing | None = None,
     ) -> bool:
         """Run a kernel on tiles of a memory layout that have the addresses of their results; False if there is none."""
         kernel = jit.kernel(spec)
@@ -421,10 +422,19 @@ class FrameLayout:
             "weights": 0,
             "n_filters": 0,
             "stride": stride,
-            "peaks": 0 if peaks is None else peaks.ctypes.data,
             "affine": affine.ctypes.data,
             **spec.numbers,
+            **dict.fromkeys(CLOSING_FIELDS, 0),
         }
+        if closing is not None:
+            n_lines = spec.n_bins if bank is None else bank.filters.shape[0]
+            held = self._closing(closing, tiles, n_lines)
+            if address_check.ENABLED:
+                address_check.check_closing(
+                    spec, tiles, self._counts, closing.rows_of_each, n_lines * stride * 4, stride, out, held
+                )
+            fields |= {name: array.ctypes.data for name, array in held.items()}
+            fields |= {"rows_of_each": closing.rows_of_each, "out": out.data_ptr(), **closing.numbers}
         spans = weights = None
         if bank is not None and bank.tiles is not None:
             spans, weights = bank.tiles.spans, bank.filters.detach().numpy().reshape(-1)[bank.tiles.entries]
@@ -434,7 +444,17 @@ class FrameLayout:
             address_check.check_tables(spec, tables, window_at=self._under.start, n_loaded=self._loaded)
             self._check(spec, tiles, out, stride, spans, 0 if weights is None else weights.size)
         kernel.run(len(tiles), fields)
+        if closing is not None:
+            closing.done = True
         return True
+
+    def _closing(self, closing: Closing, tiles: np.ndarray, n_lines: int) -> dict[str, np.ndarray]:
+        """Return the memory in which kernels close clips of a layout, and the tables for it, by the job's names."""
+        return {
+            "done": np.zeros(len(self._counts) // closing.rows_of_each + 1, np.int64),
+            "peaks": np.empty(len(tiles) if closing.top is not None else 0),
+            "closing": Tail(closing.after).table(n_lines),
+        }
 
     def _check(
         self,

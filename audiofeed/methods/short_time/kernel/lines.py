@@ -7,13 +7,13 @@ of 64-bit integers, which `FIELDS` names.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from audiofeed.methods.short_time.kernel import address_check, guard, jit
-from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
+from audiofeed.methods.short_time.kernel import address_check, guard, jit, line_code
+from audiofeed.methods.short_time.kernel.llvm_ir import Code
 
 FIELDS = (
     "next_line",  # the first line that no thread has taken
@@ -25,14 +25,8 @@ FIELDS = (
     "results",  # address of what is found of each line, float64
     "eps",  # bits of a float64: what is added to a divisor
 )
-# what a pass does with each value, and how many numbers of its line it takes
-STEPS = {"least": 1, "affine": 2, "scale": 2}
 # what a pass finds of each line, and how many numbers that is
 FOUND = {"moments": 2, "peak": 1}
-# Vectors that are summed in float32, before their sum is added in float64: that is right to 1e-7.
-SUMMED_AT_ONCE = 32
-# Sums that grow side by side, so that none waits for its last addition
-SIDE_BY_SIDE = 4
 # Values that are too few to ask another thread for: it takes longer to come
 FEW_VALUES = 2**16
 STEPS_OF_EACH = 8
@@ -152,200 +146,16 @@ def _written(what: str | tuple[str, ...], lanes: int) -> str:
         with code.loop(first, stop) as line:
             begin, count = code.load_pointer(table["addresses"], line.index), code.load_i64(table["counts"], line.index)
             if what[0] == "standardize":
-                _write_standardized(code, begin, count, total, field["eps"], what[1] == "unbiased", what[2])
+                line_code.write_standardized(code, begin, count, total, field["eps"], what[1] == "unbiased", what[2])
             elif isinstance(what, tuple):
-                n_numbers = sum(STEPS[step] for step in what)
+                n_numbers = sum(line_code.STEPS[step] for step in what)
                 own = code.at(table["numbers"], code.times(line.index, n_numbers), "float")
-                _write_steps(code, what, begin, count, own)
+                numbers = [code.broadcast_float(own, i) for i in range(n_numbers)]
+                line_code.write_steps(code, what, begin, count, numbers)
             else:
                 found = code.at(table["results"], code.times(line.index, FOUND[what]), "double")
                 if what == "peak":
-                    _write_peak(code, begin, count, found)
+                    line_code.write_peak(code, begin, count, found)
                 else:
-                    _write_moments(code, begin, count, found, total)
-    more = [
-        f"declare double @llvm.vector.reduce.fadd.v{lanes}f64(double, {doubles})",
-        "declare double @llvm.sqrt.f64(double)",
-        "declare double @llvm.maxnum.f64(double, double)",
-    ]
-    return "\n".join([*more, code.text("kernel", "ptr %job")])
-
-
-def _whole(code: Code, count: Name) -> Name:
-    """Write the part of a pass over a line that finds how many values whole vectors hold."""
-    return code.let(f"and i64 {count}, {-code.lanes}")
-
-
-def _in_line(code: Code, begin: Int, count: Name) -> Name:
-    """Write the part of a pass over a line that finds the lanes of the vector from `begin` on that are in it."""
-    left = code.let(f"trunc i64 {code.minus(count, begin)} to i32")
-    one = code.let(f"insertelement {code.int_vector} poison, i32 {left}, i64 0")
-    each = code.let(
-        f"shufflevector {code.int_vector} {one}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
-    )
-    lane = "<" + ", ".join(f"i32 {lane}" for lane in range(code.lanes)) + ">"
-    return code.let(f"icmp slt {code.int_vector} {lane}, {each}")
-
-
-def _load_part(code: Code, at: Name, mask: Name, other: Name) -> Name:
-    v, n = code.vector, code.lanes
-    return code.let(f"call {v} @llvm.masked.load.v{n}f32.p0(ptr {at}, i32 4, <{n} x i1> {mask}, {v} {other})")
-
-
-def _write_steps(code: Code, steps: tuple[str, ...], line: Name, count: Name, numbers: Name) -> None:
-    """Write the pass over a line in memory that writes each value anew."""
-    number = [code.broadcast_float(numbers, i) for i in range(sum(STEPS[step] for step in steps))]
-
-    def through(value: Name) -> Name:
-        own = iter(number)
-        for step in steps:
-            if step == "least":
-                value = code.maximum(value, next(own))
-            elif step == "affine":
-                value = code.let(f"fdiv {code.vector} {code.add(value, next(own))}, {next(own)}")
-            else:
-                value = code.multiply(code.subtract(value, next(own)), next(own))
-        return value
-
-    _write_anew(code, line, count, through)
-
-
-def _write_anew(code: Code, line: Name, count: Name, through: Callable[[Name], Name]) -> None:
-    """Write the part of a pass over a line in memory that writes a function of each value in its place."""
-    whole, n = _whole(code, count), code.lanes
-    with code.loop(0, whole, n) as i:
-        at = code.at(line, i.index, "float")
-        code.store_floats(through(code.load_floats(at)), at)
-    with code.loop(whole, count, n) as i:
-        at, mask = code.at(line, i.index, "float"), _in_line(code, i.index, count)
-        value = through(_load_part(code, at, mask, "zeroinitializer"))
-        code.put(f"call void @llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {at}, i32 4, <{n} x i1> {mask})")
-
-
-def _write_peak(code: Code, line: Name, count: Name, found: Name) -> None:
-    """Write the pass over a line in memory that finds its largest value."""
-    whole, least = _whole(code, count), code.constant(-np.inf)
-    with code.loop(0, whole, code.lanes) as i:
-        best = i.carry(least)
-        i.keep(code.maximum(best, code.load_floats(code.at(line, i.index, "float"))))
-    with code.loop(whole, count, code.lanes) as i:
-        last = i.carry(best)
-        mask = _in_line(code, i.index, count)
-        i.keep(code.maximum(last, _load_part(code, code.at(line, i.index, "float"), mask, least)))
-    one = code.let(f"call float @llvm.vector.reduce.fmaximum.v{code.lanes}f32({code.vector} {last})")
-    code.put(f"store double {code.let(f'fpext float {one} to double')}, ptr {found}, align 8")
-
-
-def _write_standardized(
-    code: Code, line: Name, count: Name, total: Name, eps: Name, unbiased: bool, eps_to: str
-) -> None:
-    """Write the pass over a line in memory that normalizes it by its own mean and standard deviation.
-
-    The scale is that of `Spread.scale`.
-    """
-    mean, squares, center, n_values = _moments(code, line, count, total)
-
-    def of(line: str) -> Name:
-        return code.let(line)
-
-    divisor = n_values
-    if unbiased:
-        less = of(f"fsub double {n_values}, 1.0")
-        divisor = of(f"call double @llvm.maxnum.f64(double {less}, double 1.0)")
-    variance = of(f"fdiv double {squares}, {divisor}")
-    least = np.finfo(np.float32)
-    rounding = of(f"fmul double {mean}, {_double(4 * float(least.eps))}")
-    still = of(f"fcmp ole double {variance}, {of(f'fmul double {rounding}, {rounding}')}")
-    # the comparison leaves NaN what it is
-    small = of(f"fcmp olt double {variance}, {_double(float(least.tiny))}")
-    variance = of(f"select i1 {small}, double {_double(float(least.tiny))}, double {variance}")
-    added = of(f"bitcast i64 {eps} to double")
-    if eps_to == "variance":
-        root = of(f"call double @llvm.sqrt.f64(double {of(f'fadd double {variance}, {added}')})")
-    else:
-        root = of(f"fadd double {of(f'call double @llvm.sqrt.f64(double {variance})')}, {added}")
-    scale = of(f"select i1 {still}, double 0.0, double {of(f'fdiv double 1.0, {root}')}")
-    scale = _in_every_lane(code, of(f"fptrunc double {scale} to float"))
-    _write_anew(code, line, count, lambda value: code.multiply(code.subtract(value, center), scale))
-
-
-def _double(value: float) -> Name:
-    """Return a float64 constant of a pass over lines in memory."""
-    return f"0x{int(np.float64(value).view(np.uint64)):016X}"
-
-
-def _in_every_lane(code: Code, one: Name) -> Name:
-    """Write the part of a pass over lines in memory that puts one float into every lane."""
-    first = code.let(f"insertelement {code.vector} poison, float {one}, i64 0")
-    return code.let(f"shufflevector {code.vector} {first}, {code.vector} poison, {code.int_vector} zeroinitializer")
-
-
-def _write_moments(code: Code, line: Name, count: Name, found: Name, total: Name) -> None:
-    """Write the pass over a line in memory that finds its mean, and the sum of squares of its values less that."""
-    mean, squares, _, _ = _moments(code, line, count, total)
-    code.put(f"store double {mean}, ptr {found}, align 8")
-    code.put(f"store double {squares}, ptr {code.at(found, 1, 'double')}, align 8")
-
-
-def _moments(code: Code, line: Name, count: Name, total: Name) -> tuple[Name, Name, Name, Name]:
-    """Write the part of a pass that finds the moments of a line in memory.
-
-    Returns the mean and the sum of squares of the values less that, the mean in every lane, and the number of values.
-    """
-    n_values = code.let(f"sitofp i64 {count} to double")
-    mean = code.let(
-        f"fdiv double {_sum(code, line, count, total, lambda value, part: code.add(part, value))}, {n_values}"
-    )
-    bits = code.let(f"fptrunc double {mean} to float")
-    center = _in_every_lane(code, bits)
-
-    def square(value: Name, part: Name) -> Name:
-        centered = code.subtract(value, center)
-        return code.multiply_add(centered, centered, part)
-
-    squares = _sum(code, line, count, total, square, other=center)
-    # of values less the rounded mean, which is off by d: n d^2 less
-    off = code.let(f"fsub double {mean}, {code.let(f'fpext float {bits} to double')}")
-    less = code.let(f"fmul double {n_values}, {code.let(f'fmul double {off}, {off}')}")
-    return mean, code.let(f"fsub double {squares}, {less}"), center, n_values
-
-
-def _sum(
-    code: Code,
-    line: Name,
-    count: Name,
-    total: Name,
-    add: Callable[[Name, Name], Name],
-    *,
-    other: Name = "zeroinitializer",
-) -> Name:
-    """Write the part of a pass that sums over a line in memory: in float32 over few vectors, of these in float64.
-
-    Args:
-        total: memory for a vector of float64.
-        add: from a vector of values and the sum so far to the next sum.
-        other: what stands for values past the line's end, of which nothing is added.
-    """
-    doubles, n = f"<{code.lanes} x double>", code.lanes
-    code.put(f"store {doubles} zeroinitializer, ptr {total}, align {8 * n}")
-
-    def put_to_total(part: Name) -> None:
-        so_far = code.let(f"load {doubles}, ptr {total}, align {8 * n}")
-        wide = code.let(f"fpext {code.vector} {part} to {doubles}")
-        code.put(f"store {doubles} {code.let(f'fadd {doubles} {so_far}, {wide}')}, ptr {total}, align {8 * n}")
-
-    whole = code.let(f"and i64 {count}, {-SIDE_BY_SIDE * n}")
-    with code.loop(0, whole, SUMMED_AT_ONCE * n) as chunk:
-        stop = code.min(code.plus(chunk.index, SUMMED_AT_ONCE * n), whole)
-        with code.loop(chunk.index, stop, SIDE_BY_SIDE * n) as i:
-            parts = [i.carry("zeroinitializer") for _ in range(SIDE_BY_SIDE)]
-            for number, part in enumerate(parts):
-                i.keep(add(code.load_floats(code.at(line, code.plus(i.index, number * n), "float")), part))
-        while len(parts) > 1:
-            parts = [code.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-        put_to_total(parts[0])
-    with code.loop(whole, count, n) as i:
-        mask = _in_line(code, i.index, count)
-        put_to_total(add(_load_part(code, code.at(line, i.index, "float"), mask, other), "zeroinitializer"))
-    so_far = code.let(f"load {doubles}, ptr {total}, align {8 * n}")
-    return code.let(f"call double @llvm.vector.reduce.fadd.v{n}f64(double 0.0, {doubles} {so_far})")
+                    line_code.write_moments(code, begin, count, found, total)
+    return line_code.declared(code)

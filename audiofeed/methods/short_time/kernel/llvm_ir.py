@@ -134,14 +134,19 @@ class Code:
 
     def broadcast_float(self, pointer: Name, index: Int) -> Name:
         """Write LLVM code to load the float `index` of an array into every lane."""
-        return self._in_every_lane(self.let(f"load float, ptr {self.at(pointer, index, 'float')}, align 4"))
+        return self.in_every_lane(self.let(f"load float, ptr {self.at(pointer, index, 'float')}, align 4"))
 
     def broadcast_bits(self, bits: Name) -> Name:
         """Write LLVM code to put the float whose bits are the lower half of an integer into every lane."""
         low = self.let(f"trunc i64 {bits} to i32")
-        return self._in_every_lane(self.let(f"bitcast i32 {low} to float"))
+        return self.in_every_lane(self.let(f"bitcast i32 {low} to float"))
 
-    def _in_every_lane(self, one: Name) -> Name:
+    def double(self, value: float) -> Name:
+        """Return a float64 constant as LLVM code."""
+        return f"0x{int(np.float64(value).view(np.uint64)):016X}"
+
+    def in_every_lane(self, one: Name) -> Name:
+        """Write LLVM code to put one float into every lane."""
         first = self.let(f"insertelement {self.vector} poison, float {one}, i64 0")
         return self.let(f"shufflevector {self.vector} {first}, {self.vector} poison, {self.int_vector} zeroinitializer")
 
