@@ -32,6 +32,7 @@ class Method(Generic[Operations]):
             computes any input.
         reason: why "auto" takes it.
         says: from an input to what is to be said where it is computed, beside the reason.
+        emphasizes: whether it can take pre-emphasis of the samples along.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Method(Generic[Operations]):
     cannot_now: Callable[..., str | None] = _always
     reason: str = "the first that can"
     says: Callable[..., str] | None = None
+    emphasizes: bool = False
 
 
 @dataclass(frozen=True)

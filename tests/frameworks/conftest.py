@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+# programs with arguments, which the doctests would import
+collect_ignore_glob = ["with_*.py"]
 sys.path.insert(0, str(HERE))
 
 

@@ -45,6 +45,7 @@ def train(rank: int, world_size: int, folder: str, settings: dict[str, Any]) -> 
         dataset = af.AudioFolder(
             settings["root"], crop=af.RandomCrop(seconds=settings["crop"]), on_error=settings.get("on_error", "raise")
         )
+    dist.barrier()
     for path in settings.get("spoilt_after_the_scan", []):
         Path(path).write_bytes(b"")
     batches: list[list[tuple[str, int]]] = []

@@ -196,9 +196,11 @@ def test_a_worker_that_is_killed_while_it_reads_is_named_with_the_file(files, ga
         deadline = time.monotonic() + LIMIT
 
         def kill():
-            while not (reading := files.reading()) and time.monotonic() < deadline:
+            stuck = []
+            while not stuck and time.monotonic() < deadline:
                 time.sleep(0.01)
-            os.kill(feed.loader._iterator._workers[reading[0].worker].pid, signal.SIGKILL)
+                stuck = [reading.worker for reading in files.reading() if "stuck" in reading.path]
+            os.kill(feed.loader._iterator._workers[stuck[0]].pid, signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
         killer.start()
@@ -247,7 +249,7 @@ def test_a_worker_that_finds_no_room_for_its_batch_ends_in_an_error(monkeypatch)
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with make(Pairs(20), 1) as feed, pytest.raises(OSError, match="No space left on device"):
         list(feed)
 

@@ -125,7 +125,7 @@ def test_kernels_take_the_leading_steps_they_can(runs):
         ((), (False, False)),
         ((bank,), (True, False)),
         ((bank, log), (True, True)),
-        ((log,), (False, False)),
+        ((log,), (False, True)),
         ((bank, log, double), (True, True)),
         ((bank, double, log), (True, False)),
         ((double, bank, log), (False, False)),

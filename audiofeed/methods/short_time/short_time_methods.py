@@ -37,6 +37,7 @@ SHORT_TIME = table(
         cannot=kernel_method.cannot,
         cannot_now=kernel_method.cannot_now,
         says=kernel_method.says,
+        emphasizes=True,
     ),
     Method(
         name="fft",

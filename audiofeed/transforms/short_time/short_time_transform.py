@@ -276,7 +276,7 @@ class ShortTime(Transform):
 
     def can_emphasize(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> bool:
         """Return whether pre-emphasis of a waveform can be computed with any short-time module's own frames."""
-        if self.power is None or self.precision != "input" or self._choice.candidates[0].name != "kernel":
+        if self.power is None or self.precision != "input" or not self._choice.candidates[0].emphasizes:
             return False
         if waveform.device.type != "cpu" or needs_graph(self, waveform):
             return False

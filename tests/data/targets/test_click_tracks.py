@@ -143,7 +143,7 @@ def test_labels_are_the_same_with_workers(dataset, workers):
     collate = af.GPUSpecCollate(FRAMINGS["centered"](), device="cpu")
     loader = torch.utils.data.DataLoader(data, batch_size=8, collate_fn=collate, num_workers=workers)
     for start, batch in zip(range(0, len(data), 8), loader, strict=True):
-        alone = [collate([data[index]]) for index in range(start, min(start + 8, len(data)))]
+        alone = [collate([data[0, index]]) for index in range(start, min(start + 8, len(data)))]
         for row, one in enumerate(alone):
             count = one.features.shape[-1]
             assert torch.equal(batch.targets["onset"][row, :, :count], one.targets["onset"][0])
