@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.packages import is_skipped_here
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "audiofeed"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -218,7 +220,7 @@ def test_every_test_file_is_collected(request):
     """A file of tests that pytest never collects would pass for ever. Holds when the whole suite runs."""
     collected = {Path(item.fspath) for item in request.session.items}
     folder = ROOT / "tests"
-    here = sorted(folder.rglob("test_*.py"))
+    here = sorted(path for path in folder.rglob("test_*.py") if not is_skipped_here(path))
     stray = list(folder.rglob("*_test.py"))
     assert not stray, f"pytest collects test_*.py only: {stray}"
     if len({path.parent for path in collected if folder in path.parents}) < len({path.parent for path in here}):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import audiofeed
+from tests.packages import is_skipped_here
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_BESIDE_THE_PACKAGE = [
@@ -127,7 +128,8 @@ def test_the_tests_of_an_unpacked_sdist_are_collected_and_run(built, chosen_mark
         sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", cwd=built.unpacked
     )
     names = {line.split("::")[0] for line in collected.splitlines() if "::" in line}
-    assert {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")} <= names
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if not is_skipped_here(path)]
+    assert {str(path.relative_to(ROOT)) for path in files} <= names
     paths = "tests/core/test_readme.py::test_every_path_and_make_target_of_the_readme_exists"
     sample = [paths, "tests/data/formats/test_wav.py", "tests/core/test_migration.py", "audiofeed/data"]
     where = "import audiofeed, sys; print(audiofeed.__file__)"

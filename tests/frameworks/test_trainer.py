@@ -3,8 +3,9 @@
 import pytest
 from parts import BATCH, CLIPS, digest, log_mel, make_collate, open_folder, plain, read
 
-for name in ("transformers", "accelerate", "datasets"):
-    pytest.importorskip(name, reason="pip install -e '.[frameworks]'")
+pytest.importorskip("transformers", reason="pip install -e '.[frameworks]'")
+pytest.importorskip("accelerate", reason="pip install -e '.[frameworks]'")
+pytest.importorskip("datasets", reason="pip install -e '.[frameworks]'")
 
 
 @pytest.fixture(scope="module", params=[1, 2])
