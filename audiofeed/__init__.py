@@ -1,5 +1,9 @@
 """Train audio models straight from raw files: features on the device, nothing precomputed."""
 
+# the first of all: torch comes with the others, and Ctrl-C may come with torch
+from audiofeed import starting as _starting  # noqa: F401
+
+# isort: split
 from audiofeed.augment import Dither
 from audiofeed.data import (
     AudioExample,

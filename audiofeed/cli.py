@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from audiofeed.starting import INTERRUPTED, interrupt_as_usual
+
 if TYPE_CHECKING:
     from audiofeed.demo.settings import Settings
 
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # CPython under -m remembers a KeyboardInterrupt that left an exec of a string, as imports do, though it was
         # caught since, and dies of it at the end; the next exec forgets it
         exec("")
-        return 130
+        return INTERRUPTED
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -121,6 +123,7 @@ def _scan(options: dict[str, Any], prog: str) -> int:
     from audiofeed.survey.run import run_survey
     from audiofeed.survey.settings import ScanError, SurveySettings
 
+    interrupt_as_usual()
     try:
         code = run_survey(SurveySettings(**options))
         sys.stdout.flush()
@@ -139,6 +142,7 @@ def _demo(settings: Settings, prog: str) -> int:
     from audiofeed.demo.run import run
     from audiofeed.demo.settings import DemoError
 
+    interrupt_as_usual()
     try:
         run(settings)
     except AudioReadError as error:
