@@ -122,13 +122,14 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _scan(options: dict[str, Any], prog: str) -> int:
     from audiofeed.survey.run import run_survey
     from audiofeed.survey.settings import ScanError, SurveySettings
+    from audiofeed.survey.text import printable
 
     interrupt_as_usual()
     try:
         code = run_survey(SurveySettings(**options))
         sys.stdout.flush()
     except ScanError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        print(f"{prog}: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # the reader of the pipe, such as head, has what it wanted; Python's own flush at the end must not complain
@@ -141,17 +142,18 @@ def _demo(settings: Settings, prog: str) -> int:
     from audiofeed.data import AudioReadError
     from audiofeed.demo.run import run
     from audiofeed.demo.settings import DemoError
+    from audiofeed.survey.text import printable
 
     interrupt_as_usual()
     try:
         run(settings)
     except AudioReadError as error:
         # from a worker the text holds a traceback; path and cause are the error
-        what = f"cannot read {error.path!r}: {error.cause}" if error.path is not None else str(error)
+        what = f"cannot read {error.path!r}: {printable(str(error.cause))}" if error.path is not None else str(error)
         print(f"{prog}: {what}; remove or replace the file", file=sys.stderr)
         return 2
     except DemoError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        print(f"{prog}: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
 

@@ -15,7 +15,7 @@ from audiofeed.survey.duplicates import find_duplicates
 from audiofeed.survey.picture import plot_durations
 from audiofeed.survey.settings import ScanError, SurveySettings
 from audiofeed.survey.summary import summarize
-from audiofeed.survey.text import lines
+from audiofeed.survey.text import lines, printable
 from audiofeed.survey.written import bad_list, check_manifest_path, write_manifest, write_whole
 
 
@@ -57,13 +57,13 @@ def run_survey(settings: SurveySettings, out: TextIO | None = None) -> int:
         survey["duplicates"] = find_duplicates(corpus.infos, progress=progress)
     errors = _write(settings, corpus, survey)
     for warning in survey["warnings"]:
-        sys.stderr.write(f"audiofeed scan: {warning}\n")
+        sys.stderr.write(f"audiofeed scan: {printable(warning)}\n")
     if settings.json:
         out.write(json.dumps({**survey, "errors": errors}, indent=1) + "\n")
     else:
         _print(survey, out)
     for error in errors:
-        sys.stderr.write(f"audiofeed scan: {error}\n")
+        sys.stderr.write(f"audiofeed scan: {printable(error)}\n")
     return 2 if errors else 1 if survey["bad"] else 0
 
 

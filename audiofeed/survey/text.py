@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +12,29 @@ from audiofeed.survey.summary import group_causes
 
 _WIDTH = 80
 _SHOWN = 10
+# what moves the cursor, colors, ends a line, or turns the order of the letters around it
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text of a survey, or of an error, with its control characters escaped: a file's name may have any.
+
+    Args:
+        text: The text, which becomes one line.
+
+    >>> print(printable("a\x1b[2Jb\nc.wav"))
+    a\x1b[2Jb\nc.wav
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _printable(value: Any) -> Any:
+    """Return a part of a survey with the control characters of all its texts escaped."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {_printable(name): _printable(part) for name, part in value.items()}
+    return [_printable(part) for part in value] if isinstance(value, list) else value
 
 
 def lines(survey: Mapping[str, Any], bar: str = "█") -> Iterator[str]:
@@ -21,8 +45,10 @@ def lines(survey: Mapping[str, Any], bar: str = "█") -> Iterator[str]:
         bar: The character that bars are made of.
 
     Yields:
-        The lines, without colors. Those with a path may be longer than 80 characters.
+        The lines, without colors, control characters escaped. Those with a path may be longer than 80 characters.
     """
+    # before lines are wrapped, which takes a line break for a space
+    survey = _printable(survey)
     yield from _heads(survey)
     if survey["durations"] is not None:
         yield from _histogram(survey["durations"], bar)
