@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,7 +38,8 @@ class AudioManifest(AudioFiles):
     The columns that `audiofeed scan --write` adds (`sample_rate`, `channels`, `frames`, `format`, `subtype`,
     `data_offset`, `reader`, `size`, `mtime_ns`) are the headers of the files: where all of them are there, a file of
     that size and time of change is not opened, and they are fields only if `fields` names them. A file that changed
-    since is read again, and one warning says so.
+    since is read again, and one warning says so. A column `target_type` that it writes beside them says of a CSV that
+    its targets are names of classes, though they look like numbers.
 
     A part is a clip of its own: crops, windows and resampling see nothing beyond it. So a part that is resampled begins
     and ends as a recording does, with silence around it. It differs from the same part of the whole file resampled: at
@@ -185,15 +187,18 @@ class AudioManifest(AudioFiles):
         cells: list[Any] | None = events
         if cells is None and label is not None:
             cells = [row.get(label) for row in table.rows]
+        scanned = ScannedColumns(table, paths)
+        marked = scanned.type_column
         targets: TargetColumn
         if isinstance(target_type, EventTargets):
             targets = target_type.read(paths, cells, table.place, folder, known, owner, own is not None)
         elif isinstance(target_type, FrameTargets):
             targets = target_type.read(paths, cells, table.place, folder, known)
         else:
-            targets = typed_targets(table, label, target_type, separator, known, owner)
-        scanned = ScannedColumns(table, paths)
-        hidden = {*files.values(), label, begin, length, *(scanned.names if fields is None else ())}
+            as_names = marked is not None and target_type in (None, "class") and label == table.find(_TARGET_NAMES[0])
+            cells_as_they_stand = dataclasses.replace(table, text=False) if as_names else table
+            targets = typed_targets(cells_as_they_stand, label, target_type, separator, known, owner)
+        hidden = {*files.values(), label, begin, length, *((*scanned.names, marked) if fields is None else ())}
         names = [name for name in table.columns() if name not in hidden]
         super().__init__(
             paths,

@@ -12,8 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from audiofeed.data.listing.scanned_columns import HEADER_COLUMNS, LENGTH_COLUMN
+from audiofeed.data.listing.scanned_columns import (
+    HEADER_COLUMNS,
+    LENGTH_COLUMN,
+    NAMED,
+    TYPE_COLUMN,
+    ScannedColumns,
+)
 from audiofeed.data.listing.tables import read_table
+from audiofeed.data.targets.target_types import survive_as_text
 from audiofeed.survey.corpus import Corpus
 from audiofeed.survey.settings import ScanError
 
@@ -65,9 +72,11 @@ def write_manifest(corpus: Corpus, path: str) -> None:
     if clash:
         raise ScanError(f"--write: the manifest has a column {clash[0]!r} of its own, which a scan writes; rename it")
     rows = corpus.written_rows(os.path.dirname(os.path.abspath(path)))
+    ending = PurePath(path).suffix.lower()
+    if corpus.text is None and ending in _TEXT:
+        rows = _with_types(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     _check_overwritten(path, names)
-    ending = PurePath(path).suffix.lower()
     if ending not in (".jsonl", ".ndjson"):
         _check_cells(rows, path, plain=ending in _TEXT)
     if ending == ".parquet":
@@ -118,17 +127,31 @@ def _check_overwritten(path: str, names: Sequence[Any]) -> None:
     if not os.path.exists(path):
         return
     try:
-        there = read_table(path).columns()
+        table = read_table(path)
+        there = table.columns()
     except (ValueError, OSError) as error:
         raise ScanError(
             f"--write {path!r} exists and is no manifest; it is left as it is: name another file"
         ) from error
-    lost = [name for name in there if name not in names]
+    lost = [name for name in there if name not in names and name != ScannedColumns(table, []).type_column]
     if lost:
         raise ScanError(
             f"--write {path!r} exists and has a column {lost[0]!r} that would be lost; name another file, or scan that "
             "manifest itself, which keeps its columns"
         )
+
+
+def _with_types(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a surveyed folder's manifest with a column that says what its targets are, if text cannot."""
+    names = [row["target"] for row in rows if "target" in row]
+    if not names or survive_as_text(names):
+        return rows
+    if any(TYPE_COLUMN in row for row in rows):
+        raise ScanError(
+            f"--write: the pattern has a field {TYPE_COLUMN!r}, which CSV needs for targets that look like numbers; "
+            "rename it, or write .jsonl or .parquet"
+        )
+    return [{**row, TYPE_COLUMN: NAMED} for row in rows]
 
 
 def _check_cells(rows: Sequence[Mapping[Any, Any]], path: str, plain: bool) -> None:

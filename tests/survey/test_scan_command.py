@@ -17,6 +17,8 @@ import pytest
 from audiofeed.data import AudioFolder, AudioManifest
 from audiofeed.data.listing import scan as scan_file
 from audiofeed.data.listing.scanned_columns import HEADER_COLUMNS
+from audiofeed.survey import text
+from tests.survey.conftest import write_wav
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,6 +112,52 @@ def test_targets_from_a_pattern(speech, scan):
     code, out, err = scan("speech", "--write", "set.csv")
     assert code == 2
     assert "some files lie in 'speech' itself" in err
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize(
+    "names", [("10", "20", "5"), ("1e3", "007", "+7"), (" a", "a", "b "), ("10", " ", "x"), ("10", "x")]
+)
+def test_targets_open_as_the_folders_whatever_they_look_like(tmp_path, monkeypatch, scan, ending, names):
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate(names):
+        write_wav(Path(f"speech/{name}/{i}.wav"), 800)
+    folder = AudioFolder("speech")
+    assert scan("speech", "--write", f"set{ending}")[0] == 0
+    for _ in range(2):
+        dataset = AudioManifest(f"set{ending}")
+        assert (dataset.classes, dataset.fields.names) == (folder.classes, [])
+        np.testing.assert_array_equal(dataset.targets, folder.targets)
+        assert AudioManifest(f"set{ending}", classes=folder).targets.tolist() == folder.targets.tolist()
+        # scanned again, it keeps what it says
+        assert scan(f"set{ending}", "--write", f"set{ending}")[0] == 0
+    assert ("target_type" in Path(f"set{ending}").read_text()) == (ending != ".jsonl" and "x" not in names[1:2])
+    # a folder that changed may need no such column any more
+    del folder, dataset
+    write_wav(Path("speech/new/new.wav"), 800)
+    if ending != ".jsonl":
+        assert scan("speech", "--write", f"set{ending}")[0] == 0
+        assert AudioManifest(f"set{ending}").classes == AudioFolder("speech").classes
+
+
+def test_who_says_what_targets_in_csv_are(tmp_path, monkeypatch, scan):
+    monkeypatch.chdir(tmp_path)
+    for name in ("3_1", "5_2"):
+        write_wav(Path(f"speech/{name}.wav"), 800)
+    scan("speech", "--target-pattern", "{target}_{take}", "--write", "set.csv")
+    assert AudioManifest("set.csv", target_type="number").targets.tolist() == [3, 5]
+    assert AudioManifest("set.csv", target_column="take").targets.tolist() == [1, 2]
+    text = Path("set.csv").read_text()
+    # a row added by hand
+    Path("more.csv").write_text(text + "speech/3_1.wav,7,4" + "," * (text.split("\n")[0].count(",") - 2) + "\n")
+    assert AudioManifest("more.csv").classes == ["3", "5", "7"]
+    # a table of another's making
+    Path("own.csv").write_text("path,target,target_type\nspeech/3_1.wav,3,class\n")
+    own = AudioManifest("own.csv")
+    assert (own.targets.tolist(), own.fields[0]) == ([3], {"target_type": "class"})
+    code, _, err = scan("speech", "--target-pattern", "{target}_{target_type}", "--write", "other.csv")
+    assert code == 2
+    assert "the pattern has a field 'target_type', which CSV needs" in err
 
 
 def test_all_bad_files_are_written_on_request(speech, scan):
@@ -245,6 +293,44 @@ def test_names_that_are_no_text(speech, scan):
     assert code == 2
     assert "write .jsonl, which can hold names of any bytes" in err
     assert "bad: 6 of" in out  # the survey is printed all the same
+
+
+def test_control_characters_of_names_are_escaped(tmp_path, monkeypatch, scan):
+    monkeypatch.chdir(tmp_path)
+    odd = "a\x1b[2J\nb\r\x9b\u202e"
+    shown = r"a\x1b[2J\nb\r\x9b\u202e"
+    write_wav(Path(f"speech/{odd}.wav"), 800)
+    write_wav(Path(f"speech/{odd}2.wav"), 800)
+    Path(f"speech/{odd}.x\x1b").touch()
+    Path(f"speech/{odd}bad.wav").write_bytes(f"{odd}".encode())
+    code, out, err = scan("speech", "--duplicates", "--bad", f"{odd}.jsonl", "--plot", f"{odd}/no.png")
+    assert code == 2
+    assert not {character for character in out + err if not character.isprintable()} - {"\n"}
+    assert f"      speech/{shown}bad.wav\n" in out
+    assert f"  speech/{shown}.wav\n    = speech/{shown}2.wav\n" in out
+    assert r"1 .x\x1b" in out
+    assert f"written: {shown}.jsonl\n" in out
+    # errors and warnings, of the command and of the files
+    assert err.count("\n") == 1
+    Path("other").mkdir()
+    Path(f"other/a.{odd}").touch()
+    Path("odd.jsonl").write_text(json.dumps({"path": f"speech/{odd}.wav", f"mine{odd}": "\udce9"}) + "\n")
+    for arguments in (["other"], [f"no{odd}"], ["speech", "--write", f"{odd}.txt"], [f"speech/{odd}.wav"]):
+        code, out, err = scan(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert not {character for character in err if not character.isprintable()} - {"\n"}
+    assert scan("speech", "--write", f"{odd}.csv")[0] == 1
+    os.utime(f"speech/{odd}.wav")
+    for arguments, told in (
+        ([f"{odd}.csv"], "1 of 2 files changed"),
+        (["odd.jsonl", "--write", "a.parquet"], f"mine{shown}"),
+    ):
+        _, out, err = scan(*arguments)
+        assert told in err
+        assert not {character for character in out + err if not character.isprintable()} - {"\n"}
+    # for machines, nothing is changed
+    assert f"speech/{odd}bad.wav" in [bad["path"] for bad in json.loads(scan("speech", "--json")[1])["bad_files"]]
+    assert text.printable("grün ünï 日本　.wav") == "grün ünï 日本　.wav"
 
 
 def test_a_picture(speech, scan):

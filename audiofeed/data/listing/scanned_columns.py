@@ -19,6 +19,8 @@ _TEXTS = ("format", "subtype", "reader")
 _NUMBERS = {"sample_rate": 1, "channels": 1, "frames": 1, "data_offset": -2, "size": 1, "mtime_ns": -(2**63)}
 # for people; it follows from the others
 LENGTH_COLUMN = "seconds"
+# in a table that holds text alone: says that its targets name classes, as they stand, whatever they look like
+TYPE_COLUMN, NAMED = "target_type", "class"
 HEADER_COLUMNS = ("sample_rate", "channels", "frames", "format", "subtype", "data_offset", "reader", "size", "mtime_ns")
 
 
@@ -81,6 +83,16 @@ class ScannedColumns:
             return []
         seconds = self._table.find(LENGTH_COLUMN)
         return [*self._names.values(), *([] if seconds is None else [seconds])]
+
+    @property
+    def type_column(self) -> str | None:
+        """Column by which a scan says that a manifest's targets are names of classes; None if there is none."""
+        column = self._table.find(TYPE_COLUMN) if self and self._table.text else None
+        if column is None:
+            return None
+        said = {row[column] for row in self._table.rows}
+        # rows that were added by hand may leave it empty
+        return column if NAMED in said and said <= {NAMED, ""} else None
 
     def find(self, path: str) -> AudioInfo | AudioReadError | None:
         """Return the header that a manifest's row gives, if the file has not changed since; one `stat` of it.

@@ -76,6 +76,19 @@ def typed_targets(
     return cells.named() if target_type == "class" or classes is not None else cells.inferred()
 
 
+def survive_as_text(names: Sequence[str]) -> bool:
+    """Return True if names of classes are the same classes again as a manifest's column of targets in CSV.
+
+    Args:
+        names: The names, one for each row.
+
+    >>> survive_as_text(["10", "no"]), survive_as_text(["10", "20"]), survive_as_text([" no", "yes"])
+    (True, False, False)
+    """
+    kinds = set(names)
+    return all(name == name.strip() != "" for name in kinds) and not all(_NUMBER.fullmatch(name) for name in kinds)
+
+
 class _Cells:
     """Cells of a manifest's column of targets, with their places and the classes that they may name."""
 
