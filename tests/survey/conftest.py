@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import shutil
 import wave
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from audiofeed.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
 # long before any test, with a fraction of a second
 TIME = 1_700_000_000_123_456_789
 
@@ -26,24 +24,41 @@ def write_wav(path: Path, frames: int, rate: int = 16_000, seed: int = 0) -> Non
     os.utime(path, ns=(TIME, TIME))
 
 
-@pytest.fixture
-def speech(tmp_path, monkeypatch):
-    """The corpus of docs/scan.md, in the current folder: 200 clips of log-normal length, 5 bad files, a copy."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="session")
+def written_speech(tmp_path_factory):
+    """The corpus of docs/scan.md: 200 clips of log-normal length, 5 bad files, a copy."""
+    speech = tmp_path_factory.mktemp("corpus") / "speech"
     lengths = np.exp(np.random.default_rng(3).normal(np.log(3.0), 0.6, 200)).clip(0.4, 20)
     for i, seconds in enumerate(lengths):
         rate = 22_050 if i % 20 == 7 else 16_000
-        write_wav(Path(f"speech/{('ann', 'bob', 'eve')[i % 3]}/{i:03d}.wav"), int(seconds * rate), rate, i)
-    whole = Path("speech/bob/001.wav").read_bytes()
+        write_wav(speech / f"{('ann', 'bob', 'eve')[i % 3]}/{i:03d}.wav", int(seconds * rate), rate, i)
+    whole = (speech / "bob/001.wav").read_bytes()
     for i, size in enumerate((1000, 2000, 3000)):
-        Path(f"speech/eve/cut{i}.wav").write_bytes(whole[:size])
-    Path("speech/ann/empty.wav").touch()
-    Path("speech/ann/page.wav").write_bytes(b"<!DOCTYPE html>")
-    Path("speech/ann/copy.wav").write_bytes(whole)
+        (speech / f"eve/cut{i}.wav").write_bytes(whole[:size])
+    (speech / "ann/empty.wav").touch()
+    (speech / "ann/page.wav").write_bytes(b"<!DOCTYPE html>")
+    (speech / "ann/copy.wav").write_bytes(whole)
     for name in ("a.m4a", "b.m4a", "README.md"):
-        Path(f"speech/{name}").write_bytes(b"x")
-    for path in Path("speech").rglob("*.*"):
+        (speech / name).write_bytes(b"x")
+    for path in speech.rglob("*.*"):
         os.utime(path, ns=(TIME, TIME))
+    return speech
+
+
+@pytest.fixture
+def speech(written_speech, tmp_path, monkeypatch):
+    """The corpus of docs/scan.md in the current folder, to be changed."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(written_speech, "speech"))
+
+
+@pytest.fixture
+def few(written_speech, tmp_path, monkeypatch):
+    """Two of its clips in the current folder, which is as good where nothing is counted."""
+    monkeypatch.chdir(tmp_path)
+    for path in ("ann/000.wav", "bob/001.wav"):
+        Path("speech", path).parent.mkdir(parents=True)
+        shutil.copy2(written_speech / path, Path("speech", path))
     return Path("speech")
 
 
@@ -57,20 +72,3 @@ def scan(capsys):
         return code, told.out, told.err
 
     return run
-
-
-@pytest.fixture
-def scan_process():
-    """Start `audiofeed scan` as a process of its own."""
-
-    def start(*arguments, **options):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
-        return subprocess.Popen(
-            [sys.executable, "-m", "audiofeed", "scan", *map(str, arguments)],
-            stdout=options.pop("stdout", subprocess.PIPE),
-            stderr=subprocess.PIPE,
-            env=environment,
-            **options,
-        )
-
-    return start
