@@ -210,8 +210,7 @@ def _places_of(indices: _KeyedList | _KeyedArray) -> _Places:
     """Return the places of a Subset's indices, as the dataset's keys need them; counted once."""
     places: _Places | None = indices.__dict__.get("_places")
     if places is None or places.length != len(indices):
-        plain = np.asarray([int(index) for index in indices], dtype=np.int64)
-        places = indices.__dict__["_places"] = _Places(plain)
+        places = indices.__dict__["_places"] = _Places(np.array(indices, dtype=np.int64))
     return places
 
 
@@ -311,6 +310,8 @@ def _examples_of(dataset: Any, indices: np.ndarray, above: frozenset[int]) -> li
     while isinstance(dataset, (Subset, Again)):
         if isinstance(dataset, Subset):
             indices = np.asarray(dataset.indices, dtype=np.int64)[indices]
+            # counted from the end
+            indices = np.where(indices < 0, indices + len(dataset.dataset), indices)  # type: ignore[arg-type]
         dataset = dataset.dataset
     parts = [] if id(dataset) in above else parts_within(dataset)
     above |= {id(dataset)}
@@ -353,9 +354,11 @@ def repeats_apart(parts: Sequence[Any], radices: Sequence[int]) -> list[tuple[in
         numbers = sorted({number for number, _ in found})
         if len(numbers) < 2:
             continue
-        each = [np.unique(np.concatenate([indices for at, indices in found if at == number])) for number in numbers]
+        held = np.zeros((len(numbers), 1 + max(int(indices.max(initial=-1)) for _, indices in found)), dtype=bool)
+        for number, indices in found:
+            held[numbers.index(number), indices] = True
         # a split of a dataset put together again holds nothing twice
-        if len(np.unique(np.concatenate(each))) < sum(map(len, each)):
+        if (held.sum(axis=0, dtype=np.int32) > 1).any():
             joined = {group[number] for number in numbers}
             group = [min(joined) if of_part in joined else of_part for of_part in group]
     ends: dict[int, int] = {}
