@@ -388,7 +388,8 @@ def carry_keys(dataset: AnyDataset) -> AnyDataset:
     random_split, any wrapper that holds what it wraps as `dataset` or `datasets`. Its `indices` become a list (or an
     array, if they were an array or a tensor) of the same integers, equal to what was there, and `indices[key]` is the
     key of the example in the Subset's own dataset. Where a Subset or a ConcatDataset holds the same example several
-    times (of one dataset, or of two that were made of the same files with the same seed), a key draws anew at each of the places, as a repeat does. The library's samplers call this for the dataset
+    times (of one dataset, or of two that were made of the same files with the same seed), a key draws anew at each of
+    the places, as a repeat does. The library's samplers call this for the dataset
     they are given; call it where you make a sampler of your own.
 
     Args:
@@ -416,10 +417,10 @@ def _carry(dataset: Any, seen: set[int]) -> None:
     if isinstance(dataset, Subset):
         if not isinstance(dataset.indices, (_KeyedList, _KeyedArray)):
             if isinstance(dataset.indices, (np.ndarray, torch.Tensor)):
-                dataset.indices = np.asarray(dataset.indices).view(_KeyedArray)  # type: ignore[assignment]
+                dataset.indices = np.asarray(dataset.indices).view(_KeyedArray)
             else:
                 dataset.indices = _KeyedList(dataset.indices)
         # before workers are forked, so that they need not count
-        _places_of(dataset.indices)  # type: ignore[arg-type]
+        _places_of(dataset.indices)
     if isinstance(dataset, ConcatDataset):
         _tell_apart(dataset)

@@ -74,7 +74,7 @@ def read_weights(weights: Any, data: Any, source: Source) -> tuple[np.ndarray | 
         raise ValueError("weights are 0 throughout; at least one clip must have a weight above 0")
     if np.isinf(total):
         # in a unit in which their sum is a number
-        array = array / (array.max() * len(array))
+        array = array / array.max()
         total = np.cumsum(array)[-1]
     return array / total, None
 

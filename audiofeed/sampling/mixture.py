@@ -118,7 +118,9 @@ class Mixture(Dataset[Any]):
         self._check_fields()
         # how often a clip may come in an epoch: a piece of two passes may have it twice
         rounds, rest = np.divmod(self._draws, self._sizes)
-        self._rounds = (rounds + np.where(rest == 0, 0, np.where(self._sizes % np.maximum(rest, 1) == 0, 1, 2))).tolist()
+        self._rounds = (
+            rounds + np.where(rest == 0, 0, np.where(self._sizes % np.maximum(rest, 1) == 0, 1, 2))
+        ).tolist()
         self._members = self._told_apart()
         self._changes = bool(rest.any()) or any(map(changes_of, self._members))
         self.classes = self._common_classes()

@@ -218,7 +218,7 @@ def identity_of(dataset: Any) -> dict[str, Any]:
 
 
 def _identity_of(dataset: Any, known: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Return the identity of a sampler's dataset, with those found before by `id`, as a hash of all paths takes time."""
+    """Return the identity of a sampler's dataset, with those found before by `id`: hashes of paths take time."""
     if id(dataset) not in known:
         known[id(dataset)] = {}  # for a circle of wrappers
         known[id(dataset)] = _found_identity(dataset, known)
