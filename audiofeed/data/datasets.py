@@ -256,6 +256,11 @@ class AudioFiles(Dataset[AudioExample]):
         }
         return fingerprint(table.lengths, paths=self.paths, targets=self.targets, further=further)
 
+    @property
+    def draw_identity(self) -> tuple[int, int]:
+        """The seed and a hash of the dataset's examples: two datasets alike in both draw the same for the same key."""
+        return self.seed, self._table.identity
+
     def row(self, index: int) -> dict[str, Any]:
         """Return the metadata of one example in the dataset without reading its audio.
 

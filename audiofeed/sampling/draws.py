@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from audiofeed.arguments.checks import check_count, shortened
-from audiofeed.sampling.sources import Source, column_of, digest
+from audiofeed.sampling.sources import Source, changes_of, column_of, digest
 from audiofeed.sampling.streams import hashes, permutation, uniform
 
 _ORDER, _START = 3, 4  # purposes of random streams
@@ -56,20 +56,7 @@ def read_weights(weights: Any, data: Any, source: Source) -> tuple[np.ndarray | 
     if isinstance(weights, str):
         if weights != "balanced":
             raise ValueError(f"weights={weights!r} must be 'balanced', one number for each clip, or None")
-        targets = column_of(data, "targets")
-        if targets is None:
-            raise ValueError(
-                "weights='balanced' needs a dataset with one class for each clip in `targets`; for other data pass one "
-                "weight for each clip"
-            )
-        wrong = [target for target in targets.tolist() if not isinstance(target, (int, str, np.integer))]
-        if wrong:
-            raise ValueError(
-                f"weights='balanced' needs one class for each clip, and a target is {shortened(wrong[0])}; pass one "
-                "weight for each clip"
-            )
-        _, classes, counts = np.unique(targets.astype(str), return_inverse=True, return_counts=True)
-        return 1.0 / (len(counts) * counts[classes]), classes
+        return balanced(data, 0)
     try:
         array = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -81,10 +68,50 @@ def read_weights(weights: Any, data: Any, source: Source) -> tuple[np.ndarray | 
     wrong_at = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if wrong_at.size:
         raise ValueError(f"weights[{wrong_at[0]}]={array[wrong_at[0]]} must be finite and 0 or more")
-    total = np.cumsum(array)[-1]
+    with np.errstate(over="ignore"):
+        total = np.cumsum(array)[-1]
     if not total > 0:
         raise ValueError("weights are 0 throughout; at least one clip must have a weight above 0")
+    if np.isinf(total):
+        # in a unit in which their sum is a number
+        array = array / array.max()
+        total = np.cumsum(array)[-1]
     return array / total, None
+
+
+def balanced(data: Any, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a sampler's weights that draw every class of a dataset equally often.
+
+    Args:
+        data: The dataset, for its targets.
+        epoch: Number of the epoch, where the dataset changes with it.
+
+    Returns:
+        Share of each clip among the draws, (clip,), and the number of its class.
+
+    Raises:
+        ValueError: The dataset has no classes for targets.
+
+    >>> from torch.utils.data import TensorDataset
+    >>> dataset = TensorDataset()
+    >>> dataset.targets = np.array([0, 0, 1])
+    >>> balanced(dataset, 0)[0]
+    array([0.25, 0.25, 0.5 ])
+    """
+    targets = column_of(data, "targets", epoch)
+    if targets is None:
+        raise ValueError(
+            "weights='balanced' needs a dataset with one class for each clip in `targets`; for other data pass one "
+            "weight for each clip"
+        )
+    wrong = [target for target in targets.tolist() if not isinstance(target, (int, str, np.integer))]
+    if wrong:
+        raise ValueError(
+            f"weights='balanced' needs one class for each clip, and a target is {shortened(wrong[0])}; pass one "
+            "weight for each clip"
+        )
+    _, classes, counts = np.unique(targets.astype(str), return_inverse=True, return_counts=True)
+    return 1.0 / (len(counts) * counts[classes]), classes
 
 
 def read_draws(draws: int | None, weights: Any, clips: int) -> int:
@@ -162,6 +189,8 @@ class Draws:
             raise ValueError("weights with shuffle=False: draws by weight are random; leave shuffle on")
         self.count = read_draws(draws, weights, source.clips)
         self._weights, self._groups = read_weights(weights, data, source)
+        # a mixture that shows others of its clips in each epoch has other targets too
+        self._changing = data if isinstance(weights, str) and changes_of(data) else None
         self._clips, self._shuffle, self._seed = source.clips, shuffle, seed
         # what a state knows of the weights
         self.fingerprint = None if self._weights is None else digest(self._weights)
@@ -176,7 +205,10 @@ class Draws:
             Two arrays (draw,) int64.
         """
         if self._weights is not None:
-            index = weighted_draws(self._weights, self._groups, self.count, (self._seed, epoch))
+            weights, groups = self._weights, self._groups
+            if self._changing is not None:
+                weights, groups = balanced(self._changing, epoch)
+            index = weighted_draws(weights, groups, self.count, (self._seed, epoch))
             return index, repeats_of(index)
         index = permutation(self._clips, self._seed, epoch, _ORDER) if self._shuffle else np.arange(self._clips)
         return index, np.zeros(self._clips, dtype=np.int64)

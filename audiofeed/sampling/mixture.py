@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,13 +14,15 @@ from torch.utils.data import Dataset
 
 from audiofeed.arguments.checks import check_choice, check_positive
 from audiofeed.data.example import AudioExample
-from audiofeed.data.keys import ExampleKey, carry_keys, key_of
+from audiofeed.data.keys import ExampleKey, carry_keys, key_of, parts_within, radix_of, repeats_apart
 from audiofeed.data.targets.classes import check_alike, member_datasets
 from audiofeed.sampling.draws import repeats_of
-from audiofeed.sampling.sources import Source, column_of, digest, takes_keys
-from audiofeed.sampling.streams import permutation
+from audiofeed.sampling.sources import Source, changes_of, column_of, digest, takes_keys
+from audiofeed.sampling.streams import check_epoch, permutation
 
 _PASS = 6  # the purpose of a random stream
+_MOST_DRAWS = 2**32
+_WARNED = -(2**62)
 _UNTIL = ("first", "all", "longest")
 
 
@@ -68,7 +71,9 @@ class Mixture(Dataset[Any]):
 
     Raises:
         ValueError: There are less than two datasets, one is empty, weights do not fit them or come with a temperature,
-            `until` is unknown, or two datasets number their classes differently.
+            an epoch would have 2**32 draws or more, `until` is unknown, two datasets number their classes differently,
+            or a dataset is a mixture with the same `field`.
+        TypeError: `datasets` is one dataset, or nothing that holds some.
 
     >>> mixture = Mixture({"music": [1, 2, 3, 4], "noise": [5]}, weights={"music": 2, "noise": 1}, until="all")
     >>> mixture, mixture[5]
@@ -86,6 +91,11 @@ class Mixture(Dataset[Any]):
         seed: int = 0,
         field: str = "source",
     ) -> None:
+        if isinstance(datasets, (Dataset, str, bytes)) or not isinstance(datasets, Iterable):
+            raise TypeError(
+                f"datasets is a {type(datasets).__name__} and must be two or more datasets, by name or in a list, such "
+                "as Mixture({'music': music, 'noise': noise})"
+            )
         named = (
             datasets if isinstance(datasets, Mapping) else {str(number): each for number, each in enumerate(datasets)}
         )
@@ -105,17 +115,55 @@ class Mixture(Dataset[Any]):
         self._sources = [Source(dataset, name, lengths="known") for name, dataset in self.datasets.items()]
         self._keyed = [takes_keys(dataset) for dataset in self.datasets.values()]
         self._names = list(self.datasets)
-        self._members = list(self.datasets.values())
+        self._check_fields()
+        # how often a clip may come in an epoch: a piece of two passes may have it twice
+        rounds, rest = np.divmod(self._draws, self._sizes)
+        self._rounds = (
+            rounds + np.where(rest == 0, 0, np.where(self._sizes % np.maximum(rest, 1) == 0, 1, 2))
+        ).tolist()
+        self._members = self._told_apart()
+        self._changes = bool(rest.any()) or any(map(changes_of, self._members))
         self.classes = self._common_classes()
         # shared, so that a worker that is already running sees a new epoch
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._asked = torch.zeros((), dtype=torch.int64).share_memory_()
         self._plan: tuple[int, list[tuple[np.ndarray, np.ndarray]]] | None = None
+
+    def _check_fields(self) -> None:
+        """Check that no member is a mixture itself that gives its items the same field."""
+        for name, dataset in self.datasets.items():
+            waiting, seen = [dataset], set()
+            while waiting:
+                item = waiting.pop()
+                if id(item) in seen:
+                    continue
+                seen.add(id(item))
+                if isinstance(item, Mixture) and item.field == self.field:
+                    raise ValueError(
+                        f"the dataset {name!r} is a mixture, whose items have {self.field!r} already; pass another "
+                        "name for the source's field, such as Mixture(field='group')"
+                    )
+                waiting += parts_within(item)
+
+    def _told_apart(self) -> list[Any]:
+        """Return the mixture's members, those that hold the same examples such that they draw other repeats of them."""
+        members = list(self.datasets.values())
+        radices = [rounds * radix_of(member) for rounds, member in zip(self._rounds, members, strict=True)]
+        apart = repeats_apart(members, radices)
+        # an outer dataset that holds the same examples elsewhere tells its parts apart by it
+        self.draw_radix = apart[0][0] * radices[0]
+        self._apart = apart
+        return members
 
     def _read_shares(self, weights: Any, temperature: float | None) -> np.ndarray:
         """Return the share of each member of the mixture, their sum 1."""
         if weights is None:
             power = 1.0 / check_positive("temperature", 1.0 if temperature is None else temperature)
-            shares = self._sizes.astype(np.float64) ** power
+            sizes = self._sizes.astype(np.float64)
+            with np.errstate(over="ignore"):
+                shares = sizes**power
+            if not np.isfinite(shares.sum()):
+                shares = (sizes / sizes.max()) ** power
             return shares / shares.sum()
         if temperature is not None:
             raise ValueError(
@@ -126,18 +174,33 @@ class Mixture(Dataset[Any]):
             if odd:
                 raise ValueError(f"weights must name each of {list(self.datasets)}, and differs in {sorted(odd)}")
             weights = [dict(zip(map(str, weights), weights.values(), strict=True))[name] for name in self.datasets]
+        if isinstance(weights, (str, bytes)) or not isinstance(weights, Iterable):
+            raise ValueError(
+                f"weights={weights!r} must be one number > 0 for each of {len(self.datasets)} datasets, by name or in "
+                "order"
+            )
         values = [check_positive(f"weights[{number}]", value) for number, value in enumerate(weights)]
         if len(values) != len(self.datasets):
             raise ValueError(f"weights has {len(values)} entries for {len(self.datasets)} datasets; give one for each")
+        if np.isinf(sum(values)):
+            values = [value / max(values) for value in values]
         return np.array(values) / sum(values)
 
     def _count_draws(self) -> np.ndarray:
         """Count the draws of each member of the mixture in an epoch."""
-        totals = self._sizes / self._shares
+        with np.errstate(divide="ignore", over="ignore"):
+            totals = self._sizes / self._shares
         leads = {"first": np.argmin(totals), "all": np.argmax(totals), "longest": np.argmax(self._sizes)}
         lead = int(leads[self.until])
         # a share of 1/3 of 10 is not to become 3.3333333333333335 and 4 with "all"
-        exact = np.round(self._shares * totals[lead], 9)
+        with np.errstate(invalid="ignore", over="ignore"):
+            exact = np.round(self._shares * totals[lead], 9)
+        if not exact.sum() < _MOST_DRAWS:
+            raise ValueError(
+                f"until={self.until!r} with shares of {', '.join(f'{share:.3g}' for share in self._shares.tolist())} "
+                "makes an epoch of 2**32 draws or more; bring the weights nearer to one another or raise the "
+                "temperature, or pass until='first'"
+            )
         draws = np.floor(exact) if self.until == "first" else np.ceil(exact) if self.until == "all" else np.rint(exact)
         draws[lead] = self._sizes[lead]
         return np.maximum(draws, 1).astype(np.int64)
@@ -162,7 +225,7 @@ class Mixture(Dataset[Any]):
     @property
     def changes(self) -> bool:
         """Whether the clips of the mixture are others in every epoch, as some dataset has more than it has draws."""
-        return bool((self._draws % self._sizes).any())
+        return self._changes
 
     def counts(self) -> dict[str, int]:
         """Return the number of draws of each dataset of the mixture in an epoch, by name."""
@@ -191,8 +254,9 @@ class Mixture(Dataset[Any]):
         repeat = np.repeat(np.arange(rounds), size)
         if rest:
             # an endless row of passes, each in an order of its own, of which every epoch takes the next piece
-            passes, places = np.divmod(np.arange(rest, dtype=np.int64) + epoch * rest, size)
-            orders = {at: permutation(size, self.seed, member, at, _PASS) for at in np.unique(passes).tolist()}
+            begin, offset = divmod(epoch * rest, size)
+            passes, places = np.divmod(np.arange(rest, dtype=np.int64) + offset, size)
+            orders = {at: permutation(size, self.seed, member, begin + at, _PASS) for at in np.unique(passes).tolist()}
             piece = np.concatenate([orders[at][places[passes == at]] for at in sorted(orders)])
             index = np.append(index, piece)
             repeat = np.append(repeat, rounds + repeats_of(piece))
@@ -249,10 +313,18 @@ class Mixture(Dataset[Any]):
     @property
     def targets(self) -> np.ndarray | None:
         """Target of each of the mixture's examples in the current epoch; None if not all datasets have targets."""
-        columns = [column_of(member, "targets") for member in self._members]
+        return self.targets_in(self.epoch)
+
+    def targets_in(self, epoch: int) -> np.ndarray | None:
+        """Return the target of each of the mixture's examples in an epoch; None if not all datasets have targets.
+
+        Args:
+            epoch: Number of the epoch, 0 or more.
+        """
+        columns = [column_of(member, "targets", epoch) for member in self._members]
         if any(column is None for column in columns):
             return None
-        pairs = zip(columns, self.drawn(self.epoch), strict=True)
+        pairs = zip(columns, self.drawn(epoch), strict=True)
         return np.concatenate([column[index] for column, (index, _) in pairs if column is not None])
 
     @property
@@ -269,12 +341,13 @@ class Mixture(Dataset[Any]):
             epoch: Number of the epoch, 0 or more.
 
         Raises:
-            ValueError: `epoch` is negative.
+            ValueError: `epoch` is negative, or 2**63 or more.
+            TypeError: It is not an integer.
         """
-        number = operator.index(epoch)
-        if number < 0:
-            raise ValueError(f"epoch={epoch} must be 0 or more")
+        number = check_epoch(epoch)
         self._epoch.fill_(number)
+        if int(self._asked) >= 0:
+            self._asked.zero_()
         for member in self._members:
             set_epoch = getattr(member, "set_epoch", None)
             if callable(set_epoch):
@@ -304,6 +377,7 @@ class Mixture(Dataset[Any]):
         """Return the member of a key of the mixture, and the key of the member's example."""
         if not isinstance(key, tuple):
             member, draw = self._split(key)
+            self._count_asked()
             return member, int(self.drawn(self.epoch)[member][0][draw])
         key = key_of(key)
         member, draw = self._split(key.example)
@@ -311,8 +385,28 @@ class Mixture(Dataset[Any]):
         if not self._keyed[member]:
             return member, int(index[draw])
         # a sampler with weights may draw a draw again: its repeats count on after those of the mixture
-        again = key.repeat * (1 + int(repeat.max()))
+        step, offset = self._apart[member]
+        again = (key.repeat * step + offset) * self._rounds[member]
         return member, ExampleKey(key.epoch, int(index[draw]), int(repeat[draw]) + again)
+
+    def _count_asked(self) -> None:
+        """Count an example that the mixture is asked for by an index alone, and warn where an epoch is gone past."""
+        if not self._changes:
+            return
+        asked = int(self._asked)
+        if asked < 0:  # warned before, in whichever process
+            return
+        self._asked += 1
+        # half an epoch more than one: somebody may look at a few before
+        if asked < 1.5 * len(self):
+            return
+        self._asked.fill_(_WARNED)
+        warnings.warn(
+            f"a mixture of {len(self)} draws has been asked for {asked} by index in epoch {self.epoch}: every pass "
+            "shows the same part of each dataset until set_epoch(n) is called. Call it before each pass, or use a "
+            "sampler whose keys carry the epoch, such as EpochSampler",
+            stacklevel=4,
+        )
 
     def __getitem__(self, key: Any) -> Any:
         member, inner = self._key_in(key)

@@ -15,6 +15,7 @@ from audiofeed.data.keys import ExampleKey
 from audiofeed.sampling.dealing import Batches, Spare, Steps, deal
 from audiofeed.sampling.ranks import check_dealt_once, check_rank, check_same, current_rank
 from audiofeed.sampling.sources import Source
+from audiofeed.sampling.streams import check_epoch
 
 _STEPS = 2  # the purpose of a random stream: the order of steps
 _VERSION = 1
@@ -56,8 +57,8 @@ class PlannedSampler(Sampler[Any]):
     - the one that `set_epoch` set, until it was handed out to its end (so an iteration that is left in the middle
       begins again);
     - where nobody sets epochs, the next with every `iter()`, whether or not the last was iterated to its end;
-    - after `load_state_dict`, the rest of the epoch that the state was saved in; if nothing was left of it, the next.
-      `set_epoch` of that same epoch keeps the place.
+    - after `load_state_dict`, the rest of the epoch that the state was saved in; if nothing was left of it, the next
+      (of an `EvaluationSampler`, the same again). `set_epoch` of that same epoch keeps the place.
 
     An iterator takes its epoch when it is asked for its first item, and keeps its own place from then on, so that
     several may be under way. `len` is the number of steps of the whole epoch on this rank.
@@ -178,12 +179,10 @@ class PlannedSampler(Sampler[Any]):
             epoch: Number of the epoch, 0 or more.
 
         Raises:
-            ValueError: `epoch` is negative.
+            ValueError: `epoch` is negative, or 2**63 or more.
             TypeError: It is not an integer.
         """
-        number = operator.index(epoch)
-        if number < 0:
-            raise ValueError(f"epoch={epoch} must be 0 or more")
+        number = check_epoch(epoch)
         loaded = self._loaded
         if loaded is not None and loaded.epoch != number:
             if loaded.taken and number != loaded.epoch + 1:
@@ -201,9 +200,10 @@ class PlannedSampler(Sampler[Any]):
         """Return the place at which an iterator would begin now."""
         if self._loaded is None:
             return Place(self._next)
-        if not self._set and self._moves_on and self._is_over(self._loaded):
-            return Place(self._loaded.epoch + 1)
-        return self._loaded
+        if (self._moves_on and self._set) or not self._is_over(self._loaded):
+            return self._loaded
+        # of an evaluation nothing comes after its epoch but the same again
+        return Place(self._loaded.epoch + self._moves_on)
 
     def _is_over(self, place: Place) -> bool:
         return bool(place.taken) and not len(self._steps(place, place.taken[-1][0]).table)
@@ -313,7 +313,19 @@ class PlannedSampler(Sampler[Any]):
                 f"the state does not fit this {type(self).__name__}: {'; '.join(differs)}. Resume with the clips and "
                 "settings that it was saved with, or begin an epoch with set_epoch"
             )
-        return Place(int(epoch), tuple((int(ranks), int(steps)) for ranks, steps in taken))
+        try:
+            pairs = tuple((operator.index(ranks), operator.index(steps)) for ranks, steps in taken)
+            place = Place(check_epoch(epoch), pairs)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"the state is none of a {type(self).__name__}: epoch={epoch!r}, taken={taken!r}: {error}"
+            ) from error
+        if any(ranks < 1 or steps < 0 for ranks, steps in place.taken):
+            raise ValueError(
+                f"the state is none of a {type(self).__name__}: taken={taken!r} must be pairs of a number of ranks, 1 "
+                "or more, and a number of steps, 0 or more"
+            )
+        return place
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy begins where this one would begin next; plans are computed again

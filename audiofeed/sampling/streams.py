@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import numpy as np
 
 from audiofeed.data.seeds import seed_of
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
+def check_epoch(epoch: Any) -> int:
+    """Check a sampler's argument `epoch`.
+
+    Args:
+        epoch: Number of an epoch.
+
+    Returns:
+        The same as an int.
+
+    Raises:
+        ValueError: It is negative, or 2**63 or more, which no worker could be told.
+        TypeError: It is not an integer.
+
+    >>> check_epoch(np.int64(3))
+    3
+    """
+    try:
+        number = operator.index(epoch)
+    except TypeError as error:
+        raise TypeError(f"epoch={epoch!r} must be an integer, 0 or more") from error
+    if not 0 <= number < 2**63:
+        raise ValueError(f"epoch={epoch} must be 0 or more, and below 2**63")
+    return number
 
 
 def hashes(count: int, *parts: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, StackDataset, Subset, random_split
 
-from audiofeed.data.keys import ExampleKey, carry_keys, key_of
+from audiofeed.data.keys import ExampleKey, carry_keys, key_of, radix_of
 
 
 class Asked(Dataset):
@@ -177,3 +177,37 @@ def test_keys_through_workers():
     loader = DataLoader(subset, sampler=keys, batch_size=4, num_workers=1, collate_fn=list, timeout=60)
     found = [item[1] for batch in loader for item in batch]
     assert found == [tuple(ExampleKey(3, (9 - i) % 5, i % 2)) for i in range(10)]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_indices_that_a_subset_repeats_are_repeats(kind):
+    subset = carry_keys(Subset(Asked(6), kind([5, 5, 1, 5])))
+    for each in (subset, pickle.loads(pickle.dumps(subset)), copy.deepcopy(subset)):
+        found = [each[ExampleKey(1, place, repeat)][1] for repeat in range(2) for place in range(4)]
+        assert found == [(1, 5), (1, 5, 1), (1, 1), (1, 5, 2), (1, 5, 3), (1, 5, 4), (1, 1, 3), (1, 5, 5)]
+    assert radix_of(subset) == 3
+    assert subset[0][0] != "ExampleKey"
+
+
+def test_an_index_list_that_was_changed_is_counted_anew():
+    subset = carry_keys(Subset(Asked(6), [5, 4]))
+    subset.indices.append(5)
+    assert subset[ExampleKey(1, 2)][1] == (1, 5, 1)
+
+
+def test_parts_of_other_numbers_of_repeats_stay_apart():
+    whole = Asked(6)
+    joined = carry_keys(ConcatDataset([Subset(whole, [0, 0]), whole, Wrapped(Subset(whole, [0]))]))
+    found = [joined[ExampleKey(1, index, repeat)][1] for repeat in range(9) for index in (0, 1, 2, 8)]
+    assert len(set(found)) == len(found)
+    assert joined.datasets[1].__getitems__([ExampleKey(1, 3), 3]) == [joined[ExampleKey(1, 5)], ("int", 3)]
+
+
+def test_datasets_that_draw_alike_are_one():
+    class Alike(Asked):
+        draw_identity = (0, 17)
+
+    joined = carry_keys(ConcatDataset([Alike(2), Alike(2), Asked(2)]))
+    assert [joined[ExampleKey(1, index)][1] for index in range(6)] == [
+        (1, 0), (1, 1), (1, 0, 1), (1, 1, 1), (1, 0), (1, 1),
+    ]  # fmt: skip

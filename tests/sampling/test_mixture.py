@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -282,3 +283,92 @@ def test_an_index_out_of_range_is_refused(index):
             mixed()[key]
     with pytest.raises(IndexError):
         mixed().source_of(index)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "settings", "error", "message"),
+    [
+        (Examples([1, 2]), {}, TypeError, "datasets is a Examples and must be two or more datasets"),
+        (5, {}, TypeError, "datasets is a int"),
+        ("ab", {}, TypeError, "datasets is a str"),
+        ([[1], [2]], {"weights": 5}, ValueError, "weights=5 must be one number > 0 for each of 2 datasets"),
+        ([[1] * 9, [2]], {"temperature": 1e-3, "until": "all"}, ValueError, "2\\*\\*32 draws.*temperature"),
+        ([[1] * 9, [2]], {"weights": [1e300, 1e-300], "until": "all"}, ValueError, "2\\*\\*32 draws"),
+    ],
+)
+def test_what_makes_no_mixture_is_refused_with_a_reason(datasets, settings, error, message):
+    with pytest.raises(error, match=message):
+        af.Mixture(datasets, **settings)
+
+
+def test_shares_beyond_floating_point_are_still_shares():
+    assert af.Mixture([Keyed(9), Keyed(1)], temperature=1e-3).counts() == {"0": 9, "1": 1}
+    assert af.Mixture([Keyed(2000), Keyed(1000)], temperature=0.01).counts() == {"0": 2000, "1": 1}
+    assert af.Mixture([Keyed(4), Keyed(2)], weights=[1e308, 1e308]).counts() == {"0": 2, "1": 2}
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda each: each, lambda each: Subset(each, [0, 1]), lambda each: ConcatDataset([each, each])]
+)
+def test_a_mixture_in_a_mixture_of_the_same_field_is_refused(wrap):
+    with pytest.raises(ValueError, match=r"'inner' is a mixture, whose items have 'source' already.*field='group'"):
+        af.Mixture({"inner": wrap(mixed()), "other": Keyed(2)})
+    both = af.Mixture({"inner": wrap(mixed()), "other": Keyed(2)}, field="group")
+    assert {"group", "source"} < set(both[ExampleKey(0, 0)])
+
+
+def test_passes_by_index_that_show_one_epoch_again_are_warned_of_once():
+    mixture = mixed(weights=[1, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for epoch in range(4):
+            mixture.set_epoch(epoch)
+            mixture.__getitems__(range(len(mixture)))
+        for _ in range(4):  # keys have the epoch
+            mixture.__getitems__([ExampleKey(0, index) for index in range(len(mixture))])
+            steady = mixed()
+            steady.__getitems__(2 * list(range(len(steady))))
+    with pytest.warns(UserWarning, match=r"asked for .* by index in epoch 3.*set_epoch\(n\)"):
+        mixture.__getitems__(list(range(len(mixture))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for epoch in (3, 9):
+            mixture.set_epoch(epoch)
+            mixture.__getitems__(3 * list(range(len(mixture))))
+
+
+WRAPPED = {
+    "subset": lambda each: Subset(each, [5, 3, 0, 1]),
+    "concat": lambda each: ConcatDataset([Keyed(4), each]),
+    "outer mixture": lambda each: af.Mixture([Keyed(4), each], field="outer"),
+    "several": lambda each: ConcatDataset([Subset(ConcatDataset([each, each]), range(9))]),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_lengths_and_classes_follow_the_epoch_inside_wrappers(wrap):
+    inner = af.Mixture({"large": Keyed(60), "small": Keyed(3, 100)}, weights=[1, 1])
+    data = wrap(inner)
+    by_length = af.DurationBatchSampler(data, max_seconds=206, jitter=0.0)
+    by_class = af.ClipBatchSampler(data, batch_size=3, weights="balanced", draws=200)
+
+    def length(key):
+        item = data[key]
+        return item["key"][1] + 1 + 100 * (item.get("source") == "small")
+
+    for _ in range(8):
+        for batch in by_length:
+            assert len(batch) * max(map(length, batch)) <= 206
+        found = Counter(data[key]["key"][1] % 2 for batch in by_class for key in batch)
+        assert len(found) == 1 or abs(found[0] - found[1]) <= 1
+
+
+def test_a_mixture_has_epochs_of_any_number():
+    mixture = mixed(weights=[1, 1])
+    mixture.set_epoch(2**63 - 1)
+    assert sorted({item["key"] for item in mixture.__getitems__(range(3))})
+    for owner in (mixture, af.EpochSampler(mixture)):
+        with pytest.raises(ValueError, match=r"epoch=\d+ must be 0 or more, and below 2\*\*63"):
+            owner.set_epoch(2**70)
+        with pytest.raises(TypeError, match="epoch='3' must be an integer"):
+            owner.set_epoch("3")

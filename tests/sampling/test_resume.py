@@ -268,3 +268,37 @@ def test_what_would_have_filled_up_the_last_step_is_not_dealt_again():
 
     found = epoch_of(single, [(4, 1), (3, None)])  # 4 ranks would have drawn two clips again; 6 left go round 3 ranks
     assert found == dict.fromkeys(((0, clip) for clip in range(10)), 1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"taken": [[1, -1]]}, {"taken": [[0, 1]]}, {"taken": [[1, 1.5]]}, {"taken": [3]}, {"epoch": -1}, {"epoch": "1"}],
+)
+def test_a_state_of_an_impossible_place_is_refused(changed):
+    sampler = by_duration()
+    with pytest.raises(ValueError, match="the state is none of a DurationBatchSampler: "):
+        sampler.load_state_dict({**sampler.state_dict(), **changed})
+
+
+@pytest.mark.parametrize("set_epoch", [False, True])
+def test_an_evaluation_saved_at_its_end_begins_again(set_epoch):
+    def make():
+        return af.EvaluationSampler(5, batch_size=2)
+
+    sampler = make()
+    whole = list(sampler)
+    for taken in (1, 3):
+        resumed = make()
+        resumed.load_state_dict(sampler.state_dict(taken=taken))
+        if set_epoch:
+            resumed.set_epoch(0)
+        assert len(resumed) == 3
+        assert list(resumed) == (whole[1:] if taken == 1 else whole)
+        if not set_epoch:
+            assert list(resumed) == whole
+
+
+def test_weights_of_any_size_are_shares():
+    for scale in (1.0, 1e308, 1e-300):
+        sampler = af.EpochSampler(4, weights=np.array([1, 1, 0, 1]) * scale, draws=300)
+        assert np.bincount([key.example for key in sampler]).tolist() == [100, 100, 0, 100]
