@@ -372,7 +372,7 @@ def test_samplers_of_ones_own_that_fit_are_taken(folder):
     ]
     for sampler in samplers:
         with af.Feed(folder, Bands(), sampler=sampler, device="cpu", workers=0) as feed:
-            assert [len(batch) for batch in feed] == [4, 4, 4] if sampler is samplers[1] else len(list(feed)) == 3
+            assert len(list(feed)) == 3
     # what takes the place of items that fail is drawn with the feed's seed
     with af.Feed(folder, Bands(), sampler=samplers[0], seed=3, on_error="skip", device="cpu", workers=0) as feed:
         assert len(list(feed)) == 3

@@ -1,5 +1,7 @@
 """Datasets of ours inside of wrappers that ask them by index alone: crops follow from the epoch, and resume."""
 
+import time
+
 import pytest
 import torch
 from feed_datasets import Bands
@@ -24,6 +26,14 @@ class Named(Dataset):
         return {"waveform": example.waveform, "label": example.target, "key": example.key}
 
 
+class Late(Named):
+    """Wrapper that is slow, so that workers are behind the loop."""
+
+    def __getitem__(self, index):
+        time.sleep(0.02)
+        return super().__getitem__(index)
+
+
 class InList:
     """Wrapper that is no Dataset, and holds a list of such, and a table that is none."""
 
@@ -41,6 +51,7 @@ class InList:
 def wrapped(kind, folder):
     return {
         "ds": lambda: Named(folder),
+        "late": lambda: Late(folder),
         "dataset": lambda: Named(folder, "dataset"),
         "list": lambda: InList(folder),
         "subset": lambda: Subset(Named(folder), range(1, 9)),
@@ -90,7 +101,7 @@ def test_a_pass_is_the_same_wherever_it_is_resumed(kind, wav_folder, on_error):
 def test_what_workers_had_fetched_for_a_loop_that_was_left_counts_for_nothing(wav_folder):
     with open_feed("ds", wav_folder, 0) as feed:
         expected = [rows(feed) for _ in range(4)]
-    with open_feed("ds", wav_folder, 2, prefetch_factor=3) as feed:
+    with open_feed("late", wav_folder, 2, prefetch_factor=3) as feed:
         for epoch in range(3):
             for batch in feed:
                 assert_same(rows([batch]), expected[epoch][:1])
