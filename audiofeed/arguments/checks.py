@@ -86,7 +86,7 @@ def check_share(name: str, value: float) -> float:
     >>> check_share("quantile", 0.02)
     0.02
     """
-    if not 0 < value < 1:
+    if not hasattr(type(value), "__float__") or not 0 < value < 1:
         raise ValueError(f"{name}={value!r} must lie between 0 and 1, both excluded")
     return float(value)
 

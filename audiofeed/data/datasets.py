@@ -397,6 +397,11 @@ class AudioFiles(Dataset[AudioExample]):
         As many threads as torch computes with here: one in a DataLoader's worker, where the workers share the cores.
         Plain WAVs are read one after the other, because a positioned read is too short to gain from a thread.
         """
+        if isinstance(keys, ExampleKey):
+            raise TypeError(
+                f"{keys!r}, the key of one clip, is taken for a batch: a sampler of single keys goes to "
+                "DataLoader(sampler=..., batch_size=...); for batch_sampler= there is ClipBatchSampler"
+            )
         threads = min(torch.get_num_threads(), len(keys))
         if threads < 2 or not self._table.some_decoded:
             return [self._read(key) for key in self._keys(keys)]

@@ -18,6 +18,7 @@ from audiofeed.loading.meter import Meter
 from audiofeed.loading.pipeline import END, Pipeline, Safety, spare_cores
 from audiofeed.loading.stats import Stats
 from audiofeed.loading.watch import ReadTimeoutError, SharedMemoryFullError, Watch, WorkerDiedError, end_workers
+from audiofeed.loading.wrapped_datasets import follow_epochs
 from audiofeed.sampling.sources import takes_keys
 
 _VERSION = 1
@@ -113,6 +114,7 @@ class DeviceLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the loader's batches, ready on the device."""
+        follow_epochs(self._loader)
         # workers are started, and a seed is drawn for them, as the loader alone does it: here and now
         source = iter(self._loader)
         self._meter.workers = int(getattr(self._loader, "num_workers", 0))

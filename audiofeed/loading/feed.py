@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+from torch.utils.data.distributed import DistributedSampler
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice, check_count
+from audiofeed.arguments.checks import check_choice, check_count, shortened
 from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.datasets import AudioFiles
+from audiofeed.data.keys import ExampleKey
 from audiofeed.feed.collate import BatchSettings, GPUSpecCollate, PadCollate, PaddingOptions
 from audiofeed.loading.batch_work import Prepared
 from audiofeed.loading.device_loader import DeviceLoader
@@ -24,6 +34,11 @@ from audiofeed.loading.loader_parts import parts_of
 from audiofeed.loading.stats import Stats
 from audiofeed.loading.worker_choice import MEASURED, check_workers, choose_workers
 from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EvaluationSampler
+from audiofeed.sampling.planned_sampler import PlannedSampler
+
+# torch's samplers of single clips
+_SINGLE = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
+_LAST_EPOCH = 2**63 - 1  # workers see it as 64 bits
 
 _log = logging.getLogger("audiofeed")
 
@@ -46,7 +61,8 @@ class Feed:
         batch_size: Clips in a batch, of neighbors in length where lengths are known. Give one of `batch_size`,
             `batch_seconds` and `sampler`.
         batch_seconds: Padded seconds in a batch, as `max_seconds` of `DurationBatchSampler`.
-        sampler: A batch sampler of your own; it has `shuffle`, `seed`, `rank` and `world_size` of its own then.
+        sampler: A batch sampler of your own, for as many clips as the dataset has; it has `shuffle`, `evaluation`,
+            `drop_last`, `seed`, `rank` and `world_size` of its own then, and those of the feed must be left alone.
         shuffle: True draws another order in every epoch. False is `evaluation=True`.
         evaluation: True gives every clip exactly once over all ranks, none twice, longest first, with the same crops in
             every iteration, as `EvaluationSampler` does.
@@ -85,9 +101,10 @@ class Feed:
         faults: The `FaultLedger`.
 
     Raises:
-        TypeError: `dataset` has no length or is iterable only, or another argument is not of its type.
-        ValueError: None or several of `batch_size`, `batch_seconds` and `sampler` are given, or an argument is out of
-            range.
+        TypeError: `dataset` has no length or is iterable only, `sampler` yields single clips, or another argument is
+            not of its type.
+        ValueError: None or several of `batch_size`, `batch_seconds` and `sampler` are given, `sampler` was made for
+            another number of clips or comes with a setting that it has itself, or an argument is out of range.
         ReadTimeoutError, WorkerDiedError, FaultLimitError: When iterated.
 
     >>> clips = [(torch.ones(400 + n), n) for n in range(5)]
@@ -130,10 +147,24 @@ class Feed:
         **settings: Unpack[PaddingOptions],
     ) -> None:
         self._check_dataset(dataset)
+        for name, value in (("shuffle", shuffle), ("evaluation", evaluation), ("drop_last", drop_last)):
+            if not isinstance(value, bool | np.bool_):
+                raise ValueError(f"{name}={value!r} must be True or False")
         check_choice("on_error", on_error, ("raise", "skip"))
         self._asked = check_workers(workers)
         self._prefetch = check_count("prefetch_factor", prefetch_factor, "a number of batches, 1 or more")
         guarded = on_error == "skip"
+        if sampler is not None:
+            _check_left_to(
+                sampler,
+                shuffle=(shuffle, True),
+                evaluation=(evaluation, False),
+                drop_last=(drop_last, False),
+                # the guard draws with it what takes the place of items that fail
+                seed=(0 if guarded else seed, 0),
+                rank=(rank, None),
+                world_size=(world_size, None),
+            )
         self.dataset = GuardedDataset(dataset, seed, settings.get("to_example")) if guarded else dataset
         self.sampler = _sampler_of(
             dataset,
@@ -273,9 +304,19 @@ class Feed:
         """Choose the epoch of the feed's next iteration, for its sampler and its dataset.
 
         Args:
-            epoch: 0 or more.
+            epoch: 0 or more, below 2**63.
+
+        Raises:
+            ValueError: It is out of range.
+            TypeError: It is not an integer.
         """
-        self.device_loader.set_epoch(epoch)
+        try:
+            number = operator.index(epoch)
+        except TypeError as error:
+            raise TypeError(f"epoch={epoch!r} must be an integer, the number of an epoch") from error
+        if not 0 <= number <= _LAST_EPOCH:
+            raise ValueError(f"epoch={epoch!r} must be 0 or more, and below 2**63")
+        self.device_loader.set_epoch(number)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the feed's place in its epoch, after the batches that the loop has had.
@@ -294,7 +335,10 @@ class Feed:
 
         Raises:
             ValueError: It was saved with other clips or settings; the message names what differs.
+            TypeError: It is no mapping.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state={shortened(state)} must be the dict that state_dict() of a feed gave")
         self.device_loader.load_state_dict(dict(state))
 
     def stats(self) -> Stats:
@@ -319,6 +363,12 @@ class Feed:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "a Feed can be neither pickled nor copied: it has threads, and workers; make it anew from its dataset and "
+            "settings where it is needed, and carry its place there: load_state_dict(feed.state_dict())"
+        )
 
     def __repr__(self) -> str:
         asked = (
@@ -351,8 +401,7 @@ def _sampler_of(
             "limit both clips and seconds, pass sampler=DurationBatchSampler(dataset, max_seconds=..., max_clips=...)"
         )
     if sampler is not None:
-        if not hasattr(sampler, "__iter__"):
-            raise TypeError(f"sampler={type(sampler).__name__} must yield lists of keys, as ClipBatchSampler does")
+        _check_own(sampler, len(dataset))
         return sampler
     if isinstance(dataset, Sequence | np.ndarray | torch.Tensor):
         # a sampler would take it for lengths
@@ -366,6 +415,44 @@ def _sampler_of(
         return ClipBatchSampler(dataset, batch_size=batch_size, seed=seed, drop_last=drop_last, **common)
     assert batch_seconds is not None
     return DurationBatchSampler(dataset, max_seconds=batch_seconds, seed=seed, drop_last=drop_last, **common)
+
+
+def _check_left_to(sampler: Any, **given: tuple[Any, Any]) -> None:
+    """Raise a ValueError for an argument of a feed that a sampler of one's own decides for itself."""
+    odd = [f"{name}={value!r}" for name, (value, default) in given.items() if value is not default and value != default]
+    if odd:
+        raise ValueError(
+            f"{', '.join(odd)} has no effect on sampler={type(sampler).__name__}, which has an order and ranks of its "
+            "own; give it to that sampler, or give the feed batch_size or batch_seconds instead of a sampler"
+        )
+
+
+def _check_own(sampler: Any, clips: int) -> None:
+    """Check that a sampler that a feed was given yields batches, and of a dataset of as many clips."""
+    name = type(sampler).__name__
+    if not hasattr(sampler, "__iter__"):
+        raise TypeError(f"sampler={name} must yield lists of keys, as ClipBatchSampler does")
+    planned = isinstance(sampler, PlannedSampler)
+    first = sampler[0] if isinstance(sampler, Sequence) and len(sampler) else None
+    single = sampler._single if planned else isinstance(sampler, _SINGLE) or isinstance(first, int | ExampleKey)
+    if single:
+        raise TypeError(
+            f"sampler={name} yields single clips, and must yield batches: lists of keys; give ClipBatchSampler, "
+            "EvaluationSampler with batch_size, torch's BatchSampler around yours, or the feed's batch_size alone"
+        )
+    if planned:
+        known = sampler._source.clips
+    else:
+        inner = getattr(sampler, "sampler", None)
+        held = getattr(
+            inner, "data_source" if isinstance(inner, SequentialSampler | RandomSampler) else "dataset", None
+        )
+        known = len(held) if isinstance(inner, _SINGLE) and isinstance(held, Sized) else clips
+    if known != clips:
+        raise ValueError(
+            f"sampler={name} was made for {known} clips, and the dataset has {clips}; make it from the dataset of the "
+            "feed, and for a part of that give both torch's Subset"
+        )
 
 
 def _check_unused(**given: tuple[Any, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from audiofeed.sampling.sources import takes_keys
 
 # this many items in a row, drawn at random, are not bad by accident
 _TRIES = 16
+# samples of a waveform that stands in for one that is missing
+_SOME = 4
 
 
 class GuardedDataset(Dataset[Any]):
@@ -78,6 +80,11 @@ class GuardedDataset(Dataset[Any]):
 
     def __getitems__(self, keys: Sequence[Any]) -> list[Any]:
         """Return a list of items of the guarded dataset, by its own `__getitems__` as long as none of them fails."""
+        if isinstance(keys, ExampleKey):
+            raise TypeError(
+                f"{keys!r}, the key of one clip, is taken for a batch: a sampler of single keys goes to "
+                "DataLoader(sampler=..., batch_size=...); for batch_sampler= there is ClipBatchSampler"
+            )
         of_several = getattr(self.dataset, "__getitems__", None)
         if callable(of_several):
             try:
@@ -98,16 +105,45 @@ class GuardedDataset(Dataset[Any]):
         if isinstance(item, AudioExample):
             return None  # a reader of ours has looked at its samples
         try:
-            waveform = read_items([item], self._to_example, alone=True)[0].waveform
+            waveform = self._waveform_of(item)
             samples = np.asarray(waveform.float() if isinstance(waveform, torch.Tensor) else waveform)
         except Exception:  # noqa: BLE001  # a form that nobody knows is a mistake in the program: the collate says so
-            return None
+            return self._missing_in(item)
+        if waveform is None:
+            return "its waveform is None"
         if samples.size == 0:
             return "it has no samples"
         if samples.dtype.kind == "f" and not math.isfinite(float(samples.sum(dtype=np.float64))):
             wrong = int((~np.isfinite(samples)).sum())
             return f"{wrong} of its samples are NaN or infinite" if wrong else None
         return None
+
+    def _waveform_of(self, item: Any) -> Any:
+        return read_items([item], self._to_example, alone=True)[0].waveform
+
+    def _missing_in(self, item: Any) -> str | None:
+        """Return what an item of the guarded dataset lacks: a None that, were it a waveform, would make it readable."""
+        for name, filled in _filled(item):
+            try:
+                self._waveform_of(filled)
+            except Exception:  # noqa: BLE001  # then it is not that
+                continue
+            return f"its {name} is None"
+        return None
+
+
+def _filled(item: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a guarded dataset's item with a waveform in place of a None, for each None in it, and that one's name."""
+    if isinstance(item, Mapping):
+        for name, value in item.items():
+            if value is None:
+                yield f"entry {name!r}", {**item, name: torch.ones(_SOME)}
+    elif isinstance(item, tuple | list):
+        names = getattr(item, "_fields", range(len(item)))
+        for index, (name, value) in enumerate(zip(names, item, strict=True)):
+            if value is None:
+                entries = [*item[:index], torch.ones(_SOME), *item[index + 1 :]]
+                yield f"entry {name!r}", type(item)(*entries) if hasattr(item, "_fields") else type(item)(entries)
 
 
 def _key_of(index: Any) -> ExampleKey:

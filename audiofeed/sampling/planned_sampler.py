@@ -117,6 +117,8 @@ class PlannedSampler(Sampler[Any]):
         self._kept: tuple[Any, Steps] | None = None
         self._kept_batches: tuple[int, Batches] | None = None
         self._warned = False
+        # datasets behind wrappers that pass no keys on, which a loader has found: they are told the epoch
+        self._followers: tuple[Any, ...] = ()
 
     # the plan
 
@@ -214,6 +216,8 @@ class PlannedSampler(Sampler[Any]):
         self._epoch = place.epoch
         if not self._set or self._next != place.epoch:
             self._next, self._set = place.epoch + self._moves_on, False
+        for follower in self._followers:
+            follower.set_epoch(place.epoch)
 
     def _end(self, epoch: int) -> None:
         """Note that an iterator has handed out the last of an epoch."""
@@ -329,7 +333,7 @@ class PlannedSampler(Sampler[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy begins where this one would begin next; plans are computed again
-        return {**self.__dict__, "_iterator": None, "_kept": None, "_kept_batches": None}
+        return {**self.__dict__, "_iterator": None, "_kept": None, "_kept_batches": None, "_followers": ()}
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self._settings.items() if name != "sampler")

@@ -2,11 +2,12 @@
 
 import json
 import re
+from typing import NamedTuple
 
 import pytest
 import torch
 from feed_datasets import Bands, Pairs
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 import audiofeed as af
 from audiofeed.data import AudioReadError
@@ -43,6 +44,11 @@ class Bad(Dataset):
         if way in ("nan", "inf"):
             waveform[5] = float(way)
         return waveform, target
+
+
+class Take(NamedTuple):
+    waveform: torch.Tensor | None
+    label: int
 
 
 def make(dataset, **settings):
@@ -110,6 +116,41 @@ def test_items_in_lists_are_asked_for_in_lists_as_long_as_none_fails():
 def test_an_item_of_no_known_form_is_a_mistake_that_is_not_skipped():
     with make([3, 4, 5], batch_size=2) as feed, pytest.raises(TypeError, match="form"):
         list(feed)
+
+
+@pytest.mark.parametrize(
+    ("broken", "good", "cause"),
+    [
+        ((None, 1), (torch.ones(400), 0), "its entry 0 is None"),
+        ([None, 16000, 1], [torch.ones(400), 16000, 0], "its entry 0 is None"),
+        (Take(None, 1), Take(torch.ones(400), 0), "its entry 'waveform' is None"),
+        ({"audio": None, "label": 1}, {"audio": torch.ones(400), "label": 0}, "its entry 'audio' is None"),
+        (
+            {"audio": {"array": None, "sampling_rate": 16000}, "label": 1},
+            {"audio": {"array": torch.ones(400).numpy(), "sampling_rate": 16000}, "label": 0},
+            "its waveform is None",
+        ),
+    ],
+)
+def test_an_item_whose_waveform_is_none_is_replaced(broken, good, cause):
+    with make([broken, good], batch_size=2, max_fault_ratio=None) as feed:
+        (batch,) = list(feed)
+        assert len(batch) == 2
+        assert feed.faults[0].cause == cause
+        assert feed.faults[0].path == "item 0 of list"
+
+
+def test_an_item_without_a_target_or_of_a_wrong_form_is_no_fault():
+    assert GuardedDataset([(torch.ones(4), None)])[0][1] is None
+    assert GuardedDataset([("text", None, 3)])[0] == ("text", None, 3)
+
+
+def test_the_key_of_one_clip_is_no_batch(wav_folder):
+    folder = af.AudioFolder(wav_folder)
+    for dataset in (folder, GuardedDataset(folder)):
+        loader = DataLoader(dataset, batch_sampler=af.EpochSampler(folder), collate_fn=list)
+        with pytest.raises(TypeError, match=r"ExampleKey\(0, \d+\), the key of one clip, is taken for a batch"):
+            next(iter(loader))
 
 
 def test_files_of_ours_that_break_after_the_scan_stay_replaced_on_two_ranks(wav_folder, tmp_path):

@@ -1,14 +1,25 @@
 """Feed: the same values as the plain loader, epochs, state, evaluation, workers by measurement, wrong arguments."""
 
+import copy
 import inspect
 import json
 import logging
+import pickle
 
 import pytest
 import torch
 from feed_datasets import Bands, Pairs
 from loading_probes import background_threads
-from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+)
 
 import audiofeed as af
 from audiofeed.loading import worker_choice
@@ -329,11 +340,64 @@ def test_subsets_and_concatenations_draw_by_epoch(folder, wav_folder):
         ({"batch_size": 2, "evaluation": True, "drop_last": True}, ValueError, "evaluation takes each once"),
         ({"batch_size": 2, "rank": 1}, ValueError, "given together"),
         ({"batch_size": 2, "nonsense": 1}, TypeError, "nonsense"),
+        ({"batch_size": 2, "max_fault_ratio": "a"}, ValueError, "max_fault_ratio='a' must lie between 0 and 1"),
+        ({"batch_size": 2, "shuffle": "False"}, ValueError, "shuffle='False' must be True or False"),
+        ({"batch_size": 2, "evaluation": "no"}, ValueError, "evaluation='no' must be True or False"),
+        ({"batch_size": 2, "drop_last": 1}, ValueError, "drop_last=1 must be True or False"),
+        ({"sampler": [[0]], "shuffle": False}, ValueError, "shuffle=False has no effect on sampler=list"),
+        ({"sampler": [[0]], "evaluation": True}, ValueError, "evaluation=True has no effect on sampler=list"),
+        ({"sampler": [[0]], "drop_last": True}, ValueError, "drop_last=True has no effect"),
+        ({"sampler": [[0]], "seed": 7}, ValueError, "seed=7 has no effect"),
+        ({"sampler": [[0]], "rank": 0, "world_size": 1}, ValueError, "rank=0, world_size=1 has no effect"),
+        ({"sampler": af.EpochSampler(12)}, TypeError, "sampler=EpochSampler yields single clips"),
+        ({"sampler": af.EvaluationSampler(12)}, TypeError, "sampler=EvaluationSampler yields single clips"),
+        ({"sampler": list(af.EpochSampler(12))}, TypeError, "sampler=list yields single clips"),
+        ({"sampler": [0, 1]}, TypeError, "sampler=list yields single clips"),
+        ({"sampler": SequentialSampler(range(12))}, TypeError, "sampler=SequentialSampler yields single clips"),
+        ({"sampler": af.ClipBatchSampler(10, batch_size=2)}, ValueError, "was made for 10 clips.* dataset has 12"),
+        ({"sampler": BatchSampler(RandomSampler(range(9)), 2, False)}, ValueError, "made for 9 clips"),
     ],
 )
 def test_wrong_arguments_say_what_to_do(folder, settings, error, message):
     with pytest.raises(error, match=message):
         af.Feed(folder, Bands(), **settings)
+
+
+def test_samplers_of_ones_own_that_fit_are_taken(folder):
+    samplers = [
+        af.ClipBatchSampler(12, batch_size=5, draws=15, weights=[1] * 12),
+        af.EvaluationSampler(12, batch_size=4),
+        BatchSampler(RandomSampler(range(12)), 5, False),
+        BatchSampler(SubsetRandomSampler([0, 3, 5, 6, 8]), 2, False),
+    ]
+    for sampler in samplers:
+        with af.Feed(folder, Bands(), sampler=sampler, device="cpu", workers=0) as feed:
+            assert len(list(feed)) == 3
+    # what takes the place of items that fail is drawn with the feed's seed
+    with af.Feed(folder, Bands(), sampler=samplers[0], seed=3, on_error="skip", device="cpu", workers=0) as feed:
+        assert len(list(feed)) == 3
+
+
+def test_what_is_no_state_or_epoch_is_named(folder):
+    with af.Feed(folder, Bands(), batch_size=2, device="cpu", workers=0) as feed:
+        for state in (None, 3, [("version", 1)]):
+            with pytest.raises(TypeError, match=r"must be the dict that state_dict\(\) of a feed gave"):
+                feed.load_state_dict(state)
+        for epoch in (2**70, 2**63, -1):
+            with pytest.raises(ValueError, match=f"epoch={epoch} must be 0 or more, and below"):
+                feed.set_epoch(epoch)
+        with pytest.raises(TypeError, match="epoch='1' must be an integer"):
+            feed.set_epoch("1")
+        assert feed.epoch == folder.epoch == 0
+        feed.set_epoch(2**63 - 1)
+        assert feed.epoch == folder.epoch == 2**63 - 1
+
+
+def test_a_copy_says_what_to_do_instead(folder):
+    with af.Feed(folder, Bands(), batch_size=2, device="cpu", workers=0) as feed:
+        for make_copy in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=r"neither pickled nor copied.*make it anew"):
+                make_copy(feed)
 
 
 def test_streams_and_settings_without_effect_are_refused(folder):
