@@ -217,6 +217,25 @@ def test_closing_with_a_dead_worker_raises_nothing():
     assert not any(worker.is_alive() for worker in workers)
 
 
+def test_a_worker_that_is_killed_while_the_feed_closes_raises_nothing(monkeypatch):
+    feed = make(Pairs(20), 2)
+    next(iter(feed))
+    source = feed.loader._iterator
+    shut_down = source._shutdown_workers
+
+    def killed():
+        os.kill(source._workers[0].pid, signal.SIGKILL)
+        os.waitid(os.P_PID, source._workers[0].pid, os.WEXITED | os.WNOWAIT)  # and nobody has been told yet
+        time.sleep(0.05)
+        shut_down()
+
+    monkeypatch.setattr(source, "_shutdown_workers", killed)
+    feed.close()
+    assert not any(worker.is_alive() for worker in source._workers)
+    assert len(targets(feed)) == 10
+    feed.close()
+
+
 def _kill(feed, how):
     """Kill a worker in the loop's own step; torch raises there, unless the worker takes SIGTERM for its end."""
     worker = feed.loader._iterator._workers[0]
