@@ -17,7 +17,15 @@ from audiofeed.loading.loader_parts import has_own_state, set_epoch, stateful_sa
 from audiofeed.loading.meter import Meter
 from audiofeed.loading.pipeline import END, Pipeline, Safety, spare_cores
 from audiofeed.loading.stats import Stats
-from audiofeed.loading.watch import ReadTimeoutError, SharedMemoryFullError, Watch, WorkerDiedError, end_workers
+from audiofeed.loading.watch import (
+    SEVERED,
+    ReadTimeoutError,
+    SharedMemoryFullError,
+    Watch,
+    WorkerDiedError,
+    drop_dead_workers,
+    end_workers,
+)
 from audiofeed.loading.wrapped_datasets import follow_epochs
 from audiofeed.sampling.sources import takes_keys
 
@@ -32,7 +40,7 @@ class Pass:
         batches: Batches that the loop has had.
         clips: Clips in them.
         note: The loader's own state after the last of them, if it has one.
-        epoch: Epoch of the loader's sampler then; None if it has none.
+        epoch: Epoch of the loader's sampler at the first of them; None if it has none.
     """
 
     batches: int = 0
@@ -42,7 +50,27 @@ class Pass:
 
     def count(self, clips: int, note: Any, epoch: Any) -> None:
         """Count a batch that the device loader hands to the loop."""
-        self.batches, self.clips, self.note, self.epoch = self.batches + 1, self.clips + clips, note, epoch
+        if not self.batches:  # another that is set later is the next pass's
+            self.epoch = epoch
+        self.batches, self.clips, self.note = self.batches + 1, self.clips + clips, note
+
+
+@dataclass
+class Running:
+    """Pass over a device loader that somebody may still ask for batches.
+
+    Args:
+        pipeline: What makes its batches; None before the first is asked for.
+        ended: Why it gives no more, though the epoch is not over; empty while it does.
+    """
+
+    pipeline: Pipeline | None = None
+    ended: str = ""
+
+    def check(self) -> None:
+        """Raise a RuntimeError if the device loader has ended the pass."""
+        if self.ended:
+            raise RuntimeError(self.ended)
 
 
 class DeviceLoader:
@@ -56,6 +84,9 @@ class DeviceLoader:
     their first read, with the parameters and the mode of autograd of that time, and a loader or a transform that draws
     from the random numbers of the process (which two batches in the loop's own thread show) stays in the loop. Datasets
     of somebody else's without workers are read in the loop's thread, too.
+
+    One iteration at a time: where the loader has a state, or workers that persist, both of which belong to one place in
+    the epoch, a new iteration ends an unfinished older one, which raises a RuntimeError when it is asked for more.
 
     Everything else of the loader (`dataset`, `batch_sampler`, `sampler`, `num_workers`, ...) is reached as before.
 
@@ -77,6 +108,7 @@ class DeviceLoader:
         TypeError: `loader` cannot be iterated, or `transform` is not a module or takes features.
         ValueError: `ahead` is not an integer of at least 0, or `timeout` is not above 0; or, when iterated, `transform`
             is given and batches have features already.
+        RuntimeError: When iterated: a newer iteration has ended this one, or an item raised StopIteration.
         WorkerDiedError: When iterated: a worker was killed; it names which, how, and what it was reading.
 
     >>> from torch.utils.data import DataLoader
@@ -107,6 +139,7 @@ class DeviceLoader:
         self._safeties: dict[Any, Safety] = {}
         self._meter = Meter()
         self._pass = Pass()
+        self._running: Running | None = None
         # a feed's own: what it is told of each batch, and whether any dataset may be read in a thread
         self._told: Callable[[Prepared], None] = lambda prepared: None
         self._loads_anywhere = False
@@ -114,24 +147,38 @@ class DeviceLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the loader's batches, ready on the device."""
+        if self._has_one_place():
+            self._end_running(
+                "this iteration is over, because a newer one of the same loader has begun: its state and its workers "
+                "are at one place of the epoch; leave the older loop first, or look at other batches with a second feed"
+            )
+        drop_dead_workers(self._loader)
         follow_epochs(self._loader)
         # workers are started, and a seed is drawn for them, as the loader alone does it: here and now
         source = iter(self._loader)
         self._meter.workers = int(getattr(self._loader, "num_workers", 0))
         self._pass = Pass()
-        return self._batches(source, self._pass)
+        self._running = Running()
+        return self._batches(source, self._pass, self._running)
 
-    def _batches(self, source: Iterator[Any], here: Pass) -> Iterator[Any]:
+    def _batches(self, source: Iterator[Any], here: Pass, running: Running) -> Iterator[Any]:
+        running.check()
         watch = Watch(self._loader, self._timeout)
-        pipeline = self._pipeline(source, lambda waited: watch.look(source, waited))
+
+        def look(waited: float) -> None:
+            running.check()
+            watch.look(source, waited)
+
+        pipeline = running.pipeline = self._pipeline(source, look)
         meter, is_broken = self._meter, False
         meter.begin_pass()
         try:
             while True:
+                running.check()
                 meter.begin_wait()
                 try:
                     found = pipeline.next()
-                except RuntimeError as error:
+                except (RuntimeError, *SEVERED) as error:
                     named = watch.explained(error, source)
                     is_broken = isinstance(named, ReadTimeoutError | SharedMemoryFullError | WorkerDiedError)
                     if named is error:
@@ -149,12 +196,33 @@ class DeviceLoader:
                 yield made
                 del made
         finally:
-            meter.end()
+            if not running.ended:  # what is measured is the newer one's
+                meter.end()
+            if self._running is running:
+                self._running = None
+            running.pipeline = None  # or both hold each other, and the workers
             try:
                 if is_broken:
                     end_workers(source, self._loader)
             finally:
                 pipeline.close(*([1.0] if is_broken else []))
+
+    def _has_one_place(self) -> bool:
+        """Return whether two iterations of the loader would take batches, or the state, from each other."""
+        loader = self._loader
+        shares_workers = bool(getattr(loader, "persistent_workers", False)) and int(loader.num_workers) > 0
+        return shares_workers or self._has_state()
+
+    def _end_running(self, why: str) -> None:
+        """End the device loader's unfinished iteration, if there is one; asked for more, it says why."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        running.ended = why
+        self._meter.end()
+        if running.pipeline is not None and not running.pipeline.close():
+            # its thread hangs in a read of the workers that the next iteration would have
+            end_workers(getattr(self._loader, "_iterator", None), self._loader)
 
     def _pipeline(self, source: Iterator[Any], look: Callable[[float], None]) -> Pipeline:
         loader = self._loader
@@ -207,6 +275,9 @@ class DeviceLoader:
         Args:
             epoch: 0 or more.
         """
+        here = self._pass
+        if here.note is None and here.batches and here.epoch != epoch:
+            self._pass = Pass()  # of which a sampler has nothing any more, even if that epoch is set again
         if not set_epoch(self._loader, epoch):
             warnings.warn(
                 f"set_epoch({epoch}) has no effect: neither the loader nor its dataset or samplers have it; crops and "
@@ -254,12 +325,16 @@ class DeviceLoader:
         taker.load_state_dict(state[kind])
         self._pass = Pass(epoch=_epoch_of(self._loader))
 
+    def _has_state(self) -> bool:
+        return has_own_state(self._loader) or stateful_sampler(self._loader) is not None
+
     def _stateful(self) -> tuple[Any, bool]:
         found = stateful_sampler(self._loader)
         if found is None:
             raise TypeError(
                 f"{type(self._loader).__name__} and its samplers have no state_dict; give it a sampler of audiofeed's "
-                "(batch_sampler=ClipBatchSampler(...)), or use torchdata's StatefulDataLoader"
+                "(batch_sampler=ClipBatchSampler(...)), one whose state_dict(taken=...) counts the batches that were "
+                "used, or torchdata's StatefulDataLoader"
             )
         return found
 

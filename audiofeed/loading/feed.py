@@ -30,8 +30,9 @@ from audiofeed.loading.batch_work import Prepared
 from audiofeed.loading.device_loader import DeviceLoader
 from audiofeed.loading.fault_ledger import FaultLedger
 from audiofeed.loading.guarded_dataset import GuardedDataset
-from audiofeed.loading.loader_parts import parts_of
+from audiofeed.loading.loader_parts import parts_of, stateful_sampler
 from audiofeed.loading.stats import Stats
+from audiofeed.loading.watch import close_workers
 from audiofeed.loading.worker_choice import MEASURED, check_workers, choose_workers
 from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EvaluationSampler
 from audiofeed.sampling.planned_sampler import PlannedSampler
@@ -237,6 +238,9 @@ class Feed:
     def __iter__(self) -> Iterator[Any]:
         """Iterate over an epoch of the feed's batches."""
         if self._settled:
+            if self._chosen != self.loader.num_workers:
+                # chosen in a pass that could not be left in its course
+                self._use(self._chosen)
             return iter(self.device_loader)
         return self._measuring()
 
@@ -246,7 +250,8 @@ class Feed:
             batches = iter(self.device_loader)
             for batch in batches:
                 yield batch
-                if not self._settled and self._settle():
+                # without a state, this pass stays as it began, and the next one takes the workers
+                if not self._settled and self._settle() and self._has_state():
                     break
             else:
                 return
@@ -264,6 +269,10 @@ class Feed:
             if stats.batches == 1:
                 self._before = (stats, load)
             return False
+        # no value depends on the number of workers, so it must be known whether loading draws from the loop's numbers
+        safe = {safety.loading for safety in self.device_loader._safeties.values()} - {None}
+        if not safe:
+            return False
         before, loaded = self._before
         count = stats.batches - before.batches
         spent = {name: stats.seconds[name] - before.seconds[name] for name in stats.seconds}
@@ -276,11 +285,15 @@ class Feed:
             cores=stats.cores,
             threads=self.device_loader._loads_now,
             batches=count,
+            draws=False in safe,
         )
         self._settled, self._chosen = True, choice.workers
         self.device_loader._meter.choice = choice.reason
         _log.info(choice.reason)
         return choice.workers > 0
+
+    def _has_state(self) -> bool:
+        return stateful_sampler(self.loader) is not None
 
     def _use(self, workers: int) -> None:
         self.loader = self.device_loader._loader = self._make_loader(workers)
@@ -352,11 +365,12 @@ class Feed:
     # the end
 
     def close(self) -> None:
-        """End the feed's workers; the next iteration starts new ones."""
-        iterator = getattr(self.loader, "_iterator", None)
-        if iterator is not None:
-            iterator._shutdown_workers()
-            self.loader._iterator = None
+        """End the feed's workers and its unfinished iteration; the next iteration starts new ones."""
+        self.device_loader._end_running(
+            "this iteration is over, because its feed was closed; feed.state_dict() is its place: begin again from it "
+            "with load_state_dict"
+        )
+        close_workers(self.loader)
 
     def __enter__(self) -> Feed:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,11 +51,25 @@ def stateful_sampler(loader: Any) -> tuple[Any, bool] | None:
     """
     for name in ("batch_sampler", "sampler"):
         sampler = getattr(loader, name, None)
-        if callable(getattr(sampler, "state_dict", None)) and callable(getattr(sampler, "load_state_dict", None)):
+        if callable(getattr(sampler, "load_state_dict", None)) and _counts_back(getattr(sampler, "state_dict", None)):
             return sampler, name == "sampler"
     return None
 
 
 def has_own_state(loader: Any) -> bool:
-    """Return whether a loader counts for itself what it has yielded, as torchdata's StatefulDataLoader does."""
+    """Return whether a loader counts for itself what it has yielded, as torchdata's StatefulDataLoader does.
+
+    A feed or a device loader does so where the loader or the sampler in it has a state.
+    """
+    has_state = getattr(loader, "_has_state", None)
+    if callable(has_state) and not has_state():
+        return False
     return callable(getattr(loader, "state_dict", None)) and callable(getattr(loader, "load_state_dict", None))
+
+
+def _counts_back(state_dict: Any) -> bool:
+    """Return whether a sampler's `state_dict` can be asked for the place of a loader that has taken fewer batches."""
+    if not callable(state_dict):
+        return False
+    parameters = inspect.signature(state_dict).parameters.values()
+    return any(one.name == "taken" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)

@@ -7,7 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
+
+from torch.utils.data._utils.fetch import _MapDatasetFetcher as MapDatasetFetcher
 
 from audiofeed.loading.background import Background, Job
 from audiofeed.loading.batch_work import BatchWork, Prepared
@@ -78,7 +81,7 @@ class Pipeline:
         """Return the loader's next batch with what `after_load` gave, or `END`; then begin work on those after it."""
         if self._jobs:
             found = self._wait(self._jobs.popleft())
-        elif self._count > 0 and self._ahead > 0 and self._safety.loading is None:
+        elif self._count > 0 and self._safety.loading is None:
             found = self._watched()
         else:
             found = self._in_loop()
@@ -119,8 +122,14 @@ class Pipeline:
         begun = time.perf_counter()
         try:
             made = next(self._source)
-        except StopIteration:
+        except StopIteration as error:
             self._exhausted = True
+            if _is_an_items(error):
+                raise RuntimeError(
+                    "the dataset (or the collate function) raised StopIteration for an item, which would end the epoch "
+                    "here without a word; it may not call next() on an iterator that is over: use next(iterator, None) "
+                    "or raise another error"
+                ) from error
             return END
         self._loaded(time.perf_counter() - begun)
         return made, self._after_load()
@@ -150,7 +159,7 @@ class Pipeline:
         self._safety.loading = not watch.drew()
         made, note = loaded
         prepared = self._work.prepare(made)
-        if self._may_compute:
+        if self._may_compute and self._ahead:
             self._safety.computing = self._work.try_compute(prepared)
         return prepared, note
 
@@ -175,6 +184,18 @@ class Pipeline:
         while not job.wait(_LOOK):
             self._look(time.perf_counter() - begun)
         return job.result()
+
+
+def _is_an_items(error: StopIteration) -> bool:
+    """Return whether a loader's StopIteration comes from making a batch, and not from the end of its sampler."""
+    if str(error).startswith("Caught StopIteration in "):  # in a worker, as torch passes it on
+        return True
+    frame: TracebackType | None = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code is MapDatasetFetcher.fetch.__code__:
+            return True
+        frame = frame.tb_next
+    return False
 
 
 def spare_cores() -> int:

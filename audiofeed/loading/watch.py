@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
 from collections.abc import Iterator, Sequence
+from multiprocessing import connection
 from typing import Any
 
 from torch.utils.data._utils.signal_handling import _remove_worker_pids as remove_worker_pids
+from torch.utils.data._utils.signal_handling import _set_worker_pids as set_worker_pids
 
 from audiofeed.data.reading_board import Reading
 from audiofeed.loading.loader_parts import parts_of
 
 # how torch's DataLoader begins what it says of a worker that died
 _DIED = "DataLoader worker (pid"
+# and how it marks what a living worker has told of its dataset
+_TOLD = "in DataLoader worker process"
+# what reading a batch from a worker that is gone ends in, before torch finds out that it is
+SEVERED = (OSError, EOFError, pickle.UnpicklingError)
 _SHARED_MEMORY = "/dev/shm"
 # Bytes and seconds: so little left, for so long, and a worker cannot hand over a batch
 _FULL, _FULL_FOR = 2**16, 5.0
 # Seconds that workers have to end before they are killed
 _PATIENCE = 5.0
+# Seconds until the end of a worker, of which there are signs, has been noticed
+_NOTICED = 1.0
 
 
 class ReadTimeoutError(RuntimeError):
@@ -92,21 +101,24 @@ class Watch:
             if callable(reading):
                 yield from reading()
 
-    def explained(self, error: RuntimeError, source: Any) -> RuntimeError:
+    def explained(self, error: Exception, source: Any) -> Exception:
         """Return an error of waiting in which a dead worker of the loader is named; others as they are.
 
         Args:
             error: What was raised.
             source: The loader's iterator.
         """
-        if _DIED not in str(error):
+        text = str(error)
+        workers = workers_of(source)
+        is_severed = isinstance(error, SEVERED) and _TOLD not in text
+        if not workers or not (_DIED in text or is_severed):
             return error
         _expect_ends(source)  # of the others too, or torch raises again in the middle of this
-        workers = workers_of(source)
         # before the dead are reaped, whose reads are forgotten then
         reads, seen = list(self.readings()), self._seen
-        dead = [(number, worker) for number, worker in enumerate(workers) if _has_ended(worker)]
+        dead = _dead_of(source, text)
         if not dead:
+            _mind_ends(source)
             return error
         number, worker = dead[0]
         last = [reading.path for reading in (*reads, *seen) if reading.worker == number]
@@ -138,6 +150,25 @@ def end_workers(source: Any, loader: Any) -> None:
         loader._iterator = None  # where workers persist, the next pass would wait for the dead ones
 
 
+def drop_dead_workers(loader: Any) -> None:
+    """Let a loader start new workers where one of those that persist has ended between two passes."""
+    source = getattr(loader, "_iterator", None)
+    if not all(worker.is_alive() for worker in workers_of(source)):
+        end_workers(source, loader)
+
+
+def close_workers(loader: Any) -> None:
+    """End a loader's workers that persist, the living ones as torch does; the next pass starts new ones."""
+    source = getattr(loader, "_iterator", None)
+    if source is None:
+        return
+    _expect_ends(source)  # or one that was killed would raise in the middle of this
+    drop_dead_workers(loader)
+    if loader._iterator is not None:
+        source._shutdown_workers()
+        loader._iterator = None
+
+
 def _expect_ends(source: Any) -> None:
     """Let torch's handler of SIGCHLD expect the ends of a loader's workers, which it would else raise in the middle."""
     if getattr(source, "_worker_pids_set", False):
@@ -145,13 +176,37 @@ def _expect_ends(source: Any) -> None:
         source._worker_pids_set = False
 
 
-def _has_ended(worker: Any) -> bool:
-    worker.join(1.0)  # its end may not have been noticed yet
-    return worker.exitcode is not None and worker.exitcode != 0
+def _mind_ends(source: Any) -> None:
+    """Let torch's handler of SIGCHLD look after a loader's workers again."""
+    set_worker_pids(id(source), tuple(worker.pid for worker in workers_of(source)))
+    source._worker_pids_set = True
+
+
+def _dead_of(source: Any, text: str) -> list[tuple[int, Any]]:
+    """Return the workers of a loader, with their numbers, that have ended though more batches were expected of them.
+
+    Args:
+        source: The loader's iterator.
+        text: What the error of waiting says, in which torch may name their pids.
+    """
+    workers = workers_of(source)
+    connection.wait([worker.sentinel for worker in workers], _NOTICED)
+    # one that has nothing more to give, of a stream, ends by itself
+    expected = getattr(source, "_workers_status", [True] * len(workers))
+    dead = []
+    for number, worker in enumerate(workers):
+        worker.join(_NOTICED if connection.wait([worker.sentinel], 0) else 0)
+        if worker.exitcode is None:
+            continue
+        if worker.exitcode != 0 or expected[number] or str(worker.pid) in text:
+            dead.append((number, worker))
+    return dead
 
 
 def _end_of(exitcode: int) -> str:
-    if exitcode >= 0:
+    if exitcode == 0:
+        return "has ended by itself with exit code 0, as after sys.exit() or KeyboardInterrupt in the dataset"
+    if exitcode > 0:
         return f"has ended by itself with exit code {exitcode}: look for what it wrote before"
     try:
         name = signal.Signals(-exitcode).name

@@ -49,7 +49,7 @@ def check_workers(workers: Any) -> int | Literal["auto", "threads"]:
 
 
 def choose_workers(
-    *, load: float, work: float, step: float, cores: int, threads: bool, batches: int = MEASURED
+    *, load: float, work: float, step: float, cores: int, threads: bool, batches: int = MEASURED, draws: bool = False
 ) -> WorkerChoice:
     """Choose a feed's workers by what its first batches took without any.
 
@@ -60,6 +60,7 @@ def choose_workers(
         cores: Cores that this process may use.
         threads: Whether batches are loaded in a thread beside the step.
         batches: Number of batches measured, for the reason.
+        draws: Whether loading draws from the random numbers of the process, which processes would draw otherwise.
 
     Returns:
         The choice, with the figures that it is made by.
@@ -71,6 +72,9 @@ def choose_workers(
     """
     figures = f"a batch loads in {1000 * load:.1f} ms beside a step of {1000 * step:.1f} ms, over {batches} batches"
     beside = "in a thread beside the step" if threads else "in the loop"
+    if draws:
+        reason = f"{figures}; it draws from this process's random numbers, and workers would draw others"
+        return WorkerChoice(0, threads, f"workers='auto' loads in the loop: {reason}")
     if cores < _FEW_CORES:
         reason = f"{figures}; processes of their own would take from the step the cores that they need ({cores} there)"
         return WorkerChoice(0, threads, f"workers='auto' loads {beside}: {reason}")
