@@ -408,18 +408,22 @@ class AudioFiles(Dataset[AudioExample]):
         whole = self._keys(keys)
         return results_of(lambda number: self._read(whole[number]), len(whole))
 
-    def reading(self) -> list[Reading]:
+    def reading(self, *, ended: bool = False) -> list[Reading]:
         """Return the reads of the dataset's files that are going on, in any process that shares it; the longest first.
 
         A worker whose read never returns is found here, from the process with the training loop. The parts that
         `select` makes are seen together with the whole.
+
+        Args:
+            ended: True takes those, too, whose process has ended before they did, by which a killed worker's file is
+                known.
 
         Returns:
             For each read the worker's number (None in a process that is no DataLoader's worker), the path, the seconds
             since it began.
         """
         paths = self._table.files.paths
-        return [Reading(worker, paths[file], seconds) for worker, file, seconds in self._loader.board.going_on()]
+        return [Reading(worker, paths[file], seconds) for worker, file, seconds in self._loader.board.going_on(ended)]
 
     def _check_index(self, index: Any) -> int:
         """Return an index of any integer kind into the dataset as an int from 0."""

@@ -102,15 +102,19 @@ class ReadingBoard:
                     return place
         return -1
 
-    def going_on(self) -> list[tuple[int | None, int, float]]:
-        """Return the reads that are going on, longest first: number of the worker or None, of the file, seconds."""
+    def going_on(self, ended: bool = False) -> list[tuple[int | None, int, float]]:
+        """Return the reads that are going on, longest first: number of the worker or None, of the file, seconds.
+
+        Args:
+            ended: With those of processes that ended before their read did.
+        """
         rows, now = self._file.mapped.cast("q"), time.monotonic_ns()
         found: list[tuple[int | None, int, float]] = []
         for place in range(0, len(rows), _WIDTH):
             process, worker, file, since = rows[place : place + _WIDTH].tolist()
             if process == 0:  # places are taken in order
                 break
-            if since and _lives(process):
+            if since and (ended or _lives(process)):
                 found.append((None if worker < 0 else worker, file, max(0, now - since) / 1e9))
         return sorted(found, key=lambda read: -read[2])
 

@@ -13,6 +13,7 @@ from typing import Any
 from torch.utils.data._utils.signal_handling import _remove_worker_pids as remove_worker_pids
 from torch.utils.data._utils.signal_handling import _set_worker_pids as set_worker_pids
 
+from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.reading_board import Reading
 from audiofeed.loading.loader_parts import parts_of
 
@@ -94,12 +95,15 @@ class Watch:
             "timeout. The state up to the last batch is feed.state_dict()"
         )
 
-    def readings(self) -> Iterator[Reading]:
-        """Yield the reads that the loader's workers are in, as far as its datasets tell."""
+    def readings(self, ended: bool = False) -> Iterator[Reading]:
+        """Yield the reads that the loader's workers are in, as far as its datasets tell.
+
+        Args:
+            ended: With those that a worker was in when it ended.
+        """
         for part in parts_of(self._loader):
-            reading = getattr(part, "reading", None)
-            if callable(reading):
-                yield from reading()
+            if isinstance(part, AudioFiles):
+                yield from part.reading(ended=ended)
 
     def explained(self, error: Exception, source: Any) -> Exception:
         """Return an error of waiting in which a dead worker of the loader is named; others as they are.
@@ -114,8 +118,8 @@ class Watch:
         if not workers or not (_DIED in text or is_severed):
             return error
         _expect_ends(source)  # of the others too, or torch raises again in the middle of this
-        # before the dead are reaped, whose reads are forgotten then
-        reads, seen = list(self.readings()), self._seen
+        # the youngest read of a worker is its own; older ones are of workers that died before it under its number
+        reads, seen = sorted(self.readings(ended=True), key=lambda reading: reading.seconds), self._seen
         dead = _dead_of(source, text)
         if not dead:
             _mind_ends(source)

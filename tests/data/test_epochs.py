@@ -333,3 +333,16 @@ def test_the_python_of_the_page_runs(write_pcm, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run_page("epochs.md", blocks=4)
     assert len({waveform.numpy().tobytes() for waveform in names["seen"]}) == 9
+
+
+def test_the_board_keeps_the_read_in_which_a_process_ended(folder):
+    dataset = AudioFolder(folder)
+    process = os.fork()
+    if process == 0:
+        dataset._loader.board.begin(2)
+        os._exit(0)
+    os.waitpid(process, 0)
+    assert dataset.reading() == []
+    ((worker, path, seconds),) = dataset.reading(ended=True)
+    assert (worker, path) == (None, dataset.paths[2])
+    assert seconds >= 0
