@@ -179,7 +179,10 @@ class DeviceLoader:
                 try:
                     found = pipeline.next()
                 except (RuntimeError, *SEVERED) as error:
-                    named = watch.explained(error, source)
+                    try:
+                        named = watch.explained(error, source)
+                    except RuntimeError as told:  # torch's handler of SIGCHLD came in between
+                        named = watch.explained(told, source)
                     is_broken = isinstance(named, ReadTimeoutError | SharedMemoryFullError | WorkerDiedError)
                     if named is error:
                         raise
