@@ -32,7 +32,7 @@ from audiofeed.loading.fault_ledger import FaultLedger
 from audiofeed.loading.guarded_dataset import GuardedDataset
 from audiofeed.loading.loader_parts import parts_of, stateful_sampler
 from audiofeed.loading.stats import Stats
-from audiofeed.loading.watch import close_workers
+from audiofeed.loading.watch import close_workers, end_if_orphaned
 from audiofeed.loading.worker_choice import MEASURED, check_workers, choose_workers
 from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EvaluationSampler
 from audiofeed.sampling.planned_sampler import PlannedSampler
@@ -225,6 +225,7 @@ class Feed:
             self.dataset,
             batch_sampler=self.sampler,
             collate_fn=self.collate,
+            worker_init_fn=end_if_orphaned,
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=self._prefetch if workers else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import pickle
 import signal
@@ -131,6 +132,23 @@ class Watch:
             f"worker {number} of {len(workers)} (pid {worker.pid}) {_end_of(worker.exitcode)}{while_reading}. The "
             "state up to the last batch is feed.state_dict(): begin again from it with load_state_dict"
         )
+
+
+def end_if_orphaned(worker: int) -> None:
+    """End a worker whose training process was killed while it started: `worker_init_fn` of a feed's DataLoader.
+
+    Torch's workers see that their parent is another one than when they began to watch it, and that is too late.
+
+    Args:
+        worker: Its number.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    # the parent of a fork server's process is the server
+    is_direct = multiprocessing.get_start_method(allow_none=True) != "forkserver"
+    if not parent.is_alive() or (is_direct and os.getppid() != parent.pid):
+        os._exit(1)
 
 
 def workers_of(source: Any) -> Sequence[Any]:
