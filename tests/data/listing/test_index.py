@@ -16,7 +16,6 @@ import pytest
 
 from audiofeed.data import AudioFolder, AudioInfo, AudioManifest, AudioReadError, Reader, WavReader, register_reader
 from audiofeed.data.listing import index as index_file
-from audiofeed.data.listing import scan as scan_file
 from audiofeed.data.listing.index import ScanIndex, is_settled
 from audiofeed.data.readers.registry import READERS
 
@@ -30,20 +29,6 @@ def folder(write_pcm, tmp_path):
         write_pcm(f"set/{'ab'[i % 2]}/clip{i}.wav", 100 * (i + 1))
     age(tmp_path / "set")
     return tmp_path / "set"
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """The files whose headers were read, by name."""
-    names = []
-    read_info = scan_file.read_info
-
-    def counted(path):
-        names.append(os.path.basename(path))
-        return read_info(path)
-
-    monkeypatch.setattr(scan_file, "read_info", counted)
-    return names
 
 
 def age(folder: Path) -> None:

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 
 from audiofeed.data import AudioFolder, AudioManifest, AudioReadError, WavReader
-from audiofeed.data.listing import scan as scan_file
-from audiofeed.data.listing import scanned_columns
 from audiofeed.data.listing.scanned_columns import HEADER_COLUMNS, header_cells
 from audiofeed.data.readers import read_info
 from audiofeed.data.readers.registry import READERS
@@ -31,21 +29,6 @@ def rows(write_pcm, tmp_path):
         os.utime(path, ns=(past, past))
         found.append({"path": f"clip{i}.wav", "speaker": "ann", **header_cells(read_info(path), True), "target": i})
     return found
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """The files whose headers were read, by name."""
-    names = []
-    read_info = scan_file.read_info
-
-    def counted(path):
-        names.append(os.path.basename(path))
-        return read_info(path)
-
-    monkeypatch.setattr(scan_file, "read_info", counted)
-    monkeypatch.setattr(scanned_columns, "read_info", counted)
-    return names
 
 
 def write(rows, path):

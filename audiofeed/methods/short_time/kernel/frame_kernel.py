@@ -228,7 +228,7 @@ def _tile(
             place = code.at(code.let(f"inttoptr i64 {field['peaks']} to ptr"), index, "double")
             code.put(f"store double {code.let(f'fpext float {one} to double')}, ptr {place}, align 8")
     elif spec.by_bin:
-        valid_lanes = _valid(code, n_valid)
+        valid_lanes = code.lanes_below(n_valid)
         with code.loop(0, spec.n_bins) as k:
             _put_lanes(code, code.load_vector(free, k.index), code.times(k.index, field["stride"]), out, valid_lanes)
     else:
@@ -373,7 +373,7 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
     """
     count = field["n_filters"]
     spans, weights = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("spans", "weights"))
-    valid_lanes = _valid(code, n_valid)
+    valid_lanes = code.lanes_below(n_valid)
     number = _numbers(code, spec, field)
     with code.loop(0, count) as m:
         peak = m.carry(code.constant(-np.inf)) if spec.peak else ""
@@ -393,17 +393,6 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
             m.keep(code.maximum(peak, value))
         _put_lanes(code, value, code.times(m.index, field["stride"]), out, valid_lanes)
     return peak
-
-
-def _valid(code: Code, n_valid: Name) -> Name:
-    """Write the part of a kernel's source that finds the lanes that hold a frame."""
-    limit = code.let(f"trunc i64 {n_valid} to i32")
-    limit = code.let(f"insertelement {code.int_vector} poison, i32 {limit}, i64 0")
-    limit = code.let(
-        f"shufflevector {code.int_vector} {limit}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
-    )
-    each = "<" + ", ".join(f"i32 {lane}" for lane in range(code.lanes)) + ">"
-    return code.let(f"icmp slt {code.int_vector} {each}, {limit}")
 
 
 def _put_lanes(code: Code, value: Name, place: Int, out: Name, valid_lanes: Name) -> None:

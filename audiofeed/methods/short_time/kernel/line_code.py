@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
+from audiofeed.methods.short_time.kernel.llvm_ir import Code, Name
 
 # what a pass does with each value, and how many numbers of its line it takes
 STEPS = {"least": 1, "affine": 2, "scale": 2}
@@ -34,17 +34,6 @@ def declared(code: Code) -> str:
 def _whole(code: Code, count: Name) -> Name:
     """Write the part of a pass over a line that finds how many values whole vectors hold."""
     return code.let(f"and i64 {count}, {-code.lanes}")
-
-
-def _in_line(code: Code, begin: Int, count: Name) -> Name:
-    """Write the part of a pass over a line that finds the lanes of the vector from `begin` on that are in it."""
-    left = code.let(f"trunc i64 {code.minus(count, begin)} to i32")
-    one = code.let(f"insertelement {code.int_vector} poison, i32 {left}, i64 0")
-    each = code.let(
-        f"shufflevector {code.int_vector} {one}, {code.int_vector} poison, {code.int_vector} zeroinitializer"
-    )
-    lane = "<" + ", ".join(f"i32 {lane}" for lane in range(code.lanes)) + ">"
-    return code.let(f"icmp slt {code.int_vector} {lane}, {each}")
 
 
 def _load_part(code: Code, at: Name, mask: Name, other: Name) -> Name:
@@ -76,7 +65,7 @@ def _write_anew(code: Code, line: Name, count: Name, through: Callable[[Name], N
         at = code.at(line, i.index, "float")
         code.store_floats(through(code.load_floats(at)), at)
     with code.loop(whole, count, n) as i:
-        at, mask = code.at(line, i.index, "float"), _in_line(code, i.index, count)
+        at, mask = code.at(line, i.index, "float"), code.lanes_below(code.minus(count, i.index))
         value = through(_load_part(code, at, mask, "zeroinitializer"))
         code.put(f"call void @llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {at}, i32 4, <{n} x i1> {mask})")
 
@@ -89,7 +78,7 @@ def write_peak(code: Code, line: Name, count: Name, found: Name) -> None:
         i.keep(code.maximum(best, code.load_floats(code.at(line, i.index, "float"))))
     with code.loop(whole, count, code.lanes) as i:
         last = i.carry(best)
-        mask = _in_line(code, i.index, count)
+        mask = code.lanes_below(code.minus(count, i.index))
         i.keep(code.maximum(last, _load_part(code, code.at(line, i.index, "float"), mask, least)))
     one = code.let(f"call float @llvm.vector.reduce.fmaximum.v{code.lanes}f32({code.vector} {last})")
     code.put(f"store double {code.let(f'fpext float {one} to double')}, ptr {found}, align 8")
@@ -198,7 +187,7 @@ def _sum(
             parts = [code.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
         put_to_total(parts[0])
     with code.loop(whole, count, n) as i:
-        mask = _in_line(code, i.index, count)
+        mask = code.lanes_below(code.minus(count, i.index))
         put_to_total(add(_load_part(code, code.at(line, i.index, "float"), mask, other), "zeroinitializer"))
     so_far = code.let(f"load {doubles}, ptr {total}, align {8 * n}")
     return code.let(f"call double @llvm.vector.reduce.fadd.v{n}f64(double 0.0, {doubles} {so_far})")

@@ -182,6 +182,16 @@ class Code:
         """Write LLVM code for the smaller of the integers a and b."""
         return self.let(f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})")
 
+    def lanes_below(self, count: Int) -> Name:
+        """Write LLVM code that finds the lanes of a vector that are less than a count, as the end of a row has."""
+        each = self.let(f"trunc i64 {count} to i32")
+        each = self.let(f"insertelement {self.int_vector} poison, i32 {each}, i64 0")
+        each = self.let(
+            f"shufflevector {self.int_vector} {each}, {self.int_vector} poison, {self.int_vector} zeroinitializer"
+        )
+        lane = "<" + ", ".join(f"i32 {lane}" for lane in range(self.lanes)) + ">"
+        return self.let(f"icmp slt {self.int_vector} {lane}, {each}")
+
     def loop(self, start: Int, stop: Int, step: int = 1) -> Loop:
         """Return a loop in LLVM code, to repeat the lines written inside the `with`.
 
