@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import audiofeed
+import audiofeed as af
 from audiofeed.methods.lengths import clear_own_past, clear_past, length_mask, runs_of
 
 
@@ -64,3 +65,21 @@ def test_masks_and_runs_have_one_home():
             if isinstance(node, ast.Attribute | ast.Name) and "groupby" in ast.dump(node):
                 found.add(path)
     assert {path.relative_to(package).as_posix() for path in found} == {"methods/lengths.py"}
+
+
+def test_what_stands_past_the_ends_is_cleared_and_has_no_gradient():
+    x = torch.tensor([[1.0, float("nan")], [2.0, 3.0]], requires_grad=True)
+    cleared = clear_past(x, torch.tensor([1, 2]))
+    assert cleared.tolist() == [[1.0, 0.0], [2.0, 3.0]]
+    cleared.sum().backward()
+    assert x.grad.tolist() == [[1.0, 0.0], [1.0, 1.0]]
+
+
+def test_clips_without_padding_are_handed_on_and_no_transform_writes_into_them():
+    x, lengths = torch.randn(2, 4000), torch.tensor([4000, 4000])
+    before = x.clone()
+    assert clear_past(x, lengths) is x
+    for transform in (af.RemoveMean(), af.NormalizePeak(), af.PreEmphasis(), af.CQT(sample_rate=8000, n_bins=12)):
+        with torch.no_grad():
+            transform(x, lengths)
+        assert torch.equal(x, before)
