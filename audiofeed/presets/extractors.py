@@ -1,0 +1,48 @@
+"""Presets from objects of transformers' feature extractor classes: the table of known classes, and what reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from audiofeed.presets.extractor_settings import ExtractorSettings
+from audiofeed.presets.speech import whisper
+
+# class name: what makes a module of the settings of an object of that class; each family's file has its own entries
+EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
+    **whisper.EXTRACTORS,
+}
+
+
+def from_extractor(feature_extractor: Any) -> nn.Module:
+    """Return the preset that computes what an object of one of transformers' feature extractor classes does.
+
+    Every setting of the object is read: what it holds arrives in the module, or an error names it. transformers is not
+    imported; the class is known by its name.
+
+    Args:
+        feature_extractor: made by its class, or by `from_pretrained` of it or of `AutoFeatureExtractor`. Of a processor
+            it is `processor.feature_extractor`.
+
+    Returns:
+        The module: (..., bins, frames) from a waveform (..., time) and lengths (batch,), or (..., time) for extractors
+        that give waveforms.
+
+    Raises:
+        TypeError: for an object of a class that is not known; the message lists those that are.
+        ValueError: for a setting that no preset can express, or that is unknown.
+    """
+    name = type(feature_extractor).__name__
+    if name not in EXTRACTORS:
+        inner = getattr(feature_extractor, "feature_extractor", None)
+        remedy = "; pass its .feature_extractor" if type(inner).__name__ in EXTRACTORS else ""
+        raise TypeError(
+            f"feature_extractor is a {name}, and must be an object of one of these classes{remedy}: "
+            f"{', '.join(sorted(EXTRACTORS))}"
+        )
+    settings = ExtractorSettings(name, vars(feature_extractor))
+    module = EXTRACTORS[name](settings)
+    settings.finish()
+    return module

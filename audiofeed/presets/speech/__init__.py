@@ -1,0 +1,1 @@
+"""Front-ends of known speech models, one file a family."""
