@@ -48,9 +48,11 @@ from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogra
 from audiofeed.transforms.short_time.pad_frames import PadFrames
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
+from audiofeed.transforms.short_time.stack_frames import StackFrames
 from audiofeed.transforms.short_time.stft import STFT, Spectrogram
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
 from audiofeed.transforms.waveform.levels import NormalizePeak, NormalizeRMS
+from audiofeed.transforms.waveform.padding import PadWaveform
 from audiofeed.transforms.waveform.pre_emphasis import PreEmphasis
 from audiofeed.transforms.waveform.standardization import NormalizeWaveform, RemoveMean
 
@@ -60,8 +62,8 @@ __all__ = [
     "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram", "InverseCQT", "InverseMFCC",
     "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogCompression", "LogFrequencySTFT",
     "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "Normalize", "NormalizeClips",
-    "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames", "PolyFeatures", "PreEmphasis",
-    "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank", "SpectralBandwidth",
-    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack", "Tempogram",
-    "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
+    "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames", "PadWaveform", "PolyFeatures",
+    "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank",
+    "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram",
+    "Stack", "StackFrames", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
 ]  # fmt: skip

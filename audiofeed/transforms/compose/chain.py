@@ -15,6 +15,7 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.contract.unknown_attributes import UnknownAttributeError, explained
+from audiofeed.transforms.short_time.stack_frames import StackFrames
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform, transformed
 
 
@@ -167,14 +168,40 @@ class Chain(nn.Sequential):
 
         Shape: (n_frames,).
         """
-        return self._framer().centers(n_frames)
+        framer, stacks, moved = self._framer(), self._stacks(), self._moved()
+        if not stacks:
+            centers = framer.centers(n_frames)
+            return centers + moved if moved else centers
+        # frames come at even distances, and so do stacks of them
+        first, second = framer.centers(2).tolist()
+        frames = torch.arange(n_frames, dtype=torch.float64)
+        for stack in reversed(stacks):
+            frames = stack.sources(frames)
+        return first + moved + frames * (second - first)
 
     def times(self, n_frames: int) -> Any:
         """Return the center of each frame of a chain in seconds, as the member says that makes frames of waveforms.
 
         Shape: (n_frames,).
         """
+        if self._stacks() or self._moved():
+            return self.centers(n_frames) / self._framer().rate("times")
         return self._framer().times(n_frames)
+
+    def _stacks(self) -> list[StackFrames]:
+        """Return the members of a chain that make one frame of several, in order, those of chains in it among them."""
+        inner = [member._stacks() if isinstance(member, Chain) else [member] for member in self]
+        return [member for members in inner for member in members if isinstance(member, StackFrames)]
+
+    def _moved(self) -> float:
+        """Return the sample of a chain's waveform that its framing member is given first: below 0 after zeros."""
+        moved = 0.0
+        for member in self:
+            if isinstance(member, Chain):
+                moved += member._moved()
+            elif isinstance(member, WaveformTransform):
+                moved += member.first_center
+        return moved
 
     def _framer(self) -> Any:
         """Return the member of a chain that makes the frames: the last transform from waveforms to features."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import audiofeed as af
@@ -29,6 +30,14 @@ def of_few_samples(pair: Pair) -> None:
 
 OVER = {"over": [To(over, effect=of_two_channels) for over in ("clip", "channel")]}
 LEVEL = {**OVER, "level_db": [-20.0, 3.0], "floor": [10.0]}
+
+
+def crops(pair: Pair) -> None:
+    """What was an error for a longer clip leaves its first samples."""
+    with pytest.raises(ValueError, match="to=300 samples must be at least as many as a clip has, and one has 500"):
+        pair.before(pair.x)
+    assert torch.equal(pair.after(pair.x), pair.x[..., :300])
+
 
 CASES = [
     Case(cls=af.NormalizePeak, settings={"level_db": -6.0}, **WAVEFORMS, shares=CHANNELS, others=LEVEL),
@@ -65,4 +74,19 @@ CASES = [
         )
         for first in ("keep", "replicate", "extrapolate", "drop")
     ],
+    Case(
+        cls=af.PadWaveform,
+        settings={"multiple": 64},
+        **WAVEFORMS,
+        others={
+            "multiple": [48, To(None, also={"to": 600})],
+            "to": [To(600, also={"multiple": None})],
+            "before": [7],
+            "after": [100, -60],
+            "longer": [To("crop", given={"multiple": None, "to": 300}, effect=crops)],
+        },
+    ),
+    Case(cls=af.PadWaveform, settings={"to": 400, "longer": "crop", "before": 30}, **WAVEFORMS),
+    Case(cls=af.PadWaveform, settings={"before": 5, "after": -7}, **WAVEFORMS),
+    Case(cls=af.PadWaveform, settings={"after": 9}, **WAVEFORMS),
 ]
