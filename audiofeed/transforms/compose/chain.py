@@ -189,14 +189,24 @@ class Chain(nn.Sequential):
         return self._framer().times(n_frames)
 
     def _stacks(self) -> list[StackFrames]:
-        """Return the members of a chain that make one frame of several, in order, those of chains in it among them."""
-        inner = [member._stacks() if isinstance(member, Chain) else [member] for member in self]
-        return [member for members in inner for member in members if isinstance(member, StackFrames)]
+        """Return what makes one frame of several, in order, behind the member of a chain that makes the frames."""
+        found: list[StackFrames] = []
+        for member in self:
+            if member is self._framer():
+                found = []
+            elif isinstance(member, Chain):
+                found += member._stacks()
+            elif isinstance(member, StackFrames):
+                found.append(member)
+        return found
 
     def _moved(self) -> float:
         """Return the sample of a chain's waveform that its framing member is given first: below 0 after zeros."""
         moved = 0.0
+        framer = None if self.keeps_rate else self._framer()
         for member in self:
+            if member is framer:
+                break
             if isinstance(member, Chain):
                 moved += member._moved()
             elif isinstance(member, WaveformTransform):

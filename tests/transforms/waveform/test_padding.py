@@ -87,6 +87,8 @@ def test_a_chain_knows_where_frames_lie_behind_zeros_and_in_stacks():
     moved = af.Chain(af.PadWaveform(before=16), mel)
     assert moved.centers(3).tolist() == [16.0, 48.0, 80.0]
     assert moved.times(2).tolist() == [16 / 8000, 48 / 8000]
+    twice = af.Chain(af.Chain(af.PadWaveform(before=16), af.PadWaveform(before=2)), mel)
+    assert twice.centers(1).tolist() == [14.0]
     pairs = af.Chain(moved, af.StackFrames(2))
     assert pairs.centers(2).tolist() == [32.0, 96.0]
     centered = af.Chain(mel, af.StackFrames(7, hop=6, edges="replicate"))
