@@ -39,6 +39,11 @@ def crops(pair: Pair) -> None:
     assert torch.equal(pair.after(pair.x), pair.x[..., :300])
 
 
+def rates(pair: Pair) -> None:
+    """It is what a collate holds clips to."""
+    assert pair.before.times(2).tolist() == [2 * t for t in pair.after.times(2).tolist()]
+
+
 CASES = [
     Case(cls=af.NormalizePeak, settings={"level_db": -6.0}, **WAVEFORMS, shares=CHANNELS, others=LEVEL),
     Case(cls=af.NormalizePeak, settings={"over": "channel"}, **WAVEFORMS),
@@ -88,5 +93,8 @@ CASES = [
     ),
     Case(cls=af.PadWaveform, settings={"to": 400, "longer": "crop", "before": 30}, **WAVEFORMS),
     Case(cls=af.PadWaveform, settings={"before": 5, "after": -7}, **WAVEFORMS),
+    Case(
+        cls=af.Waveform, settings={"sample_rate": 8000}, **WAVEFORMS, others={"sample_rate": [To(16000, effect=rates)]}
+    ),
     Case(cls=af.PadWaveform, settings={"after": 9}, **WAVEFORMS),
 ]
