@@ -27,13 +27,38 @@ def of_few_samples(pair: Pair) -> None:
     assert distance(pair.before(x), pair.after(x)) > LEAST_CHANGE
 
 
+def of_loud_samples(pair: Pair) -> None:
+    assert distance(pair.before(100 * pair.x), pair.after(100 * pair.x)) > LEAST_CHANGE
+
+
+def counts_fewer(pair: Pair) -> None:
+    lengths = torch.tensor([pair.x.shape[-1]])
+    assert pair.after.frame_lengths(lengths) < pair.before.frame_lengths(lengths)
+    assert torch.equal(pair.run(pair.before), pair.run(pair.after))
+
+
+PADS = "zeros that do not count follow the clip"
+
 OVER = {"over": [To(over, effect=of_two_channels) for over in ("clip", "channel")]}
 LEVEL = {**OVER, "level_db": [-20.0, 3.0], "floor": [10.0]}
 
 CASES = [
     Case(cls=af.NormalizePeak, settings={"level_db": -6.0}, **WAVEFORMS, shares=CHANNELS, others=LEVEL),
     Case(cls=af.NormalizePeak, settings={"over": "channel"}, **WAVEFORMS),
-    Case(cls=af.NormalizeRMS, settings={"level_db": -23.0}, **WAVEFORMS, shares=CHANNELS, others=LEVEL),
+    Case(
+        cls=af.NormalizeRMS,
+        settings={"level_db": -23.0},
+        **WAVEFORMS,
+        shares=CHANNELS,
+        others={**LEVEL, "eps": [1.0], "most": [0.1]},
+    ),
+    Case(
+        cls=af.NormalizeRMS,
+        settings={"level_db": -5.0, "eps": 1e-6, "most": 1.0},
+        **WAVEFORMS,
+        shares=CHANNELS,
+        kinks="the limit of the peak",
+    ),
     Case(cls=af.NormalizeRMS, settings={"over": "channel", "floor": 0.5}, **WAVEFORMS),
     Case(cls=af.RemoveMean, settings={}, **WAVEFORMS, may_vanish=MEAN, others=OVER),
     Case(cls=af.RemoveMean, settings={"over": "clip"}, **WAVEFORMS, may_vanish=MEAN, shares="one mean"),
@@ -56,6 +81,31 @@ CASES = [
         may_vanish=MEAN,
         shares="one mean and deviation",
     ),
+    Case(
+        cls=af.FitWaveform,
+        settings={"at_least": 300, "multiple": 7},
+        **WAVEFORMS,
+        others={
+            "at_least": [2000],
+            "at_most": [123],
+            "multiple": [320],
+            "before": [5],
+            "after": [5],
+            "mode": [
+                To(mode, given={"at_least": 2000})
+                for mode in ("copies", "circular", "reflect", "symmetric", "replicate")
+            ],
+            "place": [To("center", given={"at_least": 2000})],
+            "counts": [To(False, given={"at_least": 2000}, effect=counts_fewer)],
+        },
+    ),
+    *[
+        Case(cls=af.FitWaveform, settings={"at_least": 20, "multiple": 17, "mode": mode, "before": 2}, **WAVEFORMS)
+        for mode in ("copies", "circular", "reflect", "symmetric", "replicate")
+    ],
+    Case(cls=af.FitWaveform, settings={"at_least": 64, "at_most": 64, "mode": "copies"}, **WAVEFORMS),
+    Case(cls=af.FitWaveform, settings={"at_least": 600, "at_most": 400, "place": "center"}, **WAVEFORMS),
+    Case(cls=af.FitWaveform, settings={"multiple": 64, "after": 3, "counts": False}, **WAVEFORMS, pads=PADS),
     *[
         Case(
             cls=af.PreEmphasis,
