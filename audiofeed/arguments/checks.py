@@ -30,6 +30,17 @@ def check_count(name: str, value: object, rule: str = "an integer number of samp
     return int(value)
 
 
+def check_integer(name: str, value: object, rule: str = "an integer", *, least: int | None = None) -> int:
+    """Check that an argument is an integer, of either sign or no smaller than `least`, and return it as an int.
+
+    >>> check_integer("after", -1)
+    -1
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (least is not None and value < least):
+        raise ValueError(f"{name}={value!r} must be {rule}")
+    return int(value)
+
+
 def check_odd(name: str, value: int) -> int:
     """Check that an argument is an odd count of taps, 3 or more; raise a ValueError that names it otherwise.
 

@@ -50,19 +50,19 @@ from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.short_time.stft import STFT, Spectrogram
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
-from audiofeed.transforms.waveform.fit import FitWaveform
 from audiofeed.transforms.waveform.levels import NormalizePeak, NormalizeRMS
+from audiofeed.transforms.waveform.padding import PadWaveform
 from audiofeed.transforms.waveform.pre_emphasis import PreEmphasis
 from audiofeed.transforms.waveform.standardization import NormalizeWaveform, RemoveMean
 
 __all__ = [
     "BFCC", "CFP", "CMVN", "CQT", "LFCC", "MFCC", "PCEN", "RMS", "STFT", "VQT", "AmplitudeToDB", "Chain", "Chroma",
-    "ChromaCENS", "ChromaCQT", "ChromaVQT", "Deltas", "FeatureTransform", "FitWaveform", "FourierTempogram",
-    "GaborFilterbank", "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram", "InverseCQT",
-    "InverseMFCC", "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogCompression",
-    "LogFrequencySTFT", "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "Normalize",
-    "NormalizeClips", "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames",
-    "PolyFeatures", "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime",
-    "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness",
-    "SpectralRolloff", "Spectrogram", "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
+    "ChromaCENS", "ChromaCQT", "ChromaVQT", "Deltas", "FeatureTransform", "FourierTempogram", "GaborFilterbank",
+    "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram", "InverseCQT", "InverseMFCC",
+    "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogCompression", "LogFrequencySTFT",
+    "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "Normalize", "NormalizeClips",
+    "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames", "PadWaveform", "PolyFeatures",
+    "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank",
+    "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram",
+    "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import audiofeed as af
@@ -36,6 +37,22 @@ def counts_fewer(pair: Pair) -> None:
     assert pair.after.frame_lengths(lengths) < pair.before.frame_lengths(lengths)
     assert torch.equal(pair.run(pair.before), pair.run(pair.after))
 
+
+def crops(pair: Pair) -> None:
+    """What was an error for a longer clip leaves its first samples."""
+    with pytest.raises(ValueError, match="to=300 samples must be at least as many as a clip has, and one has 500"):
+        pair.before(pair.x)
+    assert torch.equal(pair.after(pair.x), pair.x[..., :300])
+
+
+def keeps(pair: Pair) -> None:
+    """What was an error for a longer clip is brought up to 300 and a multiple of 64."""
+    with pytest.raises(ValueError, match="to=300 samples must be at least as many as a clip has, and one has 500"):
+        pair.before(pair.x)
+    assert torch.equal(pair.after(pair.x), torch.nn.functional.pad(pair.x, (0, 300 + 4 * 64 - pair.x.shape[-1])))
+
+
+MODES = ("copies", "circular", "reflect", "symmetric", "replicate")
 
 PADS = "zeros that do not count follow the clip"
 
@@ -82,30 +99,34 @@ CASES = [
         shares="one mean and deviation",
     ),
     Case(
-        cls=af.FitWaveform,
-        settings={"at_least": 300, "multiple": 7},
+        cls=af.PadWaveform,
+        settings={"multiple": 64},
         **WAVEFORMS,
         others={
-            "at_least": [2000],
-            "at_most": [123],
-            "multiple": [320],
-            "before": [5],
-            "after": [5],
-            "mode": [
-                To(mode, given={"at_least": 2000})
-                for mode in ("copies", "circular", "reflect", "symmetric", "replicate")
+            "multiple": [48, To(None, also={"to": 600})],
+            "to": [To(600, also={"multiple": None})],
+            "before": [7],
+            "after": [100, -60],
+            "longer": [
+                To("crop", given={"multiple": None, "to": 300}, effect=crops),
+                To("keep", given={"to": 300}, effect=keeps),
             ],
-            "place": [To("center", given={"at_least": 2000})],
-            "counts": [To(False, given={"at_least": 2000}, effect=counts_fewer)],
+            "shorter": [To("keep", given={"multiple": None, "to": 600, "longer": "crop"})],
+            "mode": [To(mode, given={"multiple": None, "to": 2000}) for mode in MODES],
+            "place": ["center"],
+            "counts": [To(False, effect=counts_fewer)],
         },
     ),
     *[
-        Case(cls=af.FitWaveform, settings={"at_least": 20, "multiple": 17, "mode": mode, "before": 2}, **WAVEFORMS)
-        for mode in ("copies", "circular", "reflect", "symmetric", "replicate")
+        Case(cls=af.PadWaveform, settings={"to": 20, "longer": "keep", "multiple": 17, "mode": mode}, **WAVEFORMS)
+        for mode in MODES
     ],
-    Case(cls=af.FitWaveform, settings={"at_least": 64, "at_most": 64, "mode": "copies"}, **WAVEFORMS),
-    Case(cls=af.FitWaveform, settings={"at_least": 600, "at_most": 400, "place": "center"}, **WAVEFORMS),
-    Case(cls=af.FitWaveform, settings={"multiple": 64, "after": 3, "counts": False}, **WAVEFORMS, pads=PADS),
+    Case(cls=af.PadWaveform, settings={"to": 64, "longer": "crop", "mode": "copies", "before": 3}, **WAVEFORMS),
+    Case(cls=af.PadWaveform, settings={"to": 600, "longer": "keep", "place": "center"}, **WAVEFORMS),
+    Case(cls=af.PadWaveform, settings={"multiple": 64, "after": 3, "counts": False}, **WAVEFORMS, pads=PADS),
+    Case(cls=af.PadWaveform, settings={"to": 400, "longer": "crop", "before": 30}, **WAVEFORMS),
+    Case(cls=af.PadWaveform, settings={"before": 5, "after": -7, "multiple": 8, "mode": "reflect"}, **WAVEFORMS),
+    Case(cls=af.PadWaveform, settings={"after": 9}, **WAVEFORMS),
     *[
         Case(
             cls=af.PreEmphasis,

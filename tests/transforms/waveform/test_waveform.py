@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import audiofeed as af
 from audiofeed.signal.standardization import standardized
-from audiofeed.signal.waveform.fitting import fitted
 from audiofeed.signal.waveform.levels import at_peak, at_rms
+from audiofeed.signal.waveform.padding import padded
 from audiofeed.signal.waveform.pre_emphasis import FIRST_SAMPLES, pre_emphasized
 from audiofeed.transforms.compose import chain as chain_file
 from tests.signals import noise, single_noise
@@ -19,7 +19,8 @@ from tests.signals import noise, single_noise
 MEL = {"sample_rate": 8000, "n_fft": 128, "hop_length": 32, "n_mels": 10}
 
 
-COPIES = {"at_least": 200, "at_most": 500, "multiple": 7, "mode": "copies", "before": 3, "after": 1}
+COPIES = {"to": 200, "longer": "keep", "multiple": 7, "mode": "copies", "before": 3, "after": -2}
+DEFINED = {"at_least": 200, "multiple": 7, "mode": "copies", "before": 3, "after": -2}
 
 
 def steps():
@@ -37,7 +38,7 @@ def steps():
             af.NormalizeRMS(level_db=-10.0, eps=1e-3, most=0.5),
             lambda x: at_rms(x, level_db=-10.0, eps=1e-3, most=0.5),
         ),
-        "copies": (af.FitWaveform(**COPIES), lambda x: fitted(x, **COPIES)),
+        "copies": (af.PadWaveform(**COPIES), lambda x: padded(x, **DEFINED)),
     }
     for first in FIRST_SAMPLES:
         made[first] = (af.PreEmphasis(0.97, first=first), lambda x, first=first: pre_emphasized(x, first=first))
@@ -61,10 +62,10 @@ def by_formula(name, x):
         x = x / (np.sqrt((x**2).sum() / len(x)) + 1e-3) * 10 ** (-10 / 20)
         return x if abs(x).max() <= 0.5 else x * 0.5 / (abs(x).max() + 1e-3)
     if name == "copies":
-        x = x[:500]
-        size = next(size for size in range(200, 2000, 7) if size >= len(x))
+        x = np.concatenate([np.zeros(3), x[: max(1, len(x) - 2)]])
+        size = next(size for size in range(200, 9000, 7) if size >= len(x))
         x = np.tile(x, size // len(x))
-        return np.concatenate([np.zeros(3), x, np.zeros(size - len(x) + 1)])
+        return np.concatenate([x, np.zeros(size - len(x))])
     rest = np.convolve(x, [1, -0.97])[1 : len(x)]
     head = {"keep": [x[0]], "replicate": [0.03 * x[0]], "extrapolate": [3 * x[0] - x[1]], "drop": []}[name]
     return np.concatenate([head, rest])
