@@ -14,6 +14,11 @@ _NO_SETTINGS = (
     # whether a mask is returned beside the features: a batch of ours has one
     "return_attention_mask",
 )  # fmt: skip
+# what to do about noise that an extractor adds, which no pure function of the waveform can
+DITHER = (
+    "noise is drawn from each example's seed here: set the attribute to 0.0, and give GPUSpecCollate "
+    "augment=af.Dither(...) in training"
+)
 _SHOWN = 4  # values of an array in a message
 
 

@@ -48,6 +48,7 @@ from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogra
 from audiofeed.transforms.short_time.pad_frames import PadFrames
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
+from audiofeed.transforms.short_time.stack_frames import StackFrames
 from audiofeed.transforms.short_time.stft import STFT, Spectrogram
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
 from audiofeed.transforms.waveform.levels import NormalizePeak, NormalizeRMS
@@ -64,5 +65,5 @@ __all__ = [
     "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames", "PadWaveform", "PolyFeatures",
     "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank",
     "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram",
-    "Stack", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
+    "Stack", "StackFrames", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.to_waveform import ToWaveform
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.contract.unknown_attributes import UnknownAttributeError, explained
+from audiofeed.transforms.short_time.stack_frames import StackFrames
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform, transformed
 
 
@@ -167,14 +168,50 @@ class Chain(nn.Sequential):
 
         Shape: (n_frames,).
         """
-        return self._framer().centers(n_frames)
+        framer, stacks, moved = self._framer(), self._stacks(), self._moved()
+        if not stacks:
+            centers = framer.centers(n_frames)
+            return centers + moved if moved else centers
+        # frames come at even distances, and so do stacks of them
+        first, second = framer.centers(2).tolist()
+        frames = torch.arange(n_frames, dtype=torch.float64)
+        for stack in reversed(stacks):
+            frames = stack.sources(frames)
+        return first + moved + frames * (second - first)
 
     def times(self, n_frames: int) -> Any:
         """Return the center of each frame of a chain in seconds, as the member says that makes frames of waveforms.
 
         Shape: (n_frames,).
         """
+        if self._stacks() or self._moved():
+            return self.centers(n_frames) / self._framer().rate("times")
         return self._framer().times(n_frames)
+
+    def _stacks(self) -> list[StackFrames]:
+        """Return what makes one frame of several, in order, behind the member of a chain that makes the frames."""
+        found: list[StackFrames] = []
+        for member in self:
+            if member is self._framer():
+                found = []
+            elif isinstance(member, Chain):
+                found += member._stacks()
+            elif isinstance(member, StackFrames):
+                found.append(member)
+        return found
+
+    def _moved(self) -> float:
+        """Return the sample of a chain's waveform that its framing member is given first: below 0 after zeros."""
+        moved = 0.0
+        framer = None if self.keeps_rate else self._framer()
+        for member in self:
+            if member is framer:
+                break
+            if isinstance(member, Chain):
+                moved += member._moved()
+            elif isinstance(member, WaveformTransform):
+                moved += member.first_center
+        return moved
 
     def _framer(self) -> Any:
         """Return the member of a chain that makes the frames: the last transform from waveforms to features."""

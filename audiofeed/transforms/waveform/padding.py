@@ -24,8 +24,8 @@ class PadWaveform(WaveformTransform):
 
     Args:
         to: samples of a result, 1 or more; None: no such number.
-        multiple: the number of samples, or with `to` what it has beyond that, is brought up to a multiple of this, 1 or
-            more; None: of any.
+        multiple: the number of samples, or with `to` and longer="keep" what it has beyond that, is brought up to a
+            multiple of this, 1 or more; None: of any.
         before: zeros before the first sample, 0 or more.
         after: zeros behind the last sample; below 0, so many samples are taken off, but never the first.
         longer: with `to`: what happens to a clip of more samples: "error", "crop" (its first `to` samples are left), or
@@ -57,7 +57,7 @@ class PadWaveform(WaveformTransform):
     [1, 128, 129]
     """
 
-    in_place, keeps_zeros = False, False
+    in_place, keeps_zeros = False, True
     # `to` is a method of every module
     attribute_names: ClassVar[dict[str, str]] = {"to": "to_samples"}
 
@@ -80,6 +80,10 @@ class PadWaveform(WaveformTransform):
         self.multiple = None if multiple is None else check_count("multiple", multiple, rule)
         self.before = check_integer("before", before, "an integer number of zeros, 0 or more", least=0)
         self.after = check_integer("after", after, "an integer number of zeros, or of samples taken off if below 0")
+        if to is not None and multiple is not None and longer != "keep":
+            raise ValueError(
+                f"to={to!r} and multiple={multiple!r} must not be given both, unless with longer='keep'; leave one out"
+            )
         if to is None and multiple is None and before == 0 and after == 0:
             raise ValueError("PadWaveform() has no effect; give one of to, multiple, before and after")
         if self.to_samples is not None and self.before >= self.to_samples:
@@ -89,11 +93,12 @@ class PadWaveform(WaveformTransform):
         self.mode = check_choice("mode", mode, _MODES, called=_CALLED)
         self.place, self.counts = check_choice("place", place, PLACES), counts
         self._check_effects()
+        self.takes_any_past = self.mode == "constant" and self.place == "start"
         at_least = 0 if self.to_samples is None or shorter == "keep" else self.to_samples
         self._padding = Padding(
             before=self.before,
             after=self.after,
-            at_most=self.to_samples if longer == "crop" else None,
+            at_most=self.to_samples if longer != "keep" else None,
             at_least=at_least,
             multiple=self.multiple or 1,
             mode=self.mode,

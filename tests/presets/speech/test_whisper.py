@@ -29,8 +29,10 @@ def slaney_filters(n_mels: int, n_fft: int, rate: int, top: float) -> np.ndarray
     return np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low)
 
 
-def definition(n_mels: int):
+def definition(n_mels: int, samples: int | None = None):
     def features(x: np.ndarray) -> np.ndarray:
+        if samples is not None:
+            x = np.pad(x[:samples], (0, max(0, samples - len(x))))
         frames = formulas.frames_of(
             x, placement="hops", n_fft=400, hop=160, win=400, window_at="center", pad_mode="reflect"
         )
@@ -41,26 +43,43 @@ def definition(n_mels: int):
     return features
 
 
-def reference(n_mels: int):
+def reference(n_mels: int, padding: str = "do_not_pad"):
     extractor = transformers.WhisperFeatureExtractor(feature_size=n_mels)
 
     def features(x: np.ndarray) -> np.ndarray:
-        found = extractor(x, sampling_rate=16000, padding="do_not_pad", truncation=False)
+        found = extractor(x, sampling_rate=16000, padding=padding, truncation=padding == "max_length")
         return np.asarray(found["input_features"][0])
 
     return features
 
 
 CASES = [
+    *[
+        Case(
+            name=f"whisper-{n_mels}",
+            preset=lambda n_mels=n_mels: af.presets.whisper(n_mels=n_mels, seconds=None),
+            definition=definition(n_mels),
+            reference=reference(n_mels),
+            count=lambda n: max(1, n // 160),
+        )
+        for n_mels in (80, 128)
+    ],
     Case(
-        name=f"whisper-{n_mels}",
-        preset=lambda n_mels=n_mels: af.presets.whisper(n_mels=n_mels),
-        definition=definition(n_mels),
-        reference=reference(n_mels),
-        extractor=lambda n_mels=n_mels: transformers.WhisperFeatureExtractor(feature_size=n_mels),
-        count=lambda n: max(1, n // 160),
-    )
-    for n_mels in (80, 128)
+        name="whisper-30s",
+        preset=af.presets.whisper,
+        definition=definition(80, 480000),
+        reference=reference(80, "max_length"),
+        extractor=transformers.WhisperFeatureExtractor,
+        count=lambda n: 3000,
+    ),
+    Case(
+        name="whisper-2s",
+        preset=lambda: af.presets.whisper(n_mels=128, seconds=2),
+        definition=definition(128, 32000),
+        extractor=lambda: transformers.WhisperFeatureExtractor(feature_size=128, chunk_length=2),
+        count=lambda n: 200,
+        samples=(12077, 40000),
+    ),
 ]
 
 

@@ -79,4 +79,14 @@ CASES = [
     Case(cls=af.PadFrames, settings={"multiple": 16, "counts": True}, **FEATURES),
     Case(cls=af.PadFrames, settings={"to": 30, "longer": "crop"}, **FEATURES, pads=ADDED),
     Case(cls=af.PadFrames, settings={"to": 50, "longer": "crop", "counts": True, "value": -1.0}, **FEATURES),
+    Case(
+        cls=af.StackFrames,
+        settings={"size": 3},
+        **FEATURES,
+        others={"size": [2], "hop": [2], "edges": ["zeros", "replicate"]},
+    ),
+    *[
+        Case(cls=af.StackFrames, settings={"size": 7, "hop": 6, "edges": edges}, **FEATURES)
+        for edges in ("drop", "zeros", "replicate")
+    ],
 ]

@@ -1,159 +1,96 @@
-"""Waveforms padded, repeated or cut: by NumPy's own functions, in batches, before features, in a collate."""
+"""Zeros before and behind waveforms: clip by clip in a batch, up to a length or a multiple."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import audiofeed as af
-from audiofeed.signal.waveform.padding import padded
-from tests.signals import noise, single_noise
-
-MODES = {
-    "constant": "constant",
-    "circular": "wrap",
-    "reflect": "reflect",
-    "symmetric": "symmetric",
-    "replicate": "edge",
-}
-MEL = {"sample_rate": 8000, "n_fft": 128, "hop_length": 32, "n_mels": 10}
 
 
-def by_numpy(x, *, at_least=0, at_most=None, multiple=1, before=0, after=0, mode="constant", place="start"):
-    """What is to be made of one clip, by np.pad and np.tile."""
-    x = x[: max(1, len(x) + after)] if after < 0 else x
-    x = np.concatenate([np.zeros(before), x, np.zeros(max(0, after))])[:at_most]
-    size = max(at_least, len(x))
-    while (size - at_least) % multiple:
-        size += 1
-    if mode == "copies":
-        x = np.tile(x, max(1, int(size / len(x))))
-        x = np.pad(x, (0, size - len(x)))
-    else:
-        more = size - len(x)
-        left = more // 2 if place == "center" else 0
-        x = np.pad(x, (left, more - left), mode=MODES[mode])
-    return x
+def padded(clip: list[float], to: int, before: int = 0, after: int = 0) -> list[float]:
+    kept = clip if after >= 0 else clip[: max(1, len(clip) + after)]
+    row = [0.0] * before + kept + [0.0] * max(0, after)
+    return (row + [0.0] * to)[:to]
 
 
-FITS = st.fixed_dictionaries({
-    "at_least": st.sampled_from([0, 10, 50, 400]),
-    "at_most": st.sampled_from([None, 30, 400]),
-    "multiple": st.sampled_from([1, 7, 64]),
-    "before": st.sampled_from([0, 3]),
-    "after": st.sampled_from([0, 5, -6]),
-    "mode": st.sampled_from([*MODES, "copies"]),
-    "place": st.sampled_from(["start", "center"]),
-}).filter(lambda fit: fit["mode"] != "copies" or fit["place"] == "start").filter(
-    lambda fit: (fit["at_most"] is None or fit["at_least"] in (0, fit["at_most"]))
-    and (fit["at_least"] or fit["multiple"] > 1)
-)  # fmt: skip
-
-
-def arguments(*, at_least, at_most, mode, place, multiple, **others):
-    """The settings of the module for those of its definition; what would have no effect is left out."""
-    if at_most is not None:
-        assert at_least in (0, at_most)
-    given = {"to": at_most or at_least or None, "multiple": multiple if multiple > 1 else None, "mode": mode, **others}
-    if given["to"]:
-        given["longer"] = "crop" if at_most else "keep"
-        given["shorter"] = "pad" if at_least else "keep"
-    return {**given, "place": place}
-
-
-@settings(max_examples=200)
-@given(fit=FITS, lengths=st.lists(st.integers(1, 300), min_size=1, max_size=4), extra=st.sampled_from([0, 9]))
-def test_clips_are_fitted_as_numpy_pads_and_tiles(fit, lengths, extra):
-    transform = af.PadWaveform(**arguments(**fit))
-    batch = torch.full((len(lengths), 2, max(lengths) + extra), float("nan"), dtype=torch.float64)
-    clips = [noise(2, n, seed=n) for n in lengths]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16], ids=str)
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "ends"),
+    [
+        ({"to": 6, "longer": "crop"}, (6, 6, 6)),
+        ({"to": 12}, (12, 12, 12)),
+        ({"multiple": 4}, (8, 4, 4)),
+        ({"before": 2, "after": -1}, (8, 2 + 2, 2 + 1)),
+        ({"before": 1, "after": 3, "multiple": 5}, (15, 10, 5)),
+    ],
+)
+def test_each_clip_is_padded_as_if_it_were_alone(settings, ends, graph, dtype):
+    clips = [[float(i + 1) for i in range(n)] for n in (7, 3, 1)]
+    lengths = torch.tensor([7, 3, 1])
+    batch = torch.full((3, 9), 99).to(dtype)
     for row, clip in zip(batch, clips, strict=True):
-        row[:, : clip.shape[-1]] = clip
-    ends = transform.frame_lengths(torch.tensor(lengths)).tolist()
-    for given_batch in (batch, batch.clone().requires_grad_()):
-        found = transform(given_batch, torch.tensor(lengths)).detach()
-        for row, clip, end in zip(found, clips, ends, strict=True):
-            expected = np.stack([by_numpy(channel.numpy(), **fit) for channel in clip])
-            assert end == expected.shape[-1]
-            np.testing.assert_array_equal(row[:, :end], expected)
-            assert not row[:, end:].any()
-            np.testing.assert_array_equal(transform(clip[None])[0], expected)
-            np.testing.assert_array_equal(padded(clip[0].numpy(), **fit), expected[0])
+        row[: len(clip)] = torch.tensor(clip).to(dtype)
+    scale = 32768.0 if dtype == torch.int16 else 1.0
+    transform = af.PadWaveform(**settings)
+    assert transform.frame_lengths(lengths).tolist() == list(ends)
+    found = transform(batch.requires_grad_() if graph and dtype.is_floating_point else batch, lengths)
+    before, after = settings.get("before", 0), settings.get("after", 0)
+    for row, clip, end in zip(found, clips, ends, strict=True):
+        expected = padded(clip, end, before, after)
+        assert (row[:end] * scale).tolist() == expected
+        assert not row[end:].any()
+        alone = transform(torch.tensor(clip).to(dtype))
+        assert (alone * scale).tolist() == expected
 
 
-def test_a_fitted_clip_has_the_gradient_of_every_copy():
-    x = torch.ones(3, requires_grad=True)
-    (af.PadWaveform(to=8, mode="circular")(x) * torch.arange(8.0)).sum().backward()
-    assert x.grad.tolist() == [0 + 3 + 6, 1 + 4 + 7, 2 + 5]
-
-
-def test_zeros_that_do_not_count_are_no_part_of_later_members():
-    """A mean of the clip, and frames, end where the clip does, with lengths and without, in one pass and by members."""
-    x = single_noise(2, 500) + 0.3
-    x[1, 300:] = 0
-    fit = af.PadWaveform(multiple=400, counts=False)
-    mean = af.RemoveMean()
-    for feature in ([], [af.LogMelSpectrogram(**MEL, floor=1e-6)]):
-        chain = af.Chain(fit, mean, *feature)
-        alone = af.Chain(mean, *feature) if feature else mean
-        assert chain.adds_padding
-        for row, n in enumerate((500, 300)):
-            clip = x[row : row + 1, :n]
-            expected = alone(clip)
-            ends = chain.frame_lengths(torch.tensor([n])).tolist()
-            assert ends == [expected.shape[-1]]
-            for found in (
-                chain(clip),
-                chain(clip.clone().requires_grad_()).detach(),
-                chain(x, torch.tensor([500, 300]))[[row]],
-            ):
-                torch.testing.assert_close(found[..., : ends[0]], expected, rtol=1e-5, atol=1e-5)
-                assert not found[..., ends[0] :].any()
-
-
-def test_a_collate_gives_waveforms_of_whole_hops():
-    clips = [single_noise(n, seed=n) for n in (500, 130)]
-    batch = af.GPUSpecCollate(af.PadWaveform(multiple=64, counts=False), device="cpu")([(clip, 0) for clip in clips])
-    assert batch.features.shape == (2, 512)
-    assert batch.feature_lengths.tolist() == [500, 130]
-    assert batch.feature_mask.sum(-1).tolist() == [500, 130]
-    whole = af.GPUSpecCollate(af.PadWaveform(to=600, mode="copies"), device="cpu")
-    batch = whole([(clip, 0) for clip in clips])
-    assert batch.features.shape == (2, 600)
-    assert batch.feature_lengths.tolist() == [600, 600]
-    assert torch.equal(batch.features[1, :520], clips[1].repeat(4))
-
-
-def test_int16_samples_are_fitted_as_their_values():
-    x = (single_noise(2, 100) * 8000).to(torch.int16)
-    fit = af.PadWaveform(to=150, mode="reflect")
-    torch.testing.assert_close(fit(x), fit(x.float() / 32768))
+def test_a_clip_that_has_the_length_is_not_copied():
+    x = torch.ones(2, 8)
+    assert af.PadWaveform(to=8)(x).data_ptr() == x.data_ptr()
+    assert af.PadWaveform(multiple=4)(x, torch.tensor([8, 8])).data_ptr() == x.data_ptr()
+    # what stands past a clip's end is no part of it
+    x[1, 5:] = float("nan")
+    assert not af.PadWaveform(to=8)(x, torch.tensor([8, 5]))[1, 5:].any()
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, r"PadWaveform\(\) has no effect; give one of to, multiple, before and after"),
+        ({}, "has no effect; give one of to, multiple, before and after"),
+        ({"to": 4, "multiple": 2}, "to=4 and multiple=2 must not be given both"),
         ({"to": 0}, "to=0 must be an integer number of samples, 1 or more"),
-        ({"multiple": 0}, "multiple=0 must be"),
-        ({"before": 1.5}, "before=1.5 must be an integer number of zeros, 0 or more"),
-        ({"before": 5, "to": 5}, "before=5 zeros must leave room"),
-        ({"after": 0.5}, "after=0.5 must be an integer number of zeros"),
-        ({"multiple": 2, "longer": "crop"}, "longer='crop' has an effect only with to="),
-        ({"multiple": 2, "shorter": "keep"}, "shorter='keep' has an effect only with to="),
-        ({"to": 2, "shorter": "keep"}, "shorter='keep' has an effect only with longer='crop'"),
-        ({"after": 2, "mode": "reflect"}, "mode='reflect' has an effect only with to= or multiple="),
-        ({"to": 2, "shorter": "keep", "longer": "crop", "place": "center"}, "place='center' has an effect only with"),
-        ({"to": 9, "mode": "repeatpad"}, "it is called 'copies' here"),
-        ({"to": 9, "mode": "repeat"}, "it is called 'circular' here"),
-        ({"to": 9, "place": "end"}, "place='end' must be 'start' or 'center'"),
-        ({"to": 9, "place": "center", "mode": "copies"}, "place='center' must be 'start' with mode='copies'"),
-        ({"to": 9, "counts": False, "mode": "reflect"}, "counts=False must be True with mode='reflect'"),
+        ({"multiple": 2.0}, r"multiple=2\.0 must be an integer"),
+        ({"before": -1}, "before=-1 must be an integer number of zeros, 0 or more"),
+        ({"after": 0.5}, r"after=0\.5 must be an integer"),
+        ({"to": 4, "before": 4}, "before=4 zeros must leave room for a sample in to=4"),
+        ({"multiple": 4, "longer": "crop"}, "longer='crop' has an effect only with to="),
+        ({"to": 4, "longer": "cut"}, "longer='cut' must be 'error', 'crop' or 'keep'"),
     ],
 )
-def test_wrong_arguments_are_named(settings, message):
+def test_settings_out_of_range_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         af.PadWaveform(**settings)
+
+
+def test_a_clip_that_is_too_long_is_an_error_and_padding_is_not():
+    with pytest.raises(ValueError, match="to=4 samples must be at least as many as a clip has, and one has 5"):
+        af.PadWaveform(to=4)(torch.ones(5))
+    with pytest.raises(ValueError, match="one has 5"):
+        af.PadWaveform(to=4, before=1)(torch.ones(2, 9), torch.tensor([4, 2]))
+    assert af.PadWaveform(to=4)(torch.ones(2, 9), torch.tensor([4, 2])).sum(-1).tolist() == [4.0, 2.0]
+
+
+def test_a_chain_knows_where_frames_lie_behind_zeros_and_in_stacks():
+    mel = af.LogMelSpectrogram(sample_rate=8000, n_fft=64, hop_length=32, n_mels=4, center=False)
+    assert mel.centers(2).tolist() == [32.0, 64.0]
+    moved = af.Chain(af.PadWaveform(before=16), mel)
+    assert moved.centers(3).tolist() == [16.0, 48.0, 80.0]
+    assert moved.times(2).tolist() == [16 / 8000, 48 / 8000]
+    twice = af.Chain(af.Chain(af.PadWaveform(before=16), af.PadWaveform(before=2)), mel)
+    assert twice.centers(1).tolist() == [14.0]
+    pairs = af.Chain(moved, af.StackFrames(2))
+    assert pairs.centers(2).tolist() == [32.0, 96.0]
+    centered = af.Chain(mel, af.StackFrames(7, hop=6, edges="replicate"))
+    assert centered.centers(2).tolist() == [32.0, 32.0 + 6 * 32]
+    assert af.Chain(mel, af.Rescale()).centers(2).tolist() == [32.0, 64.0]
