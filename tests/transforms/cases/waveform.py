@@ -45,6 +45,13 @@ def keeps(pair: Pair) -> None:
     assert torch.equal(pair.after(pair.x), pair.x)
 
 
+def says_its_rate(pair: Pair) -> None:
+    clip = [(pair.x[0], 4000, 0)]
+    af.GPUSpecCollate(pair.before, device="cpu")(clip)
+    with pytest.raises(ValueError, match="8000"):
+        af.GPUSpecCollate(pair.after, device="cpu")(clip)
+
+
 MODES = ("copies", "circular", "reflect", "symmetric", "replicate")
 
 PADS = "zeros that do not count follow the clip"
@@ -125,6 +132,7 @@ CASES = [
             "mode": [To(mode, given={"multiple": None, "to": 2000}) for mode in MODES],
             "place": ["center"],
             "counts": [To(False, effect=counts_fewer)],
+            "sample_rate": [To(8000, effect=says_its_rate)],
         },
     ),
     *[
