@@ -60,9 +60,7 @@ def explaining(init: Init) -> Init:
     def checked(self: Any, *args: Any, **settings: Any) -> None:
         for name in () if takes_any else settings:
             if name not in named:
-                raise TypeError(
-                    f"{type(self).__name__} has no argument {name}={settings[name]!r}; {_hint(name, named)}"
-                )
+                raise TypeError(f"{type(self).__name__} has no argument {name}={settings[name]!r}; {hint(name, named)}")
         if len(args) > positional and not takes_more:
             value = type(args[positional]).__name__ if takes_any else repr(args[positional])
             example = f"{named[positional] if positional < len(named) else 'name'}={value}"
@@ -76,7 +74,12 @@ def explaining(init: Init) -> Init:
     return cast("Init", checked)
 
 
-def _hint(name: str, named: list[str]) -> str:
+def hint(name: str, named: list[str]) -> str:
+    """Return what a caller who gave an argument of an unknown name may have meant, of the arguments there are.
+
+    >>> hint("sr", ["sample_rate"])
+    'it is called sample_rate here'
+    """
     if _CALLED.get(name) in named:
         return f"it is called {_CALLED[name]} here"
     argument, remedy = _REPLACED.get(name, (None, ""))

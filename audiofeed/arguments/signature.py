@@ -17,16 +17,17 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from torch import nn
 
-from audiofeed.arguments.argument_names import Init, explaining
+from audiofeed.arguments.argument_names import Init, explaining, hint
 from audiofeed.arguments.setting_groups import arguments_of
 
 _WIDTH = 116  # of a line of documentation
 _SHORT = 8  # samples of a window that are shown
+F = TypeVar("F", bound=Callable[..., Any])
 _OWN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -77,6 +78,41 @@ def takes(*groups: type, without: tuple[str, ...] = (), **defaults: Any) -> Call
     return decorate
 
 
+def function_takes(*groups: type, **defaults: Any) -> Callable[[F], F]:
+    """Spell out the arguments of groups of settings in the signature and the help of a function with `**settings`.
+
+    Args:
+        groups: settings with `argument` fields, whose arguments follow the function's own.
+        defaults: other defaults than the groups'.
+
+    Returns:
+        A decorator; the decorated function is given every argument of the groups in `settings`.
+    """
+
+    def decorate(function: F) -> F:
+        own = [p for p in inspect.signature(function).parameters.values() if p.kind in _OWN]
+        fields = [f for group in groups for f in arguments_of(group) if f.name not in {p.name for p in own}]
+        filled = {field.name: defaults.get(field.name, field.default) for field in fields}
+        names = [*(p.name for p in own), *filled]
+
+        @functools.wraps(function)
+        def settled(**settings: Any) -> Any:
+            for name in settings.keys() - set(names):
+                raise TypeError(f"{function.__name__} has no argument {name}={settings[name]!r}; {hint(name, names)}")
+            return function(**{**filled, **settings})
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        more = [inspect.Parameter(f.name, keyword, default=filled[f.name], annotation=_type(f)) for f in fields]
+        returned = inspect.signature(function).return_annotation
+        settled.__signature__ = inspect.Signature([*own, *more], return_annotation=returned)  # type: ignore[attr-defined]
+        settled.documented = {f.name: f.metadata["doc"] for f in fields}  # type: ignore[attr-defined]
+        if function.__doc__ is not None:
+            settled.__doc__ = documented(function.__doc__, settled)
+        return cast("F", settled)
+
+    return decorate
+
+
 def _given_types(init: Callable[..., None]) -> dict[str, str]:
     """Return the types that a caller may give for arguments, from the `TypedDict` unpacked in the signature."""
     for parameter in inspect.signature(init).parameters.values():
@@ -109,13 +145,13 @@ def complete(cls: type) -> None:
 # ---------------------------------------------------------------- documentation
 
 
-def documented(text: str, init: Callable[..., None]) -> str:
+def documented(text: str, init: Callable[..., Any]) -> str:
     """Return a class's documentation with an entry for each argument, in the order of the signature.
 
     What the class says of an argument itself stands before what its group of settings says.
     """
     said: dict[str, str] = getattr(init, "documented", {})
-    parameters = list(inspect.signature(init).parameters.values())[1:]
+    parameters = [p for p in inspect.signature(init).parameters.values() if p.name != "self"]
     if not said:
         return text
     before, own, after = _split(inspect.cleandoc(text))

@@ -7,6 +7,7 @@ from audiofeed.presets.sound.onsets_and_frames import onsets_and_frames
 from audiofeed.presets.sound.panns import panns
 from audiofeed.presets.sound.passt import efficientat, passt
 from audiofeed.presets.sound.pop2piano import pop2piano
+from audiofeed.presets.speech.kaldi import kaldi_fbank, kaldi_mfcc
 from audiofeed.presets.speech.whisper import whisper
 from audiofeed.presets.synthesis.dac import dac, pe_audio
 from audiofeed.presets.synthesis.encodec import encodec, mimi
@@ -26,6 +27,8 @@ __all__ = [
     "encodec",
     "from_extractor",
     "hifigan",
+    "kaldi_fbank",
+    "kaldi_mfcc",
     "matcha",
     "mimi",
     "music_tagging",

@@ -10,7 +10,9 @@ from audiofeed.transforms.auditory.sinc import SincFilterbank
 from audiofeed.transforms.cepstral.cmvn import CMVN
 from audiofeed.transforms.cepstral.coefficients import BFCC, LFCC, MFCC
 from audiofeed.transforms.cepstral.deltas import Deltas
+from audiofeed.transforms.cepstral.project_bins import ProjectBins
 from audiofeed.transforms.compose.chain import Chain
+from audiofeed.transforms.compose.concat import Concat
 from audiofeed.transforms.compose.stack import Stack
 from audiofeed.transforms.constant_q.cqt import CQT, VQT
 from audiofeed.transforms.constant_q.harmonic_cqt import HarmonicCQT
@@ -58,12 +60,13 @@ from audiofeed.transforms.waveform.standardization import NormalizeWaveform, Rem
 
 __all__ = [
     "BFCC", "CFP", "CMVN", "CQT", "LFCC", "MFCC", "PCEN", "RMS", "STFT", "VQT", "AmplitudeToDB", "Chain", "Chroma",
-    "ChromaCENS", "ChromaCQT", "ChromaVQT", "Deltas", "FeatureTransform", "FourierTempogram", "GaborFilterbank",
-    "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram", "InverseCQT", "InverseMFCC",
-    "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogCompression", "LogFrequencySTFT",
-    "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "Normalize", "NormalizeClips",
-    "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames", "PadWaveform", "PolyFeatures",
-    "PreEmphasis", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank",
-    "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram",
-    "Stack", "StackFrames", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
+    "ChromaCENS", "ChromaCQT", "ChromaVQT", "Concat", "Deltas", "FeatureTransform", "FourierTempogram",
+    "GaborFilterbank", "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram", "InverseCQT",
+    "InverseMFCC", "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogCompression",
+    "LogFrequencySTFT", "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "Normalize",
+    "NormalizeClips", "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames", "PadWaveform",
+    "PolyFeatures", "PreEmphasis", "ProjectBins", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale",
+    "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness",
+    "SpectralRolloff", "Spectrogram", "Stack", "StackFrames", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
+    "ZeroCrossingRate",
 ]  # fmt: skip

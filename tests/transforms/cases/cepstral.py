@@ -5,6 +5,7 @@ from __future__ import annotations
 from audiofeed.transforms.cepstral.cmvn import CMVN
 from audiofeed.transforms.cepstral.coefficients import BFCC, LFCC, MFCC
 from audiofeed.transforms.cepstral.deltas import Deltas
+from audiofeed.transforms.cepstral.project_bins import ProjectBins
 from tests.transforms.cases import Case
 
 SMALL = {"n_fft": 16, "hop_length": 7}
@@ -58,6 +59,12 @@ CASES = [
         settings={**FRAMES, "n_barks": 9, "n_bfcc": 5, "floor": 1e-6, "bark_scale": "wang"},
         small={**SMALL, "n_barks": 3, "n_bfcc": 2},
         shares=PEAK,
+    ),
+    Case(
+        cls=ProjectBins,
+        settings={"matrix": ((0.5, -1.0), (0.0, 2.0), (1.0, 1.5))},
+        **{**FEATURES, "bins": 2},
+        others={"matrix": [((0.0, 1.0), (1.0, 0.0))]},
     ),
     Case(cls=Deltas, settings={"win_length": 9}, small={"win_length": 5}, **FEATURES, may_vanish=MEAN),
     Case(

@@ -18,7 +18,14 @@ def trained(settings):
     )
 
 
+def level_and_mel(settings):
+    sizes = {**MEL, **settings}
+    level = af.RMS(sizes["n_fft"], hop_length=sizes["hop_length"])
+    return af.Concat(level=level, mel=af.MelSpectrogram(**sizes))
+
+
 CASES = [
+    Case(cls=af.Concat, make=level_and_mel, small={"n_fft": 16, "hop_length": 7, "n_mels": 3}),
     Case(
         cls=af.Chain,
         make=decibels,

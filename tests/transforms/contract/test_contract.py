@@ -38,7 +38,7 @@ of_features = pytest.mark.parametrize(
 # what is public in audiofeed.transforms and no transform by itself
 ABSTRACT = {af.Transform, af.FeatureTransform, af.ShortTime}
 # of other transforms; a Stack has several results, and tests of its own in test_composition.py
-COMPOSED = {af.Chain, af.Stack}
+COMPOSED = {af.Chain, af.Concat, af.Stack}
 
 
 def real(x):

@@ -18,7 +18,7 @@ from tests.transforms.contract.alternatives import OF, VALUES, Base, To
 from tests.transforms.contract.effects import Pair, usual
 
 # what others derive from, and what is made of other transforms: see test_composition.py
-WITHOUT_SETTINGS = {"Transform", "FeatureTransform", "ShortTime", "Chain", "Stack"}
+WITHOUT_SETTINGS = {"Transform", "FeatureTransform", "ShortTime", "Chain", "Concat", "Stack"}
 CLASSES = [getattr(af.transforms, name) for name in af.transforms.__all__ if name not in WITHOUT_SETTINGS]
 # arguments that may name a transform, which is then the attribute
 MADE = {"chroma", "tempogram"}
