@@ -36,7 +36,6 @@ class Case:
         count: samples of a clip -> frames of the reference.
         rate: Hz.
         samples: of the clips that are compared.
-        scale: of the samples; 1 is full scale.
         shortest: samples of the shortest clip that the reference takes, for the counts.
         counts: lengths whose frames are compared with `count`.
     """
@@ -50,6 +49,7 @@ class Case:
     rate: int = 16000
     samples: Sequence[int] = (12077, 17920, 5001)
     counts: Sequence[int] = range(1, 4001)
+    shortest: int = 400
 
     def __str__(self) -> str:
         return self.name
@@ -118,6 +118,11 @@ def frame_counts(case: Case) -> None:
     for n in (1, 399, 400, 401, 799, 3000):  # and as many as it gives
         frames = preset(torch.zeros(n)).shape[-1]
         assert frames >= int(preset.frame_lengths(torch.tensor([n]))[0])
+    if case.reference is not None:
+        noise = 0.1 * np.random.default_rng(7).standard_normal(max(case.counts)).astype(np.float32)
+        for n in (case.shortest, case.shortest + 1, 1599, 1600, 1601, 2000, max(case.counts)):
+            if n >= case.shortest:
+                assert case.reference(noise[:n]).shape[-1] == case.count(n), f"of {n} samples"
 
 
 def gradients(case: Case) -> None:

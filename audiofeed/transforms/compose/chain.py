@@ -235,6 +235,8 @@ class Chain(nn.Sequential):
         if done > 1:
             steps = [step for step in itertools.islice(self, done) if isinstance(step, WaveformTransform)]
             result = transformed(steps, input, lengths)
+            if lengths is None and any(step.adds_padding for step in steps):
+                lengths = _whole(input.shape[0] if input.dim() > 1 else 1, input.shape[-1], input.device)
             for step in steps:
                 lengths = None if lengths is None else step.frame_lengths(lengths)
         return self._features(done if done > 1 else 0, result, lengths)

@@ -161,7 +161,9 @@ class Normalize(FeatureTransform):
 
     def value_steps(self, like: torch.Tensor) -> tuple[ValueStep, ...] | None:
         mean, std = self.filter_like("of_mean", like), self.filter_like("of_std", like)
-        return (Affine(-mean.flatten(), std.flatten()),) if mean.dim() else (Affine(-mean, std),)
+        if mean.dim() or std.dim():  # one of the two may be the same for all bins
+            mean, std = torch.broadcast_tensors(mean.flatten(), std.flatten())
+        return (Affine(-mean, std),)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         mean, std = self.filter_like("of_mean", features), self.filter_like("of_std", features)

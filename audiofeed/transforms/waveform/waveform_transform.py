@@ -41,6 +41,8 @@ class WaveformTransform(Transform):
     in_place = True
     # whether `into` may be given anything past the ends of clips, and whether it leaves 0 where it finds 0
     takes_any_past, keeps_zeros = False, False
+    # whether a result is longer than its clip, by zeros that `frame_lengths` does not count
+    adds_padding = False
 
     def into(self, clips: torch.Tensor, out: torch.Tensor, lengths: torch.Tensor | None) -> None:
         """Write what a transform from waveforms to waveforms makes of some clips, without a graph.
@@ -77,6 +79,10 @@ class WaveformTransform(Transform):
         """Return the samples that a transform from waveforms to waveforms makes of so many: here, as many."""
         return lengths
 
+    def width_for(self, samples: int) -> int:
+        """Return how many samples long the result of a transform from waveforms to waveforms is, of so many."""
+        return int(self.frame_lengths(torch.tensor([samples], device="cpu"))[0])
+
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Transform the waveform of one clip or of a batch into waveforms, before any feature.
 
@@ -105,6 +111,8 @@ def transformed(
     clips = computable(waveform, as_int16=_by_clips(waveform, graph)).reshape(leading[0] if leading else 1, -1, time)
     if lengths is not None:
         lengths = check_lengths(lengths, clips.shape[0], time, unit="samples").to(clips.device)
+    elif _pad_between(steps):
+        lengths = torch.full((clips.shape[0],), time, device=clips.device)  # later steps are to know where clips end
 
     def of_clips(clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         with in_full_precision(clips.device, graph=graph):
@@ -128,7 +136,7 @@ def through(steps: Sequence[WaveformTransform], clips: torch.Tensor, lengths: to
     Shape: (clips, channels, time), floating point or int16 -> (clips, channels, time of the result).
     """
     n_clips, channels, time = clips.shape
-    width = int(_after(steps, torch.tensor([time]))[0])
+    width = _width_after(steps, time)
     dtype = clips.dtype if clips.is_floating_point() else torch.float32
     result = clips.new_empty((n_clips, channels, width), dtype=dtype)
     workspace = Workspace(result)
@@ -137,9 +145,9 @@ def through(steps: Sequence[WaveformTransform], clips: torch.Tensor, lengths: to
         some = slice(first, first + count)
         own = None if lengths is None else lengths[some]
         end = time if own is None else int(own.max())
-        if own is not None and int(own.min()) == end:
+        if own is not None and int(own.min()) == end and not _pad_between(steps):
             own = None
-        out = result[some, :, : int(_after(steps, torch.tensor([end]))[0])]
+        out = result[some, :, : _width_after(steps, end)]
         _block_through(steps, clips[some, :, :end], own, out, workspace)
         result[some, :, out.shape[-1] :] = 0
     return result
@@ -176,8 +184,7 @@ def _block_through(
             out = source
         else:
             held = 1 - held
-            ends = step.frame_lengths(torch.tensor([source.shape[-1]]))
-            out = workspace.take(str(held), *source.shape[:-1], int(ends[0]))
+            out = workspace.take(str(held), *source.shape[:-1], step.width_for(source.shape[-1]))
         step.into(source, out, lengths)
         if lengths is not None:
             lengths = step.frame_lengths(lengths)
@@ -194,11 +201,16 @@ def _clear(clips: torch.Tensor, lengths: torch.Tensor) -> None:
             clip[:, end:].zero_()
 
 
-def _after(steps: Sequence[WaveformTransform], lengths: torch.Tensor) -> torch.Tensor:
-    """Return the samples that waveform steps make of clips of these lengths."""
+def _pad_between(steps: Sequence[WaveformTransform]) -> bool:
+    """Return whether a waveform step is given zeros that are not the clip's own by one before it."""
+    return any(step.adds_padding for step in steps[:-1])
+
+
+def _width_after(steps: Sequence[WaveformTransform], samples: int) -> int:
+    """Return how many samples waveform steps make of so many."""
     for step in steps:
-        lengths = step.frame_lengths(lengths)
-    return lengths
+        samples = step.width_for(samples)
+    return samples
 
 
 def _by_clips(clips: torch.Tensor, graph: bool) -> bool:

@@ -28,6 +28,34 @@ def of_few_samples(pair: Pair) -> None:
     assert distance(pair.before(x), pair.after(x)) > LEAST_CHANGE
 
 
+def of_loud_samples(pair: Pair) -> None:
+    assert distance(pair.before(100 * pair.x), pair.after(100 * pair.x)) > LEAST_CHANGE
+
+
+def counts_fewer(pair: Pair) -> None:
+    lengths = torch.tensor([pair.x.shape[-1]])
+    assert pair.after.frame_lengths(lengths) < pair.before.frame_lengths(lengths)
+    assert torch.equal(pair.run(pair.before), pair.run(pair.after))
+
+
+def keeps(pair: Pair) -> None:
+    """What was an error for a longer clip leaves all of it."""
+    with pytest.raises(ValueError, match="to=300 samples must be at least as many as a clip has, and one has 500"):
+        pair.before(pair.x)
+    assert torch.equal(pair.after(pair.x), pair.x)
+
+
+def says_its_rate(pair: Pair) -> None:
+    clip = [(pair.x[0], 4000, 0)]
+    af.GPUSpecCollate(pair.before, device="cpu")(clip)
+    with pytest.raises(ValueError, match="8000"):
+        af.GPUSpecCollate(pair.after, device="cpu")(clip)
+
+
+MODES = ("copies", "circular", "reflect", "symmetric", "replicate")
+
+PADS = "zeros that do not count follow the clip"
+
 OVER = {"over": [To(over, effect=of_two_channels) for over in ("clip", "channel")]}
 LEVEL = {**OVER, "level_db": [-20.0, 3.0], "floor": [10.0]}
 
@@ -47,7 +75,20 @@ def rates(pair: Pair) -> None:
 CASES = [
     Case(cls=af.NormalizePeak, settings={"level_db": -6.0}, **WAVEFORMS, shares=CHANNELS, others=LEVEL),
     Case(cls=af.NormalizePeak, settings={"over": "channel"}, **WAVEFORMS),
-    Case(cls=af.NormalizeRMS, settings={"level_db": -23.0}, **WAVEFORMS, shares=CHANNELS, others=LEVEL),
+    Case(
+        cls=af.NormalizeRMS,
+        settings={"level_db": -23.0},
+        **WAVEFORMS,
+        shares=CHANNELS,
+        others={**LEVEL, "eps": [1.0], "most": [0.1]},
+    ),
+    Case(
+        cls=af.NormalizeRMS,
+        settings={"level_db": -5.0, "eps": 1e-6, "most": 1.0},
+        **WAVEFORMS,
+        shares=CHANNELS,
+        kinks="the limit of the peak",
+    ),
     Case(cls=af.NormalizeRMS, settings={"over": "channel", "floor": 0.5}, **WAVEFORMS),
     Case(cls=af.RemoveMean, settings={}, **WAVEFORMS, may_vanish=MEAN, others=OVER),
     Case(cls=af.RemoveMean, settings={"over": "clip"}, **WAVEFORMS, may_vanish=MEAN, shares="one mean"),
@@ -88,13 +129,28 @@ CASES = [
             "to": [To(600, also={"multiple": None})],
             "before": [7],
             "after": [100, -60],
-            "longer": [To("crop", given={"multiple": None, "to": 300}, effect=crops)],
+            "longer": [
+                To("crop", given={"multiple": None, "to": 300}, effect=crops),
+                To("keep", given={"multiple": None, "to": 300}, effect=keeps),
+            ],
+            "shorter": [To("keep", given={"multiple": None, "to": 600, "longer": "crop"})],
+            "mode": [To(mode, given={"multiple": None, "to": 2000}) for mode in MODES],
+            "place": ["center"],
+            "counts": [To(False, effect=counts_fewer)],
+            "sample_rate": [To(8000, effect=says_its_rate)],
         },
     ),
+    *[
+        Case(cls=af.PadWaveform, settings={"to": 20, "longer": "keep", "multiple": 17, "mode": mode}, **WAVEFORMS)
+        for mode in MODES
+    ],
+    Case(cls=af.PadWaveform, settings={"to": 64, "longer": "crop", "mode": "copies", "before": 3}, **WAVEFORMS),
+    Case(cls=af.PadWaveform, settings={"to": 600, "longer": "keep", "place": "center"}, **WAVEFORMS),
+    Case(cls=af.PadWaveform, settings={"multiple": 64, "after": 3, "counts": False}, **WAVEFORMS, pads=PADS),
     Case(cls=af.PadWaveform, settings={"to": 400, "longer": "crop", "before": 30}, **WAVEFORMS),
-    Case(cls=af.PadWaveform, settings={"before": 5, "after": -7}, **WAVEFORMS),
     Case(
         cls=af.Waveform, settings={"sample_rate": 8000}, **WAVEFORMS, others={"sample_rate": [To(16000, effect=rates)]}
     ),
+    Case(cls=af.PadWaveform, settings={"before": 5, "after": -7, "multiple": 8, "mode": "reflect"}, **WAVEFORMS),
     Case(cls=af.PadWaveform, settings={"after": 9}, **WAVEFORMS),
 ]

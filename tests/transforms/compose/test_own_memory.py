@@ -50,6 +50,10 @@ EXACT = {
     "two_before": lambda: af.Chain(
         af.RemoveMean(), af.PreEmphasis(0.9, first="drop"), af.MelSpectrogram(**MEL), af.Rescale(divide=3.0)
     ),
+    "one_mean": lambda: af.Chain(af.LogMelSpectrogram(**MEL), af.Normalize(0.5, BINS[1])),
+    "one_deviation": lambda: af.Chain(
+        af.LogMelSpectrogram(**MEL), af.Normalize(BINS[0], 3.0), af.PadFrames(to=60, counts=True)
+    ),
     "foreign": lambda: af.Chain(af.LogMelSpectrogram(**MEL), torch.nn.Tanh(), af.Rescale(add=1.0), af.Normalize(*BINS)),
 }
 # chains whose logarithm or moments are those of machine code instead

@@ -65,7 +65,7 @@ def test_a_clip_that_has_the_length_is_not_copied():
         ({"after": 0.5}, r"after=0\.5 must be an integer"),
         ({"to": 4, "before": 4}, "before=4 zeros must leave room for a sample in to=4"),
         ({"multiple": 4, "longer": "crop"}, "longer='crop' has an effect only with to="),
-        ({"to": 4, "longer": "cut"}, "longer='cut' must be 'error' or 'crop'"),
+        ({"to": 4, "longer": "cut"}, "longer='cut' must be 'error', 'crop' or 'keep'"),
     ],
 )
 def test_settings_out_of_range_are_named(settings, message):

@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 import audiofeed as af
 from audiofeed.signal.standardization import standardized
 from audiofeed.signal.waveform.levels import at_peak, at_rms
+from audiofeed.signal.waveform.padding import padded
 from audiofeed.signal.waveform.pre_emphasis import FIRST_SAMPLES, pre_emphasized
 from audiofeed.transforms.compose import chain as chain_file
 from tests.signals import noise, single_noise
 
 MEL = {"sample_rate": 8000, "n_fft": 128, "hop_length": 32, "n_mels": 10}
+
+
+COPIES = {"to": 200, "longer": "keep", "multiple": 7, "mode": "copies", "before": 3, "after": -2}
+DEFINED = {"at_least": 200, "multiple": 7, "mode": "copies", "before": 3, "after": -2}
 
 
 def steps():
@@ -29,6 +34,11 @@ def steps():
             af.NormalizeWaveform(unbiased=True, eps=1e-5, eps_to="std"),
             lambda x: standardized(x, unbiased=True, eps=1e-5),
         ),
+        "limited": (
+            af.NormalizeRMS(level_db=-10.0, eps=1e-3, most=0.5),
+            lambda x: at_rms(x, level_db=-10.0, eps=1e-3, most=0.5),
+        ),
+        "copies": (af.PadWaveform(**COPIES), lambda x: padded(x, **DEFINED)),
     }
     for first in FIRST_SAMPLES:
         made[first] = (af.PreEmphasis(0.97, first=first), lambda x, first=first: pre_emphasized(x, first=first))
@@ -48,6 +58,14 @@ def by_formula(name, x):
         return (x - x.mean()) / np.sqrt(x.var() + 1e-7)
     if name == "unbiased":
         return (x - x.mean()) / (x.std(ddof=1) + 1e-5)
+    if name == "limited":
+        x = x / (np.sqrt((x**2).sum() / len(x)) + 1e-3) * 10 ** (-10 / 20)
+        return x if abs(x).max() <= 0.5 else x * 0.5 / (abs(x).max() + 1e-3)
+    if name == "copies":
+        x = np.concatenate([np.zeros(3), x[: max(1, len(x) - 2)]])
+        size = next(size for size in range(200, 9000, 7) if size >= len(x))
+        x = np.tile(x, size // len(x))
+        return np.concatenate([x, np.zeros(size - len(x))])
     rest = np.convolve(x, [1, -0.97])[1 : len(x)]
     head = {"keep": [x[0]], "replicate": [0.03 * x[0]], "extrapolate": [3 * x[0] - x[1]], "drop": []}[name]
     return np.concatenate([head, rest])
@@ -158,8 +176,9 @@ def test_what_stands_past_the_end_of_a_single_sample_is_not_looked_at(name):
     step, lengths = steps()[name][0], torch.tensor([1, 3])
     for given_x in (x, x.clone().requires_grad_()):
         out = step(given_x, lengths).detach()
-        torch.testing.assert_close(out[0, :1], step(x[0, :1]))
-        assert torch.all(out[0, 1:] == 0)
+        alone = step(x[0, :1])
+        torch.testing.assert_close(out[0, : len(alone)], alone)
+        assert torch.all(out[0, len(alone) :] == 0)
         torch.testing.assert_close(out[1], step(x[1]))
 
 

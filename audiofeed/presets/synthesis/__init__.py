@@ -1,0 +1,1 @@
+"""Front-ends of known vocoders, codecs and models of synthesis, one file a family."""
