@@ -108,10 +108,10 @@ class ExtractorSettings:
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Return whether two settings are equal; arrays are up to what their sums round."""
+    """Return whether two settings are equal; arrays are up to what float32 rounds."""
     if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
         value, other = np.asarray(value), np.asarray(other)
-        return value.shape == other.shape and np.allclose(value, other, rtol=0, atol=1e-7 * np.abs(other).max())
+        return value.shape == other.shape and np.allclose(value, other, rtol=0, atol=1e-6 * np.abs(other).max())
     return (type(value) is type(other) and value == other) or (
         _is_number(value) and _is_number(other) and value == other
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,7 @@ CASES = [
         for name, options in CEPSTRA.items()
     ],
 ]
+CASES = [dataclasses.replace(case, shortest=case.shortest or 400) for case in CASES]
 
 
 @pytest.mark.parametrize("check", comparison.CHECKS, ids=lambda check: check.__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -57,6 +58,7 @@ CASES = [
         samples=(12077, 40000),
     ),
 ]
+CASES = [dataclasses.replace(case, shortest=case.shortest or 400) for case in CASES]
 
 
 @pytest.mark.parametrize("check", comparison.CHECKS, ids=lambda check: check.__name__)
