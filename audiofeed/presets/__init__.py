@@ -1,8 +1,12 @@
 """The front-ends of known models as functions that return modules, `audiofeed.presets.name()`: one file a family."""
 
 from audiofeed.presets.extractors import from_extractor
+from audiofeed.presets.sound.audioset import vggish, yamnet
 from audiofeed.presets.sound.beats import beats
+from audiofeed.presets.sound.clap import clap
+from audiofeed.presets.sound.crepe import crepe
 from audiofeed.presets.sound.music_tagging import music_tagging, musicnn
+from audiofeed.presets.sound.musicgen_melody import musicgen_melody
 from audiofeed.presets.sound.onsets_and_frames import onsets_and_frames
 from audiofeed.presets.sound.panns import panns
 from audiofeed.presets.sound.passt import efficientat, passt
@@ -21,7 +25,9 @@ from audiofeed.presets.synthesis.vocos import vocos
 __all__ = [
     "beats",
     "bigvgan",
+    "clap",
     "clvp",
+    "crepe",
     "dac",
     "efficientat",
     "encodec",
@@ -32,6 +38,7 @@ __all__ = [
     "matcha",
     "mimi",
     "music_tagging",
+    "musicgen_melody",
     "musicnn",
     "onsets_and_frames",
     "panns",
@@ -41,8 +48,10 @@ __all__ = [
     "speecht5",
     "tacotron2",
     "univnet",
+    "vggish",
     "vibevoice",
     "vocos",
     "wavtokenizer",
     "whisper",
+    "yamnet",
 ]

@@ -8,13 +8,15 @@ from typing import Any
 from torch import nn
 
 from audiofeed.presets.extractor_settings import ExtractorSettings
-from audiofeed.presets.sound import pop2piano
+from audiofeed.presets.sound import clap, musicgen_melody, pop2piano
 from audiofeed.presets.speech import whisper
 from audiofeed.presets.synthesis import dac, encodec, speecht5, tacotron2, tokenizers, univnet
 
 # class name: what makes a module of the settings of an object of that class; each family's file has its own entries
 EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
     **whisper.EXTRACTORS,
+    **clap.EXTRACTORS,
+    **musicgen_melody.EXTRACTORS,
     **pop2piano.EXTRACTORS,
     **dac.EXTRACTORS,
     **encodec.EXTRACTORS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from audiofeed.arguments.checks import check_floor
+from audiofeed.parallel.observed import plain_size
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -36,15 +37,29 @@ class NormalizeFrames(FeatureTransform):
         self.unbiased, self.floor = unbiased, check_floor("floor", floor)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        mean = features.mean(dim=-2, keepdim=True)
+        n = plain_size(features.shape[-2])
+        mean = _sum_of_bins(features) / n
         centered = features - mean
-        n = features.shape[-2]
-        variance = centered.square().sum(dim=-2, keepdim=True) / (max(n - 1, 1) if self.unbiased else n)
+        variance = _sum_of_bins(centered.square()) / (max(n - 1, 1) if self.unbiased else n)
         least = torch.finfo(features.dtype)
         # of equal values a mean leaves no more than its rounding; the root of 0 has no gradient
         still = variance <= (4 * least.eps * mean).square()
         deviation = variance.clamp(min=least.tiny).sqrt().clamp(min=self.floor)
         return centered * deviation.reciprocal().masked_fill(still, 0.0)
+
+
+def _sum_of_bins(values: torch.Tensor) -> torch.Tensor:
+    """Return the sum of each frame's bins, by halves: the same bits however many frames lie beside it.
+
+    Shape: (..., bins, frames) -> (..., 1, frames).
+    """
+    left = plain_size(values.shape[-2])
+    while left > 1:
+        if left % 2:
+            values = torch.nn.functional.pad(values, (0, 0, 0, 1))
+        left = (left + 1) // 2
+        values = values[..., :left, :] + values[..., left:, :]
+    return values
 
 
 class LargestBin(FeatureTransform):

@@ -30,8 +30,8 @@ class StackFrames(FeatureTransform):
             MusiCNN take them.
 
     Returns:
-        (..., size * bins, other frames), with `apart` (..., size, bins, other frames), from features (batch, ..., bins, frames) or (bins, frames), lengths (batch,)
-        in frames.
+        (..., size * bins, other frames), with `apart` (..., size, bins, other frames), from features (batch, ..., bins,
+        frames) or (bins, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.

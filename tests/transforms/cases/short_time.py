@@ -13,7 +13,6 @@ from tests.transforms.contract.alternatives import To
 from tests.transforms.contract.effects import Pair
 
 
-
 def says_times(pair: Pair) -> None:
     with pytest.raises(ValueError, match="needs the sample rate"):
         pair.before.times(2)
