@@ -10,8 +10,10 @@ import torch
 
 from audiofeed.methods.lengths import clear_own_past, length_mask
 
-# Squares are summed in float32 in runs of so many and then together: that is right to 1e-7, a sum of all to 1e-6.
+# Values are summed in float32 in runs of so many, and these in float64: that is right to 1e-7, a sum of all to 1e-6.
 _RUN = 1024
+# a multiple of the values that torch's sums over the last dimension hold side by side
+_LANES = 64
 EPS_TO = ("std", "variance")
 
 
@@ -61,7 +63,23 @@ def standardize_into(
     """
     dims = tuple(dims)
     count = count_of(values, lengths, dims)
-    mean = values.sum(dim=dims, keepdim=True) / count
+    n = values.shape[-1]
+    if n < _RUN and n % _LANES:
+        # filled up to whole lanes once, in memory of its own
+        padded = torch.nn.functional.pad(values, (0, -n % _LANES))
+        mean = sum_of(padded, dims) / count
+        if spread is None:
+            torch.sub(values, mean, out=out)
+            return
+        padded.sub_(mean)
+        if lengths is None:
+            padded[..., n:] = 0
+        else:
+            clear_own_past(padded, lengths)
+        scale = spread.scale(sum_of_squares(padded, dims), count, mean)
+        torch.mul(padded[..., :n], scale, out=out)
+        return
+    mean = sum_of(values, dims) / count
     torch.sub(values, mean, out=out)
     if spread is not None:
         if lengths is not None:
@@ -79,18 +97,51 @@ def count_of(values: torch.Tensor, lengths: torch.Tensor | None, dims: Sequence[
     return own * math.prod([values.shape[dim] for dim in dims if dim != -1])
 
 
+def sum_of(values: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    """Return sums for a normalization without a graph, over dimensions of which the last is one.
+
+    Zeros behind the values change no bit of them: however long its batch-mates are, a clip's sum is the same.
+
+    >>> sum_of(torch.ones(2, 3000), (-1,)).tolist()
+    [[3000.0], [3000.0]]
+    """
+    return _together([run.sum(dim=-1) for run in _runs(values)], dims)
+
+
 def sum_of_squares(values: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
-    """Return sums of squares for a normalization without a graph, over dimensions of which the last is one.
+    """Return sums of squares for a normalization without a graph, as `sum_of` has sums.
 
     >>> sum_of_squares(torch.ones(2, 3000), (-1,)).tolist()
     [[3000.0], [3000.0]]
     """
-    whole = values.shape[-1] // _RUN * _RUN
-    found = torch.linalg.vector_norm(values[..., whole:], dim=-1, keepdim=True).square_()
-    if whole:
-        runs = torch.linalg.vector_norm(values[..., :whole].unflatten(-1, (-1, _RUN)), dim=-1)
-        found += runs.square_().sum(dim=-1, keepdim=True)
-    return found if len(dims) == 1 else found.sum(dim=tuple(dims), keepdim=True)
+    return _together([torch.linalg.vector_norm(run, dim=-1).square_() for run in _runs(values)], dims)
+
+
+def _runs(values: torch.Tensor) -> list[torch.Tensor]:
+    """Return values in runs: those of `_RUN`, and what is left, filled up with zeros to whole lanes.
+
+    Inside a run of whole lanes torch adds lane by lane, and so zeros behind it change nothing.
+
+    Shape: (..., n) -> (..., runs, values of one) each.
+    """
+    n = values.shape[-1]
+    whole = n // _RUN * _RUN
+    found = [values[..., :whole].unflatten(-1, (-1, _RUN))] if whole else []
+    if whole < n:
+        last = values[..., None, whole:]
+        rest = -last.shape[-1] % _LANES
+        found.append(torch.nn.functional.pad(last, (0, rest)) if rest else last)
+    return found
+
+
+def _together(sums: Sequence[torch.Tensor], dims: Sequence[int]) -> torch.Tensor:
+    """Return the sums of runs added up.  Shape: (..., runs) each -> that of the values, with 1 for the dimensions."""
+    found = sums[0] if len(sums) == 1 else torch.cat(list(sums), dim=-1)
+    if found.shape[-1] == 1 and len(dims) == 1:
+        return found
+    # in float64, where few numbers of float32 are added without rounding, and their order does not matter
+    total = found.double().sum(dim=-1, keepdim=True)
+    return (total if len(dims) == 1 else total.sum(dim=tuple(dims), keepdim=True)).to(found.dtype)
 
 
 def standardize(

@@ -58,6 +58,7 @@ from audiofeed.transforms.short_time.stft import STFT, Spectrogram
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
 from audiofeed.transforms.waveform.levels import NormalizePeak, NormalizeRMS
 from audiofeed.transforms.waveform.padding import PadWaveform
+from audiofeed.transforms.waveform.plain import Waveform
 from audiofeed.transforms.waveform.pre_emphasis import PreEmphasis
 from audiofeed.transforms.waveform.standardization import NormalizeWaveform, RemoveMean
 
@@ -71,5 +72,5 @@ __all__ = [
     "OnsetStrength", "PadFrames", "PadWaveform", "PolyFeatures", "PreEmphasis", "ProjectBins", "PseudoCQT",
     "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank", "SpectralBandwidth",
     "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack",
-    "StackFrames", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "ZeroCrossingRate",
+    "StackFrames", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "Waveform", "ZeroCrossingRate",
 ]  # fmt: skip

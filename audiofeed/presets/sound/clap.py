@@ -86,7 +86,6 @@ def _clap(
     n_fft: int = 1024,
     hop_length: int = 480,
     n_mels: int = 64,
-    top_db: float | None = None,
 ) -> nn.Module:
     fusion = truncation == "fusion"
     filters: dict[str, Any] = {"mel_scale": "htk", "norm": None} if fusion else {}
@@ -99,30 +98,42 @@ def _clap(
         f_min=f_min,
         f_max=f_max,
         log="db",
-        top_db=top_db,
         **filters,
     )
     mode, longer = _MODES[padding], "keep" if fusion else "crop"
-    frames = 1 + samples // hop_length
-    return Chain(PadWaveform(to=samples, longer=longer, mode=mode), mel, *([FuseFrames(frames, at=at)] if fusion else
-    []))
+    fuse = [FuseFrames(1 + samples // hop_length, at=at)] if fusion else []
+    return Chain(PadWaveform(to=samples, longer=longer, mode=mode), mel, *fuse)
 
 
 def _of_extractor(settings: ExtractorSettings) -> nn.Module:
     settings.expect("padding_value", 0.0)
     settings.ignore("top_db")  # the class makes no use of it
-    rate, n_fft, n_mels = settings.take("sampling_rate"), settings.take("fft_window_size"),
-    settings.take("feature_size") f_min, f_max = settings.take("frequency_min"), settings.take("frequency_max") samples,
-    hop_length = settings.take("max_length_s") * rate, settings.take("hop_length") settings.derived("nb_max_samples",
-    samples) settings.derived("nb_frequency_bins", n_fft // 2 + 1)
+    rate, n_fft = settings.take("sampling_rate"), settings.take("fft_window_size")
+    f_min, f_max = settings.take("frequency_min"), settings.take("frequency_max")
+    n_mels, hop_length = settings.take("feature_size"), settings.take("hop_length")
+    seconds = settings.take("max_length_s")
+    samples = seconds * rate
+    settings.derived("nb_max_samples", samples)
+    settings.derived("nb_frequency_bins", n_fft // 2 + 1)
     span: dict[str, Any] = {"sample_rate": rate, "n_fft": n_fft, "n_mels": n_mels, "f_min": f_min, "f_max": f_max}
     settings.derived("mel_filters", mel_filterbank(**span, mel_scale="htk", norm=None).T)
     settings.derived("mel_filters_slaney", mel_filterbank(**span).T)
     # what older versions of the class had beside these, and checkpoints still hold
-    for name, value in (("n_fft", n_fft), ("chunk_length_s", samples // rate), ("nb_max_frames", samples //
-        hop_length)): settings.derived(name, value) return _clap( truncation=settings.expect("truncation",
-        *_TRUNCATIONS), padding=settings.expect("padding", *_MODES), samples=samples, at=0.5, f_min=f_min, f_max=f_max,
-        sample_rate=rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, )
+    settings.derived("n_fft", n_fft)
+    settings.derived("chunk_length_s", seconds)
+    settings.derived("nb_max_frames", samples // hop_length)
+    return _clap(
+        truncation=settings.expect("truncation", *_TRUNCATIONS),
+        padding=settings.expect("padding", *_MODES),
+        samples=samples,
+        at=0.5,
+        f_min=f_min,
+        f_max=f_max,
+        sample_rate=rate,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        n_mels=n_mels,
+    )
 
 
 EXTRACTORS = {"ClapFeatureExtractor": _of_extractor}

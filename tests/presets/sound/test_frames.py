@@ -176,8 +176,11 @@ def test_chroma(check):
 def test_a_melody_in_a_batch_of_transformers_depends_on_the_longest():
     """The end of a clip is mirrored into silence, or is not; ours is that of the clip."""
     made = made_by_transformers()
-    random = np.random.default_rng(3)
-    clips = [random.standard_normal(n).astype(np.float32) for n in (40960, 45056, 49152, 53248, 100000)]
+    # seconds before the end, around which the louder tone is odd: mirrored there it cancels itself in the last frame
+    clips = []
+    for n in (40960, 49152, 100000):
+        t = (np.arange(n) - n + 1) / 32000
+        clips.append((0.5 * np.sin(2 * np.pi * 440 * t) + 0.3 * np.cos(2 * np.pi * 523.25 * t)).astype(np.float32))
     alone = [made(clip, sampling_rate=32000, return_tensors="pt")["input_features"][0] for clip in clips]
     together = made(clips, sampling_rate=32000, return_tensors="pt")["input_features"]
     assert not all(torch.equal(row[: len(one)], one) for row, one in zip(together, alone, strict=True))
@@ -189,7 +192,7 @@ def test_a_melody_in_a_batch_of_transformers_depends_on_the_longest():
 
 
 def test_settings_of_a_melody_are_refused_or_arrive():
-    with pytest.raises(ValueError, match="padding_value=1.0 cannot be expressed"):
+    with pytest.raises(ValueError, match=r"padding_value=1\.0 cannot be expressed"):
         af.presets.from_extractor(made_by_transformers(padding_value=1.0))
     x = formulas.hann(30000).astype(np.float32) * np.sin(np.arange(30000) / 7).astype(np.float32)
     made = made_by_transformers(n_fft=8192, hop_length=2048, chunk_length=1, sampling_rate=16000)

@@ -256,7 +256,7 @@ def test_cepstra_are_kaldi_native_fbank_s(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window_type": "hann2"}, "window_type='hann2' must be 'povey', 'hanning'"),
+        ({"window_type": "hann2"}, "window_type='hann2' must be one of 'povey', 'hanning'"),
         ({"num_mel_bins": 0}, "num_mel_bins=0 must be an integer"),
         ({"frame_length": 0.01}, r"frame_length=0\.01 and frame_shift=10\.0 ms must be 2 and 1 samples or more"),
         ({"frame_length": 25.1, "sample_rate": 8010, "round_to_power_of_two": False}, "an even number of samples"),
