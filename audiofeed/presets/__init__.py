@@ -1,8 +1,12 @@
 """The front-ends of known models as functions that return modules, `audiofeed.presets.name()`: one file a family."""
 
 from audiofeed.presets.extractors import from_extractor
+from audiofeed.presets.sound.audioset import vggish, yamnet
 from audiofeed.presets.sound.beats import beats
+from audiofeed.presets.sound.clap import clap
+from audiofeed.presets.sound.crepe import crepe
 from audiofeed.presets.sound.music_tagging import music_tagging, musicnn
+from audiofeed.presets.sound.musicgen_melody import musicgen_melody
 from audiofeed.presets.sound.onsets_and_frames import onsets_and_frames
 from audiofeed.presets.sound.panns import panns
 from audiofeed.presets.sound.passt import efficientat, passt
@@ -33,8 +37,10 @@ __all__ = [
     "ast",
     "beats",
     "bigvgan",
+    "clap",
     "clvp",
     "cohere_asr",
+    "crepe",
     "dac",
     "efficientat",
     "encodec",
@@ -56,6 +62,7 @@ __all__ = [
     "moss_transcribe",
     "muse_spark",
     "music_tagging",
+    "musicgen_melody",
     "musicnn",
     "nemo",
     "nemotron",
@@ -75,6 +82,7 @@ __all__ = [
     "speecht5",
     "tacotron2",
     "univnet",
+    "vggish",
     "vibevoice",
     "vocos",
     "voxtral",
@@ -82,4 +90,5 @@ __all__ = [
     "wav2vec2",
     "wavtokenizer",
     "whisper",
+    "yamnet",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from audiofeed.presets.extractor_settings import ExtractorSettings
-from audiofeed.presets.sound import pop2piano
+from audiofeed.presets.sound import clap, musicgen_melody, pop2piano
 from audiofeed.presets.speech import (
     ast,
     fun_asr,
@@ -39,6 +39,8 @@ EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
     **speech_to_text.EXTRACTORS,
     **waveforms.EXTRACTORS,
     **whisper.EXTRACTORS,
+    **clap.EXTRACTORS,
+    **musicgen_melody.EXTRACTORS,
     **pop2piano.EXTRACTORS,
     **dac.EXTRACTORS,
     **encodec.EXTRACTORS,

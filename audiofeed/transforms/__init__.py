@@ -42,10 +42,13 @@ from audiofeed.transforms.inverse.inverse_mfcc import InverseMFCC
 from audiofeed.transforms.inverse.inverse_stft import InverseSTFT
 from audiofeed.transforms.normalization.clips import NormalizeClips
 from audiofeed.transforms.normalization.constants import Normalize
+from audiofeed.transforms.normalization.frames import LargestBin, NormalizeFrames
 from audiofeed.transforms.normalization.rescale import Rescale
 from audiofeed.transforms.rhythm.metrogram import Metrogram
 from audiofeed.transforms.rhythm.onset import OnsetStrength
 from audiofeed.transforms.rhythm.tempogram import FourierTempogram, HybridTempogram, Tempogram
+from audiofeed.transforms.short_time.frame_waveform import FrameWaveform
+from audiofeed.transforms.short_time.fuse_frames import FuseFrames
 from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
 from audiofeed.transforms.short_time.pad_frames import PadFrames
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
@@ -61,13 +64,13 @@ from audiofeed.transforms.waveform.standardization import NormalizeWaveform, Rem
 
 __all__ = [
     "BFCC", "CFP", "CMVN", "CQT", "LFCC", "MFCC", "PCEN", "RMS", "STFT", "VQT", "AmplitudeToDB", "Chain", "Chroma",
-    "ChromaCENS", "ChromaCQT", "ChromaVQT", "Concat", "Deltas", "FeatureTransform", "FourierTempogram",
-    "GaborFilterbank", "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram", "InverseCQT",
-    "InverseMFCC", "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LogCompression",
-    "LogFrequencySTFT", "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "Metrogram", "Normalize",
-    "NormalizeClips", "NormalizePeak", "NormalizeRMS", "NormalizeWaveform", "OnsetStrength", "PadFrames", "PadWaveform",
-    "PolyFeatures", "PreEmphasis", "ProjectBins", "PseudoCQT", "ReassignedSpectrogram", "RemoveMean", "Rescale",
-    "ShortTime", "SincFilterbank", "SpectralBandwidth", "SpectralCentroid", "SpectralContrast", "SpectralFlatness",
-    "SpectralRolloff", "Spectrogram", "Stack", "StackFrames", "Tempogram", "TimeStretch", "Tonnetz", "Transform",
-    "Waveform", "ZeroCrossingRate",
+    "ChromaCENS", "ChromaCQT", "ChromaVQT", "Concat", "Deltas", "FeatureTransform", "FourierTempogram", "FrameWaveform",
+    "FuseFrames", "GaborFilterbank", "Gammatonegram", "GriffinLim", "HarmonicCQT", "HybridCQT", "HybridTempogram",
+    "InverseCQT", "InverseMFCC", "InverseMel", "InverseSTFT", "InvertibleCQT", "InvertibleCQTInverse", "LargestBin",
+    "LogCompression", "LogFrequencySTFT", "LogFrequencySpectrogram", "LogMelSpectrogram", "MelSpectrogram", "Metrogram",
+    "Normalize", "NormalizeClips", "NormalizeFrames", "NormalizePeak", "NormalizeRMS", "NormalizeWaveform",
+    "OnsetStrength", "PadFrames", "PadWaveform", "PolyFeatures", "PreEmphasis", "ProjectBins", "PseudoCQT",
+    "ReassignedSpectrogram", "RemoveMean", "Rescale", "ShortTime", "SincFilterbank", "SpectralBandwidth",
+    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Stack",
+    "StackFrames", "Tempogram", "TimeStretch", "Tonnetz", "Transform", "Waveform", "ZeroCrossingRate",
 ]  # fmt: skip

@@ -126,7 +126,7 @@ def kyutai_speech_to_text(
     """
     before = int(check_not_negative("prefix_seconds", prefix_seconds) * sample_rate)
     after = int((check_not_negative("delay_seconds", delay_seconds) + 1.0) * sample_rate)
-    return Chain(PadWaveform(before=before, after=after, sample_rate=sample_rate))
+    return Chain(PadWaveform(before=before, after=after), Waveform(sample_rate=sample_rate))
 
 
 def muse_spark(*, samples_per_token: int = 1920, sample_rate: int = 24000) -> Chain:
@@ -149,7 +149,7 @@ def muse_spark(*, samples_per_token: int = 1920, sample_rate: int = 24000) -> Ch
     >>> muse_spark()(torch.zeros(2, 24000)).shape
     torch.Size([2, 24960])
     """
-    return Chain(PadWaveform(multiple=samples_per_token, sample_rate=sample_rate))
+    return Chain(PadWaveform(multiple=samples_per_token), Waveform(sample_rate=sample_rate))
 
 
 def _mono(settings: ExtractorSettings) -> None:

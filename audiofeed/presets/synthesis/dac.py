@@ -1,11 +1,13 @@
-"""The waveforms that DAC and other codecs of whole hops take: Dia, X-Codec, Muse Spark, Pocket TTS, PE audio."""
+"""The waveforms that DAC and other codecs of whole hops take: Dia, X-Codec, Pocket TTS, PE audio."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from audiofeed.presets.extractor_settings import ExtractorSettings
+from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.waveform.padding import PadWaveform
+from audiofeed.transforms.waveform.plain import Waveform
 
 _HOPS = {16000: 320, 24000: 320, 44100: 512}
 
@@ -38,7 +40,7 @@ def dac(*, sample_rate: int = 44100, hop_length: int | None = None) -> nn.Module
     if hop_length is None and sample_rate not in _HOPS:
         raise ValueError(f"sample_rate={sample_rate!r} must be 44100, 24000 or 16000, or pass hop_length too")
     hop = _HOPS[sample_rate] if hop_length is None else hop_length
-    return PadWaveform(multiple=hop, counts=False, sample_rate=sample_rate)
+    return Chain(Waveform(sample_rate=sample_rate), PadWaveform(multiple=hop, counts=False))
 
 
 def pe_audio(*, hop_length: int = 1920) -> nn.Module:
@@ -60,7 +62,11 @@ def pe_audio(*, hop_length: int = 1920) -> nn.Module:
     >>> pe_audio()(torch.zeros(2, 48000)).shape
     torch.Size([2, 48000])
     """
-    return PadWaveform(multiple=hop_length, mode="reflect", sample_rate=48000)
+    return _mirrored(sample_rate=48000, hop_length=hop_length)
+
+
+def _mirrored(*, sample_rate: int, hop_length: int) -> nn.Module:
+    return Chain(Waveform(sample_rate=sample_rate), PadWaveform(multiple=hop_length, mode="reflect"))
 
 
 def _of_dac(settings: ExtractorSettings) -> nn.Module:
@@ -72,13 +78,7 @@ def _of_dac(settings: ExtractorSettings) -> nn.Module:
 def _of_pe_audio(settings: ExtractorSettings) -> nn.Module:
     settings.expect("padding_value", 0.0)
     settings.expect("feature_size", 1)
-    return PadWaveform(multiple=settings.take("hop_length"), mode="reflect", sample_rate=settings.take("sampling_rate"))
-
-
-def _of_muse_spark(settings: ExtractorSettings) -> nn.Module:
-    settings.expect("padding_value", 0.0)
-    settings.expect("feature_size", 1)
-    return dac(sample_rate=settings.take("sampling_rate"), hop_length=settings.take("samples_per_token"))
+    return _mirrored(sample_rate=settings.take("sampling_rate"), hop_length=settings.take("hop_length"))
 
 
 def _of_pocket_tts(settings: ExtractorSettings) -> nn.Module:
@@ -98,7 +98,6 @@ def _of_pocket_tts(settings: ExtractorSettings) -> nn.Module:
 EXTRACTORS = {
     "DacFeatureExtractor": _of_dac,
     "DiaFeatureExtractor": _of_dac,
-    "MuseSparkFeatureExtractor": _of_muse_spark,
     "PeAudioFeatureExtractor": _of_pe_audio,
     "PocketTTSFeatureExtractor": _of_pocket_tts,
 }

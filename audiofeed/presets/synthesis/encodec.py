@@ -8,6 +8,7 @@ from audiofeed.arguments.checks import check_positive
 from audiofeed.presets.extractor_settings import ExtractorSettings
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.waveform.padding import PadWaveform
+from audiofeed.transforms.waveform.plain import Waveform
 
 
 def encodec(*, sample_rate: int = 24000, chunk_seconds: float | None = None, overlap: float | None = None) -> nn.Module:
@@ -43,17 +44,13 @@ def encodec(*, sample_rate: int = 24000, chunk_seconds: float | None = None, ove
         raise ValueError(f"overlap={overlap!r} must be a share of a chunk, 0 to 1, and needs chunk_seconds")
     chunk = None if chunk_seconds is None else int(check_positive("chunk_seconds", chunk_seconds) * sample_rate)
     stride = None if chunk is None or overlap is None else max(1, int((1.0 - overlap) * chunk))
-    return Chain(*chunked(sample_rate=sample_rate, chunk=chunk, stride=stride))
-
-
-def chunked(*, sample_rate: int, chunk: int | None, stride: int | None) -> list[nn.Module]:
-    """Return the transforms of waveforms that make whole chunks of clips, or leave them as they are."""
     if chunk is None or stride is None:
-        return [PadWaveform(multiple=1, counts=False, sample_rate=sample_rate)]
-    return [
-        PadWaveform(multiple=stride, counts=False, sample_rate=sample_rate),
+        return Waveform(sample_rate=sample_rate)
+    return Chain(
+        Waveform(sample_rate=sample_rate),
+        PadWaveform(multiple=stride, counts=False),
         *([PadWaveform(after=chunk - stride, counts=False)] if chunk > stride else []),
-    ]
+    )
 
 
 def mimi() -> nn.Module:

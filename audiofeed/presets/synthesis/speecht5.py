@@ -8,8 +8,9 @@ from audiofeed.presets.extractor_settings import ExtractorSettings
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms.auditory.mel import LogMelSpectrogram
+from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.compose.stack import Stack
-from audiofeed.transforms.waveform.padding import PadWaveform
+from audiofeed.transforms.waveform.plain import Waveform
 from audiofeed.transforms.waveform.standardization import NormalizeWaveform
 
 
@@ -112,7 +113,7 @@ def _of_extractor(settings: ExtractorSettings) -> nn.Module:
         floor=settings.take("mel_floor"),
         window=window,
     )
-    waveforms = NormalizeWaveform() if settings.take("do_normalize") else PadWaveform(multiple=1, sample_rate=rate)
+    waveforms = Chain(*([NormalizeWaveform()] if settings.take("do_normalize") else []), Waveform(sample_rate=rate))
     return Stack(input_values=waveforms, labels=labels)
 
 

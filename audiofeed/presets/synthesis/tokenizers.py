@@ -8,6 +8,7 @@ from audiofeed.presets.extractor_settings import ExtractorSettings
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.waveform.levels import NormalizePeak, NormalizeRMS
 from audiofeed.transforms.waveform.padding import PadWaveform
+from audiofeed.transforms.waveform.plain import Waveform
 
 
 def vibevoice(
@@ -37,10 +38,10 @@ def vibevoice(
     >>> vibevoice()(torch.zeros(2, 24000)).shape
     torch.Size([2, 25600])
     """
-    padding = PadWaveform(multiple=hop_length, counts=False, sample_rate=sample_rate)
+    padding = Chain(Waveform(sample_rate=sample_rate), PadWaveform(multiple=hop_length, counts=False))
     if level_db is None:
         return padding
-    return Chain(NormalizeRMS(level_db=level_db, over="channel", floor=1e-30, eps=eps, most=1.0), padding)
+    return Chain(NormalizeRMS(level_db=level_db, over="channel", floor=1e-30, eps=eps, most=1.0), *padding)
 
 
 def wavtokenizer(*, sample_rate: int = 24000, level_db: float | None = None) -> nn.Module:
@@ -63,7 +64,7 @@ def wavtokenizer(*, sample_rate: int = 24000, level_db: float | None = None) -> 
     >>> wavtokenizer()(torch.zeros(2, 24001)).shape
     torch.Size([2, 24001])
     """
-    as_it_is = PadWaveform(multiple=1, sample_rate=sample_rate)
+    as_it_is = Waveform(sample_rate=sample_rate)
     if level_db is None:
         return as_it_is
     return Chain(NormalizePeak(level_db=level_db, over="channel", floor=1e-10), as_it_is)

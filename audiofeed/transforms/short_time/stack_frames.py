@@ -26,9 +26,12 @@ class StackFrames(FeatureTransform):
             clip, past whose end there are zeros. "replicate": as many, each centered, and the clip's first and last
             frame are repeated beyond its ends.
 
+        apart: the frames of a stack stay apart, in a dimension of their own: patches of an image, as VGGish, YAMNet and
+            MusiCNN take them.
+
     Returns:
-        (..., size * bins, other frames), from features (batch, ..., bins, frames) or (bins, frames), lengths (batch,)
-        in frames.
+        (..., size * bins, other frames), with `apart` (..., size, bins, other frames), from features (batch, ..., bins,
+        frames) or (bins, frames), lengths (batch,) in frames.
 
     Raises:
         ValueError: for a setting outside its range, or lengths that do not fit.
@@ -43,12 +46,12 @@ class StackFrames(FeatureTransform):
 
     is_light = True
 
-    def __init__(self, size: int, *, hop: int | None = None, edges: str = "drop") -> None:
+    def __init__(self, size: int, *, hop: int | None = None, edges: str = "drop", apart: bool = False) -> None:
         super().__init__()
         rule = "an integer number of frames, 1 or more"
         self.size = check_count("size", size, rule)
         self.hop = self.size if hop is None else check_count("hop", hop, rule)
-        self.edges = check_choice("edges", edges, EDGES)
+        self.edges, self.apart = check_choice("edges", edges, EDGES), apart
         if edges == "drop" and self.hop > self.size:
             raise ValueError(
                 f"hop={self.hop} must not exceed size={self.size} with edges='drop': whole frames would be left out "
@@ -62,7 +65,8 @@ class StackFrames(FeatureTransform):
         else:
             needed = (count - 1) * self.hop + self.size
             frames = F.pad(features, (0, needed - features.shape[-1])).unfold(-1, self.size, self.hop)
-        return frames.movedim(-1, -3).flatten(-3, -2)  # (clip, row, place in the stack x bin, stack)
+        stacks = frames.movedim(-1, -3)  # (clip, row, place in the stack, bin, stack)
+        return stacks.contiguous() if self.apart else stacks.flatten(-3, -2)
 
     def _repeated(self, features: torch.Tensor, lengths: torch.Tensor | None, count: int) -> torch.Tensor:
         """Return centered stacks of frames.  Shape: (clips, rows, bins, frames) -> (clips, rows, bins, count, size)."""

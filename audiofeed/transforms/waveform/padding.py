@@ -36,7 +36,6 @@ class PadWaveform(WaveformTransform):
             it as fit, then zeros: CLAP's "repeatpad"), "circular" (copies, the last one cut: CLAP's "repeat"),
             "reflect", "symmetric" or "replicate", for any clip, however short.
         place: where a clip stands among what makes it longer: "start", or "center".
-        sample_rate: Hz of the waveforms, by which a collate refuses others; None: any.
         counts: what is added behind a clip counts as its own. False: it is zeros, which `frame_lengths` leaves out.
 
     Returns:
@@ -74,9 +73,8 @@ class PadWaveform(WaveformTransform):
         mode: str = "constant",
         place: str = "start",
         counts: bool = True,
-        sample_rate: float | None = None,
     ) -> None:
-        super().__init__(sample_rate)
+        super().__init__()
         rule = "an integer number of samples, 1 or more"
         self.to_samples = None if to is None else check_count("to", to, rule)
         self.multiple = None if multiple is None else check_count("multiple", multiple, rule)

@@ -113,13 +113,6 @@ CODECS = {
         whole(1920),
         24000,
     ),
-    "muse_spark": (
-        lambda: af.presets.dac(sample_rate=24000, hop_length=1920),
-        "MuseSparkFeatureExtractor",
-        {},
-        whole(1920),
-        24000,
-    ),
 }
 
 CASES = [

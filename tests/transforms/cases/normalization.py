@@ -85,10 +85,21 @@ CASES = [
         cls=af.StackFrames,
         settings={"size": 3},
         **FEATURES,
-        others={"size": [2], "hop": [2], "edges": ["zeros", "replicate"]},
+        others={"size": [2], "hop": [2], "edges": ["zeros", "replicate"], "apart": [True]},
     ),
     *[
         Case(cls=af.StackFrames, settings={"size": 7, "hop": 6, "edges": edges}, **FEATURES)
         for edges in ("drop", "zeros", "replicate")
     ],
+    Case(cls=af.StackFrames, settings={"size": 7, "hop": 3, "apart": True}, **FEATURES),
+    Case(
+        cls=af.NormalizeFrames,
+        settings={},
+        **FEATURES,
+        others={"unbiased": [True], "floor": [10.0]},
+    ),
+    Case(cls=af.NormalizeFrames, settings={"unbiased": True, "floor": 0.1}, **FEATURES),
+    Case(cls=af.LargestBin, settings={}, **FEATURES, flat="where a bin is the largest does not change by a little"),
+    Case(cls=af.FuseFrames, settings={"size": 10}, **FEATURES, others={"size": [11], "at": [0.0, 1.0]}),
+    Case(cls=af.FuseFrames, settings={"size": 25, "at": 0.9}, **FEATURES),
 ]

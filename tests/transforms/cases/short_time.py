@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+
 import audiofeed as af
 from audiofeed.transforms.short_time.log_frequency import LogFrequencySpectrogram, LogFrequencySTFT
 from audiofeed.transforms.short_time.reassigned import ReassignedSpectrogram
 from audiofeed.transforms.short_time.time_stretch import TimeStretch
 from tests.transforms.cases import Case
+from tests.transforms.contract.alternatives import To
+from tests.transforms.contract.effects import Pair
+
+
+def says_times(pair: Pair) -> None:
+    with pytest.raises(ValueError, match="needs the sample rate"):
+        pair.before.times(2)
+    assert pair.after.times(2).tolist() == [0.0, 16 / 8000]
+
 
 SPECTRUM = {"takes": "spectrum", "small_bins": 5, "small_size": 4}
 
@@ -21,6 +32,13 @@ OUTSIDE = "with clip=False all energy of a few samples may lie outside the only 
 TINY = {"n_fft": 16, "hop_length": 7, "win_length": None}
 
 CASES = [
+    Case(
+        cls=af.FrameWaveform,
+        settings={"frame_length": 64, "hop_length": 16},
+        others={"frame_length": [50], "sample_rate": [To(8000, effect=says_times)]},
+    ),
+    Case(cls=af.FrameWaveform, settings={"frame_length": 64, "hop_length": 30, "pad_mode": "reflect"}),
+    Case(cls=af.FrameWaveform, settings={"frame_length": 65, "center": False}),
     Case(cls=TimeStretch, settings={"rate": 1.3}, bins=17, **SPECTRUM),
     Case(cls=TimeStretch, settings={"rate": 0.6}, bins=17, **SPECTRUM),
     Case(cls=LogFrequencySTFT, settings={**LOG, "hop_length": 16}, small=SMALL),
