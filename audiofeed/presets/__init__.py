@@ -21,6 +21,7 @@ from audiofeed.presets.synthesis.tacotron2 import clvp, tacotron2
 from audiofeed.presets.synthesis.tokenizers import vibevoice, wavtokenizer
 from audiofeed.presets.synthesis.univnet import univnet
 from audiofeed.presets.synthesis.vocos import vocos
+from audiofeed.presets.synthesis.xcodec2 import neucodec, xcodec2
 
 __all__ = [
     "beats",
@@ -40,6 +41,7 @@ __all__ = [
     "music_tagging",
     "musicgen_melody",
     "musicnn",
+    "neucodec",
     "onsets_and_frames",
     "panns",
     "passt",
@@ -53,5 +55,6 @@ __all__ = [
     "vocos",
     "wavtokenizer",
     "whisper",
+    "xcodec2",
     "yamnet",
 ]

@@ -10,7 +10,7 @@ from torch import nn
 from audiofeed.presets.extractor_settings import ExtractorSettings
 from audiofeed.presets.sound import clap, musicgen_melody, pop2piano
 from audiofeed.presets.speech import whisper
-from audiofeed.presets.synthesis import dac, encodec, speecht5, tacotron2, tokenizers, univnet
+from audiofeed.presets.synthesis import dac, encodec, speecht5, tacotron2, tokenizers, univnet, xcodec2
 
 # class name: what makes a module of the settings of an object of that class; each family's file has its own entries
 EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
@@ -24,6 +24,7 @@ EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
     **tacotron2.EXTRACTORS,
     **tokenizers.EXTRACTORS,
     **univnet.EXTRACTORS,
+    **xcodec2.EXTRACTORS,
 }
 
 
