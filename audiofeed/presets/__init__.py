@@ -32,6 +32,7 @@ from audiofeed.presets.synthesis.tacotron2 import clvp, tacotron2
 from audiofeed.presets.synthesis.tokenizers import vibevoice, wavtokenizer
 from audiofeed.presets.synthesis.univnet import univnet
 from audiofeed.presets.synthesis.vocos import vocos
+from audiofeed.presets.synthesis.xcodec2 import neucodec, xcodec2
 
 __all__ = [
     "ast",
@@ -66,6 +67,7 @@ __all__ = [
     "musicnn",
     "nemo",
     "nemotron",
+    "neucodec",
     "omniasr",
     "onsets_and_frames",
     "panns",
@@ -90,5 +92,6 @@ __all__ = [
     "wav2vec2",
     "wavtokenizer",
     "whisper",
+    "xcodec2",
     "yamnet",
 ]

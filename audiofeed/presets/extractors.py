@@ -23,7 +23,7 @@ from audiofeed.presets.speech import (
     waveforms,
     whisper,
 )
-from audiofeed.presets.synthesis import dac, encodec, speecht5, tacotron2, tokenizers, univnet
+from audiofeed.presets.synthesis import dac, encodec, speecht5, tacotron2, tokenizers, univnet, xcodec2
 
 # class name: what makes a module of the settings of an object of that class; each family's file has its own entries
 EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
@@ -48,6 +48,7 @@ EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
     **tacotron2.EXTRACTORS,
     **tokenizers.EXTRACTORS,
     **univnet.EXTRACTORS,
+    **xcodec2.EXTRACTORS,
 }
 
 
