@@ -157,7 +157,7 @@ def main() -> int:
     rows, faults, record = [], [], {}
     for preset, (calls, expected) in groups(x).items():
         with torch.no_grad():
-            seconds = peers.in_turn(calls, rounds=arguments.rounds, rest=0.02, warm_up=0.03)
+            seconds = peers.in_turn(calls, rounds=arguments.rounds, rest=0.02, warm_up=0.1)
             errors = {peer: error_of(call, expected) for peer, call in calls.items() if peer != "unpacking"}
         if "unpacking" in seconds:
             unpacked = seconds.pop("unpacking")

@@ -6,6 +6,7 @@ from it in turn, so that none waits for another, and each has memory of its own.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +59,23 @@ TILE_ROW, TILE_FIRST, TILE_OUT = range(len(TILE))
 ROW = ("inside", "beginning", "end", "first_inside", "first_end", "count")
 ROW_INSIDE, ROW_BEGINNING, ROW_END, ROW_FIRST_INSIDE, ROW_FIRST_END, ROW_COUNT = range(len(ROW))
 SUMMED_AT_ONCE = 32
+
+
+# Forms and numbers of so many specs are kept: each call of a transform asks for one again.
+_KEPT = 256
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _form(spec: KernelSpec) -> KernelSpec:
+    """Return the spec of which the source of a kernel is written: see `KernelSpec.form`."""
+    ones: dict[str, Any] = dict.fromkeys(NUMBERS, 1.0)
+    return replace(spec, **ones)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _bits(value: float) -> int:
+    """Return the bits of a number as float32, for the job of a kernel."""
+    return int(np.float32(value).view(np.int32))
 
 
 @dataclass(frozen=True)
@@ -113,14 +131,12 @@ class KernelSpec:
         >>> KernelSpec(n_fft=400, lanes=8, int16=False, power=2.0, filters=True, floor=1e-5, factor=4.3).form.floor
         1.0
         """
-        ones: dict[str, Any] = dict.fromkeys(NUMBERS, 1.0)
-        return self if self.floor is None else replace(self, **ones)
+        return self if self.floor is None else _form(self)
 
     @property
     def numbers(self) -> dict[str, int]:
         """The bits of the `NUMBERS` of a spec as float32, for the job of a kernel of its form."""
-        given = {name: getattr(self, name) for name in NUMBERS}
-        return {name: int(np.float32(value or 0.0).view(np.int32)) for name, value in given.items()}
+        return {name: _bits(getattr(self, name) or 0.0) for name in NUMBERS}
 
     @property
     def peak(self) -> bool:

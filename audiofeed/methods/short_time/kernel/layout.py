@@ -13,6 +13,7 @@ from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Closing
 from audiofeed.methods.frames import Framing, Place, mirrored_ends, mirrored_ends_of_one
 from audiofeed.methods.short_time.kernel import address_check, jit
+from audiofeed.methods.short_time.kernel.extents import extent_of, extent_of_one, tiles_of, tiles_of_one
 from audiofeed.methods.short_time.kernel.frame_kernel import (
     CLOSING_FIELDS,
     ROW,
@@ -124,21 +125,15 @@ class FrameLayout:
         """
         rows, emphasis = len(self.waveform), self._emphasis
         framing, hop, margin = self.framing, self.framing.hop_length, self._margin
-        own = np.array([self._time]) if lengths is None else lengths.numpy() - self._dropped
-        count = (
-            np.array([framing.count(int(n)) for n in own])
-            if lengths is None
-            else framing.count(torch.from_numpy(own)).numpy()
-        )
-        own = own if not framing.where.left_out else np.maximum(own - framing.where.left_out, 1)
         # the first sample has none before it, which pre-emphasis would need
         begins = margin if emphasis is None or self._dropped else margin + 1
-        first_inside = np.minimum(count, max(0, -(-begins // hop)))
-        # a frame lies inside if all samples that are read for it do
-        first_end = np.minimum(np.maximum((own + margin - self._loaded) // hop + 1, first_inside), count)
-        most_before, most_after = int(first_inside.max()), int((count - first_end).max())
-        n_before = (most_before - 1) * hop + self._loaded if most_before else 0
-        n_after = (most_after - 1) * hop + self._loaded if most_after else 0
+        if lengths is None:
+            extent = extent_of_one(framing, self._time, margin, begins, self._loaded)
+        else:
+            own = lengths.numpy() - self._dropped
+            count = framing.count(torch.from_numpy(own)).numpy()
+            extent = extent_of(framing, own, count, margin, begins, self._loaded)
+        own, count, first_inside, first_end, n_before, n_after = extent
         copied = self._mirrored if framing.extends else self._with_zeros
         self._ends = copied(own, n_before, n_after, first_end * hop - margin)
         if emphasis is not None:  # for what is read before the first frame
@@ -324,10 +319,9 @@ class FrameLayout:
 
         Shape: (tiles, TILE).
         """
-        per_row = -(-self._counts // self.lanes)
-        row = np.repeat(np.arange(len(self._counts)), per_row)
-        first = (np.arange(len(row)) - np.repeat(np.cumsum(per_row) - per_row, per_row)) * self.lanes
-        return np.stack([row, first, np.zeros_like(row)], axis=1)
+        if len(self._counts) == 1:
+            return tiles_of_one(int(self._counts[0]), self.lanes).copy()
+        return tiles_of(self._counts, self.lanes)
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         """Yield pieces of a kernel's memory layout, the tiles of as many frames as stay in cache.
