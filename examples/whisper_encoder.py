@@ -84,7 +84,7 @@ def accuracy(model: Classifier, loader: DataLoader) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--cpu", action="store_true", help="train on the CPU even where there is an accelerator")
     arguments = parser.parse_args()

@@ -15,6 +15,8 @@ EXAMPLES = {
     "own_dataset.py": [],
     "ctc.py": [],
     "whisper_trainer.py": ["--cpu"],
+    "whisper_encoder.py": ["--cpu"],
+    "spectrogram_transformer.py": ["--cpu"],
     "transcription.py": [],
     "tagging.py": [],
     "separation.py": [],
@@ -71,6 +73,16 @@ def test_whisper_learns_from_the_features_that_transformers_has(tmp_path):
     assert float(difference) <= 1e-5
     before, after = (float(found) for found in re.findall(r"evaluation loss ([\d.]+)", printed))
     assert after < before / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "limit"), [("whisper_encoder.py", 2e-5), ("spectrogram_transformer.py", 5e-5)])
+def test_a_known_model_learns_from_the_features_of_its_preset(name, limit, tmp_path):
+    pytest.importorskip("transformers", reason="not installed: pip install -e '.[dev]'")
+    printed = run(name, tmp_path)
+    (difference,) = re.findall(r"difference from transformers' features ([\d.e-]+)", printed)
+    assert float(difference) <= limit
+    assert float(re.findall(r"accuracy ([\d.]+)", printed)[-1]) > 0.9
 
 
 @pytest.mark.slow

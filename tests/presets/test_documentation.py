@@ -8,6 +8,8 @@ import re
 import pytest
 
 import audiofeed as af
+from tests.pages import named_examples, run_page
+from tests.presets import page
 from tests.transforms.contract.test_documentation import entries
 
 PRESETS = [name for name in af.presets.__all__ if name != "from_extractor"]
@@ -27,7 +29,15 @@ def test_a_preset_documents_its_arguments_reference_steps_and_end(name):
     assert "module" in text.split("\n\n")[0], "the first sentence says what comes back"
 
 
-def test_every_preset_is_made_without_arguments():
-    for name in PRESETS:
-        module = getattr(af.presets, name)()
-        assert hasattr(module, "frame_lengths")
+def test_the_page_has_every_preset_and_class_as_they_are():
+    text = page.PAGE.read_text()
+    assert text == page.written(text), "run `python -m tests.presets.page`"
+    assert all(f"| `{name}` |" in text for name in PRESETS)
+    assert len(PRESETS) >= 40
+
+
+def test_the_page_shows_what_runs():
+    names = run_page("presets.md", blocks=2)
+    assert names["wav2vec2"].sample_rate == 16000
+    assert named_examples("presets.md")
+    assert all(path.exists() for path in named_examples("presets.md"))

@@ -1,6 +1,6 @@
 """Front-ends of known models beside the code they follow and beside asrfront, one thread, each with its error.
 
-    python benchmarks/presets.py [--rounds 15] [--check]
+    python benchmarks/models/presets.py [--rounds 15] [--check]
 
 One clip of 30 s of speech-like noise. Errors are against the float64 definitions in NumPy that the tests have
 (tests/presets/speech), over the feature's largest value. `--check` exits 1 where a preset is not faster by what is
@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peers
 import torch
 
 import audiofeed as af
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the definitions lie with the tests
+sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 2)]  # peers, and the definitions of the tests
+import peers
+
 from tests.presets.speech import kaldi_formulas, mel_formulas
 
 RATE, SECONDS = 16000, 30
@@ -183,7 +184,7 @@ def main() -> int:
         + peers.markdown(["preset", "by", "time", "beside audiofeed", "error"], rows)
         + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} rounds. "
         'kaldi-native-fbank is given a list of samples; "filters alone" is its time less what unpacking that takes. '
-        "Made by `python benchmarks/presets.py`.\n"
+        "Made by `python benchmarks/models/presets.py`.\n"
     )
     peers.write("presets.md", text)
     (peers.RESULTS / "presets.json").write_text(json.dumps({"about": about, "results": record}, indent=1) + "\n")

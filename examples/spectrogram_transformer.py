@@ -1,6 +1,6 @@
 """Fine-tune an audio spectrogram transformer (AST) on raw clips: `af.presets.ast` makes the features it was trained with.
 
-Run `python examples/ast.py`; it needs `pip install transformers`. The model is made from a configuration here and
+Run `python examples/spectrogram_transformer.py`; it needs `pip install transformers`. The model is made from a configuration here and
 starts from random weights; with `ASTForAudioClassification.from_pretrained(...)`, and the preset made by
 `af.presets.from_extractor(ASTFeatureExtractor.from_pretrained(...))`, the rest stays as it is. The data are made here:
 clips of half a second to a second of noise through a band, a sweep, a hum or clicks.
@@ -79,7 +79,7 @@ def accuracy(model: ASTForAudioClassification, loader: DataLoader) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--cpu", action="store_true", help="train on the CPU even where there is an accelerator")
     arguments = parser.parse_args()
@@ -97,7 +97,7 @@ def main() -> None:
         for clips, seed in ((384, 1), (96, 2))
     ]
     model = small_ast().to(next(iter(loaders[1]))["input_values"].device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for epoch in range(arguments.epochs):
         for batch in loaders[0]:
             loss = model(**batch).loss
