@@ -73,6 +73,18 @@ class ExtractorSettings:
         if name in self._values and not _same(self.take(name), value):
             self.refuse(name, f"in which it follows from the other settings and is {_shown(value)}")
 
+    def filters(self, name: str, usual: np.ndarray) -> np.ndarray | None:
+        """Return an extractor's filters, float64; None if they are the usual ones, which their definition makes.
+
+        Args:
+            name: of the attribute that holds them.
+            usual: float64, of their shape.
+        """
+        found = np.asarray(self.take(name), dtype=np.float64)
+        if found.shape != usual.shape:
+            self.refuse(name, f"whose filters have shape {usual.shape}")
+        return None if _same(found, usual) else found
+
     def ignore(self, *names: str) -> None:
         """Count attributes of an extractor as read that say nothing of what is computed."""
         self._left.difference_update(names)
@@ -96,10 +108,10 @@ class ExtractorSettings:
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Return whether two settings are equal; arrays are up to what their sums round."""
+    """Return whether two settings are equal; arrays are up to what float32 rounds."""
     if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
         value, other = np.asarray(value), np.asarray(other)
-        return value.shape == other.shape and np.allclose(value, other, rtol=0, atol=1e-7 * np.abs(other).max())
+        return value.shape == other.shape and np.allclose(value, other, rtol=0, atol=1e-6 * np.abs(other).max())
     return (type(value) is type(other) and value == other) or (
         _is_number(value) and _is_number(other) and value == other
     )

@@ -9,11 +9,35 @@ from torch import nn
 
 from audiofeed.presets.extractor_settings import ExtractorSettings
 from audiofeed.presets.sound import clap, musicgen_melody, pop2piano
-from audiofeed.presets.speech import whisper
+from audiofeed.presets.speech import (
+    ast,
+    fun_asr,
+    gemma,
+    granite,
+    lasr,
+    nemo,
+    phi4_multimodal,
+    qwen,
+    seamless,
+    speech_to_text,
+    waveforms,
+    whisper,
+)
 from audiofeed.presets.synthesis import dac, encodec, speecht5, tacotron2, tokenizers, univnet, xcodec2
 
 # class name: what makes a module of the settings of an object of that class; each family's file has its own entries
 EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
+    **ast.EXTRACTORS,
+    **fun_asr.EXTRACTORS,
+    **gemma.EXTRACTORS,
+    **granite.EXTRACTORS,
+    **lasr.EXTRACTORS,
+    **nemo.EXTRACTORS,
+    **phi4_multimodal.EXTRACTORS,
+    **qwen.EXTRACTORS,
+    **seamless.EXTRACTORS,
+    **speech_to_text.EXTRACTORS,
+    **waveforms.EXTRACTORS,
     **whisper.EXTRACTORS,
     **clap.EXTRACTORS,
     **musicgen_melody.EXTRACTORS,

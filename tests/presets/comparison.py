@@ -36,8 +36,9 @@ class Case:
         count: samples of a clip -> frames of the reference.
         rate: Hz.
         samples: of the clips that are compared.
-        scale: of the samples; 1 is full scale.
-        shortest: samples of the shortest clip that the reference takes, for the counts.
+        shortest: samples of the shortest clip that the reference takes, whose counts are asked for; 0: they are not.
+        quiet: what the samples of the last clip are multiplied by.
+        counted: float32 samples -> frames that the reference counts, where it gives more.
         counts: lengths whose frames are compared with `count`.
     """
 
@@ -50,6 +51,9 @@ class Case:
     rate: int = 16000
     samples: Sequence[int] = (12077, 17920, 5001)
     counts: Sequence[int] = range(1, 4001)
+    shortest: int = 0
+    quiet: float = 1e-3
+    counted: Callable[[np.ndarray], int] | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -63,7 +67,7 @@ class Case:
             made.append(0.1 * random.standard_normal(n) + 0.3 * np.sin(2 * np.pi * 440 * t * (1 + t)) + 0.01)
         if len(made) > 1:
             made[1][len(made[1]) // 3 : len(made[1]) * 2 // 3] = 0
-        made[-1] *= 1e-3
+        made[-1] *= self.quiet
         return [clip.astype(np.float32) for clip in made]
 
 
@@ -118,6 +122,12 @@ def frame_counts(case: Case) -> None:
     for n in (1, 399, 400, 401, 799, 3000):  # and as many as it gives
         frames = preset(torch.zeros(n)).shape[-1]
         assert frames >= int(preset.frame_lengths(torch.tensor([n]))[0])
+    if case.reference is not None and case.shortest:
+        noise = 0.1 * np.random.default_rng(7).standard_normal(max(case.counts)).astype(np.float32)
+        for n in (case.shortest, case.shortest + 1, 1599, 1600, 1601, 2000, max(case.counts)):
+            if n >= case.shortest:
+                found = case.reference(noise[:n]).shape[-1] if case.counted is None else case.counted(noise[:n])
+                assert found == case.count(n), f"of {n} samples"
 
 
 def gradients(case: Case) -> None:

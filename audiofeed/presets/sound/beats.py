@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 from torch import nn
 
+from audiofeed.presets.known_filters import known_filters
 from audiofeed.transforms.auditory.mel import LogMelSpectrogram
 from audiofeed.transforms.compose.chain import Chain
 from audiofeed.transforms.normalization.constants import Normalize
@@ -37,9 +37,7 @@ def beats(*, mean: float = 15.41663, std: float = 6.55582) -> nn.Module:
     >>> beats()(torch.zeros(2, 16000)).shape
     torch.Size([2, 128, 98])
     """
-    with warnings.catch_warnings():
-        # the lowest filter holds no bin, there too
-        warnings.filterwarnings("ignore", ".* filters hold no bin", UserWarning)
+    with known_filters():  # the lowest filter holds no bin, there too
         banks = LogMelSpectrogram(
             sample_rate=16000,
             n_fft=512,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from audiofeed.presets.extractor_settings import ExtractorSettings
+from audiofeed.presets.known_filters import known_filters
 from audiofeed.presets.speech.kaldi import kaldi_fbank
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
 from audiofeed.signal.windows import get_window
@@ -48,7 +49,8 @@ def ast(
     >>> ast()(torch.zeros(2, 16000)).shape
     torch.Size([2, 128, 1024])
     """
-    banks = kaldi_fbank(sample_rate=sample_rate, num_mel_bins=n_mels, window_type="hanning", full_scale=1.0)
+    with known_filters():
+        banks = kaldi_fbank(sample_rate=sample_rate, num_mel_bins=n_mels, window_type="hanning", full_scale=1.0)
     padded = PadFrames(to=frames, longer="crop", counts=True)
     return Chain(banks[0], padded, *([] if mean is None else [Normalize(mean=mean, std=2 * std)]))
 

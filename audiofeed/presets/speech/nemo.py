@@ -36,7 +36,6 @@ def nemo(
     lowfreq: float = 0.0,
     highfreq: float | None = None,
     mag_power: float = 2.0,
-    log: bool = True,
     log_zero_guard_type: str = "add",
     log_zero_guard_value: float = _GUARD,
     normalize: str | None = "per_feature",
@@ -45,7 +44,7 @@ def nemo(
     pad_value: float = 0.0,
     mel_norm: str | None = "slaney",
 ) -> Chain:
-    """Return NeMo's front-end, `AudioToMelSpectrogramPreprocessor`, by its own argument names and defaults.
+    """Return NeMo's front-end, `AudioToMelSpectrogramPreprocessor`, as a module, by its argument names.
 
     The reference is `FilterbankFeatures` in nemo/collections/asr/parts/preprocessing/features.py.
 
@@ -69,7 +68,6 @@ def nemo(
         lowfreq: Hz, the lower edge of the lowest filter, >= 0.
         highfreq: Hz, the upper edge of the highest filter; None: half the sample rate.
         mag_power: exponent of the magnitude, > 0.
-        log: the natural logarithm; False: the filter banks themselves.
         log_zero_guard_type: "add", or "clamp" (no value below the guard).
         log_zero_guard_value: the guard, > 0.
         normalize: "per_feature", "all_features" (all values of a clip together), or None.
@@ -83,8 +81,8 @@ def nemo(
 
     Differs from the reference: `dither` is noise (1e-5 by default there, in training too): draw it from each example's
     seed, `GPUSpecCollate(nemo(), augment=af.Dither(1e-5))`. A magnitude has no 1e-5 under its root where a gradient is
-    asked for. Fixed normalizations (`normalize={"fixed_mean": ...}`) are `af.Normalize`, `exact_pad` and the
-    narrow-band augmentation are left out.
+    asked for. Fixed normalizations (`normalize={"fixed_mean": ...}`) are `af.Normalize`, `exact_pad`, log=False and
+    the narrow-band augmentation are left out.
 
     >>> import torch
     >>> nemo(features=80, window_size=0.025)(torch.zeros(2, 16000)).shape
@@ -93,8 +91,6 @@ def nemo(
     check_choice("log_zero_guard_type", log_zero_guard_type, ("add", "clamp"))
     check_choice("normalize", normalize, _NORMALIZATIONS)
     guard = check_positive("log_zero_guard_value", log_zero_guard_value)
-    if not log:
-        raise ValueError("log=False has no preset; build it of af.PreEmphasis and af.MelSpectrogram")
     win_length = int(check_positive("window_size", window_size) * sample_rate)
     members = _spectrogram(
         sample_rate=sample_rate,

@@ -26,6 +26,7 @@ class PadFrames(FeatureTransform):
         value: what the added frames hold, any finite number. Unless they count, all frames past a clip's end hold it,
             those that batch-mates made necessary too; give another value than 0 to the last member of a chain alone.
         longer: with `to`: what happens to a clip of more frames: "error", or "crop" (its first `to` frames are left).
+            With `multiple`: "crop" brings the number down to a multiple, of a clip with that many frames or more.
         counts: the added frames count as the clip's own from here on.
 
     Returns:
@@ -66,8 +67,6 @@ class PadFrames(FeatureTransform):
             raise ValueError(f"value={value!r} must be a finite number")
         self.value, self.counts = float(value), counts
         self.longer = check_choice("longer", longer, ("error", "crop"))
-        if longer != "error" and to is None:
-            raise ValueError(f"longer={longer!r} has an effect only with to=; leave it out")
 
     @property
     def adds_padding(self) -> bool:
@@ -88,6 +87,8 @@ class PadFrames(FeatureTransform):
             if frames > target:
                 self._check_longest(frames, lengths, target)
                 features = features[..., :target]
+        if self.to_frames is None and target < features.shape[-1]:
+            features = features[..., :target]
         more = target - features.shape[-1]
         if lengths is None or self.value == 0.0:
             return torch.nn.functional.pad(features, (0, more), value=self.value)
@@ -131,18 +132,26 @@ class PadFrames(FeatureTransform):
 
     def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
         # frames that do not count hold `value`
-        return super().finish(result, ends, graph=graph) if self.counts and self.value else result
+        cut = self.to_frames is None and self.longer == "crop"
+        return super().finish(result, ends, graph=graph) if cut or (self.counts and self.value) else result
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         if self.to_frames is None:
-            return self._up(lengths) if self.counts else lengths
+            if self.counts:
+                return self._up(lengths)
+            return torch.minimum(lengths, self._up(lengths)) if self.longer == "crop" else lengths
         if self.counts:
             return torch.full_like(lengths, self.to_frames)
         return lengths.clamp(max=self.to_frames) if self.longer == "crop" else lengths
 
     def _up(self, frames: Count) -> Count:
-        """Return padded frames brought up to the multiple: an int, or a tensor of them."""
+        """Return padded frames brought up (or down) to the multiple: an int, or a tensor of them."""
         assert self.multiple is not None
+        if self.longer == "crop":
+            # up to the first multiple, and down to all others
+            many = frames // self.multiple * self.multiple
+            least = self.multiple if isinstance(frames, int) else (frames > 0) * self.multiple
+            return max(many, least) if isinstance(many, int) else torch.maximum(many, least)
         return -(-frames // self.multiple) * self.multiple
 
     def _check_longest(self, frames: int, lengths: torch.Tensor | None, most: int) -> None:
