@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from gpu.checks import Recorder
+from gpu.checks import SKIP, Recorder
 from gpu.correctness import Outcome, relative_l2
 from tests.transforms.cases import CASES, IDS, Case
 
@@ -28,12 +28,9 @@ def run(recorder: Recorder, device: torch.device, *, quick: bool) -> None:
             continue
         with recorder.check(SECTION, name) as check:
             cpu = torch.device("cpu")
-            try:
+            with check.needing_scipy():
                 case.build()
-            except ModuleNotFoundError as error:
-                if not str(error.name).startswith("scipy"):
-                    raise
-                check.skip("its filters need scipy, which is not here")
+            if check.status == SKIP:
                 continue
             exact = _outcome(case, cpu, torch.float64)
             rounded = _outcome(case, cpu, torch.float32)

@@ -72,6 +72,16 @@ class Check:
         """Keep a fact that decides nothing."""
         self.notes.append(text)
 
+    @contextmanager
+    def needing_scipy(self) -> Iterator[None]:
+        """Build in the body what may need scipy for its filters: without scipy the check is skipped, saying so."""
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith("scipy"):
+                raise
+            self.skip("its filters need scipy, which is not here")
+
     def skip(self, reason: str) -> None:
         """Say why this could not be checked here."""
         self.status = SKIP

@@ -23,6 +23,11 @@ SECTION = "launches"
 GRAPHS = "graphs"
 # Replayed kernels are the same kernels; a library may still take another algorithm where a stream is captured.
 SAME = 64 * torch.finfo(torch.float32).eps
+# settings as they are used, on 16 clips of 10 s: name, sample rate, what makes the transform
+MEASURED: tuple[tuple[str, int, Callable[[], torch.nn.Module]], ...] = (
+    (f"LogMelSpectrogram, {CONFIGS[0].name}", CONFIGS[0].sample_rate, lambda: CONFIGS[0].transform("auto")),
+    ("CQT, 22.05 kHz, hop 512, 84 bins", 22_050, lambda: CQT(sample_rate=22_050)),
+)
 Row = dict[str, Any]
 Call = Callable[[], torch.Tensor]
 
@@ -36,10 +41,10 @@ def run(recorder: Recorder, device: torch.device, *, quick: bool) -> list[Row]:
         if not name.endswith("-0"):
             continue
         with recorder.check(SECTION, name.removesuffix("-0"), loud=False) as check:
-            module = _built(case, check)
+            module = _built(case, check, device)
             if module is None:
                 continue
-            module, x, lengths = module.to(device), case.single(3).to(device), case.lengths(case.size, 30, 7).to(device)
+            x, lengths = case.single(3).to(device), case.lengths(case.size, 30, 7).to(device)
             for given in (None, lengths):
                 call = functools.partial(case.run, module, x, given)
                 rows.append(_row(check, name.removesuffix("-0"), given is not None, call, device))
@@ -47,8 +52,13 @@ def run(recorder: Recorder, device: torch.device, *, quick: bool) -> list[Row]:
                 _check_backward(check, case, module, x, lengths)
             if case.not_compiled:  # its steps depend on values, which only the host can decide about
                 check.inform()
-    for name, module, x, lengths in measured(device):
+    for name, rate, make in MEASURED:
         with recorder.check(SECTION, name) as check:
+            module, x, lengths = None, *measured(rate, device)
+            with check.needing_scipy():
+                module = make().to(device)
+            if module is None:
+                continue
             for given in (None, lengths):
                 call = functools.partial(module, x, given)
                 rows.append(_row(check, name, given is not None, call, device))
@@ -56,30 +66,17 @@ def run(recorder: Recorder, device: torch.device, *, quick: bool) -> list[Row]:
     return rows
 
 
-def measured(device: torch.device) -> list[tuple[str, torch.nn.Module, torch.Tensor, torch.Tensor]]:
-    """The settings that are timed, each with a batch of clips of several lengths."""
-    found: list[tuple[str, torch.nn.Module, torch.Tensor, torch.Tensor]] = []
-    seconds = 10.0 if device.type == "cuda" else 1.0
-    log_mel = CONFIGS[0]
-    for name, rate, module in (
-        (f"LogMelSpectrogram, {log_mel.name}", log_mel.sample_rate, log_mel.transform("auto")),
-        ("CQT, 22.05 kHz, hop 512, 84 bins", 22_050, CQT(sample_rate=22_050)),
-    ):
-        samples = int(seconds * rate)
-        x = torch.randn(16, samples, generator=torch.Generator().manual_seed(0))
-        lengths = torch.linspace(samples // 2, samples, 16).long()
-        found.append((f"{name}, 16 x {seconds:g} s", module.to(device), x.to(device), lengths.to(device)))
-    return found
+def measured(rate: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch of clips of several lengths."""
+    samples = int((10.0 if device.type == "cuda" else 1.0) * rate)
+    x = torch.randn(16, samples, generator=torch.Generator().manual_seed(0))
+    return x.to(device), torch.linspace(samples // 2, samples, 16).long().to(device)
 
 
-def _built(case: Case, check: Check) -> torch.nn.Module | None:
-    try:
-        return case.build()
-    except ModuleNotFoundError as error:
-        if not str(error.name).startswith("scipy"):
-            raise
-        check.skip("its filters need scipy, which is not here")
-        return None
+def _built(case: Case, check: Check, device: torch.device) -> torch.nn.Module | None:
+    with check.needing_scipy():
+        return case.build().to(device)
+    return None
 
 
 def _row(check: Check, name: str, lengths: bool, call: Call, device: torch.device) -> Row:
@@ -155,18 +152,21 @@ def _told(row: Row) -> str:
 def run_graphs(recorder: Recorder, device: torch.device) -> list[Row]:
     """Capture every transform with lengths in a CUDA graph, and replay it on other clips of other lengths."""
     rows: list[Row] = []
-    for name, module, x, lengths in measured(device):
-        for given in (None, lengths):
-            label = f"{name}, {'with' if given is not None else 'without'} lengths"
+    for name, rate, make in MEASURED:
+        for kind in ("without", "with"):
+            label = f"{name}, {kind} lengths"
             with recorder.check(GRAPHS, label) as check:
                 if device.type != "cuda":
                     check.skip("needs CUDA")
                     continue
+                module, (x, lengths) = make().to(device), measured(rate, device)
+                given = lengths if kind == "with" else None
+                call = functools.partial(module, x, given)
                 with torch.no_grad():
-                    eager = time_call(functools.partial(module, x, given), device)
-                replay = _captured(check, module, x, given, functools.partial(module, x, given))
+                    eager = time_call(call, device)
+                replay = _captured(check, x, given, call)
                 replayed = time_call(replay, device)
-                hours = x.numel() / (22_050 if name.startswith("CQT") else CONFIGS[0].sample_rate) / 3600
+                hours = x.numel() / rate / 3600
                 rows.append({"what": label, "eager_ms": eager.median_ms, "replayed_ms": replayed.median_ms,
                              "hours_per_second": hours / (replayed.median_ms / 1e3)})  # fmt: skip
                 check.note(f"{eager.median_ms:.3f} ms eager, {replayed.median_ms:.3f} ms replayed")
@@ -177,21 +177,18 @@ def run_graphs(recorder: Recorder, device: torch.device) -> list[Row]:
             if case.not_compiled:
                 check.skip(case.not_compiled)
                 continue
-            module = _built(case, check)
+            module = _built(case, check, device)
             if module is None:
                 continue
             if device.type != "cuda":
                 check.skip("needs CUDA")
                 continue
             x, lengths = case.single(3).to(device), case.lengths(case.size, 30, 7).to(device)
-            module = module.to(device)
-            _captured(check, module, x, lengths, functools.partial(case.run, module, x, lengths))
+            _captured(check, x, lengths, functools.partial(case.run, module, x, lengths))
     return rows
 
 
-def _captured(
-    check: Check, module: torch.nn.Module, x: torch.Tensor, lengths: torch.Tensor | None, call: Call
-) -> Callable[[], object]:
+def _captured(check: Check, x: torch.Tensor, lengths: torch.Tensor | None, call: Call) -> Callable[[], object]:
     """Capture a call; hold what its replay makes of other values and lengths to the call itself."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
