@@ -49,6 +49,7 @@ class Padded:
         fields: What else the clips have, collated, by name.
         seconds: What each stage took in the process that made the batch: those of `data.stopwatch.STAGES`, and the
             collate; empty if nobody measured.
+        fetched: What was read for the augmentation of these clips, a tree of tensors; None if it reads nothing.
     """
 
     waveforms: torch.Tensor
@@ -61,6 +62,7 @@ class Padded:
     target_lengths: Any = None
     fields: Mapping[Any, Any] = field(default_factory=dict)
     seconds: tuple[float, ...] = ()
+    fetched: Any = None
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Padded:
         """Return the batch of padded clips with every tensor on a device."""
@@ -85,7 +87,7 @@ class Padded:
         return replace(self, **dict(zip(_ON_DEVICE, tensors, strict=True)))
 
 
-_ON_DEVICE = ("waveforms", "lengths", "targets", "target_lengths", "fields", "seeds")
+_ON_DEVICE = ("waveforms", "lengths", "targets", "target_lengths", "fields", "seeds", "fetched")
 
 
 def check_pad_to(pad_to: Any, longer: Any) -> None:

@@ -141,7 +141,7 @@ class Feed:
         max_fault_ratio: float | None = 0.1,
         fault_log: str | os.PathLike[str] | None = None,
         output: Literal["batch", "tuple", "tensors"] = "batch",
-        augment: Callable[..., torch.Tensor] | None = None,
+        augment: Callable[..., Any] | None = None,
         padding: Literal["mask", "silence", "waveform"] | float | None = None,
         layout: Literal["bins_frames", "frames_bins"] = "bins_frames",
         unsynchronized: Literal["error", "allow"] = "error",
