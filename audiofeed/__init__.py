@@ -4,6 +4,7 @@
 from audiofeed import starting as _starting  # noqa: F401
 
 # isort: split
+from audiofeed import augment
 from audiofeed.augment import Dither
 from audiofeed.data import (
     AudioExample,
@@ -46,5 +47,6 @@ __all__ = [
     "PadTargets",
     "RandomCrop",
     "Windows",
+    "augment",
 ]
 __all__ += _transforms
