@@ -98,7 +98,24 @@ def readme_table(result: Result | None) -> str:
     """The README's GPU table, or a line that says that there is none yet."""
     if result is None:
         return NOT_MEASURED
-    return "\n\n".join([_headline(result), *_tables(result)])
+    most = max((row["hours"] for row in map(_sized, result.get("features") or [])), default=0.0)
+    largest = {
+        **{name: result.get(name) for name in ("step", "graphs")},
+        "features": [row for row in result.get("features") or [] if _sized(row)["hours"] == most],
+        "constant_q": result.get("constant_q"),
+    }
+    page = f"benchmarks/results/gpu_{slug(result['environment']['card'])}.md"
+    return "\n\n".join([
+        _headline(result),
+        *_tables(largest),
+        f"More sizes, memory, the bus, the loader, launches and every check: [{page}]({page}).",
+    ])  # fmt: skip
+
+
+def _sized(row: Result) -> Result:
+    """A row of log-mel with the hours of audio in its batch, which its name tells."""
+    clips, _, seconds = row["batch"].removesuffix(" s").partition(" x ")
+    return {**row, "hours": float(clips) * float(seconds) / 3600}
 
 
 def markdown(result: Result, checks: list[Check]) -> str:
@@ -148,7 +165,7 @@ def _tables(result: Result) -> list[str]:
             if "skipped" in row or "median_ms" not in row:
                 rows.append([*start, "-", "-", "-", "-", row.get("skipped", "failed")])
                 continue
-            share = f"{row['share_of_copy']:.0%}" if "share_of_copy" in row else "-"
+            share = f"{row['share_of_copy']:.1%}" if "share_of_copy" in row else "-"
             rows.append([*start, f"{row['median_ms']:.3f}", f"{row['min_ms']:.3f}", f"{row['hours_per_second']:,.0f}",
                          share, f"{row['max_error_nats']:.1e}"])  # fmt: skip
         heads = ["log-mel", "batch", "way", "median, ms", "min, ms", "hours of audio per s", "of copying",

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.decimation import (
     Decimation,
+    clear_unfilled,
     decimate,
     decimate_into,
     filled_length,
@@ -217,7 +218,7 @@ def _together(
             filled = filled_length(signal.shape[-1], level.factor)
             signal = decimate(signal, by.response, level.factor, by.block, by.reach)
             if lengths is not None:
-                signal = _clear_unfilled(signal, lengths, level.factor, factor, graph=graph)
+                signal = clear_unfilled(signal, lengths, level.factor, factor, graph=graph)
             elif filled != signal.shape[-1]:
                 signal = F.pad(signal[:, :filled], (0, signal.shape[-1] - filled))
             factor *= level.factor
@@ -239,27 +240,6 @@ def _together(
     if execution.power is None:
         return torch.view_as_complex(pairs).transpose(1, 2)
     return raise_power(pairs.square().sum(-1), execution.power).transpose(1, 2)
-
-
-def _clear_unfilled(
-    signal: torch.Tensor, lengths: torch.Tensor, factor: int, before: int, *, graph: bool
-) -> torch.Tensor:
-    """Set a constant-Q octave's signal to 0 past the `filled_length` of each row, from the lengths of the clips.
-
-    A row of l samples, decimated by `before` and then by `factor`, fills sample i if ceil(l / before) >= factor i +
-    factor / 2, that is l > before (factor i + factor / 2 - 1): of all levels, without their own lengths. Sample 0
-    always is filled.
-
-    Shape: signal (rows, time), lengths (rows,) in samples of the clips.
-    """
-    step = factor * before
-    start = ((factor + 1) // 2 - 1) * before
-    least = torch.arange(start, start + signal.shape[-1] * step, step, device=lengths.device)
-    if start:
-        least[0] = 0
-    if graph:
-        return torch.where(least < lengths[:, None], signal, 0)
-    return signal.masked_fill_(least >= lengths[:, None], 0)
 
 
 def _framed(padded: torch.Tensor, kernels: torch.Tensor, hop: int, count: int) -> torch.Tensor:
