@@ -10,6 +10,7 @@ import torch
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
 from audiofeed.transforms.contract import graph
 from audiofeed.transforms.short_time import steps
+from audiofeed.transforms.waveform.plain import Waveform
 from tests.transforms.cases import CASES, IDS, Case
 from tests.transforms.contract.fake_device import Notes, fake_cuda, noted, on_cuda
 
@@ -58,7 +59,8 @@ def test_host_does_not_wait_for_the_device(name, case, monkeypatch):
         # a filter in another dtype than the module's is moved at the first call, and kept where values are
         waits = {what: times for what, times in notes.waits.items() if "contract/filters.py" not in what}
         assert not waits, f"lengths: {lengths}, gradient: {gradient}"
-        assert notes.launches > 0
+        # what hands waveforms on as they are has nothing to do where no clip ends early
+        assert notes.launches > 0 or (case.cls is Waveform and not lengths)
 
 
 @pytest.mark.parametrize(
