@@ -4,7 +4,7 @@
 from audiofeed import starting as _starting  # noqa: F401
 
 # isort: split
-from audiofeed import presets
+from audiofeed import augment, presets
 from audiofeed.augment import Dither
 from audiofeed.data import (
     AudioExample,
@@ -47,6 +47,7 @@ __all__ = [
     "PadTargets",
     "RandomCrop",
     "Windows",
+    "augment",
     "presets",
 ]
 __all__ += _transforms

@@ -17,12 +17,13 @@ from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.example import AudioExample
 from audiofeed.data.stopwatch import take_laps
 from audiofeed.data.targets.class_check import check_classes
+from audiofeed.feed.augmenting import WorkerPart, changed_fields
 from audiofeed.feed.bad_items import pad_good_items, whole_items
 from audiofeed.feed.batch import AudioBatch, batch_type
 from audiofeed.feed.in_worker import WorkerBatch
 from audiofeed.feed.items import Clip, read_items
 from audiofeed.feed.known_forms import TARGET_NAMES
-from audiofeed.feed.padding import Padded, check_pad_to, pad_clips
+from audiofeed.feed.padding import Padded, check_pad_to, pad_clips, seeds_of
 from audiofeed.feed.pair import FeaturesAndTargets
 from audiofeed.feed.states.batch_fields import AWAY, FEATURE_FIELDS, FIELDS, CollateInfo
 from audiofeed.feed.states.carried import Carried
@@ -124,11 +125,17 @@ class BatchSettings:
 
     def pad(self, items: Any) -> Padded:
         begun = time.perf_counter()
-        items, faults = whole_items(items)
+        places: Sequence[int]
+        items, faults, seeds = whole_items(items)
+        places = range(len(seeds))
         if self.on_error == "raise":
             padded = self._pad(items)
         else:
-            padded = pad_good_items(items, self._pad, lambda item: read_items([item], self.to_example, alone=True)[0])
+            padded, places = pad_good_items(
+                items, self._pad, lambda item: read_items([item], self.to_example, alone=True)[0]
+            )
+        if padded.seeds is None and seeds:
+            padded = replace(padded, seeds=seeds_of([seeds[place] for place in places]))
         seconds = (*take_laps(), time.perf_counter() - begun)
         return replace(padded, faults=(*padded.faults, *faults), seconds=seconds)
 
@@ -301,8 +308,11 @@ class GPUSpecCollate:
         max_ahead: Largest number of unread batches whose features are computed on the device ahead of use, 0 or more.
             With `pin_memory=True` and nothing trained, they are computed on a side stream. 0 turns that off: use it for
             a transform that draws random numbers or is changed during iteration.
-        augment: Called once per batch on the device as `augment(waveforms, lengths, seeds)`; returns waveforms of the
-            same shape, which become `batch.waveforms`. `seeds` is (batch,) int64, or None if the dataset gives none.
+        augment: An augmentation of `audiofeed.augment`, run once per batch on the device: those of waveforms before the
+            transform, those of features after it; lengths and targets follow. Or any callable of (waveforms, lengths,
+            seeds) that returns waveforms of the same shape, which become `batch.waveforms`; `seeds` is (batch,) int64,
+            or None if the dataset gives none. Or a callable of one argument, which is given `audiofeed.augment.Clips`
+            and returns them, with other lengths and targets, too.
         padding: What stands past a clip's end in the features. "mask": 0, the same whatever the values stand for, so
             that a sum over frames counts the clip only; in a logarithm, though, 0 is louder than speech. "silence": the
             values that the transform gives to silence, by bin. A number: that number. "waveform": the clip is padded
@@ -341,7 +351,7 @@ class GPUSpecCollate:
         device: torch.device | str | int | None = None,
         output: Literal["batch", "tuple", "tensors"] = "batch",
         max_ahead: int = 2,
-        augment: Callable[..., torch.Tensor] | None = None,
+        augment: Callable[..., Any] | None = None,
         padding: Literal["mask", "silence", "waveform"] | float | None = None,
         layout: Literal["bins_frames", "frames_bins"] = "bins_frames",
         unsynchronized: Literal["error", "allow"] = "error",
@@ -360,8 +370,7 @@ class GPUSpecCollate:
         check_choice("unsynchronized", unsynchronized, ("error", "allow"))
         if isinstance(max_ahead, bool) or not isinstance(max_ahead, int) or max_ahead < 0:
             raise ValueError(f"max_ahead={max_ahead!r} must be an integer of at least 0; 0 computes nothing ahead")
-        if augment is not None and not callable(augment):
-            raise TypeError(f"augment={augment!r} must be callable as augment(waveforms, lengths, seeds)")
+        before, after = changed_fields(augment)
         check_choice("layout", layout, ("bins_frames", "frames_bins"))
         rename = settings.get("rename")
         if rename is not None and output != "batch":
@@ -375,12 +384,14 @@ class GPUSpecCollate:
             transform, augment, asked, max_ahead, padding=kept, unsynchronized=unsynchronized
         )
         self._carried: Carried | None = None
+        self._worker_part = WorkerPart.of(augment)
         self._output = output
         self._info = CollateInfo(
             token=self._runtime.token,
             transform_name=type(unwrapped(transform)).__name__,
             knows_lengths=frame_lengths_of(transform) is not None,
-            augments=augment is not None,
+            augmented=before,
+            with_features=after,
             layout=layout,
         )
 
@@ -402,7 +413,7 @@ class GPUSpecCollate:
     def __call__(self, items: Any) -> AudioBatch | FeaturesAndTargets:
         """Collate a list of dataset items into a batch with features."""
         runtime = self._here()
-        state = Waiting(self._padding.pad(items), self._info, runtime)
+        state = Waiting(self._worker_part.add_to(self._padding.pad(items)), self._info, runtime)
         batch = self._padding.batch(state, tensors_only=self._output == "tensors")
         result = FeaturesAndTargets(batch) if self._output == "tuple" else batch
         if get_worker_info() is None or (runtime is not None and runtime.is_here()):

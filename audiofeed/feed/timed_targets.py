@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from audiofeed.data.targets.timed import EventBatch, FrameBatch, WaveformBatch
+from audiofeed.data.targets.timed import TIMED, EventBatch, FrameBatch, MixedBatch, WaveformBatch
 from audiofeed.feed.padding import Padded
 from audiofeed.feed.states.batch_fields import CARRIED_IN_TIME
 from audiofeed.feed.states.tensor_trees import is_named_tuple
@@ -26,7 +26,7 @@ def has_timed(tree: Any) -> bool:
     >>> has_timed({"a": torch.zeros(2)})
     False
     """
-    if isinstance(tree, EventBatch | FrameBatch):
+    if isinstance(tree, TIMED):
         return True
     if isinstance(tree, Mapping):
         return any(has_timed(entry) for entry in tree.values())
@@ -63,6 +63,19 @@ def in_frames(padded: Padded, transform: torch.nn.Module, computed: Mapping[str,
         for name in CARRIED_IN_TIME
         if waits_for_frames(padded, name)
     }
+
+
+def framed_names(padded: Padded) -> frozenset[str]:
+    """Return which targets of a padded batch have the features' frames as their last axis, once these are computed.
+
+    Args:
+        padded: The batch.
+
+    Returns:
+        "targets" if the batch's targets are in time, and the name of each entry of its fields that is.
+    """
+    own = {"targets"} if isinstance(padded.targets, TIMED) else set()
+    return frozenset(own | {name for name, entry in padded.fields.items() if isinstance(entry, TIMED)})
 
 
 def fit_waveforms(padded: Padded) -> Padded:
@@ -111,7 +124,7 @@ def at_frames(
     {'class': tensor([1., 1.])}
     """
 
-    def in_time(batch: EventBatch | FrameBatch) -> Any:
+    def in_time(batch: EventBatch | FrameBatch | MixedBatch) -> Any:
         if isinstance(features, Mapping):
             return {
                 name: _at(batch, _member(transform, name), features[name], _entry(frames, name), lengths, sample_rate)
@@ -120,11 +133,11 @@ def at_frames(
         return _at(batch, transform, features, frames, lengths, sample_rate)
 
     with torch.no_grad():
-        return _mapped(tree, (EventBatch, FrameBatch), in_time)
+        return _mapped(tree, TIMED, in_time)
 
 
 def _at(
-    batch: EventBatch | FrameBatch,
+    batch: EventBatch | FrameBatch | MixedBatch,
     transform: torch.nn.Module,
     features: torch.Tensor,
     frames: torch.Tensor | None,

@@ -24,7 +24,7 @@ from audiofeed.presets.speech.seamless import seamless
 from audiofeed.presets.speech.speech_to_text import speech_to_text
 from audiofeed.presets.speech.waveforms import hubert, kyutai_speech_to_text, moonshine, muse_spark, omniasr, wav2vec2
 from audiofeed.presets.speech.whisper import whisper
-from audiofeed.presets.synthesis.dac import dac, pe_audio
+from audiofeed.presets.synthesis.dac import dac, dac_loss, pe_audio
 from audiofeed.presets.synthesis.encodec import encodec, mimi
 from audiofeed.presets.synthesis.hifigan import bigvgan, hifigan, matcha
 from audiofeed.presets.synthesis.speecht5 import speecht5
@@ -43,6 +43,7 @@ __all__ = [
     "cohere_asr",
     "crepe",
     "dac",
+    "dac_loss",
     "efficientat",
     "encodec",
     "from_extractor",

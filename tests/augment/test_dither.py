@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 import audiofeed as af
-from audiofeed.augment.noise import hashes, normal_noise
+from audiofeed.augment.contract.noise import hashes, normal_noise
 
 MASK = (1 << 64) - 1
 

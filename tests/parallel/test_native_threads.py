@@ -125,7 +125,7 @@ def test_features_of_a_padded_batch_wake_none_of_torchs_threads():
     with torch.no_grad():
         mel(x, lengths)
         # what other tests left in this process may wake them now and then; features that do would every time
-        assert not all([wakes() for _ in range(5)])
+        assert not all(wakes() for _ in range(5))
         called = len(os.listdir("/proc/self/task"))
         for _ in range(3):
             wakes()

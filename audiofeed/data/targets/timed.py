@@ -7,9 +7,9 @@ frames. Times are in samples from the waveform's first, float64.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import torch
 
@@ -110,6 +110,47 @@ class EventBatch(NamedTuple):
         }
         return rolls[self.marks] if isinstance(self.marks, str) else rolls
 
+    def stretched(self, factors: torch.Tensor) -> EventBatch:
+        """Return the events of a batch with each clip's times multiplied by its factor.
+
+        Args:
+            factors: (batch,) above 0; 2 for a clip that was slowed to twice its length.
+        """
+        own = factors.to(self.onsets)[:, None]
+        samples = _stretched_samples(self.samples, factors)
+        return self._replace(onsets=self.onsets * own, offsets=self.offsets * own, samples=samples)
+
+    def shifted(self, samples: torch.Tensor) -> EventBatch:
+        """Return the events of a batch later by each clip's samples; what then lies before a clip is left out.
+
+        Args:
+            samples: (batch,), below 0 for earlier.
+        """
+        own = samples.to(self.onsets)[:, None]
+        return self._replace(
+            onsets=self.onsets + own, offsets=self.offsets + own, samples=_shifted_samples(self.samples, samples)
+        )
+
+    def taken(self, rows: torch.Tensor) -> EventBatch:
+        """Return the events of other clips of a batch.
+
+        Args:
+            rows: (batch,) int64, the clip whose events each is to have.
+        """
+        return self._replace(
+            onsets=self.onsets[rows], offsets=self.offsets[rows], labels=self.labels[rows], samples=self.samples[rows]
+        )
+
+    def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor) -> MixedBatch:
+        """Return the events of a batch mixed with those of other clips.
+
+        Args:
+            other: The others', of a batch of the same size.
+            own: (batch,) weight of these.
+            others: (batch,) weight of the others'.
+        """
+        return MixedBatch((self, other), (own, others))
+
 
 @dataclass(frozen=True)
 class CutFrames:
@@ -195,6 +236,48 @@ class FrameBatch(NamedTuple):
             fill=self.fill,
         )
 
+    def stretched(self, factors: torch.Tensor) -> FrameBatch:
+        """Return the labels of a batch with each clip's times multiplied by its factor.
+
+        Args:
+            factors: (batch,) above 0; 2 for a clip that was slowed to twice its length.
+        """
+        own = factors.to(self.first)
+        samples = _stretched_samples(self.samples, factors)
+        return self._replace(first=self.first * own, step=self.step * own, samples=samples)
+
+    def shifted(self, samples: torch.Tensor) -> FrameBatch:
+        """Return the labels of a batch later by each clip's samples.
+
+        Args:
+            samples: (batch,), below 0 for earlier.
+        """
+        return self._replace(first=self.first + samples.to(self.first), samples=_shifted_samples(self.samples, samples))
+
+    def taken(self, rows: torch.Tensor) -> FrameBatch:
+        """Return the labels of other clips of a batch.
+
+        Args:
+            rows: (batch,) int64, the clip whose labels each is to have.
+        """
+        return self._replace(
+            values=self.values[rows],
+            counts=self.counts[rows],
+            first=self.first[rows],
+            step=self.step[rows],
+            samples=self.samples[rows],
+        )
+
+    def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor) -> MixedBatch:
+        """Return the labels of a batch mixed with those of other clips.
+
+        Args:
+            other: The others', of a batch of the same size.
+            own: (batch,) weight of these.
+            others: (batch,) weight of the others'.
+        """
+        return MixedBatch((self, other), (own, others))
+
 
 @dataclass(frozen=True)
 class CutWaveform:
@@ -243,6 +326,64 @@ class WaveformBatch(NamedTuple):
         return rows
 
 
+class MixedBatch(NamedTuple):
+    """Targets in time of a batch whose clips were mixed: each part's, before they are weighted and added.
+
+    Args:
+        parts: Targets of one batch for each, of the same form.
+        weights: (batch,) for each.
+    """
+
+    parts: tuple[Any, ...]
+    weights: tuple[torch.Tensor, ...]
+
+    def at(self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor) -> Any:
+        """Take each part of a mixed batch's targets to the frames of its features, and add them by their weights.
+
+        Args:
+            centers: (frames,) in samples from a waveform's first, ascending.
+            frames: (batch,) frames of each clip.
+            lengths: (batch,) samples of each clip.
+
+        Returns:
+            As the parts give it, float32 at least.
+        """
+        found = [part.at(centers, frames, lengths) for part in self.parts]
+        if isinstance(found[0], dict):
+            return {name: self._sum([each[name] for each in found]) for name in found[0]}
+        return self._sum(found)
+
+    def _sum(self, values: list[torch.Tensor]) -> torch.Tensor:
+        kind = torch.promote_types(values[0].dtype, torch.float32)
+        weighted = [
+            value.to(kind) * weight.to(kind).view(-1, *[1] * (value.dim() - 1))
+            for value, weight in zip(values, self.weights, strict=True)
+        ]
+        return torch.stack(weighted).sum(0)
+
+    def stretched(self, factors: torch.Tensor) -> MixedBatch:
+        """Return the targets of a mixed batch with each clip's times multiplied by its factor, (batch,)."""
+        return self._each(lambda part: part.stretched(factors))
+
+    def shifted(self, samples: torch.Tensor) -> MixedBatch:
+        """Return the targets of a mixed batch later by each clip's samples, (batch,)."""
+        return self._each(lambda part: part.shifted(samples))
+
+    def taken(self, rows: torch.Tensor) -> MixedBatch:
+        """Return the targets of other clips of a mixed batch, by their rows, (batch,)."""
+        parts = self._each(lambda part: part.taken(rows)).parts
+        return MixedBatch(parts, tuple(weight[rows] for weight in self.weights))
+
+    def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor) -> MixedBatch:
+        """Return the targets of a mixed batch, mixed again with those of other clips, by weights (batch,)."""
+        return MixedBatch((self, other), (own, others))
+
+    def _each(self, change: Callable[[Any], Any]) -> MixedBatch:
+        return self._replace(parts=tuple(change(part) for part in self.parts))
+
+
+TimedBatch = Union[EventBatch, FrameBatch, MixedBatch]  # noqa: UP007  # named before they are defined
+TIMED = (EventBatch, FrameBatch, MixedBatch)
 CUTS = (CutEvents, CutFrames, CutWaveform)
 
 
@@ -279,6 +420,16 @@ def _padded(rows: Sequence[torch.Tensor], value: float) -> torch.Tensor:
     for place, row in zip(padded, rows, strict=True):
         place[..., : row.shape[-1]] = row
     return padded
+
+
+def _stretched_samples(samples: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """Return how many samples of each waveform of a batch come from its file, once it is longer by a factor."""
+    return (samples * factors.to(samples.device, torch.float64)).ceil().to(samples.dtype)
+
+
+def _shifted_samples(samples: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Return where the file's samples end in each waveform of a batch, once it begins later."""
+    return (samples + shift.to(samples)).clamp_min(0)
 
 
 def _check_same(what: str, settings: Sequence[Any]) -> None:

@@ -27,14 +27,16 @@ class CollateInfo:
         token: Token of the collate's `Runtime`; None for a `PadCollate`, which has no features.
         transform_name: Class name of the transform.
         knows_lengths: Whether the transform has `frame_lengths`.
-        augments: Whether waveforms are augmented.
+        augmented: Names of the fields that the augmentation changes before the transform.
+        with_features: Names of the other fields that it changes along with the features.
         layout: Order of the last two axes of features.
     """
 
     token: str | None = None
     transform_name: str = ""
     knows_lengths: bool = True
-    augments: bool = False
+    augmented: frozenset[str] = frozenset()
+    with_features: frozenset[str] = frozenset()
     layout: Literal["bins_frames", "frames_bins"] = "bins_frames"
 
 

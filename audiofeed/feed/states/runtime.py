@@ -8,7 +8,7 @@ import uuid
 import weakref
 from collections.abc import Callable
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import get_worker_info
@@ -42,7 +42,7 @@ class Runtime:
     def __init__(
         self,
         transform: torch.nn.Module,
-        augment: Callable[..., torch.Tensor] | None,
+        augment: Callable[..., Any] | None,
         device: torch.device | None,
         max_ahead: int,
         backend: StreamBackend | None = None,

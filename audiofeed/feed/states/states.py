@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import torch
 
 from audiofeed.data.samples import to_float
+from audiofeed.feed.augmenting import around, augmented, augmented_features
 from audiofeed.feed.padding import Padded
 from audiofeed.feed.states.batch_fields import (
     FEATURE_FIELDS,
@@ -38,7 +39,7 @@ from audiofeed.feed.states.modes import fixed_modes
 from audiofeed.feed.states.runtime import Runtime, find_runtime
 from audiofeed.feed.states.side_streams import Completion, Started
 from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
-from audiofeed.feed.timed_targets import in_frames, waits_for_frames
+from audiofeed.feed.timed_targets import framed_names, in_frames, waits_for_frames
 from audiofeed.feed.transform_contract import frame_lengths_of, takes_int16
 
 
@@ -192,7 +193,7 @@ class Waiting:
             return _carried(self.padded, name)
         if name in FEATURE_FIELDS and self.info.token is None:
             return None
-        if name in FEATURE_FIELDS or (name == "waveforms" and self.info.augments):
+        if name in FEATURE_FIELDS or name in self.info.augmented or name in self.info.with_features:
             raise RuntimeError(foreign_message(name, self.info))
         value = _carried(self.padded, name)
         return to_float(value) if name == "waveforms" else value
@@ -235,6 +236,7 @@ class Moved:
 
     Args:
         padded: The padded batch, its samples as the worker sent them until `waveforms` takes their place.
+        source: The batch as the worker sent it, where it may have to be augmented again; None elsewhere.
         info: What is known about the collate.
         runtime: The live transform.
         waveforms: float32, scaled and augmented; None until a field needs them.
@@ -248,6 +250,7 @@ class Moved:
     waveforms: torch.Tensor | None = None
     has_gradient: bool = False
     completion: Completion | None = None
+    source: Padded | None = None
 
     @property
     def faults(self) -> tuple[Any, ...]:
@@ -265,9 +268,12 @@ class Moved:
             return None
         if self.completion is not None:
             self.completion.wait(self.tensors)
-        if name == "waveforms":
-            return self._prepare() if self._lacks_waveforms() else None
-        if name not in FEATURE_FIELDS and not waits_for_frames(self.padded, name):
+        if name == "waveforms" or name in self.info.augmented:
+            if self._lacks_waveforms():
+                return self._prepare()
+            if name == "waveforms":
+                return None
+        if name not in (*FEATURE_FIELDS, *self.info.with_features) and not waits_for_frames(self.padded, name):
             return None
         if self._reads_samples() or not self._lacks_waveforms():
             return self._transform()
@@ -279,14 +285,15 @@ class Moved:
         Raises:
             RuntimeError: The field was not computed yet, and this is a forked process that must not compute it.
         """
-        if name in FEATURE_FIELDS or (name == "waveforms" and self.waveforms is None):
+        waits = name == "waveforms" or name in self.info.augmented
+        if name in FEATURE_FIELDS or name in self.info.with_features or (waits and self.waveforms is None):
             raise RuntimeError(foreign_message(name, self.info))
         return self.waveforms if name == "waveforms" else _carried(self.padded, name)
 
     def tensors(self) -> Iterator[torch.Tensor]:
         """Yield every tensor that a user can reach in the moved state of a batch."""
-        padded = self.padded
-        return tensors_in([*padded.tensors(), self.waveforms])
+        kept = [] if self.source is None else self.source.tensors()
+        return tensors_in([*self.padded.tensors(), *kept, self.waveforms])
 
     def describe(self, name: str) -> str:
         """Describe a field of a batch in the moved state, or the work that it waits for."""
@@ -306,7 +313,7 @@ class Moved:
     def _reads_samples(self) -> bool:
         """Return True if the transform takes a moved batch's samples as sent, with waveforms not read yet."""
         runtime = self.runtime
-        if self.waveforms is not None or runtime.augment is not None:
+        if self.waveforms is not None or self.info.augmented:
             return False
         return self.padded.waveforms.dtype != torch.int16 or takes_int16(runtime.transform)
 
@@ -317,26 +324,18 @@ class Moved:
 
     def _prepare(self) -> Moved:
         """Return the moved state of a batch with its waveforms scaled and augmented."""
-        augment, padded = self.runtime.augment, self.padded
+        augment, source = self.runtime.augment, self.source or self.padded
         grad = augment is not None and torch.is_grad_enabled() and _is_trained(*self.runtime.modules())
         if grad:
             self.runtime.check_ranks()
         with fixed_modes(self.runtime.device(), grad=grad, modules=self.runtime.modules()):
-            waveforms = to_float(padded.waveforms)
+            padded = replace(source, waveforms=to_float(source.waveforms))
             if augment is not None:
                 self.runtime.place()
-                augmented = augment(waveforms, padded.lengths, padded.seeds)
-                if not isinstance(augmented, torch.Tensor) or augmented.shape != waveforms.shape:
-                    got = tuple(augmented.shape) if isinstance(augmented, torch.Tensor) else type(augmented).__name__
-                    raise ValueError(
-                        f"augment returned {got}; it must return waveforms of the shape it was given, "
-                        f"{tuple(waveforms.shape)}: pad or crop the result"
-                    )
-                waveforms = augmented
-        if not isinstance(augment, torch.nn.Module):
-            # Frees the int16 samples. An augmentation with parameters may have to run again, with a gradient.
-            padded = replace(padded, waveforms=waveforms)
-        return replace(self, padded=padded, waveforms=waveforms, has_gradient=grad)
+                padded = augmented(augment, padded, padded.waveforms)
+        # An augmentation with parameters may have to run again, with a gradient; nothing else needs the int16 samples.
+        kept = source if isinstance(augment, torch.nn.Module) else None
+        return replace(self, padded=padded, source=kept, waveforms=padded.waveforms, has_gradient=grad)
 
     def _transform(self) -> Ready:
         """Return the ready state that follows a moved one: the batch with its features."""
@@ -348,12 +347,14 @@ class Moved:
             runtime.check_ranks()
         runtime.place()
         with fixed_modes(runtime.device(), grad=grad, modules=runtime.modules()):
-            if frame_lengths_of(runtime.transform) is None:
-                found = (runtime.transform(samples), None, None)
+            transform = around(runtime.augment, runtime.transform, self.padded, samples)
+            if frame_lengths_of(transform) is None:
+                found = (transform(samples), None, None)
             else:
-                found = runtime.padding.compute(runtime.transform, samples, lengths)
+                found = runtime.padding.compute(transform, samples, lengths)
             fields = dict(zip(FEATURE_FIELDS, found, strict=True))
-            fields |= in_frames(self.padded, runtime.transform, fields)
+            fields |= in_frames(self.padded, transform, fields)
+            fields = augmented_features(runtime.augment, self.padded, fields, framed_names(self.padded))
             fields["features"] = in_layout(fields["features"], self.info.layout)
         return Ready(fields, self.info, self.clips, self.faults, self, grad)
 

@@ -59,7 +59,8 @@ def clap(
         ValueError: for a setting outside its range.
 
     Differs from the reference: there the crop of a longer clip, and the three of "fusion", are drawn. A dataset draws
-    as much with `crop=RandomCrop(seconds=10.0)`. If no clip of a batch is longer, one of them, drawn, is said to be.
+    as much with `crop=RandomCrop(seconds=10.0)`. LAION's own code rounds samples to 16 bits first. If no clip of a
+    batch is longer, one of them, drawn, is said to be.
 
     >>> import torch
     >>> clap()(torch.zeros(2, 48000)).shape, clap(truncation="fusion")(torch.zeros(2, 48000)).shape

@@ -20,7 +20,7 @@ def pop2piano(
     """Return the log-mel spectrogram of Pop2Piano, Choi and Lee 2022, as the module that computes it.
 
     The reference is `Pop2PianoFeatureExtractor` of transformers, of each segment that it cuts at the beats. Which those
-    are, Essentia's beat tracker says there; here they are the clips: two bars, or eight beats, each.
+    are, Essentia's beat tracker says there; here the segments are the clips, eight half beats each.
 
     1. Frames of 4,096 samples, 1,024 apart, centered, their ends reflected: 1 + n // 1,024 frames.
     2. |STFT|^2 with a periodic Hann window; 512 mel filters on HTK's scale, triangles in Hz of peak 1, 10 to 11,025 Hz.

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import nn
 
 from audiofeed.presets.extractor_settings import ExtractorSettings
+from audiofeed.transforms.auditory.mel import LogMelSpectrogram
 from audiofeed.transforms.compose.chain import Chain
+from audiofeed.transforms.compose.stack import Stack
 from audiofeed.transforms.waveform.padding import PadWaveform
 from audiofeed.transforms.waveform.plain import Waveform
 
+# samples of a frame and mel filters of each spectrogram in the loss
+_RESOLUTIONS = tuple((32 * 2**i, 5 * 2**i) for i in range(7))
 _HOPS = {16000: 320, 24000: 320, 44100: 512}
 
 
@@ -41,6 +47,51 @@ def dac(*, sample_rate: int = 44100, hop_length: int | None = None) -> nn.Module
         raise ValueError(f"sample_rate={sample_rate!r} must be 44100, 24000 or 16000, or pass hop_length too")
     hop = _HOPS[sample_rate] if hop_length is None else hop_length
     return Chain(Waveform(sample_rate=sample_rate), PadWaveform(multiple=hop, counts=False))
+
+
+def dac_loss(*, sample_rate: float = 44100) -> Stack:
+    """Return the log-mel spectrograms that DAC's loss compares, of seven resolutions, as the module that computes them.
+
+    The reference is `MelSpectrogramLoss` of descript-audio-codec's `dac/nn/loss.py` with the settings of its `conf/`:
+    the loss is the sum over the resolutions of the mean of |a - b|.
+
+    1. Of n = 32, 64, 128, 256, 512, 1,024 and 2,048 samples: frames n / 4 apart, centered, their ends reflected; |STFT|
+       with a periodic Hann window.
+    2. 5, 10, 20, 40, 80, 160 and 320 mel filters with Slaney's scale and area, from 0 Hz to half the rate, of which the
+       lowest of many hold no bin.
+    3. log10(max(., 1e-5)).
+
+    Past a clip's end: 0, in both, so that padding adds nothing to a sum. Gradients go through it.
+
+    Args:
+        sample_rate: Hz.
+
+    Returns:
+        The module: {"mel_5": (..., 5, frames), ..., "mel_320": (..., 320, frames)} from a waveform (..., time) and
+        lengths (batch,).
+
+    >>> import torch
+    >>> found = dac_loss()(torch.zeros(2, 4410))
+    >>> {name: tuple(mel.shape) for name, mel in found.items()}["mel_320"]
+    (2, 320, 9)
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* filters hold no bin", UserWarning)
+        return Stack(
+            **{
+                f"mel_{n_mels}": LogMelSpectrogram(
+                    sample_rate=sample_rate,
+                    n_fft=n_fft,
+                    hop_length=n_fft // 4,
+                    pad_mode="reflect",
+                    power=1.0,
+                    n_mels=n_mels,
+                    log="log10",
+                    floor=1e-5,
+                )
+                for n_fft, n_mels in _RESOLUTIONS
+            }
+        )
 
 
 def pe_audio(*, hop_length: int = 1920) -> nn.Module:

@@ -97,7 +97,29 @@ def clvp_of_transformers(**settings):
     return features
 
 
+def resolution(n_fft: int, n_mels: int):
+    """One of the spectrograms of DAC's loss."""
+
+    def features(x: np.ndarray) -> np.ndarray:
+        magnitude = np.sqrt(public_code.centered(x, n_fft, n_fft // 4))
+        filters = public_code.triangles(44100, n_fft, n_mels, 0, 22050, "slaney", area=True)
+        return np.log10(np.maximum(filters @ magnitude, 1e-5))
+
+    return features
+
+
 CASES = [
+    *[
+        Case(
+            name=f"dac_loss-{n_mels}",
+            preset=lambda n_mels=n_mels: af.presets.dac_loss()[f"mel_{n_mels}"],
+            definition=resolution(n_fft, n_mels),
+            count=lambda n, hop=n_fft // 4: 1 + n // hop,
+            rate=44100,
+            samples=(5001, 9003, 3001),
+        )
+        for n_fft, n_mels in ((32, 5), (256, 40), (2048, 320))
+    ],
     Case(
         name="hifigan",
         preset=af.presets.hifigan,
@@ -258,6 +280,20 @@ def test_settings_of_speecht5_arrive_or_are_refused():
         np.testing.assert_allclose(preset(torch.from_numpy(x)), expected, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="n_fft=512 cannot be expressed"):
         af.presets.from_extractor(transformers.SpeechT5FeatureExtractor(win_length=25))
+
+
+def test_a_loss_of_seven_resolutions():
+    """|a - b| is summed up in each, and a padded batch has the loss of its clips."""
+    loss, random = af.presets.dac_loss(sample_rate=24000), np.random.default_rng(0)
+    assert [(mel.n_fft, mel.n_mels) for mel in loss.values()] == [(32 * 2**i, 5 * 2**i) for i in range(7)]
+    assert loss.sample_rate == 24000
+    x, y = (torch.from_numpy(0.1 * random.standard_normal((2, 6000))).float() for _ in range(2))
+    lengths = torch.tensor([6000, 4000])
+    found = [(loss(x, lengths)[name] - loss(y, lengths)[name]).abs().sum() for name in loss]
+    expected = [
+        sum((loss(x[i, :n])[name] - loss(y[i, :n])[name]).abs().sum() for i, n in enumerate(lengths)) for name in loss
+    ]
+    torch.testing.assert_close(found, expected)
 
 
 def test_sizes_and_constants_of_vocoders_arrive():

@@ -65,7 +65,7 @@ def arguments(*, at_least, at_most, mode, place, multiple, **others):
     return {**given, "place": place}
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(fit=FITS, lengths=st.lists(st.integers(1, 300), min_size=1, max_size=4), extra=st.sampled_from([0, 9]))
 def test_clips_are_fitted_as_numpy_pads_and_tiles(fit, lengths, extra):
     transform = af.PadWaveform(**arguments(**fit))

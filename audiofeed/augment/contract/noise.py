@@ -15,8 +15,8 @@ def _shifted(values: torch.Tensor, bits: int) -> torch.Tensor:
     return (values >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def hashes(seeds: torch.Tensor, n: int) -> torch.Tensor:
-    """Hash each seed of a batch with the numbers 0 to n - 1, for augmentation noise, the same on every device.
+def hashes(seeds: torch.Tensor, n: int, first: int = 0) -> torch.Tensor:
+    """Hash each seed of a batch with n numbers from `first` on, for augmentation noise, the same on every device.
 
     Number i of a seed is the i-th value of splitmix64 (Steele, Lea, Flood 2014), which counts on from the seed.
 
@@ -25,7 +25,7 @@ def hashes(seeds: torch.Tensor, n: int) -> torch.Tensor:
     >>> hashes(torch.tensor([0]), 1)[0, 0].item() & (2**64 - 1) == 0xE220A8397B1DCDAF
     True
     """
-    places = torch.arange(1, n + 1, device=seeds.device)
+    places = torch.arange(first + 1, first + n + 1, device=seeds.device)
     state = seeds[:, None] + places * _INCREMENT
     state = (state ^ _shifted(state, 30)) * _FIRST
     state = (state ^ _shifted(state, 27)) * _SECOND

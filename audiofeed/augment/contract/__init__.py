@@ -1,0 +1,1 @@
+"""What every augmentation keeps: draws by example, true lengths, targets that follow."""

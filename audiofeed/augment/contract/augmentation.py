@@ -1,0 +1,227 @@
+"""The base of every augmentation: when it is applied, by whose seeds, and what it is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from audiofeed.augment.contract.clips import Clips
+from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.ranges import check_probability
+from audiofeed.parallel.observed import observed
+
+Stage = Literal["waveforms", "filters", "features"]
+STAGES: tuple[Stage, ...] = ("waveforms", "filters", "features")
+
+# reads in a worker what an augmentation needs for clips: fetch(seeds, lengths, sample_rate, channels) -> tensors
+Fetch = Callable[[torch.Tensor, torch.Tensor, "int | None", "int | None"], Any]
+
+
+class Augmentation(torch.nn.Module):
+    """Augmentation of a batch's clips on the device; the base of those in `audiofeed/augment/`.
+
+    All that it draws for a clip follows from the clip's seed, so a clip is augmented alike in any batch, at any number
+    of workers and ranks, and anew in each epoch. In evaluation mode (`.eval()`) it does nothing. It reads nothing back
+    from the device.
+
+    Give it to a collate, `GPUSpecCollate(transform, augment=...)`, or call it with tensors or with `Clips`. One of your
+    own derives from it, names what it changes beside waveforms, and defines `change`.
+
+    Args:
+        p: Probability that a clip is augmented, 0 to 1, drawn for each clip.
+
+    Attributes:
+        stage: What it augments: "waveforms", the "filters" of the transform, or "features".
+        changes: Names of what it changes: "waveforms", "lengths", "targets", "fields", "features".
+        alone: Whether what becomes of a clip depends on the clip and its seed alone; one that mixes the clips of a
+            batch with each other says False.
+
+    Raises:
+        ValueError: `p` is no probability; or, when called, the seeds are not one for each clip.
+
+    >>> class Halve(Augmentation):
+    ...     def change(self, clips, active, draws):
+    ...         return clips.put(active, clips.waveforms / 2)
+    >>> Halve()(torch.ones(2, 4), torch.tensor([4, 2]), torch.tensor([5, 6]))
+    tensor([[0.5000, 0.5000, 0.5000, 0.5000],
+            [0.5000, 0.5000, 0.0000, 0.0000]])
+    """
+
+    stage: Stage = "waveforms"
+    changes: ClassVar[frozenset[str]] = frozenset({"waveforms"})
+    alone: bool = True
+
+    def __init__(self, p: float = 1.0) -> None:
+        super().__init__()
+        self.p = check_probability("p", p)
+
+    def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
+        """Augment clips; an augmentation of your own defines this.
+
+        Args:
+            clips: The clips; at least one.
+            active: (batch,) bool, True for the clips that are to be augmented. The others stay as they are:
+                `clips.put(active, waveforms)` sees to it. There may be none.
+            draws: What is drawn for each clip.
+
+        Returns:
+            The clips.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define change(clips, active, draws)")
+
+    def fetcher(self) -> Fetch | None:
+        """Return what reads, in a worker, what this augmentation needs for a batch; None: it needs nothing.
+
+        A function that can be pickled, called as `fetch(seeds, lengths, sample_rate, channels)` with the clips' seeds
+        (batch,) and lengths (batch,) on the CPU, and their rate and number of channels (None for clips without the
+        axis). What it returns, a tree of tensors, is `clips.fetched` on the device.
+        """
+        return None
+
+    def around(self, transform: torch.nn.Module, clips: Clips, gate: torch.Tensor | None = None) -> torch.nn.Module:
+        """Return the transform with this augmentation of its filters for these clips.
+
+        Args:
+            transform: The transform of the collate.
+            clips: The clips, their waveforms augmented.
+            gate: (batch,) bool, False for clips to leave out; None: none of them.
+
+        Returns:
+            A module with the transform's contract; the transform itself where nothing is changed.
+        """
+        return transform
+
+    @property
+    def stages(self) -> frozenset[Stage]:
+        """What this augmentation, or the members of a composed one, works on."""
+        return frozenset({self.stage})
+
+    def run(self, clips: Clips, gate: torch.Tensor | None = None, stage: Stage | None = None) -> Clips:
+        """Augment the clips of a batch.
+
+        Args:
+            clips: The clips.
+            gate: (batch,) bool, False for clips to leave out; None: none of them.
+            stage: Do only what belongs to this stage; None: all.
+
+        Returns:
+            The clips.
+        """
+        if not self.training or self.p == 0 or clips.batch == 0 or stage not in (None, self.stage):
+            return clips
+        draws = Draws(clips.seeds, type(self).__name__)
+        active = draws.chosen(self.p)
+        if gate is not None:
+            active = active & gate
+        if is_empty(active):
+            return clips
+        return self.change(clips, active, draws)
+
+    def forward(
+        self,
+        waveforms: torch.Tensor | Clips,
+        lengths: torch.Tensor | None = None,
+        seeds: torch.Tensor | None = None,
+        *,
+        sample_rate: int | None = None,
+    ) -> Any:
+        """Augment the waveforms or the features of a batch.
+
+        Args:
+            waveforms: (batch, time) or (batch, channel, time), zero past each clip's end; for an augmentation of
+                features (batch, ..., bins, frames); or `Clips`.
+            lengths: (batch,) samples, or frames, of each clip; past them stays 0. None: all are as long as the batch.
+            seeds: (batch,) int64; None: drawn from torch's generator.
+            sample_rate: Hz, 1 or more, where the augmentation needs it.
+
+        Returns:
+            As given: a tensor of the same shape, or `Clips`.
+
+        Raises:
+            TypeError: A tensor is given, and the augmentation changes more than it; or `Clips` stand beside arguments.
+        """
+        if isinstance(waveforms, Clips):
+            if lengths is not None or seeds is not None or sample_rate is not None:
+                raise TypeError("Clips have their own lengths, seeds and sample rate; give them alone")
+            return self.run(waveforms)
+        name = "features" if self.stage == "features" else "waveforms"
+        others = self.changes - {name}
+        if others or self.stages != {self.stage} or self.stage == "filters":
+            raise TypeError(
+                f"{type(self).__name__} changes {sorted(self.changes)}, which a call with one tensor cannot return: "
+                "call it with audiofeed.augment.Clips(waveforms, lengths, seeds, ...), or give it to a collate"
+            )
+        clips = clips_of(waveforms, lengths, seeds, sample_rate, features=name == "features")
+        return getattr(self.run(clips), name)
+
+    def extra_repr(self) -> str:
+        """Show the probability of the augmentation where it is not 1."""
+        return "" if self.p == 1 else f"p={self.p:g}"
+
+
+def is_empty(active: torch.Tensor) -> bool:
+    """Return True if an augmentation was drawn for no clip of a batch; on another device than the CPU nobody looks.
+
+    >>> is_empty(torch.tensor([False]))
+    True
+    """
+    return active.device.type == "cpu" and observed(active) is None and not bool(active.any())
+
+
+def clips_of(
+    values: torch.Tensor,
+    lengths: torch.Tensor | None,
+    seeds: torch.Tensor | None,
+    sample_rate: int | None,
+    *,
+    features: bool = False,
+) -> Clips:
+    """Make clips for an augmentation out of the tensors of a call.
+
+    Args:
+        values: (batch, [channel,] time), or features (batch, ..., bins, frames).
+        lengths: (batch,) samples or frames; None: all.
+        seeds: (batch,); None: drawn from torch's generator.
+        sample_rate: Hz, or None.
+        features: Whether the values are features.
+
+    Raises:
+        ValueError: The lengths or seeds are not one for each clip, or the values have fewer axes than they must.
+
+    >>> clips_of(torch.zeros(2, 8), None, None, None).lengths
+    tensor([8, 8])
+    """
+    least = 3 if features else 2
+    if values.dim() < least or (not features and values.dim() > 3):
+        form = "(batch, ..., bins, frames)" if features else "(batch, time) or (batch, channel, time)"
+        raise ValueError(f"a tensor of shape {tuple(values.shape)} must be {form}: give a single clip as clip[None]")
+    batch, device = values.shape[0], values.device
+    if lengths is None:
+        lengths = torch.full((batch,), values.shape[-1], dtype=torch.int64, device=device)
+    if seeds is None:
+        seeds = drawn_seeds(batch)
+    for name, given in (("lengths", lengths), ("seeds", seeds)):
+        if given.shape != (batch,):
+            raise ValueError(f"{name} has shape {tuple(given.shape)}; it must be ({batch},), one for each clip")
+    lengths, seeds = lengths.to(device), seeds.to(device)
+    if not features:
+        return Clips(values, lengths, seeds, sample_rate)
+    nothing = values.new_zeros(batch, 0)
+    return Clips(nothing, torch.zeros_like(lengths), seeds, sample_rate, features=values, feature_lengths=lengths)
+
+
+def drawn_seeds(batch: int) -> torch.Tensor:
+    """Draw seeds for an augmentation's clips from torch's generator, where nothing else gives them.
+
+    Args:
+        batch: Number of clips.
+
+    Returns:
+        int64 (batch,) on the CPU.
+
+    >>> drawn_seeds(3).shape
+    torch.Size([3])
+    """
+    return torch.randint(2**62, (batch,), device="cpu")

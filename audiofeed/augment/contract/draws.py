@@ -1,0 +1,170 @@
+"""What an augmentation draws for each clip: numbers that follow from the clip's seed alone."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import torch
+
+from audiofeed.augment.contract.noise import hashes
+
+_STREAM = 0x5851F42D4C957F2D  # Knuth's factor: sets the streams of one seed apart
+# of a gamma variate by Marsaglia and Tsang's method, each accepted with a probability above 0.95: all fail in 1e-13 of
+# the draws, and the last is taken
+_TRIES = 10
+
+
+def stream_seeds(seeds: torch.Tensor, stream: int | str) -> torch.Tensor:
+    """Derive seeds of their own for an augmentation, or for a member of a composed one, from those of the clips.
+
+    Args:
+        seeds: int64 (batch,).
+        stream: A number, or a name; each gives draws that have nothing to do with the others'.
+
+    Returns:
+        int64 (batch,).
+
+    >>> seeds = torch.tensor([1, 2])
+    >>> torch.equal(stream_seeds(seeds, "Gain"), stream_seeds(seeds, "Clip"))
+    False
+    """
+    number = zlib.crc32(stream.encode()) if isinstance(stream, str) else stream
+    step = (number * _STREAM) % 2**64
+    return hashes(seeds + (step - 2**64 if step >= 2**63 else step), 1)[:, 0]
+
+
+class Draws:
+    """Draws of an augmentation for the clips of a batch, each from its clip's seed, the same on every device.
+
+    Each call draws new numbers: the n-th draw of a clip is the same in any batch. Numbers are float64.
+
+    Args:
+        seeds: int64 (batch,).
+        stream: Name of the augmentation, so that two of them draw apart.
+
+    >>> together = Draws(torch.tensor([3, 4]), "Gain").uniform(-6.0, 6.0)
+    >>> torch.equal(together[1:], Draws(torch.tensor([4]), "Gain").uniform(-6.0, 6.0))
+    True
+    """
+
+    def __init__(self, seeds: torch.Tensor, stream: int | str) -> None:
+        self.seeds = stream_seeds(seeds, stream)
+        self._taken = 0
+
+    def bits(self, count: int = 1) -> torch.Tensor:
+        """Draw 64 random bits for an augmentation of each clip.
+
+        Args:
+            count: How many for a clip, 1 or more.
+
+        Returns:
+            int64 (batch, count).
+        """
+        drawn = hashes(self.seeds, count, first=self._taken)
+        self._taken += count
+        return drawn
+
+    def noise_seeds(self) -> torch.Tensor:
+        """Draw seeds for noise of an augmentation, or for another set of draws.
+
+        Returns:
+            int64 (batch,).
+        """
+        return self.bits()[:, 0]
+
+    def uniform(
+        self, low: float | torch.Tensor = 0.0, high: float | torch.Tensor = 1.0, count: int | None = None
+    ) -> torch.Tensor:
+        """Draw numbers for an augmentation, each as likely as the other between two limits.
+
+        Args:
+            low: The lower limit, included.
+            high: The upper limit, not included unless both are equal.
+            count: How many for a clip; None: one, without an axis.
+
+        Returns:
+            float64 (batch,) or (batch, count).
+        """
+        drawn = ((self.bits(count or 1) >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+        if count is None:
+            drawn = drawn[:, 0]
+        return low + drawn * (high - low)
+
+    def log_uniform(self, low: float, high: float, count: int | None = None) -> torch.Tensor:
+        """Draw numbers for an augmentation whose logarithm is uniform: frequencies, rates.
+
+        Args:
+            low: The lower limit, above 0.
+            high: The upper limit, above 0.
+            count: How many for a clip; None: one, without an axis.
+
+        Returns:
+            float64 (batch,) or (batch, count).
+        """
+        return self.uniform(math.log(low), math.log(high), count).exp()
+
+    def integers(self, limit: int | torch.Tensor, count: int | None = None) -> torch.Tensor:
+        """Draw integers from 0 to below a limit for an augmentation.
+
+        Args:
+            limit: 1 or more; a tensor that broadcasts with the result for limits by clip.
+            count: How many for a clip; None: one, without an axis.
+
+        Returns:
+            int64 (batch,) or (batch, count).
+        """
+        # a product with a number below 1 rounds up to the limit itself where the limit is above 2^52
+        return torch.clamp((self.uniform(count=count) * limit).floor().long(), max=limit - 1)
+
+    def chosen(self, p: float) -> torch.Tensor:
+        """Draw for each clip whether an augmentation is applied.
+
+        Args:
+            p: Probability, 0 to 1.
+
+        Returns:
+            bool (batch,).
+        """
+        return self.uniform() < p
+
+    def normal(self, count: int | None = None) -> torch.Tensor:
+        """Draw normal numbers of mean 0 and variance 1 for an augmentation, by Box and Muller's transform.
+
+        Args:
+            count: How many for a clip; None: one, without an axis.
+
+        Returns:
+            float64 (batch,) or (batch, count).
+        """
+        radius = (1.0 - self.uniform(count=count)).log().mul(-2.0).sqrt()
+        return radius * (self.uniform(count=count) * (2 * math.pi)).cos()
+
+    def beta(self, alpha: float) -> torch.Tensor:
+        """Draw from the symmetric beta distribution Beta(alpha, alpha) for a mix of clips.
+
+        The share of one of two gamma variates (Marsaglia and Tsang 2000; Stuart's boost below 1) in their sum.
+
+        Args:
+            alpha: Above 0; 1 is uniform, below 1 prefers the ends, above 1 the middle.
+
+        Returns:
+            float64 (batch,), 0 to 1.
+        """
+        first, second = self._log_gamma_variate(alpha), self._log_gamma_variate(alpha)
+        return torch.sigmoid(first - second)
+
+    def _log_gamma_variate(self, alpha: float) -> torch.Tensor:
+        """Draw the logarithm of a gamma variate of a mix's shape alpha: below 1 the variate itself could be 0."""
+        d = (alpha + 1 if alpha < 1 else alpha) - 1 / 3
+        c = 1 / math.sqrt(9 * d)
+        found = torch.zeros_like(self.seeds, dtype=torch.float64)
+        settled = torch.zeros_like(self.seeds, dtype=torch.bool)
+        for _ in range(_TRIES):
+            x, u = self.normal(), 1.0 - self.uniform()
+            v = (1 + c * x).clamp_min(1e-12) ** 3
+            fits = ((1 + c * x) > 0) & (u.log() < 0.5 * x * x + d - d * v + d * v.log())
+            found = torch.where(settled, found, (d * v).log())
+            settled = settled | fits
+        boost = (1.0 - self.uniform()).log() / alpha
+        return found + boost if alpha < 1 else found

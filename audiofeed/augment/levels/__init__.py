@@ -1,0 +1,1 @@
+"""Augmentations of a clip's level and of the values of its samples."""

@@ -1,0 +1,138 @@
+"""Augmentation on a batch's way: what a worker adds for it, and where the training process applies it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from audiofeed.augment.compose.compose import Given, as_augmentation
+from audiofeed.augment.contract.augmentation import Augmentation, Fetch, drawn_seeds
+from audiofeed.augment.contract.clips import Clips
+from audiofeed.feed.padding import Padded
+
+# what an augmentation may change in a padded batch before the transform
+_PADDED = ("waveforms", "lengths", "targets", "fields")
+
+
+@dataclass(frozen=True)
+class WorkerPart:
+    """What a collate's worker adds to a padded batch for the augmentation, which lives in the training process.
+
+    Args:
+        fetch: Reads what the augmentation needs; None: nothing.
+        draws_seeds: Whether clips that have no seed get one from torch's generator.
+    """
+
+    fetch: Fetch | None = None
+    draws_seeds: bool = False
+
+    @classmethod
+    def of(cls, augment: Any) -> WorkerPart:
+        """Return the part of a collate's augmentation that a worker does."""
+        if not isinstance(augment, Augmentation):
+            return cls()
+        return cls(augment.fetcher(), draws_seeds=True)
+
+    def add_to(self, padded: Padded) -> Padded:
+        """Return the padded batch with seeds, and with what was read for the augmentation."""
+        if not self.draws_seeds:
+            return padded
+        if padded.seeds is None:
+            padded = replace(padded, seeds=drawn_seeds(padded.lengths.shape[0]))
+        if self.fetch is None:
+            return padded
+        channels = padded.waveforms.shape[1] if padded.waveforms.dim() == 3 else None
+        assert padded.seeds is not None
+        return replace(padded, fetched=self.fetch(padded.seeds, padded.lengths, padded.sample_rate, channels))
+
+
+def changed_fields(augment: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of a batch's fields that an augmentation changes before the transform, and after it.
+
+    Args:
+        augment: As a collate takes it; None changes nothing.
+
+    >>> changed_fields(None)
+    (frozenset(), frozenset())
+    """
+    if augment is None:
+        return frozenset(), frozenset()
+    augmentation = as_augmentation(augment)
+    before = augmentation.changes - {"features"} if "waveforms" in augmentation.stages else frozenset()
+    after = augmentation.changes - {"features", *_PADDED[:2]} if "features" in augmentation.stages else frozenset()
+    # a batch's own waveforms are those that the transform was given
+    return before | ({"waveforms"} if before else frozenset()), after
+
+
+def augmented(augment: Any, padded: Padded, waveforms: torch.Tensor) -> Padded:
+    """Return a padded batch on the device with its waveforms augmented, and what follows them.
+
+    Args:
+        augment: As a collate takes it.
+        padded: The batch.
+        waveforms: Its waveforms, float32.
+    """
+    augmentation = as_augmentation(augment)
+    if isinstance(augmentation, Given) and not augmentation.in_full:
+        # given the seeds as they are, which may be None
+        return replace(padded, waveforms=augmentation.called(waveforms, padded.lengths, padded.seeds))
+    clips = augmentation.run(_clips(padded, waveforms), stage="waveforms")
+    return replace(padded, **{name: getattr(clips, name) for name in _PADDED})
+
+
+def around(augment: Any, transform: torch.nn.Module, padded: Padded, waveforms: torch.Tensor) -> torch.nn.Module:
+    """Return the transform of a padded batch with the augmentation of its filters.
+
+    Args:
+        augment: As a collate takes it; None changes nothing.
+        transform: The collate's transform.
+        padded: The batch.
+        waveforms: Its waveforms.
+    """
+    if not isinstance(augment, Augmentation) or "filters" not in augment.stages:
+        return transform
+    return augment.around(transform, _clips(padded, waveforms))
+
+
+def augmented_features(augment: Any, padded: Padded, fields: dict[str, Any], framed: frozenset[str]) -> dict[str, Any]:
+    """Return the fields of a batch that are known with its features, augmented.
+
+    Args:
+        augment: As a collate takes it; None changes nothing.
+        padded: The batch.
+        fields: Its features, their lengths, and what else is known with them, by name.
+        framed: Names of targets and of entries of its fields whose last axis is the features' frames.
+    """
+    if not isinstance(augment, Augmentation) or "features" not in augment.stages:
+        return fields
+    given = replace(padded, **{name: fields[name] for name in ("targets", "fields") if name in fields})
+    clips = replace(
+        _clips(given, given.waveforms),
+        features=fields["features"],
+        feature_lengths=fields["feature_lengths"],
+        framed=framed,
+    )
+    clips = augment.run(clips, stage="features")
+    # what follows is read with the features
+    also: dict[str, Any] = {
+        name: getattr(clips, name) for name in ("targets", "fields") if name in fields or name in augment.changes
+    }
+    return {**fields, **also, "features": clips.features}
+
+
+def _clips(padded: Padded, waveforms: torch.Tensor) -> Clips:
+    seeds = padded.seeds
+    if seeds is None:
+        seeds = drawn_seeds(padded.lengths.shape[0]).to(padded.lengths.device)
+    return Clips(
+        waveforms,
+        padded.lengths,
+        seeds,
+        padded.sample_rate,
+        padded.targets,
+        padded.fields,
+        padded.names,
+        fetched=padded.fetched,
+    )
