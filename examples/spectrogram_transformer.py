@@ -1,9 +1,9 @@
-"""Fine-tune an audio spectrogram transformer (AST) on raw clips: `af.presets.ast` makes the features it was trained with.
+"""Fine-tune an audio spectrogram transformer on raw clips: `af.presets.ast` makes the features it was trained with.
 
-Run `python examples/spectrogram_transformer.py`; it needs `pip install transformers`. The model is made from a configuration here and
-starts from random weights; with `ASTForAudioClassification.from_pretrained(...)`, and the preset made by
-`af.presets.from_extractor(ASTFeatureExtractor.from_pretrained(...))`, the rest stays as it is. The data are made here:
-clips of half a second to a second of noise through a band, a sweep, a hum or clicks.
+Run `python examples/spectrogram_transformer.py`; it needs `pip install transformers`. The model (AST) is made from a
+configuration here and starts from random weights; with `ASTForAudioClassification.from_pretrained(...)`, and the preset
+made by `af.presets.from_extractor(ASTFeatureExtractor.from_pretrained(...))`, the rest stays as it is. The data are made
+here: clips of half a second to a second of noise, a sweep, a hum or clicks.
 
 - `af.presets.ast(frames=128)` pads or cuts the features to the frames that the model takes; the real one takes 1,024,
   the default.
@@ -93,8 +93,10 @@ def main() -> None:
         rename={"features": "input_values", "targets": "labels"},
     )
     loaders = [
-        DataLoader(Sounds(clips, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate)
-        for clips, seed in ((384, 1), (96, 2))
+        DataLoader(
+            Sounds(clips, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate
+        )
+        for n, seed in ((384, 1), (96, 2))
     ]
     model = small_ast().to(next(iter(loaders[1]))["input_values"].device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)

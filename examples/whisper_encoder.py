@@ -1,9 +1,9 @@
 """Fine-tune a Whisper encoder on raw clips: `af.presets.whisper` makes exactly the features it was trained with.
 
 Run `python examples/whisper_encoder.py`; it needs `pip install transformers`. The encoder is made from a configuration
-here and starts from random weights; with `WhisperModel.from_pretrained("openai/whisper-base").encoder`, and the preset
-made by `af.presets.from_extractor(WhisperFeatureExtractor.from_pretrained("openai/whisper-base"))`, the rest stays as it
-is. The data are made here too: clips of one to two seconds of a low or a high hum, and their class.
+here and starts from random weights; with `WhisperModel.from_pretrained(...).encoder`, and the preset made by
+`af.presets.from_extractor(WhisperFeatureExtractor.from_pretrained(...))`, the rest stays as it is. The data are made
+here too: clips of one to two seconds of a low or a high hum, and their class.
 
 - `af.presets.whisper(seconds=2)` pads each clip to the length that the encoder hears, before the features, so that
   padding is silence, as Whisper has it. The real one hears `seconds=30`, the default.
@@ -93,8 +93,10 @@ def main() -> None:
     print(f"difference from transformers' features {difference(transform):.1e}")
     collate = af.GPUSpecCollate(transform, device="cpu" if arguments.cpu else None)
     loaders = [
-        DataLoader(Hums(clips, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate)
-        for clips, seed in ((384, 1), (96, 2))
+        DataLoader(
+            Hums(clips, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate
+        )
+        for n, seed in ((384, 1), (96, 2))
     ]
     device = next(iter(loaders[1])).features.device
     model = Classifier().to(device)

@@ -26,7 +26,10 @@ import torch
 
 import audiofeed as af
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 2)]  # peers, and the definitions of the tests
+# the timing of peers lies beside this folder, and the definitions with the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 import peers
 
 from tests.presets.speech import kaldi_formulas, mel_formulas
