@@ -316,7 +316,8 @@ class ShortTime(Transform):
         self.check_waveform(waveform)
         graph = needs_graph(self, waveform)
         rows, _, _ = self.rows_of(waveform, lengths, graph=graph)
-        return self._choice.path(rows, self.framing, self.analysis(rows), graph=graph)
+        wanted = None if self.power is None else [self.wanted(rows)]
+        return self._choice.path(rows, self.framing, self.analysis(rows), graph=graph, wanted=wanted)
 
     # ---------------------------------------------------------------- axes
 
