@@ -23,10 +23,10 @@ def cannot(*, trainable: bool, n_fft: int | None = None, named: bool = False, **
     """Return the reason why the fused kernel cannot compute short-time spectra, as far as the settings tell, or None."""
     if trainable:
         return "trainable=True: the fused kernel has no basis to train; use method='conv' or 'auto'"
-    if named and n_fft is not None:
-        why = _missing(n_fft)
-        return None if why is None else f"n_fft={n_fft}: {why}; use method='fft' or 'auto'"
-    return None
+    if not named:
+        return "its speed has not been measured on a card yet"
+    why = None if n_fft is None else _missing(n_fft)
+    return None if why is None else f"n_fft={n_fft}: {why}; use method='fft' or 'auto'"
 
 
 def _missing(n_fft: int) -> str | None:

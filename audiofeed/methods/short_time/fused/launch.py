@@ -22,8 +22,22 @@ def launch_settings(split: Split, n_filters: int) -> dict[str, int]:
     They hold all values in registers without a spill: see tests/methods/test_fused_compiled.py.
     """
     frames = 16 if split.n_values <= 1024 else 8
-    at_once = max(16, min(MOST_FILTERS_AT_ONCE, 1 << (n_filters - 1).bit_length())) if n_filters else 16
-    return {"FRAMES": frames, "BLOCK": at_once, "num_warps": 8 if split.n_values > 512 else 4}
+    block, tail = blocks_of(n_filters) if n_filters else (16, 0)
+    return {"FRAMES": frames, "BLOCK": block, "TAIL": tail, "num_warps": 8 if split.n_values > 512 else 4}
+
+
+def blocks_of(n_filters: int) -> tuple[int, int]:
+    """Return how many filters the fused kernel sums at once, and how many at last.
+
+    >>> blocks_of(80), blocks_of(23), blocks_of(128), blocks_of(200)
+    ((64, 16), (32, 32), (128, 0), (128, 128))
+    """
+    block = max(16, min(MOST_FILTERS_AT_ONCE, 1 << (n_filters.bit_length() - 1)))
+    rest = n_filters % block
+    tail = max(16, 1 << (rest - 1).bit_length()) if rest else 0
+    if n_filters < block or (n_filters < 2 * block <= block + tail and block < MOST_FILTERS_AT_ONCE):
+        return (2 * block if n_filters > block else block,) * 2
+    return block, tail
 
 
 @functools.lru_cache(maxsize=32)
@@ -38,24 +52,24 @@ def tables_on(split: Split, device: torch.device) -> tuple[torch.Tensor, ...]:
 _BANKS = WeakTensorKeyDictionary()
 
 
-def table_of(filters: torch.Tensor, split: Split, at_once: int, *, short: bool) -> torch.Tensor:
+def table_of(filters: torch.Tensor, split: Split, rows: int, *, short: bool) -> torch.Tensor:
     """Return filters in the order of the fused kernel's bins, in two parts that bfloat16 holds.
 
     Shape: (n, bins) -> (high and low part, n filled up, columns).
     """
     version = None if filters.is_inference() else filters._version
     held = _BANKS.get(filters)
-    if held is not None and version is not None and held[0] == (version, split, at_once, short):
+    if held is not None and version is not None and held[0] == (version, split, rows, short):
         kept: torch.Tensor = held[1]
         return kept
     columns = tables_on(split, filters.device)[-1]
-    filled = F.pad(filters.detach().float(), (0, 1, 0, -filters.shape[0] % at_once))
+    filled = F.pad(filters.detach().float(), (0, 1, 0, rows - filters.shape[0]))
     whole = filled[:, columns]  # -1 is the column of zeros
     high = _rounded(whole)
     table = torch.stack([high, _rounded(whole - high)])
     table = table.bfloat16() if short else table
     if version is not None:
-        _BANKS[filters] = ((version, split, at_once, short), table)
+        _BANKS[filters] = ((version, split, rows, short), table)
     return table
 
 
@@ -127,7 +141,8 @@ def fused_features(
     short = not triton_kernel.interpreted()
     settings = launch_settings(split, n_filters)
     first_stage, twiddles, second_stage, _ = tables_on(split, samples.device)
-    bank = window if filters is None else table_of(filters, split, settings["BLOCK"], short=short)
+    n_rows = n_filters // settings["BLOCK"] * settings["BLOCK"] + settings["TAIL"]
+    bank = window if filters is None else table_of(filters, split, n_rows, short=short)
     n_tiles = -(-n_frames // settings["FRAMES"])
     triton_kernel.kernel()[(rows * n_tiles,)](
         samples,

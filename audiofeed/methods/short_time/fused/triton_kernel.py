@@ -31,7 +31,7 @@ def interpreted() -> bool:
 @functools.cache
 def kernel() -> Any:
     """Return the fused kernel, which Triton compiles for each of its forms at the first launch."""
-    for part in (_folded, _block, _product, _finished):
+    for part in (_folded, _block, _product, _filtered, _finished):
         globals()[part.__name__] = triton.jit(part)
     return triton.jit(fused)
 
@@ -98,6 +98,30 @@ def _product(a, high_part, low_part):
     return tl.dot(high, high_part, found, input_precision="tf32")
 
 
+def _filtered(
+    filters, early_high, early, late_high, late, last_high, last,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """Return sums of powers by some filters in the fused kernel, both in two parts, smallest first."""
+    PARTS: tl.constexpr = early.shape[0]
+    filters += tl.arange(0, SIZE)[:, None] * COLUMNS
+    part = filters + tl.arange(0, PARTS)[None, :]
+    high = tl.load(part)
+    sums = tl.dot(tl.load(part + ROWS * COLUMNS), early_high, input_precision="tf32")
+    sums = tl.dot(high, early, sums, input_precision="tf32")
+    sums = tl.dot(high, early_high, sums, input_precision="tf32")
+    part += PARTS
+    high = tl.load(part)
+    sums = tl.dot(tl.load(part + ROWS * COLUMNS), late_high, sums, input_precision="tf32")
+    sums = tl.dot(high, late, sums, input_precision="tf32")
+    sums = tl.dot(high, late_high, sums, input_precision="tf32")
+    part = filters + 2 * PARTS + tl.arange(0, last.shape[0])[None, :]
+    high = tl.load(part)
+    sums = tl.dot(tl.load(part + ROWS * COLUMNS), last_high, sums, input_precision="tf32")
+    sums = tl.dot(high, last, sums, input_precision="tf32")
+    return tl.dot(high, last_high, sums, input_precision="tf32")
+
+
 def _finished(
     values, number, is_value, affine, floor, factor, offset,
     N_VALUES: tl.constexpr, LOG: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr,
@@ -127,7 +151,7 @@ def fused(
     row_stride, time, n_frames, n_tiles, hop, margin, extra, more, left_out, under, win_length,
     preemphasis, floor, factor, offset, root_offset,
     N_FFT: tl.constexpr, R: tl.constexpr, RP: tl.constexpr, M: tl.constexpr, W: tl.constexpr,
-    N_FILTERS: tl.constexpr, BLOCK: tl.constexpr, FRAMES: tl.constexpr,
+    N_FILTERS: tl.constexpr, BLOCK: tl.constexpr, TAIL: tl.constexpr, FRAMES: tl.constexpr,
     PAD_MODE: tl.constexpr, RAGGED: tl.constexpr, DC: tl.constexpr, EMPHASIS: tl.constexpr,
     ROOT: tl.constexpr, ROOT_OFFSET: tl.constexpr, LOG: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr,
     SHORT: tl.constexpr,
@@ -270,24 +294,17 @@ def fused(
             late = late.to(tl.bfloat16)
             last = last.to(tl.bfloat16)
         COLUMNS: tl.constexpr = 2 * PARTS + W
-        ROWS: tl.constexpr = (N_FILTERS + BLOCK - 1) // BLOCK * BLOCK
-        part = tl.arange(0, PARTS)[None, :]
-        for i in tl.static_range(ROWS // BLOCK):
-            filters = bank + (i * BLOCK + tl.arange(0, BLOCK))[:, None] * COLUMNS
-            high = tl.load(filters + part)
-            sums = tl.dot(tl.load(filters + ROWS * COLUMNS + part), early_high, input_precision="tf32")
-            sums = tl.dot(high, early, sums, input_precision="tf32")
-            sums = tl.dot(high, early_high, sums, input_precision="tf32")
-            high = tl.load(filters + PARTS + part)
-            sums = tl.dot(tl.load(filters + ROWS * COLUMNS + PARTS + part), late_high, sums, input_precision="tf32")
-            sums = tl.dot(high, late, sums, input_precision="tf32")
-            sums = tl.dot(high, late_high, sums, input_precision="tf32")
-            rest = filters + 2 * PARTS + column[None, :]
-            high = tl.load(rest)
-            sums = tl.dot(tl.load(rest + ROWS * COLUMNS), last_high, sums, input_precision="tf32")
-            sums = tl.dot(high, last, sums, input_precision="tf32")
-            sums = tl.dot(high, last_high, sums, input_precision="tf32")
+        ROWS: tl.constexpr = N_FILTERS // BLOCK * BLOCK + TAIL
+        for i in tl.static_range(N_FILTERS // BLOCK):
+            sums = _filtered(bank + i * BLOCK * COLUMNS, early_high, early, late_high, late, last_high, last, ROWS, COLUMNS, BLOCK)
             number = i * BLOCK + tl.arange(0, BLOCK)[:, None]
+            sums = _finished(sums, number, number < N_FILTERS, affine, floor, factor, offset, N_VALUES, LOG, BEFORE, AFTER)
+            sums = tl.where(is_own, sums, 0.0)
+            tl.store(result + number * n_frames + frame[None, :], sums, mask=is_there)
+        if TAIL > 0:
+            DONE: tl.constexpr = N_FILTERS // BLOCK * BLOCK
+            sums = _filtered(bank + DONE * COLUMNS, early_high, early, late_high, late, last_high, last, ROWS, COLUMNS, TAIL)
+            number = DONE + tl.arange(0, TAIL)[:, None]
             is_value = number < N_FILTERS
             sums = _finished(sums, number, is_value, affine, floor, factor, offset, N_VALUES, LOG, BEFORE, AFTER)
             sums = tl.where(is_own, sums, 0.0)
