@@ -139,7 +139,7 @@ def check_in_processes(asked: argparse.Namespace) -> bool:
     """Check drawn settings and compile what is timed, in processes side by side; whether all passed."""
     n = asked.processes
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    draws = [sys.executable, "-m", "tests.methods.fused_draws", "--draws", str(asked.draws), "--seed", "3"]
+    draws = [sys.executable, "-m", "tests.methods.short_time.fused_draws", "--draws", str(asked.draws), "--seed", "3"]
     jobs = [
         ("values", [*draws, "--device", asked.device, "--every", str(n), "--first", str(i)]) for i in range(n)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
 import torch
@@ -10,21 +11,25 @@ from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.short_time.fused import triton_kernel
 from audiofeed.methods.short_time.fused.layout import split_for
-from audiofeed.methods.short_time.fused.launch import fused_features
 
 MOST_FILTERS = 512
+# of a frame, beside which filters still have room in registers; those of longer frames are a product of their powers
+MOST_FILTERED = 1024
 MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
 OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloat16
 
 
-def cannot(*, trainable: bool, n_fft: int | None = None, named: bool = False, **needs: object) -> str | None:
+def cannot(
+    *, trainable: bool, n_fft: int | None = None, power: float | None = 2.0, named: bool = False, **needs: object
+) -> str | None:
     """Return the reason why the fused kernel cannot compute short-time spectra, as far as the settings tell, or None."""
     if trainable:
         return "trainable=True: the fused kernel has no basis to train; use method='conv' or 'auto'"
     if not named:
         return "its speed has not been measured on a card yet"
+    if power not in (1.0, 2.0):
+        return f"power={power}: the fused kernel computes magnitudes and their squares; use method='fft' or 'auto'"
     why = None if n_fft is None else _missing(n_fft)
     return None if why is None else f"n_fft={n_fft}: {why}; use method='fft' or 'auto'"
 
@@ -32,7 +37,7 @@ def cannot(*, trainable: bool, n_fft: int | None = None, named: bool = False, **
 def _missing(n_fft: int) -> str | None:
     if split_for(n_fft) is None:
         return f"n_fft={n_fft} is odd, too long, or has no factors that fit the fused kernel"
-    return triton_kernel.missing()
+    return None if importlib.util.find_spec("triton") else "triton is not installed"
 
 
 def cannot_now(
@@ -64,6 +69,8 @@ def _unfit(waveform: torch.Tensor, *, graph: bool) -> str | None:
     if graph:
         return "a gradient or a graph is needed"
     if waveform.device.type == "cpu":
+        from audiofeed.methods.short_time.fused import triton_kernel
+
         return None if triton_kernel.interpreted() else "a tensor on cpu"
     if waveform.device.type != "cuda":
         return f"a tensor on {waveform.device.type}"
@@ -97,7 +104,9 @@ def short_time_powers(
 def _features(
     waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, wanted: Wanted
 ) -> torch.Tensor:
-    bank, before, log, after, rest = taken_steps(wanted.steps)
+    from audiofeed.methods.short_time.fused.launch import fused_features  # with Triton, which takes its time
+
+    bank, before, log, after, rest = taken_steps(wanted.steps, framing.n_fft)
     n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
     affine = [value.float().expand(n_values) for step in (*before, *after) for value in (step.add, step.divide)]
     least = 0.0 if log is None else log.least
@@ -136,7 +145,7 @@ def _features(
 
 
 def taken_steps(
-    steps: Sequence[Step],
+    steps: Sequence[Step], n_fft: int
 ) -> tuple[FilterBank | None, list[Affine], Log | None, list[Affine], Sequence[Step]]:
     """Split the steps after a power into those that the fused kernel takes, and the others.
 
@@ -144,7 +153,9 @@ def taken_steps(
         The filter bank, shifts and scales, the logarithm, shifts and scales after it, and the remaining steps.
     """
     bank = steps[0] if steps and isinstance(steps[0], FilterBank) else None
-    if bank is not None and bank.filters.shape[0] > MOST_FILTERS:
+    split = split_for(n_fft)
+    has_room = split is None or split.n_values <= MOST_FILTERED
+    if bank is not None and (bank.filters.shape[0] > MOST_FILTERS or not has_room):
         return None, [], None, [], steps
     log: Log | None = None
     parts: tuple[list[Affine], list[Affine]] = ([], [])

@@ -84,7 +84,8 @@ class ShortTime(Transform):
             )
         self.root_offset = magnitude.root_offset
         self._steps: Sequence[Step] = ()
-        self._choice = methods.choose(execution.method, trainable=execution.trainable, n_fft=frames.n_fft)
+        needs = {"trainable": execution.trainable, "n_fft": frames.n_fft, "power": power}
+        self._choice = methods.choose(execution.method, **needs)
         self.method, self.method_reason = self._choice.method, self._choice.reason
         if execution.trainable_window and self._choice.filters != "analysis_window":
             raise ValueError(

@@ -14,16 +14,17 @@ from audiofeed.methods.short_time.fused.layout import Split, split_for
 
 LOGARITHMS = ("", "ln", "log1p")
 MOST_FILTERS_AT_ONCE = 128
+SHORT_FRAME = 512
 
 
 def launch_settings(split: Split, n_filters: int) -> dict[str, int]:
     """Return what the fused kernel is launched with: frames and warps of a program, and filters summed at once.
 
-    They hold all values in registers without a spill: see tests/methods/test_fused_compiled.py.
+    With these, compilers keep all values in registers: see tests/methods/short_time/fused_compiled.py.
     """
-    frames = 16 if split.n_values <= 1024 else 8
+    long = split.n_values > SHORT_FRAME
     block, tail = blocks_of(n_filters) if n_filters else (16, 0)
-    return {"FRAMES": frames, "BLOCK": block, "TAIL": tail, "num_warps": 8 if split.n_values > 512 else 4}
+    return {"FRAMES": 8 if long else 16, "BLOCK": block, "TAIL": tail, "num_warps": 8 if long else 4}
 
 
 def blocks_of(n_filters: int) -> tuple[int, int]:

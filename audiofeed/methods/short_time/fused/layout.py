@@ -27,7 +27,8 @@ import numpy as np
 
 NARROWEST = 16  # the least that a product of tensor cores takes
 WIDEST = 64
-MOST_VALUES = 4096  # of a frame, with what fills up its tiles: they stay in registers
+# of a frame, with what fills up its tiles: they stay in registers, which more would not fit into
+MOST_VALUES = 2048
 
 
 def _filled(n: int) -> int:

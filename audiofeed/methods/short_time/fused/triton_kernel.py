@@ -18,9 +18,10 @@ except ImportError:  # where torch comes without it
     triton = None
 
 
-def missing() -> str | None:
-    """Return the reason why the fused kernel cannot be compiled, as far as Triton is concerned, or None."""
-    return "triton is not installed" if triton is None else None
+# what changes from batch to batch: Triton would compile anew for each that 16 divides, or that is 1
+SIZES = (
+    "row_stride", "time", "n_frames", "n_tiles", "margin", "extra", "more", "left_out", "under", "win_length",
+)  # fmt: skip
 
 
 def interpreted() -> bool:
@@ -33,7 +34,7 @@ def kernel() -> Any:
     """Return the fused kernel, which Triton compiles for each of its forms at the first launch."""
     for part in (_folded, _block, _product, _filtered, _finished):
         globals()[part.__name__] = triton.jit(part)
-    return triton.jit(fused)
+    return triton.jit(fused, do_not_specialize=SIZES)
 
 
 def _folded(p, seen, PAD_MODE: tl.constexpr):

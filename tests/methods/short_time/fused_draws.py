@@ -1,6 +1,6 @@
 """Drawn settings of method="fused" against float64, under Triton's interpreter (TRITON_INTERPRET=1) or on a GPU.
 
-    TRITON_INTERPRET=1 python -m tests.methods.fused_draws --draws 300 --seed 1
+    TRITON_INTERPRET=1 python -m tests.methods.short_time.fused_draws --draws 300 --seed 1
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OF_FFT = 8.0
 
 def draw(rng: random.Random) -> dict[str, Any]:
     """Draw a transform, its settings and a batch."""
-    n_fft = rng.choice([400, 400, 512, 512, 320, 480, 256, 200, 64, 100, 640, 1024, 882, 96, 24])
+    n_fft = rng.choice([400, 400, 512, 512, 320, 480, 256, 200, 64, 100, 640, 1024, 882, 2048, 96, 24])
     win = rng.choice([n_fft, n_fft, max(2, n_fft * 3 // 4), max(2, n_fft // 2 - 1)])
     placement = rng.choice(
         [None, "center", "start", "hops", "but_last_sample", "vocoder", "snip_edges", "keep_edges"]
