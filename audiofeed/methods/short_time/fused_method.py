@@ -14,8 +14,6 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.short_time.fused.layout import split_for
 
 MOST_FILTERS = 512
-# of a frame, beside which filters still have room in registers; those of longer frames are a product of their powers
-MOST_FILTERED = 1024
 MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
 OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloat16
 
@@ -23,7 +21,7 @@ OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloa
 def cannot(
     *, trainable: bool, n_fft: int | None = None, power: float | None = 2.0, named: bool = False, **needs: object
 ) -> str | None:
-    """Return the reason why the fused kernel cannot compute short-time spectra, as far as the settings tell, or None."""
+    """Return the reason why settings of short-time spectra do not fit the fused kernel, or None."""
     if trainable:
         return "trainable=True: the fused kernel has no basis to train; use method='conv' or 'auto'"
     if not named:
@@ -106,7 +104,7 @@ def _features(
 ) -> torch.Tensor:
     from audiofeed.methods.short_time.fused.launch import fused_features  # with Triton, which takes its time
 
-    bank, before, log, after, rest = taken_steps(wanted.steps, framing.n_fft)
+    bank, before, log, after, rest = taken_steps(wanted.steps)
     n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
     affine = [value.float().expand(n_values) for step in (*before, *after) for value in (step.add, step.divide)]
     least = 0.0 if log is None else log.least
@@ -145,7 +143,7 @@ def _features(
 
 
 def taken_steps(
-    steps: Sequence[Step], n_fft: int
+    steps: Sequence[Step],
 ) -> tuple[FilterBank | None, list[Affine], Log | None, list[Affine], Sequence[Step]]:
     """Split the steps after a power into those that the fused kernel takes, and the others.
 
@@ -153,9 +151,7 @@ def taken_steps(
         The filter bank, shifts and scales, the logarithm, shifts and scales after it, and the remaining steps.
     """
     bank = steps[0] if steps and isinstance(steps[0], FilterBank) else None
-    split = split_for(n_fft)
-    has_room = split is None or split.n_values <= MOST_FILTERED
-    if bank is not None and (bank.filters.shape[0] > MOST_FILTERS or not has_room):
+    if bank is not None and bank.filters.shape[0] > MOST_FILTERS:
         return None, [], None, [], steps
     log: Log | None = None
     parts: tuple[list[Affine], list[Affine]] = ([], [])

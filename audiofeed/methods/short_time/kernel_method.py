@@ -35,7 +35,12 @@ def cannot(*, trainable: bool, n_fft: int | None = None, named: bool = False, **
 
 
 def cannot_now(
-    waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool, wanted: Sequence[Wanted] | None = None
+    waveform: torch.Tensor,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    graph: bool,
+    wanted: Sequence[Wanted] | None = None,
 ) -> str | None:
     """Return the reason why kernels cannot compute the short-time spectra of a batch of waveforms, or None."""
     if graph:
@@ -44,7 +49,12 @@ def cannot_now(
 
 
 def says(
-    waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool, wanted: Sequence[Wanted] | None = None
+    waveform: torch.Tensor,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    graph: bool,
+    wanted: Sequence[Wanted] | None = None,
 ) -> str:
     """Return as text the number of frames that kernels of short-time spectra compute at once."""
     return f"{limits.lanes_for(framing.n_fft)} frames at a time"

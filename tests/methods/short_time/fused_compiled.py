@@ -1,6 +1,6 @@
 """Compile the fused kernel for a card that is not there, exactly as a launch would, and say what it takes.
 
-    python -m tests.methods.short_time.fused_compiled --arch 90 --setting whisper
+python -m tests.methods.short_time.fused_compiled --arch 90 --setting whisper
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "200 filters": ("LogMelSpectrogram", {"sample_rate": 16000, "n_fft": 512, "hop_length": 128, "n_mels": 200}),
-    "long powers": ("Spectrogram", {"n_fft": 2048, "hop_length": 512, "power": 1.0}),
 }  # fmt: skip
 
 
@@ -83,12 +82,13 @@ def compiled(name: str, arch: int, *, ragged: bool = False, settings: dict[str, 
     triton.runtime.driver.set_active(Absent(arch))
     found: list[Any] = []
     kernel = triton_kernel.kernel()
+    kernel.device_caches.clear()  # they know a card by its number alone
 
     class Caught:
         def __getitem__(self, grid: tuple[int, ...]) -> Any:
             return lambda *given, **named: found.append(kernel.run(*given, grid=grid, warmup=True, **named))
 
-    held, own = triton_kernel.kernel, launch.launch_settings
+    held = triton_kernel.kernel, launch.launch_settings
     triton_kernel.kernel = lambda: Caught()
     if settings is not None:
         launch.launch_settings = lambda split, n_filters: settings
@@ -98,7 +98,7 @@ def compiled(name: str, arch: int, *, ragged: bool = False, settings: dict[str, 
         x = torch.zeros(2, 8000)
         launch_without_card(module, x, torch.tensor([8000, 7000]) if ragged else None)
     finally:
-        triton_kernel.kernel, launch.launch_settings = held, own
+        triton_kernel.kernel, launch.launch_settings = held
     cubin = found[0].asm["cubin"]
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,8 @@ def compiled(name: str, arch: int, *, ragged: bool = False, settings: dict[str, 
     registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", usage).groups()
     instructions = re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+ )?([A-Z0-9]+)", listing, re.MULTILINE)
     spilled = sum(one in ("LDL", "STL") for one in instructions)
-    taken = launch.launch_settings(launch.split_for(options["n_fft"]), options.get("n_mels", 0)) if not settings else settings
+    own = launch.launch_settings(launch.split_for(options["n_fft"]), options.get("n_mels", 0))
+    taken = settings or own
     return {
         "setting": name, "arch": arch, "ragged": ragged, "registers": int(registers), "stack": int(stack),
         "spills": spilled, "shared": found[0].metadata.shared, "instructions": len(instructions), **taken,
@@ -139,10 +140,11 @@ def main() -> int:
             for ragged in (False, True) if asked.setting is None else (True,):
                 try:
                     found = compiled(name, arch, ragged=ragged, settings=asked.launch)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  one must not hide the others
                     found = {"setting": name, "arch": arch, "failed": f"{type(error).__name__}: {str(error)[:300]}"}
                 spilled |= bool(found.get("spills")) or "failed" in found
-                print(json.dumps(found), flush=True)
+                sys.stdout.write(json.dumps(found) + "\n")
+                sys.stdout.flush()
     return int(spilled)
 
 

@@ -1,6 +1,6 @@
 """Drawn settings of method="fused" against float64, under Triton's interpreter (TRITON_INTERPRET=1) or on a GPU.
 
-    TRITON_INTERPRET=1 python -m tests.methods.short_time.fused_draws --draws 300 --seed 1
+TRITON_INTERPRET=1 python -m tests.methods.short_time.fused_draws --draws 300 --seed 1
 """
 
 from __future__ import annotations
@@ -25,11 +25,9 @@ OF_FFT = 8.0
 
 def draw(rng: random.Random) -> dict[str, Any]:
     """Draw a transform, its settings and a batch."""
-    n_fft = rng.choice([400, 400, 512, 512, 320, 480, 256, 200, 64, 100, 640, 1024, 882, 2048, 96, 24])
+    n_fft = rng.choice([400, 400, 512, 512, 320, 480, 256, 200, 64, 100, 640, 1024, 882, 96, 24])
     win = rng.choice([n_fft, n_fft, max(2, n_fft * 3 // 4), max(2, n_fft // 2 - 1)])
-    placement = rng.choice(
-        [None, "center", "start", "hops", "but_last_sample", "vocoder", "snip_edges", "keep_edges"]
-    )
+    placement = rng.choice([None, "center", "start", "hops", "but_last_sample", "vocoder", "snip_edges", "keep_edges"])
     hop = rng.choice([160, win // 4, win // 2 + 1, max(1, win // 3), win])
     frames = {
         "n_fft": n_fft,
@@ -151,12 +149,13 @@ def main() -> int:
         checked += 1
         try:
             problem = problem_of(case, torch.device(asked.device))
-        except Exception as error:  # one case must not hide the others
+        except Exception as error:  # noqa: BLE001  one case must not hide the others
             problem = f"{type(error).__name__}: {str(error)[:600]}"
         if problem is not None:
             failed += 1
-            print(json.dumps({"draw": i, "problem": problem, "case": case}), flush=True)
-    print(json.dumps({"draws": checked, "failed": failed}))
+            sys.stdout.write(json.dumps({"draw": i, "problem": problem, "case": case}) + "\n")
+            sys.stdout.flush()
+    sys.stdout.write(json.dumps({"draws": checked, "failed": failed}) + "\n")
     return int(failed > 0)
 
 

@@ -24,7 +24,7 @@ def launch_settings(split: Split, n_filters: int) -> dict[str, int]:
     """
     long = split.n_values > SHORT_FRAME
     block, tail = blocks_of(n_filters) if n_filters else (16, 0)
-    return {"FRAMES": 8 if long else 16, "BLOCK": block, "TAIL": tail, "num_warps": 8 if long else 4}
+    return {"FRAMES": 8 if long else 16, "BLOCK": block, "TAIL": tail, "num_warps": 8}
 
 
 def blocks_of(n_filters: int) -> tuple[int, int]:
@@ -172,7 +172,17 @@ def fused_features(
         offset,
         root_offset,
         **form(
-            split, n_filters, pad_mode, lengths is not None, remove_dc, preemphasis, power, root_offset, log, before, after
+            split,
+            n_filters,
+            pad_mode,
+            lengths is not None,
+            remove_dc,
+            preemphasis,
+            power,
+            root_offset,
+            log,
+            before,
+            after,
         ),
         **settings,
         SHORT=short,
@@ -214,6 +224,6 @@ def form(
 
 
 @fused_features.register_fake
-def _(samples, lengths, window, filters, affine, n_frames, n_fft, *others):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
+def _(samples, lengths, window, filters, affine, n_frames, n_fft, *others):  # type: ignore[no-untyped-def]
     n_values = n_fft // 2 + 1 if filters is None else filters.shape[0]
     return window.new_empty((samples.shape[0], n_values, n_frames))

@@ -1,21 +1,21 @@
 """How the fused kernel takes a frame apart, and the tables for it.
 
-A frame of N samples is R blocks of M. The first stage transforms across the blocks, q = 0 .. R / 2, for every place m in
-a block; the second inside, bins R k + q. Both m and k are counted from half a sample on, which turns a bin's phase but
-not its power: then the places m and M - 1 - m, and the bins k and M - 1 - k, share their cosines and sines, and the
+A frame of N samples is R blocks of M. The first stage transforms across the blocks, q = 0 .. R / 2, for every place m
+in a block; the second inside, bins R k + q. Both m and k are counted from half a sample on, which turns a bin's phase
+but not its power: then the places m and M - 1 - m, and the bins k and M - 1 - k, share their cosines and sines, and the
 second stage's products are of half the size in each direction, without a sample or a bin left over. Both stages and the
 filters are products of tensor cores.
 
 Counted for 400 samples, hop 160 and 80 filters (Whisper's): a frame is 640 bytes in and 320 out, which at the 3 TB/s of
-an H100 allows 3e9 frames a second, or 8,600 hours of audio. One product with all cosines would be 80,000 multiplications
-in three TF32 parts each; the two stages are 16,400 and 8,700, the filters 35,000 of bfloat16. At the rates of an H100's
-tensor cores that allows 3,000 hours and more. What limits is the rest: 1,250 instructions of a warp for each frame by
-the compiler's own listing, 1,900 hours at one in every cycle and about 1,000 at the half of that that is usual. It is an
-estimate until a card says otherwise.
+an H100 allows 3e9 frames a second, or 8,600 hours of audio. One product with all cosines would be 80,000
+multiplications in three TF32 parts each; the two stages are 8,200 and 8,700, the filters 22,000 in three parts of
+bfloat16. At the rates of an H100's tensor cores that allows 3,000 hours and more. What limits is the rest: 1,000
+instructions of a warp for each frame by the compiler's own listing, which is 2,400 hours at four in every cycle of a
+multiprocessor, and about 1,000 at the usual two. It is an estimate until a card says otherwise.
 
-TF32 keeps 11 bits: both factors are split in two parts, and three of the four products summed, so that the error is that
-of float32. Powers are positive, so that a filter's sum cancels nothing, and two parts of 8 bits each keep it to 1e-5 of
-itself.
+TF32 keeps 11 bits: both factors are split in two parts, and three of the four products summed, so that the error is
+that of float32. Powers are positive, so that a filter's sum cancels nothing, and two parts of 8 bits each keep it to
+1e-5 of itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 NARROWEST = 16  # the least that a product of tensor cores takes
 WIDEST = 64
 # of a frame, with what fills up its tiles: they stay in registers, which more would not fit into
-MOST_VALUES = 2048
+MOST_VALUES = 1024
 
 
 def _filled(n: int) -> int:

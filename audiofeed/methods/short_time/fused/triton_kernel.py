@@ -4,7 +4,7 @@ Tables, names and the two stages are explained in `layout`. Nothing but the feat
 """
 
 # mypy: ignore-errors
-# ruff: noqa: ANN001, ANN202, N803, PLR0913
+# ruff: noqa: N803, N806
 
 from __future__ import annotations
 
@@ -297,14 +297,20 @@ def fused(
         COLUMNS: tl.constexpr = 2 * PARTS + W
         ROWS: tl.constexpr = N_FILTERS // BLOCK * BLOCK + TAIL
         for i in tl.static_range(N_FILTERS // BLOCK):
-            sums = _filtered(bank + i * BLOCK * COLUMNS, early_high, early, late_high, late, last_high, last, ROWS, COLUMNS, BLOCK)
+            sums = _filtered(
+                bank + i * BLOCK * COLUMNS, early_high, early, late_high, late, last_high, last, ROWS, COLUMNS, BLOCK
+            )
             number = i * BLOCK + tl.arange(0, BLOCK)[:, None]
-            sums = _finished(sums, number, number < N_FILTERS, affine, floor, factor, offset, N_VALUES, LOG, BEFORE, AFTER)
+            sums = _finished(
+                sums, number, number < N_FILTERS, affine, floor, factor, offset, N_VALUES, LOG, BEFORE, AFTER
+            )
             sums = tl.where(is_own, sums, 0.0)
             tl.store(result + number * n_frames + frame[None, :], sums, mask=is_there)
         if TAIL > 0:
             DONE: tl.constexpr = N_FILTERS // BLOCK * BLOCK
-            sums = _filtered(bank + DONE * COLUMNS, early_high, early, late_high, late, last_high, last, ROWS, COLUMNS, TAIL)
+            sums = _filtered(
+                bank + DONE * COLUMNS, early_high, early, late_high, late, last_high, last, ROWS, COLUMNS, TAIL
+            )
             number = DONE + tl.arange(0, TAIL)[:, None]
             is_value = number < N_FILTERS
             sums = _finished(sums, number, is_value, affine, floor, factor, offset, N_VALUES, LOG, BEFORE, AFTER)
