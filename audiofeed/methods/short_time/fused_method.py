@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.short_time import fft
 from audiofeed.methods.short_time.fused.layout import split_for
+from audiofeed.parallel.observed import observed
 
 MOST_FILTERS = 512
 MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
@@ -64,8 +69,8 @@ def _unfit(waveform: torch.Tensor, *, graph: bool) -> str | None:
     """Return the reason why the fused kernel takes no such waveform, or None."""
     if waveform.dtype not in (torch.float32, torch.int16):
         return str(waveform.dtype).removeprefix("torch.")
-    if graph:
-        return "a gradient or a graph is needed"
+    if graph and observed(waveform) is not None:
+        return f"{observed(waveform)} follows the operations"
     if waveform.device.type == "cpu":
         from audiofeed.methods.short_time.fused import triton_kernel
 
@@ -94,9 +99,57 @@ def short_time_powers(
 ) -> list[torch.Tensor]:
     """Compute one or several powers of |STFT| by the fused kernel, each through its steps.
 
-    See `fft.short_time_powers`. The kernel takes as many of the first steps as it can; the others follow.
+    See `fft.short_time_powers`. The kernel takes as many of the first steps as it can; the others follow. With a
+    graph the gradient is that of torch's FFT, computed anew from the samples.
     """
-    return [_features(waveform, lengths, framing, window, one) for one in wanted]
+    found = []
+    for one in wanted:
+        bank, *_, rest = taken_steps(one.steps)
+        own = one._replace(steps=one.steps[: len(one.steps) - len(rest)])
+        if graph:
+            filters = None if bank is None else bank.filters
+            features = _Recomputed.apply(waveform, window, filters, lengths, framing, own)
+        else:
+            features = _features(waveform, lengths, framing, window, own)
+        found.append(through(rest, features.transpose(1, 2), None).transpose(1, 2) if rest else features)
+    return found
+
+
+class _Recomputed(torch.autograd.Function):
+    """The fused kernel with a gradient: nothing is kept but the samples, of which the FFT is computed again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        waveform: torch.Tensor,
+        window: torch.Tensor,
+        filters: torch.Tensor | None,
+        lengths: torch.Tensor | None,
+        framing: Framing,
+        wanted: Wanted,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(waveform, window, filters, lengths)
+        ctx.framing, ctx.wanted = framing, wanted
+        return _features(waveform, lengths, framing, window, wanted)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        *differentiable, lengths = ctx.saved_tensors
+        leaves = [
+            None if one is None else one.detach().requires_grad_(needed)
+            for one, needed in zip(differentiable, ctx.needs_input_grad, strict=False)
+        ]
+        waveform, window, filters = leaves
+        wanted: Wanted = ctx.wanted
+        if filters is not None:
+            wanted = wanted._replace(steps=(replace(wanted.steps[0], filters=filters), *wanted.steps[1:]))
+        with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
+            features = fft.short_time_powers(waveform, lengths, ctx.framing, window, wanted=[wanted], graph=True)[0]
+            wrt = [one for one in leaves if one is not None and one.requires_grad]
+            found = iter(torch.autograd.grad(features, wrt, grad.to(features.dtype)))
+        each = [next(found) if one is not None and one.requires_grad else None for one in leaves]
+        return (*each, None, None, None)
 
 
 def _features(
@@ -104,7 +157,7 @@ def _features(
 ) -> torch.Tensor:
     from audiofeed.methods.short_time.fused.launch import fused_features  # with Triton, which takes its time
 
-    bank, before, log, after, rest = taken_steps(wanted.steps)
+    bank, before, log, after, _ = taken_steps(wanted.steps)
     n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
     affine = [value.float().expand(n_values) for step in (*before, *after) for value in (step.add, step.divide)]
     least = 0.0 if log is None else log.least
@@ -112,7 +165,7 @@ def _features(
         # below 1 in float32, so that there is a logarithm
         least = max(log.least - 1.0, -1.0 + torch.finfo(torch.float32).eps)
     under, where = framing.under_window, framing.where
-    features = fused_features(
+    return fused_features(
         waveform,
         lengths,
         window,
@@ -139,7 +192,6 @@ def _features(
         len(before),
         len(after),
     )
-    return through(rest, features.transpose(1, 2), None).transpose(1, 2) if rest else features
 
 
 def taken_steps(

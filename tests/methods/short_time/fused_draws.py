@@ -60,6 +60,7 @@ def draw(rng: random.Random) -> dict[str, Any]:
         "lengths": rng.random() < 0.6,
         "int16": rng.random() < 0.3,
         "level": rng.choice([1.0, 1e-2, 1e-3]),
+        "gradient": rng.random() < 0.5,
         "seed": rng.randrange(2**31),
     }
 
@@ -121,12 +122,37 @@ def problem_of(case: dict[str, Any], device: torch.device) -> str | None:
         same = torch.allclose(alone[0], here, rtol=1e-5, atol=1e-3) if case["kind"] == "MFCC" else None
         if not (torch.equal(alone[0], here) if same is None else same):
             return "a clip alone has other values than in its batch"
+    if case["gradient"]:
+        wrong = wrong_gradient(case, wide.float(), lengths, device)
+        if wrong is not None:
+            return wrong
     if case["int16"]:
         with torch.no_grad():
             same = fused((x.float() / 32768).to(device), on_device).cpu()
         off = float((same.double() - found).abs().max())
         if not off <= 1e-4 * max(1.0, float(found.abs().max())):
             return f"int16 differs from float32 by {off:.2e}"
+    return None
+
+
+def wrong_gradient(
+    case: dict[str, Any], x: torch.Tensor, lengths: torch.Tensor | None, device: torch.device
+) -> str | None:
+    """Whether the gradient to the samples, and to filters that train, differs from that of torch's FFT."""
+    trains = {} if case["kind"] != "MelSpectrogram" else {"trainable_mel": True}
+    found = []
+    for method in ("fused", "fft"):
+        module = getattr(af, case["kind"])(method=method, **case["settings"], **trains).to(device)
+        own = x.to(device).requires_grad_()
+        features = module(own, None if lengths is None else lengths.to(device))
+        weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(1)).to(device)
+        found.append(torch.autograd.grad((features * weights).sum(), [own, *module.parameters()]))
+        if features.grad_fn is None:
+            return "no gradient"
+    for ours, theirs in zip(*found, strict=True):
+        scale = float(theirs.abs().max())
+        if not float((ours - theirs).abs().max()) <= 1e-4 * scale + 1e-30:
+            return f"gradient differs by {float((ours - theirs).abs().max()):.2e} where it is {scale:.2e}"
     return None
 
 

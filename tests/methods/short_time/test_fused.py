@@ -90,7 +90,6 @@ def test_what_it_cannot_do_is_said_when_it_is_named(make, said):
     [
         (torch.zeros(1, 1600), "a tensor on cpu"),
         (torch.zeros(1, 1600, dtype=torch.float64), "float64"),
-        (torch.zeros(1, 1600, requires_grad=True), "a gradient or a graph is needed"),
     ],
 )
 def test_an_input_that_it_cannot_take_is_refused_with_the_reason(waveform, said):
