@@ -136,7 +136,7 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         *differentiable, lengths = ctx.saved_tensors
-        leaves = [
+        leaves: list[Any] = [
             None if one is None else one.detach().requires_grad_(needed)
             for one, needed in zip(differentiable, ctx.needs_input_grad, strict=False)
         ]
