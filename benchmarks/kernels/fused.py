@@ -1,8 +1,8 @@
 """The fused kernel on a card: its values against float64, and its time beside the bandwidth of a copy.
 
-    python benchmarks/gpu/fused.py                  all of it, under two minutes
-    python benchmarks/gpu/fused.py --draws 8 --seconds 1     less of it
-    python benchmarks/gpu/fused.py --dry            the same code in Triton's interpreter, tiny batches, no result
+    python benchmarks/kernels/fused.py                  all of it, under two minutes
+    python benchmarks/kernels/fused.py --draws 8 --seconds 1     less of it
+    python benchmarks/kernels/fused.py --dry            the same code in Triton's interpreter, tiny batches, no result
 
 Every case stands alone: one that fails is named, and the others go on. Programs are compiled by several processes at
 once, which also check the values; what is timed runs alone.
