@@ -26,7 +26,11 @@ SIZES = (
 
 def interpreted() -> bool:
     """Return whether Triton interprets the fused kernel, on tensors of the CPU."""
-    return triton is not None and bool(triton.knobs.runtime.interpret)
+    if triton is None:
+        return False
+    from triton.runtime.interpreter import InterpretedFunction
+
+    return isinstance(kernel(), InterpretedFunction)
 
 
 @functools.cache
