@@ -109,6 +109,9 @@ def problem_of(case: dict[str, Any], device: torch.device) -> str | None:
             return f"MFCC error {float(error.max()):.2e}"
     else:
         power = case["settings"]["power"]
+        if case["settings"]["remove_dc"]:  # a constant frame less its mean is what rounding leaves of it
+            peak = float(wide.abs().amax()) if lengths is None else float(case["level"])
+            rounding = max(rounding, (1e-7 * peak * case["settings"]["win_length"]) ** power)
         loudest = want.abs().amax(dim=(1, 2), keepdim=True)
         least = OF_LOUDEST * loudest if power == 2.0 else 2e-4 * loudest
         if not bool((error <= OF_VALUE * want.abs() + least.clamp(min=rounding)).all()):
