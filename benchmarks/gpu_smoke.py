@@ -28,21 +28,10 @@ for place in (str(HERE), str(HERE.parent)):
         sys.path.insert(0, place)
 
 import torch  # noqa: E402
-from gpu import (  # noqa: E402
-    catalogue,
-    churn,
-    compiled,
-    constant_q,
-    correctness,
-    feeding,
-    flags,
-    launches,
-    results,
-    step,
-    timing,
-)
+from gpu import catalogue, churn, compiled, correctness, feeding, flags, results  # noqa: E402
 from gpu.checks import DeviceLostError, Recorder  # noqa: E402
 from gpu.journal import Journal  # noqa: E402
+from gpu.measured import constant_q, launches, step, timing  # noqa: E402
 
 BUDGET = 285.0
 # Seconds that the sections after the timings need.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gpu.checks import Check, Recorder
-from gpu.peers import CONFIGS, speech_like, torch_stft
+from gpu.measured.peers import CONFIGS, speech_like, torch_stft
 from gpu.settings import (
     ABSTRACT,
     CASES,

@@ -181,7 +181,8 @@ def test_run_that_was_cut_off_goes_on_and_keeps_what_it_found(tmp_path: Path) ->
 import os, sys
 sys.path.insert(0, {str(BENCHMARKS)!r})
 import gpu_smoke
-from gpu import catalogue, step
+from gpu import catalogue
+from gpu.measured import step
 from tests.transforms import cases
 some = [case for name, case in zip(cases.IDS, cases.CASES) if name.startswith(("Rescale", "PadFrames", "RMS"))]
 names = [f"{{case.cls.__name__}}-{{i}}" for i, case in enumerate(some)]

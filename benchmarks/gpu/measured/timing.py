@@ -18,7 +18,7 @@ from audiofeed.feed import GPUSpecCollate
 from gpu.checks import Recorder
 from gpu.clips import Noise, plain_collate
 from gpu.feeding import batches, make_loader
-from gpu.peers import CONFIGS, FLOOR, JUDGED, Config, speech_like, torch_stft, ways
+from gpu.measured.peers import CONFIGS, FLOOR, JUDGED, Config, speech_like, torch_stft, ways
 from gpu.settings import METHODS
 
 Row = dict[str, Any]

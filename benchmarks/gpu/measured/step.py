@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from gpu.checks import Recorder
-from gpu.peers import CONFIGS, speech_like
-from gpu.timing import time_call
+from gpu.measured.peers import CONFIGS, speech_like
+from gpu.measured.timing import time_call
 
 CLIPS = 64
 

@@ -15,8 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 from audiofeed.transforms import CQT
 from gpu.checks import Check, Recorder
 from gpu.correctness import relative_l2
-from gpu.peers import CONFIGS
-from gpu.timing import time_call
+from gpu.measured.peers import CONFIGS
+from gpu.measured.timing import time_call
 from tests.transforms.cases import CASES, IDS, Case
 
 SECTION = "launches"

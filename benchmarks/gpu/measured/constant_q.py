@@ -14,7 +14,7 @@ import torch
 from audiofeed.transforms import CQT
 from gpu.checks import PASS, Recorder
 from gpu.correctness import relative_l2
-from gpu.timing import time_call
+from gpu.measured.timing import time_call
 
 RATE, HOP = 22_050, 512
 # bins, bins in an octave, clips, seconds
