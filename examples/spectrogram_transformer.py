@@ -93,9 +93,7 @@ def main() -> None:
         rename={"features": "input_values", "targets": "labels"},
     )
     loaders = [
-        DataLoader(
-            Sounds(clips, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate
-        )
+        DataLoader(Sounds(n, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate)
         for n, seed in ((384, 1), (96, 2))
     ]
     model = small_ast().to(next(iter(loaders[1]))["input_values"].device)

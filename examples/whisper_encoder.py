@@ -93,9 +93,7 @@ def main() -> None:
     print(f"difference from transformers' features {difference(transform):.1e}")
     collate = af.GPUSpecCollate(transform, device="cpu" if arguments.cpu else None)
     loaders = [
-        DataLoader(
-            Hums(clips, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate
-        )
+        DataLoader(Hums(n, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate)
         for n, seed in ((384, 1), (96, 2))
     ]
     device = next(iter(loaders[1])).features.device
