@@ -2,8 +2,8 @@
 
 Run `python examples/spectrogram_transformer.py`; it needs `pip install transformers`. The model (AST) is made from a
 configuration here and starts from random weights; with `ASTForAudioClassification.from_pretrained(...)`, and the preset
-made by `af.presets.from_extractor(ASTFeatureExtractor.from_pretrained(...))`, the rest stays as it is. The data are made
-here: clips of half a second to a second of noise, a sweep, a hum or clicks.
+made by `af.presets.from_extractor(ASTFeatureExtractor.from_pretrained(...))`, the rest stays as it is. The data are
+made here: clips of half a second to a second of noise, a sweep, a hum or clicks.
 
 - `af.presets.ast(frames=128)` pads or cuts the features to the frames that the model takes; the real one takes 1,024,
   the default.
