@@ -55,7 +55,7 @@ def clear_unfilled(
     start = ((factor + 1) // 2 - 1) * before
     least = torch.arange(start, start + signal.shape[-1] * step, step, device=lengths.device)
     if start:
-        least[0] = 0
+        least[:1].zero_()  # an assignment of a number would wait for the device
     if graph:
         return torch.where(least < lengths[:, None], signal, 0)
     return signal.masked_fill_(least >= lengths[:, None], 0)
