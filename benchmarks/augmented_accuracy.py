@@ -67,7 +67,13 @@ def train(training: AudioFolder, n_classes: int, *, seed: int, steps: int, augme
     transform = make_features(training.sample_rate)
     model = ClipClassifier(transform.n_mels, n_classes)
     feed = af.Feed(
-        training, transform, batch_size=min(BATCH, len(training)), drop_last=True, seed=seed, workers=0, device="cpu",
+        training,
+        transform,
+        batch_size=min(BATCH, len(training)),
+        drop_last=True,
+        seed=seed,
+        workers=0,
+        device="cpu",
         augment=augment,
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
@@ -93,12 +99,8 @@ def train(training: AudioFolder, n_classes: int, *, seed: int, steps: int, augme
 def accuracy(model: nn.Module, test: AudioFolder) -> float:
     """Percent of the test clips that are right."""
     model.eval()
-    feed = af.Feed(
-        test, make_features(test.sample_rate), batch_size=64, evaluation=True, workers=0, device="cpu"
-    )
-    right = sum(
-        int((model(batch.features, batch.feature_lengths).argmax(1) == batch.targets).sum()) for batch in feed
-    )
+    feed = af.Feed(test, make_features(test.sample_rate), batch_size=64, evaluation=True, workers=0, device="cpu")
+    right = sum(int((model(batch.features, batch.feature_lengths).argmax(1) == batch.targets).sum()) for batch in feed)
     return 100 * right / len(test)
 
 
