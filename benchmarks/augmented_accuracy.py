@@ -3,9 +3,9 @@
     python benchmarks/augmented_accuracy.py [--fsdd DIR] [--seeds 3] [--steps 600] [--check]
 
 The sounds are the demo's own and the spoken digits (in `../shared/data/fsdd/recordings` unless `--fsdd` says otherwise;
-takes 0 to 4 are the test set). A tenth of the training clips is drawn by the seed, as many of each class, and both runs of
-a seed have the same clips, initial weights and number of steps. `--check` exits 1 if augmentation does not raise the mean
-accuracy on both.
+takes 0 to 4 are the test set). A tenth of the training clips is drawn by the seed, as many of each class, and both runs
+of a seed have the same clips, initial weights and number of steps. `--check` exits 1 if augmentation does not raise the
+mean accuracy on both.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def main() -> int:
     about = make_augmentation(10)
     text = (
         peers.markdown(header, [row(title, found) for title, found in results.items()])
-        + f"\nTest accuracy of the demo's model after {asked.steps} steps, mean over {asked.seeds} seeds and each of them; the "
-        "time is relative to training without. `python benchmarks/augmented_accuracy.py` on "
+        + f"\nTest accuracy of the demo's model after {asked.steps} steps, mean over {asked.seeds} seeds and each of them; "
+        "the time is relative to training without. `python benchmarks/augmented_accuracy.py` on "
         f"{peers.machine()}, torch {torch.__version__}. The augmentation:\n\n```\n{about}\n```\n"
     )
     peers.write("augmented_accuracy.md", text)

@@ -83,7 +83,7 @@ def audiofeed(source: Source) -> tuple[Pass, Single]:
 
 
 def audiofeed_kept(source: Source) -> tuple[Pass, Single]:
-    """Ours, with the decoded clips kept in memory, as features on disk are read from memory: from the second time on."""
+    """Ours, with the decoded clips kept in memory, where features on disk are read from, too: the second pass on."""
     return _audiofeed(source, first_pass=True, keep="memory")
 
 
