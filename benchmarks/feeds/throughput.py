@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import peers
 
 from feeds.corpora import CORPORA, SHARDS, Corpus, definition, write_features, write_files, write_shards
-from feeds.ways import ALONE, BY_TORCHAUDIO, ON_DISK, OURS, WAYS, Source, Way
+from feeds.ways import ALONE, BY_TORCHAUDIO, KEPT, ON_DISK, OURS, WAYS, Source, Way
 
 # batches that start the loader, and seconds for its caches to fill, before the clock runs; then seconds that are timed,
 # and seconds in which the memory is looked at after each batch
@@ -187,6 +187,12 @@ def section(corpus: Corpus, rounds: list[dict[str, Any]]) -> str:
     others = [way.name for way in WAYS if not (missing(way) or way.name.startswith((OURS, "soundfile")))]
     ratios = {name: ratio(rounds, name, best) for name in others if ran(rounds, name)}
     faster = [f"{name} ({times:.1f} times)" for name, times in ratios.items() if times > 1]
+    kept = ""
+    if ran(rounds, KEPT):
+        on_disk = max(
+            (w.name for w in WAYS if w.name.startswith(ON_DISK)), key=lambda name: median(rounds, name, "rate")
+        )
+        kept = f' With `keep="memory"` ours is {ratio(rounds, KEPT, on_disk):.1f} times the faster of both.'
     lines = [
         f"{corpus.files} files, again and again.",
         f"Features on disk would take {features / 1e6:.0f} MB where the audio takes {audio / 1e6:.0f}: "
@@ -194,7 +200,8 @@ def section(corpus: Corpus, rounds: list[dict[str, Any]]) -> str:
         "Faster than our fastest: "
         + (", ".join(faster) or "none")
         + "."
-        + (" Features on disk are read from memory here, without decoding and without computing." if faster else ""),
+        + (" Features on disk are read from memory here, without decoding and without computing." if faster else "")
+        + kept,
     ]
     header = ["", "clips/s", "of decoding, 2 threads", f"{best} = 1", "memory, MB", "error, nats"]
     return f"## {corpus.name}\n\n{' '.join(lines)}\n\n{peers.markdown(header, rows)}\n"

@@ -78,12 +78,24 @@ def decoding(threads: int) -> Callable[[Source], tuple[Pass, None]]:
 
 
 def audiofeed(source: Source) -> tuple[Pass, Single]:
-    """Ours: a plain DataLoader over an AudioFolder."""
+    """Ours: a plain DataLoader over the files."""
+    return _audiofeed(source)
+
+
+def audiofeed_kept(source: Source) -> tuple[Pass, Single]:
+    """Ours, with the decoded clips kept in memory, where features on disk are read from, too: the second pass on."""
+    return _audiofeed(source, first_pass=True, keep="memory")
+
+
+def _audiofeed(source: Source, *, first_pass: bool = False, **settings: Any) -> tuple[Pass, Single]:
     import audiofeed as af
 
     transform = af.LogMelSpectrogram(sample_rate=RATE, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS, floor=FLOOR)
     crop = None if source.corpus.crop is None else af.RandomCrop(seconds=source.corpus.crop)
-    dataset = af.AudioManifest([{"path": path} for path in source.paths], sample_rate=RATE, crop=crop)
+    rows = [{"path": path} for path in source.paths]
+    dataset = af.AudioManifest(rows, sample_rate=RATE, crop=crop, **settings)
+    for index in range(len(rows) if first_pass else 0):
+        dataset[index]
     collate = af.GPUSpecCollate(transform, device="cpu")
     loader = DataLoader(dataset, sampler=source.order, batch_size=BATCH, num_workers=source.workers, collate_fn=collate)
 
@@ -259,10 +271,12 @@ class Way:
 
 OURS, BY_TORCHAUDIO, ON_DISK = "audiofeed", "torchaudio in the dataset", "precomputed .npy log-mels on disk"
 ALONE = "soundfile decodes, 2 threads"
+KEPT = f"{OURS}, kept in memory, 0 workers"
 WAYS = [
     Way("soundfile decodes, 1 thread", decoding(1)),
     Way(ALONE, decoding(2)),
     *(Way(f"{OURS}, {n} workers", audiofeed, n) for n in (0, 1, 2)),
+    Way(KEPT, audiofeed_kept),
     *(Way(f"{BY_TORCHAUDIO}, {n} workers", torchaudio, n, ("torchaudio",)) for n in (0, 1, 2)),
     *(Way(f"nnAudio2 in the loop, {n} workers", nnaudio, n, ("nnAudio2",)) for n in (0, 2)),
     *(Way(f"lhotse, features on the fly, {n} workers", lhotse, n, ("lhotse",)) for n in (0, 2)),
