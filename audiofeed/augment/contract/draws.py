@@ -167,13 +167,11 @@ class Draws:
         """Draw the logarithm of a gamma variate of a mix's shape alpha: below 1 the variate itself could be 0."""
         d = (alpha + 1 if alpha < 1 else alpha) - 1 / 3
         c = 1 / math.sqrt(9 * d)
-        found = torch.zeros_like(self.seeds, dtype=torch.float64)
-        settled = torch.zeros_like(self.seeds, dtype=torch.bool)
-        for _ in range(_TRIES):
-            x, u = self.normal(), 1.0 - self.uniform()
-            v = (1 + c * x).clamp_min(1e-12) ** 3
-            fits = ((1 + c * x) > 0) & (u.log() < 0.5 * x * x + d - d * v + d * v.log())
-            found = torch.where(settled, found, (d * v).log())
-            settled = settled | fits
+        x, u = self.normal(_TRIES), 1.0 - self.uniform(count=_TRIES)
+        v = (1 + c * x).clamp_min(1e-12) ** 3
+        fits = ((1 + c * x) > 0) & (u.log() < 0.5 * x * x + d - d * v + d * v.log())
+        fits = torch.cat([fits[:, :-1], torch.ones_like(fits[:, :1])], 1)
+        # of equal values the first is found
+        found = (d * v).log().gather(1, fits.int().argmax(1, keepdim=True))[:, 0]
         boost = (1.0 - self.uniform()).log() / alpha
         return found + boost if alpha < 1 else found

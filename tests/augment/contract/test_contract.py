@@ -14,6 +14,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import audiofeed as af
 from audiofeed.augment import Augmentation, Clips
 from audiofeed.augment.compose.compose import Composed, Given
+from audiofeed.augment.mixing.mixing import Mixing
+from audiofeed.feed.augmenting import WorkerPart
+from audiofeed.feed.collate import BatchSettings
+from audiofeed.feed.padding import Padded
 from tests.augment.cases.every import CASES
 
 RATE = 16_000
@@ -28,7 +32,7 @@ def classes() -> set[type]:
     for info in pkgutil.walk_packages(af.augment.__path__, "audiofeed.augment."):
         members = vars(importlib.import_module(info.name)).values()
         found |= {m for m in members if inspect.isclass(m) and issubclass(m, Augmentation)}
-    return {cls for cls in found if cls.__module__.startswith("audiofeed.")} - {Augmentation, Composed, Given}
+    return {cls for cls in found if cls.__module__.startswith("audiofeed.")} - {Augmentation, Composed, Given, Mixing}
 
 
 def test_every_augmentation_has_a_case_and_a_public_name():
@@ -62,11 +66,9 @@ def clips(rows: list[int], augmentation: Augmentation, *, channels: int | None =
 
 
 def fetched(augmentation: Augmentation, given: Clips) -> Clips:
-    fetch = augmentation.fetcher()
-    if fetch is None:
-        return given
-    channels = given.waveforms.shape[1] if given.waveforms.dim() == 3 else None
-    return given.with_values(fetched=fetch(given.seeds, given.lengths, given.sample_rate, channels))
+    """The clips with what the worker reads for them."""
+    padded = Padded(given.waveforms, given.lengths, given.targets, None, given.sample_rate, given.seeds)
+    return given.with_values(fetched=WorkerPart.of(augmentation).add_to(padded, BatchSettings().pad_others).fetched)
 
 
 def changed(given: Clips, after: Clips) -> torch.Tensor:
@@ -195,7 +197,7 @@ def test_nothing_is_read_back_from_a_device(name):
                 if buffer is not None:
                     module._buffers[key] = to_fake(buffer)
         assert mode is not None
-        fields = ("waveforms", "lengths", "seeds", "targets", "features", "feature_lengths", "fetched")
+        fields = ("waveforms", "lengths", "seeds", "targets", "fields", "features", "feature_lengths", "fetched")
         fake = given.with_values(**{name: moved(getattr(given, name)) for name in fields})
         after = augmentation.run(fake)
         assert after.waveforms.device.type == "cuda"
