@@ -86,7 +86,13 @@ def _collated(examples: Examples, padded: Padded, pad: PadSome, faults: list[Any
     found, good, bad = pad(items)
     faults += bad
     if found is None:
-        nothing = {"waveforms": None, "lengths": None, "targets": None, "fields": {}, "names": [None] * batch}
+        nothing: dict[str, Any] = {
+            "waveforms": None,
+            "lengths": None,
+            "targets": None,
+            "fields": {},
+            "names": [None] * batch,
+        }
         return {**nothing, "rows": torch.full_like(examples.rows, -1)}
     rates = (found.sample_rate, padded.sample_rate)
     if None not in rates and rates[0] != rates[1]:

@@ -91,10 +91,8 @@ class Mix:
         if isinstance(own, Mapping) and isinstance(others, Mapping) and own.keys() <= others.keys():
             return {key: self.targets(entry, others[key], str(key)) for key, entry in own.items()}
         if isinstance(own, tuple) and type(own) is type(others) and len(own) == len(others):
-            entries = [
-                self.targets(mine, other, f"{name}[{i}]")
-                for i, (mine, other) in enumerate(zip(own, others, strict=False))
-            ]
+            pairs = enumerate(zip(own, others, strict=True))
+            entries = [self.targets(mine, other, f"{name}[{i}]") for i, (mine, other) in pairs]
             return type(own)(*entries) if hasattr(own, "_fields") else tuple(entries)
         raise ValueError(
             f"{name} of the clips are {type(own).__name__} and those of their partners {type(others).__name__}, which "

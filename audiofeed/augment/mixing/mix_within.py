@@ -23,9 +23,8 @@ class MixWithin(Mixing):
     """Augmentation that mixes each clip with another of its batch, and their targets: mixup as timm has it.
 
     What becomes of a clip depends on its batch by nature: the seeds put the clips of a batch in an order, whatever
-    their rows, and each is mixed with the one that follows. So every clip is a partner once, and none is its own, unless
-    it is alone in its batch, where nothing is mixed. `Mixup` reads partners from a dataset instead, so that a clip does
-    not depend on its batch.
+    their rows, and each is mixed with the one that follows. So none is its own partner, and a batch of one is not
+    mixed. `Mixup` reads partners from a dataset instead, so that a clip does not depend on its batch.
 
     `batch.fields["mix_weight"]` is the clip's own share, float32 (batch,), 1 where it was not mixed, and
     `batch.fields["mix_partner"]` the row of its partner, int64 (batch,), its own where there is none:

@@ -1,8 +1,8 @@
 """Targets in time: events, frames and waveforms as an example has them, cut with its crop, and as a batch has them.
 
 A dataset cuts (`CutEvents`, `CutFrames`, `CutWaveform`), a collate joins the clips of a batch (`EventBatch`,
-`FrameBatch`, `WaveformBatch`; mixed by an augmentation, those of `timed_mixes`), and when the features are known, `at` gives a tensor with one column for each of their
-frames. Times are in samples from the waveform's first, float64.
+`FrameBatch`, `WaveformBatch`), an augmentation may mix them (`timed_mixes`), and when the features are known, `at`
+gives a tensor with one column for each of their frames. Times are in samples from the waveform's first, float64.
 """
 
 from __future__ import annotations
