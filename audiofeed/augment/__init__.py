@@ -7,8 +7,11 @@ from audiofeed.augment.levels.dither import Dither
 from audiofeed.augment.mixing.cut_mix import CutMix
 from audiofeed.augment.mixing.mix_within import MixWithin
 from audiofeed.augment.mixing.mixup import Mixup
+from audiofeed.augment.spectra.filter_jitter import FilterJitter
+from audiofeed.augment.spectra.frequency_shift import FrequencyShift
 from audiofeed.augment.spectra.spec_augment import SpecAugment
 
 __all__ = [
-    "Augmentation", "Clips", "Compose", "CutMix", "Dither", "MixWithin", "Mixup", "OneOf", "Sometimes", "SpecAugment",
+    "Augmentation", "Clips", "Compose", "CutMix", "Dither", "FilterJitter", "FrequencyShift", "MixWithin", "Mixup",
+    "OneOf", "Sometimes", "SpecAugment",
 ]  # fmt: skip

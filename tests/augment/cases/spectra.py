@@ -6,6 +6,9 @@ import audiofeed as af
 from tests.augment.cases.case import Case
 
 CASES = {
+    "FilterJitter": Case(lambda: af.augment.FilterJitter(f_max=(-3000, 0))),
+    "FrequencyShift": Case(lambda: af.augment.FrequencyShift((-3, 3))),
+    "FrequencyShift-mean": Case(lambda: af.augment.FrequencyShift((1, 3), fill="mean")),
     "SpecAugment": Case(lambda: af.augment.SpecAugment(freq_width=4, max_time_share=0.5)),
     "SpecAugment-share": Case(lambda: af.augment.SpecAugment(time_masks=0.05, time_width=0.1, freq_width=0.3)),
     "SpecAugment-nemo": Case(
