@@ -12,7 +12,7 @@ from audiofeed.augment import Clips, Compose, FilterJitter, FrequencyShift, Some
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.spectra.filter_jitter import Jittered, OwnFilters
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
-from tests.augment.test_mixing import Clicks
+from tests.augment.sounds import Clicks
 
 RATE = 16_000
 SPECTRUM = {"sample_rate": RATE, "n_fft": 400, "hop_length": 160, "n_mels": 40}
