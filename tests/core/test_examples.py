@@ -17,6 +17,7 @@ EXAMPLES = {
     "whisper_trainer.py": ["--cpu"],
     "transcription.py": [],
     "tagging.py": [],
+    "augmented_tagging.py": [],
     "separation.py": [],
     "vocoder.py": [],
     "from_nnaudio.py": [],
@@ -45,6 +46,7 @@ SCRIPTS = [
     ("own_dataset.py", NO_PEER),
     ("ctc.py", NO_PEER),
     ("tagging.py", NO_PEER),
+    ("augmented_tagging.py", NO_PEER),
     pytest.param("from_nnaudio.py", 1e-6, marks=pytest.mark.torchaudio),
     pytest.param("from_torchaudio.py", 5e-3, marks=pytest.mark.torchaudio),
 ]
