@@ -159,7 +159,7 @@ def test_a_partner_that_cannot_be_collated_leaves_its_clip_unmixed_and_is_named(
     assert torch.equal(batch.waveforms[~mixed], batch_of(None, clips).waveforms[~mixed])
     all_bad = batch_of(Mixup(others[1:]), clips, on_error="skip")
     assert all_bad.fields["mix_weight"].tolist() == [1.0] * 12
-    assert "none of the 12 examples" in str(all_bad.faults[0].cause)
+    assert "none of the examples" in str(all_bad.faults[0].cause)
 
 
 def test_partners_are_read_for_the_clips_that_are_mixed_and_no_others():
