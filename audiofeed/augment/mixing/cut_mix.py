@@ -78,12 +78,12 @@ class CutMix(Mixing):
         left: list[torch.Tensor] = []
 
         def cut(values: torch.Tensor, frames: torch.Tensor, *, union: bool = False) -> torch.Tensor:
-            placed = Fitting(frames, frames[rows], places, active, self.fit).placed(values[rows], values.shape[-1])
+            placed = Fitting(frames, frames[rows], rows, places, active, self.fit).placed(values, values.shape[-1])
             stretch = stretch_of(share, begins, frames)
             return put_frames(values, torch.where(within(stretch, values), placed, values), frames, active)
 
         def cut_band(values: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-            placed = Fitting(frames, frames[rows], places, active, self.fit).placed(values[rows], values.shape[-1])
+            placed = Fitting(frames, frames[rows], rows, places, active, self.fit).placed(values, values.shape[-1])
             band = stretch_of(share, begins, torch.full_like(frames, values.shape[-2]))
             return put_frames(values, torch.where(within(band, values, -2), placed, values), frames, active)
 
@@ -97,7 +97,7 @@ class CutMix(Mixing):
         weights = left[0]
 
         def weighted(values: torch.Tensor, frames: torch.Tensor, *, union: bool = False) -> torch.Tensor:
-            placed = Fitting(frames, frames[rows], places, active, self.fit).placed(values[rows], values.shape[-1])
+            placed = Fitting(frames, frames[rows], rows, places, active, self.fit).placed(values, values.shape[-1])
             weight = of_clips(weights.to(values.dtype), values)
             joined = torch.maximum(values, placed) if union else weight * values + (1 - weight) * placed
             return put_frames(values, joined, frames, active)
@@ -117,11 +117,11 @@ class CutMix(Mixing):
     ) -> Clips:
         waveforms, lengths = clips.waveforms, clips.lengths
         stretch = stretch_of(share, begins, lengths)
-        fitting = Fitting(lengths, lengths[rows], places, active, self.fit)
-        placed = fitting.placed(waveforms[rows], clips.size)
+        fitting = Fitting(lengths, lengths[rows], rows, places, active, self.fit)
+        placed = fitting.placed(waveforms, clips.size)
         cut = clips.put(active, torch.where(within(stretch, waveforms), placed, waveforms))
         weights = left_of(stretch, lengths, active)
-        mix = Mix(self.settings, weights, active, None, fitting, (clips.size, clips.size), rows, stretch)
+        mix = Mix(self.settings, weights, active, None, fitting, (clips.size, clips.size), stretch)
         return cut.with_values(**mixed_targets(mix, clips, clips, rows))
 
 

@@ -52,7 +52,6 @@ class Mix:
         fitting: How the partners were brought to the clips' lengths.
         size: Samples of the padded waveforms, of the clips and of the partners.
         stretch: First and last but one sample of the stretch that was replaced, (batch,) each; None: none.
-        rows: (batch,), the partner of each clip, among what is given as the others' targets.
     """
 
     settings: LabelSettings
@@ -61,7 +60,6 @@ class Mix:
     waveforms: tuple[torch.Tensor, torch.Tensor] | None
     fitting: Fitting
     size: tuple[int, int]
-    rows: torch.Tensor
     stretch: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
@@ -118,7 +116,7 @@ class Mix:
                 f"{name} are events or labels in time, which fit='tile' would have to repeat with a short partner; "
                 "give fit='once'"
             )
-        partner = others.taken(self.rows).shifted(-self.fitting.offsets)
+        partner = others.taken(self.fitting.rows).shifted(-self.fitting.offsets)
         if self.stretch is not None:
             return own.spliced(partner, *self.stretch)
         union = self.settings.labels == "union"
@@ -126,9 +124,9 @@ class Mix:
         return own.mixed(partner, weight, self.active.double() if union else 1 - self.weights, self.rule)
 
     def _tensor(self, own: torch.Tensor, others: torch.Tensor, name: str) -> torch.Tensor:
-        taken = others[self.rows]
+        taken = others[self.fitting.rows]
         if own.is_floating_point() and own.dim() > 1 and own.shape[-1] == self.size[0] > 1:
-            return self._waveform(own, taken, name)
+            return self._waveform(own, others, name)
         if own.dtype == torch.bool:
             own, taken = own.float(), taken.float()
         elif not own.is_floating_point():

@@ -74,11 +74,11 @@ class MixWithin(Mixing):
         rows, active = partner_rows(draws, active)
         share, places = draws_of(self, draws, active)
         if self.on == "waveforms":
-            fitting = Fitting(clips.lengths, clips.lengths[rows], places, active, self.fit)
-            return mixed_within(self, clips, share, rows, fitting, clips, rows)
+            fitting = Fitting(clips.lengths, clips.lengths[rows], rows, places, active, self.fit)
+            return mixed_within(self, clips, share, fitting, clips, rows)
 
         def mixed(values: torch.Tensor, frames: torch.Tensor, *, union: bool = False) -> torch.Tensor:
-            placed = Fitting(frames, frames[rows], places, active, self.fit).placed(values[rows], values.shape[-1])
+            placed = Fitting(frames, frames[rows], rows, places, active, self.fit).placed(values, values.shape[-1])
             weight = of_clips(share.to(values.real.dtype), values)
             joined = torch.maximum(values, placed) if union else weight * values + (1 - weight) * placed
             return put_frames(values, joined, frames, active)
@@ -139,8 +139,8 @@ def mixed_frames(
         clips = clips.with_values(**map_framed(clips, framed_by(mixing, of_frames)))
     framed = "targets" in clips.framed
     lengths = clips.lengths
-    fitting = Fitting(lengths, lengths[rows], share, active, mixing.fit)
-    mix = Mix(mixing.settings, share, active, None, fitting, (-1, -1), rows)
+    fitting = Fitting(lengths, lengths[rows], rows, share, active, mixing.fit)
+    mix = Mix(mixing.settings, share, active, None, fitting, (-1, -1))
     plain = clips.with_values(targets=None) if framed else clips
     found = mixed_targets(mix, plain, plain, rows)
     return {**found, "targets": clips.targets} if framed else found

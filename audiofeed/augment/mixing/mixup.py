@@ -106,14 +106,14 @@ class Mixup(Mixing):
         share, places = draws_of(self, draws, active)
         if given["waveforms"] is None:
             none = torch.zeros_like(active)
-            fitting = Fitting(clips.lengths, clips.lengths, places, none, self.fit)
-            return mixed_within(self, clips, torch.ones_like(share), None, fitting, clips, given["names"])
+            fitting = Fitting(clips.lengths, clips.lengths, rows_of(clips), places, none, self.fit)
+            return mixed_within(self, clips, torch.ones_like(share), fitting, clips, given["names"], mixes=False)
         rows = given["rows"].to(active.device)
         active = active & (rows >= 0)
         share, rows = torch.where(active, share, 1.0), rows.clamp_min(0)
         partners = _as_channels_of(clips, given)
-        fitting = Fitting(clips.lengths, partners.lengths[rows], places, active, self.fit)
-        return mixed_within(self, clips, share, rows, fitting, partners, given["names"])
+        fitting = Fitting(clips.lengths, partners.lengths[rows], rows, places, active, self.fit)
+        return mixed_within(self, clips, share, fitting, partners, given["names"])
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,11 @@ class PartnersBySeed:
         return Examples(self.dataset, indices[active], epochs[active], rows)
 
 
+def rows_of(clips: Clips) -> torch.Tensor:
+    """Return the rows of an augmentation's clips, int64 (batch,)."""
+    return torch.arange(clips.batch, device=clips.lengths.device)
+
+
 def draws_of(mixing: Mixing, draws: Draws, active: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw the shares of an augmentation's mix, and the numbers by which partners are cut, each (batch,)."""
     places = draws.uniform()
@@ -147,10 +152,11 @@ def mixed_within(
     mixing: Any,
     clips: Clips,
     share: torch.Tensor,
-    rows: torch.Tensor | None,
     fitting: Fitting,
     partners: Clips,
     names: Any,
+    *,
+    mixes: bool = True,
 ) -> Clips:
     """Mix the waveforms of an augmentation's clips with those of their partners, and the targets.
 
@@ -158,22 +164,22 @@ def mixed_within(
         mixing: The augmentation; has `settings` and `by`.
         clips: The clips.
         share: float64 (batch,), the clip's own.
-        rows: (batch,), the partner of each clip; None: there are none.
         fitting: How partners are brought to the clips' lengths.
         partners: What the partners are among.
         names: The partners' names, for the batch.
+        mixes: False where no clip has a partner.
     """
     mine, theirs, waveforms = share, 1 - share, clips.waveforms
-    if rows is None:
-        rows = torch.arange(clips.batch, device=share.device)
-    else:
-        placed = fitting.placed(partners.waveforms[rows], clips.size)
+    if mixes:
+        placed = fitting.placed(partners.waveforms, clips.size)
         if mixing.by == "energy":
             mine, theirs = level_weights(share, waveforms, placed, clips.lengths)
         spread = (-1, *[1] * (waveforms.dim() - 1))
-        mixed = mine.to(waveforms.dtype).view(spread) * waveforms + theirs.to(waveforms.dtype).view(spread) * placed
+        mixed = torch.addcmul(
+            mine.to(waveforms.dtype).view(spread) * waveforms, theirs.to(waveforms.dtype).view(spread), placed
+        )
         waveforms = clips.put(fitting.active, mixed).waveforms
-    mix = Mix(mixing.settings, share, fitting.active, (mine, theirs), fitting, (clips.size, partners.size), rows)
+    mix = Mix(mixing.settings, share, fitting.active, (mine, theirs), fitting, (clips.size, partners.size))
     return clips.with_values(waveforms=waveforms, **mixed_targets(mix, clips, partners, names))
 
 

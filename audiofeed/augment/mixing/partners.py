@@ -23,7 +23,8 @@ class Fitting:
 
     Args:
         lengths: (batch,) of the clips, samples or frames.
-        theirs: (batch,) of the partners.
+        theirs: (batch,) of their partners.
+        rows: (batch,), which of the partners is each clip's.
         places: (batch,) in [0, 1), what the place of a cut is drawn by.
         active: (batch,) bool, False for clips that are not mixed.
         fit: "tile" or "once".
@@ -31,6 +32,7 @@ class Fitting:
 
     lengths: torch.Tensor
     theirs: torch.Tensor
+    rows: torch.Tensor
     places: torch.Tensor
     active: torch.Tensor
     fit: Fit
@@ -45,22 +47,20 @@ class Fitting:
         """Return the partners of an augmentation's mix as long as their clips, zero past the end of each clip.
 
         Args:
-            values: (batch, ..., time) of the partners, zero past their own ends.
+            values: (n, ..., time) of all partners, zero past their own ends.
             size: Length of the result.
 
         Returns:
             (batch, ..., size); anything in rows that are not mixed.
         """
         if _is_watched(values) or _is_watched(self.lengths):
-            return clear_past(self._gathered(values, size), self.lengths)
-        out = values.new_zeros(*values.shape[:-1], size)
-        numbers = zip(
-            self.active.tolist(), self.lengths.tolist(), self.theirs.tolist(), self.offsets.tolist(), strict=True
-        )
-        for row, (mixed, length, own, offset) in enumerate(numbers):
+            return clear_past(self._gathered(values[self.rows], size), self.lengths)
+        out = values.new_zeros(self.rows.shape[0], *values.shape[1:-1], size)
+        told = (self.active, self.lengths, self.theirs, self.offsets, self.rows)
+        for row, (mixed, length, own, offset, partner) in enumerate(zip(*(one.tolist() for one in told), strict=True)):
             if not mixed or not own:
                 continue
-            taken = values[row, ..., offset : offset + min(own, length)]
+            taken = values[partner, ..., offset : offset + min(own, length)]
             if own < length and self.fit == "tile":
                 taken = taken.repeat(*[1] * (taken.dim() - 1), math.ceil(length / own))[..., :length]
             out[row, ..., : taken.shape[-1]] = taken
