@@ -308,3 +308,19 @@ def test_mixup_needs_a_dataset_by_index_and_a_collate():
     given = Clips(torch.ones(2, 4), torch.tensor([4, 4]), torch.tensor([1, 2]))
     with pytest.raises(ValueError, match=r"Mixup has its partners read in a collate's worker"):
         Mixup(Sounds())(given)
+
+
+def test_the_same_file_is_another_crop_of_a_partner_in_each_epoch(tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), RATE, subtype="PCM_16")
+    folder = af.AudioFolder(tmp_path, crop=af.RandomCrop(0.25))
+    collate = af.GPUSpecCollate(af.MelSpectrogram(**MEL), device="cpu", augment=Mixup(folder, labels="own"))
+    partners = []
+    for epoch in (0, 0, 1, 2):
+        own, batch = folder[epoch, 0], collate([folder[epoch, 0]])
+        share = batch.fields["mix_weight"][0]
+        partners.append((batch.waveforms[0] - share * own.waveform / 32768) / (1 - share))
+    assert torch.equal(partners[0], partners[1])
+    assert (partners[0] - partners[2]).abs().max() > 0.05
+    assert (partners[2] - partners[3]).abs().max() > 0.05
