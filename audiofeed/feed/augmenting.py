@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +11,17 @@ import torch
 from audiofeed.augment.compose.compose import Given, as_augmentation
 from audiofeed.augment.contract.augmentation import Augmentation, Fetch, drawn_seeds
 from audiofeed.augment.contract.clips import Clips
+from audiofeed.augment.contract.examples import Examples
 from audiofeed.feed.padding import Padded
+from audiofeed.feed.states.tensor_trees import is_named_tuple
+from audiofeed.sampling.sources import takes_keys
 
 # what an augmentation may change in a padded batch before the transform
 _PADDED = ("waveforms", "lengths", "targets", "fields")
+
+# pads further items as a collate does: the batch of the good ones, None if there are none, which these are,
+# and the faults of the others
+PadSome = Callable[[Sequence[Any]], "tuple[Padded | None, Sequence[int], tuple[Any, ...]]"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,13 @@ class WorkerPart:
             return cls()
         return cls(augment.fetcher(), draws_seeds=True)
 
-    def add_to(self, padded: Padded) -> Padded:
-        """Return the padded batch with seeds, and with what was read for the augmentation."""
+    def add_to(self, padded: Padded, pad: PadSome) -> Padded:
+        """Return the padded batch with seeds, and with what was read for the augmentation.
+
+        Args:
+            padded: The batch.
+            pad: Pads and collates further items, as the batch's own.
+        """
         if not self.draws_seeds:
             return padded
         if padded.seeds is None:
@@ -45,7 +58,60 @@ class WorkerPart:
             return padded
         channels = padded.waveforms.shape[1] if padded.waveforms.dim() == 3 else None
         assert padded.seeds is not None
-        return replace(padded, fetched=self.fetch(padded.seeds, padded.lengths, padded.sample_rate, channels))
+        fetched = self.fetch(padded.seeds, padded.lengths, padded.sample_rate, channels)
+        faults: list[Any] = []
+        fetched = _read(fetched, padded, pad, faults)
+        return replace(padded, fetched=fetched, faults=(*padded.faults, *faults))
+
+
+def _read(tree: Any, padded: Padded, pad: PadSome, faults: list[Any]) -> Any:
+    """Read the examples that an augmentation's fetch has named, in a tree of what it fetched, for a padded batch."""
+    if isinstance(tree, Examples):
+        return _collated(tree, padded, pad, faults)
+    if isinstance(tree, Mapping):
+        return {name: _read(entry, padded, pad, faults) for name, entry in tree.items()}
+    if is_named_tuple(tree):
+        return type(tree)(*(_read(entry, padded, pad, faults) for entry in tree))
+    if isinstance(tree, list | tuple):
+        return type(tree)(_read(entry, padded, pad, faults) for entry in tree)
+    return tree
+
+
+def _collated(examples: Examples, padded: Padded, pad: PadSome, faults: list[Any]) -> dict[str, Any]:
+    dataset, batch = examples.dataset, examples.rows.shape[0]
+    keys: list[Any] = examples.indices.tolist()
+    if takes_keys(dataset):
+        keys = list(zip(examples.epochs.tolist(), keys, strict=True))
+    items = dataset.__getitems__(keys) if keys and hasattr(dataset, "__getitems__") else [dataset[key] for key in keys]
+    found, good, bad = pad(items)
+    faults += bad
+    if found is None:
+        nothing: dict[str, Any] = {
+            "waveforms": None,
+            "lengths": None,
+            "targets": None,
+            "fields": {},
+            "names": [None] * batch,
+        }
+        return {**nothing, "rows": torch.full_like(examples.rows, -1)}
+    rates = (found.sample_rate, padded.sample_rate)
+    if None not in rates and rates[0] != rates[1]:
+        raise ValueError(
+            f"the clips have sample_rate={rates[1]} and those that an augmentation reads for them have {rates[0]}; "
+            "give both datasets the same sample_rate="
+        )
+    # where each item lies among those that could be padded
+    places = {number: place for place, number in enumerate(good)}
+    rows = [places.get(row, -1) for row in examples.rows.tolist()]
+    names = [None if row < 0 or found.names is None else found.names[row] for row in rows]
+    return {
+        "waveforms": found.waveforms,
+        "lengths": found.lengths,
+        "targets": found.targets,
+        "fields": found.fields,
+        "names": names,
+        "rows": torch.tensor(rows, dtype=torch.int64, device="cpu"),
+    }
 
 
 def changed_fields(augment: Any) -> tuple[frozenset[str], frozenset[str]]:

@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_choice
 from audiofeed.arguments.setting_groups import argument, pick
 from audiofeed.arguments.signature import complete, takes
+from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.stopwatch import take_laps
 from audiofeed.data.targets.class_check import check_classes
@@ -131,13 +132,47 @@ class BatchSettings:
         if self.on_error == "raise":
             padded = self._pad(items)
         else:
-            padded, places = pad_good_items(
-                items, self._pad, lambda item: read_items([item], self.to_example, alone=True)[0]
-            )
+            padded, places = self._without_bad(items)
         if padded.seeds is None and seeds:
             padded = replace(padded, seeds=seeds_of([seeds[place] for place in places]))
         seconds = (*take_laps(), time.perf_counter() - begun)
         return replace(padded, faults=(*padded.faults, *faults), seconds=seconds)
+
+    def pad_others(self, items: Sequence[Any]) -> tuple[Padded | None, Sequence[int], tuple[Any, ...]]:
+        """Pad items that an augmentation reads beside the batch's own, by the same rules.
+
+        Args:
+            items: Any number of them.
+
+        Returns:
+            The padded items, None if there are none; which of them these are: all, unless on_error="skip" leaves some
+            out; and the faults of those.
+        """
+        items, faults, _ = whole_items(list(items))
+        if not items:
+            return None, [], faults
+        if self.on_error == "raise":
+            padded, places = self._pad(items), range(len(items))
+            return padded, places, (*faults, *padded.faults)
+        try:
+            padded, good = self._without_bad(items)
+        except ValueError as error:
+            # what the items are only together is an error as ever
+            if any(map(self._is_good, items)):
+                raise
+            return None, [], (*faults, AudioReadError.of("augment", f"none of the examples that it reads: {error}"))
+        return padded, good, (*faults, *padded.faults)
+
+    def _without_bad(self, items: Any) -> tuple[Padded, Sequence[int]]:
+        return pad_good_items(items, self._pad, lambda item: read_items([item], self.to_example, alone=True)[0])
+
+    def _is_good(self, item: Any) -> bool:
+        """Return True if an item can be collated at all."""
+        try:
+            self._pad([item], alone=True)
+        except Exception:  # noqa: BLE001  the batch's faults will say
+            return False
+        return True
 
     def _pad(self, items: Any, alone: bool = False) -> Padded:
         clips = read_items(items, self.to_example, self.sample_rate, alone=alone)
@@ -413,7 +448,9 @@ class GPUSpecCollate:
     def __call__(self, items: Any) -> AudioBatch | FeaturesAndTargets:
         """Collate a list of dataset items into a batch with features."""
         runtime = self._here()
-        state = Waiting(self._worker_part.add_to(self._padding.pad(items)), self._info, runtime)
+        state = Waiting(
+            self._worker_part.add_to(self._padding.pad(items), self._padding.pad_others), self._info, runtime
+        )
         batch = self._padding.batch(state, tensors_only=self._output == "tensors")
         result = FeaturesAndTargets(batch) if self._output == "tuple" else batch
         if get_worker_info() is None or (runtime is not None and runtime.is_here()):

@@ -19,6 +19,7 @@ EXAMPLES = {
     "spectrogram_transformer.py": ["--cpu"],
     "transcription.py": [],
     "tagging.py": [],
+    "augmented_tagging.py": [],
     "separation.py": [],
     "vocoder.py": [],
     "from_nnaudio.py": [],
@@ -47,6 +48,7 @@ SCRIPTS = [
     ("own_dataset.py", NO_PEER),
     ("ctc.py", NO_PEER),
     ("tagging.py", NO_PEER),
+    ("augmented_tagging.py", NO_PEER),
     pytest.param("from_nnaudio.py", 1e-6, marks=pytest.mark.torchaudio),
     pytest.param("from_torchaudio.py", 5e-3, marks=pytest.mark.torchaudio),
 ]

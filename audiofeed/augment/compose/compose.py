@@ -155,6 +155,7 @@ class Composed(Augmentation):
         self._check_order(order)
         self.changes = frozenset().union(*(member.changes for member in own))  # type: ignore[misc]
         self.alone = all(member.alone for member in own)
+        self.always = any(member.always for member in own)
 
     def _check_order(self, order: list[list[int]]) -> None:
         """Check that no member of the composed augmentation works on what comes before what an earlier one has."""
@@ -175,7 +176,7 @@ class Composed(Augmentation):
             return clips
         seeds, fetched = clips.seeds, clips.fetched
         for place, (member, own) in enumerate(zip(self._own(), self._gates(clips, gate), strict=True)):
-            if own is not None and is_empty(own):
+            if own is not None and is_empty(own) and not member.always:
                 continue
             given = clips.with_values(
                 seeds=stream_seeds(seeds, place), fetched=None if fetched is None else fetched[place]

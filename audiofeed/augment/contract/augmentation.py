@@ -35,6 +35,7 @@ class Augmentation(torch.nn.Module):
     Attributes:
         stage: What it augments: "waveforms", the "filters" of the transform, or "features".
         changes: Names of what it changes: "waveforms", "lengths", "targets", "fields", "features".
+        always: Whether it is called, too, where it was drawn for no clip: to give targets their form, for example.
         alone: Whether what becomes of a clip depends on the clip and its seed alone; one that mixes the clips of a
             batch with each other says False.
 
@@ -52,6 +53,7 @@ class Augmentation(torch.nn.Module):
     stage: Stage = "waveforms"
     changes: ClassVar[frozenset[str]] = frozenset({"waveforms"})
     alone: bool = True
+    always: bool = False
 
     def __init__(self, p: float = 1.0) -> None:
         super().__init__()
@@ -76,7 +78,8 @@ class Augmentation(torch.nn.Module):
 
         A function that can be pickled, called as `fetch(seeds, lengths, sample_rate, channels)` with the clips' seeds
         (batch,) and lengths (batch,) on the CPU, and their rate and number of channels (None for clips without the
-        axis). What it returns, a tree of tensors, is `clips.fetched` on the device.
+        axis). What it returns, a tree of tensors, is `clips.fetched` on the device; `contract.examples.Examples` in it
+        are read, padded and collated as the batch's own examples are.
         """
         return None
 
@@ -115,7 +118,7 @@ class Augmentation(torch.nn.Module):
         active = draws.chosen(self.p)
         if gate is not None:
             active = active & gate
-        if is_empty(active):
+        if is_empty(active) and not self.always:
             return clips
         return self.change(clips, active, draws)
 

@@ -29,9 +29,18 @@ def stream_seeds(seeds: torch.Tensor, stream: int | str) -> torch.Tensor:
     >>> torch.equal(stream_seeds(seeds, "Gain"), stream_seeds(seeds, "Clip"))
     False
     """
-    number = zlib.crc32(stream.encode()) if isinstance(stream, str) else stream
+    number = _number_of(stream) if isinstance(stream, str) else stream
     step = (number * _STREAM) % 2**64
     return hashes(seeds + (step - 2**64 if step >= 2**63 else step), 1)[:, 0]
+
+
+def _number_of(name: str) -> int:
+    """Return the number of a name for an augmentation's draws, the same in every process."""
+    return zlib.crc32(name.encode())
+
+
+# a compiler cannot follow it, and takes the number as a constant
+_number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class Draws:
@@ -158,13 +167,11 @@ class Draws:
         """Draw the logarithm of a gamma variate of a mix's shape alpha: below 1 the variate itself could be 0."""
         d = (alpha + 1 if alpha < 1 else alpha) - 1 / 3
         c = 1 / math.sqrt(9 * d)
-        found = torch.zeros_like(self.seeds, dtype=torch.float64)
-        settled = torch.zeros_like(self.seeds, dtype=torch.bool)
-        for _ in range(_TRIES):
-            x, u = self.normal(), 1.0 - self.uniform()
-            v = (1 + c * x).clamp_min(1e-12) ** 3
-            fits = ((1 + c * x) > 0) & (u.log() < 0.5 * x * x + d - d * v + d * v.log())
-            found = torch.where(settled, found, (d * v).log())
-            settled = settled | fits
+        x, u = self.normal(_TRIES), 1.0 - self.uniform(count=_TRIES)
+        v = (1 + c * x).clamp_min(1e-12) ** 3
+        fits = ((1 + c * x) > 0) & (u.log() < 0.5 * x * x + d - d * v + d * v.log())
+        fits = torch.cat([fits[:, :-1], torch.ones_like(fits[:, :1])], 1)
+        # of equal values the first is found
+        found = (d * v).log().gather(1, fits.int().argmax(1, keepdim=True))[:, 0]
         boost = (1.0 - self.uniform()).log() / alpha
         return found + boost if alpha < 1 else found

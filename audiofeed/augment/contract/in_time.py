@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
 from audiofeed.augment.contract.clips import Clips
+
+Rule = Literal["sum", "max"]  # what becomes of weighted labels of one frame
 
 
 @runtime_checkable
@@ -26,8 +28,11 @@ class InTime(Protocol):
     def taken(self, rows: torch.Tensor) -> InTime:
         """Return the targets of other clips of the batch of an augmentation, by their rows (batch,)."""
 
-    def mixed(self, other: InTime, own: torch.Tensor, others: torch.Tensor) -> InTime:
+    def mixed(self, other: InTime, own: torch.Tensor, others: torch.Tensor, rule: Rule = "sum") -> InTime:
         """Return the targets mixed with others' of an augmentation, weighted (batch,) and (batch,)."""
+
+    def spliced(self, other: InTime, begins: torch.Tensor, ends: torch.Tensor) -> InTime:
+        """Return the targets with others' between two samples (batch,) of each clip of an augmentation."""
 
 
 def map_in_time(tree: Any, change: Callable[[Any], Any]) -> Any:

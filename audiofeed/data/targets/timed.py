@@ -1,18 +1,19 @@
 """Targets in time: events, frames and waveforms as an example has them, cut with its crop, and as a batch has them.
 
 A dataset cuts (`CutEvents`, `CutFrames`, `CutWaveform`), a collate joins the clips of a batch (`EventBatch`,
-`FrameBatch`, `WaveformBatch`), and when the features are known, `at` gives a tensor with one column for each of their
-frames. Times are in samples from the waveform's first, float64.
+`FrameBatch`, `WaveformBatch`), an augmentation may mix them (`timed_mixes`), and when the features are known, `at`
+gives a tensor with one column for each of their frames. Times are in samples from the waveform's first, float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
 import torch
 
+from audiofeed.data.targets.timed_mixes import MixedBatch, Rule, SplicedBatch
 from audiofeed.methods.frame_labels import event_roll, labels_at
 
 
@@ -141,15 +142,26 @@ class EventBatch(NamedTuple):
             onsets=self.onsets[rows], offsets=self.offsets[rows], labels=self.labels[rows], samples=self.samples[rows]
         )
 
-    def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor) -> MixedBatch:
+    def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor, rule: Rule = "sum") -> MixedBatch:
         """Return the events of a batch mixed with those of other clips.
 
         Args:
             other: The others', of a batch of the same size.
             own: (batch,) weight of these.
             others: (batch,) weight of the others'.
+            rule: "sum" adds the weighted labels of a frame, "max" takes the larger.
         """
-        return MixedBatch((self, other), (own, others))
+        return MixedBatch((self, other), (own, others), rule)
+
+    def spliced(self, other: TimedBatch, begins: torch.Tensor, ends: torch.Tensor) -> SplicedBatch:
+        """Return the events of a batch with those of other clips in a stretch of each clip.
+
+        Args:
+            other: The others', of a batch of the same size.
+            begins: (batch,) first sample of the stretch.
+            ends: (batch,) the sample after its last.
+        """
+        return SplicedBatch(self, other, begins, ends)
 
 
 @dataclass(frozen=True)
@@ -268,15 +280,26 @@ class FrameBatch(NamedTuple):
             samples=self.samples[rows],
         )
 
-    def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor) -> MixedBatch:
+    def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor, rule: Rule = "sum") -> MixedBatch:
         """Return the labels of a batch mixed with those of other clips.
 
         Args:
             other: The others', of a batch of the same size.
             own: (batch,) weight of these.
             others: (batch,) weight of the others'.
+            rule: "sum" adds the weighted labels of a frame, "max" takes the larger.
         """
-        return MixedBatch((self, other), (own, others))
+        return MixedBatch((self, other), (own, others), rule)
+
+    def spliced(self, other: TimedBatch, begins: torch.Tensor, ends: torch.Tensor) -> SplicedBatch:
+        """Return the labels of a batch with those of other clips in a stretch of each clip.
+
+        Args:
+            other: The others', of a batch of the same size.
+            begins: (batch,) first sample of the stretch.
+            ends: (batch,) the sample after its last.
+        """
+        return SplicedBatch(self, other, begins, ends)
 
 
 @dataclass(frozen=True)
@@ -326,64 +349,8 @@ class WaveformBatch(NamedTuple):
         return rows
 
 
-class MixedBatch(NamedTuple):
-    """Targets in time of a batch whose clips were mixed: each part's, before they are weighted and added.
-
-    Args:
-        parts: Targets of one batch for each, of the same form.
-        weights: (batch,) for each.
-    """
-
-    parts: tuple[Any, ...]
-    weights: tuple[torch.Tensor, ...]
-
-    def at(self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor) -> Any:
-        """Take each part of a mixed batch's targets to the frames of its features, and add them by their weights.
-
-        Args:
-            centers: (frames,) in samples from a waveform's first, ascending.
-            frames: (batch,) frames of each clip.
-            lengths: (batch,) samples of each clip.
-
-        Returns:
-            As the parts give it, float32 at least.
-        """
-        found = [part.at(centers, frames, lengths) for part in self.parts]
-        if isinstance(found[0], dict):
-            return {name: self._sum([each[name] for each in found]) for name in found[0]}
-        return self._sum(found)
-
-    def _sum(self, values: list[torch.Tensor]) -> torch.Tensor:
-        kind = torch.promote_types(values[0].dtype, torch.float32)
-        weighted = [
-            value.to(kind) * weight.to(kind).view(-1, *[1] * (value.dim() - 1))
-            for value, weight in zip(values, self.weights, strict=True)
-        ]
-        return torch.stack(weighted).sum(0)
-
-    def stretched(self, factors: torch.Tensor) -> MixedBatch:
-        """Return the targets of a mixed batch with each clip's times multiplied by its factor, (batch,)."""
-        return self._each(lambda part: part.stretched(factors))
-
-    def shifted(self, samples: torch.Tensor) -> MixedBatch:
-        """Return the targets of a mixed batch later by each clip's samples, (batch,)."""
-        return self._each(lambda part: part.shifted(samples))
-
-    def taken(self, rows: torch.Tensor) -> MixedBatch:
-        """Return the targets of other clips of a mixed batch, by their rows, (batch,)."""
-        parts = self._each(lambda part: part.taken(rows)).parts
-        return MixedBatch(parts, tuple(weight[rows] for weight in self.weights))
-
-    def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor) -> MixedBatch:
-        """Return the targets of a mixed batch, mixed again with those of other clips, by weights (batch,)."""
-        return MixedBatch((self, other), (own, others))
-
-    def _each(self, change: Callable[[Any], Any]) -> MixedBatch:
-        return self._replace(parts=tuple(change(part) for part in self.parts))
-
-
-TimedBatch = Union[EventBatch, FrameBatch, MixedBatch]  # noqa: UP007  # named before they are defined
-TIMED = (EventBatch, FrameBatch, MixedBatch)
+TimedBatch = Union[EventBatch, FrameBatch, MixedBatch, SplicedBatch]  # noqa: UP007  # named before they are defined
+TIMED = (EventBatch, FrameBatch, MixedBatch, SplicedBatch)
 CUTS = (CutEvents, CutFrames, CutWaveform)
 
 

@@ -60,13 +60,20 @@ class FeaturePadding:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_silence", _Silence())
 
-    def compute(self, transform: torch.nn.Module, samples: torch.Tensor, lengths: torch.Tensor) -> tuple[Any, Any, Any]:
+    def compute(
+        self,
+        transform: torch.nn.Module,
+        samples: torch.Tensor,
+        lengths: torch.Tensor,
+        plain: torch.nn.Module | None = None,
+    ) -> tuple[Any, Any, Any]:
         """Compute the features of a padded batch, with what stands past each clip's end.
 
         Args:
             transform: Has `frame_lengths`.
             samples: (batch, time) or (batch, channel, time), zero past each clip's end.
             lengths: (batch,) int64, samples of each clip.
+            plain: What gives the value of silence, where the transform is augmented for these clips alone.
 
         Returns:
             Features; frames of each clip itself (batch,); the mask of these frames (batch, frames). Each is a dict if
@@ -80,7 +87,7 @@ class FeaturePadding:
         mask = frame_mask(features, own)
         if self.kind == "silence":
             silence: _Silence = self._silence  # type: ignore[attr-defined]
-            features = _map(_put, features, mask, silence.of(transform, samples))
+            features = _map(_put, features, mask, silence.of(plain or transform, samples))
         elif self.kind not in ("mask", "waveform"):
             features = _map(lambda values, kept: values.masked_fill(~_spread(kept, values), self.kind), features, mask)
         return features, own, mask

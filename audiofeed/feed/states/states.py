@@ -351,7 +351,7 @@ class Moved:
             if frame_lengths_of(transform) is None:
                 found = (transform(samples), None, None)
             else:
-                found = runtime.padding.compute(transform, samples, lengths)
+                found = runtime.padding.compute(transform, samples, lengths, plain=runtime.transform)
             fields = dict(zip(FEATURE_FIELDS, found, strict=True))
             fields |= in_frames(self.padded, transform, fields)
             fields = augmented_features(runtime.augment, self.padded, fields, framed_names(self.padded))

@@ -56,7 +56,7 @@ class MelSpectrogram(ShortTime):
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
         super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
-        self._mel, bank = keep_mel(self, settings, trainable=trainable_mel)
+        _, bank = keep_mel(self, settings, trainable=trainable_mel)
         self._steps = (bank,)
 
     @property
@@ -102,7 +102,7 @@ class LogMelSpectrogram(ShortTime):
     ) -> None:
         check_rate(sample_rate, "the filters lie in Hz")
         super().__init__(settings, sample_rate=sample_rate, power=check_power(power))
-        self._mel, bank = keep_mel(self, settings, trainable=trainable_mel)
+        _, bank = keep_mel(self, settings, trainable=trainable_mel)
         logarithm = pick(Logarithm, settings)
         self.keep(logarithm)
         limit = () if logarithm.range is None else (Limit(logarithm.range),)

@@ -151,10 +151,11 @@ class Mel:
 
 
 def keep_mel(module: ShortTime, settings: Mapping[str, Any], *, trainable: bool, **others: Any) -> tuple[Mel, Bank]:
-    """Keep a transform's mel settings as attributes, its filters as `mel`; return the settings and the filter step."""
+    """Keep a transform's mel settings as attributes and as `_mel`, its filters as `mel`; return them and their step."""
     module.trainable_mel = trainable
     mel = pick(Mel, settings, sample_rate=module.rate("the filter bank"), n_fft=module.n_fft, **others)
     module.keep(mel)
+    module._mel = mel
     counted = "n_mels" if mel.filters is None else "filters"
     return mel, module.define_bank("mel", mel.definition, trainable=trainable, counted=counted, made=_made(mel))
 
