@@ -3,6 +3,21 @@
 from audiofeed.augment.compose.compose import Compose, OneOf, Sometimes
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.clips import Clips
+from audiofeed.augment.levels.clip import Clip
 from audiofeed.augment.levels.dither import Dither
+from audiofeed.augment.levels.gain import Gain, Polarity
+from audiofeed.augment.levels.quantization import BitDepth, MuLaw
 
-__all__ = ["Augmentation", "Clips", "Compose", "Dither", "OneOf", "Sometimes"]
+__all__ = [
+    "Augmentation",
+    "BitDepth",
+    "Clip",
+    "Clips",
+    "Compose",
+    "Dither",
+    "Gain",
+    "MuLaw",
+    "OneOf",
+    "Polarity",
+    "Sometimes",
+]
