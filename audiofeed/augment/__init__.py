@@ -7,8 +7,10 @@ from audiofeed.augment.levels.clip import Clip
 from audiofeed.augment.levels.dither import Dither
 from audiofeed.augment.levels.gain import Gain, Polarity
 from audiofeed.augment.levels.quantization import BitDepth, MuLaw
+from audiofeed.augment.noise.add_noise import AddNoise
 
 __all__ = [
+    "AddNoise",
     "Augmentation",
     "BitDepth",
     "Clip",
