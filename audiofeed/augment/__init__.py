@@ -8,6 +8,8 @@ from audiofeed.augment.levels.dither import Dither
 from audiofeed.augment.levels.gain import Gain, Polarity
 from audiofeed.augment.levels.quantization import BitDepth, MuLaw
 from audiofeed.augment.noise.add_noise import AddNoise
+from audiofeed.augment.time.drop_chunks import DropChunks
+from audiofeed.augment.time.time_shift import TimeShift
 
 __all__ = [
     "AddNoise",
@@ -17,9 +19,11 @@ __all__ = [
     "Clips",
     "Compose",
     "Dither",
+    "DropChunks",
     "Gain",
     "MuLaw",
     "OneOf",
     "Polarity",
     "Sometimes",
+    "TimeShift",
 ]

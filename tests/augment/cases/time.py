@@ -1,0 +1,13 @@
+"""Cases of the augmentations of time and pitch."""
+
+from __future__ import annotations
+
+import audiofeed as af
+from tests.augment.cases.case import Case
+
+CASES = {
+    "DropChunks": Case(lambda: af.augment.DropChunks((2, 5), (0.1, 0.2), unit="share")),
+    "DropChunks-noise": Case(lambda: af.augment.DropChunks((1, 3), (0.001, 0.01), fill="noise")),
+    "TimeShift": Case(lambda: af.augment.TimeShift()),
+    "TimeShift-pad": Case(lambda: af.augment.TimeShift((-0.02, 0.02), unit="seconds", mode="pad", p=0.8)),
+}
