@@ -9,6 +9,7 @@ from audiofeed.augment.levels.gain import Gain, Polarity
 from audiofeed.augment.levels.quantization import BitDepth, MuLaw
 from audiofeed.augment.noise.add_noise import AddNoise
 from audiofeed.augment.time.drop_chunks import DropChunks
+from audiofeed.augment.time.pitch_shift import PitchShift
 from audiofeed.augment.time.speed import Speed
 from audiofeed.augment.time.time_shift import TimeShift
 
@@ -24,6 +25,7 @@ __all__ = [
     "Gain",
     "MuLaw",
     "OneOf",
+    "PitchShift",
     "Polarity",
     "Sometimes",
     "Speed",

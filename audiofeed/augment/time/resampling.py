@@ -53,6 +53,10 @@ class Grid:
         """How many blocks are in a period of an augmentation's resampling."""
         return self.period // self.block
 
+    def needed(self, length: int) -> int:
+        """Return how many blocks of a period an augmentation's result of so many samples needs."""
+        return max(1, min(self.blocks, -(-length // self.block)))
+
     def reach(self, steps: int) -> int:
         """Return the samples on either side that an augmentation's filter takes in, for the factor steps / period."""
         return math.ceil(_CROSSINGS * max(1.0, steps / self.period) / CUTOFF)
@@ -70,19 +74,20 @@ def resampled_lengths(lengths: torch.Tensor, steps: torch.Tensor, grid: Grid) ->
     return -(-(lengths * grid.period) // steps)
 
 
-def weights(steps: torch.Tensor, grid: Grid, most: int) -> torch.Tensor:
+def weights(steps: torch.Tensor, grid: Grid, most: int, blocks: int | None = None) -> torch.Tensor:
     """Compute the weights of an augmentation's resampling.
 
     Args:
         steps: int64 (rows,), the factors times the grid's period.
         grid: How the period is cut.
         most: The largest of them that there may be.
+        blocks: For how many blocks of the period; None: all.
 
     Returns:
         float32 (rows, blocks, taps, block).
     """
     device, reach = steps.device, grid.reach(most)
-    block = torch.arange(grid.blocks, device=device)[:, None, None] * grid.block
+    block = torch.arange(blocks or grid.blocks, device=device)[:, None, None] * grid.block
     tap = torch.arange(grid.taps(most), device=device)[:, None] - reach
     step = steps[:, None, None, None]
     # the result's place in the clip, less the block's first sample: exact in integers
@@ -104,7 +109,7 @@ def resampled(waveform: torch.Tensor, steps: int, grid: Grid, kernel: torch.Tens
         waveform: (channel, time).
         steps: The factor times the grid's period.
         grid: How the period is cut.
-        kernel: (blocks, taps, block), the weights for it.
+        kernel: (blocks, taps, block), the weights for it; as many blocks as `Grid.needed` of the result.
 
     Returns:
         (channel, time'), as long as `resampled_lengths` says.
@@ -116,7 +121,7 @@ def resampled(waveform: torch.Tensor, steps: int, grid: Grid, kernel: torch.Tens
     needed = (periods - 1) * steps + (grid.blocks - 1) * grid.block * steps // grid.period + taps
     padded = F.pad(waveform, (reach, max(0, needed - reach - n)))
     parts = []
-    for place in range(grid.blocks):
+    for place in range(kernel.shape[0]):
         first = place * grid.block * steps // grid.period
         pieces = padded[:, first : first + (periods - 1) * steps + taps].unfold(-1, taps, steps)
         parts.append(pieces.reshape(-1, taps) @ kernel[place])
