@@ -73,7 +73,7 @@ class PitchShift(Augmentation):
                 # beyond its end, what the last samples' filters take in
                 length = -(-n * step // _PERIOD) + grid.reach(step)
                 longer = stretched(flat[None], steps[row : row + 1].double() / _PERIOD, length, n_fft)[0]
-                key = step, grid.needed(n + 2 * grid.reach(step))
+                key = step, grid.needed(n)
                 if key not in kernels:
                     kernels[key] = weights(steps[row : row + 1], grid, *key)[0]
                 return resampled(longer, step, grid, kernels[key].to(waveform.dtype))[:, :n].view(waveform.shape)

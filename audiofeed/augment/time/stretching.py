@@ -5,7 +5,7 @@ phases are turned such that each bin goes on from the frame before it, a hop ear
 in the clip within a hop up to there: two frames of the clip exactly a hop apart are compared, so that no phase is
 unwrapped and a steady tone keeps its frequency exactly. Where a bin sets in (a hop before it had less than a tenth of
 the power, or half where the frame as a whole had no more) it starts with the clip's own phase, which keeps an onset an
-onset. All bins about a peak of the spectrum are turned as the peak is (identity phase locking, Laroche and Dolson 1999),
+onset. All bins about a peak of the spectrum are turned as the peak is (identity phase locking: Laroche and Dolson 1999)
 so that a tone keeps its level.
 """
 
