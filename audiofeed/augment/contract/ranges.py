@@ -55,6 +55,53 @@ def check_range(
     return first, last
 
 
+def check_integers(name: str, value: int | tuple[int, int], unit: str, low: int, high: int) -> tuple[int, int]:
+    """Check the range of integers that an augmentation draws from, and return its two limits, both of them drawn.
+
+    Args:
+        name: The argument's name.
+        value: (lowest, highest), or one integer, which is always taken.
+        unit: Its unit, for the error.
+        low: The lowest that makes sense.
+        high: The highest.
+
+    Raises:
+        ValueError: It is no such range.
+
+    >>> check_integers("bits", (6, 12), "bits", 1, 24)
+    (6, 12)
+    """
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    integers = len(pair) == 2 and all(isinstance(v, int) and not isinstance(v, bool) for v in pair)
+    if not (integers and low <= pair[0] <= pair[1] <= high):
+        raise ValueError(
+            f"{name}={value!r} must be an integer number of {unit}, or a range (lowest, highest) to draw from, {low} "
+            f"to {high}"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def check_share(name: str, value: float) -> float:
+    """Check that an augmentation's argument is a share, above 0 and up to 1; raise a ValueError otherwise.
+
+    >>> check_share("most", 0.5)
+    0.5
+    """
+    if isinstance(value, bool) or not hasattr(type(value), "__float__") or not 0 < float(value) <= 1:
+        raise ValueError(f"{name}={value!r} must be a share, above 0 and up to 1")
+    return float(value)
+
+
+def shown(name: str, limits: tuple[float, float]) -> str:
+    """Show the range of an augmentation's argument as it could be given.
+
+    >>> shown("snr_db", (10.0, 10.0)), shown("snr_db", (0.0, 20.0))
+    ('snr_db=10', 'snr_db=(0, 20)')
+    """
+    low, high = limits
+    return f"{name}={low:g}" if low == high else f"{name}=({low:g}, {high:g})"
+
+
 def _limits(low: float, high: float, open_low: bool) -> str:
     below = "" if math.isinf(low) else f"{'above' if open_low else 'from'} {low:g}"
     above = "" if math.isinf(high) else f"up to {high:g}"

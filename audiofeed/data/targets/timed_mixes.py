@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from audiofeed.data.targets.rolled import RolledBatch
+
 Rule = Literal["sum", "max"]
 
 
@@ -49,9 +51,17 @@ class MixedBatch(NamedTuple):
         """Return the targets of a mixed batch with each clip's times multiplied by its factor, (batch,)."""
         return self._each(lambda part: part.stretched(factors))
 
-    def shifted(self, samples: torch.Tensor) -> MixedBatch:
-        """Return the targets of a mixed batch later by each clip's samples, (batch,)."""
-        return self._each(lambda part: part.shifted(samples))
+    def own_frames(self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return which frames (batch, frames) of a mixed batch's features have a label; arguments as of `at`."""
+        return torch.stack([part.own_frames(centers, frames, lengths) for part in self.parts]).any(0)
+
+    def shifted(self, samples: torch.Tensor, lengths: torch.Tensor | None = None) -> MixedBatch:
+        """Return the targets of a mixed batch later by each clip's samples, (batch,), within its lengths (batch,)."""
+        return self._each(lambda part: part.shifted(samples, lengths))
+
+    def rolled(self, samples: torch.Tensor, lengths: torch.Tensor) -> MixedBatch:
+        """Return the targets of a mixed batch rolled by each clip's samples (batch,) within its lengths (batch,)."""
+        return self._each(lambda part: part.rolled(samples, lengths))
 
     def taken(self, rows: torch.Tensor) -> MixedBatch:
         """Return the targets of other clips of a mixed batch, by their rows, (batch,)."""
@@ -96,17 +106,26 @@ class SplicedBatch(NamedTuple):
         Returns:
             As the parts give it.
         """
-        place = centers.to(self.begins.device, torch.float64)
-        within = (place >= self.begins.double()[:, None]) & (place < self.ends.double()[:, None])
+        within = self._within(centers)
 
         def joined(values: list[torch.Tensor]) -> torch.Tensor:
             outer, inner = values
             kind = torch.promote_types(outer.dtype, inner.dtype)
             return torch.where(
-                within.view(-1, *[1] * (outer.dim() - 2), place.shape[0]), inner.to(kind), outer.to(kind)
+                within.view(-1, *[1] * (outer.dim() - 2), within.shape[1]), inner.to(kind), outer.to(kind)
             )
 
         return _by_mark(joined, [part.at(centers, frames, lengths) for part in (self.outer, self.inner)])
+
+    def own_frames(self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return which frames (batch, frames) of a spliced batch's features have a label; arguments as of `at`."""
+        outer, inner = (part.own_frames(centers, frames, lengths) for part in (self.outer, self.inner))
+        return torch.where(self._within(centers), inner, outer)
+
+    def _within(self, centers: torch.Tensor) -> torch.Tensor:
+        """Return which frames (batch, frames) of a spliced batch are centered in the stretch."""
+        place = centers.to(self.begins.device, torch.float64)
+        return (place >= self.begins.double()[:, None]) & (place < self.ends.double()[:, None])
 
     def stretched(self, factors: torch.Tensor) -> SplicedBatch:
         """Return the targets of a spliced batch with each clip's times multiplied by its factor, (batch,)."""
@@ -115,12 +134,15 @@ class SplicedBatch(NamedTuple):
             self.outer.stretched(factors), self.inner.stretched(factors), self.begins * own, self.ends * own
         )
 
-    def shifted(self, samples: torch.Tensor) -> SplicedBatch:
-        """Return the targets of a spliced batch later by each clip's samples, (batch,)."""
+    def shifted(self, samples: torch.Tensor, lengths: torch.Tensor | None = None) -> SplicedBatch:
+        """Return the targets of a spliced batch later by each clip's samples, (batch,), within its lengths (batch,)."""
         own = samples.to(self.begins.device)
-        return SplicedBatch(
-            self.outer.shifted(samples), self.inner.shifted(samples), self.begins + own, self.ends + own
-        )
+        outer, inner = (part.shifted(samples, lengths) for part in (self.outer, self.inner))
+        return SplicedBatch(outer, inner, self.begins + own, self.ends + own)
+
+    def rolled(self, samples: torch.Tensor, lengths: torch.Tensor) -> RolledBatch:
+        """Return the targets of a spliced batch rolled by samples (batch,) within the clips' lengths (batch,)."""
+        return RolledBatch(self.shifted(samples - lengths, lengths), self.shifted(samples, lengths), samples)
 
     def taken(self, rows: torch.Tensor) -> SplicedBatch:
         """Return the targets of other clips of a spliced batch, by their rows, (batch,)."""

@@ -1,0 +1,1 @@
+"""Augmentations that add noise and other sounds to a clip."""
