@@ -8,8 +8,10 @@ from audiofeed.augment.levels.dither import Dither
 from audiofeed.augment.levels.gain import Gain, Polarity
 from audiofeed.augment.levels.quantization import BitDepth, MuLaw
 from audiofeed.augment.noise.add_noise import AddNoise
+from audiofeed.augment.noise.background import AddBackground
 
 __all__ = [
+    "AddBackground",
     "AddNoise",
     "Augmentation",
     "BitDepth",

@@ -45,7 +45,21 @@ class WorkerPart:
             return padded
         channels = padded.waveforms.shape[1] if padded.waveforms.dim() == 3 else None
         assert padded.seeds is not None
-        return replace(padded, fetched=self.fetch(padded.seeds, padded.lengths, padded.sample_rate, channels))
+        fetched, faults = _apart(self.fetch(padded.seeds, padded.lengths, padded.sample_rate, channels))
+        return replace(padded, fetched=fetched, faults=(*padded.faults, *faults))
+
+
+def _apart(fetched: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return what was read for an augmentation, and apart from it the faults that it tells of."""
+    faults: tuple[Any, ...] = ()
+    if isinstance(fetched, dict):
+        faults = tuple(fetched.get("faults", ()))
+        fetched = {name: entry for name, entry in fetched.items() if name != "faults"}
+    elif isinstance(fetched, list):
+        parts = [_apart(entry) for entry in fetched]
+        fetched = [part for part, _ in parts]
+        faults = tuple(fault for _, own in parts for fault in own)
+    return fetched, faults
 
 
 def changed_fields(augment: Any) -> tuple[frozenset[str], frozenset[str]]:
