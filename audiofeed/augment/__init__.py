@@ -3,6 +3,7 @@
 from audiofeed.augment.compose.compose import Compose, OneOf, Sometimes
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.clips import Clips
+from audiofeed.augment.filters.reverb import ReverbFrom
 from audiofeed.augment.levels.clip import Clip
 from audiofeed.augment.levels.dither import Dither
 from audiofeed.augment.levels.gain import Gain, Polarity
@@ -23,5 +24,6 @@ __all__ = [
     "MuLaw",
     "OneOf",
     "Polarity",
+    "ReverbFrom",
     "Sometimes",
 ]

@@ -48,7 +48,7 @@ def defined(augmentation: AddBackground, given: Clips, sounds: list[torch.Tensor
     for row, n in enumerate(given.lengths.tolist()):
         if not active[row]:
             continue
-        sound = sounds[int(choice.index[row])].double().numpy()
+        sound = sounds[int(choice.sound[row])].double().numpy()
         if sounds[0].dtype == torch.int16:
             sound /= 2**15
         clip, place = result[row, ..., :n], float(choice.place[row])
@@ -101,7 +101,7 @@ def test_the_ratio_holds_over_true_lengths_in_a_batch_padded_eightfold(channels)
 def test_draws_have_the_documented_distribution():
     augmentation = AddBackground(tones(), (-5.0, 15.0))
     choice = augmentation.drawn(Draws(torch.arange(1000), "AddBackground"))
-    assert stats.chisquare(torch.bincount(choice.index, minlength=4).numpy()).pvalue > 1e-3
+    assert stats.chisquare(torch.bincount(choice.sound, minlength=4).numpy()).pvalue > 1e-3
     assert stats.kstest(choice.snr_db.numpy(), stats.uniform(-5, 20).cdf).pvalue > 1e-3
     assert stats.kstest(choice.place.numpy(), "uniform").pvalue > 1e-3
     assert len(choice.epoch.unique()) == 1000

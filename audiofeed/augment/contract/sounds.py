@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -207,9 +208,36 @@ def read_bank(dataset: Any, name: str, keep_gb: float) -> Bank:
     >>> read_bank([torch.zeros(3), torch.ones(2)], "AddBackground", 1.0).begins
     tensor([0, 3])
     """
+    sounds, rate = read_sounds(dataset, name, keep_gb)
+    several = len({sound.samples.shape[0] for sound in sounds}) > 1
+    parts = [in_channels(sound.samples, None if several else sound.samples.shape[0]) for sound in sounds]
+    if any(part.dtype != torch.int16 for part in parts):
+        parts = [as_float(part) for part in parts]
+    counts = torch.tensor([part.shape[-1] for part in parts])
+    faults = tuple(fault for sound in sounds for fault in sound.faults)
+    return Bank(torch.cat(parts, -1), counts.cumsum(0) - counts, counts, rate, faults)
+
+
+def read_sounds(dataset: Any, name: str, keep_gb: float) -> tuple[list[Sound], int | None]:
+    """Read all sounds of a dataset for an augmentation.
+
+    Args:
+        dataset: As in `check_sounds`.
+        name: Of the augmentation, for errors.
+        keep_gb: GB (10^9 bytes) that they may take.
+
+    Returns:
+        The sounds, and their sample rate in Hz, None if no item says it.
+
+    Raises:
+        ValueError: They take more, or have several sample rates.
+
+    >>> read_sounds([(torch.zeros(3), 8000)], "ReverbFrom", 1.0)[1]
+    8000
+    """
     durations, rate = getattr(dataset, "durations", None), getattr(dataset, "sample_rate", None)
     if durations is not None and rate is not None:
-        _check_size(2.0 * float(np.sum(durations)) * rate, name, keep_gb, len(dataset))
+        check_size(2.0 * float(np.sum(durations)) * rate, name, keep_gb, len(dataset))
     sounds: list[Sound] = []
     size = 0
     for first in range(0, len(dataset), _CHUNK):
@@ -217,20 +245,14 @@ def read_bank(dataset: Any, name: str, keep_gb: float) -> Bank:
         for number, item in enumerate(_items(places), first):
             sounds.append(sound_of(item, f"item {number} of the dataset"))
             size += sounds[-1].samples.nbytes
-        _check_size(size, name, keep_gb, len(dataset))
+        check_size(size, name, keep_gb, len(dataset))
     rates = sorted({sound.sample_rate for sound in sounds if sound.sample_rate is not None})
     if len(rates) > 1:
         raise ValueError(
             f"{name} needs sounds of one sample rate, and these have {rates} Hz: give the dataset one, "
             "audiofeed.AudioFolder(..., sample_rate=16000)"
         )
-    several = len({sound.samples.shape[0] for sound in sounds}) > 1
-    parts = [in_channels(sound.samples, None if several else sound.samples.shape[0]) for sound in sounds]
-    if any(part.dtype != torch.int16 for part in parts):
-        parts = [as_float(part) for part in parts]
-    counts = torch.tensor([part.shape[-1] for part in parts])
-    faults = tuple(fault for sound in sounds for fault in sound.faults)
-    return Bank(torch.cat(parts, -1), counts.cumsum(0) - counts, counts, rates[0] if rates else None, faults)
+    return sounds, rates[0] if rates else None
 
 
 def _items(places: list[tuple[Any, int]]) -> list[Any]:
@@ -241,11 +263,33 @@ def _items(places: list[tuple[Any, int]]) -> list[Any]:
     return [inner[(0, at)] if hasattr(inner, "excerpt") else inner[at] for inner, at in places]
 
 
-def _check_size(size: float, name: str, keep_gb: float, count: int) -> None:
+def warn_of_faults(name: str, faults: Iterable[Any]) -> None:
+    """Warn once of the files in place of which an augmentation has others.
+
+    >>> warn_of_faults("AddBackground", [])
+    """
+    by_path = {getattr(fault, "path", None): fault for fault in reversed(list(faults))}
+    if by_path:
+        first = list(by_path.values())[-1]
+        warnings.warn(
+            f"{name} takes other sounds in place of {len(by_path)} that cannot be read; the first: {first}",
+            stacklevel=4,
+        )
+
+
+def check_size(size: float, name: str, keep_gb: float, count: int) -> None:
+    """Check that an augmentation may hold so many bytes of sounds.
+
+    Raises:
+        ValueError: It may not.
+
+    >>> check_size(1000, "AddBackground", 1.0, 2)
+    """
     if size > keep_gb * 1e9:
+        instead = "seconds= to cut them" if name == "ReverbFrom" else "keep=None to read them as they are needed"
         raise ValueError(
             f"{name} may hold keep_gb={keep_gb:g} GB, and {count} sounds take {size / 1e9:.3g} GB or more: pass a "
-            "larger keep_gb, fewer or shorter sounds, a lower sample_rate, or keep=None to read them as they are needed"
+            f"larger keep_gb, fewer or shorter sounds, a lower sample_rate, or {instead}"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -34,13 +33,13 @@ class Choice(NamedTuple):
     """What `AddBackground`, an augmentation, draws for the clips of a batch, (batch,) each.
 
     Args:
-        index: int64, which sound.
+        sound: int64, which sound.
         place: float64, 0 to 1, where it is cut, or where it begins to be repeated.
         epoch: int64, draws the dataset's own crop.
         snr_db: float64, ratio of the powers.
     """
 
-    index: torch.Tensor
+    sound: torch.Tensor
     place: torch.Tensor
     epoch: torch.Tensor
     snr_db: torch.Tensor
@@ -48,9 +47,9 @@ class Choice(NamedTuple):
     @classmethod
     def of(cls, draws: Draws, count: int, snr_db: Range) -> Choice:
         """Draw the choice of the augmentation from as many sounds as there are."""
-        index, place = draws.integers(count), draws.uniform()
+        sound, place = draws.integers(count), draws.uniform()
         epoch = (draws.bits()[:, 0] >> 2) & ((1 << 61) - 1)
-        return cls(index, place, epoch, draws.uniform(*snr_db))
+        return cls(sound, place, epoch, draws.uniform(*snr_db))
 
 
 class AddBackground(Augmentation):
@@ -122,7 +121,7 @@ class AddBackground(Augmentation):
             bank = read_bank(dataset, type(self).__name__, self.keep_gb)
             self.samples, self.begins, self.counts = bank[:3]
             self.sample_rate = bank.sample_rate
-            _warn_of(bank.faults)
+            warn_of_faults(type(self).__name__, bank.faults)
 
     def extra_repr(self) -> str:
         """Show the sounds and the ranges of this augmentation."""
@@ -148,7 +147,7 @@ class AddBackground(Augmentation):
             check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
         fetched = {} if held else self._fetched(clips)
         if may_look(clips):
-            index, place = choice.index.tolist(), choice.place.tolist()
+            index, place = choice.sound.tolist(), choice.place.tolist()
             lengths = None if held else fetched["lengths"].tolist()
 
             def one(row: int, waveform: torch.Tensor) -> torch.Tensor:
@@ -181,19 +180,19 @@ class AddBackground(Augmentation):
             assert fetch is not None
             channels = clips.waveforms.shape[1] if clips.waveforms.dim() == 3 else None
             fetched = fetch(clips.seeds.cpu(), clips.lengths.cpu(), clips.sample_rate, channels)
-            _warn_of(fetched["faults"])
+            warn_of_faults(type(self).__name__, fetched["faults"])
             device = clips.waveforms.device
             fetched = {name: v.to(device) if isinstance(v, torch.Tensor) else v for name, v in fetched.items()}
         if self.p > fetched["p"]:
             raise ValueError(
-                f"{type(self).__name__} has p={self.p:g}, and the collate was made when it was {fetched['p']:g}, so that "
-                "sounds of some clips were not read: make the collate anew, or lower p afterwards only"
+                f"{type(self).__name__} has p={self.p:g}, and the collate was made when it was {fetched['p']:g}, so "
+                "that sounds of some clips were not read: make the collate anew, or lower p afterwards only"
             )
         return dict(fetched)
 
     def _held(self, clips: Clips, choice: Choice) -> torch.Tensor:
         """Return this augmentation's sounds from the bank for clips of any length, (batch, channel, size)."""
-        begin, count = self.begins[choice.index][:, None], self.counts[choice.index][:, None]
+        begin, count = self.begins[choice.sound][:, None], self.counts[choice.sound][:, None]
         length, place = clips.lengths[:, None], choice.place[:, None]
         t = torch.arange(clips.size, device=length.device)[None]
         spare = count - length
@@ -265,14 +264,6 @@ def _wrapped(fetched: dict[str, Any], size: int) -> torch.Tensor:
     return sounds.gather(-1, at.expand(-1, sounds.shape[1], -1))
 
 
-def _warn_of(faults: tuple[Any, ...]) -> None:
-    if faults:
-        warnings.warn(
-            f"AddBackground takes other sounds in place of {len(faults)} that cannot be read; the first: {faults[0]}",
-            stacklevel=4,
-        )
-
-
 @dataclass(frozen=True)
 class FetchBackgrounds:
     """Reads the sounds of `AddBackground`, an augmentation, in a worker: of each file the piece that is needed.
@@ -313,7 +304,7 @@ class FetchBackgrounds:
         wanted = draws.chosen(self.p).tolist()
         choice = Choice.of(draws, self.count, (0.0, 0.0))
         each = zip(
-            wanted, choice.index.tolist(), choice.place.tolist(), choice.epoch.tolist(), lengths.tolist(), strict=True
+            wanted, choice.sound.tolist(), choice.place.tolist(), choice.epoch.tolist(), lengths.tolist(), strict=True
         )
         rows, found = [0] * len(wanted), list[torch.Tensor]()
         faults: tuple[Any, ...] = ()
