@@ -1,8 +1,8 @@
 """Impulse responses of rooms as a bank of an augmentation, and their convolution with clips by FFT in blocks.
 
-On a CPU a clip gets the same bits in any batch: all that is computed for it are complex FFTs of one size, one behind the
-other in memory that is aligned alike, by one thread each. Two blocks of a clip travel as the real and the imaginary part
-of one: the response is real, so that neither touches the other, and no spectrum has to be taken apart.
+On a CPU a clip gets the same bits in any batch: all that is computed for it are complex FFTs of one size, one behind
+the other in memory that is aligned alike, by one thread each. Two blocks of a clip travel as the real and the imaginary
+part of one: the response is real, so that neither touches the other, and no spectrum has to be taken apart.
 """
 
 from __future__ import annotations
@@ -105,10 +105,8 @@ def convolved(waveforms: torch.Tensor, spectra: torch.Tensor, taps: int, lead: i
     # output sample t of the clip is sample t + lead of the whole convolution; a block's first taps - 1 are spoiled
     padded = F.pad(waveforms, (taps - 1 - lead, 2 * pairs * step - time + lead))
     blocks = padded.unfold(-1, size, step)  # (batch, channel, block, size)
-    if waveforms.device.type == "cpu" and observed(waveforms) is None:
-        compute = _by_rows
-    else:
-        compute = _filtered
+    by_rows = waveforms.device.type == "cpu" and observed(waveforms) is None
+    compute = _by_rows if by_rows else _filtered
     found = compute(blocks.flatten(0, 1), spectra.expand(-1, channels, -1).flatten(0, 1), step)
     return found.unflatten(0, (batch, channels))[..., :time]
 

@@ -38,8 +38,9 @@ class ReverbFrom(Augmentation):
     rounding. (torch-audiomentations, unless told otherwise, leaves the direct sound late by the response's own delay,
     and keeps no level.)
 
-    Responses are held on the device, scaled to 1 at their peaks, which turns one of inverted polarity around. Those of several channels are for clips of as many, each channel its own, with
-    one level and one delay for all; of other clips every channel hears the response's first channel.
+    Responses are held on the device, scaled to 1 at their peaks, which turns one of inverted polarity around. Those of
+    several channels are for clips of as many, each channel its own, with one level and one delay for all; of other
+    clips every channel hears the response's first channel.
 
     Args:
         responses: The impulse responses: a tensor (response, time) or (response, channel, time), or any dataset that
@@ -66,6 +67,9 @@ class ReverbFrom(Augmentation):
     >>> ReverbFrom(response)(click)[0, :5].round(decimals=4).abs()
     tensor([0.0000, 0.0000, 0.8000, 0.6000, 0.0000])
     """
+
+    bank: torch.Tensor | None
+    spectra: torch.Tensor | None
 
     def __init__(
         self,
@@ -163,5 +167,6 @@ class ReverbFrom(Augmentation):
     def _spectra(self, which: torch.Tensor) -> torch.Tensor:
         """Return the spectra of this augmentation's responses of those numbers, (batch, channel, size)."""
         if self.spectra is None:
+            assert self.bank is not None
             return spectra_of(self.bank[which].float(), self.size)
         return torch.view_as_complex(self.spectra[which].float())

@@ -22,6 +22,7 @@ from audiofeed.augment.contract.sounds import (
     in_channels,
     read_bank,
     read_piece,
+    warn_of_faults,
 )
 
 Short = Literal["repeat", "pad"]
