@@ -3,6 +3,7 @@
 from audiofeed.augment.compose.compose import Compose, OneOf, Sometimes
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.clips import Clips
+from audiofeed.augment.filters.filter import Filter
 from audiofeed.augment.filters.reverb import ReverbFrom
 from audiofeed.augment.levels.clip import Clip
 from audiofeed.augment.levels.dither import Dither
@@ -20,6 +21,7 @@ __all__ = [
     "Clips",
     "Compose",
     "Dither",
+    "Filter",
     "Gain",
     "MuLaw",
     "OneOf",
