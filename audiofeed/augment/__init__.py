@@ -11,6 +11,9 @@ from audiofeed.augment.levels.gain import Gain, Polarity
 from audiofeed.augment.levels.quantization import BitDepth, MuLaw
 from audiofeed.augment.noise.add_noise import AddNoise
 from audiofeed.augment.noise.background import AddBackground
+from audiofeed.augment.time.drop_chunks import DropChunks
+from audiofeed.augment.time.speed import Speed
+from audiofeed.augment.time.time_shift import TimeShift
 
 __all__ = [
     "AddBackground",
@@ -21,6 +24,7 @@ __all__ = [
     "Clips",
     "Compose",
     "Dither",
+    "DropChunks",
     "Filter",
     "Gain",
     "MuLaw",
@@ -28,4 +32,6 @@ __all__ = [
     "Polarity",
     "ReverbFrom",
     "Sometimes",
+    "Speed",
+    "TimeShift",
 ]

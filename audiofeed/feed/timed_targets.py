@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from audiofeed.data.targets.timed import TIMED, EventBatch, FrameBatch, MixedBatch, WaveformBatch
+from audiofeed.data.targets.timed import TIMED, TimedBatch, WaveformBatch
 from audiofeed.feed.padding import Padded
 from audiofeed.feed.states.batch_fields import CARRIED_IN_TIME
 from audiofeed.feed.states.tensor_trees import is_named_tuple
@@ -124,7 +124,7 @@ def at_frames(
     {'class': tensor([1., 1.])}
     """
 
-    def in_time(batch: EventBatch | FrameBatch | MixedBatch) -> Any:
+    def in_time(batch: TimedBatch) -> Any:
         if isinstance(features, Mapping):
             return {
                 name: _at(batch, _member(transform, name), features[name], _entry(frames, name), lengths, sample_rate)
@@ -137,7 +137,7 @@ def at_frames(
 
 
 def _at(
-    batch: EventBatch | FrameBatch | MixedBatch,
+    batch: TimedBatch,
     transform: torch.nn.Module,
     features: torch.Tensor,
     frames: torch.Tensor | None,

@@ -33,6 +33,7 @@ def event_roll(
     samples: torch.Tensor,
     mark: str,
     rule: str,
+    starts: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mark labeled events in the frames of a padded batch.
 
@@ -46,6 +47,7 @@ def event_roll(
         samples: (batch,) samples of each clip that are its own.
         mark: "activity", "onset" or "offset".
         rule: "span" or "center", for the frames in which an event sounds.
+        starts: (batch,) samples before which nothing of a clip is its own; None: 0.
 
     Returns:
         (batch, n_classes, frames) float32 of 0 and 1.
@@ -63,19 +65,25 @@ def event_roll(
     last = torch.maximum(first, torch.searchsorted(borders, offsets))
     # past its end a clip has no frames: what follows its last center belongs to its last frame
     instant = offsets == onsets
-    seen = (labels >= 0) & (onsets < ends) & (offsets >= 0) & ((offsets > 0) | instant)
+    begins = torch.zeros_like(ends) if starts is None else starts.to(ends)[:, None]
+    seen = (labels >= 0) & (onsets < ends) & (offsets >= begins) & ((offsets > begins) | instant)
+    if starts is not None:
+        seen = seen & (begins < ends)
     if mark == "onset":
-        seen, last = seen & (onsets >= 0), first
+        seen, last = seen & (onsets >= begins), first
     elif mark == "offset":
         seen, first = seen & (offsets <= ends), last
     elif rule == "center":
         inside = rounded(centers)
-        begin, end = torch.searchsorted(inside, onsets), torch.searchsorted(inside, offsets) - 1
+        begin, end = torch.searchsorted(inside, torch.maximum(onsets, begins)), torch.searchsorted(inside, offsets) - 1
         # among the clip's own frames alone, as if the batch had no others
         end = torch.minimum(end, frames[:, None] - 1)
         covers = begin <= end
         last = torch.where(covers, end, first)
         first = torch.where(covers, begin, first)
+    if starts is not None:
+        lowest = first_frames(centers, starts)[:, None]
+        first, last = torch.maximum(first, lowest), torch.maximum(last, lowest)
     first, last = torch.minimum(first, final), torch.minimum(last, final)
     batch, width = labels.shape[0], centers.shape[0]
     rows = (torch.arange(batch, device=labels.device)[:, None] * n_classes + labels.clamp(min=0)) * (width + 1)
@@ -96,6 +104,7 @@ def labels_at(
     samples: torch.Tensor,
     resample: str,
     fill: float,
+    starts: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Take labels given at a frame rate to the frames of a padded batch.
 
@@ -108,7 +117,8 @@ def labels_at(
         frames: (batch,) frames of each clip.
         samples: (batch,) samples of each clip that are its own.
         resample: "nearest", "linear" or "max".
-        fill: The value of frames past a clip.
+        fill: The value of frames past a clip, and before `starts`.
+        starts: (batch,) samples before which nothing of a clip is its own; None: 0.
 
     Returns:
         (batch, ..., frames) of the type of `values`; floating point of "linear".
@@ -134,8 +144,11 @@ def labels_at(
         nearest = torch.minimum((places + 0.5).floor().long().clamp(min=0), top)
         result = _gather(values, nearest)
         if resample == "max":
-            result = _largest(values, counts, first, step, centers, final, samples, result)
+            begins = torch.zeros_like(samples) if starts is None else starts
+            result = _largest(values, counts, first, step, centers, final, begins, samples, result)
     beyond = ~length_mask(centers.shape[0], final + 1)
+    if starts is not None:
+        beyond = ~own_frames(centers, frames, starts, samples)
     return result.masked_fill(_spread(beyond, result), fill)
 
 
@@ -157,6 +170,45 @@ def final_frames(centers: torch.Tensor, frames: torch.Tensor, samples: torch.Ten
     return torch.minimum(ends, frames.to(ends.device) - 1)
 
 
+def first_frames(centers: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    """Return the frame that holds the first sample of each clip of a batch that is its own, the first to have a label.
+
+    Args:
+        centers: (frames,) in samples, ascending.
+        starts: (batch,) that sample; 0 or less is in the first frame.
+
+    Returns:
+        (batch,) indices.
+
+    >>> first_frames(torch.arange(4.0) * 160, torch.tensor([0, 100, 240])).tolist()
+    [0, 1, 2]
+    """
+    found = torch.searchsorted(borders_of(centers), starts.to(centers.dtype), right=True)
+    return torch.where(starts > 0, found, 0)
+
+
+def own_frames(
+    centers: torch.Tensor, frames: torch.Tensor, starts: torch.Tensor, samples: torch.Tensor
+) -> torch.Tensor:
+    """Return which frames of a batch have a label: those that hold a sample of their clip's own.
+
+    Args:
+        centers: (frames,) in samples, ascending.
+        frames: (batch,) frames of each clip.
+        starts: (batch,) samples before which nothing of a clip is its own.
+        samples: (batch,) samples of each clip before which its own end.
+
+    Returns:
+        (batch, frames) bool; none of a clip of which nothing is left.
+
+    >>> own_frames(torch.arange(4.0) * 160, torch.tensor([4]), torch.tensor([100]), torch.tensor([300])).tolist()
+    [[False, True, True, False]]
+    """
+    final, place = final_frames(centers, frames, samples), torch.arange(centers.shape[0], device=centers.device)
+    first = first_frames(centers, starts)
+    return (place >= first[:, None]) & (place <= final[:, None]) & (starts < samples)[:, None]
+
+
 def _largest(
     values: torch.Tensor,
     counts: torch.Tensor,
@@ -164,6 +216,7 @@ def _largest(
     step: torch.Tensor,
     centers: torch.Tensor,
     final: torch.Tensor,
+    begins: torch.Tensor,
     samples: torch.Tensor,
     nearest: torch.Tensor,
 ) -> torch.Tensor:
@@ -171,7 +224,7 @@ def _largest(
     index = torch.arange(values.shape[-1], device=values.device)
     at = rounded(first[:, None] + step[:, None] * index)
     cell = torch.minimum(torch.searchsorted(borders_of(centers), at, right=True), final[:, None])
-    inside = (index < counts[:, None]) & (at >= 0) & (at < samples[:, None])
+    inside = (index < counts[:, None]) & (at >= begins[:, None]) & (at < samples[:, None])
     # one more column takes the labels of no cell
     cell = torch.where(inside, cell, centers.shape[0])
     small = values if values.dtype != torch.bool else values.to(torch.uint8)

@@ -20,8 +20,14 @@ class InTime(Protocol):
     def stretched(self, factors: torch.Tensor) -> InTime:
         """Return the targets with the times of each clip multiplied by the factor of its augmentation, (batch,)."""
 
-    def shifted(self, samples: torch.Tensor) -> InTime:
-        """Return the targets with the times of each clip later by an augmentation's samples, (batch,)."""
+    def shifted(self, samples: torch.Tensor, lengths: torch.Tensor | None = None) -> InTime:
+        """Return the targets with the times of each clip later by an augmentation's samples, (batch,).
+
+        With the clips' lengths, (batch,), what leaves a clip is gone for good.
+        """
+
+    def rolled(self, samples: torch.Tensor, lengths: torch.Tensor) -> InTime:
+        """Return the targets rolled by an augmentation's samples (batch,) within the clips' lengths (batch,)."""
 
     def taken(self, rows: torch.Tensor) -> InTime:
         """Return the targets of other clips of the batch of an augmentation, by their rows (batch,)."""

@@ -81,6 +81,17 @@ def check_integers(name: str, value: int | tuple[int, int], unit: str, low: int,
     return int(pair[0]), int(pair[1])
 
 
+def check_share(name: str, value: float) -> float:
+    """Check that an augmentation's argument is a share, above 0 and up to 1; raise a ValueError otherwise.
+
+    >>> check_share("most", 0.5)
+    0.5
+    """
+    if isinstance(value, bool) or not hasattr(type(value), "__float__") or not 0 < float(value) <= 1:
+        raise ValueError(f"{name}={value!r} must be a share, above 0 and up to 1")
+    return float(value)
+
+
 def shown(name: str, limits: tuple[float, float]) -> str:
     """Show the range of an augmentation's argument as it could be given.
 

@@ -49,3 +49,20 @@ def powers(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     if waveforms.dim() == 3:
         channels, sums = waveforms.shape[1], sums.sum(-1)
     return sums / (lengths * channels).clamp_min(1)
+
+
+def peaks(waveforms: torch.Tensor) -> torch.Tensor:
+    """Find the largest absolute sample of each clip in all its channels, for an augmentation's levels.
+
+    Args:
+        waveforms: (batch, time) or (batch, channel, time), zero past each clip's end.
+
+    Returns:
+        (batch,) of the waveforms' type.
+
+    >>> peaks(torch.tensor([[0.5, -1.0, 0.0]]))
+    tensor([1.])
+    """
+    flat = waveforms.flatten(1)
+    # two reductions: many times faster on a CPU than torch's norms and `aminmax`
+    return torch.maximum(flat.amax(1), -flat.amin(1)) if flat.shape[1] else flat.sum(1)

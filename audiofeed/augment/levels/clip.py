@@ -12,6 +12,7 @@ from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
+from audiofeed.augment.contract.rows import peaks
 from audiofeed.methods.lengths import length_mask
 
 _REFERENCES = ("peak", "full_scale", "samples")
@@ -73,9 +74,9 @@ class Clip(Augmentation):
         """Find the limit of each clip of this augmentation, (batch,)."""
         if self.relative_to == "full_scale":
             return level
-        flat = clips.waveforms.flatten(1)
         if self.relative_to == "peak":
-            return level * torch.linalg.vector_norm(flat, float("inf"), dim=1)
+            return level * peaks(clips.waveforms)
+        flat = clips.waveforms.flatten(1)
         channels = flat.shape[1] // max(clips.size, 1)
         counts = clips.lengths * channels
         # the limit is the smallest of the samples that are beyond it or at it, less one: those above it are clipped

@@ -11,7 +11,7 @@ from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
-from audiofeed.augment.contract.rows import powers
+from audiofeed.augment.contract.rows import peaks, powers
 
 _REFERENCES = ("clip", "peak", "rms")
 
@@ -72,7 +72,7 @@ class Gain(Augmentation):
     def _level(self, clips: Clips) -> torch.Tensor:
         """Measure the level of each clip of an augmentation, 1 being full scale, float64 (batch,)."""
         if self.relative_to == "peak":
-            return torch.linalg.vector_norm(clips.waveforms.flatten(1), float("inf"), dim=1).double()
+            return peaks(clips.waveforms).double()
         power = powers(clips.waveforms, clips.lengths)
         # the root of 0 has no slope
         return torch.where(power > 0, torch.where(power > 0, power, 1.0).sqrt(), 0.0)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Union
 
 import torch
 
-from audiofeed.methods.frame_labels import event_roll, labels_at
+from audiofeed.data.targets.rolled import RolledBatch
+from audiofeed.methods.frame_labels import event_roll, labels_at, own_frames
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class EventBatch(NamedTuple):
         n_classes: Number of classes.
         marks: "activity", "onset", "offset", or several of them.
         rule: "span" or "center".
+        starts: (batch,) samples of each waveform before its file's begin; None: 0.
     """
 
     onsets: torch.Tensor
@@ -78,6 +80,7 @@ class EventBatch(NamedTuple):
     n_classes: int
     marks: str | tuple[str, ...]
     rule: str
+    starts: torch.Tensor | None = None
 
     def at(
         self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor
@@ -105,6 +108,7 @@ class EventBatch(NamedTuple):
                 samples=samples,
                 mark=mark,
                 rule=self.rule,
+                starts=self.starts,
             )
             for mark in ((self.marks,) if isinstance(self.marks, str) else self.marks)
         }
@@ -117,19 +121,28 @@ class EventBatch(NamedTuple):
             factors: (batch,) above 0; 2 for a clip that was slowed to twice its length.
         """
         own = factors.to(self.onsets)[:, None]
-        samples = _stretched_samples(self.samples, factors)
-        return self._replace(onsets=self.onsets * own, offsets=self.offsets * own, samples=samples)
+        starts, samples = _stretched(self.starts, self.samples, factors)
+        return self._replace(onsets=self.onsets * own, offsets=self.offsets * own, starts=starts, samples=samples)
 
-    def shifted(self, samples: torch.Tensor) -> EventBatch:
-        """Return the events of a batch later by each clip's samples; what then lies before a clip is left out.
+    def shifted(self, samples: torch.Tensor, lengths: torch.Tensor | None = None) -> EventBatch:
+        """Return the events of a batch later by each clip's samples; what then lies outside a clip is left out.
 
         Args:
             samples: (batch,), below 0 for earlier.
+            lengths: (batch,) samples of each clip; None: what lies past its end is left out in `at` alone.
         """
         own = samples.to(self.onsets)[:, None]
-        return self._replace(
-            onsets=self.onsets + own, offsets=self.offsets + own, samples=_shifted_samples(self.samples, samples)
-        )
+        starts, ends = _shifted(self.starts, self.samples, samples, lengths)
+        return self._replace(onsets=self.onsets + own, offsets=self.offsets + own, starts=starts, samples=ends)
+
+    def rolled(self, samples: torch.Tensor, lengths: torch.Tensor) -> RolledBatch:
+        """Return the events of a batch rolled within each clip: what leaves its end comes in at its beginning.
+
+        Args:
+            samples: (batch,) integers, by which each clip is later, 0 to below its length.
+            lengths: (batch,) samples of each clip.
+        """
+        return RolledBatch(self.shifted(samples - lengths, lengths), self.shifted(samples, lengths), samples)
 
     def taken(self, rows: torch.Tensor) -> EventBatch:
         """Return the events of other clips of a batch.
@@ -138,7 +151,11 @@ class EventBatch(NamedTuple):
             rows: (batch,) int64, the clip whose events each is to have.
         """
         return self._replace(
-            onsets=self.onsets[rows], offsets=self.offsets[rows], labels=self.labels[rows], samples=self.samples[rows]
+            onsets=self.onsets[rows],
+            offsets=self.offsets[rows],
+            labels=self.labels[rows],
+            samples=self.samples[rows],
+            starts=None if self.starts is None else self.starts[rows],
         )
 
     def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor) -> MixedBatch:
@@ -202,7 +219,8 @@ class FrameBatch(NamedTuple):
         step: (batch,) samples from label to label.
         samples: (batch,) samples of each waveform that come from its file.
         resample: "nearest", "max" or "linear".
-        fill: Value of frames past a clip.
+        fill: Value of frames past a clip, and before `starts`.
+        starts: (batch,) samples of each waveform before its file's begin; None: 0.
     """
 
     values: torch.Tensor
@@ -212,6 +230,7 @@ class FrameBatch(NamedTuple):
     samples: torch.Tensor
     resample: str
     fill: float
+    starts: torch.Tensor | None = None
 
     def at(self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Take the labels of a batch to the frames of its features.
@@ -234,7 +253,14 @@ class FrameBatch(NamedTuple):
             samples=torch.minimum(self.samples, lengths.to(self.samples)),
             resample=self.resample,
             fill=self.fill,
+            starts=self.starts,
         )
+
+    def own_frames(self, centers: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return which frames (batch, frames) of a batch's features have a label; arguments as of `at`."""
+        samples = torch.minimum(self.samples, lengths.to(self.samples))
+        starts = torch.zeros_like(samples) if self.starts is None else self.starts
+        return own_frames(centers.to(self.first), frames.to(samples.device), starts, samples)
 
     def stretched(self, factors: torch.Tensor) -> FrameBatch:
         """Return the labels of a batch with each clip's times multiplied by its factor.
@@ -243,16 +269,27 @@ class FrameBatch(NamedTuple):
             factors: (batch,) above 0; 2 for a clip that was slowed to twice its length.
         """
         own = factors.to(self.first)
-        samples = _stretched_samples(self.samples, factors)
-        return self._replace(first=self.first * own, step=self.step * own, samples=samples)
+        starts, samples = _stretched(self.starts, self.samples, factors)
+        return self._replace(first=self.first * own, step=self.step * own, starts=starts, samples=samples)
 
-    def shifted(self, samples: torch.Tensor) -> FrameBatch:
+    def shifted(self, samples: torch.Tensor, lengths: torch.Tensor | None = None) -> FrameBatch:
         """Return the labels of a batch later by each clip's samples.
 
         Args:
             samples: (batch,), below 0 for earlier.
+            lengths: (batch,) samples of each clip; None: what lies past its end is left out in `at` alone.
         """
-        return self._replace(first=self.first + samples.to(self.first), samples=_shifted_samples(self.samples, samples))
+        starts, ends = _shifted(self.starts, self.samples, samples, lengths)
+        return self._replace(first=self.first + samples.to(self.first), starts=starts, samples=ends)
+
+    def rolled(self, samples: torch.Tensor, lengths: torch.Tensor) -> RolledBatch:
+        """Return the labels of a batch rolled within each clip: what leaves its end comes in at its beginning.
+
+        Args:
+            samples: (batch,) integers, by which each clip is later, 0 to below its length.
+            lengths: (batch,) samples of each clip.
+        """
+        return RolledBatch(self.shifted(samples - lengths, lengths), self.shifted(samples, lengths), samples)
 
     def taken(self, rows: torch.Tensor) -> FrameBatch:
         """Return the labels of other clips of a batch.
@@ -266,6 +303,7 @@ class FrameBatch(NamedTuple):
             first=self.first[rows],
             step=self.step[rows],
             samples=self.samples[rows],
+            starts=None if self.starts is None else self.starts[rows],
         )
 
     def mixed(self, other: TimedBatch, own: torch.Tensor, others: torch.Tensor) -> MixedBatch:
@@ -365,9 +403,13 @@ class MixedBatch(NamedTuple):
         """Return the targets of a mixed batch with each clip's times multiplied by its factor, (batch,)."""
         return self._each(lambda part: part.stretched(factors))
 
-    def shifted(self, samples: torch.Tensor) -> MixedBatch:
-        """Return the targets of a mixed batch later by each clip's samples, (batch,)."""
-        return self._each(lambda part: part.shifted(samples))
+    def shifted(self, samples: torch.Tensor, lengths: torch.Tensor | None = None) -> MixedBatch:
+        """Return the targets of a mixed batch later by each clip's samples, (batch,), within its lengths (batch,)."""
+        return self._each(lambda part: part.shifted(samples, lengths))
+
+    def rolled(self, samples: torch.Tensor, lengths: torch.Tensor) -> MixedBatch:
+        """Return the targets of a mixed batch rolled by each clip's samples (batch,) within its lengths (batch,)."""
+        return self._each(lambda part: part.rolled(samples, lengths))
 
     def taken(self, rows: torch.Tensor) -> MixedBatch:
         """Return the targets of other clips of a mixed batch, by their rows, (batch,)."""
@@ -382,8 +424,8 @@ class MixedBatch(NamedTuple):
         return self._replace(parts=tuple(change(part) for part in self.parts))
 
 
-TimedBatch = Union[EventBatch, FrameBatch, MixedBatch]  # noqa: UP007  # named before they are defined
-TIMED = (EventBatch, FrameBatch, MixedBatch)
+TimedBatch = Union[EventBatch, FrameBatch, MixedBatch, RolledBatch]  # noqa: UP007  # named before they are defined
+TIMED = (EventBatch, FrameBatch, MixedBatch, RolledBatch)
 CUTS = (CutEvents, CutFrames, CutWaveform)
 
 
@@ -422,14 +464,26 @@ def _padded(rows: Sequence[torch.Tensor], value: float) -> torch.Tensor:
     return padded
 
 
-def _stretched_samples(samples: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Return how many samples of each waveform of a batch come from its file, once it is longer by a factor."""
-    return (samples * factors.to(samples.device, torch.float64)).ceil().to(samples.dtype)
+def _stretched(
+    starts: torch.Tensor | None, samples: torch.Tensor, factors: torch.Tensor
+) -> tuple[torch.Tensor | None, torch.Tensor]:
+    """Return where each waveform of a batch begins and ends to come from its file, once it is longer by a factor."""
+    own = factors.to(samples.device, torch.float64)
+    begins = None if starts is None else (starts * own).floor().to(samples.dtype)
+    return begins, (samples * own).ceil().to(samples.dtype)
 
 
-def _shifted_samples(samples: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Return where the file's samples end in each waveform of a batch, once it begins later."""
-    return (samples + shift.to(samples)).clamp_min(0)
+def _shifted(
+    starts: torch.Tensor | None, samples: torch.Tensor, shift: torch.Tensor, lengths: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where each waveform of a batch begins and ends to come from its file, once it begins later."""
+    begins, own = torch.zeros_like(samples) if starts is None else starts, shift.to(samples)
+    if lengths is not None:
+        samples = torch.minimum(samples, lengths.to(samples))
+    begins, ends = (begins + own).clamp_min(0), (samples + own).clamp_min(0)
+    if lengths is not None:
+        ends = torch.minimum(ends, lengths.to(samples))
+    return begins, ends
 
 
 def _check_same(what: str, settings: Sequence[Any]) -> None:

@@ -1,0 +1,1 @@
+"""Augmentations of a clip's time and pitch."""
