@@ -11,6 +11,7 @@ from audiofeed.augment.levels.gain import Gain, Polarity
 from audiofeed.augment.levels.quantization import BitDepth, MuLaw
 from audiofeed.augment.noise.add_noise import AddNoise
 from audiofeed.augment.noise.background import AddBackground
+from audiofeed.augment.spectra.spec_augment import SpecAugment
 from audiofeed.augment.time.drop_chunks import DropChunks
 from audiofeed.augment.time.speed import Speed
 from audiofeed.augment.time.time_shift import TimeShift
@@ -32,6 +33,7 @@ __all__ = [
     "Polarity",
     "ReverbFrom",
     "Sometimes",
+    "SpecAugment",
     "Speed",
     "TimeShift",
 ]

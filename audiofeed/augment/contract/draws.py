@@ -29,9 +29,18 @@ def stream_seeds(seeds: torch.Tensor, stream: int | str) -> torch.Tensor:
     >>> torch.equal(stream_seeds(seeds, "Gain"), stream_seeds(seeds, "Clip"))
     False
     """
-    number = zlib.crc32(stream.encode()) if isinstance(stream, str) else stream
+    number = _number_of(stream) if isinstance(stream, str) else stream
     step = (number * _STREAM) % 2**64
     return hashes(seeds + (step - 2**64 if step >= 2**63 else step), 1)[:, 0]
+
+
+def _number_of(name: str) -> int:
+    """Return the number of a name for an augmentation's draws, the same in every process."""
+    return zlib.crc32(name.encode())
+
+
+# a compiler cannot follow it, and takes the number as a constant
+_number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class Draws:

@@ -1,0 +1,1 @@
+"""Augmentations that mix clips with others, and their targets with theirs."""

@@ -1,0 +1,1 @@
+"""Augmentations of features and of the filters that make them."""

@@ -1,0 +1,170 @@
+"""SpecAugment: masks over time and frequency, and a warp of time, within each clip's true frames."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from audiofeed.arguments.checks import check_choice
+from audiofeed.augment.contract.augmentation import Augmentation
+from audiofeed.augment.contract.clips import Clips
+from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.feature_trees import map_features, own_frames
+from audiofeed.augment.contract.ranges import check_probability
+from audiofeed.augment.spectra.fill import Fill, check_fill, fill_value
+from audiofeed.augment.spectra.settings import check_number, count_or_share
+from audiofeed.augment.spectra.time_warp import Warp, warped
+
+
+class SpecAugment(Augmentation):
+    """Augmentation that masks bands of time and frequency of features, and warps time: SpecAugment.
+
+    Masks are drawn within each clip's true frames, as many for a clip as it would have alone, and never lie in the
+    padding. All channels of a clip have the same ones, and the features of a `Stack` the same masks over time, where
+    their frames agree; each has its own over frequency.
+
+    The conventions in use, by arguments:
+
+    - Park et al. 2019 (Interspeech), and torchaudio: integers for `time_width` and `freq_width`. The defaults are the
+      paper's policy LD with the p = 0.2 of SM as `max_time_share`. LB is time_masks=1, freq_masks=1; SM and SS have
+      time_width=70, freq_width=15 and 27. `warp` is the paper's W, 80 or 40.
+    - Park et al. 2020 (ICASSP), adaptive to the length: floats for `time_width` and `time_masks`, such as 0.05 and
+      0.04: a mask is at most that share of the clip's frames wide, and there are that share of its frames as many.
+    - NeMo's: `placing="nemo"`, with its names; time_width=0.05 is its adaptive width.
+
+    A width is drawn from 0 to the widest, both included. torchaudio never draws its `time_mask_param` itself, and draws
+    the place over the padded batch, so that a short clip's masks fall into its padding.
+
+    Args:
+        time_masks: Number of masks over time, 0 or more; a float below 1: that share of the clip's frames, rounded
+            down, at most `max_time_masks`.
+        time_width: Widest mask over time, in frames, 0 or more; a float from 0 to 1: a share of the clip's frames.
+        freq_masks: Number of masks over frequency, 0 or more.
+        freq_width: Widest mask over frequency, in bins, 0 or more; a float from 0 to 1: a share of the bins.
+        max_time_share: No mask is wider than this share of the clip's frames, 0 to 1.
+        max_time_masks: Most masks over time that a share gives, 1 or more.
+        placing: Where a mask begins. "inside": anywhere from which its own width fits, each place as likely. "nemo":
+            anywhere from which the widest would fit, before the width is drawn.
+        fill: What stands in a mask: "zero", "mean" (of the clip's own frames), or a number.
+        warp: Farthest that a frame in the middle of the clip is moved, in frames, 0 or more; 0: time is not warped. The
+            frames between are interpolated along time in a straight line. Targets by frame follow: each new frame
+            has the largest label of the old ones that fall into it, or the nearest one's.
+        p: Probability that a clip is augmented, 0 to 1.
+
+    Raises:
+        ValueError: An argument is out of range; or, when called, `freq_width` is more than there are bins.
+
+    >>> features = torch.ones(2, 40, 200)
+    >>> masked = SpecAugment(time_width=0.1, freq_width=8)(features, torch.tensor([200, 50]), torch.tensor([1, 2]))
+    >>> masked.shape, bool((masked == 0).any()), bool((masked[1, :, 50:] == 1).all())
+    (torch.Size([2, 40, 200]), True, True)
+    """
+
+    stage = "features"
+    changes = frozenset({"features"})
+
+    def __init__(
+        self,
+        *,
+        time_masks: float = 2,
+        time_width: float = 100,
+        freq_masks: int = 2,
+        freq_width: float = 27,
+        max_time_share: float = 0.2,
+        max_time_masks: int = 20,
+        placing: Literal["inside", "nemo"] = "inside",
+        fill: Fill = "zero",
+        warp: int = 0,
+        p: float = 1.0,
+    ) -> None:
+        super().__init__(p)
+        self.time_masks = count_or_share("time_masks", time_masks, "masks")
+        self.time_width = count_or_share("time_width", time_width, "frames")
+        self.freq_masks = check_number("freq_masks", freq_masks, "masks")
+        self.freq_width = count_or_share("freq_width", freq_width, "bins")
+        self.max_time_share = check_probability("max_time_share", max_time_share)
+        self.max_time_masks = check_number("max_time_masks", max_time_masks, "masks", least=1)
+        check_choice("placing", placing, ("inside", "nemo"))
+        self.placing = placing
+        self.fill = check_fill(fill)
+        self.warp = check_number("warp", warp, "frames")
+        if self.warp:
+            self.changes = frozenset({"features", "targets", "fields"})  # type: ignore[misc]
+
+    def extra_repr(self) -> str:
+        """Show the settings of this augmentation."""
+        names = ("time_masks", "time_width", "freq_masks", "freq_width", "max_time_share", "placing", "fill", "warp")
+        return ", ".join([*(f"{name}={getattr(self, name)!r}" for name in names), *filter(None, [super().extra_repr()])])
+
+    def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
+        """Warp and mask the features of this augmentation's clips."""
+        most = self.max_time_masks if isinstance(self.time_masks, float) else self.time_masks
+        drawn = draws.uniform(count=2 * most + 2)
+        if self.warp:
+            warp = Warp(self.warp, drawn[:, -2], drawn[:, -1], active)
+            clips = warped(clips, warp)
+
+        def masked(features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+            time = self._over_time(drawn[:, :most], drawn[:, most : 2 * most], frames, features.shape[-1])
+            frequency = self._over_frequency(draws, features.shape[-2])
+            mask = time[:, None, :] | frequency[:, :, None]  # (batch, bin, frame)
+            mask = mask.view(mask.shape[0], *[1] * (features.dim() - 3), *mask.shape[1:])
+            own = own_frames(features, torch.where(active, frames, 0))
+            return torch.where(mask & own, fill_value(self.fill, features, frames), features)
+
+        return clips.with_values(features=map_features(clips, masked))
+
+    def _over_time(self, widths: torch.Tensor, places: torch.Tensor, frames: torch.Tensor, size: int) -> torch.Tensor:
+        """Return the masks over time, (batch, frames), of this augmentation, from numbers (batch, masks) in [0, 1)."""
+        begin, end = self.spans(widths, places, frames)
+        place = torch.arange(size, device=frames.device)
+        return ((place >= begin[..., None]) & (place < end[..., None])).any(1)
+
+    def spans(
+        self, widths: torch.Tensor, places: torch.Tensor, frames: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return where the masks over time of this augmentation begin and end, int64 (batch, masks).
+
+        Args:
+            widths: (batch, masks) in [0, 1), what widths are drawn by.
+            places: (batch, masks) in [0, 1), what places are drawn by.
+            frames: (batch,) true frames of each clip.
+        """
+        if isinstance(self.time_width, float):
+            widest = (frames * self.time_width).floor().long()
+            widest = widest.clamp_min(1) if self.placing == "nemo" else widest
+        else:
+            widest = torch.full_like(frames, self.time_width)
+        widest = torch.minimum(widest, (frames * self.max_time_share).floor().long())[:, None]
+        begin, end = _placed(widths, places, widest, frames[:, None], nemo=self.placing == "nemo")
+        if isinstance(self.time_masks, float):
+            counted = torch.arange(widths.shape[1], device=frames.device) < (frames * self.time_masks).floor()[:, None]
+            end = torch.where(counted, end, begin)
+        return begin, end
+
+    def _over_frequency(self, draws: Draws, bins: int) -> torch.Tensor:
+        """Return the masks over frequency, (batch, bins), of this augmentation."""
+        if self.freq_masks and self.freq_width > bins:
+            raise ValueError(
+                f"freq_width={self.freq_width} must be at most the features' {bins} bins; give fewer, or a share of "
+                "them as a float, such as 0.3"
+            )
+        drawn = draws.uniform(count=2 * self.freq_masks)
+        share = isinstance(self.freq_width, float)
+        widest = torch.full_like(draws.seeds, int(bins * self.freq_width) if share else int(self.freq_width))[:, None]
+        widths, places = drawn[:, : self.freq_masks], drawn[:, self.freq_masks :]
+        begin, end = _placed(widths, places, widest, torch.full_like(widest, bins), nemo=self.placing == "nemo")
+        place = torch.arange(bins, device=drawn.device)
+        return ((place >= begin[..., None]) & (place < end[..., None])).any(1)
+
+
+def _placed(
+    widths: torch.Tensor, places: torch.Tensor, widest: torch.Tensor, size: torch.Tensor, *, nemo: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the begin and end of masks of an augmentation of spectra, from numbers (batch, masks) in [0, 1)."""
+    width = torch.minimum((widths * (widest + 1)).floor().long(), widest)
+    last = (size - widest).clamp_min(0) if nemo else size - width
+    begin = torch.minimum((places * (last + 1)).floor().long(), last)
+    return begin, begin + width
+
