@@ -14,7 +14,7 @@ from scipy.signal import fftconvolve
 import audiofeed as af
 from audiofeed.augment import Clips, ReverbFrom
 from audiofeed.augment.contract.draws import Draws
-from audiofeed.augment.filters import long_responses, reverb
+from audiofeed.augment.filters import reverb
 from tests.augment.cases.filters import rooms
 
 RATE = 16_000
@@ -58,7 +58,6 @@ def defined(augmentation: ReverbFrom, given: Clips, responses: list[np.ndarray])
 def test_it_is_the_definition_in_float64(channels, of_rooms, wet, looks, monkeypatch):
     if not looks:
         monkeypatch.setattr(reverb, "may_look", lambda clips: False)
-        monkeypatch.setattr(long_responses, "observed", lambda values: "a test")
     responses = rooms(of_rooms)
     augmentation = ReverbFrom(responses, wet, p=0.9)
     given = batch([9_000, 4_321, 1, 20_000, 30_000, 700], size=31_000, channels=channels)

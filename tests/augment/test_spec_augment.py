@@ -207,7 +207,7 @@ def test_clicks_and_their_labels_stay_together_through_the_warp():
         assert not after.targets[row, 1 - row % 2].any()
         values = after.features[row, 0]
         peaks = [i for i in range(1, frames - 1) if values[i] > 0.5 and values[i] >= values[i - 1 : i + 2].max()]
-        assert 6 <= len(labels)
+        assert len(labels) >= 6
         assert all((labels - peak).abs().min() <= 1 for peak in peaks)
         assert all(values[label] > 0.5 for label in labels)
         moved += int(not torch.equal(after.targets[row], targets[row]))

@@ -8,17 +8,18 @@ import torch
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation
+from audiofeed.augment.contract.by_group import changed_groups
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
-from audiofeed.augment.filters.recursion import Section, filtered, section_of
-from audiofeed.parallel.thread_pool import deal
+from audiofeed.augment.filters.recursion import Matrices, filtered, matrices_of, section_of
+from audiofeed.methods.lengths import clear_past
 
 Kind = Literal["low_pass", "high_pass", "band_pass", "band_stop", "peak", "low_shelf", "high_shelf"]
 KINDS = ("low_pass", "high_pass", "band_pass", "band_stop", "peak", "low_shelf", "high_shelf")
 _WITH_GAIN = ("peak", "low_shelf", "high_shelf")
-# rows that one thread takes at a time, for what is computed of them to stay in cache
+# clips of a group, for what is computed of them to stay in cache
 _ROWS = 4
 
 
@@ -89,22 +90,14 @@ class Filter(Augmentation):
                 f"{type(self).__name__}'s cutoff={self.cutoff[1]:g} Hz must be below half of the clips' sample rate, "
                 f"{rate} Hz: lower it"
             )
-        section = section_of(self.kind, *self._settings(draws, rate))
-        waveforms = clips.waveforms
+        matrices = matrices_of(section_of(self.kind, *self._settings(draws, rate)))
         if not may_look(clips):
-            return clips.put(active, _filtered(waveforms, section))
-        rows = active.nonzero()[:, 0]
-        parts: list[torch.Tensor] = list(rows.split(_ROWS))
-        found = list(parts)
-        graph = torch.is_grad_enabled()
+            return clips.put(active, _filtered(clips.waveforms, matrices))
 
-        def work(number: int) -> None:
-            own = parts[number]
-            with torch.set_grad_enabled(graph):
-                found[number] = _filtered(waveforms[own], Section(*(value[own] for value in section)))
+        def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
+            return clear_past(_filtered(waveforms, matrices.of(rows)), clips.lengths[rows])
 
-        deal(work, len(parts))
-        return clips.put(active, waveforms.index_copy(0, rows, torch.cat(found)))
+        return changed_groups(clips, active, some, _ROWS)
 
     def _settings(self, draws: Draws, rate: int) -> tuple[torch.Tensor, int, torch.Tensor, torch.Tensor]:
         cutoff, q, gain_db = self.drawn(draws)
@@ -112,7 +105,7 @@ class Filter(Augmentation):
         return cutoff.clamp(*self.cutoff), rate, q, gain_db
 
 
-def _filtered(waveforms: torch.Tensor, section: Section) -> torch.Tensor:
+def _filtered(waveforms: torch.Tensor, matrices: Matrices) -> torch.Tensor:
     """Filter the waveforms (rows, [channel,] time) of an augmentation's clips, those of float64 in float32."""
-    found = filtered(waveforms.float() if waveforms.dim() == 3 else waveforms.float()[:, None], section)
+    found = filtered(waveforms.float() if waveforms.dim() == 3 else waveforms.float()[:, None], matrices)
     return found.view(waveforms.shape).to(waveforms.dtype)

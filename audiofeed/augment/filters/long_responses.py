@@ -1,8 +1,9 @@
 """Impulse responses of rooms as a bank of an augmentation, and their convolution with clips by FFT in blocks.
 
 On a CPU a clip gets the same bits in any batch: all that is computed for it are complex FFTs of one size, one behind
-the other in memory that is aligned alike, by one thread each. Two blocks of a clip travel as the real and the imaginary
-part of one: the response is real, so that neither touches the other, and no spectrum has to be taken apart.
+the other in memory that is aligned alike, by one thread (`contract/by_group.py`). Two blocks of a clip travel as the
+real and the imaginary part of one: the response is real, so that neither touches the other, and no spectrum has to be
+taken apart.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from audiofeed.parallel.observed import observed
-from audiofeed.parallel.thread_pool import alone, deal
+from audiofeed.parallel.thread_pool import alone
 
 # A block as long as so many responses: shorter ones spend more on the overlap, longer ones leave the cache.
 _RESPONSES = 4
 _SHORTEST = 1024
-# Blocks of one call of the FFT: a call for one is twice as slow, and of many the spectra leave the cache.
-_TOGETHER = 8
 
 
 def block_size(taps: int) -> int:
@@ -105,43 +103,14 @@ def convolved(waveforms: torch.Tensor, spectra: torch.Tensor, taps: int, lead: i
     # output sample t of the clip is sample t + lead of the whole convolution; a block's first taps - 1 are spoiled
     padded = F.pad(waveforms, (taps - 1 - lead, 2 * pairs * step - time + lead))
     blocks = padded.unfold(-1, size, step)  # (batch, channel, block, size)
-    by_rows = waveforms.device.type == "cpu" and observed(waveforms) is None
-    compute = _by_rows if by_rows else _filtered
-    found = compute(blocks.flatten(0, 1), spectra.expand(-1, channels, -1).flatten(0, 1), step)
+    found = _filtered(blocks.flatten(0, 1), spectra.expand(-1, channels, -1).flatten(0, 1), step)
     return found.unflatten(0, (batch, channels))[..., :time]
 
 
 def _filtered(blocks: torch.Tensor, spectra: torch.Tensor, step: int) -> torch.Tensor:
     """Filter blocks (rows, block, size) of an augmentation's clips, and return them joined, (rows, time)."""
     both = torch.complex(blocks[:, 0::2], blocks[:, 1::2])  # (rows, pair, size)
-    found = torch.fft.ifft(torch.fft.fft(both) * spectra[:, None])[..., -step:]
+    both = torch.fft.fft(both)
+    both = both * spectra[:, None] if both.requires_grad else both.mul_(spectra[:, None])
+    found = torch.fft.ifft(both)[..., -step:]
     return torch.stack([found.real, found.imag], 2).flatten(1)
-
-
-def _by_rows(blocks: torch.Tensor, spectra: torch.Tensor, step: int) -> torch.Tensor:
-    """Do what `_filtered` does to an augmentation's clips, a few rows at a time, dealt to threads."""
-    n_groups = -(-len(blocks) // _TOGETHER)
-    graph = torch.is_grad_enabled() and (blocks.requires_grad or spectra.requires_grad)
-    if graph:
-        made: list[torch.Tensor] = [blocks] * n_groups
-
-        def record(number: int) -> None:
-            own = slice(number * _TOGETHER, (number + 1) * _TOGETHER)
-            with torch.enable_grad():
-                made[number] = _filtered(blocks[own], spectra[own], step)
-
-        deal(record, n_groups)
-        return torch.cat(made)
-    out = blocks.new_empty(len(blocks), blocks.shape[1] * step)
-
-    def write(number: int) -> None:
-        own = slice(number * _TOGETHER, (number + 1) * _TOGETHER)
-        with torch.no_grad():
-            for first in range(0, blocks.shape[1], 2):
-                both = torch.complex(blocks[own, first], blocks[own, first + 1])
-                found = torch.view_as_real(torch.fft.ifft(torch.fft.fft(both).mul_(spectra[own])))
-                for part in (0, 1):
-                    out[own, (first + part) * step : (first + part + 1) * step] = found[:, -step:, part]
-
-    deal(write, n_groups)
-    return out

@@ -79,41 +79,58 @@ def section_of(kind: str, cutoff: torch.Tensor, rate: int, q: torch.Tensor, gain
     return Section(g * amplitude.sqrt(), k, amplitude.square(), k * (1 - amplitude) * amplitude, 1 - amplitude.square())
 
 
-def filtered(waveforms: torch.Tensor, section: Section) -> torch.Tensor:
-    """Filter an augmentation's clips, each row by its own section, from rest.
+class Matrices(NamedTuple):
+    """Matrices of an augmentation's filters for a block.
+
+    Args:
+        transition: float64 (rows, 2, 2), of the states over a block.
+        forced: float32 (rows, BLOCK, BLOCK + 2), what a block's samples give: its output, then its states after it.
+        free: float32 (rows, 2, BLOCK), what the states before it sound like.
+    """
+
+    transition: torch.Tensor
+    forced: torch.Tensor
+    free: torch.Tensor
+
+    def of(self, rows: torch.Tensor) -> Matrices:
+        """Return the matrices of some of the augmentation's filters."""
+        return Matrices(*(matrix[rows] for matrix in self))
+
+
+def filtered(waveforms: torch.Tensor, matrices: Matrices) -> torch.Tensor:
+    """Filter an augmentation's clips, each row by its own filter, from rest.
 
     Args:
         waveforms: (rows, channel, time), float32.
-        section: Of each row.
+        matrices: Of each row's filter.
 
     Returns:
         float32 (rows, channel, time).
 
     >>> one = torch.ones(1, dtype=torch.float64)
     >>> low = section_of("low_pass", 1000 * one, 16_000, one, 0 * one)
-    >>> round(filtered(torch.ones(1, 1, 3000), low)[0, 0, -1].item(), 5)
+    >>> round(filtered(torch.ones(1, 1, 3000), matrices_of(low))[0, 0, -1].item(), 5)
     1.0
     """
     rows, channels, time = waveforms.shape
     whole = BLOCK * _TOGETHER
     tiles = -(-time // whole)
     x = F.pad(waveforms, (0, tiles * whole - time)).view(rows, channels * tiles, _TOGETHER, BLOCK)
-    transition, forced, free = _matrices(section)
     # (rows, tile, block, BLOCK + 2): what comes out of the block alone, and what it adds to the states
-    made = torch.matmul(x, forced[:, None].to(x.dtype)).view(rows, channels, tiles * _TOGETHER, BLOCK + 2)
-    states = _before_each(made[..., BLOCK:].double(), transition).to(x.dtype)
+    made = torch.matmul(x, matrices.forced[:, None]).view(rows, channels, tiles * _TOGETHER, BLOCK + 2)
+    states = _before_each(made[..., BLOCK:].double(), matrices.transition).to(x.dtype)
     y = made[..., :BLOCK] + torch.matmul(
-        states.view(rows, channels * tiles, _TOGETHER, 2), free[:, None].to(x.dtype)
+        states.view(rows, channels * tiles, _TOGETHER, 2), matrices.free[:, None]
     ).view(rows, channels, -1, BLOCK)
     return y.flatten(2)[..., :time]
 
 
-def _matrices(section: Section) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the matrices of an augmentation's filter for a block, float64.
+def matrices_of(section: Section) -> Matrices:
+    """Return the matrices of an augmentation's filters for a block, computed in float64.
 
-    Returns:
-        The transition of the states over a block (rows, 2, 2); what a block's samples give, (rows, BLOCK, BLOCK + 2):
-        its output, then its two states after it; and what the states before it sound like, (rows, 2, BLOCK).
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> matrices_of(section_of("low_pass", 1000 * one, 16_000, one, 0 * one)).forced.shape
+    torch.Size([1, 32, 34])
     """
     g, k, m0, m1, m2 = section
     a1 = 1.0 / (1.0 + g * (g + k))
@@ -135,7 +152,7 @@ def _matrices(section: Section) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     n = torch.arange(BLOCK, device=g.device)
     lag = n[None] - n[:, None]  # (sample in, sample out)
     toeplitz = torch.where(lag >= 0, response[:, lag.clamp_min(0)], 0.0)
-    return step, torch.cat([toeplitz, into.flip(1)], -1), free
+    return Matrices(step, torch.cat([toeplitz, into.flip(1)], -1).float(), free.float())
 
 
 def _pairs(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> torch.Tensor:

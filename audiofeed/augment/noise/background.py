@@ -9,7 +9,8 @@ import torch
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation, Fetch
-from audiofeed.augment.contract.by_row import changed_rows, may_look
+from audiofeed.augment.contract.by_group import changed_groups
+from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
@@ -148,30 +149,39 @@ class AddBackground(Augmentation):
             check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
         fetched = {} if held else self._fetched(clips)
         if may_look(clips):
-            index, place = choice.sound.tolist(), choice.place.tolist()
-            lengths = None if held else fetched["lengths"].tolist()
-
-            def one(row: int, waveform: torch.Tensor) -> torch.Tensor:
-                n = waveform.shape[-1]
-                if held:
-                    begin, count = int(self.begins[index[row]]), int(self.counts[index[row]])
-                    sound = _fitted(self.samples[:, begin : begin + count], n, place[row], self.short)
-                else:
-                    assert lengths is not None
-                    sound = fetched["sounds"][int(fetched["rows"][row]), :, : lengths[row]]
-                    sound = _fitted(sound, n, 0.0, "repeat")
-                channels = None if waveform.dim() == 1 else waveform.shape[0]
-                sound = as_float(in_channels(sound, channels)).to(waveform.dtype)
-                own = sound[0] if waveform.dim() == 1 else sound.expand_as(waveform)
-                return _mixed(waveform[None], own[None], None, choice.snr_db[row : row + 1])[0]
-
-            return changed_rows(clips, active, one)
+            return self._by_groups(clips, active, choice, fetched)
         sound = self._held(clips, choice) if held else _wrapped(fetched, clips.size)
         waveforms = clips.waveforms
         own = as_float(in_channels_of_rows(sound, waveforms)).to(waveforms.dtype)
         within = torch.arange(clips.size, device=own.device) < clips.lengths[:, None]
         own = torch.where(within.view(clips.batch, *[1] * (own.dim() - 2), -1), own, 0)
         return clips.put(active, _mixed(waveforms, own.expand_as(waveforms), clips.lengths, choice.snr_db))
+
+    def _by_groups(self, clips: Clips, active: torch.Tensor, choice: Choice, fetched: dict[str, Any]) -> Clips:
+        """Add this augmentation's sounds to clips whose lengths may be looked at."""
+        lengths, which, place = clips.lengths.tolist(), choice.sound.tolist(), choice.place.tolist()
+        channels = None if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+        if self.keep is None:
+            read, place_of = fetched["lengths"].tolist(), fetched["rows"].tolist()
+        else:
+            begins, counts = self.begins.tolist(), self.counts.tolist()
+
+        def one(row: int) -> torch.Tensor:
+            if self.keep is None:
+                sound = fetched["sounds"][place_of[row], :, : read[row]]
+                return _fitted(sound, lengths[row], 0.0, "repeat")
+            sound = self.samples[:, begins[which[row]] : begins[which[row]] + counts[which[row]]]
+            return _fitted(sound, lengths[row], place[row], self.short)
+
+        def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
+            sounds = torch.zeros_like(waveforms, requires_grad=False)
+            for own, row in zip(sounds, rows.tolist(), strict=True):
+                sound = in_channels(one(row), channels)
+                # integers stay at their scale, which the ratio takes out
+                own[..., : lengths[row]] = sound[0] if channels is None else sound
+            return _mixed(waveforms, sounds, clips.lengths[rows], choice.snr_db[rows])
+
+        return changed_groups(clips, active, some)
 
     def _fetched(self, clips: Clips) -> dict[str, Any]:
         fetched = clips.fetched
@@ -230,18 +240,14 @@ def in_channels_of_rows(sounds: torch.Tensor, waveforms: torch.Tensor) -> torch.
     return sounds if sounds.shape[1] in (1, waveforms.shape[1]) else as_float(sounds).mean(1, keepdim=True)
 
 
-def _mixed(
-    waveforms: torch.Tensor, sounds: torch.Tensor, lengths: torch.Tensor | None, snr_db: torch.Tensor
-) -> torch.Tensor:
+def _mixed(waveforms: torch.Tensor, sounds: torch.Tensor, lengths: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
     """Add sounds to an augmentation's clips at a ratio of powers; both are 0 past the lengths."""
-    if lengths is None:
-        lengths = torch.full((waveforms.shape[0],), waveforms.shape[-1], device=waveforms.device)
     signal, noise = powers(waveforms, lengths), powers(sounds, lengths)
     heard = (signal > _SILENCE) & (noise > _SILENCE)
     # of silence there is no ratio, and the square root has no gradient
     ratio = torch.where(heard, signal, 1.0) / torch.where(heard, noise, 1.0)
     gain = torch.where(heard, (ratio * 10.0 ** (-snr_db / 10)).sqrt(), 0.0).to(waveforms.dtype)
-    return waveforms + sounds * gain.view(-1, *[1] * (waveforms.dim() - 1))
+    return torch.addcmul(waveforms, sounds, gain.view(-1, *[1] * (waveforms.dim() - 1)))
 
 
 def _fitted(sound: torch.Tensor, samples: int, place: float, short: Short) -> torch.Tensor:

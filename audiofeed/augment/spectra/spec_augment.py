@@ -95,7 +95,9 @@ class SpecAugment(Augmentation):
     def extra_repr(self) -> str:
         """Show the settings of this augmentation."""
         names = ("time_masks", "time_width", "freq_masks", "freq_width", "max_time_share", "placing", "fill", "warp")
-        return ", ".join([*(f"{name}={getattr(self, name)!r}" for name in names), *filter(None, [super().extra_repr()])])
+        return ", ".join(
+            [*(f"{name}={getattr(self, name)!r}" for name in names), *filter(None, [super().extra_repr()])]
+        )
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Warp and mask the features of this augmentation's clips."""
@@ -167,4 +169,3 @@ def _placed(
     last = (size - widest).clamp_min(0) if nemo else size - width
     begin = torch.minimum((places * (last + 1)).floor().long(), last)
     return begin, begin + width
-
