@@ -5,13 +5,17 @@
     python benchmarks/gpu_smoke.py --device cpu       a dry run of the same code; writes nothing
     python benchmarks/gpu_smoke.py --readme           print the README's table of the newest results
 
-Every section runs, whatever failed before it; the exit code is 1 if any check failed. What is checked of each transform
-stands in gpu/settings.py, and for the rest of the catalogue in the tests' cases.
+Every section runs, whatever failed before it; the exit code is 1 if any check failed. On a card each check is kept in
+gpu_unfinished.jsonl as it ends: where a check loses the card, a new process goes on after it, and where a run hung or
+was ended, the same command does. What is checked of each transform stands in gpu/settings.py, and for the rest of the
+catalogue in the tests' cases. torchaudio, nnAudio2 and flashmel are timed beside ours where they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,13 +28,23 @@ for place in (str(HERE), str(HERE.parent)):
         sys.path.insert(0, place)
 
 import torch  # noqa: E402
-from gpu import catalogue, churn, compiled, correctness, feeding, flags, results, timing  # noqa: E402
-from gpu.checks import Recorder  # noqa: E402
+from gpu import catalogue, churn, compiled, correctness, feeding, flags, results  # noqa: E402
+from gpu.checks import DeviceLostError, Recorder  # noqa: E402
+from gpu.journal import Journal  # noqa: E402
+from gpu.measured import constant_q, launches, step, timing  # noqa: E402
 
 BUDGET = 285.0
-# Seconds that memory, transfer and loader need after the timings.
-AFTER_TIMING = 30.0
-SECTIONS = ("correctness", "catalogue", "flags", "feeding", "timing", "memory", "transfer", "loader", "compile")
+# Seconds that the sections after the timings need.
+AFTER_TIMING = 110.0
+# A check that takes longer hangs: its stacks are printed, and the process ends.
+HANGS_AFTER = 100.0
+SECTIONS = (
+    # a profiler may slow what is launched after it: launches are counted when all is timed that waits for them
+    "correctness", "catalogue", "timing", "constant q", "graphs", "step", "launches", "flags", "feeding", "memory",
+    "transfer", "loader", "compile",
+)  # fmt: skip
+# Sections that go on after a check that ended the process; the others are given up there.
+GO_ON = ("correctness", "catalogue")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="fewer rows and ways")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="run this section; may be given again")
     parser.add_argument("--out", type=Path, help="folder of the results (default: results, beside this file)")
+    parser.add_argument("--journal", type=Path, help="keep each check of a dry run in this file, as on a card")
     parser.add_argument("--readme", action="store_true", help="print the README's table of the newest results")
     asked = parser.parse_args(arguments)
     folder = asked.out or HERE / "results"
@@ -54,9 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("No CUDA device here: nothing checked, nothing measured (--device cpu makes a dry run).")
         return 0
     device = torch.device("cpu") if asked.device == "cpu" else torch.device("cuda", torch.cuda.current_device())
-    recorder = Recorder(BUDGET)
-    recorder.say("DRY RUN on the CPU: no result" if device.type == "cpu" else torch.cuda.get_device_name(device))
-    tables = _run(recorder, device, asked.only or SECTIONS, quick=asked.quick)
+    sections = asked.only or SECTIONS
+    card = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    of_run = {"card": card, "commit": results.commit(), "quick": asked.quick, "sections": list(sections)}
+    journal = Journal(folder / "gpu_unfinished.jsonl" if device.type == "cuda" else asked.journal, of_run)
+    recorder = Recorder(
+        BUDGET,
+        functools.partial(print, flush=True),
+        journal=journal,
+        probe=torch.cuda.synchronize if device.type == "cuda" else lambda: None,
+        hangs_after=HANGS_AFTER if device.type == "cuda" else None,
+    )
+    recorder.say("DRY RUN on the CPU: no result" if device.type == "cpu" else card)
+    try:
+        tables = _run(recorder, journal, device, sections, quick=asked.quick)
+    except DeviceLostError as error:
+        recorder.say(f"the device answers no more {error}; a new process goes on")
+        os.execv(sys.executable, [sys.executable, str(Path(__file__)), *(arguments or sys.argv[1:])])
     result = results.make_result(recorder, device, tables, quick=asked.quick, partial=bool(asked.only))
     page = results.markdown(result, recorder.checks)  # made in a dry run too, so that it cannot fail on a card
     partial = asked.quick or asked.only
@@ -66,33 +95,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recorder.say("only a part was run: nothing written without --out")
     else:
         recorder.say(f"written: {results.write(result, page, folder)}")
+    journal.remove()
     return _conclude(recorder)
 
 
-def _run(recorder: Recorder, device: torch.device, sections: Sequence[str], *, quick: bool) -> dict[str, Any]:
-    tables: dict[str, Any] = {"features": [], "memory": [], "transfer": [], "loader": []}
+def _run(
+    recorder: Recorder, journal: Journal, device: torch.device, sections: Sequence[str], *, quick: bool
+) -> dict[str, Any]:
+    tables: dict[str, Any] = {}
 
     def feed() -> None:
         feeding.run(recorder, device, quick=quick)
         churn.run(recorder, device, quick=quick)
 
-    parts: dict[str, Callable[[], object]] = {
-        "correctness": lambda: correctness.run(recorder, device, quick=quick),
-        "catalogue": lambda: catalogue.run(recorder, device, quick=quick),
-        "flags": lambda: flags.run(recorder, device, quick=quick),
-        "feeding": feed,
-        "timing": lambda: tables.update(features=timing.run_features(recorder, device, AFTER_TIMING, quick=quick)),
-        "memory": lambda: tables.update(memory=timing.run_memory(recorder, device)),
-        "transfer": lambda: tables.update(transfer=timing.run_transfer(recorder, device)),
-        "loader": lambda: tables.update(loader=timing.run_loader(recorder, device, quick=quick)),
-        "compile": lambda: compiled.run(recorder, device, quick=quick),
+    # what returns rows makes a table of them
+    parts: dict[str, tuple[str, Callable[[], Any]]] = {
+        "correctness": ("", lambda: correctness.run(recorder, device, quick=quick)),
+        "catalogue": ("", lambda: catalogue.run(recorder, device, quick=quick)),
+        "launches": ("launches", lambda: launches.run(recorder, device, quick=quick)),
+        "timing": ("features", lambda: timing.run_features(recorder, device, AFTER_TIMING, quick=quick)),
+        "constant q": ("constant_q", lambda: constant_q.run(recorder, device, AFTER_TIMING - 15, quick=quick)),
+        "graphs": ("graphs", lambda: launches.run_graphs(recorder, device)),
+        "step": ("step", lambda: step.run(recorder, device)),
+        "flags": ("", lambda: flags.run(recorder, device, quick=quick)),
+        "feeding": ("", feed),
+        "memory": ("memory", lambda: timing.run_memory(recorder, device)),
+        "transfer": ("transfer", lambda: timing.run_transfer(recorder, device)),
+        "loader": ("loader", lambda: timing.run_loader(recorder, device, quick=quick)),
+        "compile": ("", lambda: compiled.run(recorder, device, quick=quick)),
     }
     for name in SECTIONS:
+        table, part = parts[name]
+        if table:
+            tables[table] = []
+        if name in journal.finished:
+            tables.update(journal.finished[name])
+            continue
         if name not in sections:
             continue
-        # a check keeps its own failure; this keeps what goes wrong between checks
-        with recorder.check(name, "the section ran to its end", loud=False):
-            parts[name]()
+        whole = "the section ran to its end"
+        if name in journal.started and name not in GO_ON:
+            with recorder.check(name, whole) as check:
+                check.problem("the process ended in this section, and the rest of it was given up")
+        else:
+            journal.start(name)
+            # a check keeps its own failure; this keeps what goes wrong between checks
+            with recorder.check(name, whole, loud=False):
+                found = part()
+                if table:
+                    tables[table] = found
+        journal.finish(name, {table: tables[table]} if table else {})
     return tables
 
 

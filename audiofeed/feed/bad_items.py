@@ -18,27 +18,32 @@ _MOST_NAMED = 8  # causes in the error of a batch without one good item
 
 @dataclass(frozen=True)
 class Replaced:
-    """Item of a dataset in the place of others that failed; the collate puts their errors into `batch.faults`.
+    """Item of a dataset in the place of others that failed, or with a seed that the dataset does not give.
+
+    The collate puts the errors into `batch.faults`, and augments the clip by the seed if it has none of its own.
 
     Args:
         item: The item.
         faults: Why the others failed.
+        seed: Seed of the item's augmentation, 0 to 2**63 - 1; None: none.
     """
 
     item: Any
     faults: tuple[AudioReadError, ...]
+    seed: int | None = None
 
 
-def whole_items(items: Any) -> tuple[Any, tuple[AudioReadError, ...]]:
-    """Return a batch's items without their `Replaced`, and the errors of those whose place they take.
+def whole_items(items: Any) -> tuple[Any, tuple[AudioReadError, ...], list[int | None]]:
+    """Return a batch's items without their `Replaced`, the errors of those whose place they take, and their seeds.
 
-    >>> whole_items([1, Replaced(2, ())])
-    ([1, 2], ())
+    >>> whole_items([1, Replaced(2, (), 7)])
+    ([1, 2], (), [None, 7])
     """
     if not isinstance(items, (list, tuple)) or not any(isinstance(item, Replaced) for item in items):
-        return items, ()
-    faults = tuple(fault for item in items if isinstance(item, Replaced) for fault in item.faults)
-    return [item.item if isinstance(item, Replaced) else item for item in items], faults
+        return items, (), []
+    own = [item if isinstance(item, Replaced) else Replaced(item, ()) for item in items]
+    faults = tuple(fault for item in own for fault in item.faults)
+    return [item.item for item in own], faults, [item.seed for item in own]
 
 
 class Pad(Protocol):
@@ -48,7 +53,7 @@ class Pad(Protocol):
         """Pad a batch's items; one that is tried alone says nothing about how the batch is to be read."""
 
 
-def pad_good_items(items: Any, pad: Pad, read: Callable[[Any], Clip]) -> Padded:
+def pad_good_items(items: Any, pad: Pad, read: Callable[[Any], Clip]) -> tuple[Padded, list[int]]:
     """Pad a batch of dataset items, without those that cannot be padded alone.
 
     What the items are only together, as of different numbers of channels, is an error as ever.
@@ -60,7 +65,7 @@ def pad_good_items(items: Any, pad: Pad, read: Callable[[Any], Clip]) -> Padded:
 
     Returns:
         The batch of the good items, with an `AudioReadError` for each of the others in its faults: its `path` is the
-        clip's key, or "item 3 of the batch" if it has none.
+        clip's key, or "item 3 of the batch" if it has none. And the places of the good items among all.
 
     Raises:
         ValueError: No item can be padded; the message has the causes.
@@ -69,12 +74,12 @@ def pad_good_items(items: Any, pad: Pad, read: Callable[[Any], Clip]) -> Padded:
     >>> import torch
     >>> def pad(items, alone=False):
     ...     return pad_clips([Clip(item) for item in items], None)
-    >>> padded = pad_good_items([torch.ones(3), None], pad, Clip)
-    >>> padded.lengths, padded.faults[0].path
-    (tensor([3]), 'item 1 of the batch')
+    >>> padded, places = pad_good_items([torch.ones(3), None], pad, Clip)
+    >>> padded.lengths, padded.faults[0].path, places
+    (tensor([3]), 'item 1 of the batch', [0])
     """
     try:
-        return pad(items)
+        return pad(items), list(range(len(items)))
     except Exception:
         # an item that is no list is the caller's mistake, as is an empty list
         if not isinstance(items, list | tuple) or not items:
@@ -86,7 +91,7 @@ def pad_good_items(items: Any, pad: Pad, read: Callable[[Any], Clip]) -> Padded:
             except Exception as error:  # noqa: BLE001  a function of the user's may raise any
                 faults += _faults_of(index, item, error, read)
             else:
-                good.append(item)
+                good.append(index)
         if len(good) == len(items):
             raise
         if not good:
@@ -95,8 +100,8 @@ def pad_good_items(items: Any, pad: Pad, read: Callable[[Any], Clip]) -> Padded:
                 "leave them out in the dataset; if every batch is like this, they have another form than the collate "
                 "expects"
             ) from None
-    padded = pad(good)
-    return replace(padded, faults=(*padded.faults, *faults))
+    padded = pad([items[index] for index in good])
+    return replace(padded, faults=(*padded.faults, *faults)), good
 
 
 def _causes(faults: list[AudioReadError]) -> str:

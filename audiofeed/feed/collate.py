@@ -23,7 +23,7 @@ from audiofeed.feed.batch import AudioBatch, batch_type
 from audiofeed.feed.in_worker import WorkerBatch
 from audiofeed.feed.items import Clip, read_items
 from audiofeed.feed.known_forms import TARGET_NAMES
-from audiofeed.feed.padding import Padded, check_pad_to, pad_clips
+from audiofeed.feed.padding import Padded, check_pad_to, pad_clips, seeds_of
 from audiofeed.feed.pair import FeaturesAndTargets
 from audiofeed.feed.states.batch_fields import AWAY, FEATURE_FIELDS, FIELDS, CollateInfo
 from audiofeed.feed.states.carried import Carried
@@ -125,11 +125,17 @@ class BatchSettings:
 
     def pad(self, items: Any) -> Padded:
         begun = time.perf_counter()
-        items, faults = whole_items(items)
+        places: Sequence[int]
+        items, faults, seeds = whole_items(items)
+        places = range(len(seeds))
         if self.on_error == "raise":
             padded = self._pad(items)
         else:
-            padded = pad_good_items(items, self._pad, lambda item: read_items([item], self.to_example, alone=True)[0])
+            padded, places = pad_good_items(
+                items, self._pad, lambda item: read_items([item], self.to_example, alone=True)[0]
+            )
+        if padded.seeds is None and seeds:
+            padded = replace(padded, seeds=seeds_of([seeds[place] for place in places]))
         seconds = (*take_laps(), time.perf_counter() - begun)
         return replace(padded, faults=(*padded.faults, *faults), seconds=seconds)
 

@@ -159,14 +159,13 @@ def pad_clips(
     if padded is None:
         padded = _padded(clips, waveforms, shape, dtype)
     names = [clip.key for clip in clips]
-    seeds = [clip.seed for clip in clips if clip.seed is not None]
     return Padded(
         waveforms=padded,
         lengths=torch.tensor(lengths, dtype=torch.int64, device="cpu"),
         targets=targets,
         names=None if all(name is None for name in names) else names,
         sample_rate=rate,
-        seeds=_seed_tensor(seeds) if len(seeds) == len(clips) else None,
+        seeds=seeds_of([clip.seed for clip in clips]),
         faults=tuple(fault for clip in clips for fault in clip.faults),
     )
 
@@ -375,7 +374,16 @@ def _check_finite(clips: Sequence[Clip], rows: Iterable[np.ndarray]) -> None:
             )
 
 
-def _seed_tensor(seeds: list[int]) -> torch.Tensor:
+def seeds_of(seeds: Sequence[int | None]) -> torch.Tensor | None:
+    """Return the seeds of a padded batch's clips as a tensor; None unless every clip has one.
+
+    Shape: (batch,) int64.
+
+    >>> seeds_of([1, 2**64 - 1]), seeds_of([1, None])
+    (tensor([ 1, -1]), None)
+    """
     # Unsigned 64-bit seeds keep their bits.
-    signed = [(seed + 2**63) % 2**64 - 2**63 for seed in seeds]
+    signed = [(seed + 2**63) % 2**64 - 2**63 for seed in seeds if seed is not None]
+    if len(signed) < len(seeds):
+        return None
     return torch.tensor(signed, dtype=torch.int64, device="cpu")

@@ -16,6 +16,7 @@ from audiofeed.loading.guarded_dataset import GuardedDataset
 from audiofeed.loading.loader_parts import has_own_state, set_epoch, stateful_sampler
 from audiofeed.loading.meter import Meter
 from audiofeed.loading.pipeline import END, Pipeline, Safety, spare_cores
+from audiofeed.loading.seeded_dataset import SeededDataset
 from audiofeed.loading.stats import Stats
 from audiofeed.loading.watch import (
     SEVERED,
@@ -344,7 +345,9 @@ class DeviceLoader:
 
 def _is_ours(dataset: Any) -> bool:
     """Return whether a device loader's dataset is one of ours, or made of such, which a thread of any kind may read."""
-    return takes_keys(dataset.dataset if isinstance(dataset, GuardedDataset) else dataset)
+    while isinstance(dataset, (GuardedDataset, SeededDataset)):
+        dataset = dataset.dataset
+    return takes_keys(dataset)
 
 
 def _epoch_of(loader: Any) -> Any:

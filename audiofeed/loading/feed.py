@@ -23,6 +23,7 @@ from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, shortened
 from audiofeed.arguments.signature import complete, takes
+from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.keys import ExampleKey
 from audiofeed.feed.collate import BatchSettings, GPUSpecCollate, PadCollate, PaddingOptions
@@ -31,6 +32,7 @@ from audiofeed.loading.device_loader import DeviceLoader
 from audiofeed.loading.fault_ledger import FaultLedger
 from audiofeed.loading.guarded_dataset import GuardedDataset
 from audiofeed.loading.loader_parts import parts_of, stateful_sampler
+from audiofeed.loading.seeded_dataset import SeededDataset
 from audiofeed.loading.stats import Stats
 from audiofeed.loading.watch import close_workers, end_if_orphaned
 from audiofeed.loading.worker_choice import MEASURED, check_workers, choose_workers
@@ -68,7 +70,8 @@ class Feed:
         evaluation: True gives every clip exactly once over all ranks, none twice, longest first, with the same crops in
             every iteration, as `EvaluationSampler` does.
         drop_last: True leaves out what does not fill the batches of all ranks.
-        seed: Seed of the order, and of what takes the place of items that fail; the same on all ranks.
+        seed: Seed of the order, of what takes the place of items that fail, and of the augmentation of somebody else's
+            dataset; the same on all ranks.
         rank: Number of this process; None for torch.distributed's when it is needed, or 0.
         world_size: Number of processes; None for torch.distributed's when it is needed, or 1.
         device: Where batches go, and where features are computed; None is the current accelerator at first use, else
@@ -88,13 +91,14 @@ class Feed:
             `FaultLimitError`. None for any share.
         fault_log: A file to which each fault is appended as a line of JSON; None for none.
         output: As in `GPUSpecCollate`.
-        augment: As in `GPUSpecCollate`.
+        augment: As in `GPUSpecCollate`. Items that have no seed of their own get one from `seed` and the sampler's key.
         padding: As in `GPUSpecCollate`.
         layout: As in `GPUSpecCollate`.
         unsynchronized: As in `GPUSpecCollate`.
 
     Attributes:
-        dataset: The dataset, guarded where somebody else's is read with `on_error="skip"`.
+        dataset: The dataset; somebody else's in a guard where it is read with `on_error="skip"`, and with seeds where
+            its clips are augmented.
         sampler: The batch sampler.
         collate: The collate function.
         loader: The DataLoader.
@@ -161,12 +165,16 @@ class Feed:
                 shuffle=(shuffle, True),
                 evaluation=(evaluation, False),
                 drop_last=(drop_last, False),
-                # the guard draws with it what takes the place of items that fail
-                seed=(0 if guarded else seed, 0),
+                # the guard draws with it what takes the place of items that fail, and augmentation follows from it
+                seed=(0 if guarded or isinstance(augment, Augmentation) else seed, 0),
                 rank=(rank, None),
                 world_size=(world_size, None),
             )
+        # datasets of ours seed their examples themselves
+        seeded = isinstance(augment, Augmentation) and not isinstance(dataset, AudioFiles)
         self.dataset = GuardedDataset(dataset, seed, settings.get("to_example")) if guarded else dataset
+        if seeded:
+            self.dataset = SeededDataset(self.dataset, seed)
         self.sampler = _sampler_of(
             dataset,
             batch_size=batch_size,
@@ -174,8 +182,8 @@ class Feed:
             sampler=sampler,
             evaluation=evaluation or not shuffle,
             drop_last=drop_last,
-            # the guard takes keys, and gives the dataset those that it takes
-            common={"rank": rank, "world_size": world_size, "keys": True if guarded else None},
+            # guard and seeds take keys, and give the dataset those that it takes
+            common={"rank": rank, "world_size": world_size, "keys": True if guarded or seeded else None},
             seed=seed,
         )
         collate: Any

@@ -109,9 +109,10 @@ class Framing:
 
         A clip that ends within the first frame is filled up with zeros and has that one frame.
         """
-        frames = (self.seen(length) + self.where.extra) // self.hop_length + self.where.more
+        # what is added in front of the division is added in one operation, which counts on a GPU
+        frames = (self.seen(length) + (self.where.extra + self.where.more * self.hop_length)) // self.hop_length
         if isinstance(frames, torch.Tensor):
-            return torch.where(length > 0, frames.clamp(min=1), torch.zeros_like(frames))
+            return frames.clamp(min=1) * (length > 0)
         return max(frames, 1) if length > 0 else 0
 
     def pad(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:

@@ -53,7 +53,7 @@ def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
     It is the result of `clear_past`, in the memory of the features.
     """
     if lengths.device.type != "cpu":
-        past = ~length_mask(features.shape[-1], lengths)
+        past = torch.arange(features.shape[-1], device=lengths.device) >= lengths[:, None]
         return features.masked_fill_(past.view(past.shape[0], *[1] * (features.dim() - 2), -1), 0)
     with unless_awake(features.numel()):
         for clip, length in zip(features, lengths.tolist(), strict=True):

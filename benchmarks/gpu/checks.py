@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import faulthandler
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from gpu.journal import Journal
 
 PASS, FAIL, SKIP, INFO = "pass", "fail", "skip", "info"
 
@@ -69,6 +72,16 @@ class Check:
         """Keep a fact that decides nothing."""
         self.notes.append(text)
 
+    @contextmanager
+    def needing_scipy(self) -> Iterator[None]:
+        """Build in the body what may need scipy for its filters: without scipy the check is skipped, saying so."""
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith("scipy"):
+                raise
+            self.skip("its filters need scipy, which is not here")
+
     def skip(self, reason: str) -> None:
         """Say why this could not be checked here."""
         self.status = SKIP
@@ -99,6 +112,19 @@ class Check:
             "notes": self.notes,
         }
 
+    def as_kept(self) -> dict[str, Any]:
+        """All of it, for a journal."""
+        return {**self.__dict__, "measures": [measure.__dict__ for measure in self.measures]}
+
+    @staticmethod
+    def restored(kept: dict[str, Any]) -> Check:
+        """The check that was kept."""
+        return Check(**{**kept, "measures": [Measure(**measure) for measure in kept["measures"]]})
+
+
+class DeviceLostError(RuntimeError):
+    """The device answers no more in this process; a new process may have it again."""
+
 
 class Recorder:
     """Keeps every check, prints progress with the time since the start, and knows when the time is spent.
@@ -106,13 +132,32 @@ class Recorder:
     Args:
         budget: Seconds for the whole run.
         say: Prints a line.
+        journal: Keeps the same in a file; what it holds already is taken over.
+        probe: Raises where the device answers no more; asked after a check that failed.
+        hangs_after: Seconds after which a check hangs: the process prints its stacks and ends.
     """
 
-    def __init__(self, budget: float, say: Callable[[str], object] = print) -> None:
-        self.checks: list[Check] = []
+    def __init__(
+        self,
+        budget: float,
+        say: Callable[[str], object] = print,
+        *,
+        journal: Journal | None = None,
+        probe: Callable[[], object] = lambda: None,
+        hangs_after: float | None = None,
+    ) -> None:
         self.budget = budget
         self._say = say
-        self._start = time.perf_counter()
+        self._probe = probe
+        self._hangs_after = hangs_after
+        self._journal = journal or Journal(None, {})
+        self.checks = [Check.restored(found) for found in self._journal.checks]
+        self._start = time.perf_counter() - self._journal.elapsed
+        cut_off = self._journal.cut_off
+        if cut_off is not None:
+            lost = Check(*cut_off)
+            lost.problem("the process ended in this check: it crashed, or hung and was ended")
+            self._keep(lost)
 
     @property
     def elapsed(self) -> float:
@@ -142,16 +187,34 @@ class Recorder:
             loud: Print a line for it even where it passes.
         """
         check = Check(section, name)
+        self._journal.begin(section, name)
+        if self._hangs_after is not None:  # one timer: each check sets it anew
+            faulthandler.dump_traceback_later(self._hangs_after, exit=True)
         started = time.perf_counter()
         try:
             yield check
+        except DeviceLostError:
+            raise
         except Exception:  # noqa: BLE001  a failed check is recorded with its traceback, and the others still run
             check.problem(traceback.format_exc().strip())
         check.seconds = time.perf_counter() - started
-        self.checks.append(check)
+        self._keep(check)
         if check.status == FAIL:
             self.say(f"FAIL {section}: {name}: {check.problems[0].splitlines()[-1]}")
         elif loud:
             worst = check.worst
             detail = [] if worst is None else [f"worst {worst}"]
             self.say("; ".join([f"{check.status:4} {section}: {name}", *detail, *check.notes]))
+        if check.status == FAIL:
+            try:
+                self._probe()
+            except Exception as error:
+                raise DeviceLostError(f"after {section}: {name}") from error
+
+    def has(self, section: str, name: str) -> bool:
+        """Whether a process before this one has checked it."""
+        return any(check.section == section and check.name == name for check in self.checks)
+
+    def _keep(self, check: Check) -> None:
+        self.checks.append(check)
+        self._journal.check(check.as_kept(), self.elapsed)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gpu.checks import Check, Recorder
-from gpu.peers import CONFIGS, speech_like, torch_stft
+from gpu.measured.peers import CONFIGS, speech_like, torch_stft
 from gpu.settings import (
     ABSTRACT,
     CASES,
@@ -66,12 +66,16 @@ def run(recorder: Recorder, device: torch.device, *, quick: bool) -> None:
         cases = setting.cases or CASES
         if quick:
             cases = tuple(case for case in QUICK_CASES if case in cases)
+        names = {m: setting.name if m is None else f"{setting.name}, {m}" for m in setting.methods_on(device)}
+        if all(recorder.has(SECTION, name) for name in names.values()):
+            continue
         with recorder.check(SECTION, f"{setting.name}: float64 on the CPU, clip by clip", loud=False) as reference:
             references = {case: reference_of(setting, make_case(setting, case)) for case in cases}
         if reference.problems:
             continue
-        for method in setting.methods_on(device):
-            name = setting.name if method is None else f"{setting.name}, {method}"
+        for method, name in names.items():
+            if recorder.has(SECTION, name):
+                continue
             with recorder.check(SECTION, name) as check:
                 _check_setting(check, setting, method, device, references)
 

@@ -34,7 +34,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
-        "commit": _commit(),
+        "commit": commit(),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -98,7 +98,24 @@ def readme_table(result: Result | None) -> str:
     """The README's GPU table, or a line that says that there is none yet."""
     if result is None:
         return NOT_MEASURED
-    return "\n\n".join([_headline(result), *_tables(result)])
+    most = max((row["hours"] for row in map(_sized, result.get("features") or [])), default=0.0)
+    largest = {
+        **{name: result.get(name) for name in ("step", "graphs")},
+        "features": [row for row in result.get("features") or [] if _sized(row)["hours"] == most],
+        "constant_q": result.get("constant_q"),
+    }
+    page = f"benchmarks/results/gpu_{slug(result['environment']['card'])}.md"
+    return "\n\n".join([
+        _headline(result),
+        *_tables(largest),
+        f"More sizes, memory, the bus, the loader, launches and every check: [{page}]({page}).",
+    ])  # fmt: skip
+
+
+def _sized(row: Result) -> Result:
+    """A row of log-mel with the hours of audio in its batch, which its name tells."""
+    clips, _, seconds = row["batch"].removesuffix(" s").partition(" x ")
+    return {**row, "hours": float(clips) * float(seconds) / 3600}
 
 
 def markdown(result: Result, checks: list[Check]) -> str:
@@ -113,6 +130,7 @@ def markdown(result: Result, checks: list[Check]) -> str:
         versions,
         "## Measured",
         *_tables(result),
+        *_launches(result),
         "## Checked",
         "Each line is one check, with the measure that came nearest to its tolerance. Tolerances follow from the "
         "dtype: relative L2 of values (16 + sqrt(n_fft) for dense products) eps, largest error 4 times that, "
@@ -145,15 +163,19 @@ def _tables(result: Result) -> list[str]:
         for row in timed:
             start = [row["config"], row["batch"], row.get("way", "all")]
             if "skipped" in row or "median_ms" not in row:
-                rows.append([*start, "-", "-", "-", row.get("skipped", "failed")])
+                rows.append([*start, "-", "-", "-", "-", row.get("skipped", "failed")])
                 continue
+            share = f"{row['share_of_copy']:.1%}" if "share_of_copy" in row else "-"
             rows.append([*start, f"{row['median_ms']:.3f}", f"{row['min_ms']:.3f}", f"{row['hours_per_second']:,.0f}",
-                         f"{row['max_error_nats']:.1e}"])  # fmt: skip
-        heads = ["log-mel", "batch", "way", "median, ms", "min, ms", "hours of audio per s", "largest error, nats"]
+                         share, f"{row['max_error_nats']:.1e}"])  # fmt: skip
+        heads = ["log-mel", "batch", "way", "median, ms", "min, ms", "hours of audio per s", "of copying",
+                 "largest error, nats"]  # fmt: skip
         parts.append(
             "Waveforms on the device to log-mel, float32, no gradient; CUDA events, cache written over before each "
-            "repeat; error against float64 on quiet speech-like sound.\n\n" + _table(heads, rows)
+            "repeat; error against float64 on quiet speech-like sound. Of copying: the least bytes there are to read "
+            "and write, over the time, as a share of what the card copies in it.\n\n" + _table(heads, rows)
         )
+    parts += _more_tables(result)
     memory = [row for row in result.get("memory") or [] if row["peak_mib"] is not None]
     if memory:
         rows = [
@@ -184,6 +206,63 @@ def _tables(result: Result) -> list[str]:
     return parts
 
 
+def _more_tables(result: Result) -> list[str]:
+    parts = []
+    timed = result.get("constant_q") or []
+    if timed:
+        rows = []
+        for row in timed:
+            start = [row["setting"], row["way"]]
+            if "median_ms" not in row:
+                rows.append([*start, "-", "-", "-", row.get("skipped", "failed")])
+                continue
+            error = f"{row['error']:.1e}" if "error" in row else "own definition"
+            rows.append([*start, f"{row['median_ms']:.3f}", f"{row['min_ms']:.3f}", f"{row['hours_per_second']:,.0f}",
+                         error])  # fmt: skip
+        heads = ["constant Q", "way", "median, ms", "min, ms", "hours of audio per s", "error, L2"]
+        parts.append(
+            "Waveforms on the device to constant-Q magnitudes, float32, no gradient, timed in the same way; error "
+            "against float64 on the CPU.\n\n" + _table(heads, rows)
+        )
+    graphs = result.get("graphs") or []
+    if graphs:
+        rows = [
+            [row["what"], f"{row['eager_ms']:.3f}", f"{row['replayed_ms']:.3f}", f"{row['hours_per_second']:,.0f}"]
+            for row in graphs
+        ]
+        heads = ["what", "eager, ms", "CUDA graph, ms", "hours of audio per s"]
+        parts.append("Captured in a CUDA graph and replayed.\n\n" + _table(heads, rows))
+    for row in result.get("step") or []:
+        parts.append(
+            f"Log-mel of {row['batch']} takes {row['features_ms']:.2f} ms; forward, backward and optimizer step of a "
+            f"CNN of {row['parameters']:,} parameters on it {row['step_ms']:.2f} ms: features are {row['share']:.1%}."
+        )
+    return parts
+
+
+def _launches(result: Result) -> list[str]:
+    found = result.get("launches") or []
+    if not found:
+        return []
+    by_name: dict[str, dict[bool, Result]] = {}
+    for row in found:
+        by_name.setdefault(row["transform"], {})[row["lengths"]] = row
+    rows = []
+    for name, pair in by_name.items():
+        cells: list[Any] = [name]
+        for lengths in (False, True):
+            row = pair.get(lengths, {})
+            cells += [row.get(key, "-") for key in ("kernels", "copies", "fills", "waits")]
+        rows.append(cells)
+    heads = ["transform", "kernels", "copies", "fills", "waits"]
+    heads += [f"{head}, with lengths" for head in heads[1:]]
+    text = (
+        "Of one call without a gradient, counted by torch's profiler; a wait is a place at which the host stands still "
+        "until the device is done."
+    )
+    return ["## Launches", text, _table(heads, rows)]
+
+
 def _check_line(check: Check) -> list[Any]:
     worst = check.worst
     notes = "; ".join(check.notes)
@@ -209,12 +288,13 @@ def _driver() -> str | None:
     return _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """The commit of this folder, with a word where files of it changed since; None outside a repository."""
     root = str(Path(__file__).resolve().parents[2])
-    commit = _output("git", "-C", root, "rev-parse", "--short", "HEAD")
-    if commit is None:
+    known = _output("git", "-C", root, "rev-parse", "--short", "HEAD")
+    if known is None:
         return None
-    return f"{commit}, changed" if _output("git", "-C", root, "status", "--porcelain", "-uno") else commit
+    return f"{known}, changed" if _output("git", "-C", root, "status", "--porcelain", "-uno") else known
 
 
 def _output(program: str, *arguments: str) -> str | None:

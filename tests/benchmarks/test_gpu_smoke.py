@@ -72,6 +72,8 @@ def test_quick_dry_run_passes_with_torch_and_numpy_alone(tmp_path: Path) -> None
     for section in (
         "correctness",
         "catalogue",
+        "launches",
+        "step",
         "flags",
         "feeding",
         "side stream",
@@ -172,6 +174,64 @@ def test_failed_check_is_kept_with_its_traceback_and_nan_fails(smoke: Any) -> No
     assert "broken on purpose" in said[0]
 
 
+def test_run_that_was_cut_off_goes_on_and_keeps_what_it_found(tmp_path: Path) -> None:
+    """A check that ends the process is lost alone; in another section, so is the rest of that section."""
+    journal = tmp_path / "journal.jsonl"
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+import gpu_smoke
+from gpu import catalogue
+from gpu.measured import step
+from tests.transforms import cases
+some = [case for name, case in zip(cases.IDS, cases.CASES) if name.startswith(("Rescale", "PadFrames", "RMS"))]
+names = [f"{{case.cls.__name__}}-{{i}}" for i, case in enumerate(some)]
+catalogue.CASES, catalogue.IDS = some, names
+outcome = catalogue._outcome
+def deadly(case, *given, **options):
+    if case is some[1]:
+        os._exit(9)
+    return outcome(case, *given, **options)
+catalogue._outcome = deadly
+step.run = lambda recorder, device: os._exit(9)
+asked = ["catalogue", "step", "transfer"]
+sys.exit(gpu_smoke.main(["--device", "cpu", "--journal", {str(journal)!r}, *(f"--only={{name}}" for name in asked)]))
+"""
+    found = [run_python("-c", program, PYTHONPATH=str(BENCHMARKS.parent)) for _ in range(3)]
+    assert [done.returncode for done in found] == [9, 9, 1], found[-1].stdout + found[-1].stderr
+    last = found[2].stdout
+    # the checks before and after the deadly one are in the last run's account, and ran once
+    assert "FAIL catalogue: RMS-1" in last
+    assert "ended in this check" in last
+    assert "FAIL step: the section ran to its end" in last
+    assert "pass transfer: int16" in last
+    assert found[0].stdout.count("pass catalogue") == 1
+    assert found[1].stdout.count("pass catalogue") >= 2
+    assert last.count("pass catalogue") == 0
+    assert not journal.exists()
+
+
+def test_device_that_is_lost_ends_the_section_and_not_what_was_found(smoke: Any, tmp_path: Path) -> None:
+    checks, journals = smoke("gpu.checks"), smoke("gpu.journal")
+    path, run = tmp_path / "journal.jsonl", {"card": "none"}
+
+    def probe() -> None:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    recorder = checks.Recorder(60, say=lambda text: None, journal=journals.Journal(path, run), probe=probe)
+    with recorder.check("section", "good") as check:
+        check.within("error", 0.5, 1.0)
+    with pytest.raises(checks.DeviceLostError, match="section: bad"), recorder.check("section", "bad"):
+        raise RuntimeError("broken on purpose")
+    again = checks.Recorder(60, say=lambda text: None, journal=journals.Journal(path, run))
+    assert [check.status for check in again.checks] == ["pass", "fail"]
+    assert again.checks[0].measures == recorder.checks[0].measures
+    assert again.has("section", "bad")
+    assert not again.has("section", "another")
+    # of another run nothing is taken over
+    assert checks.Recorder(60, journal=journals.Journal(path, {"card": "other"})).checks == []
+
+
 def test_readme_is_not_measured_yet_in_an_empty_folder(tmp_path: Path) -> None:
     done = run_python(str(SCRIPT), "--readme", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -184,9 +244,16 @@ def test_readme_has_the_newest_whole_run_on_a_card(smoke: Any, tmp_path: Path) -
     with recorder.check("correctness", "one | two") as check:
         check.within("L2", 1e-7, 1e-6)
     way = {"config": "16 kHz", "batch": "16 x 10 s", "way": "fft", "median_ms": 1.25, "min_ms": 1.0,
-           "hours_per_second": 128.0, "max_error_nats": 1e-4}  # fmt: skip
+           "hours_per_second": 128.0, "max_error_nats": 1e-4, "share_of_copy": 0.125}  # fmt: skip
     tables = {
-        "features": [way, {"config": "16 kHz", "batch": "16 x 10 s", "way": "torchaudio", "skipped": "not here"}],
+        "features": [way, {"config": "16 kHz", "batch": "16 x 10 s", "way": "torchaudio", "skipped": "not here"},
+                     {**way, "batch": "2 x 10 s", "way": "of the smaller batch"}],
+        "constant_q": [{"setting": "84 bins", "way": "audiofeed", "median_ms": 2.5, "min_ms": 2.0, "error": 1e-7,
+                        "hours_per_second": 17.0}],
+        "graphs": [{"what": "log-mel", "eager_ms": 0.5, "replayed_ms": 0.125, "hours_per_second": 331.0}],
+        "step": [{"batch": "64 x 10 s", "features_ms": 1.0, "step_ms": 19.0, "share": 0.05, "parameters": 1000}],
+        "launches": [{"transform": "CQT", "lengths": lengths, "kernels": 92, "copies": 1, "fills": 0, "waits": 0}
+                     for lengths in (False, True)],
         "memory": [{"way": "fft", "batch": "64 x 30 s", "graph": False, "peak_mib": 512.0, "input_mib": 117.0}],
         "transfer": [{"dtype": "int16", "gb_per_second": 50.0, "hours_per_second": 430.0}],
         "loader": [{"way": "GPUSpecCollate", "workers": 8, "pin_memory": True, "max_ahead": 2,
@@ -205,13 +272,29 @@ def test_readme_has_the_newest_whole_run_on_a_card(smoke: Any, tmp_path: Path) -
         assert path.name == f"gpu_{results.slug(card)}.md"
         assert "one \\| two" in path.read_text()
         assert json.loads(path.with_suffix(".json").read_text())["checks"][0]["worst"]["ok"]
+        whole_page = path.read_text()
     table = results.readme_table(results.newest(tmp_path))
     assert table.startswith("New Card, driver")
-    assert "| 16 kHz | 16 x 10 s | fft | 1.250 | 1.000 | 128 | 1.0e-04 |" in table
-    assert "| 16 kHz | 16 x 10 s | torchaudio | - | - | - | not here |" in table
-    assert "| fft | forward | 512 |" in table
-    assert "| int16 | 50.0 | 430 |" in table
-    assert "| GPUSpecCollate | 8 | True | 2 | 9,000 |" in table
+    for text in (
+        "| 16 kHz | 16 x 10 s | fft | 1.250 | 1.000 | 128 | 12.5% | 1.0e-04 |",
+        "| 16 kHz | 16 x 10 s | torchaudio | - | - | - | - | not here |",
+        "| 84 bins | audiofeed | 2.500 | 2.000 | 17 | 1.0e-07 |",
+        "| log-mel | 0.500 | 0.125 | 331 |",
+        "features are 5.0%",
+    ):
+        assert text in table
+        assert text in whole_page
+    # the page alone has the rest
+    for text in (
+        "of the smaller batch",
+        "| fft | forward | 512 |",
+        "| int16 | 50.0 | 430 |",
+        "| GPUSpecCollate | 8 | True | 2 | 9,000 |",
+        "| CQT | 92 | 1 | 0 | 0 | 92 | 1 | 0 | 0 |",
+    ):
+        assert text not in table
+        assert text in whole_page
+    assert "benchmarks/results/gpu_new-card.md" in table
 
 
 def test_flags_come_back_as_a_fresh_process_has_them(smoke: Any) -> None:

@@ -45,7 +45,7 @@ HEAVY = {
     "triton", "torchaudio", "matplotlib", "librosa", "ray", "webdataset", "soundfile", "soxr", "scipy", "rich",
     "pyarrow", "llvmlite", "miniaudio",
 }  # fmt: skip
-MAY_IMPORT_TRITON = {"methods/fused.py"}
+MAY_IMPORT_TRITON = {"methods/short_time/fused/triton_kernel.py"}
 
 
 def part_of(path: Path) -> str:

@@ -47,8 +47,8 @@ def test_every_method_is_chosen_by_its_name_alone(methods):
         assert [method.name for method in choice.candidates] == [choice.method] == [name]
         assert choice.reason == "named by the caller"
     first = next(iter(methods.methods))
-    with pytest.raises(ValueError, match=rf"method='fused' must be 'auto', '{first}'.* or 'conv'"):
-        methods.choose("fused", trainable=False)
+    with pytest.raises(ValueError, match=rf"method='novel' must be 'auto', '{first}'.* or 'conv'"):
+        methods.choose("novel", trainable=False)
 
 
 @pytest.mark.parametrize("methods", TABLES, ids=lambda methods: methods.operation)
@@ -70,17 +70,17 @@ def test_auto_ends_with_a_method_that_computes_every_call(methods, trainable):
 
 def test_a_new_method_runs_where_it_is_named_and_nothing_runs_in_its_place():
     new = Spectra(lambda *_, graph: "spectrum", lambda *_, wanted, graph: ["powers"])
-    fused = Method(
-        name="fused", run=new, filters="analysis_window", cannot=lambda n_fft=0, **_: "n_fft" if n_fft else None
+    novel = Method(
+        name="novel", run=new, filters="analysis_window", cannot=lambda n_fft=0, **_: "n_fft" if n_fft else None
     )
-    choice = table("more", *SHORT_TIME.methods.values(), fused).choose("fused")
+    choice = table("more", *SHORT_TIME.methods.values(), novel).choose("novel")
     x = noise(1, 100)
     assert short_time_spectrum(x, None, FRAMING, WINDOW, graph=False, choice=choice) == "spectrum"
     assert short_time_powers(x, None, FRAMING, WINDOW, wanted=(), graph=True, choice=choice) == ["powers"]
-    with pytest.raises(ValueError, match="method='fused' cannot be used with n_fft"):
-        table("more", fused).choose("fused", n_fft=3)
+    with pytest.raises(ValueError, match="method='novel' cannot be used with n_fft"):
+        table("more", novel).choose("novel", n_fft=3)
     with pytest.raises(ValueError, match="no method of more can do this"):
-        table("more", fused).choose("auto", n_fft=3)
+        table("more", novel).choose("auto", n_fft=3)
 
 
 def test_a_call_that_the_first_method_leaves_goes_to_the_next():

@@ -147,7 +147,8 @@ def pooled_energies(
 
     def compute(samples: torch.Tensor, begin: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
         response = torch.fft.ifft(torch.fft.fft(samples)[:, None] * spectra)  # (m, n, size)
-        if graph:
+        # looking at the positions on the host would wait for a GPU
+        if graph or begin.device.type != "cpu":
             energy = response.real.square() + response.imag.square()
             at = torch.arange(blocks.size, device=samples.device)
             own = (at >= begin[:, None]) & (at < end[:, None])  # (m, size)

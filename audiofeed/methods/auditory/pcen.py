@@ -30,7 +30,9 @@ def running_average(x: torch.Tensor, weight: Value, start: torch.Tensor | float)
     >>> running_average(torch.tensor([[1.0, 0.0, 0.0]]), 0.5, 0.0).tolist()
     [[0.5, 0.25, 0.125]]
     """
-    weight = torch.as_tensor(weight, dtype=x.dtype, device=x.device).reshape(-1, 1)  # (channel or 1, 1)
+    if not isinstance(weight, torch.Tensor):
+        weight = x.new_full((1,), weight)  # filled on the device: a number copied there would be waited for
+    weight = weight.to(dtype=x.dtype, device=x.device).reshape(-1, 1)  # (channel or 1, 1)
     if not isinstance(start, torch.Tensor):
         start = x.new_full((), start)
     return _decayed_sums(x * weight, 1 - weight, start.expand(x.shape[:-1]))

@@ -34,6 +34,33 @@ def filled_length(length: Count, factor: int) -> Count:
     return filled.clamp(min=1) if isinstance(filled, torch.Tensor) else max(1, filled)
 
 
+def clear_unfilled(
+    signal: torch.Tensor, lengths: torch.Tensor, factor: int, before: int, *, graph: bool
+) -> torch.Tensor:
+    """Set a decimated signal of a constant-Q transform to 0 past the `filled_length` of each row.
+
+    A row of l samples, decimated by `before` and then by `factor`, fills sample i if ceil(l / before) >= factor i +
+    factor / 2, that is l > before (factor i + factor / 2 - 1); sample 0 is always filled. So the lengths at each rate
+    need not be computed, which on a GPU takes as many launches as the rest of an octave.
+
+    Args:
+        signal: (rows, time), which is overwritten without a graph.
+        lengths: (rows,) samples of the clips at their own rate.
+        factor, before: the last factor, and the product of those before it.
+
+    >>> clear_unfilled(torch.ones(2, 3), torch.tensor([5, 2]), 2, 1, graph=False).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    step = factor * before
+    start = ((factor + 1) // 2 - 1) * before
+    least = torch.arange(start, start + signal.shape[-1] * step, step, device=lengths.device)
+    if start:
+        least[0] = 0
+    if graph:
+        return torch.where(least < lengths[:, None], signal, 0)
+    return signal.masked_fill_(least >= lengths[:, None], 0)
+
+
 def decimate(waveform: torch.Tensor, response: torch.Tensor, factor: int, block: int, reach: int) -> torch.Tensor:
     """Decimate batched waveforms to a lower rate for a constant-Q transform, by overlap-save with a graph.
 

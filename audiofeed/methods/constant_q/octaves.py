@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from audiofeed.methods import frames as blocks
 from audiofeed.methods.constant_q.decimation import (
     Decimation,
+    clear_unfilled,
     decimate,
     decimate_into,
     filled_length,
@@ -43,7 +44,7 @@ def frame_count(length: Count, level: Level) -> Count:
     """
     count = lower_length(length, level.factor) // level.hop_length + 1
     if isinstance(count, torch.Tensor):
-        return torch.where(length > 0, count, torch.zeros_like(count))
+        return count * (length > 0)  # one operation less than to choose between two
     return count if length > 0 else 0
 
 
@@ -184,7 +185,7 @@ def constant_q(
     Shape: waveform (rows, time), lengths (rows,) or None -> (rows, bins, frames).
     """
     if graph or waveform.device.type != "cpu":
-        return _together(waveform, lengths, execution)
+        return _together(waveform, lengths, execution, graph=graph)
     execution = replace(execution, hops=execution.cut_into_hops())
     count = frame_count(waveform.shape[-1], execution.levels[0])
     dtype = waveform.dtype if execution.power is not None else waveform.dtype.to_complex()
@@ -201,25 +202,31 @@ def constant_q(
 # ---------------------------------------------------------------- with a graph
 
 
-def _together(waveform: torch.Tensor, lengths: torch.Tensor | None, execution: Execution) -> torch.Tensor:
+def _together(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, execution: Execution, *, graph: bool
+) -> torch.Tensor:
     """Compute constant-Q octaves of all rows and frames at once, or as many frames as a piece of GPU memory holds."""
     waveform = as_long_as_traced(waveform)
     count = frame_count(plain_size(waveform.shape[-1]), execution.levels[0])
     signal = waveform if lengths is None else clear_past(waveform, lengths)
     found: list[tuple[int, torch.Tensor]] = []
     hops = {} if torch.compiler.is_exporting() else execution.cut_into_hops()
+    factor = 1
     for level in execution.levels:
         if level.factor > 1:
             by = execution.decimations[level.factor]
             filled = filled_length(signal.shape[-1], level.factor)
             signal = decimate(signal, by.response, level.factor, by.block, by.reach)
-            signal = F.pad(signal[:, :filled], (0, signal.shape[-1] - filled))
             if lengths is not None:
-                signal = clear_past(signal, filled_length(lengths, level.factor))
-                lengths = lower_length(lengths, level.factor)
+                signal = clear_unfilled(signal, lengths, level.factor, factor, graph=graph)
+            elif filled != signal.shape[-1]:
+                signal = F.pad(signal[:, :filled], (0, signal.shape[-1] - filled))
+            factor *= level.factor
         margin = _margin(level)
         framing = Framing(n_fft=2 * margin, hop_length=1, center=True, pad_mode=execution.pad_mode)
-        padded = framing.pad(signal, lengths)
+        # past its own end a row is 0 by now
+        ends = lower_length(lengths, factor) if lengths is not None and framing.extends else None
+        padded = framing.pad(signal, ends)
         for band, kernels in execution.bands(level):
             seen = padded[:, margin - band.before :]
             if band.first in hops:

@@ -165,9 +165,10 @@ def _images(x: torch.Tensor, positions: torch.Tensor, end: int | torch.Tensor, o
         values = x.gather(-1, (source - offset).expand(*x.shape[:-1], -1))
         period = (2 * end).clamp(min=1)
     else:
-        source = mirrored(positions, torch.tensor(end + 1, device=x.device), "reflect")
+        # filled on the device: a number copied there would be waited for
+        source = mirrored(positions, torch.full((), end + 1, device=x.device), "reflect")
         values = x.index_select(-1, source - offset)
-        period = torch.tensor(max(2 * end, 1), device=x.device)
+        period = torch.full((), max(2 * end, 1), device=x.device)
     if not x.is_complex():
         return values
     return torch.where(torch.remainder(positions, period) > end, values.conj(), values)
@@ -230,7 +231,8 @@ def to_bands_into(out: torch.Tensor, samples: torch.Tensor, slices: Slices, band
                 torch.mul(spectrum[:, here], weights, out=spread[:, band, there])
             entry += count
         out[:, run] = (torch.fft.ihfft(spread) if slices.closed else torch.fft.ifft(spread))[..., keep]
-    out[:, [0, -1]] = out[:, [0, -1]].real.to(out.dtype)
+    for band in (0, -1):  # a list of both, as an index, would be copied to the device and waited for
+        out[:, band].imag.zero_()
 
 
 def from_bands_in_place(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
@@ -268,12 +270,12 @@ def from_closed_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) 
     for run, entry in _runs(rows, slices, bands):
         spread = torch.fft.hfft(_without_imaginary_ends(coefficients, run, last), n=slices.frames)
         for band, (first, count) in enumerate(bands.spans[run]):
-            ends = coefficients[:, run.start + band, [0, -1]].imag
+            beginning, ending = (coefficients[:, run.start + band, frame, None].imag for frame in (0, -1))
             for there, here in _pieces(first, count, slices.frames):
                 weights = bands.synthesis[entry + here.start - first : entry + here.stop - first]
                 real[:, here] += spread[:, band, there].mul_(weights)
                 if run.start + band not in (0, last):
-                    imag[:, here] += (ends[:, :1] + ends[:, 1:] * signs[here]) * weights
+                    imag[:, here] += (beginning + ending * signs[here]) * weights
             entry += count
     return torch.fft.irfft(torch.complex(real, imag), n=slices.length)
 
@@ -287,7 +289,8 @@ def _without_imaginary_ends(coefficients: torch.Tensor, run: slice, last: int) -
     ends = [band - run.start for band in (0, last) if run.start <= band < run.stop]
     if ends:
         piece = piece.clone()
-        piece[:, ends] = piece[:, ends].real.to(piece.dtype)
+        for band in ends:
+            piece[:, band].imag.zero_()
     return piece
 
 
@@ -343,7 +346,7 @@ def analyze(
     """
     rows, stop = x.shape[0], -(-frames // slices.kept)
     count = frames - first * slices.kept
-    if graph:
+    if graph or x.device.type != "cpu":  # a GPU waits for Python in a loop over bands
         low, high = first * slices.step - slices.transition, stop * slices.step + slices.transition
         cut = extended(x, end, low, high, offset).unfold(-1, slices.length, slices.step)  # (row, slice, sample)
         found = to_bands(cut.flatten(0, 1), slices, bands)[..., slices.margin : slices.margin + slices.kept]
@@ -379,12 +382,13 @@ def synthesize(
     Shape:
         -> (rows, length - first * step).
     """
-    if slices.closed and not graph and coefficients.shape[-1] > 1:
+    at_once = graph or coefficients.device.type != "cpu"
+    if slices.closed and not at_once and coefficients.shape[-1] > 1:
         return from_closed_bands(coefficients, slices, bands)[:, :length]
     rows, stop = coefficients.shape[0], -(-length // slices.step)
     count = length - first * slices.step
     keep = slice(slices.transition, slices.transition + slices.step)
-    if graph:
+    if at_once:
         low, high = first * slices.kept - slices.margin, stop * slices.kept + slices.margin
         cut = extended(coefficients, end, low, high, offset).unfold(-1, slices.frames, slices.kept)
         found = from_bands(cut.transpose(1, 2).flatten(0, 1), slices, bands)[..., keep]

@@ -34,14 +34,28 @@ def cannot(*, trainable: bool, n_fft: int | None = None, named: bool = False, **
     return None
 
 
-def cannot_now(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool) -> str | None:
+def cannot_now(
+    waveform: torch.Tensor,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    graph: bool,
+    wanted: Sequence[Wanted] | None = None,
+) -> str | None:
     """Return the reason why kernels cannot compute the short-time spectra of a batch of waveforms, or None."""
     if graph:
         return observed(waveform) or "a gradient or a graph is needed"
     return guard.watched(waveform) or guard.watched(window) or limits.missing(framing.n_fft)
 
 
-def says(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, *, graph: bool) -> str:
+def says(
+    waveform: torch.Tensor,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    graph: bool,
+    wanted: Sequence[Wanted] | None = None,
+) -> str:
     """Return as text the number of frames that kernels of short-time spectra compute at once."""
     return f"{limits.lanes_for(framing.n_fft)} frames at a time"
 

@@ -10,7 +10,7 @@ import torch
 from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.method_table import Choice, Method, table
-from audiofeed.methods.short_time import conv, fft, kernel_method
+from audiofeed.methods.short_time import conv, fft, fused_method, kernel_method
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,13 @@ SHORT_TIME = table(
         cannot_now=kernel_method.cannot_now,
         says=kernel_method.says,
         emphasizes=True,
+    ),
+    Method(
+        name="fused",
+        run=Spectra(fused_method.short_time_spectrum, fused_method.short_time_powers),
+        filters="analysis_window",
+        cannot=fused_method.cannot,
+        cannot_now=fused_method.cannot_now,
     ),
     Method(
         name="fft",
@@ -102,7 +109,7 @@ def short_time_powers(
     Returns:
         For each that is wanted (rows, features, frames).
     """
-    for run in choice.for_input(waveform, framing, filters, graph=graph):
+    for run in choice.for_input(waveform, framing, filters, graph=graph, wanted=wanted):
         found = run.powers(waveform, lengths, framing, filters, wanted=wanted, graph=graph)
         if found is not None:
             return found

@@ -87,7 +87,7 @@ def _extended(
     """
     if isinstance(lengths, int):
         last, before = magnitude[:, lengths - 1 : lengths], magnitude[:, max(lengths - 2, 0) : max(lengths - 1, 1)]
-        past = torch.tensor([[1.0], [2.0]], dtype=magnitude.dtype, device=magnitude.device)
+        past = torch.arange(1, 3, dtype=magnitude.dtype, device=magnitude.device)[:, None]
         stood = phase[:, lengths - 1 : lengths].expand(-1, 2, -1)
         grown = last + past * (last - before)
         return torch.cat([magnitude[:, :lengths], grown], 1), torch.cat([phase[:, :lengths], stood], 1)

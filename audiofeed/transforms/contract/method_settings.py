@@ -43,7 +43,8 @@ class Execution:
 
     method: str = argument(
         "auto",
-        '"auto", "kernel", "fft" or "conv" (see `audiofeed.methods`); "auto" takes the fastest that can: '
+        '"auto", "kernel", "fused" (one Triton kernel on a GPU), "fft" or "conv" (see `audiofeed.methods`); "auto" '
+        'takes the fastest that can, for now without "fused": '
         "`method_reason` and `runs_on(waveform)` say which and why.",
     )
     trainable: bool = argument(

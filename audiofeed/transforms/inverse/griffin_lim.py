@@ -122,7 +122,8 @@ class GriffinLim(ToWaveform):
     def _check_seed(self, seed: int | torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
         """Check the seeds given to a Griffin-Lim module, (1,) or (batch,), and move them to the features' device."""
         if not isinstance(seed, torch.Tensor):
-            return torch.tensor([self.seed if seed is None else seed], device=features.device)
+            # filled on the device: a number copied there would be waited for
+            return torch.full((1,), self.seed if seed is None else seed, dtype=torch.int64, device=features.device)
         batch = features.shape[0] if features.dim() > 2 else 1
         if seed.is_floating_point() or seed.is_complex() or seed.dtype == torch.bool:
             raise TypeError(f"seed is {seed.dtype}, and must be integers: one for each clip")

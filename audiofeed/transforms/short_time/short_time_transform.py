@@ -84,7 +84,8 @@ class ShortTime(Transform):
             )
         self.root_offset = magnitude.root_offset
         self._steps: Sequence[Step] = ()
-        self._choice = methods.choose(execution.method, trainable=execution.trainable, n_fft=frames.n_fft)
+        needs = {"trainable": execution.trainable, "n_fft": frames.n_fft, "power": power}
+        self._choice = methods.choose(execution.method, **needs)
         self.method, self.method_reason = self._choice.method, self._choice.reason
         if execution.trainable_window and self._choice.filters != "analysis_window":
             raise ValueError(
@@ -316,7 +317,8 @@ class ShortTime(Transform):
         self.check_waveform(waveform)
         graph = needs_graph(self, waveform)
         rows, _, _ = self.rows_of(waveform, lengths, graph=graph)
-        return self._choice.path(rows, self.framing, self.analysis(rows), graph=graph)
+        wanted = None if self.power is None else [self.wanted(rows)]
+        return self._choice.path(rows, self.framing, self.analysis(rows), graph=graph, wanted=wanted)
 
     # ---------------------------------------------------------------- axes
 

@@ -18,14 +18,12 @@ from audiofeed.feed import GPUSpecCollate
 from gpu.checks import Recorder
 from gpu.clips import Noise, plain_collate
 from gpu.feeding import batches, make_loader
-from gpu.peers import CONFIGS, Config, speech_like, torch_stft, ways
+from gpu.measured.peers import CONFIGS, FLOOR, JUDGED, Config, speech_like, torch_stft, ways
 from gpu.settings import METHODS
 
 Row = dict[str, Any]
 # The largest error in nats that a timed float32 method of ours may have on quiet speech; TF32 once gives 5.
 QUIET_NATS = 2.5e-2
-# Clips that the error is taken over. Their reference is float64 on the device, which correctness.py holds to the CPU's.
-JUDGED = 4
 SMALL = 2.0  # seconds of audio in a dry run
 
 
@@ -91,12 +89,15 @@ def run_features(recorder: Recorder, device: torch.device, reserve: float, *, qu
         quick: The first configuration alone.
     """
     rows: list[Row] = []
+    ceiling = copy_rate(device)
+    recorder.say(f"the device copies {ceiling / 1e9:.0f} GB/s, bytes read and written counted")
     for config in configs(device)[: 1 if quick else None]:
         if not recorder.has_time(reserve):
             rows.append({"config": config.name, "batch": config.batch, "skipped": "the time is spent"})
             recorder.say(f"skip timing: {config.name}, {config.batch}: the time is spent")
             continue
         waveform = speech_like(config, device)
+        # float64 on the device is held to the CPU's by correctness.py
         exact = config.transform("fft").to(device)(waveform[:JUDGED].double())
         for name, call in ways(config, device):
             row: Row = {"config": config.name, "batch": config.batch, "way": name}
@@ -105,9 +106,13 @@ def run_features(recorder: Recorder, device: torch.device, reserve: float, *, qu
                 row["skipped"] = call if isinstance(call, str) else "the time is spent"
                 recorder.say(f"skip timing: {config.name}, {config.batch}, {name}: {row['skipped']}")
                 continue
-            ours = name in METHODS
+            ours = name.removesuffix(", with lengths") in METHODS
             with recorder.check("timing", f"{config.name}, {config.batch}, {name}") as check:
-                difference = (call(waveform)[:JUDGED].double() - exact).abs()
+                found = call(waveform)
+                # what must be read and written at least
+                row["bytes"] = waveform.numel() * waveform.element_size() + found.numel() * found.element_size()
+                found = found[:JUDGED].double()
+                difference = ((found.clamp(min=FLOOR).log() if "without log" in name else found) - exact).abs()
                 row["max_error_nats"] = float(difference.max())
                 row["mean_error_nats"] = float(difference.mean())
                 if ours:
@@ -116,10 +121,12 @@ def run_features(recorder: Recorder, device: torch.device, reserve: float, *, qu
                 row.update(
                     median_ms=timing.median_ms, min_ms=timing.min_ms, repeats=timing.repeats,
                     hours_per_second=config.hours / (timing.median_ms / 1e3),
+                    share_of_copy=row["bytes"] / (timing.median_ms / 1e3) / ceiling,
                 )  # fmt: skip
                 check.note(
                     f"{timing.median_ms:.3f} ms (min {timing.min_ms:.3f}, {timing.repeats} times), "
-                    f"{row['hours_per_second']:.1f} h/s, error {row['max_error_nats']:.1e} nats"
+                    f"{row['hours_per_second']:.1f} h/s, {row['share_of_copy']:.0%} of copying, "
+                    f"error {row['max_error_nats']:.1e} nats"
                 )
                 if not ours:
                     check.inform()
@@ -128,12 +135,20 @@ def run_features(recorder: Recorder, device: torch.device, reserve: float, *, qu
     return rows
 
 
+def copy_rate(device: torch.device) -> float:
+    """Bytes read and written in a second by a copy of a tensor far larger than the cache."""
+    source = torch.ones(2**28 if device.type == "cuda" else 2**20, device=device)
+    target = torch.empty_like(source)
+    timing = time_call(functools.partial(target.copy_, source), device)
+    return 2 * source.numel() * source.element_size() / (timing.median_ms / 1e3)
+
+
 def run_memory(recorder: Recorder, device: torch.device) -> list[Row]:
     """The most memory allocated for a log-mel of 64 x 30 s at 16 kHz, with a gradient to the waveform and without."""
     rows: list[Row] = []
     config = configs(device)[1]
     for name, call in ways(config, device):
-        if isinstance(call, str) or name.startswith(("unfold", "torchaudio")):
+        if isinstance(call, str) or not (name in METHODS or name.startswith("torch.stft")):
             continue
         # the torch.stft way and each method of ours, the gradient for ours alone
         graphs = (False,) if name.startswith("torch") else (False, True)

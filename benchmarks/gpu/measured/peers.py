@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from audiofeed.transforms import LogMelSpectrogram
 from gpu.settings import METHODS
 
 FLOOR = 1e-10
+# clips that the error is taken over
+JUDGED = 4
 Call = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -90,9 +94,13 @@ def ways(config: Config, device: torch.device) -> Iterator[tuple[str, Call | str
             yield method, str(error)
         else:
             yield method, _without_graph(transform)
+            yield f"{method}, with lengths", _without_graph(_with_lengths(transform, config, device))
     yield "torch.stft + matmul + log", torch_stft(config, device)
     yield "unfold + DFT matmul, full float32", unfold_matmul(config, device)
     yield "torchaudio", _torchaudio(config, device)
+    yield "nnAudio2", _nnaudio2(config, device)
+    yield "flashmel + log", _flashmel(config, device, log=True)
+    yield "flashmel, mel without log", _flashmel(config, device, log=False)
 
 
 def torch_stft(config: Config, device: torch.device, dtype: torch.dtype = torch.float32) -> Call:
@@ -134,6 +142,44 @@ def _torchaudio(config: Config, device: torch.device) -> Call | str:
         config.sample_rate, n_fft=config.n_fft, hop_length=config.hop_length, n_mels=config.n_mels,
         pad_mode="constant", norm="slaney", mel_scale="slaney",
     ).to(device)  # fmt: skip
+    return _without_graph(lambda waveform: module(waveform).clamp(min=FLOOR).log())
+
+
+def _with_lengths(transform: LogMelSpectrogram, config: Config, device: torch.device) -> Call:
+    """The clips are from half to all of the batch long; those that are judged are all of it."""
+    longest = int(config.seconds * config.sample_rate)
+    lengths = torch.linspace(longest, longest // 2, config.clips).long()
+    lengths[:JUDGED] = longest
+    lengths = lengths.to(device)
+    return lambda waveform: transform(waveform, lengths)
+
+
+def _nnaudio2(config: Config, device: torch.device) -> Call | str:
+    try:
+        features = importlib.import_module("nnAudio2.features")
+    except ImportError as error:
+        return f"nnAudio2 does not import: {error}"
+    with contextlib.redirect_stdout(io.StringIO()):
+        module = features.MelSpectrogram(
+            sr=config.sample_rate, n_fft=config.n_fft, hop_length=config.hop_length, n_mels=config.n_mels,
+            pad_mode="constant", verbose=False,
+        ).to(device)  # fmt: skip
+    return _without_graph(lambda waveform: module(waveform).clamp(min=FLOOR).log())
+
+
+def _flashmel(config: Config, device: torch.device, *, log: bool) -> Call | str:
+    if device.type != "cuda":
+        return "flashmel needs CUDA"
+    try:
+        module = importlib.import_module("flashmel").MelSpectrogram(
+            config.sample_rate, n_fft=config.n_fft, hop_length=config.hop_length, n_mels=config.n_mels,
+            pad_mode="constant", norm="slaney", mel_scale="slaney",
+        ).to(device)  # fmt: skip
+        module(torch.zeros(1, config.n_fft * 2, device=device))  # compiles its kernel
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"flashmel does not run: {type(error).__name__}: {error}"[:300]
+    if not log:
+        return _without_graph(module)
     return _without_graph(lambda waveform: module(waveform).clamp(min=FLOOR).log())
 
 

@@ -1,0 +1,218 @@
+"""Short-time features by the fused kernel on a GPU: which it can compute, and how they are asked of it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from audiofeed.methods.decibels import Log
+from audiofeed.methods.filterbank import FilterBank
+from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
+from audiofeed.methods.frames import Framing
+from audiofeed.methods.short_time import fft
+from audiofeed.methods.short_time.fused.layout import split_for
+from audiofeed.parallel.observed import observed
+
+MOST_FILTERS = 512
+MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
+OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloat16
+
+
+def cannot(
+    *, trainable: bool, n_fft: int | None = None, power: float | None = 2.0, named: bool = False, **needs: object
+) -> str | None:
+    """Return the reason why settings of short-time spectra do not fit the fused kernel, or None."""
+    if trainable:
+        return "trainable=True: the fused kernel has no basis to train; use method='conv' or 'auto'"
+    if not named:
+        return "its speed has not been measured on a card yet"
+    if power not in (1.0, 2.0):
+        return f"power={power}: the fused kernel computes magnitudes and their squares; use method='fft' or 'auto'"
+    why = None if n_fft is None else _missing(n_fft)
+    return None if why is None else f"n_fft={n_fft}: {why}; use method='fft' or 'auto'"
+
+
+def _missing(n_fft: int) -> str | None:
+    if split_for(n_fft) is None:
+        return f"n_fft={n_fft} is odd, too long, or has no factors that fit the fused kernel"
+    return None if importlib.util.find_spec("triton") else "triton is not installed"
+
+
+def cannot_now(
+    waveform: torch.Tensor,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    graph: bool,
+    wanted: Sequence[Wanted] | None = None,
+) -> str | None:
+    """Return the reason why the fused kernel cannot compute the short-time features of a batch, or None."""
+    if wanted is None:
+        return "a complex spectrum, and the fused kernel computes powers"
+    why = _missing(framing.n_fft) or _unfit(waveform, graph=graph)
+    if why is not None:
+        return why
+    if any(one.power not in (1.0, 2.0) for one in wanted):
+        return "a power other than 1 and 2"
+    time = waveform.shape[-1]
+    if max(time, (framing.n_fft // 2 + 1) * framing.count(time)) > MOST_VALUES // 2:
+        return f"a row of {time} samples is too long"
+    return None
+
+
+def _unfit(waveform: torch.Tensor, *, graph: bool) -> str | None:
+    """Return the reason why the fused kernel takes no such waveform, or None."""
+    if waveform.dtype not in (torch.float32, torch.int16):
+        return str(waveform.dtype).removeprefix("torch.")
+    if graph and observed(waveform) is not None:
+        return f"{observed(waveform)} follows the operations"
+    if waveform.device.type == "cpu":
+        from audiofeed.methods.short_time.fused import triton_kernel
+
+        return None if triton_kernel.interpreted() else "a tensor on cpu"
+    if waveform.device.type != "cuda":
+        return f"a tensor on {waveform.device.type}"
+    capability = torch.cuda.get_device_capability(waveform.device)
+    return None if capability >= OLDEST else f"compute capability {capability} is below {OLDEST}"
+
+
+def short_time_spectrum(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, *, graph: bool
+) -> torch.Tensor | None:
+    """Return None: complex short-time spectra are not computed by the fused kernel."""
+    return None
+
+
+def short_time_powers(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    wanted: Sequence[Wanted],
+    graph: bool,
+) -> list[torch.Tensor]:
+    """Compute one or several powers of |STFT| by the fused kernel, each through its steps.
+
+    See `fft.short_time_powers`. The kernel takes as many of the first steps as it can; the others follow. With a
+    graph the gradient is that of torch's FFT, computed anew from the samples.
+    """
+    found = []
+    for one in wanted:
+        bank, *_, rest = taken_steps(one.steps)
+        own = one._replace(steps=one.steps[: len(one.steps) - len(rest)])
+        if graph:
+            filters = None if bank is None else bank.filters
+            features = _Recomputed.apply(waveform, window, filters, lengths, framing, own)
+        else:
+            features = _features(waveform, lengths, framing, window, own)
+        found.append(through(rest, features.transpose(1, 2), None).transpose(1, 2) if rest else features)
+    return found
+
+
+class _Recomputed(torch.autograd.Function):
+    """The fused kernel with a gradient: nothing is kept but the samples, of which the FFT is computed again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        waveform: torch.Tensor,
+        window: torch.Tensor,
+        filters: torch.Tensor | None,
+        lengths: torch.Tensor | None,
+        framing: Framing,
+        wanted: Wanted,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(waveform, window, filters, lengths)
+        ctx.framing, ctx.wanted = framing, wanted
+        return _features(waveform, lengths, framing, window, wanted)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        *differentiable, lengths = ctx.saved_tensors
+        leaves: list[Any] = [
+            None if one is None else one.detach().requires_grad_(needed)
+            for one, needed in zip(differentiable, ctx.needs_input_grad, strict=False)
+        ]
+        waveform, window, filters = leaves
+        wanted: Wanted = ctx.wanted
+        if filters is not None:
+            wanted = wanted._replace(steps=(replace(wanted.steps[0], filters=filters), *wanted.steps[1:]))
+        with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
+            features = fft.short_time_powers(waveform, lengths, ctx.framing, window, wanted=[wanted], graph=True)[0]
+            wrt = [one for one in leaves if one is not None and one.requires_grad]
+            found = iter(torch.autograd.grad(features, wrt, grad.to(features.dtype)))
+        each = [next(found) if one is not None and one.requires_grad else None for one in leaves]
+        return (*each, None, None, None)
+
+
+def _features(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, wanted: Wanted
+) -> torch.Tensor:
+    from audiofeed.methods.short_time.fused.launch import fused_features  # with Triton, which takes its time
+
+    bank, before, log, after, _ = taken_steps(wanted.steps)
+    n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
+    affine = [value.float().expand(n_values) for step in (*before, *after) for value in (step.add, step.divide)]
+    least = 0.0 if log is None else log.least
+    if log is not None and log.kind == "log1p":
+        # below 1 in float32, so that there is a logarithm
+        least = max(log.least - 1.0, -1.0 + torch.finfo(torch.float32).eps)
+    under, where = framing.under_window, framing.where
+    return fused_features(
+        waveform,
+        lengths,
+        window,
+        None if bank is None else bank.filters,
+        torch.stack(affine).view(-1, 2, n_values) if affine else None,
+        framing.count(waveform.shape[-1]),
+        framing.n_fft,
+        framing.hop_length,
+        where.margin,
+        where.extra,
+        where.more,
+        where.left_out,
+        under.start,
+        under.stop - under.start,
+        framing.pad_mode if framing.extends else "constant",
+        framing.remove_dc,
+        framing.preemphasis,
+        wanted.power,
+        wanted.root_offset,
+        "" if log is None else "log1p" if log.kind == "log1p" else "ln",
+        least,
+        1.0 if log is None else log.factor,
+        0.0 if log is None else log.offset,
+        len(before),
+        len(after),
+    )
+
+
+def taken_steps(
+    steps: Sequence[Step],
+) -> tuple[FilterBank | None, list[Affine], Log | None, list[Affine], Sequence[Step]]:
+    """Split the steps after a power into those that the fused kernel takes, and the others.
+
+    Returns:
+        The filter bank, shifts and scales, the logarithm, shifts and scales after it, and the remaining steps.
+    """
+    bank = steps[0] if steps and isinstance(steps[0], FilterBank) else None
+    if bank is not None and bank.filters.shape[0] > MOST_FILTERS:
+        return None, [], None, [], steps
+    log: Log | None = None
+    parts: tuple[list[Affine], list[Affine]] = ([], [])
+    start = int(bank is not None)
+    for taken, step in enumerate(steps[start:], start):
+        if isinstance(step, Affine):
+            parts[log is not None].append(step)
+        elif isinstance(step, Log) and log is None:
+            log = step
+        else:
+            return bank, parts[0], log, parts[1], steps[taken:]
+    return bank, parts[0], log, parts[1], ()

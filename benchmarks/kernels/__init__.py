@@ -1,0 +1,1 @@
+"""Kernels for a card, checked and timed there: each file is a command of its own."""
