@@ -325,8 +325,9 @@ def report(
         f"step of the demo's model on the same batch ({step}; features not counted; the median of the shares within a "
         "round)."
         "\n\nThe chain is AddBackground, ReverbFrom (responses of 0.5 s), Gain and SpecAugment; 'waveforms' is "
-        "the same without SpecAugment, which the peers do not have, and x says how many times as long as that (held) a peer "
-        "takes. 'Held' has the backgrounds in memory, 'read' gets what a worker has read, whose time is 'reading'; the "
+        "the same without SpecAugment, which the peers do not have, and x says how many times as long as that (held) a "
+        "peer takes. 'Held' has the backgrounds in memory, 'read' gets what a worker has read, whose time is "
+        "'reading'; the "
         "peers read in the call. p is the probability of each of the three. torch-audiomentations calls functions that "
         "torchaudio no longer has; but for the line 'as it is' it is given others of that name, by soundfile.\n\n"
         + peers.markdown(["", "1 thread", "2 threads"], rows)
