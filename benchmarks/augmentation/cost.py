@@ -1,6 +1,6 @@
 """Augmentation on a CPU: each of the package, and a chain beside torch-audiomentations' and audiomentations'.
 
-    python benchmarks/augmentation.py [--rounds 7] [--check]
+    python benchmarks/augmentation/cost.py [--rounds 7] [--check]
 
 The batch is 64 clips of 3 s at 16 kHz, and the yardstick is the training step of the demo's model on it (forward, loss,
 backward, optimizer; features not counted). Augmentations are those of the package's tests, found by walking, with a
@@ -21,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import peers
 import soundfile
 import torch
 from torch.nn import functional
@@ -31,7 +30,9 @@ from audiofeed.augment import AddBackground, Clips, Compose, Gain, ReverbFrom, S
 from audiofeed.demo.model import ClipClassifier
 from audiofeed.demo.run import make_features
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the cases lie with the tests
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]  # the cases lie with the tests
+import peers
+
 from tests.augment.cases.every import CASES
 
 RATE, CLIPS, SECONDS = 16_000, 64, 3
@@ -339,7 +340,7 @@ def report(
             [[n, *cells(n)] for n in names if n not in is_of_chain and n not in of_peers],
         )
         + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} rounds. Made by "
-        "`python benchmarks/augmentation.py`.\n"
+        "`python benchmarks/augmentation/cost.py`.\n"
     )
     peers.write("augmentation.md", text)
     peers.RESULTS.joinpath("augmentation.json").write_text(
