@@ -30,7 +30,8 @@ from audiofeed.augment import AddBackground, Clips, Compose, Gain, ReverbFrom, S
 from audiofeed.demo.model import ClipClassifier
 from audiofeed.demo.run import make_features
 
-sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]  # the cases lie with the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the cases lie with the tests
 import peers
 
 from tests.augment.cases.every import CASES
