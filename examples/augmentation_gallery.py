@@ -2,7 +2,8 @@
 
     python examples/augmentation_gallery.py [--clip FILE] [--out gallery]
 
-Without `--clip` the clip is synthesized: five notes of a plucked string. Needs matplotlib (pip install audiofeed[plot]).
+Without `--clip` the clip is synthesized: five notes of a plucked string. It needs matplotlib: pip install
+audiofeed[plot].
 """
 
 from __future__ import annotations

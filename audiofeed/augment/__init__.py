@@ -3,6 +3,8 @@
 from audiofeed.augment.compose.compose import Compose, OneOf, Sometimes
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.clips import Clips
+from audiofeed.augment.filters.filter import Filter
+from audiofeed.augment.filters.reverb import ReverbFrom
 from audiofeed.augment.levels.clip import Clip
 from audiofeed.augment.levels.dither import Dither
 from audiofeed.augment.levels.gain import Gain, Polarity
@@ -11,6 +13,7 @@ from audiofeed.augment.mixing.cut_mix import CutMix
 from audiofeed.augment.mixing.mix_within import MixWithin
 from audiofeed.augment.mixing.mixup import Mixup
 from audiofeed.augment.noise.add_noise import AddNoise
+from audiofeed.augment.noise.background import AddBackground
 from audiofeed.augment.spectra.filter_jitter import FilterJitter
 from audiofeed.augment.spectra.frequency_shift import FrequencyShift
 from audiofeed.augment.spectra.spec_augment import SpecAugment
@@ -20,6 +23,7 @@ from audiofeed.augment.time.speed import Speed
 from audiofeed.augment.time.time_shift import TimeShift
 
 __all__ = [
+    "AddBackground",
     "AddNoise",
     "Augmentation",
     "BitDepth",
@@ -29,6 +33,7 @@ __all__ = [
     "CutMix",
     "Dither",
     "DropChunks",
+    "Filter",
     "FilterJitter",
     "FrequencyShift",
     "Gain",
@@ -38,6 +43,7 @@ __all__ = [
     "OneOf",
     "PitchShift",
     "Polarity",
+    "ReverbFrom",
     "Sometimes",
     "SpecAugment",
     "Speed",

@@ -351,6 +351,30 @@ class AudioFiles(Dataset[AudioExample]):
     def __getitem__(self, key: Key) -> AudioExample:
         return self._read(self._keys([key])[0])
 
+    def excerpt(self, key: tuple[int, ...], samples: int, place: float = 0.0) -> AudioExample:
+        """Return part of an example of the dataset; of its file no more is read than that takes.
+
+        It is cut from the example as `dataset[key]` gives it, from its crop if there is one, without the silence of a
+        crop that pads.
+
+        Args:
+            key: `(epoch, index)` or `(epoch, index, repeat)`.
+            samples: Length of the part at the dataset's rate, 1 or more; an example that is shorter is given whole.
+            place: Where the part lies among all places that it may have, 0 (the first) to 1 (the last).
+
+        Raises:
+            AudioReadError: The file cannot be read, under `on_error="raise"`.
+            ValueError: `samples` is below 1, or `place` is outside 0 to 1.
+            TypeError: `key` is no such key: of an index alone it is not known which crop of the example is meant.
+        """
+        if not isinstance(key, tuple):
+            raise TypeError(f"key={key!r} must be (epoch, index): an excerpt is the same whenever it is asked for")
+        if isinstance(samples, bool) or operator.index(samples) < 1:
+            raise ValueError(f"samples={samples!r} must be an integer, 1 or more")
+        if not 0 <= place <= 1:
+            raise ValueError(f"place={place!r} must be 0 to 1: the first to the last part of the example")
+        return self._read(key_of(key), (operator.index(samples), float(place)))
+
     def _keys(self, keys: Sequence[Key]) -> list[ExampleKey]:
         """Return the whole keys of the dataset's examples, those asked for by an index alone counted in their order."""
         whole: dict[int, ExampleKey] = {}
@@ -368,14 +392,14 @@ class AudioFiles(Dataset[AudioExample]):
                     self._draws.warn_of_repeat(index, repeat)
         return [whole[place] for place in range(len(keys))]
 
-    def _read(self, key: ExampleKey) -> AudioExample:
+    def _read(self, key: ExampleKey, part: tuple[int, float] | None = None) -> AudioExample:
         index = self._check_index(key.example)
         draw = seed = seed_of(self.seed, self._table.identity, key.epoch, index, key.repeat)
         faults: tuple[AudioReadError, ...] = ()
         chosen = index
         while True:
             try:
-                return self._loader.load(chosen, seed, faults)
+                return self._loader.load(chosen, seed, faults, part)
             except AudioReadError as error:
                 if self.on_error == "raise":
                     raise

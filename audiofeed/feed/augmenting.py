@@ -60,8 +60,8 @@ class WorkerPart:
         assert padded.seeds is not None
         fetched = self.fetch(padded.seeds, padded.lengths, padded.sample_rate, channels)
         faults: list[Any] = []
-        fetched = _read(fetched, padded, pad, faults)
-        return replace(padded, fetched=fetched, faults=(*padded.faults, *faults))
+        fetched, told = _apart(_read(fetched, padded, pad, faults))
+        return replace(padded, fetched=fetched, faults=(*padded.faults, *faults, *told))
 
 
 def _read(tree: Any, padded: Padded, pad: PadSome, faults: list[Any]) -> Any:
@@ -112,6 +112,19 @@ def _collated(examples: Examples, padded: Padded, pad: PadSome, faults: list[Any
         "names": names,
         "rows": torch.tensor(rows, dtype=torch.int64, device="cpu"),
     }
+
+
+def _apart(fetched: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return what was read for an augmentation, and apart from it the faults that it tells of."""
+    faults: tuple[Any, ...] = ()
+    if isinstance(fetched, dict):
+        faults = tuple(fetched.get("faults", ()))
+        fetched = {name: entry for name, entry in fetched.items() if name != "faults"}
+    elif isinstance(fetched, list):
+        parts = [_apart(entry) for entry in fetched]
+        fetched = [part for part, _ in parts]
+        faults = tuple(fault for _, own in parts for fault in own)
+    return fetched, faults
 
 
 def changed_fields(augment: Any) -> tuple[frozenset[str], frozenset[str]]:

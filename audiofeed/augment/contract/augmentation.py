@@ -79,7 +79,8 @@ class Augmentation(torch.nn.Module):
         A function that can be pickled, called as `fetch(seeds, lengths, sample_rate, channels)` with the clips' seeds
         (batch,) and lengths (batch,) on the CPU, and their rate and number of channels (None for clips without the
         axis). What it returns, a tree of tensors, is `clips.fetched` on the device; `contract.examples.Examples` in it
-        are read, padded and collated as the batch's own examples are.
+        are read, padded and collated as the batch's own examples are, and an entry `faults` of a dict, a tuple of read
+        errors, goes to `batch.faults`.
         """
         return None
 

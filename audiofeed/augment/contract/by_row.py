@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.parallel.observed import observed
+from audiofeed.parallel.thread_pool import alone, deal
 
 
 def may_look(clips: Clips) -> bool:
@@ -36,8 +37,8 @@ def changed_rows(
     Args:
         clips: The clips.
         active: (batch,) bool, the clips to change.
-        change: Called with a clip's row and its waveform without padding, ([channel,] time); returns the new one, as
-            long as `lengths` says.
+        change: Called in any thread, with one of torch's threads, with a clip's row and its waveform without padding,
+            ([channel,] time); returns the new one, as long as `lengths` says.
         lengths: (batch,) samples of each clip afterwards; None: as before.
         size: Samples that the clips are padded to afterwards; None: as before.
 
@@ -51,18 +52,45 @@ def changed_rows(
     after = before if lengths is None else lengths.tolist()
     width = clips.size if size is None else size
     if waveforms.requires_grad and torch.is_grad_enabled():
-        rows = [
-            _fitted(change(row, waveforms[row, ..., : before[row]]) if drawn[row] else waveforms[row], width)
-            for row in range(clips.batch)
-        ]
+        # a product's last bits depend on how many of torch's threads share it
+        with alone():
+            rows = [
+                _fitted(change(row, waveforms[row, ..., : before[row]]) if drawn[row] else waveforms[row], width)
+                for row in range(clips.batch)
+            ]
         result = torch.stack(rows).to(waveforms.dtype)
     else:
         result = _fitted(waveforms, width) if width != clips.size else waveforms.clone()
-        for row in range(clips.batch):
-            if drawn[row]:
-                result[row, ..., : after[row]] = change(row, waveforms[row, ..., : before[row]])
-                result[row, ..., after[row] :] = 0
+        active_rows = [row for row in range(clips.batch) if drawn[row]]
+
+        def work(number: int) -> None:
+            row = active_rows[number]
+            result[row, ..., : after[row]] = change(row, waveforms[row, ..., : before[row]])
+            result[row, ..., after[row] :] = 0
+
+        deal_without_graph(work, len(active_rows))
     return clips.with_values(waveforms=result, lengths=clips.lengths if lengths is None else lengths)
+
+
+def deal_without_graph(work: Callable[[int], None], parts: int) -> None:
+    """Deal the parts of an augmentation's work to threads, in the caller's modes: without a graph, or for inference.
+
+    Args:
+        work: Computes the part of a number.
+        parts: How many there are.
+
+    >>> done = []
+    >>> deal_without_graph(done.append, 3)
+    >>> sorted(done)
+    [0, 1, 2]
+    """
+    inference = torch.is_inference_mode_enabled()
+
+    def in_modes(number: int) -> None:
+        with torch.inference_mode(inference), torch.no_grad():
+            work(number)
+
+    deal(in_modes, parts)
 
 
 def _fitted(waveforms: torch.Tensor, size: int) -> torch.Tensor:

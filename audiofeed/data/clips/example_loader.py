@@ -38,13 +38,16 @@ class ExampleLoader:
     board: ReadingBoard
     kept: KeptClips | None = None
 
-    def load(self, index: int, seed: int, faults: tuple[AudioReadError, ...]) -> AudioExample:
+    def load(
+        self, index: int, seed: int, faults: tuple[AudioReadError, ...], excerpt: tuple[int, float] | None = None
+    ) -> AudioExample:
         """Return an example of the dataset, read from its file.
 
         Args:
             index: Its index, from 0.
             seed: Its 63-bit seed, which places its crop.
             faults: The files that it stands in for.
+            excerpt: How many samples of it to return, and where they lie among all places, 0 to 1; None: the whole.
 
         Raises:
             AudioReadError: A file cannot be read.
@@ -56,6 +59,10 @@ class ExampleLoader:
         rate, targets = info.sample_rate, table.targets
         start, length = (0, total) if table.crop is None else table.place(total, seed, part)
         inside = min(length, total - start)
+        if excerpt is not None:
+            length = min(excerpt[0], inside)
+            start += min(int(excerpt[1] * (inside - length + 1)), inside - length)
+            inside = length
         waveform = self._read_crop(clip, 0, info, start, inside, length)
         key = info.path
         how = "start" if table.several else "" if table.keyed is None else table.keyed[clip]

@@ -1,0 +1,1 @@
+"""Augmentations that filter a clip: rooms, and filters of a few coefficients."""
