@@ -52,6 +52,7 @@ types: .venv/.test
 bench: .venv/.test
 	$(V)/python benchmarks/import_time.py --check
 	$(V)/python benchmarks/features_cpu.py
+	$(V)/python benchmarks/gradients/backward_cpu.py
 	$(V)/python benchmarks/catalogue_cpu.py
 	$(V)/python benchmarks/frontends.py
 	$(V)/python benchmarks/constant_q_scaling.py

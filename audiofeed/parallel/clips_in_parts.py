@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from audiofeed.parallel.busy_cores import cores_are_busy
-from audiofeed.parallel.observed import observed
+from audiofeed.parallel.observed import in_memory, observed
 from audiofeed.parallel.thread_pool import alone, deal, parts_of
 
 # from clips (n, ...) and what else there is of each, cut in the same way, to their results (n, ...)
@@ -171,18 +171,21 @@ class _InParts(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Deal the parts of the clips to threads again, for the gradient of each."""
         needed = ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled():  # for a gradient of the gradient the graphs of the parts would have to be one
-            clips, *parameters = ctx.saved_tensors
+        clips, *parameters = ctx.saved_tensors  # once: a checkpoint gives them no second time
+        graph = torch.is_grad_enabled()
+        # for a gradient of the gradient the graphs of the parts would have to be one, and a batch of gradients is none
+        # of clips
+        if graph or not in_memory(gradient):
             wanted = [tensor for tensor, is_needed in zip([clips, *parameters], needed, strict=True) if is_needed]
-            whole = ctx.compute(clips, *ctx.others)
-            found = iter(torch.autograd.grad(whole, wanted, gradient, create_graph=True, allow_unused=True))
+            with torch.enable_grad():
+                whole = ctx.compute(clips, *ctx.others)
+            found = iter(torch.autograd.grad(whole, wanted, gradient, create_graph=graph, allow_unused=True))
             return None, None, None, *(next(found) if is_needed else None for is_needed in needed)
-        _, *parameters = ctx.saved_tensors
         wanted_parameters = [p for p, is_needed in zip(parameters, needed[1:], strict=True) if is_needed]
         keep = _keeps_graph()
         of_parts: dict[int, tuple[torch.Tensor | None, ...]] = {}
         whole = len(ctx.parts) == 1  # of which the gradient need not be copied
-        of_clips: list[torch.Tensor] = [torch.empty_like(ctx.saved_tensors[0])] if needed[0] else []
+        of_clips: list[torch.Tensor] = [torch.empty_like(clips)] if needed[0] else []
 
         def work(number: int) -> None:
             part = ctx.parts[number]

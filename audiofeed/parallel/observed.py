@@ -56,6 +56,21 @@ def observed(x: torch.Tensor) -> str | None:
     return "forward-mode differentiation" if level >= 0 else None
 
 
+def in_memory(x: torch.Tensor) -> bool:
+    """Return whether a tensor is a plain one with memory of its own, of which nothing observes what is computed.
+
+    >>> in_memory(torch.zeros(3))
+    True
+    """
+    if observed(x) is not None:
+        return False
+    try:  # the vmap of `torch.autograd.grad(is_grads_batched=True)` is not functorch's, and its tensors have none
+        x.data_ptr()
+    except RuntimeError:
+        return False
+    return True
+
+
 def plain_size(size: int) -> int:
     """Return a size of a tensor as a number where a trace observes it, for what only a number can tell; else as it is.
 

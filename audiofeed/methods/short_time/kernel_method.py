@@ -16,8 +16,8 @@ from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.short_time.fft import finished, gathered
 from audiofeed.methods.short_time.kernel import guard, limits
 from audiofeed.methods.short_time.kernel.layout import NO_TAIL, Emphasis, FrameLayout, Tail
+from audiofeed.methods.short_time.kernel_gradient import Feature, with_gradient
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.observed import observed
 
 # Weights for each bin up to which a kernel's filters are faster than a product of its powers. Mel filters have two.
 FEW_WEIGHTS = 8
@@ -43,9 +43,10 @@ def cannot_now(
     wanted: Sequence[Wanted] | None = None,
 ) -> str | None:
     """Return the reason why kernels cannot compute the short-time spectra of a batch of waveforms, or None."""
-    if graph:
-        return observed(waveform) or "a gradient or a graph is needed"
-    return guard.watched(waveform) or guard.watched(window) or limits.missing(framing.n_fft)
+    why = guard.watched(waveform) or guard.watched(window)
+    if why is None and graph and window.requires_grad:
+        why = "the window is trained"
+    return why or limits.missing(framing.n_fft)
 
 
 def says(
@@ -119,6 +120,8 @@ def short_time_spectrum(
     """
     frames = frames_of(waveform, lengths, framing, window)
     spectrum = None if frames is None else frames.spectrum()
+    if graph and spectrum is not None:
+        spectrum = with_gradient(spectrum, waveform, lengths, framing, window, None)
     return None if spectrum is None else spectrum.transpose(-1, -2)
 
 
@@ -138,6 +141,8 @@ def short_time_powers(
     frames = frames_of(waveform, lengths, framing, window)
     if frames is None:
         return None
+    if graph:
+        return _with_graph(frames, waveform, lengths, window, wanted)
     if len(wanted) == 1:
         whole = _whole(frames, wanted[0])
         if whole is not None:
@@ -146,6 +151,44 @@ def short_time_powers(
     if pieces is None:
         return None
     return gathered(pieces, wanted, waveform.shape[0], framing.count(waveform.shape[-1]))
+
+
+def _with_graph(
+    frames: FrameLayout,
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    window: torch.Tensor,
+    wanted: Sequence[Wanted],
+) -> list[torch.Tensor] | None:
+    """Compute powers of |STFT| with a graph by machine-code kernels, whose gradient goes back by kernels.
+
+    One feature is taken through as many of its first steps as kernels take, without what is trained; autograd follows
+    the others, and all steps of several features that share their spectrum.
+
+    Shape: -> each (rows, features, frames).
+    """
+    alone = wanted[0] if len(wanted) == 1 and wanted[0].power in (1.0, 2.0) else None
+    bank, tail, rest = (None, NO_TAIL, ()) if alone is None else _in_kernel(alone)
+    if any(constant.requires_grad or guard.watched(constant) is not None for constant in _constants(bank, tail)):
+        bank, tail, rest = None, NO_TAIL, wanted[0].steps
+    power, root_offset = (2.0, 0.0) if alone is None else (alone.power, alone.root_offset)
+    of = (power, root_offset)
+    found = frames.powers(*of, tail) if bank is None else frames.filtered(bank, tail, *of)
+    if found is None:
+        return None
+    feature = Feature(power, root_offset, bank, tail)
+    values = with_gradient(found, waveform, lengths, frames.framing, window, feature)
+    if alone is None:
+        return [features.transpose(1, 2) for features in finished(values, wanted, None)]
+    return [through(rest, values, None).transpose(1, 2)]
+
+
+def _constants(bank: FilterBank | None, tail: Tail) -> list[torch.Tensor]:
+    """Return the tensors that kernels read beside the samples: filters, shifts and scales."""
+    return [
+        *([] if bank is None else [bank.filters]),
+        *(number for step in (*tail.before, *tail.after) for number in (step.add, step.divide)),
+    ]
 
 
 def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:

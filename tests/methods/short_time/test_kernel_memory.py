@@ -148,7 +148,7 @@ def test_an_address_that_is_off_by_a_frame_is_noticed(column, memory, frames, mo
 
     def slipped(self, lengths):
         counts = laid_out(self, lengths)
-        self._rows[:, getattr(frame_kernel, f"ROW_{column}")] += frames * 4 * self.framing.hop_length
+        self.rows[:, getattr(frame_kernel, f"ROW_{column}")] += frames * 4 * self.framing.hop_length
         return counts
 
     monkeypatch.setattr(layout.FrameLayout, "_lay_out", slipped)
@@ -179,9 +179,9 @@ def test_a_table_that_is_too_short_is_noticed(name, monkeypatch):
     def shortened(self, *args):
         init(self, *args)
         if name == "window":
-            self._window = self._window[:-1]
+            self.window = self.window[:-1]
             return
-        tables = jit.kernel(self._spec(2.0)).tables
+        tables = jit.kernel(self.spec(2.0)).tables
         monkeypatch.setitem(tables, name, tables[name][:-2])
 
     transform(x)
@@ -191,8 +191,8 @@ def test_a_table_that_is_too_short_is_noticed(name, monkeypatch):
 
 
 def test_a_tile_of_no_row_is_noticed(monkeypatch):
-    tiles = layout.FrameLayout._tiles
-    monkeypatch.setattr(layout.FrameLayout, "_tiles", lambda self: tiles(self) + np.array([1, 0, 0]))
+    tiles = layout.FrameLayout.tiles
+    monkeypatch.setattr(layout.FrameLayout, "tiles", lambda self: tiles(self) + np.array([1, 0, 0]))
     with pytest.raises(IndexError, match="tile 3 is of none of the 2 rows"):
         af.Spectrogram(64, hop_length=16)(noise(2, 600))
 
@@ -245,8 +245,10 @@ def test_a_named_kernel_runs_or_raises():
     assert str(transform.runs_on(x)).startswith("kernel: ")
     with pytest.raises(ValueError, match="method='kernel' cannot be used for this input: float64; use method='auto'"):
         transform(x.double())
-    with pytest.raises(ValueError, match="a gradient or a graph is needed"):
-        transform(x.requires_grad_())
+    assert torch.equal(transform(x.clone().requires_grad_()), transform(x))
+    trained = af.Spectrogram(64, method="kernel", trainable_window=True)
+    with pytest.raises(ValueError, match="method='kernel' cannot be used for this input: the window is trained"):
+        trained(x)
     with pytest.raises(ValueError, match="method='kernel' cannot be used with n_fft=63: n_fft=63 is odd"):
         af.Spectrogram(63, method="kernel")
     with pytest.raises(ValueError, match="trainable=True: a kernel has no basis"):
@@ -254,10 +256,15 @@ def test_a_named_kernel_runs_or_raises():
 
 
 def test_a_transform_says_which_path_an_input_takes():
-    transform, x = af.LogMelSpectrogram(**MEL), noise(2, 600)
+    transform, x, outside = af.LogMelSpectrogram(**MEL), noise(2, 600), []
     assert transform.runs_on(x).method == "kernel"
     assert str(transform.runs_on(x.double())) == "fft: kernel: float64"
-    assert "gradient" in transform.runs_on(x.requires_grad_()).reason
+    assert transform.runs_on(x.requires_grad_()).method == "kernel"
+    assert str(af.STFT(64, trainable_window=True).runs_on(x)) == "fft: kernel: the window is trained"
+    with torch.no_grad():
+        assert af.STFT(64, trainable_window=True).runs_on(x).method == "kernel"
+    torch.func.grad(lambda scale: outside.append(str(transform.runs_on(x))) or scale * 1.0)(torch.ones(()))
+    assert outside == ["fft: kernel: a functorch transform"]
     assert transform.runs_on(torch.zeros(2, 600, dtype=torch.int16)).method == "kernel"
     assert af.STFT(63).runs_on(x.detach()).reason == "kernel: n_fft=63 is odd"
     assert af.STFT(64, trainable=True).runs_on(x).method == "conv"

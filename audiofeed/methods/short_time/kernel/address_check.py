@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from audiofeed.methods.short_time.kernel import fourier
-from audiofeed.methods.short_time.kernel.frame_kernel import ROW, TILE_FIRST, TILE_OUT, TILE_ROW, KernelSpec
+from audiofeed.methods.short_time.kernel.frame_kernel import ROW, ROW_COUNT, TILE_FIRST, TILE_OUT, TILE_ROW, KernelSpec
+from audiofeed.methods.short_time.kernel.gradient_kernel import GradientSpec
 
 SWITCH = "AUDIOFEED_CHECK_KERNELS"
 ENABLED = os.environ.get(SWITCH) == "1"
@@ -74,9 +75,7 @@ def check_job(
     *,
     hop: int,
     n_loaded: int,
-    waveform: Memory,
-    beginnings: Memory,
-    ends: Memory,
+    read: tuple[Memory, Memory, Memory],
     result: Memory,
     stride: int,
     spans: np.ndarray | None,
@@ -90,9 +89,7 @@ def check_job(
         table: (rows, ROW).
         hop: bytes from frame to frame.
         n_loaded: samples that are read of each frame.
-        waveform: the samples of each row.
-        beginnings: the copy of each row's beginning.
-        ends: the copy of each row's end.
+        read: the samples of each row, the copy of its beginning and that of its end.
         result: the memory that is written, as one row.
         stride: floats from one filter's result to the next one's.
         spans: (3, n) of the filters; None: no filters.
@@ -101,22 +98,10 @@ def check_job(
     outside = (tiles[:, TILE_ROW] < 0) | (tiles[:, TILE_ROW] >= len(table)) | (tiles[:, TILE_FIRST] < 0)
     if outside.any():
         raise IndexError(f"tile {int(np.flatnonzero(outside)[0])} is of none of the {len(table)} rows")
-    column = {name: table[:, i] for i, name in enumerate(ROW)}
     rows, first, out = tiles[:, TILE_ROW], tiles[:, TILE_FIRST], tiles[:, TILE_OUT]
-    number = np.arange(len(tiles))
-    lane = np.arange(spec.lanes)
-    frame = np.minimum(first[:, None] + lane, column["count"][rows][:, None] - 1)  # (tile, lane)
-    early = frame < column["first_inside"][rows][:, None]
-    late = ~early & (frame >= column["first_end"][rows][:, None])
-    base = np.where(late, column["end"][rows][:, None], column["inside"][rows][:, None])
-    address = np.where(early, column["beginning"][rows][:, None], base) + frame * hop
     size = n_loaded * (2 if spec.int16 else 4)
-    if spec.emphasis:
-        address, size = address - 4, size + 4
-    of_row, of_tile = (np.broadcast_to(values[:, None], frame.shape) for values in (rows, number))
-    for memory, where in ((beginnings, early), (ends, late), (waveform, ~(early | late))):
-        memory.holds(of_row[where], of_tile[where], address[where], size)
-    kept = np.minimum(column["count"][rows] - first, spec.lanes)
+    _check_frames(rows, first, spec.lanes, table, hop, size, read, before=4 if spec.emphasis else 0)
+    kept = np.minimum(table[rows, ROW_COUNT] - first, spec.lanes)
     if spec.by_bin:
         written = 4 * ((spec.n_bins - 1) * stride + kept)
     elif spans is None:
@@ -126,7 +111,78 @@ def check_job(
         low, high, place = spans
         if (low < 0).any() or (high > spec.n_bins).any() or (place + low < 0).any() or (place + high > n_weights).any():
             raise IndexError(f"the spans of {spans.shape[1]} filters reach outside {spec.n_bins} bins or the weights")
-    result.holds(np.zeros_like(rows), number, out, written)
+    result.holds(np.zeros_like(rows), np.arange(len(tiles)), out, written)
+
+
+def _check_frames(
+    rows: np.ndarray,
+    first: np.ndarray,
+    n_frames: int,
+    table: np.ndarray,
+    hop: int,
+    size: int,
+    memory: tuple[Memory, Memory, Memory],
+    *,
+    before: int = 0,
+) -> None:
+    """Check that a kernel finds frames of a job inside their memory: `size` bytes of each, and some before it.
+
+    Args:
+        rows, first: of each tile or unit, (n,).
+        n_frames: of each of them, of which those past a row's last repeat it.
+        table: (rows, ROW).
+        hop, size, before: bytes.
+        memory: of the rows, of the copies of their beginnings and of those of their ends.
+    """
+    column = {name: table[:, i][rows][:, None] for i, name in enumerate(ROW)}
+    frame = np.minimum(first[:, None] + np.arange(n_frames), column["count"] - 1)  # (tile, lane)
+    early = frame < column["first_inside"]
+    late = ~early & (frame >= column["first_end"])
+    address = np.where(early, column["beginning"], np.where(late, column["end"], column["inside"])) + frame * hop
+    of_row, of_tile = (np.broadcast_to(values[:, None], frame.shape) for values in (rows, np.arange(len(rows))))
+    for own, where in zip(memory, (~(early | late), early, late), strict=True):
+        own.holds(of_row[where], of_tile[where], address[where] - before, size + before)
+
+
+def check_gradient(
+    units: np.ndarray,
+    runs: int,
+    table: np.ndarray,
+    into: np.ndarray,
+    *,
+    of_each: int,
+    lanes: int,
+    hop: int,
+    n_loaded: int,
+    read: tuple[Memory, Memory, Memory],
+    added: tuple[Memory, Memory, Memory],
+    gradient: Memory,
+    reach: np.ndarray,
+) -> None:
+    """Check the addresses of a kernel job that goes backward, and that no two units of a run reach the same sample.
+
+    Args:
+        units: (units, UNIT) of one run.
+        runs: how many runs there are.
+        table, into: (rows, ROW) of what is read, and of what is added to.
+        of_each: frames of a unit.
+        lanes: frames that are computed at once.
+        hop: bytes from frame to frame.
+        n_loaded: samples that are read of each frame.
+        read, added: the memory of rows, of copied beginnings and of copied ends.
+        gradient: the memory of the features' gradient, as one row.
+        reach: (rows, 2), the first address that is read of each row's gradient, and the one after the last.
+    """
+    rows, first = units.T
+    if of_each % lanes or of_each < 1 or (first % of_each).any() or (rows >= len(table)).any() or (rows < 0).any():
+        raise IndexError(f"units of {of_each} frames do not begin at whole tiles of the {len(table)} rows")
+    run = first // of_each % runs
+    if (runs * of_each - of_each + 1) * hop < 4 * n_loaded or (run != run[0]).any():
+        raise IndexError(f"two units of {of_each} frames reach the same samples, or are not of one run")
+    for where, memory in ((table, read), (into, added)):
+        _check_frames(rows, first, of_each, where, hop, 4 * n_loaded, memory)
+    zero = np.zeros(len(reach), np.int64)
+    gradient.holds(zero, np.arange(len(reach)), reach[:, 0], reach[:, 1] - reach[:, 0])
 
 
 def check_closing(
@@ -192,7 +248,7 @@ def check_tables(spec: KernelSpec, arrays: dict[str, np.ndarray], *, window_at: 
             raise IndexError(f"{name} has {found.size} values of {found.dtype}, and the kernel reads {count} floats")
 
 
-def check_memory(spec: KernelSpec, memory: np.ndarray, begin: int, of_each: int, n_threads: int) -> None:
+def check_memory(spec: KernelSpec | GradientSpec, memory: np.ndarray, begin: int, of_each: int, n_threads: int) -> None:
     """Check that each kernel thread has aligned memory of its own, as large as its vectors, or raise an IndexError.
 
     Args:
@@ -206,8 +262,8 @@ def check_memory(spec: KernelSpec, memory: np.ndarray, begin: int, of_each: int,
     if begin % vector or of_each % vector:
         raise IndexError(f"threads work from {begin:#x} on, {of_each} bytes each, not aligned to {vector} bytes")
     first, end = memory.ctypes.data, memory.ctypes.data + memory.nbytes
-    if begin < first or begin + n_threads * of_each > end or of_each < 2 * spec.vectors * vector:
+    if begin < first or begin + n_threads * of_each > end or of_each < spec.memory * vector:
         raise IndexError(
             f"the memory of {n_threads} threads, {of_each} bytes each from {begin:#x} on, is not inside {first:#x} to "
-            f"{end:#x}, or smaller than {2 * spec.vectors * vector} bytes"
+            f"{end:#x}, or smaller than {spec.memory * vector} bytes"
         )

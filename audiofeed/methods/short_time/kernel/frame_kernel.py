@@ -159,6 +159,20 @@ class KernelSpec:
         return self.before + self.after
 
     @property
+    def memory(self) -> int:
+        """Number of vectors that a thread works in, as the source of a kernel lays them out."""
+        return 2 * self.vectors
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the numbers of a job, in the order in which the source of a kernel reads them."""
+        return FIELDS
+
+    def write(self) -> Source:
+        """Write the source of the kernel of a spec."""
+        return write(self)
+
+    @property
     def vectors(self) -> int:
         """Number of vectors in each half of a thread's memory that the source of a kernel uses."""
         return max(self.n_fft + self.lanes, 2 * self.n_bins)
@@ -232,7 +246,7 @@ def _tile(
     row = {name: code.load_i64(row_of, i) for i, name in enumerate(ROW)}
     first, out = code.load_i64(tile, TILE_FIRST), code.load_pointer(tile, TILE_OUT)
     n_valid = code.min(code.minus(row["count"], first), spec.lanes)
-    _read(code, spec, row, first, field, table["window"], ping)
+    read_frames(code, spec, row, first, field, table["window"], ping)
     half = spec.n_fft // 2
     spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
     _untangle(code, spec, field, spectrum, free, table["turns"])
@@ -264,14 +278,16 @@ def _tile(
     return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))
 
 
-def _read(
-    code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, field: dict[str, Name], window: Name, to: Name
-) -> None:
-    """Write the part of a kernel's source that loads the frames of a tile and multiplies them by the window.
+def lane_addresses(
+    code: Code, lanes: int, row: dict[str, Name], first: Name, hop: Name
+) -> tuple[list[Name], Name, Name]:
+    """Write the part of a kernel's source that finds the memory of the frames of a tile, one in each lane.
 
     Lanes past the last frame repeat it.
+
+    Returns:
+        A pointer to each frame, and in which lanes the frames lie in the copies of the row's beginning and of its end.
     """
-    lanes = spec.lanes
     i64_vector = f"<{lanes} x i64>"
 
     def broadcast(value: Name) -> Name:
@@ -289,10 +305,21 @@ def _read(
     late = code.let(f"icmp sge {i64_vector} {frame}, {broadcast(row['first_end'])}")
     base = chosen(late, broadcast(row["end"]), broadcast(row["inside"]))
     base = chosen(early, broadcast(row["beginning"]), base)
-    offset = code.let(f"mul {i64_vector} {frame}, {broadcast(field['hop'])}")
+    offset = code.let(f"mul {i64_vector} {frame}, {broadcast(hop)}")
     address = code.let(f"add {i64_vector} {base}, {offset}")
     each = [code.let(f"extractelement {i64_vector} {address}, i64 {lane}") for lane in range(lanes)]
-    frames = [code.let(f"inttoptr i64 {one} to ptr") for one in each]
+    return [code.let(f"inttoptr i64 {one} to ptr") for one in each], early, late
+
+
+def read_frames(
+    code: Code, spec: KernelSpec, row: dict[str, Name], first: Name, field: dict[str, Name], window: Name, to: Name
+) -> None:
+    """Write the part of a kernel's source that loads the frames of a tile and multiplies them by the window.
+
+    Lanes past the last frame repeat it.
+    """
+    lanes = spec.lanes
+    frames, early, late = lane_addresses(code, lanes, row, first, field["hop"])
     zero = code.constant(0.0)
     less, earlier = code.constant(-spec.preemphasis), zero
     if spec.emphasis:
@@ -322,7 +349,7 @@ def _read(
         samples = code.transposed(samples)
         if spec.remove_dc:
             total = at.carry("zeroinitializer")
-            at.keep(code.add(total, _sum(code, samples)))
+            at.keep(code.add(total, in_pairs(code, samples)))
         if of_neighbors:
             before = at.carry(earlier)
             at.keep(samples[-1])
@@ -346,7 +373,7 @@ def _read(
                 code.store_vector(code.multiply(centered, code.broadcast_float(window, place)), under, place)
 
 
-def _sum(code: Code, parts: list[Name]) -> Name:
+def in_pairs(code: Code, parts: list[Name]) -> Name:
     """Write the part of a kernel's source that sums vectors in pairs: short chains round less."""
     while len(parts) > 1:
         parts = [code.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
@@ -372,7 +399,7 @@ def _untangle(code: Code, spec: KernelSpec, field: dict[str, Name], spectrum: Na
             value = _finish(code, spec, field, number, value, bin_, spec.n_bins)
         code.store_vector(value, to, bin_)
 
-    number = {} if spec.filters else _numbers(code, spec, field)
+    number = {} if spec.filters else log_numbers(code, spec, field)
     first, last = fourier.ends(code, spectrum)
     put(first, None, 0)
     put(last, None, half)
@@ -390,25 +417,31 @@ def _filter(code: Code, spec: KernelSpec, field: dict[str, Name], powers: Name, 
     count = field["n_filters"]
     spans, weights = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("spans", "weights"))
     valid_lanes = code.lanes_below(n_valid)
-    number = _numbers(code, spec, field)
+    number = log_numbers(code, spec, field)
     with code.loop(0, count) as m:
         peak = m.carry(code.constant(-np.inf)) if spec.peak else ""
         low = code.load_i64(spans, m.index)
         end = code.load_i64(spans, code.plus(m.index, count))
         place = code.load_i64(spans, code.plus(m.index, code.times(2, count)))
-        # pairwise summation, in chunks of SUMMED_AT_ONCE bins, limits the rounding error
-        with code.loop(low, end, SUMMED_AT_ONCE) as chunk:
-            total = chunk.carry("zeroinitializer")
-            with code.loop(chunk.index, code.min(code.plus(chunk.index, SUMMED_AT_ONCE), end)) as k:
-                part = k.carry("zeroinitializer")
-                weight = code.broadcast_float(weights, code.plus(place, k.index))
-                k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
-            chunk.keep(code.add(total, part))
+        total = filter_sum(code, powers, weights, low, end, place)
         value = _finish(code, spec, field, number, total, m.index, count)
         if spec.peak:
             m.keep(code.maximum(peak, value))
         _put_lanes(code, value, code.times(m.index, field["stride"]), out, valid_lanes)
     return peak
+
+
+def filter_sum(code: Code, powers: Name, weights: Name, low: Name, end: Name, place: Name) -> Name:
+    """Write the part of a kernel's source that weighs the bins of a filter, from `low` until before `end`, and sums."""
+    # pairwise summation, in chunks of SUMMED_AT_ONCE bins, limits the rounding error
+    with code.loop(low, end, SUMMED_AT_ONCE) as chunk:
+        total = chunk.carry("zeroinitializer")
+        with code.loop(chunk.index, code.min(code.plus(chunk.index, SUMMED_AT_ONCE), end)) as k:
+            part = k.carry("zeroinitializer")
+            weight = code.broadcast_float(weights, code.plus(place, k.index))
+            k.keep(code.multiply_add(weight, code.load_vector(powers, k.index), part))
+        chunk.keep(code.add(total, part))
+    return total
 
 
 def _put_lanes(code: Code, value: Name, place: Int, out: Name, valid_lanes: Name) -> None:
@@ -418,7 +451,7 @@ def _put_lanes(code: Code, value: Name, place: Int, out: Name, valid_lanes: Name
     code.put(f"call void {store}")
 
 
-def _numbers(code: Code, spec: KernelSpec, field: dict[str, Name]) -> dict[str, Name]:
+def log_numbers(code: Code, spec: KernelSpec, field: dict[str, Name]) -> dict[str, Name]:
     """Write the part of a kernel's source that reads the numbers of the logarithm, if there is one."""
     return {} if spec.floor is None else {name: code.broadcast_bits(field[name]) for name in NUMBERS}
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from audiofeed.methods.short_time.kernel import address_check
-from audiofeed.methods.short_time.kernel.frame_kernel import FIELDS, KernelSpec, write
+from audiofeed.methods.short_time.kernel.frame_kernel import KernelSpec
+from audiofeed.methods.short_time.kernel.gradient_kernel import GradientSpec
 from audiofeed.parallel.native_threads import call_in_parallel
 
 # environment variable: 0 turns kernels off; read when the first kernel is requested
@@ -103,18 +104,18 @@ class Machine:
 class Kernel(Machine):
     """Kernel of a spec's form, compiled just in time to machine code, with memory for the threads that run it."""
 
-    def __init__(self, spec: KernelSpec) -> None:
+    def __init__(self, spec: KernelSpec | GradientSpec) -> None:
         self.spec = spec
-        source = write(spec)
+        source = spec.write()
         super().__init__(source.text)
         self.tables = {"twiddles": source.twiddles, "turns": source.turns}
         self._free: list[np.ndarray] = []
 
     def run(self, n_tiles: int, fields: dict[str, int]) -> None:
         """Run a just-in-time compiled kernel on all tiles of a job, with as many threads as torch would use."""
-        n_samples = n_tiles * self.spec.lanes * self.spec.n_fft
+        n_samples = n_tiles * fields.get("frames_of_each", self.spec.lanes) * self.spec.n_fft
         n_threads = min(torch.get_num_threads(), n_tiles, max(1, n_samples // FEW_SAMPLES))
-        memory_of_each = -(-2 * self.spec.vectors * self.spec.lanes * 4 // ALIGNED) * ALIGNED
+        memory_of_each = -(-self.spec.memory * self.spec.lanes * 4 // ALIGNED) * ALIGNED
         memory = self._memory(n_threads * memory_of_each)
         own = {
             **fields,
@@ -128,7 +129,7 @@ class Kernel(Machine):
         }
         if address_check.ENABLED:
             address_check.check_memory(self.spec, memory, own["memory"], memory_of_each, n_threads)
-        job = np.array([own[name] for name in FIELDS], dtype=np.int64)
+        job = np.array([own[name] for name in self.spec.fields], dtype=np.int64)
         self.run_job(job, n_threads)
         self._free.append(memory)
 
@@ -154,30 +155,30 @@ def compiled(text: str) -> Machine | None:
 
 
 # Least-recently-used cache: a kernel and the time of its last use by the form of its spec. A kernel takes 1 MB.
-_kernels: dict[KernelSpec, tuple[Kernel | None, int]] = {}
+_kernels: dict[KernelSpec | GradientSpec, tuple[Kernel | None, int]] = {}
 _uses = itertools.count()
 MOST_KERNELS = 64
 
 
-def kernel(spec: KernelSpec) -> Kernel | None:
+def kernel(spec: KernelSpec | GradientSpec) -> Kernel | None:
     """Return the kernel of a spec, compiled just in time when its form is first requested; None where that fails.
 
     A failure warns once. The least recently used of more than `MOST_KERNELS` is dropped; a call that runs it keeps it
     alive.
     """
-    spec = spec.form
-    known = _kernels.get(spec)
+    form = spec.form
+    known = _kernels.get(form)
     if known is None:
         # of two threads that come at once both compile, and one's work is lost; a lock could be held across a fork
         try:
-            made: Kernel | None = Kernel(spec)
+            made: Kernel | None = Kernel(form)
         except Exception as error:  # noqa: BLE001  # whatever fails in LLVM, another method computes
             _give_up(error)
             made = None
-        _kernels[spec] = made, next(_uses)
+        _kernels[form] = made, next(_uses)
         while len(_kernels) > MOST_KERNELS:
             oldest = min(list(_kernels.items()), key=lambda entry: entry[1][1])[0]
             _kernels.pop(oldest, None)
         return made
-    _kernels[spec] = known[0], next(_uses)
+    _kernels[form] = known[0], next(_uses)
     return known[0]

@@ -93,15 +93,15 @@ class FrameLayout:
         self._dropped = 0 if emphasis is None else emphasis.dropped
         self._time = waveform.shape[-1] - self._dropped
         weights = window.detach().numpy()
-        self._under = self._reach(weights)
-        self._loaded = loaded(self._under.stop - self._under.start, lanes)
-        self._counts = self._lay_out(lengths)
-        self._window = self._windows(weights)
+        self.under = self._reach(weights)
+        self.loaded = loaded(self.under.stop - self.under.start, lanes)
+        self.counts = self._lay_out(lengths)
+        self.window = self._windows(weights)
 
     @property
-    def _margin(self) -> int:
+    def margin(self) -> int:
         """Samples of frame 0 that a kernel reads and that lie before the clip; below 0 where it begins inside."""
-        return self.framing.margin - self._under.start
+        return self.framing.margin - self.under.start
 
     def _reach(self, window: np.ndarray) -> slice:
         """Return the samples of a frame that a kernel reads: those under the window, or all if it trained beyond."""
@@ -111,9 +111,9 @@ class FrameLayout:
 
     def _windows(self, window: np.ndarray) -> np.ndarray:
         """Return the tables of a window that a kernel reads: its halves, where it reaches, and the share of a mean."""
-        size, win = self._loaded, self._under.stop - self._under.start
+        size, win = self.loaded, self.under.stop - self.under.start
         out = np.zeros(2 * size + 1, np.float32)
-        np.multiply(window[self._under], np.float32(0.5), out=out[:win])
+        np.multiply(window[self.under], np.float32(0.5), out=out[:win])
         out[size : size + win] = 1
         out[-1] = 1 / win
         return out
@@ -124,25 +124,26 @@ class FrameLayout:
         Returns the frames of each row.
         """
         rows, emphasis = len(self.waveform), self._emphasis
-        framing, hop, margin = self.framing, self.framing.hop_length, self._margin
+        framing, hop, margin = self.framing, self.framing.hop_length, self.margin
         # the first sample has none before it, which pre-emphasis would need
         begins = margin if emphasis is None or self._dropped else margin + 1
         if lengths is None:
-            extent = extent_of_one(framing, self._time, margin, begins, self._loaded)
+            extent = extent_of_one(framing, self._time, margin, begins, self.loaded)
         else:
             own = lengths.numpy() - self._dropped
             count = framing.count(torch.from_numpy(own)).numpy()
-            extent = extent_of(framing, own, count, margin, begins, self._loaded)
+            extent = extent_of(framing, own, count, margin, begins, self.loaded)
         own, count, first_inside, first_end, n_before, n_after = extent
         copied = self._mirrored if framing.extends else self._with_zeros
-        self._ends = copied(own, n_before, n_after, first_end * hop - margin)
+        self.own, self.starts = own, first_end * hop - margin
+        self.ends = copied(own, n_before, n_after, self.starts)
         if emphasis is not None:  # for what is read before the first frame
-            self._ends = np.pad(self._ends, ((0, 0), (1, 0)))
-        self._n_before = n_before + (emphasis is not None)
-        size, width = self.waveform.element_size(), self._ends.shape[1]
+            self.ends = np.pad(self.ends, ((0, 0), (1, 0)))
+        self.n_before = n_before + (emphasis is not None)
+        size, width = self.waveform.element_size(), self.ends.shape[1]
         row = np.arange(rows)
-        self._rows = table = np.zeros((rows, len(ROW)), np.int64)
-        beginning = self._ends.ctypes.data + (row * width + (emphasis is not None)) * size
+        self.rows = table = np.zeros((rows, len(ROW)), np.int64)
+        beginning = self.ends.ctypes.data + (row * width + (emphasis is not None)) * size
         start = row * self.waveform.stride(0) + self._dropped - margin
         table[:, ROW_INSIDE] = self.waveform.data_ptr() + start * size
         table[:, ROW_BEGINNING] = beginning
@@ -157,7 +158,7 @@ class FrameLayout:
 
         Shape: own and starts (rows,) or (1,) -> (rows, n_before + n_after).
         """
-        margin, every = self._margin, slice(None)
+        margin, every = self.margin, slice(None)
         out = np.zeros((len(self.waveform), n_before + n_after), self.waveform.detach().numpy().dtype)
         same = len(own) == 1
         for row, (length, start) in enumerate(zip(own.tolist(), starts.tolist(), strict=True)):
@@ -192,10 +193,7 @@ class FrameLayout:
 
         The result is that of `_with_zeros`, with the samples of the pad mode in place of zeros.
         """
-        find = mirrored_ends if len(own) > 1 else mirrored_ends_of_one
-        places = find(
-            tuple(own.tolist()), n_before, n_after, tuple(starts.tolist()), self._margin, self.framing.pad_mode
-        )
+        places = self.places(own, n_before, n_after, starts)
         source = torch.from_numpy(places).expand(self.waveform.shape[0], -1)
         if self._dropped:
             source = source + self._dropped
@@ -206,13 +204,21 @@ class FrameLayout:
         found = torch.sub(found, samples.gather(1, (source - 1).clamp_(min=0)), alpha=self._emphasis.coeff)
         return (found if self._dropped else torch.where(source > 0, found, self._first_samples())).numpy()
 
+    def places(self, own: np.ndarray, n_before: int, n_after: int, starts: np.ndarray) -> np.ndarray:
+        """Return the samples that stand in the ends of rows in a kernel's memory layout, where a pad mode extends them.
+
+        Shape: own and starts (rows,) or (1,) -> the same rows, n_before + n_after.
+        """
+        find = mirrored_ends if len(own) > 1 else mirrored_ends_of_one
+        return find(tuple(own.tolist()), n_before, n_after, tuple(starts.tolist()), self.margin, self.framing.pad_mode)
+
     def spectrum(self) -> torch.Tensor | None:
         """Compute the complex spectrum of all frames in a memory layout by a kernel.
 
         Shape: -> (rows, frames, bins).
         """
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.complex64)
-        return out if self._write_frames(out, self._spec(None)) else None
+        return out if self._write_frames(out, self.spec(None)) else None
 
     def powers(self, power: float, root_offset: float = 0.0, tail: Tail = NO_TAIL) -> torch.Tensor | None:
         """Compute |spectrum|^power, or (|spectrum|^2 + root_offset)^(power / 2), of a memory layout by a kernel.
@@ -222,7 +228,7 @@ class FrameLayout:
         Shape: -> (rows, frames, bins).
         """
         out = self._rows_of(self.framing.n_fft // 2 + 1, torch.float32)
-        spec = self._spec(1.0 if power == 1.0 else 2.0, root_offset, tail=tail)
+        spec = self.spec(1.0 if power == 1.0 else 2.0, root_offset, tail=tail)
         if not self._write_frames(out, spec, tail):
             return None
         return out if power in (1.0, 2.0) else raise_power(out, power)
@@ -245,9 +251,9 @@ class FrameLayout:
         """
         n, frames = bank.filters.shape[0], max(width, self.framing.count(self._time))
         out = kept_empty((self.waveform.shape[0], n, frames), torch.float32)
-        tiles = self._tiles()
+        tiles = self.tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * n * frames + tiles[:, TILE_FIRST])
-        spec = self._spec(power, root_offset, filters=True, tail=tail, closing=closing)
+        spec = self.spec(power, root_offset, filters=True, tail=tail, closing=closing)
         return out if self._run(spec, tiles, out, bank, frames, tail, closing) else None
 
     def powers_by_bin(
@@ -261,9 +267,9 @@ class FrameLayout:
         """
         bins, frames = self.framing.n_fft // 2 + 1, self.framing.count(self._time)
         out = kept_empty((self.waveform.shape[0], bins, frames), torch.float32)
-        tiles = self._tiles()
+        tiles = self.tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * (tiles[:, TILE_ROW] * bins * frames + tiles[:, TILE_FIRST])
-        spec = self._spec(power, root_offset, by_bin=True, tail=tail, closing=closing)
+        spec = self.spec(power, root_offset, by_bin=True, tail=tail, closing=closing)
         return out if self._run(spec, tiles, out, None, frames, tail, closing) else None
 
     def power_pieces(self, power: float, workspace: Workspace, root_offset: float = 0.0) -> Iterator[FramePiece] | None:
@@ -273,7 +279,7 @@ class FrameLayout:
 
         Shape: -> (frames of the piece, bins).
         """
-        spec, bins = self._spec(power, root_offset), self.framing.n_fft // 2 + 1
+        spec, bins = self.spec(power, root_offset), self.framing.n_fft // 2 + 1
         if jit.kernel(spec) is None:
             return None
 
@@ -295,7 +301,7 @@ class FrameLayout:
 
         Shape: -> (frames of the piece, n).
         """
-        spec, n = self._spec(power, root_offset, filters=True, tail=tail), bank.filters.shape[0]
+        spec, n = self.spec(power, root_offset, filters=True, tail=tail), bank.filters.shape[0]
         if jit.kernel(spec) is None:
             return None
 
@@ -314,14 +320,14 @@ class FrameLayout:
         frames = self.framing.count(self._time)
         return kept_empty((self.waveform.shape[0], frames, bins), dtype)
 
-    def _tiles(self) -> np.ndarray:
+    def tiles(self) -> np.ndarray:
         """Return all tiles of a kernel's memory layout, row by row, without the addresses of their results.
 
         Shape: (tiles, TILE).
         """
-        if len(self._counts) == 1:
-            return tiles_of_one(int(self._counts[0]), self.lanes).copy()
-        return tiles_of(self._counts, self.lanes)
+        if len(self.counts) == 1:
+            return tiles_of_one(int(self.counts[0]), self.lanes).copy()
+        return tiles_of(self.counts, self.lanes)
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         """Yield pieces of a kernel's memory layout, the tiles of as many frames as stay in cache.
@@ -330,8 +336,8 @@ class FrameLayout:
 
         Shape: (tiles, TILE), (tiles,).
         """
-        tiles = self._tiles()
-        kept = np.minimum(self._counts[tiles[:, TILE_ROW]] - tiles[:, TILE_FIRST], self.lanes)
+        tiles = self.tiles()
+        kept = np.minimum(self.counts[tiles[:, TILE_ROW]] - tiles[:, TILE_FIRST], self.lanes)
         step = max(1, self.framing.piece(self.waveform.device) // self.lanes)
         for start in range(0, len(tiles), step):
             own = kept[start : start + step]
@@ -353,13 +359,13 @@ class FrameLayout:
 
         Shape: (rows, frames, bins).
         """
-        tiles = self._tiles()
+        tiles = self.tiles()
         tiles[:, TILE_OUT] = out.data_ptr() + 4 * spec.n_values * (
             tiles[:, TILE_ROW] * out.shape[1] + tiles[:, TILE_FIRST]
         )
         return self._run(spec, tiles, out, tail=tail)
 
-    def _spec(
+    def spec(
         self,
         power: float | None,
         root_offset: float = 0.0,
@@ -369,6 +375,7 @@ class FrameLayout:
         tail: Tail = NO_TAIL,
         closing: Closing | None = None,
     ) -> KernelSpec:
+        """Return the spec of the kernel that computes a feature of the memory layout: see `KernelSpec`."""
         log = tail.log
         return KernelSpec(
             n_fft=self.framing.n_fft,
@@ -407,11 +414,11 @@ class FrameLayout:
         affine = tail.table(spec.n_values if bank is None else bank.filters.shape[0])
         fields = {
             "tiles": tiles.ctypes.data,
-            "rows": self._rows.ctypes.data,
+            "rows": self.rows.ctypes.data,
             "hop": self.framing.hop_length * self.waveform.element_size(),
-            "window": self._window.ctypes.data,
-            "window_at": self._under.start,
-            "n_loaded": self._loaded,
+            "window": self.window.ctypes.data,
+            "window_at": self.under.start,
+            "n_loaded": self.loaded,
             "spans": 0,
             "weights": 0,
             "n_filters": 0,
@@ -425,7 +432,7 @@ class FrameLayout:
             held = self._closing(closing, tiles, n_lines)
             if address_check.ENABLED:
                 address_check.check_closing(
-                    spec, tiles, self._counts, closing.rows_of_each, n_lines * stride * 4, stride, out, held
+                    spec, tiles, self.counts, closing.rows_of_each, n_lines * stride * 4, stride, out, held
                 )
             fields |= {name: array.ctypes.data for name, array in held.items()}
             fields |= {"rows_of_each": closing.rows_of_each, "out": out.data_ptr(), **closing.numbers}
@@ -434,8 +441,8 @@ class FrameLayout:
             spans, weights = bank.tiles.spans, bank.filters.detach().numpy().reshape(-1)[bank.tiles.entries]
             fields |= {"spans": spans.ctypes.data, "weights": weights.ctypes.data, "n_filters": spans.shape[1]}
         if address_check.ENABLED:
-            tables = {"window": self._window, **kernel.tables}
-            address_check.check_tables(spec, tables, window_at=self._under.start, n_loaded=self._loaded)
+            tables = {"window": self.window, **kernel.tables}
+            address_check.check_tables(spec, tables, window_at=self.under.start, n_loaded=self.loaded)
             self._check(spec, tiles, out, stride, spans, 0 if weights is None else weights.size)
         kernel.run(len(tiles), fields)
         if closing is not None:
@@ -445,7 +452,7 @@ class FrameLayout:
     def _closing(self, closing: Closing, tiles: np.ndarray, n_lines: int) -> dict[str, np.ndarray]:
         """Return the memory in which kernels close clips of a layout, and the tables for it, by the job's names."""
         return {
-            "done": np.zeros(len(self._counts) // closing.rows_of_each + 1, np.int64),
+            "done": np.zeros(len(self.counts) // closing.rows_of_each + 1, np.int64),
             "peaks": np.empty(len(tiles) if closing.top is not None else 0),
             "closing": Tail(closing.after).table(n_lines),
         }
@@ -459,26 +466,30 @@ class FrameLayout:
         spans: np.ndarray | None,
         n_weights: int,
     ) -> None:
-        """Pass a memory layout of frames, copied ends and results to the check of a kernel job: see `check`."""
-        rows, time = self.waveform.shape
-        size, width = self.waveform.element_size(), self._ends.shape[1]
-        samples, copies, before = self.waveform.data_ptr(), self._ends.ctypes.data, self._n_before * size
-        own_ends = before if self._emphasis is None else before - size  # one more is read, whatever it is
+        """Pass a memory layout of frames, copied ends and results to the check of a kernel job: see `check_job`."""
         address_check.check_job(
             spec,
             tiles,
-            self._rows,
-            hop=self.framing.hop_length * size,
-            n_loaded=self._loaded,
-            waveform=address_check.memory_of_rows(
-                "waveform", samples, rows, self.waveform.stride(0) * size, time * size
-            ),
-            beginnings=address_check.memory_of_rows("copied beginnings", copies, rows, width * size, before),
-            ends=address_check.memory_of_rows(
-                "copied ends", copies + own_ends, rows, width * size, width * size - own_ends
-            ),
+            self.rows,
+            hop=self.framing.hop_length * self.waveform.element_size(),
+            n_loaded=self.loaded,
+            read=self.memory(),
             result=address_check.memory_of_rows("result", out.data_ptr(), 1, 0, out.numel() * out.element_size()),
             stride=stride,
             spans=spans,
             n_weights=n_weights,
+        )
+
+    def memory(self) -> tuple[address_check.Memory, address_check.Memory, address_check.Memory]:
+        """Return the memory that kernels read in a layout: the rows, and the copies of their beginnings and ends."""
+        rows, time = self.waveform.shape
+        size, width = self.waveform.element_size(), self.ends.shape[1] * self.waveform.element_size()
+        copies, before = self.ends.ctypes.data, self.n_before * size
+        own = before if self._emphasis is None else before - size  # one more is read, whatever it is
+        return (
+            address_check.memory_of_rows(
+                "waveform", self.waveform.data_ptr(), rows, self.waveform.stride(0) * size, time * size
+            ),
+            address_check.memory_of_rows("copied beginnings", copies, rows, width, before),
+            address_check.memory_of_rows("copied ends", copies + own, rows, width, width - own),
         )

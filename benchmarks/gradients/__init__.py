@@ -1,0 +1,1 @@
+"""Time, error and memory of gradients that go through transforms."""
