@@ -54,21 +54,32 @@ def hum(seconds: float = 3.0) -> torch.Tensor:
     return sum(torch.sin(2 * torch.pi * 50 * k * times) / k for k in (1, 2, 3, 5, 7)) * 0.1
 
 
+def chirp(seconds: float) -> torch.Tensor:
+    """What clips are mixed with: a tone that rises from 200 Hz to 5 kHz."""
+    times = torch.arange(round(seconds * RATE)) / RATE
+    return 0.2 * torch.sin(2 * torch.pi * (200 * times + 2400 / seconds * times**2))
+
+
 def shown() -> dict[str, af.augment.Augmentation]:
     """What the gallery shows, by title."""
     augment = af.augment
     return {
         "Gain(-12 dB)": augment.Gain(gain_db=-12),
         "AddNoise(white, 10 dB)": augment.AddNoise(snr_db=10),
+        "AddNoise(brown, 10 dB)": augment.AddNoise(snr_db=10, color="brown"),
         "AddBackground(hum, 5 dB)": augment.AddBackground([(hum(), RATE)], snr_db=5),
         "ReverbFrom(a room)": augment.ReverbFrom([room()]),
         "Speed(1.25)": augment.Speed(factor=1.25),
         "PitchShift(+5 semitones)": augment.PitchShift(semitones=5),
-        "TimeShift(+0.4 s, pad)": augment.TimeShift(seconds=0.4, mode="pad"),
-        "Clip": augment.Clip(),
-        "DropChunks": augment.DropChunks(),
-        "MuLaw": augment.MuLaw(),
+        "TimeShift(+0.4 s, pad)": augment.TimeShift(0.4, unit="seconds", mode="pad"),
+        "TimeShift(+0.4 s, roll)": augment.TimeShift(0.4, unit="seconds"),
+        "Filter(low pass, 800 Hz)": augment.Filter("low_pass", 800),
+        "Clip(0.1 of the peak)": augment.Clip(0.1),
+        "DropChunks(4 of 0.1 s)": augment.DropChunks(4, 0.1),
+        "MuLaw(6 bits)": augment.MuLaw(bits=6),
         "BitDepth(5)": augment.BitDepth(bits=5),
+        "CutMix(with a chirp)": augment.CutMix(labels="own"),
+        "MixWithin(with a chirp)": augment.MixWithin(labels="own"),
         "SpecAugment": augment.SpecAugment(),
         "FrequencyShift(+8 bins)": augment.FrequencyShift(bins=8),
     }
@@ -94,20 +105,23 @@ def main() -> None:
     results = {}
     for title, augmentation in cases.items():
         collate = af.GPUSpecCollate(mel, device="cpu", augment=augmentation)
-        batch = collate([af.AudioExample(clip, RATE, seed=SEED)])
+        examples = [af.AudioExample(clip, RATE, seed=SEED)]
+        if "chirp" in title:
+            examples.append(af.AudioExample(chirp(len(clip) / RATE), RATE, seed=SEED + 1))
+        batch = collate(examples)
         length = int(batch.lengths[0])
-        results[title] = batch.features[0, :, : int(batch.feature_lengths[0])].detach()
+        results[title] = batch.features[0, :, : int(batch.feature_lengths[0])].detach().numpy()
         if augmentation is None or "features" not in augmentation.stages:
-            name = title.split("(")[0].replace(" ", "_")
+            name = "".join(letter if letter.isalnum() else "_" for letter in title).strip("_")
             sound = batch.waveforms[0, :length].detach().clamp(-1, 1).numpy()
             soundfile.write(asked.out / f"{name}.wav", sound, RATE)
-    columns, high = 4, max(float(values.max()) for values in results.values())
+    columns, high = 4, max(values.max() for values in results.values())
     rows_of_pictures = -(-len(results) // columns)
     figure, grid = plt.subplots(
         rows_of_pictures, columns, figsize=(13, 2.3 * rows_of_pictures), sharey=True, layout="constrained"
     )
     longest = max(values.shape[-1] for values in results.values()) * 160 / RATE
-    bins = [int(np.abs(mel.frequencies - hz).argmin()) for hz in (200, 1000, 4000)]
+    bins = [int((mel.frequencies - hz).abs().argmin()) for hz in (200, 1000, 4000)]
     for axes in grid.flat[len(results) :]:
         axes.set_visible(False)
     for axes, (title, values) in zip(grid.flat, results.items(), strict=False):

@@ -37,55 +37,6 @@ def standardize(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return centered * (variance + 1e-5).rsqrt()
 
 
-class SpectrumMasking(nn.Module):
-    """Masks over bands of frequency and spans of time, for the demo's model in training.
-
-    After SpecAugment (Park et al. 2019).
-
-    Each clip has its own masks, filled with 0, and a time mask hides no more than a share of the clip's own frames. In
-    evaluation nothing is hidden.
-
-    Args:
-        bands: How many bands of bins to hide.
-        band_share: The widest band, as a share of the bins, 0 to 1.
-        spans: How many spans of frames to hide.
-        span_share: The longest span, as a share of the clip's frames, 0 to 1.
-
-    Shape:
-        features (batch, bins, frames), lengths (batch,) -> (batch, bins, frames).
-
-    >>> SpectrumMasking().eval()(torch.ones(1, 4, 3), torch.tensor([3])).sum()
-    tensor(12.)
-    """
-
-    def __init__(self, *, bands: int = 2, band_share: float = 0.12, spans: int = 2, span_share: float = 0.15) -> None:
-        super().__init__()
-        self.bands, self.band_share = bands, band_share
-        self.spans, self.span_share = spans, span_share
-
-    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Return features for the demo's model with their masks."""
-        if not self.training:
-            return features
-        batch, bins, frames = features.shape
-        whole = lengths.new_full((batch,), bins)
-        hidden = _draw_hidden(whole, bins, self.bands, self.band_share)[:, :, None]
-        hidden = hidden | _draw_hidden(lengths, frames, self.spans, self.span_share)[:, None, :]
-        return features.masked_fill(hidden, 0.0)
-
-
-def _draw_hidden(lengths: torch.Tensor, size: int, count: int, share: float) -> torch.Tensor:
-    """Draw `count` intervals inside each row's length, to be masked in training the demo's model.
-
-    Shape: (batch,) -> (batch, size) bool.
-    """
-    draws = torch.rand(2, len(lengths), count, device=lengths.device)
-    width = draws[0] * share * lengths[:, None]
-    start = draws[1] * (lengths[:, None] - width)
-    place = torch.arange(size, device=lengths.device)[None, None] + 0.5
-    return ((place >= start[..., None]) & (place < (start + width)[..., None])).any(1)
-
-
 class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalization of the demo's model over the frames that belong to clips.
 
@@ -154,7 +105,6 @@ class ClipClassifier(nn.Module):
 
     def __init__(self, n_bins: int, n_classes: int, *, width: int = 80, dropout: float = 0.2) -> None:
         super().__init__()
-        self.masking = SpectrumMasking()
         self.blocks = nn.ModuleList(
             [
                 ConvBlock(n_bins, width, kernel=5),
@@ -169,7 +119,7 @@ class ClipClassifier(nn.Module):
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return logits of the classes from the demo's model."""
-        values = self.masking(standardize(features, lengths), lengths)
+        values = standardize(features, lengths)
         for block in self.blocks:
             values, lengths = block(values, lengths)
         # the values are 0 in the padding and nowhere negative, so sum and maximum need no mask

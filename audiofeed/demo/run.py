@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from audiofeed.augment import SpecAugment
 from audiofeed.data import AudioFolder, CenterCrop, RandomCrop
 from audiofeed.demo.model import ClipClassifier
 from audiofeed.demo.report import Report, write_metrics
@@ -157,6 +158,15 @@ def make_features(sample_rate: int) -> LogMelSpectrogram:
     )
 
 
+def make_augmentation() -> SpecAugment:
+    """Return the augmentation of a demo run: two masks over time and two over frequency, of a clip's share.
+
+    >>> make_augmentation().stage
+    'features'
+    """
+    return SpecAugment(time_masks=2, time_width=0.15, freq_masks=2, freq_width=0.12)
+
+
 def _train_and_test(
     settings: Settings, folder: AudioFolder, device: torch.device, report: Report, start: float
 ) -> dict[str, Any]:
@@ -168,6 +178,8 @@ def _train_and_test(
     torch.manual_seed(settings.seed)
     transform = make_features(folder.sample_rate)
     model = ClipClassifier(transform.n_mels, len(folder.classes)).to(device)
+    # without one for the test clips
+    training_collate = GPUSpecCollate(transform, device=device, augment=make_augmentation())
     collate = GPUSpecCollate(transform, device=device)
     pin = device.type in ("cuda", "xpu")
     steps = max(1, len(training) // settings.batch_size)
@@ -179,7 +191,7 @@ def _train_and_test(
     )
     loader = make_loader(
         training,
-        collate,
+        training_collate,
         batch_size=settings.batch_size,
         workers=settings.workers,
         seed=settings.seed,

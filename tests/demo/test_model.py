@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audiofeed.demo.model import ClipClassifier, MaskedBatchNorm, SpectrumMasking, frame_mask, standardize
+from audiofeed.demo.model import ClipClassifier, MaskedBatchNorm, frame_mask, standardize
 
 
 @pytest.fixture
@@ -60,28 +60,3 @@ def test_standardize_uses_own_frames_only():
     assert abs(float(own.var(correction=0)) - 1) < 1e-3
     # silence divides by nothing
     assert (standardize(torch.zeros(1, 6, 3), torch.tensor([3])) == 0).all()
-
-
-def test_masks_hide_bands_and_spans_within_their_shares():
-    torch.manual_seed(0)
-    masking = SpectrumMasking(bands=1, band_share=0.25, spans=1, span_share=0.2)
-    lengths = torch.tensor([40, 10] * 50)
-    hidden = masking(torch.ones(100, 32, 40), lengths) == 0
-    # a time mask hides whole frames, a frequency mask whole bins
-    spans, bands = hidden.all(1), hidden.all(2)
-    assert torch.equal(hidden, spans[:, None] | bands[:, :, None])
-    assert 1 <= int(bands.sum(1).max()) <= 9
-    assert 1 <= int(spans[::2].sum(1).max()) <= 9
-    assert int(spans[1::2].sum(1).max()) <= 3
-    assert not spans[1::2, 10:].any()
-    # each clip has its own
-    assert len({tuple(row.tolist()) for row in bands}) > 20
-    assert not (masking.eval()(torch.ones(2, 32, 40), lengths[:2]) == 0).any()
-
-
-def test_training_uses_the_masks(model):
-    features, lengths = torch.randn(2, 12, 20), torch.tensor([20, 20])
-    model.dropout.p = 0.0
-    assert torch.equal(model(features, lengths), model(features, lengths))
-    model.train()
-    assert not torch.equal(model(features, lengths), model(features, lengths))

@@ -46,7 +46,8 @@ class SpecAugment(Augmentation):
         max_time_masks: Most masks over time that a share gives, 1 or more.
         placing: Where a mask begins. "inside": anywhere from which its own width fits, each place as likely. "nemo":
             anywhere from which the widest would fit, before the width is drawn.
-        fill: What stands in a mask: "zero", "mean" (of the clip's own frames), or a number.
+        fill: What stands in a mask: "mean" of the clip's own frames, "zero", or a number. In a logarithm 0 is no
+            silence but louder than most sounds; the papers' features have a mean of 0.
         warp: Farthest that a frame in the middle of the clip is moved, in frames, 0 or more; 0: time is not warped. The
             frames between are interpolated along time in a straight line. Targets by frame follow: each new frame
             has the largest label of the old ones that fall into it, or the nearest one's.
@@ -74,7 +75,7 @@ class SpecAugment(Augmentation):
         max_time_share: float = 0.2,
         max_time_masks: int = 20,
         placing: Literal["inside", "nemo"] = "inside",
-        fill: Fill = "zero",
+        fill: Fill = "mean",
         warp: int = 0,
         p: float = 1.0,
     ) -> None:

@@ -1,6 +1,6 @@
 """Train the demo's model on a tenth of its data, with and without augmentation, and keep the table of test accuracies.
 
-    python benchmarks/augmented_accuracy.py [--fsdd DIR] [--seeds 3] [--steps 600] [--check]
+    python benchmarks/augmentation/accuracy.py [--fsdd DIR] [--seeds 3] [--steps 600] [--check]
 
 The sounds are the demo's own and the spoken digits (in `../shared/data/fsdd/recordings` unless `--fsdd` says otherwise;
 takes 0 to 4 are the test set). A tenth of the training clips is drawn by the seed, as many of each class, and both runs
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peers
 import torch
 from torch import nn
 from torch.nn import functional
@@ -31,7 +30,10 @@ from audiofeed.demo.run import make_features, open_folder
 from audiofeed.demo.split import split_folder
 from audiofeed.demo.synthesis import SoundSet
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import peers
+
+ROOT = Path(__file__).resolve().parents[2]
 SHARE = 10
 BATCH = 32
 LEARNING_RATE = 4e-3
@@ -41,8 +43,8 @@ def make_augmentation(n_classes: int) -> af.augment.Compose:
     """Of waveforms, then of features; mild enough for both sets."""
     return af.augment.Compose(
         [
-            af.augment.TimeShift(seconds=(-0.1, 0.1), mode="pad"),
-            af.augment.Speed(factor=(0.9, 1.1)),
+            af.augment.TimeShift((-0.1, 0.1), unit="seconds", mode="pad"),
+            af.augment.Speed((0.9, 1.1)),
             af.augment.AddNoise(snr_db=(5, 30), p=0.5),
             af.augment.Gain(gain_db=(-6, 6)),
             af.augment.SpecAugment(),
@@ -154,11 +156,12 @@ def main() -> int:
     else:
         sys.stderr.write(f"no recordings in {asked.fsdd}: only the demo's own sounds were trained on\n")
     header = ["a tenth of", "training clips", "test clips", "without, %", "augmented, %", "time of training"]
+    shares = f"after {asked.steps} steps, mean over {asked.seeds} seeds and each of them"
     about = make_augmentation(10)
     text = (
         peers.markdown(header, [row(title, found) for title, found in results.items()])
-        + f"\nTest accuracy of the demo's model after {asked.steps} steps, mean over {asked.seeds} seeds and each of them; "
-        "the time is relative to training without. `python benchmarks/augmented_accuracy.py` on "
+        + f"\nTest accuracy of the demo's model {shares}; the time is relative to training without. "
+        "`python benchmarks/augmentation/accuracy.py` on "
         f"{peers.machine()}, torch {torch.__version__}. The augmentation:\n\n```\n{about}\n```\n"
     )
     peers.write("augmented_accuracy.md", text)
