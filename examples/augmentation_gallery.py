@@ -56,8 +56,8 @@ def hum(seconds: float = 3.0) -> torch.Tensor:
 
 def chirp(seconds: float) -> torch.Tensor:
     """What clips are mixed with: a tone that rises from 200 Hz to 5 kHz."""
-    times = torch.arange(round(seconds * RATE)) / RATE
-    return 0.2 * torch.sin(2 * torch.pi * (200 * times + 2400 / seconds * times**2))
+    times = torch.arange(round(seconds * RATE)).double() / RATE
+    return 0.2 * torch.sin(2 * torch.pi * (200 * times + 2400 / seconds * times**2)).float()
 
 
 def shown() -> dict[str, af.augment.Augmentation]:
@@ -137,7 +137,7 @@ def main() -> None:
     for place in range(len(results) - columns, len(results)):
         grid.flat[place].set_xlabel("time (s)")
     figure.colorbar(image, ax=grid, label="level (dB)", fraction=0.02)
-    figure.savefig(asked.out / "augmentation.png", dpi=110)
+    figure.savefig(asked.out / "augmentation.png", dpi=75)
     print(f"{asked.out / 'augmentation.png'} and {len(list(asked.out.glob('*.wav')))} WAV files")
 
 

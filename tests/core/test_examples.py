@@ -20,6 +20,7 @@ EXAMPLES = {
     "transcription.py": [],
     "tagging.py": [],
     "augmented_tagging.py": [],
+    "augmentation_gallery.py": [],
     "separation.py": [],
     "vocoder.py": [],
     "from_nnaudio.py": [],
@@ -85,6 +86,19 @@ def test_a_known_model_learns_from_the_features_of_its_preset(name, limit, tmp_p
     (difference,) = re.findall(r"difference from transformers' features ([\d.e-]+)", printed)
     assert float(difference) <= limit
     assert float(re.findall(r"accuracy ([\d.]+)", printed)[-1]) > 0.9
+
+
+def test_the_gallery_of_augmentation_is_drawn_and_sounds(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    run("augmentation_gallery.py", tmp_path)
+    assert (tmp_path / "gallery" / "augmentation.png").read_bytes()[:4] == b"\x89PNG"
+    sounds = {path.stem: soundfile.read(path)[0] for path in (tmp_path / "gallery").glob("*.wav")}
+    itself = sounds.pop("the_clip_itself")
+    assert len(sounds) >= 15
+    for name, sound in sounds.items():
+        assert len(sound) == (25_600 if name.startswith("Speed") else 32_000)
+        assert abs(sound).max() > 0.01
+        assert len(sound) != len(itself) or (sound != itself).any()
 
 
 @pytest.mark.slow
