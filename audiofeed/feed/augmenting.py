@@ -141,6 +141,8 @@ def changed_fields(augment: Any) -> tuple[frozenset[str], frozenset[str]]:
     augmentation = as_augmentation(augment)
     before = augmentation.changes - {"features"} if "waveforms" in augmentation.stages else frozenset()
     after = augmentation.changes - {"features", *_PADDED[:2]} if "features" in augmentation.stages else frozenset()
+    if augmentation.follows:
+        before |= {"targets", "fields"}
     # a batch's own waveforms are those that the transform was given
     return before | ({"waveforms"} if before else frozenset()), after
 
@@ -213,5 +215,6 @@ def _clips(padded: Padded, waveforms: torch.Tensor) -> Clips:
         padded.targets,
         padded.fields,
         padded.names,
+        sources=padded.sources,
         fetched=padded.fetched,
     )

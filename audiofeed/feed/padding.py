@@ -49,6 +49,7 @@ class Padded:
         fields: What else the clips have, collated, by name.
         seconds: What each stage took in the process that made the batch: those of `data.stopwatch.STAGES`, and the
             collate; empty if nobody measured.
+        sources: Where among targets and fields the target waveforms lie: the field's name, and the keys from there.
         fetched: What was read for the augmentation of these clips, a tree of tensors; None if it reads nothing.
     """
 
@@ -62,6 +63,7 @@ class Padded:
     target_lengths: Any = None
     fields: Mapping[Any, Any] = field(default_factory=dict)
     seconds: tuple[float, ...] = ()
+    sources: tuple[tuple[Any, ...], ...] = ()
     fetched: Any = None
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Padded:

@@ -7,7 +7,7 @@ frame lengths, so that any way of framing is right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -92,7 +92,8 @@ def fit_waveforms(padded: Padded) -> Padded:
         name: _mapped(getattr(padded, name), WaveformBatch, lambda batch: batch.padded(size))
         for name in CARRIED_IN_TIME
     }
-    return replace(padded, **changed)
+    sources = [(name, *path) for name in CARRIED_IN_TIME for path in _paths(getattr(padded, name), WaveformBatch)]
+    return replace(padded, **changed, sources=tuple(sources))
 
 
 def at_frames(
@@ -169,6 +170,15 @@ def _member(transform: torch.nn.Module, name: str) -> torch.nn.Module:
     except (TypeError, KeyError, IndexError):
         return transform
     return member
+
+
+def _paths(tree: Any, kind: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the keys that lead to each node of one kind in a batch's tree of targets."""
+    if isinstance(tree, kind):
+        yield ()
+    elif isinstance(tree, Mapping | tuple):
+        for key, entry in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+            yield from ((key, *path) for path in _paths(entry, kind))
 
 
 def _mapped(tree: Any, kind: Any, change: Any) -> Any:

@@ -154,6 +154,7 @@ class Composed(Augmentation):
         order = [sorted(STAGES.index(stage) for stage in member.stages) for member in own]
         self._check_order(order)
         self.changes = frozenset().union(*(member.changes for member in own))  # type: ignore[misc]
+        self.follows = any(member.follows for member in own)
         self.alone = all(member.alone for member in own)
         self.always = any(member.always for member in own)
 

@@ -10,6 +10,7 @@ import torch
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import check_probability
+from audiofeed.augment.contract.sources import source_at, with_source_at
 from audiofeed.parallel.observed import observed
 
 Stage = Literal["waveforms", "filters", "features"]
@@ -36,6 +37,9 @@ class Augmentation(torch.nn.Module):
         stage: What it augments: "waveforms", the "filters" of the transform, or "features".
         changes: Names of what it changes: "waveforms", "lengths", "targets", "fields", "features".
         always: Whether it is called, too, where it was drawn for no clip: to give targets their form, for example.
+        follows: Whether target waveforms, the sources of a mixture, are changed as the clip is: where it moves in time
+            or changes its level or sign. Noise, rooms and filters are heard in the clip alone, as something to undo.
+        parts_sources: Whether it is refused for clips with target waveforms, which it would have to change otherwise.
         alone: Whether what becomes of a clip depends on the clip and its seed alone; one that mixes the clips of a
             batch with each other says False.
 
@@ -52,6 +56,8 @@ class Augmentation(torch.nn.Module):
 
     stage: Stage = "waveforms"
     changes: ClassVar[frozenset[str]] = frozenset({"waveforms"})
+    follows: bool = False
+    parts_sources: bool = False
     alone: bool = True
     always: bool = False
 
@@ -115,13 +121,26 @@ class Augmentation(torch.nn.Module):
         """
         if not self.training or self.p == 0 or clips.batch == 0 or stage not in (None, self.stage):
             return clips
+        if clips.sources and self.parts_sources:
+            raise ValueError(
+                f"{type(self).__name__} would part the clips from their target waveforms, "
+                f"{['.'.join(map(str, path)) for path in clips.sources]}, which it cannot change alike: do it in the "
+                "dataset, before they are mixed"
+            )
         draws = Draws(clips.seeds, type(self).__name__)
         active = draws.chosen(self.p)
         if gate is not None:
             active = active & gate
         if is_empty(active) and not self.always:
             return clips
-        return self.change(clips, active, draws)
+        after = self.change(clips, active, draws)
+        for path in clips.sources if self.follows else ():
+            # the same draws again
+            draws = Draws(clips.seeds, type(self).__name__)
+            draws.chosen(self.p)
+            own = clips.with_values(waveforms=source_at(clips, path), targets=None, fields={}, sources=())
+            after = with_source_at(after, path, self.change(own, active, draws).waveforms)
+        return after
 
     def forward(
         self,

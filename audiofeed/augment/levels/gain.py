@@ -51,6 +51,9 @@ class Gain(Augmentation):
         super().__init__(p)
         self.gain_db = check_range("gain_db", gain_db, "dB")
         self.relative_to = check_choice("relative_to", relative_to, _REFERENCES)
+        # a level is measured on the clip, and a source has another
+        self.follows = self.relative_to == "clip"
+        self.parts_sources = not self.follows
 
     def extra_repr(self) -> str:
         """Show the range of this augmentation."""
@@ -90,6 +93,8 @@ class Polarity(Augmentation):
     >>> Polarity(p=1.0)(torch.tensor([[0.5, -0.25]]))
     tensor([[-0.5000,  0.2500]])
     """
+
+    follows = True
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__(p)

@@ -57,7 +57,7 @@ class SpecAugment(Augmentation):
         ValueError: An argument is out of range; or, when called, `freq_width` is more than there are bins.
 
     >>> features = torch.ones(2, 40, 200)
-    >>> masked = SpecAugment(time_width=0.1, freq_width=8)(features, torch.tensor([200, 50]), torch.tensor([1, 2]))
+    >>> masked = SpecAugment(time_width=0.1, freq_width=8, fill="zero")(features, torch.tensor([200, 50]), torch.tensor([1, 2]))
     >>> masked.shape, bool((masked == 0).any()), bool((masked[1, :, 50:] == 1).all())
     (torch.Size([2, 40, 200]), True, True)
     """

@@ -43,6 +43,8 @@ class PitchShift(Augmentation):
     (torch.Size([1, 8000]), 254, 509)
     """
 
+    follows = True
+
     def __init__(self, semitones: float | Range = (-4.0, 4.0), p: float = 1.0) -> None:
         super().__init__(p)
         self.semitones = check_range("semitones", semitones, "semitones", -12.0, 12.0)

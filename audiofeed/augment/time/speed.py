@@ -52,6 +52,7 @@ class Speed(Augmentation):
     """
 
     changes = frozenset({"waveforms", "lengths", "targets", "fields"})
+    follows = True
 
     def __init__(
         self, factor: float | Range | None = None, *, choices: Sequence[float] | None = None, p: float = 1.0

@@ -44,6 +44,7 @@ class TimeShift(Augmentation):
     """
 
     changes = frozenset({"waveforms", "targets", "fields"})
+    follows = True
 
     def __init__(
         self,
