@@ -51,12 +51,12 @@ def defined(settings: SpecAugment, frames: int, bins: int, draws: Draws, row: in
 @pytest.mark.parametrize(
     "settings",
     [
-        SpecAugment(),
-        SpecAugment(time_masks=1, freq_masks=0, time_width=7, max_time_share=1.0),
-        SpecAugment(time_masks=0.04, time_width=0.05, freq_width=0.2),
-        SpecAugment(time_masks=5, time_width=0.05, freq_width=20, placing="nemo"),
-        SpecAugment(time_masks=3, time_width=40, freq_masks=3, placing="nemo", max_time_share=1.0),
-        SpecAugment(time_masks=0),
+        SpecAugment(fill="zero"),
+        SpecAugment(fill="zero", time_masks=1, freq_masks=0, time_width=7, max_time_share=1.0),
+        SpecAugment(fill="zero", time_masks=0.04, time_width=0.05, freq_width=0.2),
+        SpecAugment(fill="zero", time_masks=5, time_width=0.05, freq_width=20, placing="nemo"),
+        SpecAugment(fill="zero", time_masks=3, time_width=40, freq_masks=3, placing="nemo", max_time_share=1.0),
+        SpecAugment(fill="zero", time_masks=0),
     ],
 )
 def test_masks_lie_where_their_definition_puts_them(settings):
@@ -75,7 +75,7 @@ def test_masks_lie_where_their_definition_puts_them(settings):
 
 
 def test_widths_and_places_are_uniform_and_within_the_true_frames():
-    augmentation = SpecAugment(time_masks=1, time_width=9, freq_masks=0, max_time_share=1.0)
+    augmentation = SpecAugment(fill="zero", time_masks=1, time_width=9, freq_masks=0, max_time_share=1.0)
     after = augmentation.run(clips(torch.ones(N, 1, 80), [40] * N)).features[:, 0]
     assert (after[:, 40:] == 1).all()
     widths = (after == 0).sum(1)
@@ -90,7 +90,9 @@ def test_widths_and_places_are_uniform_and_within_the_true_frames():
 
 
 def test_nemo_never_starts_where_the_widest_would_not_fit():
-    augmentation = SpecAugment(time_masks=1, time_width=9, freq_masks=0, max_time_share=1.0, placing="nemo")
+    augmentation = SpecAugment(
+        fill="zero", time_masks=1, time_width=9, freq_masks=0, max_time_share=1.0, placing="nemo"
+    )
     after = augmentation.run(clips(torch.ones(N, 1, 40), [40] * N)).features[:, 0]
     starts = (after == 0).double().argmax(1)
     assert starts.max() == 31
@@ -101,7 +103,7 @@ def test_nemo_never_starts_where_the_widest_would_not_fit():
 
 def test_the_number_of_adaptive_masks_follows_the_clip_alone():
     """Park et al. 2020: min(20, 0.04 frames) masks of at most 0.05 frames."""
-    augmentation = SpecAugment(time_masks=0.04, time_width=0.05, freq_masks=0)
+    augmentation = SpecAugment(fill="zero", time_masks=0.04, time_width=0.05, freq_masks=0)
     for frames, most in ((1000, 20 * 50), (100, 4 * 5), (24, 0)):
         after = augmentation.run(clips(torch.ones(500, 1, 1200), [frames] * 500)).features[:, 0]
         masked = (after == 0).sum(1)
@@ -118,7 +120,9 @@ def test_masks_of_torchaudio_fall_into_the_padding_and_ours_do_not():
     features = torch.ones(500, 1, 4, 80)
     torch.manual_seed(0)
     theirs = torchaudio.transforms.TimeMasking(20, iid_masks=True)(features)
-    ours = SpecAugment(time_masks=1, time_width=20, freq_masks=0, max_time_share=1.0).run(clips(features, [20] * 500))
+    ours = SpecAugment(fill="zero", time_masks=1, time_width=20, freq_masks=0, max_time_share=1.0).run(
+        clips(features, [20] * 500)
+    )
     assert (theirs[..., 20:] == 0).any(-1).flatten().double().mean() > 0.5
     assert not (ours.features[..., 20:] == 0).any()
     assert (ours.features[..., :20] == 0).any()
@@ -127,7 +131,7 @@ def test_masks_of_torchaudio_fall_into_the_padding_and_ours_do_not():
 def test_what_stands_in_a_mask():
     features = torch.rand(3, 2, 8, 30, generator=torch.Generator().manual_seed(0)) + 1
     given = clips(features, [30, 12, 30])
-    zero = SpecAugment(freq_width=4, max_time_share=0.5).run(given).features
+    zero = SpecAugment(fill="zero", freq_width=4, max_time_share=0.5).run(given).features
     mask = zero == 0
     assert mask.any()
     assert torch.equal(mask[:, 0], mask[:, 1])  # channels alike
@@ -143,10 +147,10 @@ def test_features_of_a_stack_have_the_same_masks_over_time():
     features = {"mel": torch.ones(2, 20, 40), "chroma": torch.ones(2, 12, 40), "half": torch.ones(2, 20, 20)}
     lengths = {"mel": frames, "chroma": frames, "half": frames // 2}
     given = clips(features, [40, 25]).with_values(feature_lengths=lengths)
-    after = SpecAugment(freq_masks=0, max_time_share=0.5).run(given).features
+    after = SpecAugment(fill="zero", freq_masks=0, max_time_share=0.5).run(given).features
     assert torch.equal(after["mel"][:, 0], after["chroma"][:, 0])
     assert (after["mel"] == 0).any()
-    both = SpecAugment(freq_width=6, time_masks=0).run(given).features
+    both = SpecAugment(fill="zero", freq_width=6, time_masks=0).run(given).features
     assert (both["chroma"] == 0).any()
     with pytest.raises(ValueError, match=r"freq_width=27 must be at most the features' 20 bins; .* share"):
         SpecAugment().run(given)
@@ -236,7 +240,7 @@ def test_targets_in_frames_follow_in_a_collate():
             return {"waveform": wave, "sample_rate": 8000, "seed": index, "target": index % 2}
 
     mel = af.LogMelSpectrogram(sample_rate=8000, n_fft=256, hop_length=80, n_mels=20)
-    collate = af.GPUSpecCollate(mel, device="cpu", augment=SpecAugment(freq_width=0.3))
+    collate = af.GPUSpecCollate(mel, device="cpu", augment=SpecAugment(fill="zero", freq_width=0.3))
     batch = collate([Clicks()[i] for i in range(6)])
     plain = af.GPUSpecCollate(mel, device="cpu")([Clicks()[i] for i in range(6)])
     assert batch.features.shape == plain.features.shape
@@ -281,8 +285,9 @@ def test_wrong_arguments_are_named(settings, message):
 
 def test_its_settings_are_shown_and_a_tensor_is_enough():
     assert "time_width=100, freq_masks=2" in repr(SpecAugment())
+    assert "fill='mean'" in repr(SpecAugment())
     features = torch.ones(2, 40, 30)
-    assert (SpecAugment()(features, torch.tensor([30, 30]), torch.tensor([1, 2])) == 0).any()
+    assert (SpecAugment(fill="zero")(features, torch.tensor([30, 30]), torch.tensor([1, 2])) == 0).any()
     with pytest.raises(TypeError, match=r"changes \['features', 'fields', 'targets'\]"):
         SpecAugment(warp=3)(features)
     with pytest.raises(ValueError, match=r"features of shape \(2, 30\) cannot be augmented"):

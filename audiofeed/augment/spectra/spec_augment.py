@@ -56,8 +56,8 @@ class SpecAugment(Augmentation):
     Raises:
         ValueError: An argument is out of range; or, when called, `freq_width` is more than there are bins.
 
-    >>> features = torch.ones(2, 40, 200)
-    >>> masked = SpecAugment(time_width=0.1, freq_width=8, fill="zero")(features, torch.tensor([200, 50]), torch.tensor([1, 2]))
+    >>> features, frames, seeds = torch.ones(2, 40, 200), torch.tensor([200, 50]), torch.tensor([1, 2])
+    >>> masked = SpecAugment(time_width=0.1, freq_width=8, fill="zero")(features, frames, seeds)
     >>> masked.shape, bool((masked == 0).any()), bool((masked[1, :, 50:] == 1).all())
     (torch.Size([2, 40, 200]), True, True)
     """
