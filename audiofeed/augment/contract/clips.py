@@ -27,8 +27,8 @@ class Clips:
         feature_lengths: (batch,) frames of each clip, or a dict of them; None before the transform, or if it has no
             `frame_lengths`.
         framed: Which of "targets" and the names of `fields` have the features' frames as their last axis.
-        sources: Where among targets and fields the clips' target waveforms lie: "targets" or "fields", and the keys from
-            there.
+        sources: Where among targets and fields the clips' target waveforms lie: "targets" or "fields", and the keys
+            from there.
         fetched: What the augmentation had read for these clips in the worker; None if it reads nothing.
 
     >>> clips = Clips(torch.zeros(2, 8), torch.tensor([8, 4]), torch.tensor([5, 6]), sample_rate=8000)
