@@ -30,6 +30,8 @@ class Method(Generic[Operations]):
         cannot: from what a transform needs (keyword arguments) to the reason why this method cannot, or None.
         cannot_now: from an input to the reason why this method cannot compute it, or None; `_always` for a method that
             computes any input.
+        leaves: from an input to the reason why "auto" leaves it to the next method, though this one may compute it, or
+            None; an empty reason is not told.
         reason: why "auto" takes it.
         says: from an input to what is to be said where it is computed, beside the reason.
         emphasizes: whether it can take pre-emphasis of the samples along.
@@ -41,6 +43,7 @@ class Method(Generic[Operations]):
     others: tuple[str, ...] = ()
     cannot: Callable[..., str | None] = _always
     cannot_now: Callable[..., str | None] = _always
+    leaves: Callable[..., str | None] = _always
     reason: str = "the first that can"
     says: Callable[..., str] | None = None
     emphasizes: bool = False
@@ -91,11 +94,16 @@ class Choice(Generic[Operations]):
         """
         reasons = []
         for method in self.candidates:
-            why = method.cannot_now(*inputs, **needs)
+            why = self._against(method, *inputs, **needs)
             if why is None:
                 yield method.run
-            reasons.append(f"method={method.name!r} cannot be used for this input: {why or 'it failed'}")
+                why = method.cannot_now(*inputs, **needs) or "it failed"  # which it may know now
+            reasons.append(f"method={method.name!r} cannot be used for this input: {why}")
         raise ValueError("; ".join(reasons) + "; use method='auto'")
+
+    def _against(self, method: Method[Operations], *inputs: Any, **needs: Any) -> str | None:
+        left = None if method is self.candidates[-1] else method.leaves(*inputs, **needs)
+        return method.cannot_now(*inputs, **needs) if left is None else left
 
     def path(self, *inputs: Any, **needs: Any) -> Path:
         """Return the method chosen for an input, and the reason for the choice.
@@ -104,11 +112,11 @@ class Choice(Generic[Operations]):
         """
         missed = ""
         for method in self.candidates:
-            why = method.cannot_now(*inputs, **needs)
+            why = self._against(method, *inputs, **needs)
             if why is None:
                 said = None if method.says is None else method.says(*inputs, **needs)
                 return Path(method.name, missed or said or self.reason)
-            missed = f"{method.name}: {why}"
+            missed = f"{method.name}: {why}" if why else missed
         return Path("none", missed)
 
 

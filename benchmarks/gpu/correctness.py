@@ -11,6 +11,7 @@ from gpu.checks import Check, Recorder
 from gpu.measured.peers import CONFIGS, speech_like, torch_stft
 from gpu.settings import (
     ABSTRACT,
+    AUTO,
     CASES,
     METHODS,
     SETTINGS,
@@ -129,7 +130,11 @@ def _check_setting(
                 check.expect(parameter in got.gradients, f"{label}: parameter {parameter} got no gradient")
             # without a graph the work may go another way; the lengths may stay on the CPU
             with torch.no_grad():
-                plain = module(case.values.to(dtype).to(device), case.lengths)
+                leaf = case.values.to(dtype).to(device)
+                if method in AUTO and dtype == torch.float32:
+                    path = module.runs_on(leaf, case.lengths)
+                    check.expect(path.method == "fused", f"{label}: auto takes {path}")
+                plain = module(leaf, case.lengths)
             compare_values(check, f"{label}, no graph", setting, plain, reference.values, allowed)
     _check_half(check, setting, method, device)
 

@@ -19,9 +19,10 @@ from tests.transforms.cases import CASES as CONTRACT
 
 RATE = 16_000
 
-# the methods of short-time spectra that run on a GPU; kernels are made for a CPU, and
-# "fused", which computes powers alone, has checks of its own: see kernels/fused.py
-METHODS = tuple(name for name in SHORT_TIME.methods if name not in ("kernel", "fused"))
+# the methods of short-time spectra that run on a GPU; kernels are made for a CPU, and "fused", which takes float32 and
+# no complex spectrum, is what "auto" takes there (and drawn settings of it are checked by kernels/fused.py)
+METHODS = ("auto", *(name for name in SHORT_TIME.methods if name not in ("kernel", "fused")))
+AUTO = ("auto",)
 
 # Names of audiofeed.transforms that are no transform by themselves, or several (a Stack gives what its members give).
 ABSTRACT = ("FeatureTransform", "ShortTime", "Transform", "Stack")
@@ -36,7 +37,7 @@ class Setting:
         label: What is special about this row; unique among the rows of the transform.
         args, options: What it is built with.
         methods: Each is built with `method=`, and the first is the reference on the CPU; empty: there is no choice.
-        cuda_methods: Further ones, that only a CUDA device has.
+        cuda_methods: Further ones, that only a CUDA device has; "auto" where the fused kernel must be what it takes.
         inputs: What it takes: a key of INPUTS.
         log: "ln", "log10" or "db" where the values are logarithms of powers, else None.
         trains: The names of the parameters that must get a gradient.
@@ -155,7 +156,9 @@ def _frames(transform: str, common: Mapping[str, Any], cases: tuple[str, ...] = 
         "window in n_fft": {"n_fft": 512, "win_length": 400, "hop_length": 160, "window": "hamming", "periodic": False},
         "2048/512": {"n_fft": 2048, "hop_length": 512},
     }
-    return [Setting(transform=transform, label=way, options={**common, **way_options}, cases=cases)
+    fits = ("reflect", "replicate", "circular", "not centered", "window in n_fft") if transform != "STFT" else ()
+    return [Setting(transform=transform, label=way, options={**common, **way_options}, cases=cases,
+                    cuda_methods=AUTO if way in fits else ())
             for way, way_options in ways.items()]  # fmt: skip
 
 
@@ -169,20 +172,23 @@ SETTINGS: tuple[Setting, ...] = (
             factor=4, why="a prime length is done by Bluestein's algorithm, three longer FFTs in a row"),
     Setting(transform="STFT", label="trained", options={**_STFT, "trainable": True}, methods=("conv",),
             trains=("basis",), quick=True),
-    Setting(transform="Spectrogram", label="power 2", options=_STFT, quick=True),
+    Setting(transform="Spectrogram", label="power 2", options=_STFT, quick=True, cuda_methods=AUTO),
     Setting(transform="Spectrogram", label="magnitude", options={**_STFT, "power": 1.0, "pad_mode": "reflect"},
+            cuda_methods=AUTO,
             gradient_factor=4, why="the derivative of |z| turns with the phase, which a small z hardly has"),
     Setting(transform="Spectrogram", label="power 0.7", options={**_STFT, "power": 0.7}, cases=FEW,
             gradient_factor=16, why="the derivative of |z|^0.7 grows without bound toward 0"),
     Setting(transform="Spectrogram", label="complex", options={**_STFT, "power": None}, cases=FEW),
-    Setting(transform="MelSpectrogram", label="40 mels", options=_MEL, quick=True),
-    Setting(transform="MelSpectrogram", label="htk, magnitude", cases=FEW,
+    Setting(transform="MelSpectrogram", label="40 mels", options=_MEL, quick=True, cuda_methods=AUTO),
+    Setting(transform="MelSpectrogram", label="htk, magnitude", cases=FEW, cuda_methods=AUTO,
             options={**_MEL, "power": 1.0, "mel_scale": "htk", "norm": None, "f_min": 50.0, "f_max": 7000.0}),
     Setting(transform="MelSpectrogram", label="trained mel", options={**_MEL, "trainable_mel": True}, trains=("mel",)),
-    Setting(transform="LogMelSpectrogram", label="ln", options=_MEL, log="ln", quick=True),
-    Setting(transform="LogMelSpectrogram", label="log10", options={**_MEL, "log": "log10"}, log="log10", cases=FEW),
+    Setting(transform="LogMelSpectrogram", label="ln", options=_MEL, log="ln", quick=True,
+            cuda_methods=AUTO),
+    Setting(transform="LogMelSpectrogram", label="log10", options={**_MEL, "log": "log10"}, log="log10", cases=FEW,
+            cuda_methods=AUTO),
     Setting(transform="LogMelSpectrogram", label="dB within 30", options={**_MEL, "log": "db", "top_db": 30.0},
-            log="db", cases=("batch", "padded", "leading padded", "silence")),
+            log="db", cases=("batch", "padded", "leading padded", "silence"), cuda_methods=AUTO),
     Setting(transform="LogMelSpectrogram", label="trained", log="ln", methods=("conv",), trains=("basis", "mel"),
             options={**_MEL, "trainable": True, "trainable_mel": True}, quick=True),
     *(replace(row, log="ln") for row in _frames("LogMelSpectrogram", {"sample_rate": RATE, "n_mels": 40})),
@@ -225,6 +231,8 @@ def tolerance(setting: Setting, module: torch.nn.Module, method: str | None, dty
     """The tolerance of one setting by one method in one dtype."""
     eps = torch.finfo(dtype).eps * setting.factor
     dense = math.sqrt(getattr(module, "n_fft", 1)) if method not in (None, "fft") else 0.0
+    if method in AUTO:
+        dense = 2.0**7  # the fused kernel's filters and powers are in two parts of 8 bits each
     l2 = (16 + dense) * eps
     gradient = 2.0**14 * eps if setting.log is not None else 4 * l2
     return Tolerance(l2=l2, peak=4 * l2, log=2.0**13 * eps, gradient=gradient * setting.gradient_factor)

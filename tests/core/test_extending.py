@@ -215,8 +215,8 @@ def short_time_powers(
         changes={
             "audiofeed/methods/short_time/short_time_methods.py": [
                 (
-                    "from audiofeed.methods.short_time import conv, fft, kernel_method",
-                    "from audiofeed.methods.short_time import conv, double, fft, kernel_method",
+                    "from audiofeed.methods.short_time import conv, fft, fused_method, kernel_method",
+                    "from audiofeed.methods.short_time import conv, double, fft, fused_method, kernel_method",
                 ),
                 (
                     '    Method(\n        name="conv",',

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,16 +23,17 @@ from audiofeed.parallel.observed import observed
 MOST_FILTERS = 512
 MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
 OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloat16
+DEVICE = "cuda"
+MOST_TOGETHER = (
+    2  # features of one spectrum, which the fused kernel computes for each: torch's FFT takes 2.5 times as long
+)
+_FAILED: dict[torch.device, str] = {}  # why no fused kernel could be launched on a device
 
 
-def cannot(
-    *, trainable: bool, n_fft: int | None = None, power: float | None = 2.0, named: bool = False, **needs: object
-) -> str | None:
+def cannot(*, trainable: bool, n_fft: int | None = None, power: float | None = 2.0, **needs: object) -> str | None:
     """Return the reason why settings of short-time spectra do not fit the fused kernel, or None."""
     if trainable:
         return "trainable=True: the fused kernel has no basis to train; use method='conv' or 'auto'"
-    if not named:
-        return "its speed has not been measured on a card yet"
     if power not in (1.0, 2.0):
         return f"power={power}: the fused kernel computes magnitudes and their squares; use method='fft' or 'auto'"
     why = None if n_fft is None else _missing(n_fft)
@@ -40,7 +43,45 @@ def cannot(
 def _missing(n_fft: int) -> str | None:
     if split_for(n_fft) is None:
         return f"n_fft={n_fft} is odd, too long, or has no factors that fit the fused kernel"
-    return None if importlib.util.find_spec("triton") else "triton is not installed"
+    return None if _installed() else "triton is not installed"
+
+
+@functools.cache
+def _installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def leaves(
+    waveform: torch.Tensor,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    graph: bool,
+    wanted: Sequence[Wanted] | None = None,
+) -> str | None:
+    """Return the reason why "auto" leaves a batch that the fused kernel may compute to another method, or None.
+
+    It is empty on another device than a GPU, for which the kernel is not made.
+    """
+    if waveform.device.type != DEVICE:
+        return ""
+    if graph:
+        return "a graph is recorded, and only torch's FFT can be compiled and differentiated twice"
+    if wanted is not None and len(wanted) > MOST_TOGETHER:
+        return f"{len(wanted)} features of one spectrum, which torch's FFT computes once"
+    watching = observed(waveform)
+    if watching is not None:
+        return f"{watching} follows the operations"
+    return _unready(waveform.device, framing.n_fft)
+
+
+def _unready(device: torch.device, n_fft: int) -> str | None:
+    """Return the reason why a CUDA graph that is being captured should not be the first to use the kernel, or None."""
+    if device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
+        return None
+    from audiofeed.methods.short_time.fused.launch import has_run
+
+    return None if has_run(split_for(n_fft), device) else "a CUDA graph is captured before the kernel was compiled"
 
 
 def cannot_now(
@@ -54,7 +95,7 @@ def cannot_now(
     """Return the reason why the fused kernel cannot compute the short-time features of a batch, or None."""
     if wanted is None:
         return "a complex spectrum, and the fused kernel computes powers"
-    why = _missing(framing.n_fft) or _unfit(waveform, graph=graph)
+    why = _missing(framing.n_fft) or _FAILED.get(waveform.device) or _unfit(waveform, graph=graph)
     if why is not None:
         return why
     if any(one.power not in (1.0, 2.0) for one in wanted):
@@ -96,12 +137,42 @@ def short_time_powers(
     *,
     wanted: Sequence[Wanted],
     graph: bool,
-) -> list[torch.Tensor]:
+) -> list[torch.Tensor] | None:
     """Compute one or several powers of |STFT| by the fused kernel, each through its steps.
 
     See `fft.short_time_powers`. The kernel takes as many of the first steps as it can; the others follow. With a
-    graph the gradient is that of torch's FFT, computed anew from the samples.
+    graph the gradient is that of torch's FFT, computed anew from the samples. Where the kernel cannot be compiled or
+    launched (Triton needs a C compiler), the result is None, which one warning says for each device.
     """
+    from audiofeed.methods.short_time.fused.launch import LaunchError  # with Triton, which takes its time
+
+    try:
+        return _powers(waveform, lengths, framing, window, wanted=wanted, graph=graph)
+    except LaunchError as error:
+        _remember(waveform.device, str(error))
+        return None
+
+
+def _remember(device: torch.device, why: str) -> None:
+    """Keep the reason why the fused kernel cannot be launched on a device, and warn of the first."""
+    if _FAILED.setdefault(device, why) is why:
+        warnings.warn(
+            f"method='fused' cannot be used on {device} by this process: {why}; method='auto' takes torch's FFT, which is "
+            "slower. Triton needs a C compiler (gcc or clang, or the variable CC) and Python's headers",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _powers(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    wanted: Sequence[Wanted],
+    graph: bool,
+) -> list[torch.Tensor]:
     found = []
     for one in wanted:
         bank, *_, rest = taken_steps(one.steps)
@@ -155,7 +226,7 @@ class _Recomputed(torch.autograd.Function):
 def _features(
     waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, wanted: Wanted
 ) -> torch.Tensor:
-    from audiofeed.methods.short_time.fused.launch import fused_features  # with Triton, which takes its time
+    from audiofeed.methods.short_time.fused.launch import fused_features
 
     bank, before, log, after, _ = taken_steps(wanted.steps)
     n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]

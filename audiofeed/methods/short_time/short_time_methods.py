@@ -45,13 +45,15 @@ SHORT_TIME = table(
         filters="analysis_window",
         cannot=fused_method.cannot,
         cannot_now=fused_method.cannot_now,
+        leaves=fused_method.leaves,
     ),
     Method(
         name="fft",
         run=Spectra(fft.short_time_spectrum, fft.short_time_powers),
         filters="analysis_window",
         cannot=_fft_cannot,
-        reason="the fastest that computes the definition with a fixed basis: a kernel where it can, else torch's FFT",
+        reason="the fastest that computes the definition with a fixed basis: a kernel where it can (on a GPU the fused "
+        "one, where no graph is recorded), else torch's FFT",
     ),
     Method(
         name="conv",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,11 +22,22 @@ SHORT_FRAME = 512
 def launch_settings(split: Split, n_filters: int) -> dict[str, int]:
     """Return what the fused kernel is launched with: frames and warps of a program, and filters summed at once.
 
-    With these, compilers keep all values in registers: see tests/methods/short_time/fused_compiled.py.
+    These were the fastest on a card: see benchmarks/results/fused_nvidia-h200.json, where 8 warps, which keep all
+    values in registers, take half as long again. With 4, compilers for cards of compute capability 9.0, which was
+    timed, spill nothing for Whisper's, Kaldi's and 1024 samples; for 8.0 1024 samples spill (64 of 4,608
+    instructions), for 10.0 Kaldi's (89 of 3,592) and 1024 samples (56 of 5,160). Neither was timed. See
+    tests/methods/short_time/fused_compiled.py.
+
+    >>> launch_settings(split_for(400), 80)
+    {'FRAMES': 16, 'BLOCK': 64, 'TAIL': 16, 'num_warps': 4}
+    >>> launch_settings(split_for(512), 80)
+    {'FRAMES': 8, 'BLOCK': 64, 'TAIL': 16, 'num_warps': 4, 'maxnreg': 128}
     """
     long = split.n_values > SHORT_FRAME
+    full = not long and split.half == split.width  # no column of its tiles is empty
     block, tail = blocks_of(n_filters) if n_filters else (16, 0)
-    return {"FRAMES": 8 if long else 16, "BLOCK": block, "TAIL": tail, "num_warps": 8}
+    found = {"FRAMES": 8 if long or full else 16, "BLOCK": block, "TAIL": tail, "num_warps": 4}
+    return {**found, "maxnreg": 128} if full else found
 
 
 def blocks_of(n_filters: int) -> tuple[int, int]:
@@ -41,6 +54,18 @@ def blocks_of(n_filters: int) -> tuple[int, int]:
     return block, tail
 
 
+class LaunchError(RuntimeError):
+    """The fused kernel could not be compiled, or launched."""
+
+
+def has_run(split: Split | None, device: torch.device) -> bool:
+    """Return whether the fused kernel was launched for frames of this length on a device."""
+    return (split, device) in _RUN
+
+
+_RUN: set[tuple[Split, torch.device]] = set()
+
+
 @functools.lru_cache(maxsize=32)
 def tables_on(split: Split, device: torch.device) -> tuple[torch.Tensor, ...]:
     """Return the fused kernel's tables of both stages and their twiddles on a device, and the order of its bins."""
@@ -49,7 +74,7 @@ def tables_on(split: Split, device: torch.device) -> tuple[torch.Tensor, ...]:
     return (*(torch.from_numpy(table).to(device) for table in tables), columns.to(device))
 
 
-# the tables of filters that do not change; one of those that train is made at every call
+# the tables of filters that do not change, and when they are there; one of those that train is made at every call
 _BANKS = WeakTensorKeyDictionary()
 
 
@@ -60,8 +85,14 @@ def table_of(filters: torch.Tensor, split: Split, rows: int, *, short: bool) -> 
     """
     version = None if filters.is_inference() else filters._version
     held = _BANKS.get(filters)
+    capturing = filters.is_cuda and torch.cuda.is_current_stream_capturing()
     if held is not None and version is not None and held[0] == (version, split, rows, short):
         kept: torch.Tensor = held[1]
+        if filters.is_cuda and not capturing:  # a capture begins when all streams are done
+            stream = torch.cuda.current_stream(filters.device)
+            if stream != held[2]:
+                stream.wait_event(held[3])
+                kept.record_stream(stream)
         return kept
     columns = tables_on(split, filters.device)[-1]
     filled = F.pad(filters.detach().float(), (0, 1, 0, rows - filters.shape[0]))
@@ -69,8 +100,12 @@ def table_of(filters: torch.Tensor, split: Split, rows: int, *, short: bool) -> 
     high = _rounded(whole)
     table = torch.stack([high, _rounded(whole - high)])
     table = table.bfloat16() if short else table
-    if version is not None:
-        _BANKS[filters] = ((version, split, rows, short), table)
+    if version is not None and not capturing:  # what a graph captures is not there before it is replayed
+        made: tuple[Any, ...] = (None, None)
+        if filters.is_cuda:
+            stream = torch.cuda.current_stream(filters.device)
+            made = (stream, stream.record_event())
+        _BANKS[filters] = ((version, split, rows, short), table, *made)
     return table
 
 
@@ -145,7 +180,7 @@ def fused_features(
     n_rows = n_filters // settings["BLOCK"] * settings["BLOCK"] + settings["TAIL"]
     bank = window if filters is None else table_of(filters, split, n_rows, short=short)
     n_tiles = -(-n_frames // settings["FRAMES"])
-    with torch.cuda.device_of(samples):
+    with torch.cuda.device_of(samples), _launching(split, samples.device):
         triton_kernel.kernel()[(rows * n_tiles,)](
             samples,
             window if lengths is None else lengths.contiguous(),
@@ -189,6 +224,19 @@ def fused_features(
             SHORT=short,
         )
     return out
+
+
+@contextlib.contextmanager
+def _launching(split: Split, device: torch.device) -> Iterator[None]:
+    """Raise what keeps the fused kernel from being compiled or launched as a LaunchError."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError)):  # the second since 2.8
+        raise  # of the device, not of this kernel
+    except Exception as error:  # Triton's compilers, drivers and caches raise of every kind
+        said = str(error).strip().splitlines() or [""]
+        raise LaunchError(f"Triton failed with {type(error).__name__}: {said[0][:200]}") from error
+    _RUN.add((split, device))
 
 
 def form(
