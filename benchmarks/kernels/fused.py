@@ -1,81 +1,69 @@
-"""The fused kernel on a card: its values against float64, and its time beside the bandwidth of a copy.
+"""The fused kernel on a card: drawn settings against float64, then its time beside torch's FFT and other packages.
 
-    python benchmarks/kernels/fused.py                  all of it, under two minutes
-    python benchmarks/kernels/fused.py --draws 8 --seconds 1     less of it
-    python benchmarks/kernels/fused.py --dry            the same code in Triton's interpreter, tiny batches, no result
+    python benchmarks/kernels/fused.py --out benchmarks/results             values and times, under a minute
+    python benchmarks/kernels/fused.py --launches --out benchmarks/results  other launches than the default, too
 
-Every case stands alone: one that fails is named, and the others go on. Programs are compiled by several processes at
-once, which also check the values; what is timed runs alone.
+It writes fused_<card>.json and .md, with `--launches` fused_launches_<card>.json and .md. Ours is "auto", which must
+take the fused kernel. Every case stands alone: one that fails is named, and the others go on.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+import torch
 
-# (name, seconds, clips, settings of LogMelSpectrogram)
-SETTINGS: tuple[tuple[str, float, int, dict[str, Any]], ...] = (
+ROOT = Path(__file__).resolve().parents[2]
+for _folder in (ROOT, ROOT / "benchmarks"):
+    if str(_folder) not in sys.path:
+        sys.path.insert(0, str(_folder))
+
+from gpu.results import slug  # noqa: E402
+
+import audiofeed as af  # noqa: E402
+from audiofeed.methods.short_time.fused import launch as launching  # noqa: E402
+from audiofeed.methods.short_time.fused.layout import split_for  # noqa: E402
+
+Row = dict[str, Any]
+KEYS = ("FRAMES", "num_warps", "BLOCK", "TAIL", "maxnreg")
+FLOOR = 1e-10
+
+# (name, seconds, clips, transform, settings)
+SETTINGS: tuple[tuple[str, float, int, str, dict[str, Any]], ...] = (
     (
-        "Whisper 400/160, 80 mels, 16 kHz",
-        30.0,
-        32,
+        "Whisper 400/160, 80 mels, 16 kHz", 30.0, 32, "LogMelSpectrogram",
         {"sample_rate": 16000, "n_fft": 400, "hop_length": 160, "n_mels": 80, "pad_mode": "reflect", "log": "log10"},
     ),
     (
-        "Kaldi 512/400/160, 80 mels, 16 kHz",
-        30.0,
-        32,
+        "Kaldi 512/400/160, 80 mels, 16 kHz", 30.0, 32, "LogMelSpectrogram",
         {
             "sample_rate": 16000, "n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 80, "window": "povey",
             "window_at": "left", "placement": "snip_edges", "remove_dc": True, "preemphasis": 0.97, "log": "ln",
         },
     ),
     (
-        "1024/320, 64 mels, 32 kHz",
-        10.0,
-        64,
+        "1024/320, 64 mels, 32 kHz", 10.0, 64, "LogMelSpectrogram",
         {"sample_rate": 32000, "n_fft": 1024, "hop_length": 320, "n_mels": 64, "pad_mode": "reflect", "log": "ln"},
     ),
+    ("powers 400/160, 16 kHz", 30.0, 32, "Spectrogram", {"n_fft": 400, "hop_length": 160, "pad_mode": "reflect"}),
 )  # fmt: skip
-# frames of a program, warps, filters at once, filters at last, most registers of a thread
-LAUNCHES: tuple[tuple[int, int, int, int, int | None], ...] = (
-    (16, 4, 64, 16, None),
-    (16, 8, 64, 16, None),
-    (16, 4, 128, 128, None),
-    (16, 8, 128, 128, None),
-    (16, 8, 128, 128, 128),
-    (16, 8, 64, 16, 128),
-    (32, 8, 128, 128, None),
-    (32, 16, 128, 128, None),
-    (8, 4, 64, 16, None),
-    (8, 4, 64, 16, 128),
-    (8, 2, 16, 0, None),
-)
-LONGEST_LAUNCHES = (
-    (8, 4, 64, 0, None),
-    (8, 8, 64, 0, None),
-    (8, 8, 64, 0, 128),
-    (16, 8, 64, 0, None),
-    (8, 8, 16, 0, 128),
-)
-
-
-def launches_of(name: str) -> tuple[tuple[int, int, int, int, int | None], ...]:
-    """The launch settings that are tried for a setting."""
-    return LONGEST_LAUNCHES if name.startswith("1024") else LAUNCHES
+# frames of a program, warps, filters at once, filters at last, most registers of a thread: see KEYS
+LAUNCHES: dict[str, tuple[tuple[int, int, int, int, int | None], ...]] = {
+    "Whisper": ((16, 4, 64, 16, None), (16, 8, 64, 16, None), (8, 4, 64, 16, 128), (8, 2, 16, 0, None)),
+    "Kaldi": ((16, 4, 64, 16, None), (16, 8, 64, 16, None), (8, 4, 64, 16, 128), (8, 2, 16, 0, None)),
+    "1024": ((8, 4, 64, 0, None), (8, 8, 64, 0, None), (16, 8, 64, 0, None)),
+    "powers": ((16, 4, 16, 0, None), (16, 8, 16, 0, None), (8, 4, 16, 0, 128)),
+}
 
 
 def say(text: str) -> None:
@@ -83,93 +71,39 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def guarded(name: str, call: Callable[[], object]) -> object:
-    """Call, and say by one line what was raised."""
+def guarded(name: str, call: Callable[[], object]) -> bool:
+    """Call, and say by one line what was raised; False then, and where the call says so."""
     try:
-        return call()
+        return call() is not False
     except Exception as error:  # noqa: BLE001  one case must not hide the others
         said = str(error).strip().splitlines() or [""]
         say(f"FAILED {name}: {type(error).__name__}: {said[0][:300]}")
-        if not isinstance(error, (ValueError, TypeError)):
-            say("    " + traceback.format_exc().strip().splitlines()[-3].strip()[:200])
-        return None
+        return False
 
 
-def launched_with(launch: tuple[int, int, int, int, int | None]) -> None:
-    """Let the operator launch with other settings than its own."""
-    from audiofeed.methods.short_time.fused import launch as module
-
-    frames, warps, block, tail, registers = launch
-    found: dict[str, Any] = {"FRAMES": frames, "BLOCK": block, "TAIL": tail, "num_warps": warps}
-    if registers is not None:
-        found["maxnreg"] = registers
-    module.launch_settings = lambda split, n_filters: found  # type: ignore[assignment]
-
-
-def warm(asked: argparse.Namespace) -> None:
-    """Compile and run once what falls to this process: the launches of all settings, dealt out."""
-    import torch
-
-    import audiofeed as af
-
-    jobs = [(name, options, launch) for name, _, _, options in SETTINGS for launch in (None, *launches_of(name))]
-    for number, (name, options, launch) in enumerate(jobs):
-        if number % asked.parts != asked.part:
-            continue
-
-        def once(options: Any = options, launch: Any = launch) -> None:
-            if launch is not None:
-                launched_with(launch)
-            module = af.LogMelSpectrogram(method="fused", **options).to(asked.device)
-            with torch.no_grad():
-                # as long as what is timed, since Triton compiles anew for sizes that 16 divides
-                module(torch.zeros(2, 32000, device=asked.device))
-                if launch is None:
-                    module(torch.zeros(2, 32000, device=asked.device, dtype=torch.int16))
-                    module(torch.zeros(2, 32000, device=asked.device), torch.tensor([32000, 9000], device=asked.device))
-
-        guarded(f"compiling {name} {launch}", once)
-        if launch is not None:
-            _reset()
-
-
-def _reset() -> None:
-    from audiofeed.methods.short_time.fused import launch as module
-
-    module.launch_settings = OWN_SETTINGS  # type: ignore[assignment]
-
-
-OWN_SETTINGS: Any = None
-
-
-def check_in_processes(asked: argparse.Namespace) -> bool:
-    """Check drawn settings and compile what is timed, in processes side by side; whether all passed."""
-    n = asked.processes
+def check_values(draws: int, seed: int, processes: int, patience: float) -> bool:
+    """Check drawn settings in processes side by side, since each compiles its own; whether all passed."""
+    command = [sys.executable, "-m", "tests.methods.short_time.fused_draws", "--draws", str(draws), "--seed", str(seed)]
+    command += ["--device", "cuda", "--every", str(processes)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    draws = [sys.executable, "-m", "tests.methods.short_time.fused_draws", "--draws", str(asked.draws), "--seed", "3"]
-    jobs = [("values", [*draws, "--device", asked.device, "--every", str(n), "--first", str(i)]) for i in range(n)]
-    if not asked.dry:
-        own = [sys.executable, str(Path(__file__).resolve()), "--device", asked.device, "--parts", str(n)]
-        jobs += [("compile", [*own, "--part", str(i)]) for i in range(n)]
     began = time.perf_counter()
-    running = []
-    for kind, command in jobs:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=environment
+    running = [
+        subprocess.Popen(
+            [*command, "--first", str(i)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+            env=environment,
         )
-        running.append((kind, process))
+        for i in range(processes)
+    ]  # fmt: skip
     checked = failed = 0
-    for kind, process in running:
+    for process in running:
         try:
-            text, _ = process.communicate(timeout=max(5.0, asked.patience - (time.perf_counter() - began)))
+            text, _ = process.communicate(timeout=max(1.0, patience - (time.perf_counter() - began)))
         except subprocess.TimeoutExpired:
             process.kill()
             text, _ = process.communicate()
-            say(f"FAILED {kind}: a process did not end within {asked.patience:.0f} s")
+            say(f"FAILED values: a process did not end within {patience:.0f} s")
         for line in text.splitlines():
             if not line.startswith("{"):
-                if kind == "compile" or "Error" in line:
-                    say(f"    {kind}: {line[:400]}")
                 continue
             found = json.loads(line)
             if "draws" in found:
@@ -177,21 +111,15 @@ def check_in_processes(asked: argparse.Namespace) -> bool:
             else:
                 say(f"FAILED draw {found['draw']}: {found['problem'][:300]} {json.dumps(found['case'])[:500]}")
     say(f"{failed} of {checked} drawn settings differ from float64, after {time.perf_counter() - began:.0f} s")
-    return failed == 0 and checked == asked.draws
+    return failed == 0 and checked == draws
 
 
-def milliseconds(call: Callable[[], object], device: Any, seconds: float) -> tuple[float, float]:
-    """Median and least time of a call: events around it on a card, with the second-level cache written over before."""
-    import torch
-
+def milliseconds(call: Callable[[], object], seconds: float) -> tuple[float, float]:
+    """Median and least time of a call by events around it, with the second-level cache written over before."""
     for _ in range(3):
         call()
-    if device.type != "cuda":
-        began = time.perf_counter()
-        call()
-        return (1e3 * (time.perf_counter() - began),) * 2
     torch.cuda.synchronize()
-    flush = torch.empty(2**28, dtype=torch.int8, device=device)
+    flush = torch.empty(2**28, dtype=torch.int8, device="cuda")
     events = []
     began = time.perf_counter()
     while len(events) < 10 or (time.perf_counter() - began < seconds and len(events) < 100):
@@ -208,157 +136,142 @@ def milliseconds(call: Callable[[], object], device: Any, seconds: float) -> tup
     return statistics.median(times), min(times)
 
 
-def time_settings(asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """Time every way to every setting, with its largest error on quiet noise; print and return the rows."""
-    import torch
-
-    device = torch.device(asked.device)
-    rows: list[dict[str, Any]] = []
-    copied = guarded("copy", lambda: copy_bandwidth(device, asked.seconds))
-    bandwidth = copied if isinstance(copied, float) else None
-    if bandwidth is not None:
-        say(f"copy on the device: {bandwidth / 1e9:.0f} GB/s, read and written")
-    for setting in SETTINGS:
-        guarded(setting[0], lambda setting=setting: time_setting(asked, bandwidth, rows, *setting))
-    return rows
-
-
 def time_setting(
-    asked: argparse.Namespace,
-    bandwidth: float | None,
-    rows: list[dict[str, Any]],
-    name: str,
-    seconds: float,
-    clips: int,
-    options: dict[str, Any],
-) -> None:
-    """Time every way to one setting, and add the rows."""
-    import torch
-
-    import audiofeed as af
-
-    device = torch.device(asked.device)
-    if asked.dry:
-        seconds, clips = 0.2, 2
-    time_samples = int(seconds * options["sample_rate"])
-    generator = torch.Generator(device=device).manual_seed(0)
-    x = 1e-3 * torch.randn(clips, time_samples, device=device, generator=generator)
+    rows: list[Row], name: str, length: float, clips: int, kind: str, options: dict[str, Any], asked: Any
+) -> bool:
+    """Time every way to one setting, and add the rows; whether all went well but peers that are not there."""
+    n_samples = int(length * options.get("sample_rate", 16000))
+    generator = torch.Generator(device="cuda").manual_seed(0)
+    x = 1e-3 * torch.randn(clips, n_samples, device="cuda", generator=generator)
     x = torch.nn.functional.avg_pool1d(x[:, None], 5, 1, 2)[:, 0].contiguous()
     short = (x * 32768 * 30).round().to(torch.int16)
-    lengths = torch.linspace(time_samples // 2, time_samples, clips, device=device).long()
-    exact = af.LogMelSpectrogram(method="fft", **options).to(device)
-    fused = af.LogMelSpectrogram(method="fused", **options).to(device)
+    lengths = torch.linspace(n_samples // 2, n_samples, clips, device="cuda").long()
+    auto, exact = (getattr(af, kind)(method=method, **options).cuda() for method in ("auto", "fft"))
     with torch.no_grad():
         want = exact(x[:4].double())
-    tens = 2.302585 if options["log"] == "log10" else 1.0
+        path = auto.runs_on(x)
+    if path.method != "fused":
+        say(f"FAILED {name}: auto takes {path}")
+        return False
+    tens = 2.302585 if options.get("log") == "log10" else 1.0
 
-    def row(way: str, call: Callable[[], torch.Tensor], element: int, *, judged: bool = True) -> None:
+    def row(way: str, call: Callable[[], torch.Tensor], *, judged: bool = False, launch: Any = None) -> None:
         with torch.no_grad():
-            found = call()
-            error = None if not judged else float((found[:4].double() - want).abs().max()) * tens
-            median, least = milliseconds(call, device, asked.seconds)
-        moved = x.numel() * element + found.numel() * 4
-        one: dict[str, Any] = {
-            "setting": name, "batch": f"{clips} x {seconds:g} s", "way": way, "median_ms": median, "min_ms": least,
-            "hours_per_second": clips * seconds / 3600 / (median / 1e3), "error_nats": error,
-            "share_of_copy": None if bandwidth is None else moved / (median / 1e3) / bandwidth,
+            found, error = call(), None
+            if judged:
+                off = (found[:4].double() - want).abs()
+                error = float(off.max()) * tens if "log" in options else float(off.max() / want.max())
+            median, least = milliseconds(call, asked.seconds)
+        one = {
+            "setting": name, "batch": f"{clips} x {length:g} s", "way": way, "launch": launch, "median_ms": median,
+            "min_ms": least, "hours_per_second": clips * length / 3600 / (median / 1e3), "error": error,
         }  # fmt: skip
         rows.append(one)
-        share = "" if one["share_of_copy"] is None else f", {100 * one['share_of_copy']:.0f} % of a copy"
-        off = "" if error is None else f", error {error:.1e} nats"
-        say(f"{name}: {way}: {median:.3f} ms (min {least:.3f}), {one['hours_per_second']:.0f} h/s{share}{off}")
+        off = "" if error is None else f", error {error:.1e} {'nats' if 'log' in options else 'of the largest'}"
+        say(f"{name}: {way}: {median:.3f} ms (min {least:.3f}), {one['hours_per_second']:.0f} h/s{off}")
 
-    guarded(f"{name} fused", lambda: row("fused", lambda: fused(x), 4))
-    guarded(f"{name} int16", lambda: row("fused, int16", lambda: fused(short), 2, judged=False))
-    guarded(f"{name} lengths", lambda: row("fused, lengths", lambda: fused(x, lengths), 4, judged=False))
-    guarded(f"{name} fft", lambda: row("fft", lambda: exact(x), 4))
-    guarded(f"{name} fft", lambda: row("fft, lengths", lambda: exact(x, lengths), 4, judged=False))
-    guarded(
-        f"{name} torchaudio", lambda: row("torchaudio MelSpectrogram + log", peer(options, device, x), 4, judged=False)
-    )
-    guarded(f"{name} graph", lambda: row("fused, CUDA graph", replayed(fused, x), 4))
-    for launch in launches_of(name):
-
-        def one(launch: Any = launch) -> None:
-            launched_with(launch)
-            row(f"fused, frames/warps/filters/last/registers {launch}", lambda: fused(x), 4)
-
-        guarded(f"{name} {launch}", one)
-        _reset()
-
-
-def replayed(module: Any, x: Any) -> Callable[[], Any]:
-    """A call that replays a CUDA graph of a module."""
-    import torch
-
-    with torch.no_grad():
-        module(x)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            found = module(x)
-
-    def call() -> Any:
-        graph.replay()
-        return found
-
-    return call
+    own = launching.launch_settings(split_for(options["n_fft"]), options.get("n_mels", 0))
+    ways: dict[str, Callable[[], None]] = {
+        "fused": lambda: row("fused", lambda: auto(x), judged=True, launch=own),
+        "fused, int16": lambda: row("fused, int16", lambda: auto(short), launch=own),
+        "fused, lengths": lambda: row("fused, lengths", lambda: auto(x, lengths), launch=own),
+        "fft": lambda: row("fft", lambda: exact(x), judged=True),
+        "fft, lengths": lambda: row("fft, lengths", lambda: exact(x, lengths)),
+    }
+    passed = True
+    for way, time_it in ways.items():
+        passed &= guarded(f"{name} {way}", time_it)
+    for way, peer in PEERS.items() if "n_mels" in options else ():
+        guarded(f"{name} {way}", lambda way=way, peer=peer: row(way, peer(options, x)))
+    held = launching.launch_settings
+    for launch in LAUNCHES[name.split()[0].split("/")[0]] if asked.launches else ():
+        chosen = {key: value for key, value in zip(KEYS, launch, strict=True) if value is not None}
+        launching.launch_settings = lambda split, n_filters, chosen=chosen: chosen
+        way = f"fused, launch {launch}"
+        guarded(way, lambda way=way, chosen=chosen: row(way, lambda: auto(x), judged=True, launch=chosen))
+        launching.launch_settings = held
+    return passed
 
 
-def peer(options: dict[str, Any], device: Any, x: Any) -> Callable[[], Any]:
+def torchaudio_mel(options: dict[str, Any], x: torch.Tensor) -> Callable[[], torch.Tensor]:
     """torchaudio's mel spectrogram of the same sizes, and a logarithm."""
-    import torch
-    import torchaudio
-
-    mel = torchaudio.transforms.MelSpectrogram(
+    mel = importlib.import_module("torchaudio").transforms.MelSpectrogram(
         options["sample_rate"], n_fft=options["n_fft"], win_length=options.get("win_length"),
         hop_length=options["hop_length"], n_mels=options["n_mels"],
-    ).to(device)  # fmt: skip
-    return lambda: torch.log(mel(x) + 1e-10)
+    ).cuda()  # fmt: skip
+    return lambda: torch.log(mel(x) + FLOOR)
 
 
-def copy_bandwidth(device: Any, seconds: float) -> float:
-    """Bytes read and written a second by a copy on the device."""
-    import torch
+def flashmel_mel(options: dict[str, Any], x: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """flashmel's mel spectrogram of the same sizes, and a logarithm."""
+    mel = importlib.import_module("flashmel").MelSpectrogram(
+        options["sample_rate"], n_fft=options["n_fft"], hop_length=options["hop_length"], n_mels=options["n_mels"],
+        pad_mode="constant", norm="slaney", mel_scale="slaney",
+    ).cuda()  # fmt: skip
+    return lambda: mel(x).clamp(min=FLOOR).log()
 
-    a = torch.empty(2**28 if device.type == "cuda" else 2**20, dtype=torch.float32, device=device)
-    b = torch.empty_like(a)
-    median, _ = milliseconds(lambda: b.copy_(a), device, seconds)
-    return 2 * a.numel() * 4 / (median / 1e3)
+
+PEERS = {"torchaudio MelSpectrogram + log": torchaudio_mel, "flashmel + log": flashmel_mel}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The page of a result."""
+    values = "equal float64" if result["values_passed"] else "DO NOT ALL equal float64"
+    said = (
+        f"The fused kernel on {result['card']} (torch {result['torch']}): median time of a batch, hours of audio in a "
+        "second, largest error against float64 (nats of log-mel, else parts of the largest power). "
+        f"{result['draws']} drawn settings {values}. A launch is frames of a program, warps, filters at once and at "
+        f"last, most registers. By `{result['command']}`{result.get('note', '')}."
+    )
+    lines = ["| setting | way | launch | ms | h/s | error |", "|---|---|---|---:|---:|---:|"]
+    for row in result["rows"]:
+        launch = "" if row["launch"] is None else ", ".join(str(row["launch"].get(key, "any")) for key in KEYS)
+        error = "" if row["error"] is None else f"{row['error']:.1e}"
+        way = row["way"].split(" (")[0].replace("fused, launch", "fused")
+        cells = (row["setting"], way, launch, f"{row['median_ms']:.3f}", f"{row['hours_per_second']:.0f}", error)
+        lines.append("| " + " | ".join(cells) + " |")
+    return said + "\n\n" + "\n".join(lines) + "\n"
+
+
+def write(folder: Path, result: dict[str, Any], *, launches: bool) -> None:
+    """Write the JSON file and the page of a result."""
+    stem = f"fused_{'launches_' if launches else ''}{slug(result['card'])}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / f"{stem}.md").write_text(markdown(result))
 
 
 def main() -> int:
-    """Run what the command line asks for; return 1 if a value was wrong."""
+    """Run what the command line asks for; return 1 if a value was wrong, or auto took another method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dry", action="store_true", help="in Triton's interpreter, on tiny batches")
-    parser.add_argument("--draws", type=int, default=40)
+    parser.add_argument("--draws", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--processes", type=int, default=max(1, min(8, (os.cpu_count() or 2) // 2)))
+    parser.add_argument("--patience", type=float, default=45.0, help="seconds for the drawn settings")
     parser.add_argument("--seconds", type=float, default=0.1, help="of each timing")
-    parser.add_argument("--patience", type=float, default=90.0, help="seconds for the checks and compilers")
-    parser.add_argument("--device", default=None)
-    parser.add_argument("--part", type=int, default=None, help="compile this part of what is timed, and end")
-    parser.add_argument("--parts", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=None, help="JSON file of the rows")
+    parser.add_argument("--launches", action="store_true", help="time other launches, too")
+    parser.add_argument("--out", type=Path, default=None, help="folder for the results")
     asked = parser.parse_args()
-    if asked.dry:
-        os.environ["TRITON_INTERPRET"] = "1"
-    asked.device = asked.device or ("cpu" if asked.dry else "cuda")
-    global OWN_SETTINGS
-    from audiofeed.methods.short_time.fused import launch as module
-
-    OWN_SETTINGS = module.launch_settings
-    if asked.part is not None:
-        warm(asked)
-        return 0
-    import torch
-
+    if not torch.cuda.is_available():
+        parser.error("this needs a CUDA device")
     began = time.perf_counter()
-    name = "DRY RUN: no result" if asked.dry else torch.cuda.get_device_name()
-    say(f"{name}; torch {torch.__version__}")
-    passed = guarded("values", lambda: check_in_processes(asked))
-    rows = guarded("timing", lambda: time_settings(asked))
-    if asked.out is not None and isinstance(rows, list):
-        asked.out.write_text(json.dumps({"card": name, "values_passed": bool(passed), "rows": rows}, indent=1) + "\n")
+    more = " --launches" if asked.launches else ""
+    result: dict[str, Any] = {
+        "card": torch.cuda.get_device_name(), "torch": torch.__version__, "draws": asked.draws,
+        "command": f"python benchmarks/kernels/fused.py{more} --out benchmarks/results",
+    }  # fmt: skip
+    say(f"{result['card']}; torch {result['torch']}")
+    result["values_passed"] = check_values(asked.draws, asked.seed, asked.processes, asked.patience)
+    rows: list[Row] = []
+    passed = result["values_passed"]
+    for setting in SETTINGS:
+        done = [False]
+        went = guarded(
+            setting[0], lambda setting=setting, done=done: done.__setitem__(0, time_setting(rows, *setting, asked))
+        )
+        passed = passed and went and done[0]
+        if asked.out is not None:  # each, since the time on a card may end
+            write(asked.out, {**result, "rows": rows}, launches=asked.launches)
     say(f"done after {time.perf_counter() - began:.0f} s")
     return 0 if passed else 1
 

@@ -24,9 +24,7 @@ MOST_FILTERS = 512
 MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
 OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloat16
 DEVICE = "cuda"
-MOST_TOGETHER = (
-    2  # features of one spectrum, which the fused kernel computes for each: torch's FFT takes 2.5 times as long
-)
+MOST_TOGETHER = 2  # features of one spectrum: the kernel computes it for each, torch's FFT once in 2.5 times the time
 _FAILED: dict[torch.device, str] = {}  # why no fused kernel could be launched on a device
 
 
@@ -157,8 +155,8 @@ def _remember(device: torch.device, why: str) -> None:
     """Keep the reason why the fused kernel cannot be launched on a device, and warn of the first."""
     if _FAILED.setdefault(device, why) is why:
         warnings.warn(
-            f"method='fused' cannot be used on {device} by this process: {why}; method='auto' takes torch's FFT, which is "
-            "slower. Triton needs a C compiler (gcc or clang, or the variable CC) and Python's headers",
+            f"method='fused' cannot be used on {device} by this process: {why}; method='auto' takes torch's FFT, "
+            "which is slower. Triton needs a C compiler (gcc or clang, or the variable CC) and Python's headers",
             RuntimeWarning,
             stacklevel=2,
         )

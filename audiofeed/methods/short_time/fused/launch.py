@@ -22,10 +22,11 @@ SHORT_FRAME = 512
 def launch_settings(split: Split, n_filters: int) -> dict[str, int]:
     """Return what the fused kernel is launched with: frames and warps of a program, and filters summed at once.
 
-    These were the fastest on a card: see benchmarks/results/fused_nvidia-h200.json, where 8 warps, which keep all
-    values in registers, take half as long again. With 4, compilers for cards of compute capability 9.0, which was
-    timed, spill nothing for Whisper's, Kaldi's and 1024 samples; for 8.0 1024 samples spill (64 of 4,608
-    instructions), for 10.0 Kaldi's (89 of 3,592) and 1024 samples (56 of 5,160). Neither was timed. See
+    These were the fastest of all three settings timed on a card, or within three hundredths of it: see
+    benchmarks/results/fused_launches_nvidia-h200.md, where 8 warps, which keep all values in registers, take half as
+    long again and more. With 4, compilers for the compute capability that was timed, 9.0, spill nothing for frames of
+    400 (Whisper's), 512 (Kaldi's) and 1024 samples. For 8.0, 1024 samples spill (64 of 4,608 instructions); for 10.0,
+    512 (89 of 3,592) and 1024 samples (56 of 5,160). Neither was timed. See
     tests/methods/short_time/fused_compiled.py.
 
     >>> launch_settings(split_for(400), 80)
