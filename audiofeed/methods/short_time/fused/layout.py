@@ -11,7 +11,7 @@ an H100 allows 3e9 frames a second, or 8,600 hours of audio. One product with al
 multiplications in three TF32 parts each; the two stages are 8,200 and 8,700, the filters 22,000 in three parts of
 bfloat16. At the rates of an H100's tensor cores that allows 3,000 hours and more. What limits is the rest: 1,000
 instructions of a warp for each frame by the compiler's own listing, which is 2,400 hours at four in every cycle of a
-multiprocessor, and about 1,000 at the usual two. It is an estimate until a card says otherwise.
+multiprocessor, and about 1,000 at the usual two. An H200 does 601 (see `launch.launch_settings`).
 
 TF32 keeps 11 bits: both factors are split in two parts, and three of the four products summed, so that the error is
 that of float32. Powers are positive, so that a filter's sum cancels nothing, and two parts of 8 bits each keep it to
