@@ -224,6 +224,8 @@ def test_where_it_cannot_be_compiled_auto_warns_once_and_takes_the_fft(error, he
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         assert torch.equal(module(x), fft(x))
+        in_flight = (x, None, module.framing, module.analysis(x))  # by another thread, when this one failed
+        assert fused_method.short_time_powers(*in_flight, wanted=[module.wanted(x)], graph=False) is None
         assert torch.equal(without_kernels(af.Spectrogram(512))(x), af.Spectrogram(512, method="fft")(x))
         with pytest.raises(
             ValueError, match=f"method='fused' cannot be used for this input: Triton.*{type(error).__name__}"
