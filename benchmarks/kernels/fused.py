@@ -94,6 +94,10 @@ def check_values(draws: int, seed: int, processes: int, patience: float) -> bool
         )
         for i in range(processes)
     ]  # fmt: skip
+    # the programs that are timed are compiled meanwhile; this process then finds them on the disk
+    own = [sys.executable, str(Path(__file__).resolve()), "--warm"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    compiling = [subprocess.Popen([*own, str(i)], **quiet) for i in range(len(SETTINGS))]
     checked = failed = 0
     for process in running:
         try:
@@ -110,8 +114,23 @@ def check_values(draws: int, seed: int, processes: int, patience: float) -> bool
                 checked, failed = checked + found["draws"], failed + found["failed"]
             else:
                 say(f"FAILED draw {found['draw']}: {found['problem'][:300]} {json.dumps(found['case'])[:500]}")
+    for compiler in compiling:
+        try:
+            compiler.wait(timeout=max(1.0, patience - (time.perf_counter() - began)))
+        except subprocess.TimeoutExpired:
+            compiler.kill()
+            compiler.wait()
     say(f"{failed} of {checked} drawn settings differ from float64, after {time.perf_counter() - began:.0f} s")
     return failed == 0 and checked == draws
+
+
+def warm(kind: str, options: dict[str, Any]) -> None:
+    """Compile the programs of one setting, by small batches of each form."""
+    module = getattr(af, kind)(**options).cuda()
+    x = torch.zeros(2, 32000, device="cuda")
+    with torch.no_grad():
+        for given in ((x,), (x.to(torch.int16),), (x, torch.tensor([32000, 9000], device="cuda"))):
+            module(*given)
 
 
 def milliseconds(call: Callable[[], object], seconds: float) -> tuple[float, float]:
@@ -251,9 +270,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.1, help="of each timing")
     parser.add_argument("--launches", action="store_true", help="time other launches, too")
     parser.add_argument("--out", type=Path, default=None, help="folder for the results")
+    parser.add_argument("--warm", type=int, default=None, help="compile what this setting runs, by number, and end")
     asked = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("this needs a CUDA device")
+    if asked.warm is not None:
+        warm(*SETTINGS[asked.warm][3:])
+        return 0
     began = time.perf_counter()
     more = " --launches" if asked.launches else ""
     result: dict[str, Any] = {
