@@ -44,11 +44,11 @@ def make_augmentation(n_classes: int) -> af.augment.Compose:
     return af.augment.Compose(
         [
             af.augment.TimeShift((-0.1, 0.1), unit="seconds", mode="pad"),
-            af.augment.Speed((0.9, 1.1)),
-            af.augment.AddNoise(snr_db=(5, 30), p=0.5),
+            af.augment.Speed((0.9, 1.1), p=0.5),
+            af.augment.AddNoise(snr_db=(10, 30), p=0.3),
             af.augment.Gain(gain_db=(-6, 6)),
-            af.augment.SpecAugment(),
-            af.augment.MixWithin(on="features", n_classes=n_classes, alpha=0.2, p=0.5),
+            af.augment.SpecAugment(time_masks=2, time_width=0.15, freq_masks=2, freq_width=0.12),
+            af.augment.MixWithin(on="features", n_classes=n_classes, alpha=0.2, p=0.3),
         ]
     )
 

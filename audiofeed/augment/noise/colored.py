@@ -40,7 +40,7 @@ def colored_noise(seeds: torch.Tensor, exponents: torch.Tensor, n: int) -> torch
     amplitudes = torch.exp(place * exponents.double()[:, None] * -0.5)  # (row, bin)
     # each bin but the last, of which the real part alone counts, stands twice in the sum over the spectrum
     twice = torch.ones(bins, device=seeds.device, dtype=torch.float64)
-    twice[-1] = 0.5
+    twice[-1:].fill_(0.5)  # an assignment to one place would wait for the device
     variance = 4 * (amplitudes.square() * twice).cumsum(1)[:, -1:]
     weights = (amplitudes * (_BLOCK / variance.sqrt())).float()
     real, imaginary = normal_pairs(seeds, blocks * bins)

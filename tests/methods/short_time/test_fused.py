@@ -190,7 +190,13 @@ def test_auto_takes_it_where_no_graph_is_recorded_and_else_the_fft_without_a_wor
         powers = (without_kernels(af.Spectrogram(400, power=p)) for p in (1.0, 2.0))
         several = af.Stack(**dict(zip("ab", powers, strict=True)))
         several(x)
-        for other in (af.STFT(400), af.Spectrogram(401), af.Spectrogram(400, power=0.5), af.Spectrogram(4096)):
+        for other in (
+            af.STFT(400),
+            af.Spectrogram(400),
+            af.Spectrogram(401),
+            af.Spectrogram(400, power=0.5),
+            af.Spectrogram(4096),
+        ):
             assert without_kernels(other).runs_on(x).method == "fft"
             other(x)
     with torch.no_grad():

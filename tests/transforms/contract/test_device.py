@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
+import audiofeed
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
 from audiofeed.transforms.contract import graph
 from audiofeed.transforms.short_time import steps
@@ -93,3 +96,29 @@ def test_launches_are_counted_and_views_are_not():
             (x.t()[1:] + 1).unsqueeze(0).exp()
     assert notes.launches == 2
     assert not notes.waits
+
+
+def assigned_places(source: str) -> list[int]:
+    """Lines on which a number is assigned to one place of a tensor or an array: x[0] = 1."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in [node.target] if isinstance(node, ast.AugAssign) else targets:
+            if not isinstance(target, ast.Subscript):
+                continue
+            place = target.slice.operand if isinstance(target.slice, ast.UnaryOp) else target.slice
+            if isinstance(place, ast.Constant) and isinstance(place.value, int):
+                found.append(node.lineno)
+    return found
+
+
+def test_no_number_is_assigned_to_one_place_of_a_tensor():
+    """On a card torch makes a tensor of the host of such a number, and waits; tensors without values do not show it."""
+    assert assigned_places("x[0] = 1\ny[-1] = 2\nz[:1] = 3\nw['a'] = 4\nv[2] += 5") == [1, 2, 5]
+    package = Path(audiofeed.__file__).parent
+    files = [path for part in ("methods", "transforms", "augment") for path in sorted((package / part).rglob("*.py"))]
+    files = [path for path in files if path.parent.name != "kernel"]  # which is for a CPU, and of NumPy's arrays
+    assert len(files) > 100
+    assert {
+        str(path.relative_to(package)): lines for path in files if (lines := assigned_places(path.read_text()))
+    } == {}
