@@ -25,6 +25,7 @@ from audiofeed.augment.contract.sounds import (
     read_piece,
     warn_of_faults,
 )
+from audiofeed.methods.lengths import length_mask
 
 Short = Literal["repeat", "pad"]
 # Mean power (-240 dB) below which a sound is silence: float32 has no digits left for the squares of its samples.
@@ -153,7 +154,7 @@ class AddBackground(Augmentation):
         sound = self._held(clips, choice) if held else _wrapped(fetched, clips.size)
         waveforms = clips.waveforms
         own = as_float(in_channels_of_rows(sound, waveforms)).to(waveforms.dtype)
-        within = torch.arange(clips.size, device=own.device) < clips.lengths[:, None]
+        within = length_mask(clips.size, clips.lengths)
         own = torch.where(within.view(clips.batch, *[1] * (own.dim() - 2), -1), own, 0)
         return clips.put(active, _mixed(waveforms, own.expand_as(waveforms), clips.lengths, choice.snr_db))
 

@@ -15,6 +15,7 @@ from audiofeed.augment.contract.ranges import check_probability
 from audiofeed.augment.spectra.fill import Fill, check_fill, fill_value
 from audiofeed.augment.spectra.settings import check_number, count_or_share
 from audiofeed.augment.spectra.time_warp import Warp, warped
+from audiofeed.methods.lengths import length_mask
 
 
 class SpecAugment(Augmentation):
@@ -142,7 +143,7 @@ class SpecAugment(Augmentation):
         widest = torch.minimum(widest, (frames * self.max_time_share).floor().long())[:, None]
         begin, end = _placed(widths, places, widest, frames[:, None], nemo=self.placing == "nemo")
         if isinstance(self.time_masks, float):
-            counted = torch.arange(widths.shape[1], device=frames.device) < (frames * self.time_masks).floor()[:, None]
+            counted = length_mask(widths.shape[1], (frames * self.time_masks).floor())
             end = torch.where(counted, end, begin)
         return begin, end
 

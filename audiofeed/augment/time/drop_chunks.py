@@ -14,6 +14,7 @@ from audiofeed.augment.contract.draws import Draws, stream_seeds
 from audiofeed.augment.contract.noise import normal_noise
 from audiofeed.augment.contract.ranges import Range, check_integers, check_range, check_share, shown
 from audiofeed.augment.contract.rows import powers
+from audiofeed.methods.lengths import length_mask
 
 _UNITS, _FILLS = ("seconds", "share"), ("silence", "noise")
 _MOST_CHUNKS = 1000
@@ -80,7 +81,7 @@ class DropChunks(Augmentation):
         wide = (draws.uniform(*self.length, count=max(high, 1)) * scale).floor()
         part = (self.most * ends / counts.clamp_min(1)[:, None]).floor()
         lengths = torch.minimum(wide, part).long()
-        lengths = torch.where(torch.arange(max(high, 1), device=counts.device) < counts[:, None], lengths, 0)
+        lengths = torch.where(length_mask(max(high, 1), counts), lengths, 0)
         first = draws.integers(ends - lengths + 1, count=max(high, 1))
         return first, first + lengths
 

@@ -93,7 +93,7 @@ class PadFrames(FeatureTransform):
         if lengths is None or self.value == 0.0:
             return torch.nn.functional.pad(features, (0, more), value=self.value)
         padded = torch.nn.functional.pad(features, (0, more))
-        past = ~length_mask(target, lengths)
+        past = ~length_mask(target, torch.minimum(lengths, self.frame_lengths(lengths)))
         return padded.masked_fill(past.view(past.shape[0], *[1] * (padded.dim() - 2), -1), self.value)
 
     def width_for(self, frames: int) -> int:
@@ -132,7 +132,7 @@ class PadFrames(FeatureTransform):
 
     def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
         # frames that do not count hold `value`
-        cut = self.to_frames is None and self.longer == "crop"
+        cut = self.to_frames is None and self.longer == "crop" and self.value == 0.0
         return super().finish(result, ends, graph=graph) if cut or (self.counts and self.value) else result
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:

@@ -376,3 +376,12 @@ def test_pre_emphasis_with_the_frames_is_that_of_the_clip(monkeypatch):
                 clip[..., length:] = torch.nan
         assert torch.equal(chain(x, lengths), one_by_one(chain, x, lengths)), (settings, first, time, lengths)
     assert len(used) == 150
+
+
+def test_frames_past_a_cropped_clip_hold_the_value_alone_and_in_a_batch():
+    pad = af.PadFrames(multiple=3, longer="crop", value=2.0)
+    features, lengths = torch.ones(3, 1, 8), torch.tensor([8, 5, 1])
+    rows = pad(features, lengths)[:, 0].tolist()
+    assert rows == [[1, 1, 1, 1, 1, 1], [1, 1, 1, 2, 2, 2], [1, 2, 2, 2, 2, 2]]
+    assert pad.frame_lengths(lengths).tolist() == [6, 3, 1]
+    assert pad(features[2:, :, :1])[0, 0].tolist() == [1, 2, 2]

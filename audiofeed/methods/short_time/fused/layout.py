@@ -132,7 +132,8 @@ class Split:
         Shape: (cosines' high and low part, sines' too, m, k), float32.
         """
         at = np.arange(self.width) + 0.5
-        own = np.arange(self.width) < self.half
+        own = np.zeros(self.width, dtype=bool)
+        own[: self.half] = True
         phase = 2 * np.pi * np.outer(at, at) / self.size
         inside = own[:, None] & own
         return _in_parts(np.cos(phase) * inside, np.sin(phase) * inside)
