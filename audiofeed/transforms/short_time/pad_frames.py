@@ -131,8 +131,11 @@ class PadFrames(FeatureTransform):
         return out
 
     def finish(self, result: torch.Tensor, ends: torch.Tensor, *, graph: bool) -> torch.Tensor:
-        # frames that do not count hold `value`
         cut = self.to_frames is None and self.longer == "crop"
+        if cut and self.value and not self.counts:
+            past = ~length_mask(result.shape[-1], ends)
+            return result.masked_fill(past.view(past.shape[0], *[1] * (result.dim() - 2), -1), self.value)
+        # frames that do not count hold `value`
         return super().finish(result, ends, graph=graph) if cut or (self.counts and self.value) else result
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:

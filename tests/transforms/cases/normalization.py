@@ -78,7 +78,7 @@ CASES = [
     ),
     Case(cls=af.PadFrames, settings={"multiple": 16, "counts": True}, **FEATURES),
     Case(cls=af.PadFrames, settings={"multiple": 7, "longer": "crop", "counts": True}, **FEATURES),
-    Case(cls=af.PadFrames, settings={"multiple": 3, "longer": "crop", "value": 2.0}, **FEATURES, pads=ADDED),
+    Case(cls=af.PadFrames, settings={"multiple": 3, "longer": "crop"}, **FEATURES, pads=ADDED),
     Case(cls=af.PadFrames, settings={"to": 30, "longer": "crop"}, **FEATURES, pads=ADDED),
     Case(cls=af.PadFrames, settings={"to": 50, "longer": "crop", "counts": True, "value": -1.0}, **FEATURES),
     Case(

@@ -52,3 +52,16 @@ def test_frames_between_stacks_are_not_lost_in_silence():
             af.StackFrames(**settings)
     with pytest.raises(ValueError, match="edges='pad' must be 'drop', 'zeros' or 'replicate'"):
         af.StackFrames(2, edges="pad")
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_frames_are_brought_down_to_a_multiple_clip_by_clip(counts):
+    x, lengths = torch.arange(1.0, 9.0).expand(4, 1, 8), torch.tensor([8, 7, 3, 1])
+    transform = af.PadFrames(multiple=3, longer="crop", value=-1.0, counts=counts)
+    assert transform.frame_lengths(lengths).tolist() == ([6, 6, 3, 3] if counts else [6, 6, 3, 1])
+    past = 0.0 if counts else -1.0
+    rows = transform(x, lengths).squeeze(1).tolist()
+    assert rows[:2] == [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]] * 2
+    assert rows[2] == [1.0, 2.0, 3.0, past, past, past]
+    assert rows[3] == [1.0, -1.0, -1.0, past, past, past]
+    assert transform(x[0, :, :1]).tolist() == [[1.0, -1.0, -1.0]]
