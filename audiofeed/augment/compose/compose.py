@@ -31,9 +31,14 @@ def as_augmentation(given: Any, name: str = "augment") -> Augmentation:
     if isinstance(given, Augmentation):
         return given
     if not callable(given) or isinstance(given, type):
+        remedy = ""
+        if isinstance(given, list | tuple):
+            remedy = "; several of them: audiofeed.augment.Compose([...])"
+        elif isinstance(given, type):
+            remedy = f"; make one: {given.__name__}(...)"
         raise TypeError(
             f"{name}={given!r} must be an augmentation, or callable as augment(waveforms, lengths, seeds) or, with "
-            "audiofeed.augment.Clips, as augment(clips)"
+            f"audiofeed.augment.Clips, as augment(clips){remedy}"
         )
     return Given(given, in_full=_takes_one(given))
 
@@ -41,13 +46,16 @@ def as_augmentation(given: Any, name: str = "augment") -> Augmentation:
 def _takes_one(given: Callable[..., Any]) -> bool:
     """Return True if a function given as an augmentation takes one argument, and no more where it is positional."""
     try:
-        parameters = inspect.signature(given).parameters.values()
+        called = given.forward if isinstance(given, torch.nn.Module) else given
+        parameters = inspect.signature(called).parameters.values()
     except (TypeError, ValueError):
         return False
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return False
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(positional) == 1
+    # a module of one argument takes a tensor, unless it says that it takes clips
+    named = not isinstance(given, torch.nn.Module) or any(p.name in ("clips", "batch") for p in positional)
+    return len(positional) == 1 and named
 
 
 class Given(Augmentation):

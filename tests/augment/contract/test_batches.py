@@ -137,6 +137,30 @@ def test_a_function_of_clips_must_return_them(augment, message):
         _ = batch.features
 
 
+class HalveModule(torch.nn.Module):
+    def forward(self, clips):
+        return halve(clips)
+
+
+def test_a_module_of_clips_is_given_them():
+    batch = af.GPUSpecCollate(af.LogMelSpectrogram(**MEL), device="cpu", augment=HalveModule())(ITEMS)
+    assert batch.lengths.tolist() == [1000, 1250, 1500]
+    assert batch.targets.tolist() == [10, 11, 12]
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ([Halve(), Lift()], r"Compose\(\[\.\.\.\]\)"),
+        (Halve, r"make one: Halve\(\.\.\.\)"),
+        ("noise", "callable as augment"),
+    ],
+)
+def test_what_is_no_augmentation_is_answered_with_what_would_be(given, remedy):
+    with pytest.raises(TypeError, match=remedy):
+        af.GPUSpecCollate(af.LogMelSpectrogram(**MEL), augment=given)
+
+
 @dataclass(frozen=True)
 class FetchSeeds:
     """Reads in the worker: which seed each clip has there, and how long it is."""
