@@ -88,7 +88,9 @@ def clicks_in(batch, row):
         lambda: Mixup(Clicks(9, step=500), fit="once"),
         lambda: MixWithin(fit="once", by="energy"),
         lambda: CutMix(fit="once"),
-        lambda: Compose([MixWithin(fit="once"), CutMix(fit="once"), af.augment.SpecAugment(freq_width=2, warp=2)]),
+        lambda: Compose(
+            [MixWithin(fit="once"), CutMix(fit="once"), af.augment.SpecAugment(freq_width=2, warp=2, fill="zero")]
+        ),
     ],
     ids=["Mixup", "MixWithin", "CutMix", "together"],
 )

@@ -26,7 +26,6 @@ class Mixing(Augmentation):
     changes: ClassVar[frozenset[str]] = frozenset({"waveforms", "targets", "fields"})
     # targets have one form in every batch, also in one of which no clip is mixed
     always = True
-    parts_sources = True
 
     def __init__(self, alpha: float, settings: LabelSettings, p: float) -> None:
         super().__init__(p)

@@ -94,8 +94,10 @@ class ShortTime(Transform):
             )
         # what two transforms must have in common for their spectra to be the same; what is trained is like no other
         trains = execution.trainable or execution.trainable_window
-        # a method that computes powers alone is passed over where a member wants complex values
-        ways = tuple(method.name for method in self._choice.candidates if method.name != "fused")
+        # a method that computes powers alone is passed over where a member of a stack wants complex values
+        candidates = self._choice.candidates
+        complex_too = [m for m in candidates if m.cannot(**{**needs, "power": None}) is None]
+        ways = tuple(method.name for method in complex_too or candidates)
         self.frames_key = None if trains or execution.precision != "input" else (frames, ways)
         definitions = {"analysis_window": frames.analysis_window, "basis": frames.of_basis(basis)}
         self.define(self._choice.filters, definitions[self._choice.filters], trainable=trains)
