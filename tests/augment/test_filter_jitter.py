@@ -13,6 +13,7 @@ from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.spectra.filter_jitter import Jittered, OwnFilters
 from audiofeed.signal.auditory.filterbanks import mel_filterbank
 from tests.augment.sounds import Clicks
+from tests.transforms.contract.fake_device import needs_cuda_build
 
 RATE = 16_000
 SPECTRUM = {"sample_rate": RATE, "n_fft": 400, "hop_length": 160, "n_mels": 40}
@@ -193,6 +194,7 @@ def test_it_follows_gradients_and_is_off_in_evaluation():
     assert torch.equal(jittered.centers(4), transform.centers(4))
 
 
+@needs_cuda_build
 def test_nothing_is_read_back_from_a_device():
     given = clips()
     with FakeTensorMode(allow_non_fake_inputs=True):

@@ -19,6 +19,7 @@ from audiofeed.feed.augmenting import WorkerPart
 from audiofeed.feed.collate import BatchSettings
 from audiofeed.feed.padding import Padded
 from tests.augment.cases.every import CASES
+from tests.transforms.contract.fake_device import needs_cuda_build
 
 RATE = 16_000
 LENGTHS = [9_000, 4_321, 1, 9_000, 7_777]
@@ -177,6 +178,7 @@ def test_gradients_reach_the_clips(name):
     assert values.grad.flatten(1).abs().sum(1).gt(0).any()
 
 
+@needs_cuda_build
 @pytest.mark.parametrize("name", of_clips)
 def test_nothing_is_read_back_from_a_device(name):
     """Under fake tensors on a CUDA device a read back of a value raises, and so does an operation of two devices."""

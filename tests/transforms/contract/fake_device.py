@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
@@ -18,6 +19,9 @@ from torch.utils._pytree import tree_leaves
 import audiofeed
 
 ROOT = Path(audiofeed.__file__).resolve().parent
+needs_cuda_build = pytest.mark.skipif(
+    not torch.backends.cuda.is_built(), reason="this torch is built without CUDA, and makes no tensors there"
+)
 READS = ("tolist", "item", "__bool__", "__int__", "__float__", "__index__", "cpu", "numpy", "nonzero", "equal")
 NOT_LAUNCHES = (
     "view", "_unsafe_view", "reshape", "expand", "slice", "select", "unsqueeze", "squeeze", "permute", "transpose", "t",

@@ -15,7 +15,7 @@ from audiofeed.transforms.contract import graph
 from audiofeed.transforms.short_time import steps
 from audiofeed.transforms.waveform.plain import Waveform
 from tests.transforms.cases import CASES, IDS, Case
-from tests.transforms.contract.fake_device import Notes, fake_cuda, noted, on_cuda
+from tests.transforms.contract.fake_device import Notes, fake_cuda, needs_cuda_build, noted, on_cuda
 
 # Which filters are right for a clip is known only by its tuning, and NumPy makes them.
 OWN_TUNING = "the filters of a clip follow from its tuning, which is measured first"
@@ -49,6 +49,7 @@ def note(case: Case, monkeypatch: pytest.MonkeyPatch, *, lengths: bool, gradient
     return notes
 
 
+@needs_cuda_build
 @pytest.mark.parametrize(("name", "case"), list(zip(IDS, CASES, strict=True)), ids=IDS)
 def test_host_does_not_wait_for_the_device(name, case, monkeypatch):
     reason = why_it_waits(case)
@@ -66,6 +67,7 @@ def test_host_does_not_wait_for_the_device(name, case, monkeypatch):
         assert notes.launches > 0 or (case.cls is Waveform and not lengths)
 
 
+@needs_cuda_build
 @pytest.mark.parametrize(
     ("slip", "what"),
     [
@@ -89,6 +91,7 @@ def test_slips_are_noticed(slip, what):
     assert any(what in wait for wait in notes.waits), notes.waits
 
 
+@needs_cuda_build
 def test_launches_are_counted_and_views_are_not():
     with fake_cuda():
         x = torch.ones(2, 3, device="cuda")
