@@ -39,9 +39,12 @@ class WorkerPart:
     @classmethod
     def of(cls, augment: Any) -> WorkerPart:
         """Return the part of a collate's augmentation that a worker does."""
-        if not isinstance(augment, Augmentation):
+        if augment is None:
             return cls()
-        return cls(augment.fetcher(), draws_seeds=True)
+        augmentation = as_augmentation(augment)
+        # a function of (waveforms, lengths, seeds) is told by None that nothing gives them
+        plain = isinstance(augmentation, Given) and not augmentation.in_full
+        return cls(augmentation.fetcher(), draws_seeds=not plain)
 
     def add_to(self, padded: Padded, pad: PadSome) -> Padded:
         """Return the padded batch with seeds, and with what was read for the augmentation.
@@ -204,13 +207,11 @@ def augmented_features(augment: Any, padded: Padded, fields: dict[str, Any], fra
 
 
 def _clips(padded: Padded, waveforms: torch.Tensor) -> Clips:
-    seeds = padded.seeds
-    if seeds is None:
-        seeds = drawn_seeds(padded.lengths.shape[0]).to(padded.lengths.device)
+    assert padded.seeds is not None  # `WorkerPart` sees to it
     return Clips(
         waveforms,
         padded.lengths,
-        seeds,
+        padded.seeds,
         padded.sample_rate,
         padded.targets,
         padded.fields,

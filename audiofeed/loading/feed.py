@@ -21,9 +21,8 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice, check_count, shortened
+from audiofeed.arguments.checks import check_choice, check_count, shortened, warn_caller
 from audiofeed.arguments.signature import complete, takes
-from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.keys import ExampleKey
 from audiofeed.feed.collate import BatchSettings, GPUSpecCollate, PadCollate, PaddingOptions
@@ -166,12 +165,17 @@ class Feed:
                 evaluation=(evaluation, False),
                 drop_last=(drop_last, False),
                 # the guard draws with it what takes the place of items that fail, and augmentation follows from it
-                seed=(0 if guarded or isinstance(augment, Augmentation) else seed, 0),
+                seed=(0 if guarded or augment is not None else seed, 0),
                 rank=(rank, None),
                 world_size=(world_size, None),
             )
+        if evaluation and getattr(augment, "training", False):
+            warn_caller(
+                "evaluation=True augments the clips of an evaluation, alike in every pass, since augment= is given in "
+                "training mode: leave it out, or give augment.eval() if it is not trained with as well"
+            )
         # datasets of ours seed their examples themselves
-        seeded = isinstance(augment, Augmentation) and not isinstance(dataset, AudioFiles)
+        seeded = augment is not None and not isinstance(dataset, AudioFiles)
         self.dataset = GuardedDataset(dataset, seed, settings.get("to_example")) if guarded else dataset
         if seeded:
             self.dataset = SeededDataset(self.dataset, seed)

@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the cases lie wi
 import peers
 
 from tests.augment.cases.every import CASES
+from tests.augment.contract.test_contract import fetched
 
 RATE, CLIPS, SECONDS = 16_000, 64, 3
 SHARE, TIMES = 0.10, 3.0
@@ -58,7 +59,9 @@ def clips(seconds: float = SECONDS, batch: int = CLIPS) -> Clips:
     """A batch of noise, all clips as long as the batch."""
     n = int(RATE * seconds)
     waveforms = 0.1 * torch.randn(batch, n, generator=torch.Generator().manual_seed(0))
-    return Clips(waveforms, torch.full((batch,), n), torch.arange(batch), RATE, targets=torch.eye(10)[:batch])
+    return Clips(
+        waveforms, torch.full((batch,), n), torch.arange(batch), RATE, targets=torch.eye(10)[torch.arange(batch) % 10]
+    )
 
 
 def with_features(given: Clips) -> Clips:
@@ -66,14 +69,6 @@ def with_features(given: Clips) -> Clips:
     transform = make_features(RATE)
     features = transform(given.waveforms, given.lengths)
     return given.with_values(features=features, feature_lengths=transform.frame_lengths(given.lengths))
-
-
-def fetched(augmentation: af.augment.Augmentation, given: Clips) -> Clips:
-    """The batch with what a worker reads for it."""
-    fetch = augmentation.fetcher()
-    if fetch is None:
-        return given
-    return given.with_values(fetched=fetch(given.seeds, given.lengths, given.sample_rate, None))
 
 
 def step_of(given: Clips) -> Callable[[], object]:

@@ -80,7 +80,7 @@ def test_shares_are_beta_distributed_and_partners_uniform(alpha):
     given = Clips(torch.ones(n, 1), torch.ones(n, dtype=torch.int64), torch.arange(n), RATE, targets=torch.ones(n, 1))
     weights = MixWithin(alpha=alpha).run(given).fields["mix_weight"].numpy()
     assert stats.kstest(weights, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
-    asked = Mixup(others, alpha=alpha, p=0.5).fetcher()(given.seeds, given.lengths, RATE, None)
+    asked = Mixup(others, alpha=alpha, p=0.5).fetcher()(given.seeds, given.lengths, RATE, None)["partners"]
     counts = torch.bincount(asked.indices, minlength=10).double()
     assert abs(counts.sum() - n / 2) < 100
     expected = counts.sum() / 10

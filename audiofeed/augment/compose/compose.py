@@ -74,7 +74,7 @@ class Given(Augmentation):
         self.function = function
         self.in_full = in_full
         if in_full:
-            self.changes = frozenset({"waveforms", "lengths", "targets", "fields"})  # type: ignore[misc]
+            self.changes = frozenset({"waveforms", "lengths", "targets", "fields"})
 
     def run(self, clips: Clips, gate: torch.Tensor | None = None, stage: Stage | None = None) -> Clips:
         """Call the function of this augmentation, in evaluation mode too: it decides for itself."""
@@ -161,7 +161,7 @@ class Composed(Augmentation):
         self.members = torch.nn.ModuleList(own)
         order = [sorted(STAGES.index(stage) for stage in member.stages) for member in own]
         self._check_order(order)
-        self.changes = frozenset().union(*(member.changes for member in own))  # type: ignore[misc]
+        self.changes = frozenset().union(*(member.changes for member in own))
         self.follows = any(member.follows for member in own)
         self.alone = all(member.alone for member in own)
         self.always = any(member.always for member in own)
@@ -210,7 +210,7 @@ class Composed(Augmentation):
 
     def _gates(self, clips: Clips, gate: torch.Tensor | None) -> list[torch.Tensor | None]:
         """Return, for each member of this augmentation, the clips (batch,) that it may augment; None: all."""
-        draws = Draws(clips.seeds, type(self).__name__)
+        draws = Draws(clips.seeds, self.stream)
         active = gate
         if self.p < 1:
             drawn = draws.chosen(self.p)

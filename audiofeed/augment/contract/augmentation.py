@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 
@@ -55,7 +55,7 @@ class Augmentation(torch.nn.Module):
     """
 
     stage: Stage = "waveforms"
-    changes: ClassVar[frozenset[str]] = frozenset({"waveforms"})
+    changes: frozenset[str] = frozenset({"waveforms"})
     follows: bool = False
     parts_sources: bool = False
     alone: bool = True
@@ -104,6 +104,11 @@ class Augmentation(torch.nn.Module):
         return transform
 
     @property
+    def stream(self) -> str:
+        """Name of this augmentation's draws: what reads for it in a worker draws by the same."""
+        return type(self).__name__
+
+    @property
     def stages(self) -> frozenset[Stage]:
         """What this augmentation, or the members of a composed one, works on."""
         return frozenset({self.stage})
@@ -127,7 +132,7 @@ class Augmentation(torch.nn.Module):
                 f"{['.'.join(map(str, path)) for path in clips.sources]}, which it cannot change alike: do it in the "
                 "dataset, before they are mixed"
             )
-        draws = Draws(clips.seeds, type(self).__name__)
+        draws = Draws(clips.seeds, self.stream)
         active = draws.chosen(self.p)
         if gate is not None:
             active = active & gate
@@ -136,7 +141,7 @@ class Augmentation(torch.nn.Module):
         after = self.change(clips, active, draws)
         for path in clips.sources if self.follows else ():
             # the same draws again
-            draws = Draws(clips.seeds, type(self).__name__)
+            draws = Draws(clips.seeds, self.stream)
             draws.chosen(self.p)
             own = clips.with_values(waveforms=source_at(clips, path), targets=None, fields={}, sources=())
             after = with_source_at(after, path, self.change(own, active, draws).waveforms)
@@ -182,6 +187,25 @@ class Augmentation(torch.nn.Module):
     def extra_repr(self) -> str:
         """Show the probability of the augmentation where it is not 1."""
         return "" if self.p == 1 else f"p={self.p:g}"
+
+
+def check_read(augmentation: Augmentation, p: float) -> None:
+    """Check that a worker has read for as many clips as an augmentation is now drawn for.
+
+    Args:
+        augmentation: The augmentation.
+        p: Its probability when the collate was made, by which the worker reads.
+
+    Raises:
+        ValueError: It has been raised since.
+
+    >>> check_read(Augmentation(p=0.2), 0.5)
+    """
+    if augmentation.p > p:
+        raise ValueError(
+            f"{type(augmentation).__name__} has p={augmentation.p:g}, and the collate was made when it was {p:g}, so "
+            "that what some clips need was not read: make the collate anew, or lower p afterwards only"
+        )
 
 
 def is_empty(active: torch.Tensor) -> bool:

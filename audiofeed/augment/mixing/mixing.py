@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -23,7 +23,7 @@ class Mixing(Augmentation):
         p: Probability that a clip is mixed, 0 to 1.
     """
 
-    changes: ClassVar[frozenset[str]] = frozenset({"waveforms", "targets", "fields"})
+    changes = frozenset({"waveforms", "targets", "fields"})
     # targets have one form in every batch, also in one of which no clip is mixed
     always = True
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from audiofeed.arguments.checks import check_choice
-from audiofeed.augment.contract.augmentation import Fetch
+from audiofeed.augment.contract.augmentation import Fetch, check_read
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.examples import Examples
@@ -93,16 +93,17 @@ class Mixup(Mixing):
 
     def fetcher(self) -> Fetch:
         """Return what names the partners of this augmentation's clips, in a worker."""
-        return PartnersBySeed(self.dataset, self.p)
+        return PartnersBySeed(self.dataset, self.p, self.stream)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Mix the waveforms of this augmentation's clips, and their targets."""
-        given = clips.fetched
-        if given is None:
+        if clips.fetched is None:
             raise ValueError(
                 f"{type(self).__name__} has its partners read in a collate's worker, and these clips were not there: "
                 "give it to GPUSpecCollate(augment=...) or Feed(augment=...)"
             )
+        check_read(self, clips.fetched["p"])
+        given = clips.fetched["partners"]
         share, places = draws_of(self, draws, active)
         if given["waveforms"] is None:
             none = torch.zeros_like(active)
@@ -123,18 +124,22 @@ class PartnersBySeed:
     Args:
         dataset: The dataset.
         p: Probability that a clip is mixed at all.
+        stream: Name of the augmentation's draws.
     """
 
     dataset: Any
     p: float
+    stream: str
 
-    def __call__(self, seeds: torch.Tensor, lengths: torch.Tensor, rate: int | None, channels: int | None) -> Examples:
-        """Return the examples for the clips of an augmentation that are mixed."""
-        active = Draws(seeds, "Mixup").chosen(self.p)
+    def __call__(
+        self, seeds: torch.Tensor, lengths: torch.Tensor, rate: int | None, channels: int | None
+    ) -> dict[str, Any]:
+        """Return the examples for the clips of an augmentation that are mixed, `partners`, and `p`."""
+        active = Draws(seeds, self.stream).chosen(self.p)
         draws = Draws(seeds, "partners of Mixup")
         indices, epochs = draws.integers(len(self.dataset)), draws.integers(2**31)
         rows = torch.where(active, active.cumsum(0) - 1, -1)
-        return Examples(self.dataset, indices[active], epochs[active], rows)
+        return {"partners": Examples(self.dataset, indices[active], epochs[active], rows), "p": self.p}
 
 
 def rows_of(clips: Clips) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from audiofeed.arguments.checks import check_choice
-from audiofeed.augment.contract.augmentation import Augmentation, Fetch
+from audiofeed.augment.contract.augmentation import Augmentation, Fetch, check_read
 from audiofeed.augment.contract.by_group import changed_groups
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
@@ -140,7 +140,7 @@ class AddBackground(Augmentation):
         """Return what reads this augmentation's sounds in a worker; None where they are held on the device."""
         if self.keep is not None:
             return None
-        return FetchBackgrounds(self.dataset, self.count, self.short, self.p, type(self).__name__)
+        return FetchBackgrounds(self.dataset, self.count, self.short, self.p, self.stream)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's sounds to the active clips."""
@@ -195,11 +195,7 @@ class AddBackground(Augmentation):
             warn_of_faults(type(self).__name__, fetched["faults"])
             device = clips.waveforms.device
             fetched = {name: v.to(device) if isinstance(v, torch.Tensor) else v for name, v in fetched.items()}
-        if self.p > fetched["p"]:
-            raise ValueError(
-                f"{type(self).__name__} has p={self.p:g}, and the collate was made when it was {fetched['p']:g}, so "
-                "that sounds of some clips were not read: make the collate anew, or lower p afterwards only"
-            )
+        check_read(self, fetched["p"])
         return dict(fetched)
 
     def _held(self, clips: Clips, choice: Choice) -> torch.Tensor:

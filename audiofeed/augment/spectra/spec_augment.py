@@ -92,7 +92,7 @@ class SpecAugment(Augmentation):
         self.fill = check_fill(fill)
         self.warp = check_number("warp", warp, "frames")
         if self.warp:
-            self.changes = frozenset({"features", "targets", "fields"})  # type: ignore[misc]
+            self.changes = frozenset({"features", "targets", "fields"})
 
     def extra_repr(self) -> str:
         """Show the settings of this augmentation."""

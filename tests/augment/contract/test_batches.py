@@ -11,6 +11,7 @@ import torch
 
 import audiofeed as af
 from audiofeed.augment import Augmentation, Clips
+from audiofeed.augment.contract.draws import Draws
 
 RATE = 8000
 MEL = {"sample_rate": RATE, "n_fft": 256, "hop_length": 128, "n_mels": 10}
@@ -259,3 +260,71 @@ def test_without_seeds_a_loader_draws_from_torchs_generator():
     torch.manual_seed(4)
     assert torch.equal(first, again.waveforms)
     assert not torch.equal(first, second)
+
+
+def test_a_feed_tells_a_plain_function_the_seeds_by_the_samplers_key():
+    def passed(batch_size):
+        seen = {}
+
+        def augment(waveforms, lengths, seeds):
+            seen.update(zip(lengths.tolist(), seeds.tolist(), strict=True))
+            return waveforms
+
+        feed = af.Feed(
+            Items(seeded=False), af.LogMelSpectrogram(**MEL), batch_size=batch_size, device="cpu", augment=augment
+        )
+        for batch in feed:
+            assert batch.features is not None
+        return seen
+
+    seen = passed(3)
+    assert len(seen) == len(set(seen.values())) == 6
+    assert passed(2) == seen
+
+
+def test_a_function_of_clips_has_the_same_seeds_whenever_the_batch_is_computed_again():
+    seen = []
+
+    def augment(clips):
+        seen.append(clips.seeds.tolist())
+        return clips
+
+    class Module(torch.nn.Module):
+        def forward(self, clips):
+            return augment(clips)
+
+    mel = af.LogMelSpectrogram(**MEL, trainable_mel=True)
+    batch = af.GPUSpecCollate(mel, device="cpu", augment=Module())([item(0), item(1)])
+    with torch.no_grad():
+        _ = batch.features
+    batch.features.sum().backward()
+    assert len({tuple(seeds) for seeds in seen}) == 1
+
+
+def test_an_evaluation_that_is_augmented_is_warned_of():
+    settings = {"batch_size": 3, "evaluation": True, "device": "cpu"}
+    with pytest.warns(UserWarning, match="evaluation=True augments the clips of an evaluation"):
+        af.Feed(Items(), af.LogMelSpectrogram(**MEL), augment=af.augment.Dither(), **settings)
+    # filterwarnings make another warning an error
+    af.Feed(Items(), af.LogMelSpectrogram(**MEL), augment=af.augment.Dither().eval(), **settings)
+
+
+class Derived(af.augment.Mixup):
+    """Draws by a name of its own, in the worker as on the device."""
+
+
+def test_what_a_derived_augmentation_reads_is_for_the_clips_that_it_mixes():
+    items = [item(n, 50 + n) for n in range(12)]
+    augment = Derived(items, n_classes=12, p=0.5)
+    batch = af.GPUSpecCollate(af.LogMelSpectrogram(**MEL), device="cpu", augment=augment)(items)
+    chosen = Draws(torch.tensor([50 + n for n in range(12)]), "Derived").chosen(0.5)
+    assert 2 < chosen.sum() < 10
+    assert torch.equal(batch.fields["mix_weight"] < 1, chosen)
+
+
+def test_a_probability_that_is_raised_after_the_worker_reads_by_it_is_an_error():
+    for augment in (af.augment.Mixup(ITEMS, n_classes=3, p=0.5), af.augment.AddBackground(ITEMS, p=0.5)):
+        collate = af.GPUSpecCollate(af.LogMelSpectrogram(**MEL), device="cpu", augment=augment)
+        augment.p = 0.9
+        with pytest.raises(ValueError, match=r"has p=0.9, and the collate was made when it was 0.5"):
+            _ = collate(ITEMS).waveforms
