@@ -54,8 +54,10 @@ def filtered(
     """
     *leading, n_bins = powers.shape
     flat = powers.reshape(-1, n_bins)
-    if workspace is None or tiles is None or powers.device.type != "cpu":
+    if workspace is None or powers.device.type != "cpu":
         return _product(flat, filters).view(*leading, -1)
+    if tiles is None:
+        return _product(_aligned(flat, workspace), filters)[: flat.shape[0]].view(*leading, -1)
     out = workspace.take(name, flat.shape[0], filters.shape[0])
     for first, end, low, high in tiles.tiles:
         starts = _starts(end - first, low, high)
@@ -66,6 +68,24 @@ def filtered(
             else:
                 out[:, first:end] += matmul(*part)
     return out.view(*leading, -1)
+
+
+# A library for products takes other steps for a few rows, for those left over at the end of many, and for rows that
+# begin anywhere. So that a frame's sums have the same bits in any batch, the rows are a multiple of this number, and
+# each begins at a multiple of it.
+ALIGNED = 16
+
+
+def _aligned(flat: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+    """Copy a tensor of frames to where a product gives each of them the same bits in any batch; rows of 0 follow.
+
+    Shape: (frames, bins) -> (frames or a few more, bins).
+    """
+    rows, bins = flat.shape
+    found = workspace.take("aligned", -(-rows // ALIGNED) * ALIGNED, -(-bins // ALIGNED) * ALIGNED)[:, :bins]
+    found[:rows] = flat
+    found[rows:] = 0
+    return found
 
 
 # A product sums bin after bin. Few filters are wide, and the rounding of a thousand terms would be more than 2e-6.
