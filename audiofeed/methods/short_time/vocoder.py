@@ -41,12 +41,13 @@ def stretch(
     out = spectrum.new_empty(rows, times.shape[-1], bins).transpose(1, 2)
     for row in range(rows):
         own = None if lengths is None else lengths[row : row + 1]
-        out[row] = _stretched(spectrum[row : row + 1], times if times.dim() == 1 else times[row], own, extended)[0]
+        own_times = times if times.dim() == 1 else times[row]
+        out[row] = _stretched(spectrum[row : row + 1], own_times, own, extended, in_place=True)[0]
     return out
 
 
 def _stretched(
-    spectrum: torch.Tensor, times: torch.Tensor, lengths: torch.Tensor | None, extended: bool
+    spectrum: torch.Tensor, times: torch.Tensor, lengths: torch.Tensor | None, extended: bool, *, in_place: bool = False
 ) -> torch.Tensor:
     """Stretch spectra in time by a phase vocoder, all rows at once; shapes as in `stretch`."""
     spectrum = as_long_as_traced(spectrum)
@@ -56,7 +57,7 @@ def _stretched(
     by_frame = F.pad(spectrum.transpose(-1, -2), (0, 0, 0, 2))
     magnitude, phase = by_frame.abs(), by_frame.angle().double()
     if extended:
-        magnitude, phase = _extended(magnitude, phase, frames if lengths is None else lengths)
+        magnitude, phase = _extended(magnitude, phase, frames if lengths is None else lengths, in_place=in_place)
     advance = phase[:, 1:] - phase[:, :-1]  # (row, frame, bin)
     walked = torch.cat([_at(phase, index[..., :1]), _at(advance, index[..., :-1])], dim=1).cumsum(1)
     turns = (walked * (0.5 / math.pi)).detach().round()
@@ -77,7 +78,7 @@ def _at(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 
 def _extended(
-    magnitude: torch.Tensor, phase: torch.Tensor, lengths: torch.Tensor | int
+    magnitude: torch.Tensor, phase: torch.Tensor, lengths: torch.Tensor | int, *, in_place: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Extend each row past its end for the phase vocoder: magnitudes in a straight line, phases as in the last frame.
 
@@ -90,6 +91,9 @@ def _extended(
         past = torch.arange(1, 3, dtype=magnitude.dtype, device=magnitude.device)[:, None]
         stood = phase[:, lengths - 1 : lengths].expand(-1, 2, -1)
         grown = last + past * (last - before)
+        if in_place:
+            magnitude[:, lengths:], phase[:, lengths:] = grown, stood
+            return magnitude, phase
         return torch.cat([magnitude[:, :lengths], grown], 1), torch.cat([phase[:, :lengths], stood], 1)
     frames = torch.arange(magnitude.shape[1], device=magnitude.device)
     # one end for each row; a trace follows the number of rows in this form alone
