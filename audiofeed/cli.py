@@ -113,6 +113,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         metavar="N",
         help="the same seed gives the same accuracy, with any number of workers (default: %(default)s)",
     )
+    demo.add_argument(
+        "--no-open", dest="open", action="store_false", help="do not show the report in a browser at the end"
+    )
     scan = add_scan(commands, _whole, _seconds)
     report = add_report(commands, _whole, _seconds)
     options = vars(parser.parse_args(arguments))

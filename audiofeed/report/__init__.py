@@ -1,4 +1,4 @@
-"""The report of a data set as a model will see it: one page of HTML, `audiofeed report` and `audiofeed.write_report`."""
+"""The report of a data set as a model will see it: a page of HTML, by `audiofeed report` or `write_report`."""
 
 from audiofeed.report.run import write_report
 

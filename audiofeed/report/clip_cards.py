@@ -21,12 +21,14 @@ def clips_section(figures: Mapping[str, Any], batch: ShownBatch | None) -> list[
         return [tag("p", "None were asked for.")]
     shown = figures["shown"]
     padding = sum(clip["padding"] for clip in shown) / len(shown)
-    said = f"{count(len(shown), 'clip')}, drawn at random, as one batch of {duration(max(c['seconds'] for c in shown))} with {percent(padding)} padding."  # fmt: skip
+    longest = max(clip["seconds"] for clip in shown)
+    said = f"{count(len(shown), 'clip')}, drawn at random, as one batch of {duration(longest)}"
+    said += f" with {percent(padding)} padding."
     if figures["shown_by_their_middle"]:
-        said += f" Clips above {figures['shown_by_their_middle']:g} s are shown by their middle; --crop makes all short."
+        said += f" Clips above {figures['shown_by_their_middle']:g} s are shown by their middle; see --crop."
     if batch.shape is not None:
         said += f" The features have the shape ({', '.join(map(str, batch.shape))})"
-        said += f", {batch.drawn}" if batch.drawn else ""
+        said += f" of {batch.drawn}" if batch.drawn else ""
         said += "; the first of each clip's channels is drawn." if len(batch.shape) > 3 else "."
     refused = tag("p", f"The transform has no features of this batch: {batch.refused}", class_="binds")
     return [

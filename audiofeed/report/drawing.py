@@ -89,7 +89,11 @@ def histogram(edges: Sequence[str], counts: Sequence[int], label: str, color: st
         x = _LEFT + i * step
         bars.append(_shape("rect", x=x + 0.5, y=bottom - tall, width=max(0.5, step - 1), height=tall, fill=color))
     every = -(-len(edges) // 7)
-    ticks = [_text(edge, _LEFT + i * step, bottom + 13, "middle" if i < len(counts) else "end") for i, edge in enumerate(edges) if i % every == 0]
+    ticks = [
+        _text(edge, _LEFT + i * step, bottom + 13, "middle" if i < len(counts) else "end")
+        for i, edge in enumerate(edges)
+        if i % every == 0
+    ]
     svg = tag(
         "svg",
         bars,
@@ -114,13 +118,20 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers_from: int
         rows: Texts or elements of the cells.
         numbers_from: The first column that is aligned to the right.
     """
-    head = tag("thead", tag("tr", [tag("th", text, scope="col", class_="n" if i >= numbers_from else None)
-                                   for i, text in enumerate(heads)]))  # fmt: skip
+    head = tag(
+        "thead",
+        tag(
+            "tr",
+            [tag("th", text, scope="col", class_="n" if i >= numbers_from else None) for i, text in enumerate(heads)],
+        ),
+    )
     body = tag("tbody")
     for first, *others in rows:
         cells = [tag("td", cell, class_="n" if i >= numbers_from else None) for i, cell in enumerate(others, 1)]
         body.append(tag("tr", tag("th", first, scope="row"), cells))
-    return tag("div", tag("table", head, body), class_="wide", tabindex="0", role="group", aria_label=f"Table: {heads[0]}")
+    return tag(
+        "div", tag("table", head, body), class_="wide", tabindex="0", role="group", aria_label=f"Table: {heads[0]}"
+    )
 
 
 def waveform_picture(waveform: np.ndarray, length: int, sample_rate: int, label: str) -> Element:
@@ -183,17 +194,27 @@ def features_picture(
         length, unit = float(seconds[-1] - seconds[0]) * total / (total - 1), "s"
     return tag(
         "svg",
-        tag("image", href=data_uri(image, "image/png"), x=_LEFT, y=top, width=_RIGHT - _LEFT, height=bottom - top,
-            preserveAspectRatio="none", style="image-rendering:pixelated"),
+        tag(
+            "image",
+            href=data_uri(image, "image/png"),
+            x=_LEFT,
+            y=top,
+            width=_RIGHT - _LEFT,
+            height=bottom - top,
+            preserveAspectRatio="none",
+            style="image-rendering:pixelated",
+        ),
         None if frames is None else _padding(frames / total, top, bottom),
         _shape("rect", x=_LEFT, y=top, width=_RIGHT - _LEFT, height=bottom - top, fill="none", stroke="#777"),
-        [_text(text, _LEFT - 4, bottom - (bottom - top) * place + 4, "end")
-         for place, text in _bin_ticks(bins, frequencies)],
+        [
+            _text(text, _LEFT - 4, bottom - (bottom - top) * place + 4, "end")
+            for place, text in _bin_ticks(bins, frequencies)
+        ],
         _time_axis(length, bottom, unit),
         viewBox=f"0 0 {_WIDTH} 150",
         role="img",
         aria_label=label,
-    )  # fmt: skip
+    )
 
 
 def color_scale(scale: tuple[float, float], unit: str) -> Element:
@@ -209,7 +230,7 @@ def color_scale(scale: tuple[float, float], unit: str) -> Element:
         "p",
         f"Colors: {low} ",
         tag("img", src=data_uri(bar, "image/png"), alt=f"dark to light, from {low} to {high}", class_="scale"),
-        f" {high} {unit}. Hatched: padding. ",
+        f" {high}{' ' * bool(unit)}{unit}. Hatched: padding.",
         class_="key",
     )
 
@@ -218,12 +239,23 @@ def hatching() -> Element:
     """Make the pattern that the padding in a report's pictures is hatched with."""
     return tag(
         "svg",
-        tag("defs", tag("pattern",
-                        tag("rect", width=6, height=6, fill="#fff", fill_opacity="0.85"),
-                        tag("path", d="M-1,1 l2,-2 M0,6 l6,-6 M5,7 l2,-2", stroke="#555", stroke_width="1"),
-                        id="padding", width=6, height=6, patternUnits="userSpaceOnUse")),
-        width=0, height=0, aria_hidden="true", style="position:absolute",
-    )  # fmt: skip
+        tag(
+            "defs",
+            tag(
+                "pattern",
+                tag("rect", width=6, height=6, fill="#fff", fill_opacity="0.85"),
+                tag("path", d="M-1,1 l2,-2 M0,6 l6,-6 M5,7 l2,-2", stroke="#555", stroke_width="1"),
+                id="padding",
+                width=6,
+                height=6,
+                patternUnits="userSpaceOnUse",
+            ),
+        ),
+        width=0,
+        height=0,
+        aria_hidden="true",
+        style="position:absolute",
+    )
 
 
 def png(colors: np.ndarray) -> bytes:
@@ -290,7 +322,9 @@ def _time_axis(length: float, bottom: float, unit: str) -> list[Element]:
     texts = [f"{place:g}" for place in places]
     texts[-1] += f" {unit}"
     return [
-        _text(text, _LEFT + (_RIGHT - _LEFT) * place / length, bottom + 13, "end" if place > 0.95 * length else "middle")
+        _text(
+            text, _LEFT + (_RIGHT - _LEFT) * place / length, bottom + 13, "end" if place > 0.95 * length else "middle"
+        )
         for place, text in zip(places, texts, strict=True)
     ]
 

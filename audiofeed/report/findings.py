@@ -22,13 +22,13 @@ def findings(figures: Mapping[str, Any], batch: ShownBatch | None) -> list[Eleme
         figures: As `write_report` returns them.
         batch: The clips that are shown; None without any.
     """
-    levels, labels = figures["levels"], figures["labels"]
+    levels, labels, rates = figures["levels"], figures["labels"], list(figures["sample_rates"])
     tiles = [
         ("good files", f"{figures['good']:,}"),
         ("bad files", f"{figures['bad'] + len(figures['unread']):,}"),
         ("clips", f"{figures['clips']:,}"),
         ("length", duration(3600 * figures["hours"])),
-        ("sample rates", ", ".join(list(figures["sample_rates"])[:3]) + (", ..." if len(figures["sample_rates"]) > 3 else "")),  # fmt: skip
+        ("sample rates", ", ".join(rates[:3]) + ", ..." * (len(rates) > 3)),
         ("classes", f"{len(labels):,}" if labels else "none"),
         ("clipped clips", f"{len(levels['clipped']):,} of {levels['clips']:,}"),
         ("silence", percent(levels["silence_share"])),
@@ -44,8 +44,8 @@ def _lines(figures: Mapping[str, Any], batch: ShownBatch | None) -> Iterator[str
     levels, labels = figures["levels"], figures["labels"]
     if figures["bad"]:
         yield (
-            f"{count(figures['bad'], 'file')} of {figures['files']:,} cannot be opened: remove or mend them, or read with "
-            "on_error='skip'."
+            f"{count(figures['bad'], 'file')} of {figures['files']:,} cannot be opened: remove or mend them, or read "
+            "with on_error='skip'."
         )
     if figures["unread"]:
         yield f"{count(len(figures['unread']), 'file')} with a good header failed when the samples were read."
@@ -55,12 +55,10 @@ def _lines(figures: Mapping[str, Any], batch: ShownBatch | None) -> Iterator[str
         endings = ", ".join(f"{n:,} {ending}" for ending, n in figures["passed_over"].items())
         yield f"Files passed over by their extension may be audio: {endings}."
     if len(figures["sample_rates"]) > 1:
-        yield f"Sample rates differ; all clips become {figures['batch_sample_rate']:,} Hz, at a cost for each that is not."
+        yield f"Sample rates differ; all clips become {figures['batch_sample_rate']:,} Hz, at a cost for each other."
     if levels["clipped"]:
-        yield (
-            f"{count(len(levels['clipped']), 'clip')} of {levels['clips']:,} measured {_are(levels['clipped'])} clipped, "
-            f"in {count(levels['clipped_runs'], 'run')} of samples at full scale."
-        )
+        clipped = f"{count(len(levels['clipped']), 'clip')} of {levels['clips']:,} measured {_are(levels['clipped'])}"
+        yield (f"{clipped} clipped, in {count(levels['clipped_runs'], 'run')} of samples at full scale.")
     if levels["shifted"]:
         yield (
             f"{count(len(levels['shifted']), 'clip')} {'have' if len(levels['shifted']) > 1 else 'has'} an offset of "
@@ -74,12 +72,13 @@ def _lines(figures: Mapping[str, Any], batch: ShownBatch | None) -> Iterator[str
         most, fewest = (edge["clips"] for edge in (next(iter(labels.values())), list(labels.values())[-1]))
         if most >= _IMBALANCE * fewest:
             yield (
-                f"The largest class has {most / fewest:,.0f} times the clips of the smallest: weigh the loss, or draw by "
-                "class with a WeightedRandomSampler."
+                f"The largest class has {most / fewest:,.0f} times the clips of the smallest: weigh the loss, or draw "
+                "by class with a WeightedRandomSampler."
             )
     if figures["duplicates"]:
         spare = sum(len(group) - 1 for group in figures["duplicates"])
-        yield f"{count(spare, 'file')} {'have' if spare > 1 else 'has'} the same bytes as another: keep both on one side of a split."
+        have = "have" if spare > 1 else "has"
+        yield f"{count(spare, 'file')} {have} the same bytes as another: keep both on one side of a split."
     random, by_length = figures["batches"][0], figures["batches"][1]
     if random["padding"] >= _PADDING:
         yield (

@@ -21,9 +21,7 @@ exit codes: 0 the page is written, bad files or not; 2 it could not be made;
 """
 
 
-def add_report(
-    commands: argparse._SubParsersAction, whole: Callable, seconds: Callable
-) -> argparse.ArgumentParser:  # fmt: skip
+def add_report(commands: argparse._SubParsersAction, whole: Callable, seconds: Callable) -> argparse.ArgumentParser:
     """Add the command `report` to the command line.
 
     Args:
@@ -53,9 +51,7 @@ def add_report(
         help="transform or preset, with settings or without: mel, whisper, 'MelSpectrogram(n_mels=64)' "
         "(default: mel, log-mel of 80 bins every 10 ms)",
     )
-    report.add_argument(
-        "--out", default="report.html", metavar="FILE", help="the page to write (default: %(default)s)"
-    )
+    report.add_argument("--out", default="report.html", metavar="FILE", help="the page to write (default: %(default)s)")
     report.add_argument("--crop", type=seconds, metavar="S", help="seconds of each clip, from anywhere (default: all)")
     report.add_argument(
         "--target-pattern",
@@ -117,7 +113,9 @@ def run_report(options: dict[str, Any]) -> int:
     clips = f"{figures['clips']:,} clip{'s' * (figures['clips'] != 1)}"
     for warning in figures["warnings"]:
         sys.stderr.write(f"audiofeed report: {printable(warning)}\n")
-    text = f"{figures['out']}: {figures['page_bytes'] / 1e6:.1f} MB about {clips}, {bad:,} bad files; open it in a browser"
+    text = (
+        f"{figures['out']}: {figures['page_bytes'] / 1e6:.1f} MB about {clips}, {bad:,} bad files; open it in a browser"
+    )
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
     tests = figures["speed"]["tests"]

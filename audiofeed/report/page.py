@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from audiofeed.report.clip_cards import clips_section
-from audiofeed.report.drawing import Element, clean, hatching, tag
+from audiofeed.report.drawing import Element, hatching, tag
 from audiofeed.report.findings import findings
 from audiofeed.report.sections import (
     batches_section,
@@ -23,7 +23,9 @@ from audiofeed.report.sections import (
 from audiofeed.report.shown_clips import ShownBatch
 
 # nothing is loaded, whatever a file is called
-_POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"  # fmt: skip
+_POLICY = (
+    "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 _STYLE = """
 :root { color-scheme: light; --line: #c4c9cf; --soft: #f3f5f7; }
 * { box-sizing: border-box; }
@@ -99,13 +101,27 @@ def page(figures: Mapping[str, Any], batch: ShownBatch | None) -> bytes:
         "body",
         hatching(),
         tag("header", tag("h1", f"{name}, as a model will see it"), _introduction(figures)),
-        tag("nav", tag("ul", [tag("li", tag("a", title, href=f"#{key}")) for key, title, _ in sections]),
-            aria_label="Sections"),
-        tag("main", [tag("section", tag("h2", title, id=f"{key}-title"), content, id=key,
-                         aria_labelledby=f"{key}-title") for key, title, content in sections]),
-        tag("footer", tag("p", f"Written by audiofeed {_version()} on {time.strftime('%Y-%m-%d %H:%M')}, seed "
-                               f"{figures['seed']}. The page holds all that it shows and asks no server for anything.")),
-    )  # fmt: skip
+        tag(
+            "nav",
+            tag("ul", [tag("li", tag("a", title, href=f"#{key}")) for key, title, _ in sections]),
+            aria_label="Sections",
+        ),
+        tag(
+            "main",
+            [
+                tag("section", tag("h2", title, id=f"{key}-title"), content, id=key, aria_labelledby=f"{key}-title")
+                for key, title, content in sections
+            ],
+        ),
+        tag(
+            "footer",
+            tag(
+                "p",
+                f"Written by audiofeed {_version()} on {time.strftime('%Y-%m-%d %H:%M')}, seed "
+                f"{figures['seed']}. The page holds all that it shows and asks no server.",
+            ),
+        ),
+    )
     tree = tag("html", head, body, lang="en")
     return b"<!DOCTYPE html>\n" + ElementTree.tostring(tree, "unicode", "html").encode() + b"\n"
 
@@ -114,10 +130,16 @@ def _introduction(figures: Mapping[str, Any]) -> list[Element]:
     crop = f", {figures['crop']}" if figures["crop"] else ", whole clips"
     return [
         tag("p", "Data: ", tag("code", figures["source"])),
-        tag("p", f"Batches: {figures['batch_sample_rate']:,} Hz, channels averaged{crop}, features by ",
-            tag("code", figures["transform"]), "."),
-        tag("details", tag("summary", "the transform's settings"), tag("p", tag("code", clean(figures["transform_settings"])))),
-    ]  # fmt: skip
+        tag(
+            "p",
+            f"Batches: {figures['batch_sample_rate']:,} Hz, channels averaged{crop}, features by ",
+            tag("code", figures["transform"]),
+            ".",
+        ),
+        tag(
+            "details", tag("summary", "the transform's settings"), tag("p", tag("code", figures["transform_settings"]))
+        ),
+    ]
 
 
 def _version() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections import defaultdict
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.arguments.checks import check_count, check_integer
+from audiofeed.arguments.checks import check_count, check_integer, check_positive
 from audiofeed.data import AudioManifest, AudioReadError, RandomCrop
 from audiofeed.data.crops import CenterCrop, Crop
 from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of
@@ -108,7 +107,7 @@ def write_report(
         The page's figures, as JSON can hold them.
 
     Raises:
-        ValueError: There is no good file (then a `ReportError`, as for what cannot be met), or a setting is out of range.
+        ValueError: There is no good file, or a setting cannot be met (both a `ReportError`) or is out of range.
         TypeError: `transform` is neither a text nor a module, or `crop` neither a number nor a crop.
 
     >>> import tempfile, wave
@@ -125,17 +124,17 @@ def write_report(
         raise TypeError(f"transform={transform!r} must be the text of a transform, such as 'mel', or a module")
     check_integer("clips", clips, "a number of clips, 0 or more", least=0)
     check_integer("seed", seed, "an integer, 0 or more", least=0)
-    for name, value, least in (("measure_hours", measure_hours, "above 0"), ("speed_seconds", speed_seconds, "0 or more")):  # fmt: skip
-        if not math.isfinite(value) or value < 0 or (value == 0 and least == "above 0"):
-            raise ValueError(f"{name}={value!r} must be a finite number, {least}")
+    check_positive("measure_hours", measure_hours, "a number of hours above 0")
+    if speed_seconds != 0:
+        check_positive("speed_seconds", speed_seconds, "a number of seconds, 0 or more")
     placed = RandomCrop(crop) if isinstance(crop, (int, float)) else crop
     if not (placed is None or (hasattr(placed, "count") and hasattr(placed, "place"))):
         raise TypeError(f"crop={crop!r} must be a number of seconds, a crop such as CenterCrop(2.0), or None")
     for name, number in (("batch_size", batch_size), ("sample_rate", sample_rate)):
         if number is not None:
             check_count(name, number, "an integer, 1 or more")
-    if batch_seconds is not None and not (math.isfinite(batch_seconds) and batch_seconds > 0):
-        raise ValueError(f"batch_seconds={batch_seconds!r} must be a number of seconds above 0")
+    if batch_seconds is not None:
+        check_positive("batch_seconds", batch_seconds, "a number of seconds above 0")
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
@@ -194,7 +193,9 @@ def _survey(
     for example, clip in enumerate(numbers.tolist()):
         of_clip[clip].append(example)
     bad = {fault.path for fault in faults}
-    chosen = [of_clip[clip][0] for clip in order if clip in of_clip and corpus.infos[corpus.clips[clip]].path not in bad]
+    chosen = [
+        of_clip[clip][0] for clip in order if clip in of_clip and corpus.infos[corpus.clips[clip]].path not in bad
+    ]
     indices, examples, failed = read_clips(shown, chosen, asked.clips)
     unread |= {fault.path: {"path": fault.path or "", "cause": fault.cause or ""} for fault in failed}
     if not measured:

@@ -29,7 +29,9 @@ def files_section(figures: Mapping[str, Any]) -> list[Element]:
     for title, name in (("sample rate", "sample_rates"), ("channels", "channels"), ("format", "formats")):
         rows = [(kind, f"{found['files']:,}", duration(3600 * found["hours"])) for kind, found in figures[name].items()]
         parts.append(tag("div", table((title, "files", "length"), rows)))
-    size = f"{count(figures['files'], 'file')}, {figures['good']:,} of them good, in {megabytes(figures['bytes'] / 1e6)}"
+    size = (
+        f"{count(figures['files'], 'file')}, {figures['good']:,} of them good, in {megabytes(figures['bytes'] / 1e6)}"
+    )
     passed = ", ".join(f"{n:,} {ending or 'without one'}" for ending, n in figures["passed_over"].items())
     return [
         tag("p", f"{size}; {count(figures['clips'], 'clip')}, {duration(3600 * figures['hours'])} of sound."),
@@ -45,17 +47,27 @@ def lengths_section(figures: Mapping[str, Any]) -> list[Element]:
         figures: As `write_report` returns them.
     """
     found = figures["durations"]
-    names = {"shortest": "shortest", "q05": "5 % are shorter", "median": "median", "mean": "mean",
-             "q95": "5 % are longer", "longest": "longest"}  # fmt: skip
+    names = {
+        "shortest": "shortest",
+        "q05": "5 % are shorter",
+        "median": "median",
+        "mean": "mean",
+        "q95": "5 % are longer",
+        "longest": "longest",
+    }
     edges = [f"{edge:g}" for edge in found["histogram"]["edges"]]
     rows = [(text, duration(found[name])) for name, text in names.items()]
     return [
-        tag("div", histogram(edges, found["histogram"]["clips"], "length of a clip (s)"), table(("length", ""), rows),
-            class_="grid"),
-    ]  # fmt: skip
+        tag(
+            "div",
+            histogram(edges, found["histogram"]["clips"], "length of a clip (s)"),
+            table(("length", ""), rows),
+            class_="grid",
+        ),
+    ]
 
 
-def levels_section(figures: Mapping[str, Any]) -> list[Element]:
+def levels_section(figures: Mapping[str, Any]) -> list[Element | None]:
     """Return what a report has measured in the samples.
 
     Args:
@@ -86,15 +98,23 @@ def levels_section(figures: Mapping[str, Any]) -> list[Element]:
         ("clips that are silent from end to end", f"{len(levels['silent']):,}"),
     ]
     return [
-        tag("p", f"{whole}, {duration(3600 * levels['hours'])}, as they are stored, all channels; levels are dB of full "
-                 f"scale. Silent is a frame of {1000 * FRAME_SECONDS:g} ms with an RMS below {SILENCE_DB:g} dB."),
+        tag(
+            "p",
+            f"{whole}, {duration(3600 * levels['hours'])}, as they are stored, all channels; levels are dB of "
+            f"full scale. Silent is a frame of {1000 * FRAME_SECONDS:g} ms with an RMS below {SILENCE_DB:g} dB.",
+        ),
         tag("div", pictures, class_="grid"),
         table(("measured", ""), rows),
-        _worst("Clipped most", ("clip", "runs", "samples at full scale", "longest run"),
-               [(at["clip"], f"{at['runs']:,}", f"{at['samples']:,}", f"{at['longest']:,}") for at in levels["clipped"]]),
-        _worst("Largest offsets", ("clip", "offset"), [(at["clip"], f"{at['offset']:+.4f}") for at in levels["shifted"]]),
+        _worst(
+            "Clipped most",
+            ("clip", "runs", "samples at full scale", "longest run"),
+            [(at["clip"], f"{at['runs']:,}", f"{at['samples']:,}", f"{at['longest']:,}") for at in levels["clipped"]],
+        ),
+        _worst(
+            "Largest offsets", ("clip", "offset"), [(at["clip"], f"{at['offset']:+.4f}") for at in levels["shifted"]]
+        ),
         _worst("Silent from end to end", ("clip",), [(name,) for name in levels["silent"]]),
-    ]  # fmt: skip
+    ]
 
 
 def classes_section(figures: Mapping[str, Any]) -> list[Element]:
@@ -115,8 +135,12 @@ def classes_section(figures: Mapping[str, Any]) -> list[Element]:
     for name in shown:
         found = labels[name]
         bar = tag("span", class_="bar", style=f"width:{7 * found['clips'] / most:.2f}rem")
-        rows.append((name, f"{found['clips']:,}", percent(found["clips"] / total), duration(3600 * found["hours"]), bar))
-    said = f"{len(names):,} classes; the largest has {percent(most / total)} of the labels, what a guess of it alone gets right."
+        rows.append(
+            (name, f"{found['clips']:,}", percent(found["clips"] / total), duration(3600 * found["hours"]), bar)
+        )
+    said = (
+        f"{len(names):,} classes; the largest has {percent(most / total)} of the labels, which guessing it gets right."
+    )
     if len(shown) < len(names):
         said += f" The {_CLASSES - 10} largest and the 10 smallest are shown."
     return [tag("p", said), table(("class", "clips", "share", "length", ""), rows)]
@@ -140,7 +164,9 @@ def faults_section(figures: Mapping[str, Any]) -> list[Element]:
         parts.append(tag("p", "None: every header is good, and every file that was read."))
     short = figures["shorter_than_promised"]
     if short:
-        parts.append(tag("p", f"{count(len(short), 'file')} hold a little less than the header promises, and are read."))
+        parts.append(
+            tag("p", f"{count(len(short), 'file')} hold a little less than the header promises, and are read.")
+        )
     parts.append(tag("h3", "Duplicates"))
     groups = figures["duplicates"]
     if not groups:
@@ -170,10 +196,13 @@ def batches_section(figures: Mapping[str, Any]) -> list[Element]:
         for cost in figures["batches"]
     ]
     return [
-        tag("p", "An epoch, counted from the lengths. Padding is the share of samples that no clip fills. The largest "
-                 "batch has to fit in memory; its features are those of the transform."),
+        tag(
+            "p",
+            "An epoch, counted from the lengths. Padding is the share of samples that no clip fills. The largest "
+            "batch has to fit in memory; its features are those of the transform.",
+        ),
         table(("way", "batches", "padding", "largest batch", "waveforms", "features"), rows),
-    ]  # fmt: skip
+    ]
 
 
 def speed_section(figures: Mapping[str, Any]) -> list[Element]:
@@ -199,11 +228,14 @@ def speed_section(figures: Mapping[str, Any]) -> list[Element]:
     return [
         *parts,
         tag("p", f"With {count(best['workers'], 'worker')}: {best['bottleneck']}.", class_="binds"),
-        tag("p", f"A feed of {speed['way']}, without a model: its step is an empty loop. read, decode, resample and "
-                 "collate count in the process that makes a batch. Files may have come from the system's cache."),
+        tag(
+            "p",
+            f"A feed of {speed['way']}, without a model: its step is an empty loop. read, decode, resample and "
+            "collate count in the process that makes a batch. Files may have come from the system's cache.",
+        ),
         table(heads, rows),
         tag("ul", [tag("li", f"{count(test['workers'], 'worker')}: {test['bottleneck']}") for test in tests]),
-    ]  # fmt: skip
+    ]
 
 
 def _below(figures: Mapping[str, Any], path: str) -> str:
@@ -217,7 +249,9 @@ def _of_levels(values: Sequence[float | None], color: str) -> Element:
     inside = [_LOWEST_DB if value is None else min(max(value, _LOWEST_DB), 0) for value in values]
     counts, _ = np.histogram(inside, edges)
     names = [f"{edge}" for edge in edges]
-    return histogram([f"< {names[1]}" if i == 0 else name for i, name in enumerate(names)], counts.tolist(), "dB", color)
+    return histogram(
+        [f"< {names[1]}" if i == 0 else name for i, name in enumerate(names)], counts.tolist(), "dB", color
+    )
 
 
 def _worst(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int = 1) -> Element | None:

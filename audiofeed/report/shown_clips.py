@@ -1,9 +1,9 @@
-"""The clips that a report shows: read as the dataset gives them, and made one batch by the collate, features and all."""
+"""The clips that a report shows: read as the dataset gives them, and made one batch by the collate, with features."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,7 +118,7 @@ def make_batch(
         device: Where features are computed; None for the accelerator, else the CPU.
     """
     collate = GPUSpecCollate(transform, device=device, max_ahead=0)
-    batch = collate(examples)
+    batch: Any = collate(examples)
     refused, features, lengths = "", None, None
     try:
         with torch.no_grad():
@@ -126,7 +126,7 @@ def make_batch(
         lengths = batch.feature_lengths
     except (ValueError, TypeError, RuntimeError) as error:
         refused = " ".join(str(error).split())
-    chosen, drawn = _chosen(features)
+    chosen, lengths, drawn = _chosen(features, lengths)
     waveforms = batch.waveforms.cpu().numpy()
     own = batch.lengths.tolist()
     pictures: list[np.ndarray | None] = [None] * len(own)
@@ -134,12 +134,11 @@ def make_batch(
     settings: dict[str, Any] = {}
     if chosen is not None:
         values, unit = _drawable(chosen.detach().cpu(), transform)
-        pictures = list(values.numpy())
+        drawn_values: list[np.ndarray] = list(values.numpy())
+        pictures[:] = drawn_values
         if isinstance(lengths, torch.Tensor):
             counts = [int(n) for n in lengths]
-        shown = [
-            picture[..., : picture.shape[-1] if n is None else n].ravel() for picture, n in zip(pictures, counts, strict=True)
-        ]  # fmt: skip
+        shown = [picture[..., :n].ravel() for picture, n in zip(drawn_values, counts, strict=True)]
         frames = chosen.shape[-1]
         places = centers_of(transform, frames, sample_rate) if chosen.dim() > 2 else None
         bins = frequencies_of(transform)
@@ -166,32 +165,33 @@ def make_batch(
     return ShownBatch(clips=clips, sample_rate=sample_rate, drawn=drawn, refused=refused, **settings)
 
 
-def _chosen(features: Any) -> tuple[torch.Tensor | None, str]:
-    """Return the tensor of a report's features that is drawn, and what to say of the others."""
+def _chosen(features: Any, lengths: Any) -> tuple[torch.Tensor | None, Any, str]:
+    """Return the tensor of a report's features that is drawn, its lengths, and what to say of the others."""
     said = ""
-    if isinstance(features, dict):
-        names = list(features)
-        said = f"the first of {', '.join(map(str, names))}"
-        features = features[names[0]] if names else None
-    elif isinstance(features, (tuple, list)):
+    if isinstance(features, Mapping) and features:
+        name = next(iter(features))
+        said = f"{name!r}, the first of {', '.join(map(repr, features))}"
+        features, lengths = features[name], lengths[name] if isinstance(lengths, Mapping) else lengths
+    elif isinstance(features, (tuple, list)) and features:
         said = f"the first of {len(features)} tensors"
-        features = features[0] if features else None
+        features = features[0]
     if not isinstance(features, torch.Tensor) or features.dim() < 2:
-        return None, said
-    return features, said
+        return None, None, said
+    return features, lengths, said
 
 
 def _drawable(features: torch.Tensor, transform: torch.nn.Module) -> tuple[torch.Tensor, str]:
     """Return a report's features as real numbers on a scale that shows them, (batch, bins, frames), and their unit."""
-    values = features.abs() if features.is_complex() else features
-    values = values.float()
+    values = (features.abs().square() if features.is_complex() else features).float()
     while values.dim() > 3:
         values = values[:, 0]
     unit = _UNITS.get(log_of(transform) or "", "")
     if values.dim() == 3 and not unit and bool((values >= 0).all()) and bool((values > 0).any()):
         # powers and magnitudes: on their own scale all but the loudest would be black
         top = values.max()
-        return 10 * torch.log10((values / top).clamp_min(10 ** (-_RANGE_DB / 10))), "dB of the largest value (10 log10)"
+        return 10 * torch.log10(
+            (values / top).clamp_min(10 ** (-_RANGE_DB / 10))
+        ), "(10 log10 of the share of the largest value)"
     return values, unit
 
 
@@ -217,13 +217,12 @@ def encode_sound(waveform: np.ndarray, sample_rate: int) -> tuple[bytes, str, fl
     """
     import soundfile
 
-    rate = round(sample_rate)
-    kind, media = ("FLAC", "audio/flac") if rate <= 655_350 else ("WAV", "audio/wav")
+    kind, media = ("FLAC", "audio/flac") if sample_rate <= 655_350 else ("WAV", "audio/wav")
     samples = np.round(np.clip(waveform, -1.0, 32767 / 32768) * 32768).astype(np.int16)
     while True:
         file = io.BytesIO()
-        soundfile.write(file, samples, rate, format=kind, subtype="PCM_16")
+        soundfile.write(file, samples, sample_rate, format=kind, subtype="PCM_16")
         sound = file.getvalue()
         if len(sound) <= _SOUND_BYTES:
-            return sound, media, len(samples) / rate
+            return sound, media, len(samples) / sample_rate
         samples = samples[: int(len(samples) * min(0.9, _SOUND_BYTES / len(sound)))]

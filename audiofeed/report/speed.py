@@ -52,9 +52,10 @@ def measure_speed(
         RuntimeError: A worker died, or the transform fails.
     """
     sampler: Any
-    if batch_seconds is None:
+    if batch_size is not None:
         sampler = ClipBatchSampler(dataset, batch_size=batch_size, seed=seed)
     else:
+        assert batch_seconds is not None
         sampler = DurationBatchSampler(dataset, max_seconds=batch_seconds, seed=seed)
     with Feed(
         dataset, transform, sampler=_ManyEpochs(sampler), workers=workers, device=device, max_fault_ratio=None
@@ -91,7 +92,7 @@ def best_test(tests: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class _ManyEpochs:
-    """Batch sampler of a report's test: epoch after epoch without a pause, which few clips would spend their time in."""
+    """Batch sampler of a report's test: epoch after epoch, without the pauses that few clips would spend it in."""
 
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
