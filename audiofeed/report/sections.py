@@ -138,9 +138,7 @@ def classes_section(figures: Mapping[str, Any]) -> list[Element]:
         rows.append(
             (name, f"{found['clips']:,}", percent(found["clips"] / total), duration(3600 * found["hours"]), bar)
         )
-    said = (
-        f"{len(names):,} classes; the largest has {percent(most / total)} of the labels, which guessing it gets right."
-    )
+    said = f"{len(names):,} classes; the largest has {percent(most / total)} of the labels: a guess of it gets as much."
     if len(shown) < len(names):
         said += f" The {_CLASSES - 10} largest and the 10 smallest are shown."
     return [tag("p", said), table(("class", "clips", "share", "length", ""), rows)]

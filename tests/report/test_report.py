@@ -275,7 +275,7 @@ def test_a_transform_that_refuses_the_batch_is_told_of(data):
 
 
 def test_batches_beyond_the_memory_are_not_made(data, monkeypatch):
-    monkeypatch.setattr("audiofeed.report.run._MOST_MB", 0.4)
+    monkeypatch.setattr("audiofeed.report.gather._MOST_MB", 0.4)
     figures = quick(data, speed_seconds=5)
     assert figures["speed"]["tests"] == []
     assert "its largest batch would take" in figures["speed"]["none"]
@@ -379,7 +379,7 @@ def interrupted(program, folder, wait):
 
 SLOW_SAMPLES = """
 import sys, time
-import audiofeed.report.run as run
+import audiofeed.report.gather as run
 measure_clip = run.measure_clip
 def slowly(*arguments):
     print("measuring", flush=True)
@@ -390,7 +390,7 @@ sys.exit(main(["report", "data", "--device", "cpu", "--out", "old.html"]))
 """
 LONG_TEST = """
 import sys
-import audiofeed.report.run as run
+import audiofeed.report.gather as run
 run._WORKERS = (2,)
 from audiofeed.cli import main
 sys.exit(main(["report", "data", "--device", "cpu", "--out", "old.html", "--speed-seconds", "600"]))
