@@ -28,7 +28,7 @@ def findings(figures: Mapping[str, Any], batch: ShownBatch | None) -> list[Eleme
         ("bad files", f"{figures['bad'] + len(figures['unread']):,}"),
         ("clips", f"{figures['clips']:,}"),
         ("length", duration(3600 * figures["hours"])),
-        ("sample rates", ", ".join(rates[:3]) + ", ..." * (len(rates) > 3)),
+        ("sample rate", rates[0] if len(rates) == 1 else f"{len(rates)} of them"),
         ("classes", f"{len(labels):,}" if labels else "none"),
         ("clipped clips", f"{len(levels['clipped']):,} of {levels['clips']:,}"),
         ("silence", percent(levels["silence_share"])),
@@ -55,7 +55,7 @@ def _lines(figures: Mapping[str, Any], batch: ShownBatch | None) -> Iterator[str
         endings = ", ".join(f"{n:,} {ending}" for ending, n in figures["passed_over"].items())
         yield f"Files passed over by their extension may be audio: {endings}."
     if len(figures["sample_rates"]) > 1:
-        yield f"Sample rates differ; all clips become {figures['batch_sample_rate']:,} Hz, at a cost for each other."
+        yield f"Sample rates differ; all that are not at {figures['batch_sample_rate']:,} Hz are resampled when they are read."
     if levels["clipped"]:
         clipped = f"{count(len(levels['clipped']), 'clip')} of {levels['clips']:,} measured {_are(levels['clipped'])}"
         yield (f"{clipped} clipped, in {count(levels['clipped_runs'], 'run')} of samples at full scale.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -127,12 +128,13 @@ def page(figures: Mapping[str, Any], batch: ShownBatch | None) -> bytes:
 
 
 def _introduction(figures: Mapping[str, Any]) -> list[Element]:
-    crop = f", {figures['crop']}" if figures["crop"] else ", whole clips"
+    # without the settings that are left alone
+    crop = re.sub(r", \w+=(None|False)", "", figures["crop"] or "whole clips")
     return [
         tag("p", "Data: ", tag("code", figures["source"])),
         tag(
             "p",
-            f"Batches: {figures['batch_sample_rate']:,} Hz, channels averaged{crop}, features by ",
+            f"Batches: {figures['batch_sample_rate']:,} Hz, channels averaged, {crop}, features by ",
             tag("code", figures["transform"]),
             ".",
         ),

@@ -228,7 +228,7 @@ def speed_section(figures: Mapping[str, Any]) -> list[Element]:
         tag("p", f"With {count(best['workers'], 'worker')}: {best['bottleneck']}.", class_="binds"),
         tag(
             "p",
-            f"A feed of {speed['way']}, without a model: its step is an empty loop. read, decode, resample and "
+            f"A feed of {speed['way']}, without a model. read, decode, resample and "
             "collate count in the process that makes a batch. Files may have come from the system's cache.",
         ),
         table(heads, rows),

@@ -32,7 +32,7 @@ def test_it_writes_the_report_and_says_what_to_type_next(sounds, tmp_path, capsy
     lines = capsys.readouterr().out.splitlines()
     page = (tmp_path / "report.html").read_text()
     assert f"{sounds.count} files, {sounds.count} of them good" in page
-    assert "RandomCrop(seconds=3.0" in page
+    assert "RandomCrop(seconds=3.0)" in page
     assert "LogMelSpectrogram" in page
     assert "clips/s" in page
     assert json.loads((tmp_path / "metrics.json").read_text())["report"] == str(tmp_path / "report.html")
