@@ -55,7 +55,7 @@ def _lines(figures: Mapping[str, Any], batch: ShownBatch | None) -> Iterator[str
         endings = ", ".join(f"{n:,} {ending}" for ending, n in figures["passed_over"].items())
         yield f"Files passed over by their extension may be audio: {endings}."
     if len(figures["sample_rates"]) > 1:
-        yield f"Sample rates differ; all that are not at {figures['batch_sample_rate']:,} Hz are resampled when they are read."
+        yield f"Sample rates differ; those not at {figures['batch_sample_rate']:,} Hz are resampled when read."
     if levels["clipped"]:
         clipped = f"{count(len(levels['clipped']), 'clip')} of {levels['clips']:,} measured {_are(levels['clipped'])}"
         yield (f"{clipped} clipped, in {count(levels['clipped_runs'], 'run')} of samples at full scale.")

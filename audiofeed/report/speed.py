@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,6 +73,9 @@ def measure_speed(
             elif seen > _WARM_UP and time.perf_counter() - begun >= seconds:
                 break
         stats = feed.stats()
+    # the wait for the first batch that is measured is no start: the workers are there
+    waited = stats.seconds["start"] + stats.seconds["wait"]
+    stats = replace(stats, seconds={**stats.seconds, "start": 0.0, "wait": waited})
     return {
         "workers": workers,
         "clips_per_second": stats.clips_per_second,
