@@ -173,13 +173,19 @@ def _measure(
     """Measure a report's clips in a random order until there are so many hours; return what could not be read, too."""
     ends = np.cumsum(corpus.seconds[list(order)])
     count = min(len(order), int(np.searchsorted(ends, 3600 * hours)) + 1)
-    measured, faults = [], []
-    for clip in with_progress(order[:count], what="measuring clips", total=count, progress=progress):
+    measured: list[tuple[str, ClipLevels]] = []
+    faults: list[AudioReadError] = []
+    seconds = 0.0
+    for clip in with_progress(order, what="measuring clips", total=count, progress=progress):
+        if seconds >= 3600 * hours:
+            break
         info = corpus.infos[corpus.clips[clip]]
         try:
             measured.append((clip_name(corpus, clip), measure_clip(info, *corpus.spans[clip])))
         except AudioReadError as error:
             faults.append(error)
+        else:
+            seconds += measured[-1][1].seconds
     return measured, faults
 
 

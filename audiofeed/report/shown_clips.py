@@ -93,11 +93,15 @@ def read_clips(
         if len(examples) >= count:
             break
         try:
-            examples.append(dataset[(0, index)])
+            example = dataset[(0, index)]
         except AudioReadError as error:
             faults.append(error)
-        else:
-            numbers.append(index)
+            continue
+        if example.faults:  # another clip, which stands in for one that cannot be read
+            faults += example.faults
+            continue
+        examples.append(example)
+        numbers.append(index)
     return numbers, examples, faults
 
 

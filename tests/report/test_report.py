@@ -347,6 +347,21 @@ def test_no_good_file_is_an_error_that_says_why(tmp_path, monkeypatch, report):
     assert sorted(path.name for path in Path().iterdir()) == ["bad"]
 
 
+def test_a_clip_that_cannot_be_read_is_told_of_wherever_it_is_met(data):
+    """Measured first, or not measured and then chosen to be shown, in whose place the dataset would give another."""
+    met = set()
+    for seed in range(12):
+        figures = quick(data, measure_hours=1e-9, seed=seed, clips=7)
+        assert figures["levels"]["clips"] == 1
+        assert [fault["path"] for fault in figures["unread"]] == ["data/quiet/nan.wav"]
+        assert len({clip["clip"] for clip in figures["shown"]}) == len(figures["shown"]) == 6
+        assert "quiet/nan.wav" not in {clip["clip"] for clip in figures["shown"]}
+        met.add(int(np.random.default_rng(seed).permutation(7)[0]))
+        if {0, 5} <= met:
+            break
+    assert {0, 5} <= met  # a good one, and the sixth path, which is not
+
+
 def test_windows_and_other_crops(data):
     figures = quick(data, crop=af.Windows(0.5, 0.5), clips=7)
     assert {clip["seconds"] for clip in figures["shown"]} == {0.5}
