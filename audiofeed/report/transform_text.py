@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from audiofeed import presets, transforms
+import audiofeed.presets as presets
+import audiofeed.transforms as transforms
 from audiofeed.feed.transform_contract import takes_features
 from audiofeed.survey.settings import ScanError
 

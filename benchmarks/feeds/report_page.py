@@ -1,6 +1,6 @@
 """Write the picture of a report for docs/report.md: the demo's sounds, a few broken files, headless Chromium.
 
-python benchmarks/report_page.py [--out docs/images/report.png]
+python benchmarks/feeds/report_page.py [--out docs/images/report.png]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import soundfile
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from audiofeed.demo.synthesis import SoundSet  # noqa: E402
