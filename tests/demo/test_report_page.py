@@ -91,8 +91,10 @@ def test_a_browser_that_would_take_the_terminal_is_not_started(monkeypatch, tmp_
 
     monkeypatch.setattr(browser, "has_viewer", lambda *found: True)
     page = tmp_path / "a b.html"
+    monkeypatch.setattr(webbrowser.GenericBrowser, "open", lambda self, url: opened.append(url) or True)
     monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("lynx"))
     assert show_page(page) is False
+    assert opened == []
     monkeypatch.setattr(webbrowser, "get", lambda: Window("firefox"))
     assert show_page(page) is True
     assert opened == [page.as_uri()]
