@@ -1,4 +1,7 @@
-"""Short-time features by the fused kernel on a GPU: which it can compute, and how they are asked of it."""
+"""Short-time features by a fused kernel on a GPU: which it can compute, and how they are asked of it.
+
+There are two kernels: that in CUDA, and that in Triton for what the first cannot, or where it cannot be compiled.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import importlib.util
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -17,15 +20,19 @@ from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.short_time import fft
+from audiofeed.methods.short_time.fused.cuda_layout import plan_for
 from audiofeed.methods.short_time.fused.layout import split_for
 from audiofeed.parallel.observed import observed
+
+if TYPE_CHECKING:
+    from audiofeed.methods.short_time.fused.cuda_text import Form
 
 MOST_FILTERS = 512
 MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
 OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloat16
 DEVICE = "cuda"
 MOST_TOGETHER = 2  # features of one spectrum: the kernel computes it for each, torch's FFT once in 2.5 times the time
-_FAILED: dict[torch.device, str] = {}  # why no fused kernel could be launched on a device
+_FAILED: dict[torch.device, str] = {}  # why Triton's kernel could not be launched on a device
 
 
 def cannot(*, trainable: bool, n_fft: int | None = None, power: float | None = 2.0, **needs: object) -> str | None:
@@ -39,9 +46,13 @@ def cannot(*, trainable: bool, n_fft: int | None = None, power: float | None = 2
 
 
 def _missing(n_fft: int) -> str | None:
-    if split_for(n_fft) is None:
+    """Return the reason why neither kernel takes frames of a length here, or None."""
+    by_triton, by_cuda = split_for(n_fft) is not None, plan_for(n_fft, n_fft) is not None
+    if not (by_triton or by_cuda):
         return f"n_fft={n_fft} is odd, too long, or has no factors that fit the fused kernel"
-    return None if _installed() else "triton is not installed"
+    if (by_triton and _installed()) or (by_cuda and torch.version.cuda is not None):
+        return None
+    return "triton is not installed" + ("" if torch.version.cuda else ", and torch was built without CUDA")
 
 
 @functools.cache
@@ -67,23 +78,33 @@ def leaves(
         return "a graph is recorded, and only torch's FFT can be compiled and differentiated twice"
     if wanted is not None and len(wanted) > MOST_TOGETHER:
         return f"{len(wanted)} features of one spectrum, which torch's FFT computes once"
-    if wanted is not None and any(taken_steps(one.steps)[0] is None for one in wanted):
-        # on an H200 faster than the FFT for frames of 400 and 1,024 samples, and slower for 512: launch settings are
-        # chosen with filters
+    forms = [] if wanted is None else [_cuda_form(waveform, framing, one) for one in wanted]
+    without = any(isinstance(form, str) for form in forms)
+    if wanted is not None and without and any(taken_steps(one.steps)[0] is None for one in wanted):
+        # by Triton's kernel, on an H200, faster than the FFT for frames of 400 and 1,024 samples, and slower for 512:
+        # launch settings are chosen with filters
         return "powers without filters, which are not faster for every n_fft"
     watching = observed(waveform)
     if watching is not None:
         return f"{watching} follows the operations"
-    return _unready(waveform.device, framing.n_fft)
+    return _unready(waveform.device, framing.n_fft, forms)
 
 
-def _unready(device: torch.device, n_fft: int) -> str | None:
+def _unready(device: torch.device, n_fft: int, forms: Sequence[Form | str]) -> str | None:
     """Return the reason why a CUDA graph that is being captured should not be the first to use the kernel, or None."""
-    if device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
+    if not _capturing(device):
+        return None
+    from audiofeed.methods.short_time.fused import self_check
+
+    if forms and all(not isinstance(form, str) and self_check.is_checked(form, device) for form in forms):
         return None
     from audiofeed.methods.short_time.fused.launch import has_run
 
     return None if has_run(split_for(n_fft), device) else "a CUDA graph is captured before the kernel was compiled"
+
+
+def _capturing(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def cannot_now(
@@ -97,7 +118,9 @@ def cannot_now(
     """Return the reason why the fused kernel cannot compute the short-time features of a batch, or None."""
     if wanted is None:
         return "a complex spectrum, and the fused kernel computes powers"
-    why = _missing(framing.n_fft) or _FAILED.get(waveform.device) or _unfit(waveform, graph=graph)
+    why = _missing(framing.n_fft) or _unfit(waveform, graph=graph)
+    if why is None and any(isinstance(_cuda_form(waveform, framing, one), str) for one in wanted):
+        why = _unfit_for_triton(waveform, framing)
     if why is not None:
         return why
     if any(one.power not in (1.0, 2.0) for one in wanted):
@@ -114,14 +137,56 @@ def _unfit(waveform: torch.Tensor, *, graph: bool) -> str | None:
         return str(waveform.dtype).removeprefix("torch.")
     if graph and observed(waveform) is not None:
         return f"{observed(waveform)} follows the operations"
+    return None
+
+
+def _unfit_for_triton(waveform: torch.Tensor, framing: Framing) -> str | None:
+    """Return the reason why Triton's kernel takes no such waveform, or None."""
+    if split_for(framing.n_fft) is None:
+        why = f"n_fft={framing.n_fft} is too long, or has no factors that fit Triton's kernel"
+        return why if waveform.device.type == "cuda" else f"a tensor on {waveform.device.type}"
+    if not _installed():
+        return "triton is not installed"
     if waveform.device.type == "cpu":
         from audiofeed.methods.short_time.fused import triton_kernel
 
-        return None if triton_kernel.interpreted() else "a tensor on cpu"
+        return _FAILED.get(waveform.device) if triton_kernel.interpreted() else "a tensor on cpu"
     if waveform.device.type != "cuda":
         return f"a tensor on {waveform.device.type}"
     capability = torch.cuda.get_device_capability(waveform.device)
-    return None if capability >= OLDEST else f"compute capability {capability} is below {OLDEST}"
+    return f"compute capability {capability} is below {OLDEST}" if capability < OLDEST else _FAILED.get(waveform.device)
+
+
+def _cuda_form(waveform: torch.Tensor, framing: Framing, one: Wanted) -> Form | str:
+    """Return the form of the CUDA kernel for a feature, or the reason why that kernel is not taken."""
+    from audiofeed.methods.short_time.fused import cuda_launch, self_check
+
+    why = cuda_launch.unreachable(waveform.device)
+    if why is not None:
+        return why
+    bank, _, log, _, _ = taken_steps(one.steps)
+    if bank is not None and bank.tiles is None and split_for(framing.n_fft) is not None and _installed():
+        return "filters that may be anywhere, as those that train are: faster by the products of Triton's kernel"
+    form = cuda_launch.form_of(
+        framing.n_fft,
+        framing.hop_length,
+        short=waveform.dtype == torch.int16,
+        pad_mode=framing.pad_mode if framing.extends else "constant",
+        remove_dc=framing.remove_dc,
+        preemphasis=framing.preemphasis,
+        power=one.power,
+        root_offset=one.root_offset,
+        filters=bank is not None,
+        log=_kind(log),
+    )
+    if form is None:
+        return f"n_fft={framing.n_fft}, hop_length={framing.hop_length} do not fit the CUDA kernel"
+    return self_check.verdict(form, waveform.device) or form
+
+
+def _kind(log: Log | None) -> str:
+    """Return the kind of a logarithm by its name in a fused kernel."""
+    return "" if log is None else "log1p" if log.kind == "log1p" else "ln"
 
 
 def short_time_spectrum(
@@ -146,13 +211,44 @@ def short_time_powers(
     graph the gradient is that of torch's FFT, computed anew from the samples. Where the kernel cannot be compiled or
     launched (Triton needs a C compiler), the result is None, which one warning says for each device.
     """
+    if _by_cuda(waveform, framing, window, wanted):
+        from audiofeed.methods.short_time.fused import nvrtc, self_check
+
+        try:
+            return _powers(waveform, lengths, framing, window, wanted=wanted, graph=graph, by_cuda=True)
+        except nvrtc.CompilerError as error:
+            form = _cuda_form(waveform, framing, wanted[0])
+            if not isinstance(form, str):
+                self_check.reject(form, waveform.device, str(error).splitlines()[0][:300])
+    if _unfit_for_triton(waveform, framing) is not None:
+        return None
     from audiofeed.methods.short_time.fused.launch import LaunchError  # with Triton, which takes its time
 
     try:
-        return _powers(waveform, lengths, framing, window, wanted=wanted, graph=graph)
+        return _powers(waveform, lengths, framing, window, wanted=wanted, graph=graph, by_cuda=False)
     except LaunchError as error:
         _remember(waveform.device, str(error))
         return None
+
+
+def _by_cuda(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, wanted: Sequence[Wanted]) -> bool:
+    """Return whether the CUDA kernel computes all of some features; at first it is compared with torch's FFT."""
+    from audiofeed.methods.short_time.fused import self_check
+
+    for one in wanted:
+        form = _cuda_form(waveform, framing, one)
+        if isinstance(form, str):
+            return False
+        if not self_check.is_checked(form, waveform.device) and _capturing(waveform.device):
+            return False  # which compares nothing, since it runs nothing
+        own = _taken(one)
+
+        def run(samples: torch.Tensor, lengths: torch.Tensor, own: Wanted = own) -> torch.Tensor:
+            return _features(samples, lengths, framing, window, own, by_cuda=True)
+
+        if not self_check.passes(form, waveform, framing, window, own, run):
+            return False
+    return True
 
 
 def _remember(device: torch.device, why: str) -> None:
@@ -174,18 +270,25 @@ def _powers(
     *,
     wanted: Sequence[Wanted],
     graph: bool,
+    by_cuda: bool,
 ) -> list[torch.Tensor]:
     found = []
     for one in wanted:
         bank, *_, rest = taken_steps(one.steps)
-        own = one._replace(steps=one.steps[: len(one.steps) - len(rest)])
+        own = _taken(one)
         if graph:
             filters = None if bank is None else bank.filters
-            features = _Recomputed.apply(waveform, window, filters, lengths, framing, own)
+            features = _Recomputed.apply(waveform, window, filters, lengths, framing, own, by_cuda)
         else:
-            features = _features(waveform, lengths, framing, window, own)
+            features = _features(waveform, lengths, framing, window, own, by_cuda=by_cuda)
         found.append(through(rest, features.transpose(1, 2), None).transpose(1, 2) if rest else features)
     return found
+
+
+def _taken(one: Wanted) -> Wanted:
+    """Return a feature with the steps alone that a fused kernel takes."""
+    rest = taken_steps(one.steps)[-1]
+    return one._replace(steps=one.steps[: len(one.steps) - len(rest)])
 
 
 class _Recomputed(torch.autograd.Function):
@@ -200,10 +303,11 @@ class _Recomputed(torch.autograd.Function):
         lengths: torch.Tensor | None,
         framing: Framing,
         wanted: Wanted,
+        by_cuda: bool,
     ) -> torch.Tensor:
         ctx.save_for_backward(waveform, window, filters, lengths)
         ctx.framing, ctx.wanted = framing, wanted
-        return _features(waveform, lengths, framing, window, wanted)
+        return _features(waveform, lengths, framing, window, wanted, by_cuda=by_cuda)
 
     @staticmethod
     @once_differentiable
@@ -222,14 +326,18 @@ class _Recomputed(torch.autograd.Function):
             wrt = [one for one in leaves if one is not None and one.requires_grad]
             found = iter(torch.autograd.grad(features, wrt, grad.to(features.dtype)))
         each = [next(found) if one is not None and one.requires_grad else None for one in leaves]
-        return (*each, None, None, None)
+        return (*each, None, None, None, None)
 
 
 def _features(
-    waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, window: torch.Tensor, wanted: Wanted
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    wanted: Wanted,
+    *,
+    by_cuda: bool,
 ) -> torch.Tensor:
-    from audiofeed.methods.short_time.fused.launch import fused_features
-
     bank, before, log, after, _ = taken_steps(wanted.steps)
     n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
     affine = [value.float().expand(n_values) for step in (*before, *after) for value in (step.add, step.divide)]
@@ -238,12 +346,8 @@ def _features(
         # below 1 in float32, so that there is a logarithm
         least = max(log.least - 1.0, -1.0 + torch.finfo(torch.float32).eps)
     under, where = framing.under_window, framing.where
-    return fused_features(
-        waveform,
-        lengths,
-        window,
-        None if bank is None else bank.filters,
-        torch.stack(affine).view(-1, 2, n_values) if affine else None,
+    shifts = torch.stack(affine).view(-1, 2, n_values) if affine else None
+    numbers = (
         framing.count(waveform.shape[-1]),
         framing.n_fft,
         framing.hop_length,
@@ -258,13 +362,21 @@ def _features(
         framing.preemphasis,
         wanted.power,
         wanted.root_offset,
-        "" if log is None else "log1p" if log.kind == "log1p" else "ln",
+        _kind(log),
         least,
         1.0 if log is None else log.factor,
         0.0 if log is None else log.offset,
         len(before),
         len(after),
     )
+    if by_cuda:
+        from audiofeed.methods.short_time.fused.cuda_launch import cuda_features, packed
+
+        weights, spans = (None, None) if bank is None else packed(bank)
+        return cuda_features(waveform, lengths, window, weights, spans, shifts, *numbers)
+    from audiofeed.methods.short_time.fused.launch import fused_features
+
+    return fused_features(waveform, lengths, window, None if bank is None else bank.filters, shifts, *numbers)
 
 
 def taken_steps(

@@ -1,11 +1,13 @@
-"""Drawn settings of method="fused" against float64, under Triton's interpreter (TRITON_INTERPRET=1) or on a GPU.
+"""Drawn settings of method="fused" against float64: Triton's kernel interpreted, CUDA's on a CPU, or both on a GPU.
 
 TRITON_INTERPRET=1 python -m tests.methods.short_time.fused_draws --draws 300 --seed 1
+python -m tests.methods.short_time.fused_draws --kernel cuda --draws 300 --seed 1
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -15,6 +17,8 @@ from typing import Any
 import torch
 
 import audiofeed as af
+from audiofeed.methods.short_time import fused_method
+from tests.methods.short_time.cuda_on_cpu import ORDERS, kernel_on_cpu
 
 LOG_NATS = 2e-3
 # of a value, and of the loudest of its clip: what float32 leaves of an FFT's bins
@@ -23,16 +27,29 @@ OF_VALUE, OF_LOUDEST = 3e-5, 2e-6
 OF_FFT = 8.0
 
 
-def draw(rng: random.Random) -> dict[str, Any]:
-    """Draw a transform, its settings and a batch."""
-    n_fft = rng.choice([400, 400, 512, 512, 320, 480, 256, 200, 64, 100, 640, 1024, 882, 96, 24])
+SIZES = (400, 400, 512, 512, 320, 480, 256, 200, 64, 100, 640, 1024, 882, 96, 24)
+# of the CUDA kernel alone
+MORE_SIZES = (4, 6, 26, 98, 250, 350, 800, 1200, 1764, 2002, 2048, 4096)
+
+
+def draw(rng: random.Random, *, cuda: bool = False) -> dict[str, Any]:
+    """Draw a transform, its settings and a batch.
+
+    Args:
+        rng: of the draw.
+        cuda: with frames and hops that the CUDA kernel alone takes.
+    """
+    n_fft = rng.choice(SIZES + MORE_SIZES if cuda else SIZES)
     win = rng.choice([n_fft, n_fft, max(2, n_fft * 3 // 4), max(2, n_fft // 2 - 1)])
     placement = rng.choice([None, "center", "start", "hops", "but_last_sample", "vocoder", "snip_edges", "keep_edges"])
     hop = rng.choice([160, win // 4, win // 2 + 1, max(1, win // 3), win])
+    hop = max(1, min(hop, win))
+    if cuda:
+        hop = rng.choice([hop, hop, rng.randrange(1, n_fft + 1), n_fft + rng.randrange(50), 2 if n_fft < 600 else 77])
     frames = {
         "n_fft": n_fft,
         "win_length": win,
-        "hop_length": max(1, min(hop, win)),
+        "hop_length": hop,
         "window": rng.choice(["hann", "hamming", "povey", "boxcar"]),
         "periodic": rng.random() < 0.5,
         "window_at": rng.choice(["center", "left"]),
@@ -159,25 +176,50 @@ def wrong_gradient(
     return None
 
 
+def on_kernel(case: dict[str, Any], device: torch.device, *, cuda: bool) -> str | None:
+    """What is wrong with a case by the CUDA kernel or by Triton's, or None."""
+    from audiofeed.methods.short_time.fused import cuda_launch
+
+    if not cuda:
+        held, cuda_launch.unreachable = cuda_launch.unreachable, lambda device: "Triton's kernel is asked for"
+        try:
+            return problem_of(case, device)
+        finally:
+            cuda_launch.unreachable = held
+    held_triton, fused_method._unfit_for_triton = fused_method._unfit_for_triton, lambda *given: "CUDA's is asked for"
+    try:
+        with contextlib.ExitStack() as stack:
+            if device.type == "cpu":
+                runs = stack.enter_context(kernel_on_cpu(order=case["seed"] % ORDERS))
+            found = problem_of(case, device)
+            if device.type == "cpu" and not runs.launches:
+                return found or "the CUDA kernel was not run"
+            return found
+    finally:
+        fused_method._unfit_for_triton = held_triton
+
+
 def main() -> int:
     """Check the drawn cases; print one JSON line for each that fails, and a count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--kernel", choices=("triton", "cuda"), default="triton", help="on a GPU: what is drawn for")
     parser.add_argument("--every", type=int, default=1, help="check every so many of the draws")
     parser.add_argument("--first", type=int, default=0, help="from this one on")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     rng = random.Random(asked.seed)
     failed = checked = 0
+    cuda, device = asked.kernel == "cuda", torch.device(asked.device)
     for i in range(asked.draws):
-        case = draw(rng)
+        case = draw(rng, cuda=cuda)
         if i % asked.every != asked.first:
             continue
         checked += 1
         try:
-            problem = problem_of(case, torch.device(asked.device))
+            problem = on_kernel(case, device, cuda=cuda)
         except Exception as error:  # noqa: BLE001  one case must not hide the others
             problem = f"{type(error).__name__}: {str(error)[:600]}"
         if problem is not None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from audiofeed.methods.short_time.fused import triton_kernel
+from audiofeed.methods.short_time.fused.kept import kept
 from audiofeed.methods.short_time.fused.layout import Split, split_for
 
 LOGARITHMS = ("", "ln", "log1p")
@@ -75,39 +75,21 @@ def tables_on(split: Split, device: torch.device) -> tuple[torch.Tensor, ...]:
     return (*(torch.from_numpy(table).to(device) for table in tables), columns.to(device))
 
 
-# the tables of filters that do not change, and when they are there; one of those that train is made at every call
-_BANKS = WeakTensorKeyDictionary()
-
-
 def table_of(filters: torch.Tensor, split: Split, rows: int, *, short: bool) -> torch.Tensor:
     """Return filters in the order of the fused kernel's bins, in two parts that bfloat16 holds.
 
     Shape: (n, bins) -> (high and low part, n filled up, columns).
     """
-    version = None if filters.is_inference() else filters._version
-    held = _BANKS.get(filters)
-    capturing = filters.is_cuda and torch.cuda.is_current_stream_capturing()
-    if held is not None and version is not None and held[0] == (version, split, rows, short):
-        kept: torch.Tensor = held[1]
-        if filters.is_cuda and not capturing:  # a capture begins when all streams are done
-            stream = torch.cuda.current_stream(filters.device)
-            if stream != held[2]:
-                stream.wait_event(held[3])
-                kept.record_stream(stream)
-        return kept
+    return kept(filters, (split, rows, short), lambda: (_table(filters, split, rows, short=short),))[0]
+
+
+def _table(filters: torch.Tensor, split: Split, rows: int, *, short: bool) -> torch.Tensor:
     columns = tables_on(split, filters.device)[-1]
     filled = F.pad(filters.detach().float(), (0, 1, 0, rows - filters.shape[0]))
     whole = filled[:, columns]  # -1 is the column of zeros
     high = _rounded(whole)
     table = torch.stack([high, _rounded(whole - high)])
-    table = table.bfloat16() if short else table
-    if version is not None and not capturing:  # what a graph captures is not there before it is replayed
-        made: tuple[Any, ...] = (None, None)
-        if filters.is_cuda:
-            stream = torch.cuda.current_stream(filters.device)
-            made = (stream, stream.record_event())
-        _BANKS[filters] = ((version, split, rows, short), table, *made)
-    return table
+    return table.bfloat16() if short else table
 
 
 def _rounded(values: torch.Tensor) -> torch.Tensor:

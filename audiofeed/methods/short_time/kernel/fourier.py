@@ -7,6 +7,7 @@ enters its rounding, as it would where two frames share one complex transform.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,17 @@ from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 
 Complex = tuple[Name, Name]
 RADICES = (8, 5, 3, 7, 11, 13, 4, 2)
+
+
+class Arithmetic(Protocol):
+    """What a small Fourier transform is written with: LLVM code of a CPU's kernel, or CUDA code of a GPU's."""
+
+    def constant(self, value: float | Name) -> Name: ...
+    def add(self, a: Name, b: Name) -> Name: ...
+    def subtract(self, a: Name, b: Name) -> Name: ...
+    def multiply(self, a: Name, b: Name) -> Name: ...
+    def multiply_add(self, a: Name, b: Name, c: Name) -> Name: ...
+    def negate(self, a: Name) -> Name: ...
 
 
 def radices(size: int) -> list[int] | None:
@@ -133,29 +145,29 @@ def _butterfly(
     The results are stored for the next pass.
     """
     points = [_load(code, source, code.plus(q, code.times(stride, code.plus(p, groups * j)))) for j in range(radix)]
-    for k, value in enumerate(_small(code, points)):
+    for k, value in enumerate(small(code, points)):
         turned = value if turns is None or k == 0 else _turn(code, value, turns[k - 1])
         at = code.times(2, code.plus(q, code.times(stride, code.plus(code.times(radix, p), k))))
         code.store_vector(turned[0], target, at)
         code.store_vector(turned[1], target, code.plus(at, 1))
 
 
-def _add(code: Code, a: Complex, b: Complex) -> Complex:
+def _add(code: Arithmetic, a: Complex, b: Complex) -> Complex:
     return code.add(a[0], b[0]), code.add(a[1], b[1])
 
 
-def _subtract(code: Code, a: Complex, b: Complex) -> Complex:
+def _subtract(code: Arithmetic, a: Complex, b: Complex) -> Complex:
     return code.subtract(a[0], b[0]), code.subtract(a[1], b[1])
 
 
-def _around(code: Code, a: Complex, b: Complex) -> tuple[Complex, Complex]:
+def _around(code: Arithmetic, a: Complex, b: Complex) -> tuple[Complex, Complex]:
     """Return a - i b and a + i b for a butterfly of a kernel's Fourier transform."""
     minus = code.add(a[0], b[1]), code.subtract(a[1], b[0])
     return minus, (code.subtract(a[0], b[1]), code.add(a[1], b[0]))
 
 
-def _small(code: Code, x: list[Complex]) -> list[Complex]:
-    """Write a kernel's Fourier transform of 2, 4, 8 or an odd number of points, without loops."""
+def small(code: Arithmetic, x: list[Complex]) -> list[Complex]:
+    """Write a kernel's Fourier transform of 2, 4, 8 or an odd number of points, without loops, on a CPU or a GPU."""
     radix = len(x)
     if radix == 2:
         return [_add(code, *x), _subtract(code, *x)]
@@ -165,11 +177,11 @@ def _small(code: Code, x: list[Complex]) -> list[Complex]:
         minus, plus = _around(code, d, e)
         return [_add(code, s, t), minus, _subtract(code, s, t), plus]
     if radix == 8:
-        return _eight(code, _small(code, x[0::2]), _small(code, x[1::2]))
+        return _eight(code, small(code, x[0::2]), small(code, x[1::2]))
     return _odd(code, x)
 
 
-def _eight(code: Code, even: list[Complex], odd: list[Complex]) -> list[Complex]:
+def _eight(code: Arithmetic, even: list[Complex], odd: list[Complex]) -> list[Complex]:
     half = code.constant(math.sqrt(0.5))
     real, imaginary = odd[1]
     first = code.multiply(code.add(real, imaginary), half), code.multiply(code.subtract(imaginary, real), half)
@@ -185,7 +197,7 @@ def _eight(code: Code, even: list[Complex], odd: list[Complex]) -> list[Complex]
     return low + high
 
 
-def _odd(code: Code, x: list[Complex]) -> list[Complex]:
+def _odd(code: Arithmetic, x: list[Complex]) -> list[Complex]:
     """Write a kernel's Fourier transform of an odd number of points, by sums and differences of opposite ones.
 
     Opposite each other lie the points j and radix - j; cosines weigh their sums, sines their differences.

@@ -1,0 +1,111 @@
+"""The text of the CUDA kernel for one form of features: its constants and transforms before the text of `frames.cu`."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiofeed.methods.short_time.fused.cuda_fourier import dft_text
+from audiofeed.methods.short_time.fused.cuda_layout import Plan
+
+PAD_MODES = ("constant", "reflect", "symmetric", "replicate", "circular")
+_NAMES = ("ZEROS", "REFLECT", "SYMMETRIC", "REPLICATE", "CIRCULAR")
+LOGARITHMS = {"": "NO_LOG", "ln": "LN", "log1p": "LOG1P"}
+# what the text needs of a GPU's compiler; the tests put something else before it to run it on a CPU
+ON_A_GPU = """\
+#define SHARED(name) extern __shared__ float4 name[]
+#define UNIFORM(value) __shfl_sync(0xffffffffu, value, 0)
+"""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Settings that the CUDA kernel is compiled for; all others are given to it.
+
+    Args:
+        plan: how frames are computed.
+        short: whether samples are int16, else float32.
+        pad_mode: what stands past the ends of a row.
+        remove_dc, emphasizes: whether a frame's mean is removed, and whether it is pre-emphasized.
+        root, root_offset: whether magnitudes are wanted, and whether something is added to their squares.
+        filters: whether there are filters.
+        log: of `LOGARITHMS`.
+    """
+
+    plan: Plan
+    short: bool
+    pad_mode: str
+    remove_dc: bool
+    emphasizes: bool
+    root: bool
+    root_offset: bool
+    filters: bool
+    log: str
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory of a block of the CUDA kernel."""
+        return self.plan.shared + (4 * self.plan.threads if self.remove_dc else 0)
+
+    def text(self, before: str = ON_A_GPU) -> str:
+        """Return the CUDA kernel's C++ text for these settings, after what the compiler at hand needs.
+
+        >>> from audiofeed.methods.short_time.fused.cuda_layout import plan_for
+        >>> form = Form(plan_for(400, 160), False, "constant", False, False, False, False, True, "ln")
+        >>> "constexpr int HOP = 160;" in form.text()
+        True
+        """
+        plan = self.plan
+        numbers = {
+            "N_FFT": plan.n_fft, "HALF": plan.half, "HOP": plan.hop_length, "FRAMES": plan.frames, "PARTS": plan.parts,
+            "THREADS": plan.threads, "VALUES": plan.values, "ROW": plan.row, "STRIDE": plan.stride,
+            "ROW_GAP": plan.stride - plan.row, "SAMPLES": plan.samples, "GAP": plan.gap, "BLOCKS": plan.blocks,
+            "SHARED_FLOATS": plan.shared // 4, "LAST_RADIX": plan.radices[-1],
+        }  # fmt: skip
+        flags = {
+            "DC": self.remove_dc, "EMPHASIS": self.emphasizes, "ROOT": self.root, "ROOT_OFFSET": self.root_offset,
+            "FILTERS": self.filters,
+        }  # fmt: skip
+        lines = [
+            before,
+            f"typedef {'short' if self.short else 'float'} SAMPLE;",
+            f"enum {{ {', '.join(_NAMES)} }};",
+            f"enum {{ {', '.join(LOGARITHMS.values())} }};",
+            *(f"constexpr int {name} = {value};" for name, value in numbers.items()),
+            *(f"constexpr bool {name} = {str(value).lower()};" for name, value in flags.items()),
+            f"constexpr int PAD_MODE = {_NAMES[PAD_MODES.index(self.pad_mode)]};",
+            f"constexpr int LOG = {LOGARITHMS[self.log]};",
+            "template <int N> struct Dft;",
+            *(dft_text(radix) for radix in sorted(set(plan.radices))),
+            f"#define PASSES {_passes(plan)}",
+        ]
+        return "\n".join(lines) + "\n" + _frames()
+
+
+@functools.cache
+def _frames() -> str:
+    return Path(__file__).with_name("frames.cu").read_text(encoding="utf-8")
+
+
+def _passes(plan: Plan) -> str:
+    """Return the calls of a CUDA kernel's passes, on one line."""
+    meet, own = "__syncthreads(); ", "u, re, im"
+    done, turns = 1, plan.half + 1
+    said = ""
+    *others, last = plan.radices
+    for radix in others:
+        times = -(-plan.half // radix // plan.parts)
+        if done == 1:
+            said += f"first_pass<{radix}, {times}>(job, own, mean, {own}); "
+        else:
+            said += f"middle_pass<{radix}, {times}, {done}>(job.turns + {turns}, values, {own}); "
+            turns += (radix - 1) * done
+        said += f"{meet}give<{radix}, {times}, {done}>(values, {own}); {meet}"
+        done *= radix
+    if done == 1:
+        return f"first_pass<{last}, 1>(job, own, mean, {own});"
+    # a thread's other transform has the bins that belong to those of its first
+    other = f"u > 0 ? {done} - u : {done // 2}"
+    take = f"take<{last}, {done}>(job.turns + {turns}, values, "
+    return f"{said}{take}u, re, im); {take}{other}, re + {last}, im + {last});"
