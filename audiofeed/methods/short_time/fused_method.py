@@ -50,9 +50,13 @@ def _missing(n_fft: int) -> str | None:
     by_triton, by_cuda = split_for(n_fft) is not None, plan_for(n_fft, n_fft) is not None
     if not (by_triton or by_cuda):
         return f"n_fft={n_fft} is odd, too long, or has no factors that fit the fused kernel"
-    if (by_triton and _installed()) or (by_cuda and torch.version.cuda is not None):
+    if (by_triton and _installed()) or (by_cuda and _built_for_cuda()):
         return None
-    return "triton is not installed" + ("" if torch.version.cuda else ", and torch was built without CUDA")
+    return "triton is not installed" + (", and torch was built without CUDA" if by_cuda else "")
+
+
+def _built_for_cuda() -> bool:
+    return torch.version.cuda is not None
 
 
 @functools.cache

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from audiofeed.methods.short_time.fused import cuda_launch
+from audiofeed.methods.short_time import fused_method
+from audiofeed.methods.short_time.fused import cuda_launch, self_check
 from audiofeed.methods.short_time.fused.cuda_text import Form
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
@@ -48,6 +49,7 @@ static ucontext_t scheduler, *current;
 static void __syncthreads() { swapcontext(current, &scheduler); }
 #define SHARED(name) float4* name = (float4*)shared_memory
 #define UNIFORM(value) (value)
+#define LOG2(value) log2f(value)
 """
 
 AFTER = r"""
@@ -153,7 +155,7 @@ def kernel_on_cpu(change: tuple[str, str] | None = None, order: int = 0) -> Iter
         change: of its text, to see what notices.
         order: in which a block's threads run.
     """
-    held = cuda_launch.unreachable, cuda_launch.launcher
+    held = cuda_launch.unreachable, cuda_launch.launcher, fused_method._built_for_cuda, self_check._VERDICTS
     OnCpu.launches, OnCpu.order = 0, order
     with tempfile.TemporaryDirectory() as folder:
         known: dict[Form, OnCpu] = {}
@@ -164,7 +166,8 @@ def kernel_on_cpu(change: tuple[str, str] | None = None, order: int = 0) -> Iter
             return known[form]
 
         cuda_launch.unreachable, cuda_launch.launcher = lambda device: None, launcher
+        fused_method._built_for_cuda, self_check._VERDICTS = lambda: True, {}
         try:
             yield OnCpu
         finally:
-            cuda_launch.unreachable, cuda_launch.launcher = held
+            cuda_launch.unreachable, cuda_launch.launcher, fused_method._built_for_cuda, self_check._VERDICTS = held

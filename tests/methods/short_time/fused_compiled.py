@@ -121,8 +121,8 @@ def launch_without_card(module: Any, x: torch.Tensor, lengths: torch.Tensor | No
     """Take a waveform through the method as a call of the module on a card would."""
     from audiofeed.methods.short_time import fused_method
 
-    fused_method.short_time_powers(
-        x, lengths, module.framing, module.analysis(x), wanted=[module.wanted(x)], graph=False
+    fused_method._powers(
+        x, lengths, module.framing, module.analysis(x), wanted=[module.wanted(x)], graph=False, by_cuda=False
     )
 
 

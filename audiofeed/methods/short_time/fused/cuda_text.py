@@ -16,6 +16,7 @@ LOGARITHMS = {"": "NO_LOG", "ln": "LN", "log1p": "LOG1P"}
 ON_A_GPU = """\
 #define SHARED(name) extern __shared__ float4 name[]
 #define UNIFORM(value) __shfl_sync(0xffffffffu, value, 0)
+#define LOG2(value) __log2f(value)
 """
 
 

@@ -72,7 +72,7 @@ static __device__ __forceinline__ float finished(float value, int number, const 
   if (LOG != NO_LOG) {
     value += job.offset;
     value = value < job.floor ? job.floor : value;  // which leaves NaN
-    value = (LOG == LOG1P ? log1pf(value) : logf(value)) * job.factor;
+    value = LOG == LOG1P ? log1pf(value) * job.factor : LOG2(value) * (0.693147181f * job.factor);
   }
   return shifted(value, job.affine + 2 * job.before * job.n_values, number, job.n_values, job.after);
 }
@@ -82,13 +82,27 @@ static __device__ __forceinline__ void stage(const Job& job, int row, int first,
   const SAMPLE* own = job.samples + row * job.row_stride;
   const int begin = first * HOP - job.margin;
   if (begin >= 0 && begin + (FRAMES - 1) * HOP + N_FFT <= seen) {
+    // from one sample of a thread to its next, without a division where whole rows lie between
+    const int line = t / ROW;
+    int column = t - line * ROW;
+    const SAMPLE* from = own + (begin + line * HOP + column);
+    float* to = staged + (line * STRIDE + column);
     #pragma unroll 8
     for (int s = t; s < SAMPLES; s += THREADS) {
-      const int line = s / ROW, column = s - line * ROW;
-      const float value = 0.5f * (float)own[begin + line * HOP + column];
-      staged[line * STRIDE + column] = value;
+      const float value = 0.5f * (float)*from;
+      *to = value;
       // before each row stands the sample before it, for pre-emphasis
-      if (EMPHASIS && ROW_GAP && column == ROW - 1) staged[(line + 1) * STRIDE - 1] = value;
+      if (EMPHASIS && ROW_GAP && column == ROW - 1) to[ROW_GAP] = value;
+      from += THREADS / ROW * HOP + THREADS % ROW;
+      to += THREADS / ROW * STRIDE + THREADS % ROW;
+      if (THREADS % ROW && (ROW_GAP || HOP != ROW)) {
+        column += THREADS % ROW;
+        if (column >= ROW) {
+          column -= ROW;
+          from += HOP - ROW;
+          to += ROW_GAP;
+        }
+      }
     }
     return;
   }
@@ -196,17 +210,20 @@ static __device__ __forceinline__ void write_powers(const Job& job, int u, const
 }
 
 // The sum of the powers under one filter.
-static __device__ __forceinline__ float filtered(const Job& job, int number, const float* powers) {
-  const int4 span = __ldg(job.spans + number);
-  const float* weights = job.weights + span.z;
+static __device__ __forceinline__ float filtered(const Job& job, int4 span, const float* powers) {
+  const float *weight = job.weights + (span.z + span.x), *power = powers + span.x * FRAMES;
   float even = 0.0f, odd = 0.0f;
-  int k = span.x;
-  #pragma unroll 2
-  for (; k + 1 < span.y; k += 2) {
-    even = fmaf(__ldg(weights + k), powers[k * FRAMES], even);
-    odd = fmaf(__ldg(weights + k + 1), powers[(k + 1) * FRAMES], odd);
+  int left = span.y - span.x;
+  #pragma unroll 1
+  for (; left >= 4; left -= 4, weight += 4, power += 4 * FRAMES) {
+    even = fmaf(__ldg(weight), power[0], even);
+    odd = fmaf(__ldg(weight + 1), power[FRAMES], odd);
+    even = fmaf(__ldg(weight + 2), power[2 * FRAMES], even);
+    odd = fmaf(__ldg(weight + 3), power[3 * FRAMES], odd);
   }
-  if (k < span.y) even = fmaf(__ldg(weights + k), powers[k * FRAMES], even);
+  #pragma unroll
+  for (int i = 0; i < 3; ++i)
+    if (left > i) even = fmaf(__ldg(weight + i), power[i * FRAMES], even);
   return even + odd;
 }
 
@@ -232,12 +249,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) features(const Job
   float mean = 0.0f;
   if (DC) {
     float* partial = shared + SHARED_FLOATS;
+    // less one sample of the frame, so that rounding leaves nothing of a frame that is constant
+    const float one = own[place(job.under)];
     float total = 0.0f;
-    for (int n = job.under + u; n < job.under + job.win_length; n += PARTS) total += own[place(n)];
+    for (int n = job.under + u; n < job.under + job.win_length; n += PARTS) total += own[place(n)] - one;
     partial[t] = total;
     __syncthreads();
     for (int i = 0; i < PARTS; ++i) mean += partial[i * FRAMES + f];
-    mean /= (float)job.win_length;
+    mean = one + mean / (float)job.win_length;
   }
   float re[VALUES], im[VALUES];
   float2* values = (float2*)shared + f;
@@ -248,9 +267,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) features(const Job
   __syncthreads();
   if (frame >= job.n_frames) return;
   const bool is_own = frame < count;
+  const long long apart = (long long)PARTS * job.n_frames;
+  out += (long long)u * job.n_frames;
+  int4 span;
+  if (FILTERS && u < job.n_values) span = __ldg(job.spans + u);
   #pragma unroll 1
-  for (int m = u; m < job.n_values; m += PARTS) {
-    const float value = finished(FILTERS ? filtered(job, m, powers) : powers[m * FRAMES], m, job);
-    out[(long long)m * job.n_frames] = is_own ? value : 0.0f;
+  for (int m = u; m < job.n_values; m += PARTS, out += apart) {
+    float value;
+    if (FILTERS) {
+      const int4 own_span = span;
+      if (m + PARTS < job.n_values) span = __ldg(job.spans + m + PARTS);  // in time for the next
+      value = filtered(job, own_span, powers);
+    } else {
+      value = powers[m * FRAMES];
+    }
+    value = finished(value, m, job);
+    *out = is_own ? value : 0.0f;  // frames of a value lie side by side
   }
 }
