@@ -123,8 +123,8 @@ def cannot_now(
     if wanted is None:
         return "a complex spectrum, and the fused kernel computes powers"
     why = _missing(framing.n_fft) or _unfit(waveform, graph=graph)
-    if why is None and any(isinstance(_cuda_form(waveform, framing, one), str) for one in wanted):
-        why = _unfit_for_triton(waveform, framing)
+    if why is None:
+        why = _unfit_for_both(waveform, framing, wanted)
     if why is not None:
         return why
     if any(one.power not in (1.0, 2.0) for one in wanted):
@@ -142,6 +142,18 @@ def _unfit(waveform: torch.Tensor, *, graph: bool) -> str | None:
     if graph and observed(waveform) is not None:
         return f"{observed(waveform)} follows the operations"
     return None
+
+
+def _unfit_for_both(waveform: torch.Tensor, framing: Framing, wanted: Sequence[Wanted]) -> str | None:
+    """Return the reason why neither the CUDA kernel nor Triton's takes such a waveform, or None."""
+    forms = [_cuda_form(waveform, framing, one) for one in wanted]
+    by_cuda = [form for form in forms if isinstance(form, str)]
+    by_triton = _unfit_for_triton(waveform, framing) if by_cuda else None
+    if by_triton is None:
+        return None
+    from audiofeed.methods.short_time.fused import cuda_launch
+
+    return f"{by_cuda[0]}; {by_triton}" if cuda_launch.unreachable(waveform.device) is None else by_triton
 
 
 def _unfit_for_triton(waveform: torch.Tensor, framing: Framing) -> str | None:

@@ -133,7 +133,7 @@ class OnCpu:
         source, library = stem.with_suffix(".cc"), stem.with_suffix(".so")
         source.write_text(text)
         command = [COMPILER, "-std=c++17", "-O0", "-w", "-fPIC", "-shared", source, "-o", library]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
         assert done.returncode == 0, done.stderr[:2000]
         self.run = ctypes.CDLL(str(library)).run
         self.run.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, *[ctypes.c_size_t] * 3]

@@ -177,11 +177,9 @@ def plan_for(n_fft: int, hop_length: int) -> Plan | None:
     if n_fft % 2 or not 4 <= n_fft <= LONGEST or factors(half) is None or hop_length > LONGEST_HOP:
         return None
     ways = [way for way in _ways(half, MOST_PASSES) if _values(half, way) <= MOST_POINTS]
-    best = min(ways, key=lambda way: (_cost(half, way), way), default=None)
-    if best is None:
-        return None
-    for frames in (32, 16, 8, 4, 2, 1):
-        plan = Plan(n_fft, hop_length, best, frames)
-        if plan.threads <= MOST_THREADS and plan.shared <= MOST_SHARED:
-            return plan
+    for way in sorted(ways, key=lambda way: (_cost(half, way), way)):
+        for frames in (32, 16, 8, 4, 2, 1):
+            plan = Plan(n_fft, hop_length, way, frames)
+            if plan.threads <= MOST_THREADS and plan.shared <= MOST_SHARED:
+                return plan
     return None

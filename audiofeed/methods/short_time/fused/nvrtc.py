@@ -63,7 +63,7 @@ def compiled(text: str, architecture: str) -> bytes:
         options = [option.encode() for option in (*OPTIONS, f"--gpu-architecture={architecture}")]
         given = (ctypes.c_char_p * len(options))(*options)
         if library.nvrtcCompileProgram(program, len(options), given):
-            said = _text_of(library, "ProgramLog", program).decode(errors="replace").strip()
+            said = _text_of(library, "ProgramLog", program).decode(errors="replace").strip("\0 \n")
             raise CompilerError(f"NVRTC for {architecture}: {said[:500]}")
         return _text_of(library, "CUBIN", program)
     finally:
