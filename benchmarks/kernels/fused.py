@@ -1,15 +1,17 @@
-"""The fused kernel on a card: drawn settings against float64, then its time beside torch's FFT and other packages.
+"""The fused kernels on a card: drawn settings against float64, then their time beside torch's FFT and other packages.
 
     python benchmarks/kernels/fused.py --out benchmarks/results             values and times, under a minute
     python benchmarks/kernels/fused.py --launches --out benchmarks/results  other launches than the default, too
 
 It writes fused_<card>.json and .md, with `--launches` fused_launches_<card>.json and .md. Ours is "auto", which must
-take the fused kernel. Every case stands alone: one that fails is named, and the others go on.
+take the fused kernel in CUDA; Triton's is timed beside it, and the other launches are of that one. Every case stands
+alone: one that fails is named, and the others go on. What the compiler says without a card: `fused_cuda.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -17,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,12 @@ for _folder in (ROOT, ROOT / "benchmarks"):
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
+from gpu.measured.timing import copy_rate  # noqa: E402
 from gpu.results import slug  # noqa: E402
 
 import audiofeed as af  # noqa: E402
+from audiofeed.methods.short_time import fused_method  # noqa: E402
+from audiofeed.methods.short_time.fused import cuda_launch  # noqa: E402
 from audiofeed.methods.short_time.fused import launch as launching  # noqa: E402
 from audiofeed.methods.short_time.fused.layout import split_for  # noqa: E402
 
@@ -81,6 +86,26 @@ def guarded(name: str, call: Callable[[], object]) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def triton_alone() -> Iterator[None]:
+    """Let Triton's kernel compute what the one in CUDA would."""
+    held, cuda_launch.unreachable = cuda_launch.unreachable, lambda device: "Triton's kernel is timed"
+    try:
+        yield
+    finally:
+        cuda_launch.unreachable = held
+
+
+def by_triton(call: Callable[[], Any]) -> Callable[[], Any]:
+    """The call, by Triton's kernel."""
+
+    def run() -> Any:
+        with triton_alone():
+            return call()
+
+    return run
+
+
 def check_values(draws: int, seed: int, processes: int, patience: float) -> bool:
     """Check drawn settings in processes side by side, since each compiles its own; whether all passed."""
     command = [sys.executable, "-m", "tests.methods.short_time.fused_draws", "--draws", str(draws), "--seed", str(seed)]
@@ -89,10 +114,11 @@ def check_values(draws: int, seed: int, processes: int, patience: float) -> bool
     began = time.perf_counter()
     running = [
         subprocess.Popen(
-            [*command, "--first", str(i)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
-            env=environment,
+            [*command, "--first", str(i), "--kernel", kernel], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, cwd=ROOT, env=environment,
         )
         for i in range(processes)
+        for kernel in ("cuda", "triton")
     ]  # fmt: skip
     # the programs that are timed are compiled meanwhile; this process then finds them on the disk
     own = [sys.executable, str(Path(__file__).resolve()), "--warm"]
@@ -121,7 +147,7 @@ def check_values(draws: int, seed: int, processes: int, patience: float) -> bool
             compiler.kill()
             compiler.wait()
     say(f"{failed} of {checked} drawn settings differ from float64, after {time.perf_counter() - began:.0f} s")
-    return failed == 0 and checked == draws
+    return failed == 0 and checked == 2 * draws
 
 
 def warm(kind: str, options: dict[str, Any]) -> None:
@@ -130,7 +156,7 @@ def warm(kind: str, options: dict[str, Any]) -> None:
     x = torch.zeros(2, 32000, device="cuda")
     with torch.no_grad():
         for given in ((x,), (x.to(torch.int16),), (x, torch.tensor([32000, 9000], device="cuda"))):
-            module(*given)
+            by_triton(lambda given=given: module(*given))()
 
 
 def milliseconds(call: Callable[[], object], seconds: float) -> tuple[float, float]:
@@ -165,12 +191,15 @@ def time_setting(
     x = torch.nn.functional.avg_pool1d(x[:, None], 5, 1, 2)[:, 0].contiguous()
     short = (x * 32768 * 30).round().to(torch.int16)
     lengths = torch.linspace(n_samples // 2, n_samples, clips, device="cuda").long()
-    auto, exact = (getattr(af, kind)(method=method, **options).cuda() for method in ("auto", "fft"))
+    auto, exact, named = (getattr(af, kind)(method=method, **options).cuda() for method in ("auto", "fft", "fused"))
     with torch.no_grad():
         want = exact(x[:4].double())
         path = auto.runs_on(x)
-    if path.method != "fused":
-        say(f"FAILED {name}: auto takes {path}")
+        first = exact.wanted(x)
+        auto(x[:1])  # which compares the kernel with torch's FFT
+        form = fused_method._cuda_form(x, exact.framing, first)
+    if path.method != "fused" or isinstance(form, str):
+        say(f"FAILED {name}: auto takes {path}; the CUDA kernel: {form}")
         return False
     tens = 2.302585 if options.get("log") == "log10" else 1.0
 
@@ -181,19 +210,23 @@ def time_setting(
                 off = (found[:4].double() - want).abs()
                 error = float(off.max()) * tens if "log" in options else float(off.max() / want.max())
             median, least = milliseconds(call, asked.seconds)
+        moved = x.numel() * (2 if "int16" in way else 4) + found.numel() * found.element_size()
         one = {
             "setting": name, "batch": f"{clips} x {length:g} s", "way": way, "launch": launch, "median_ms": median,
             "min_ms": least, "hours_per_second": clips * length / 3600 / (median / 1e3), "error": error,
+            "share_of_copy": moved / (median / 1e3) / asked.copy,
         }  # fmt: skip
         rows.append(one)
         off = "" if error is None else f", error {error:.1e} {'nats' if 'log' in options else 'of the largest'}"
-        say(f"{name}: {way}: {median:.3f} ms (min {least:.3f}), {one['hours_per_second']:.0f} h/s{off}")
+        speed = f"{one['hours_per_second']:.0f} h/s, {one['share_of_copy']:.0%} of copying"
+        say(f"{name}: {way}: {median:.3f} ms (min {least:.3f}), {speed}{off}")
 
     own = launching.launch_settings(split_for(options["n_fft"]), options.get("n_mels", 0))
     ways: dict[str, Callable[[], None]] = {
-        "fused": lambda: row("fused", lambda: auto(x), judged=True, launch=own),
-        "fused, int16": lambda: row("fused, int16", lambda: auto(short), launch=own),
-        "fused, lengths": lambda: row("fused, lengths", lambda: auto(x, lengths), launch=own),
+        "fused": lambda: row("fused", lambda: auto(x), judged=True),
+        "fused, int16": lambda: row("fused, int16", lambda: auto(short)),
+        "fused, lengths": lambda: row("fused, lengths", lambda: auto(x, lengths)),
+        "fused by Triton": lambda: row("fused by Triton", by_triton(lambda: named(x)), judged=True, launch=own),
         "fft": lambda: row("fft", lambda: exact(x), judged=True),
         "fft, lengths": lambda: row("fft, lengths", lambda: exact(x, lengths)),
     }
@@ -207,7 +240,10 @@ def time_setting(
         chosen = {key: value for key, value in zip(KEYS, launch, strict=True) if value is not None}
         launching.launch_settings = lambda split, n_filters, chosen=chosen: chosen
         way = f"fused, launch {launch}"
-        guarded(way, lambda way=way, chosen=chosen: row(way, lambda: auto(x), judged=True, launch=chosen))
+        guarded(
+            way,
+            lambda way=way, chosen=chosen: row(way, by_triton(lambda: named(x)), judged=True, launch=chosen),
+        )
         launching.launch_settings = held
     return passed
 
@@ -237,17 +273,19 @@ def markdown(result: dict[str, Any]) -> str:
     """The page of a result."""
     values = "equal float64" if result["values_passed"] else "DO NOT ALL equal float64"
     said = (
-        f"The fused kernel on {result['card']} (torch {result['torch']}): median time of a batch, hours of audio in a "
+        f"The fused kernels on {result['card']} (torch {result['torch']}): median time of a batch, hours of audio in a "
         "second, largest error against float64 (nats of log-mel, else parts of the largest power). "
-        f"{result['draws']} drawn settings {values}. A launch is frames of a program, warps, filters at once and at "
-        f"last, most registers. By `{result['command']}`{result.get('note', '')}."
+        f"{result['draws']} drawn settings by each kernel {values}. Of copying: the least bytes to read and write, "
+        "over what a copy moves in that time. A launch is frames of a program, warps, filters at once and at "
+        f"last, most registers of Triton's. By `{result['command']}`{result.get('note', '')}."
     )
-    lines = ["| setting | way | launch | ms | h/s | error |", "|---|---|---|---:|---:|---:|"]
+    lines = ["| setting | way | launch | ms | h/s | of copying | error |", "|---|---|---|---:|---:|---:|---:|"]
     for row in result["rows"]:
         launch = "" if row["launch"] is None else ", ".join(str(row["launch"].get(key, "any")) for key in KEYS)
         error = "" if row["error"] is None else f"{row['error']:.1e}"
         way = row["way"].split(" (")[0].replace("fused, launch", "fused")
-        cells = (row["setting"], way, launch, f"{row['median_ms']:.3f}", f"{row['hours_per_second']:.0f}", error)
+        cells = [row["setting"], way, launch, f"{row['median_ms']:.3f}", f"{row['hours_per_second']:.0f}"]
+        cells += [f"{row['share_of_copy']:.0%}", error]
         lines.append("| " + " | ".join(cells) + " |")
     return said + "\n\n" + "\n".join(lines) + "\n"
 
@@ -278,6 +316,7 @@ def main() -> int:
         warm(*SETTINGS[asked.warm][3:])
         return 0
     began = time.perf_counter()
+    asked.copy = copy_rate(torch.device("cuda"))
     more = " --launches" if asked.launches else ""
     result: dict[str, Any] = {
         "card": torch.cuda.get_device_name(), "torch": torch.__version__, "draws": asked.draws,

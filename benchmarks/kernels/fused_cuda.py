@@ -180,7 +180,10 @@ def _times(
         return sum(width // 4 for width in widths) / max(1, len(widths))
     if kinds["LDS"] and of.remove_dc:  # a frame's mean: its samples, or the sums of its parts
         around = [kinds["LDS"]]
-        samples = len([1 for begin, end in loops if begin < loop[0] and end > loop[1]]) == 0 and kinds["IMAD"] + kinds["SHF"] > 2
+        samples = (
+            len([1 for begin, end in loops if begin < loop[0] and end > loop[1]]) == 0
+            and kinds["IMAD"] + kinds["SHF"] > 2
+        )
         total = of.plan.n_fft / of.plan.parts if samples else of.plan.parts
         return total / around[0]
     return 1.0
@@ -262,13 +265,13 @@ def markdown(result: dict[str, Any]) -> str:
     draws = result.get("draws")
     said = [
         "The CUDA kernel of `fused` on paper, by "
-        f"`{result['command']}` (NVRTC of CUDA {result['cuda']}, torch {result['torch']}). No card was at hand: no time "
-        "here is measured but those of the last two columns, which are from fused_nvidia-h200.md.",
+        f"`{result['command']}` (NVRTC of CUDA {result['cuda']}, torch {result['torch']}). No card was at hand: no "
+        "time here is measured but those of the last two columns, which are from fused_nvidia-h200.md.",
     ]
     if draws:
         said.append(
-            f"{draws['failed']} of {draws['draws']} drawn settings, forward and backward, differ from float64, with the "
-            "kernel's text compiled for a CPU and run there thread by thread."
+            f"{draws['failed']} of {draws['draws']} drawn settings, forward and backward, differ from float64, with "
+            "the kernel's text compiled for a CPU and run there thread by thread."
         )
     said += ["## What the compiler says", ""]
     rows = ["| setting | passes | for | registers | spills | shared, KB | threads | frames | instructions |"]
@@ -284,10 +287,10 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         "## What that allows on an H200 or H100 (sm_90)",
         "",
-        f"Instructions of a warp for each frame of a block inside a clip, and hours of audio in a second: at {ISSUED:g} "
-        f"instructions in every cycle of {MULTIPROCESSORS} multiprocessors at {CLOCK / 1e9:g} GHz or one line of shared "
-        "memory and first cache, whichever is less; at half of that, which is what kernels that meet at barriers often "
-        f"reach; and at the {share:.0%} of it that the Triton kernel reaches of its own bound.",
+        "Instructions of a warp for each frame of a block inside a clip, and hours of audio in a second: at "
+        f"{ISSUED:g} instructions in every cycle of {MULTIPROCESSORS} multiprocessors at {CLOCK / 1e9:g} GHz, or one "
+        "line of shared memory and first cache, whichever is less (which no kernel reaches); at half of that; and at "
+        f"the {share:.0%} of its own bound which the Triton kernel was measured to reach.",
         "",
         "| setting | instructions | arithmetic | LDG | LDS | STS | STG | other | lines | bound | at half | as Triton | "
         "share of memory at half | measured: Triton | measured: flashmel + log |",
@@ -297,7 +300,9 @@ def markdown(result: dict[str, Any]) -> str:
         kinds = one["per_frame"]
         cells = [one["setting"], *(f"{kinds[k]:.0f}" for k in ("all", "arithmetic", *MEMORY_KINDS, "other"))]
         cells += [f"{one['lines_per_frame']:.0f}"]
-        cells += [f"{one[key]:,.0f}" for key in ("bound", "at_half", "at_triton")] + [f"{one['copy_share_at_half']:.0%}"]
+        cells += [f"{one[key]:,.0f}" for key in ("bound", "at_half", "at_triton")] + [
+            f"{one['copy_share_at_half']:.0%}"
+        ]
         cells += ["" if one[key] is None else f"{one[key]:,.0f}" for key in ("triton", "flashmel")]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n\n".join(said[:-2]) + "\n\n" + "\n".join([*said[-2:], *rows]) + "\n"
