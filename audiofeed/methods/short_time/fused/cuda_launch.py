@@ -174,7 +174,7 @@ def cuda_features(
     samples = samples if samples.stride(-1) == 1 else samples.contiguous()
     given: dict[str, torch.Tensor | None] = {
         "samples": samples,
-        "lengths": None if lengths is None else lengths.long().contiguous(),
+        "lengths": None if lengths is None else lengths.to(samples.device, torch.int64).contiguous(),
         "window": _aligned(window),
         "turns": turns_on(form.plan, samples.device),
         "weights": weights,

@@ -136,6 +136,10 @@ class Loaded:
         Raises:
             CompilerError: with what the driver says.
         """
+        context = ctypes.c_void_p()
+        self._must(driver().cuCtxGetCurrent(ctypes.byref(context)))
+        if not context:  # a thread has the device's context from its first call of the runtime on
+            torch.cuda.current_stream().query()
         given = (ctypes.c_void_p * 1)(ctypes.addressof(job))
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         self._must(
