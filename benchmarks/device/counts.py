@@ -1,0 +1,102 @@
+"""Launches and traffic of a call on the device, of which tensors without values tell."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import audiofeed as af
+from audiofeed.transforms.contract import graph
+from audiofeed.transforms.short_time import steps
+from benchmarks.device.calls import CLIPS, Call
+from benchmarks.device.fake_cuda import Notes, bytes_of, fake_cuda, noted, on_cuda
+
+# in the order of the table's columns: (lengths, graph)
+WAYS: dict[str, tuple[bool, bool]] = {
+    "plain": (False, False),
+    "lengths": (True, False),
+    "graph": (False, True),
+    "graph, lengths": (True, True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """What one call does on the device.
+
+    Args:
+        launches: operations that start there; views, allocations and copies from the host apart.
+        moved: bytes that these read and write, by their shapes.
+        least: bytes that any way would have to: the input, the lengths and the result, each once.
+        waits: how often the host would wait.
+    """
+
+    launches: int
+    moved: int
+    least: int
+    waits: int
+    operations: Counter[str]
+
+
+def count(call: Call, *, lengths: bool, gradient: bool, clips: int = CLIPS) -> Count:
+    """Count what a call does, in the second of two calls: filters are moved in the first."""
+    module = call.build()
+    x = call.batch(module, clips=clips)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        if isinstance(module, af.InverseCQT):  # it finds its step at the first call, from values
+            module(x[:1, :, :64])
+        with unobserved(), fake_cuda(), torch.set_grad_enabled(gradient):
+            on_cuda(module)
+            x = x.to("cuda").requires_grad_(gradient)
+            given = (x, torch.full((clips,), x.shape[-1] - 7, device="cuda") if lengths else None)
+            call.run(module, *given)
+            with noted() as notes:
+                result = call.run(module, *given)
+            return _count(notes, given, result)
+
+
+def count_collate(clips: int = 4, rate: int = 16000) -> Count:
+    """Count what a batch of a whole collate does: samples of 16 bits moved, features, lengths and mask."""
+    transform = Call(name="collate", make=af.presets.whisper).build()
+    collate = af.GPUSpecCollate(transform, device="cuda:0")
+    items = [(torch.zeros(rate + 100 * i, dtype=torch.int16), rate, i) for i in range(clips)]
+    with unobserved():
+        first, second = collate(items), collate(items)
+        with fake_cuda(), torch.no_grad():
+            on_cuda(transform)
+            first.features  # noqa: B018  filters are moved at the first call
+            with noted() as notes:
+                result = (second.features, second.feature_lengths, second.feature_mask)
+                given = (second.lengths, second.targets)
+        return _count(notes, given, result)
+
+
+def _count(notes: Notes, given: Any, result: Any) -> Count:
+    from torch.utils._pytree import tree_leaves
+
+    ends = [leaf for leaf in tree_leaves((given, result)) if isinstance(leaf, torch.Tensor)]
+    return Count(
+        launches=notes.launches,
+        moved=notes.read + notes.written,
+        least=sum(bytes_of(leaf) for leaf in ends),
+        waits=sum(times for what, times in notes.waits.items() if "contract/filters.py" not in what),
+        operations=Counter(notes.operations),
+    )
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Tensors without values are observed, and so take the way of a graph; a card's are not."""
+    held = graph.observed, steps.observed
+    graph.observed = steps.observed = lambda x: None
+    try:
+        yield
+    finally:
+        graph.observed, steps.observed = held
