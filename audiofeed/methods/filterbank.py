@@ -24,6 +24,11 @@ class FilterBank:
     filters: torch.Tensor
     tiles: FilterTiles | None
 
+    @property
+    def is_narrow(self) -> bool:
+        """True for a filter bank of so few filters that their products are summed in parts."""
+        return self.filters.shape[0] <= FEW_FILTERS
+
     def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Apply a filter bank to a tensor of frames.
 

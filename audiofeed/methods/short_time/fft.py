@@ -12,10 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from audiofeed.methods.frame_shaping import windowed, windowed_into
-from audiofeed.methods.frame_steps import Wanted, through
+from audiofeed.methods.filterbank import FilterBank
+from audiofeed.methods.frame_steps import Apply, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place
+from audiofeed.methods.precision import matmul
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.launches import launches
 
 
 def short_time_spectrum(
@@ -26,9 +29,12 @@ def short_time_spectrum(
     Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,) -> complex (rows, bins, frames), a view of
     memory laid out frame by frame, as torch.stft's is.
     """
-    if graph:
-        return torch.fft.rfft(windowed(framing.cut(framing.pad(waveform, lengths)), framing, window)).transpose(-1, -2)
     frames, bins = framing.count(waveform.shape[-1]), framing.n_fft // 2 + 1
+    if graph or framing.fits(waveform):
+        padded = framing.pad(waveform, lengths)
+        parts = (padded,) if graph else framing.row_parts(padded, frames)
+        spectra = [torch.fft.rfft(windowed(framing.cut(part), framing, window)) for part in parts]
+        return (spectra[0] if len(spectra) == 1 else torch.cat(spectra)).transpose(-1, -2)
     out = window.new_empty((waveform.shape[0], frames, bins), dtype=window.dtype.to_complex())
     for places, piece in packed_pieces(Workspace(window), waveform, lengths, framing, window):
         put_back(out, places, torch.fft.rfft(piece))
@@ -49,6 +55,8 @@ def short_time_powers(
     Shape: waveform (rows, time), window (n_fft,) -> each (rows, features, frames); contiguous after a step, else laid
     out frame by frame.
     """
+    if framing.fits(waveform) or (graph and launches(waveform)):
+        return _few_launches(waveform, lengths, framing, window, wanted=wanted, graph=graph)
     if graph:
         spectrum = torch.fft.rfft(windowed(framing.cut(framing.pad(waveform, lengths)), framing, window))
         squared = spectrum.real.square() + spectrum.imag.square()
@@ -56,6 +64,46 @@ def short_time_powers(
     workspace = Workspace(window)
     pieces = _finished_pieces(workspace, waveform, lengths, framing, window, wanted)
     return gathered(pieces, wanted, waveform.shape[0], framing.count(waveform.shape[-1]))
+
+
+def _few_launches(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    wanted: Sequence[Wanted],
+    graph: bool,
+) -> list[torch.Tensor]:
+    """Compute powers of |STFT| by torch's FFT of all rows at once, as `short_time_powers` does, on a GPU."""
+    padded = framing.pad(waveform, lengths)
+    if graph:
+        spectrum = torch.fft.rfft(windowed(framing.cut(padded), framing, window))
+        squared = spectrum.real.square() + spectrum.imag.square()
+        return [_by_row(values, one.steps, None) for one, values in _raised(squared, wanted, None)]
+    found: list[list[torch.Tensor]] = [[] for _ in wanted]
+    for part in framing.row_parts(padded, framing.count(waveform.shape[-1])):
+        pairs = torch.view_as_real(torch.fft.rfft(windowed(framing.cut(part), framing, window)))
+        squared = torch.add(*pairs.mul_(pairs).unbind(-1))
+        for features, one in zip(found, wanted, strict=True):
+            # memory of its own for each, which its steps may overwrite
+            own = squared if one is wanted[-1] else squared.clone()
+            features.append(_by_row(raise_power(own, one.power, one.root_offset), one.steps, Workspace(window)))
+    return [features[0] if len(features) == 1 else torch.cat(features) for features in found]
+
+
+def _by_row(values: torch.Tensor, steps: Sequence[Step], workspace: Workspace | None) -> torch.Tensor:
+    """Take powers of an FFT through steps, a filter bank row by row: the result then lies as it is wanted.
+
+    Shape: (rows, frames, bins) -> (rows, features, frames).
+    """
+    bank, *further = steps or (None,)
+    if not isinstance(bank, FilterBank) or bank.is_narrow or any(isinstance(step, Apply) for step in further):
+        found = through(steps, values, None).transpose(1, 2)
+        return found.contiguous() if steps and workspace is not None else found
+    filters = bank.filters.expand(len(values), -1, -1)
+    found = matmul(filters, values.transpose(1, 2))  # (row, feature, frame)
+    return through(further, found.transpose(1, 2), workspace).transpose(1, 2)
 
 
 def gathered(
@@ -108,13 +156,24 @@ def finished(squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspa
 
     Shape: (..., frames, bins) -> each (..., frames, features).
     """
-    for i, (power, steps, root_offset, *_) in enumerate(wanted):
+    for one, values in _raised(squared, wanted, workspace):
+        yield through(one.steps, values, workspace)
+
+
+def _raised(
+    squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspace | None
+) -> Iterator[tuple[Wanted, torch.Tensor]]:
+    """Yield each wanted power of |STFT| from the squared magnitudes of an FFT, as `finished` needs them.
+
+    Shape: (..., frames, bins) -> each the same.
+    """
+    for i, one in enumerate(wanted):
         own = squared  # which raising to a power may overwrite, and a step with a workspace may too
         if i < len(wanted) - 1 and workspace is not None:
             own = workspace.take("own powers", *squared.shape).copy_(squared)
-        elif i < len(wanted) - 1 and (power != 2.0 or root_offset):
+        elif i < len(wanted) - 1 and (one.power != 2.0 or one.root_offset):
             own = squared.clone()
-        yield through(steps, raise_power(own, power, root_offset), workspace)
+        yield one, raise_power(own, one.power, one.root_offset)
 
 
 def packed_pieces(

@@ -85,14 +85,25 @@ class FilterStore:
 
     def other(self, name: str, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         """Return a fixed filter of the store in another dtype or on another device, kept for the next call."""
+        return self._kept(name, self.definitions[name], dtype, device)
+
+    def _kept(self, name: str, definition: Definition, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         key = (name, device, dtype)
         found = self._others.get(key)
         if found is None:
             with torch.inference_mode(False):
-                found = _tensor(self.definitions[name](), dtype).to(device=device)
+                found = _tensor(definition(), dtype).to(device=device)
             if type(found) is torch.Tensor:  # not one of a dispatch mode (a fake tensor), which ends with the mode
                 self._others[key] = found
         return found
+
+    def derived(self, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor:
+        """Return what a store's module makes of its fixed filters for one way of computing, kept for the next call.
+
+        It is no buffer: most modules never compute in that way.
+        """
+        dtype = like.dtype if like.is_floating_point() else torch.float32
+        return self._kept(name, definition, dtype, like.device)
 
     def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
         """Move or cast a module by `cast`; its filters then have the values of their definition, whatever `cast` did.
@@ -210,6 +221,11 @@ def define(
 def filter_like(self: Any, name: str, like: torch.Tensor) -> torch.Tensor:
     """Return a filter that a transform module keeps, in the dtype and on the device of `like`. float32 for int16."""
     return self._filters.like(self, name, like)
+
+
+def derived_filter(self: Any, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor:
+    """Return what a transform module makes of its filters for one way of computing, in the dtype of `like`."""
+    return self._filters.derived(name, definition, like)
 
 
 def apply_cast(self: Any, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:

@@ -302,6 +302,10 @@ class ShortTime(Transform):
         """Return whether clips can be normalized with any short-time module's own steps, as soon as one is done."""
         return self.power is not None and self.precision == "input" and not split(self.steps())[1]
 
+    def finishes_clips(self) -> bool:
+        """Return whether any short-time module has steps of clips."""
+        return type(self).finish_clips is not ShortTime.finish_clips or bool(split(self.steps())[1])
+
     def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """Apply the steps of clips in the base class of short-time modules."""
         for step in split(self.steps())[1]:
