@@ -62,6 +62,8 @@ def stages(levels: tuple[Level, ...], hop_length: int) -> tuple[Stage, ...] | No
     >>> [(stage.size, stage.n_samples) for stage in stages(octave_levels(bank, 512), 512)][::3]
     [(899, 256), (451, 32), (256, 0)]
     """
+    if not _side_by_side(levels):
+        return None
     found: list[Stage] = []
     work = useful = 0
     step, hop = 1, hop_length
@@ -77,13 +79,25 @@ def stages(levels: tuple[Level, ...], hop_length: int) -> tuple[Stage, ...] | No
         after = max([hop - factor + reach + 1 if factor > 1 else 1, *(b.taps - b.before for b in level.bands)])
         first = min((band.first for band in level.bands), default=0)
         end = max((band.end for band in level.bands), default=0)
-        stage = Stage(
-            hop_length=hop, before=before, size=before + after, bins=(first, end), factor=factor, step=step
-        )
+        bins = (first, end)
+        stage = Stage(hop_length=hop, before=before, size=before + after, bins=bins, factor=factor, step=step)
         found.append(stage)
         work += stage.size * (stage.n_values + stage.n_samples)
         useful += sum(band.size for band in level.bands) + stage.n_samples * (2 * reach + 1)
     return tuple(found) if work <= _MOST_WORK * useful else None
+
+
+def _side_by_side(levels: tuple[Level, ...]) -> bool:
+    """Return whether the bins of each constant-Q level are neighbors, and those of the levels lie side by side."""
+    spans = []
+    for level in levels:
+        if level.bands:
+            first, end = min(band.first for band in level.bands), max(band.end for band in level.bands)
+            if sum(len(band.bins) for band in level.bands) != end - first:
+                return False
+            spans.append((first, end))
+    spans.sort()
+    return all(left[1] == right[0] for left, right in zip(spans, spans[1:], strict=False))
 
 
 def stage_matrices(levels: tuple[Level, ...], plan: tuple[Stage, ...], kernels: np.ndarray) -> np.ndarray:

@@ -78,6 +78,16 @@ class KernelBank:
         """Return the frames of clips of `lengths` samples that the kernels of a constant-Q module give."""
         return frame_count(lengths, self._at_full_rate if self.extends else self.levels[0])
 
+    def past_frames(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the frames past those that the kernels of a constant-Q module give, in two launches.
+
+        Shape: lengths (rows,), of at least one sample -> (rows, n_frames) bool.
+        """
+        level = self._at_full_rate if self.extends else self.levels[0]
+        # frame f is one of a clip whose samples at the level, rounded up, reach its center
+        step = level.hop_length * level.factor
+        return torch.arange(-level.factor, n_frames * step - level.factor, step, device=lengths.device) >= lengths[:, None]
+
     @property
     def _at_full_rate(self) -> Level:
         """Level of the frames of clips that a constant-Q module extends before their rate falls."""
@@ -87,9 +97,8 @@ class KernelBank:
         self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> torch.Tensor:
         """Compute the values of rows by the kernels of a constant-Q transform module: see `Transform.compute`."""
-        found = self._in_stages(module, waveform, lengths, graph=graph)
-        if found is not None:
-            return found
+        if not self.extends and self._wavelets.pad_mode == "constant" and self._takes_stages(waveform):
+            return self._in_stages(module, waveform, lengths, graph=graph)
         plain = not self.trainable and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
         blocks = self.in_blocks() if plain else {}
         if not torch.compiler.is_compiling():
@@ -112,24 +121,29 @@ class KernelBank:
         framing = Framing(n_fft=2 * margin * hop, hop_length=1, center=True, pad_mode=self._wavelets.pad_mode)
         extended = framing.pad(waveform, lengths)
         ends = None if lengths is None else lengths + 2 * margin * hop
-        execution = replace(execution, pad_mode="constant")
-        return constant_q(extended, ends, execution, graph=graph)[..., margin : margin + count]
+        if self._takes_stages(extended):
+            found = self._in_stages(module, extended, ends, graph=graph)
+        else:
+            found = constant_q(extended, ends, replace(execution, pad_mode="constant"), graph=graph)
+        return found[..., margin : margin + count]
+
+    def _takes_stages(self, waveform: torch.Tensor) -> bool:
+        """Return whether rows are computed by a product a level of a constant-Q module, as on a GPU.
+
+        Not where kernels train, nor where a graph is recorded by a compiler, which takes launches away by itself.
+        """
+        if self._plan is None or not launches(waveform) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return False
+        return rows_together(self._plan, frame_count(waveform.shape[-1], self.levels[0])) > 0
 
     def _in_stages(
         self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
-    ) -> torch.Tensor | None:
-        """Compute the values of rows by a product a level of the module's kernels, on a GPU; None where it cannot be.
-
-        It cannot where kernels train, clips are extended level by level, or a graph is recorded by a compiler, which
-        takes the launches away by itself.
-        """
-        if self._plan is None or self.extends or self._wavelets.pad_mode != "constant" or not launches(waveform):
-            return None
-        count = frame_count(waveform.shape[-1], self.levels[0])
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or not rows_together(self._plan, count):
-            return None
+    ) -> torch.Tensor:
+        """Compute the values of rows, silent past their ends, by a product a level of a constant-Q module."""
+        assert self._plan is not None
         matrices = module.derived_filter("stages", self._stage_matrices, waveform)
         self.release()
+        count = frame_count(waveform.shape[-1], self.levels[0])
         return in_stages(waveform, lengths, self._plan, matrices, count, self._wavelets.power, graph=graph)
 
     def _stage_matrices(self) -> np.ndarray:
