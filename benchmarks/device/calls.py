@@ -14,7 +14,7 @@ import torch
 import audiofeed as af
 from audiofeed.transforms import __all__ as transforms
 
-CLIPS, SECONDS, RATE = 32, 10, 16000
+CLIPS, SECONDS, RATE = 32, 2, 16000
 # what others are derived from: they have no call of their own
 BASES = ("FeatureTransform", "ShortTime", "Transform")
 MEL: dict[str, Any] = {"sample_rate": RATE, "n_fft": 400, "hop_length": 160, "n_mels": 80}

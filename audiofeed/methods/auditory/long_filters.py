@@ -18,6 +18,7 @@ from audiofeed.methods import frames
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import conv1d, matmul
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 
 # From this hop on, each tap of each frame by itself is less work than every sample by FFT.
@@ -95,9 +96,13 @@ def filtered_waveform(
         every = torch.fft.irfft(torch.fft.rfft(samples)[:, None] * spectra, n=blocks.size)  # (m, n, size)
         return every[..., : blocks.step : blocks.hop_length]
 
-    if graph:
+    rows, count = waveform.shape[0], framing.count(waveform.shape[-1])
+    together = rows if graph else _rows_together(waveform, count, blocks, n)
+    if together:
         padded = framing.pad(waveform, lengths)
-        return _all_at_once(padded, lengths, framing.count(waveform.shape[-1]), blocks, compute, margin=0)
+        parts = [padded] if together >= rows else padded.split(together)
+        made = [_all_at_once(part, None, count, blocks, compute, margin=0) for part in parts]
+        return made[0] if len(made) == 1 else torch.cat(made)
     out = filters.new_empty(waveform.shape[0], n, framing.count(waveform.shape[-1]))
     for rows, count, padded in framing.padded_runs(Workspace(filters), waveform, lengths):
         for row, first, made in _some_at_a_time(padded, count, blocks, compute, n, margin=0):
@@ -169,9 +174,16 @@ def pooled_energies(
         return total
 
     framing = Framing(n_fft=2 * (reach + margin) + 1, hop_length=hop_length, center=True, pad_mode="constant")
-    if graph:
+    count = framing.count(time)
+    together = len(waveform) if graph else _rows_together(waveform, count, blocks, 2 * n)
+    if together:
         padded = framing.pad(waveform, lengths)
-        return _all_at_once(padded, lengths, framing.count(time), blocks, compute, margin=margin, time=time)
+        made = []
+        for first in range(0, len(waveform), together):
+            own = None if lengths is None else lengths[first : first + together]
+            some = padded[first : first + together]
+            made.append(_all_at_once(some, own, count, blocks, compute, margin=margin, time=time))
+        return made[0] if len(made) == 1 else torch.cat(made)
     # zeros, because what comes after may mix the frames of a row: 0 times what memory holds could be a NaN
     out = pools.new_zeros(waveform.shape[0], n, framing.count(time))
     for rows, count, padded in framing.padded_runs(Workspace(pools), waveform, lengths):
@@ -181,6 +193,13 @@ def pooled_energies(
         for row, first, found in made:
             out[rows.start + row, :, first : first + found.shape[-1]] = found
     return out
+
+
+def _rows_together(waveform: torch.Tensor, n_frames: int, blocks: Blocks, n: int) -> int:
+    """Return how many rows of waveforms are computed at once by `n` long filters; 0: not on this device, or not one."""
+    if not launches(waveform):
+        return 0
+    return frames.GPU_BLOCK * 4 // (-(-n_frames // blocks.frames) * blocks.size * n)
 
 
 def _all_at_once(
