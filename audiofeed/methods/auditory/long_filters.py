@@ -72,7 +72,7 @@ class Blocks:
 
 
 # From blocks (m, size) and where their rows begin and end in them, (m,) each, to frames (m, n, frames of a block)
-Compute = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Compute = Callable[..., torch.Tensor]
 
 
 def filtered_waveform(
@@ -90,9 +90,10 @@ def filtered_waveform(
         return _dense(waveform, lengths, framing, filters, graph=graph)
     length = max(plain_size(waveform.shape[-1]) + 2 * framing.margin, taps)
     blocks = Blocks.of(taps, framing.hop_length, length)
-    spectra = torch.fft.rfft(filters, n=blocks.size).conj()  # (n, bins): a product with it slides, not convolves
+    # (n, bins): a product with it slides, not convolves
+    spectra = torch.fft.rfft(filters, n=blocks.size).conj().resolve_conj()
 
-    def compute(samples: torch.Tensor, begin: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+    def compute(samples: torch.Tensor, begin: torch.Tensor | None, end: torch.Tensor | None) -> torch.Tensor:
         every = torch.fft.irfft(torch.fft.rfft(samples)[:, None] * spectra, n=blocks.size)  # (m, n, size)
         return every[..., : blocks.step : blocks.hop_length]
 
@@ -101,7 +102,7 @@ def filtered_waveform(
     if together:
         padded = framing.pad(waveform, lengths)
         parts = [padded] if together >= rows else padded.split(together)
-        made = [_all_at_once(part, None, count, blocks, compute, margin=0) for part in parts]
+        made = [_joined(blocks.cut(part, count), blocks, count, compute, None, None) for part in parts]
         return made[0] if len(made) == 1 else torch.cat(made)
     out = filters.new_empty(waveform.shape[0], n, framing.count(waveform.shape[-1]))
     for rows, count, padded in framing.padded_runs(Workspace(filters), waveform, lengths):
@@ -148,7 +149,7 @@ def pooled_energies(
     weights = F.pad(pools, (0, n_hops * hop_length - pool_taps)).unflatten(-1, (n_hops, hop_length))
     weights = weights.transpose(1, 2)  # (n, sample of a hop, hop)
     blocks = Blocks.of(taps - 1 + n_hops * hop_length, hop_length, time + 2 * (reach + margin))
-    spectra = torch.fft.fft(torch.complex(filters[0], filters[1]), n=blocks.size).conj()  # (n, size)
+    spectra = torch.fft.fft(torch.complex(filters[0], filters[1]), n=blocks.size).conj().resolve_conj()  # (n, size)
 
     def compute(samples: torch.Tensor, begin: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
         response = torch.fft.ifft(torch.fft.fft(samples)[:, None] * spectra)  # (m, n, size)
@@ -214,13 +215,28 @@ def _all_at_once(
 ) -> torch.Tensor:
     """Compute the frames of long filters from the FFT blocks of all rows at once, for autograd to see."""
     samples = blocks.cut(padded, n_frames)  # (row, block, size)
-    rows, count, size = samples.shape
+    rows, count, _ = samples.shape
     offset = margin - torch.arange(count, device=padded.device) * blocks.step
     ends = torch.full((rows,), time, device=padded.device) if lengths is None else lengths
     begin = offset.expand(rows, -1).reshape(-1)
     end = (offset + ends[:, None]).reshape(-1)
-    made = compute(samples.reshape(rows * count, size), begin, end)
-    return blocks.join(made.unflatten(0, (rows, count)), n_frames)
+    return _joined(samples, blocks, n_frames, compute, begin, end)
+
+
+def _joined(
+    samples: torch.Tensor,
+    blocks: Blocks,
+    n_frames: int,
+    compute: Compute,
+    begin: torch.Tensor | None,
+    end: torch.Tensor | None,
+) -> torch.Tensor:
+    """Compute the frames that long filters make of FFT blocks, and join those of each row.
+
+    Shape: samples (rows, blocks, size), begin and end (rows * blocks,) or None -> (rows, n, frames).
+    """
+    made = compute(samples.reshape(-1, samples.shape[-1]), begin, end)
+    return blocks.join(made.unflatten(0, samples.shape[:2]), n_frames)
 
 
 def _some_at_a_time(
