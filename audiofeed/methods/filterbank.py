@@ -19,10 +19,12 @@ class FilterBank:
     Args:
         filters: (n, bins).
         tiles: where the filters are not zero; None: anywhere, as in filters that train.
+        of_parts: (n, 2 * bins), each bin twice: for the squares of real and imaginary parts; None: not at hand.
     """
 
     filters: torch.Tensor
     tiles: FilterTiles | None
+    of_parts: torch.Tensor | None = None
 
     @property
     def is_narrow(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from audiofeed.methods.lengths import clear_own_past, clear_past, past_of, runs_of
+from audiofeed.methods.lengths import clear_own_past, clear_past, keep_outside, outside_at, past_of, runs_of
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.launches import AT_ONCE, launches
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
@@ -138,6 +138,10 @@ class Framing:
         first, hop = self.hop_length - self._ahead + self.where.left_out, self.hop_length
         if self.where.left_out and 2 * hop - self._ahead <= 1:
             return past_of(n_frames, self.count(lengths))
+        # where the samples of a clip were masked, they tell whether the last that a frame needs is one of them
+        known = outside_at(lengths, first - 1, hop, n_frames) if first <= 1 else None
+        if known is not None:
+            return known
         needed = torch.arange(first, first + n_frames * hop, hop, device=lengths.device)
         if first > 1:
             needed[:1].fill_(1)  # an assignment of a number would wait for the device
@@ -181,7 +185,10 @@ class Framing:
         # new memory, which may be written to, with a graph, too
         padded = F.pad(waveform, (margin, right))
         if lengths is not None:
-            outside = torch.arange(-margin, time + right, device=waveform.device) >= lengths[:, None]
+            outside = outside_at(lengths, -margin, 1, padded.shape[1])
+            if outside is None:
+                outside = torch.arange(-margin, time + right, device=waveform.device) >= lengths[:, None]
+                keep_outside(lengths, outside, -margin)
             padded = padded.masked_fill_(outside, 0)
         if self.extends:
             columns, values = self._ends(waveform, lengths)
@@ -234,6 +241,10 @@ class Framing:
     def piece(self, device: torch.device) -> int:
         """Return the number of frames that are computed together, as one piece."""
         return max(1, (CPU_BLOCK if device.type in AT_ONCE else GPU_BLOCK) // self.n_fft)
+
+    def padded_length(self, time: int) -> int:
+        """Return how many columns padded rows of `time` samples have before those of no frame are left out."""
+        return self.margin + time + self._right(time)
 
     def row_parts(self, padded: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
         """Split padded rows into as many as are cut into frames and computed together: on a GPU, in few launches.
@@ -293,17 +304,12 @@ class Framing:
         source = mirrored(places, ends, self.pad_mode).expand(rows, -1)
         return (places + self.margin).expand(rows, -1), waveform.gather(1, source)
 
-    def _few_ends(
-        self, waveform: torch.Tensor, lengths: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _few_ends(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what `_ends` returns, in few launches: the places are counted in padded columns from the start."""
         rows, time = waveform.shape
         margin, reach = self.margin, self.where.reach
         steps = torch.arange(margin + reach, device=waveform.device)
-        if lengths is None:
-            ends = torch.full((1, 1), time, device=waveform.device)
-        else:
-            ends = lengths[:, None]
+        ends = torch.full((1, 1), time, device=waveform.device) if lengths is None else lengths[:, None]
         places = torch.cat([steps[:margin].expand(len(ends), -1), steps[margin:] + ends], dim=1)
         if self.pad_mode in ("reflect", "symmetric"):
             # a triangle wave over the distance from the last sample: up to it and back again

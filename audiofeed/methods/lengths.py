@@ -80,6 +80,34 @@ def _past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return past.view(past.shape[0], *[1] * (features.dim() - 2), -1)
 
 
+def keep_outside(lengths: torch.Tensor, outside: torch.Tensor, first: int) -> None:
+    """Keep a mask of the positions past the ends of rows with the lengths of one call, for others to be views of it.
+
+    Args:
+        lengths: (rows,), a tensor that this call made.
+        outside: (rows, n), of the positions from `first` on.
+    """
+    if not torch.compiler.is_compiling():
+        vars(lengths)["outside"] = outside, first
+
+
+def outside_at(lengths: torch.Tensor, first: int, step: int, n: int) -> torch.Tensor | None:
+    """Return whether rows end at or before positions first, first + step, ...: a view of a mask that was kept, or None.
+
+    Shape: lengths (rows,) -> (rows, n) bool.
+
+    >>> lengths = torch.tensor([2, 4])
+    >>> keep_outside(lengths, past_of(6, lengths), 0)
+    >>> outside_at(lengths, 1, 2, 3).tolist()
+    [[False, True, True], [False, False, True]]
+    """
+    kept = vars(lengths).get("outside")
+    if kept is None or first < kept[1]:
+        return None
+    found: torch.Tensor = kept[0][:, first - kept[1] :: step][:, :n]
+    return found if found.shape[1] == n else None
+
+
 def clear_where(features: torch.Tensor, past: torch.Tensor, *, graph: bool) -> torch.Tensor:
     """Set batched features to 0 where a mask says so, in place without a graph; a NaN there goes, too.
 
@@ -88,7 +116,7 @@ def clear_where(features: torch.Tensor, past: torch.Tensor, *, graph: bool) -> t
     >>> clear_where(torch.ones(1, 2, 2), torch.tensor([[False, True]]), graph=False).tolist()
     [[[1.0, 0.0], [1.0, 0.0]]]
     """
-    past = past.view(past.shape[0], *[1] * (features.dim() - 2), -1)
+    past = past[(slice(None), *[None] * (features.dim() - 2))]
     return features.masked_fill(past, 0) if graph else features.masked_fill_(past, 0)
 
 

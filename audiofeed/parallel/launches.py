@@ -15,3 +15,8 @@ def launches(x: torch.Tensor) -> bool:
     False
     """
     return x.device.type not in AT_ONCE
+
+
+def capturing() -> bool:
+    """Return whether a CUDA graph is being captured, which nothing may be copied into from the host."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()

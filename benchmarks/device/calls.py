@@ -26,7 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # by default the tuning is measured first, and the filters that are right for a clip are made on the host
     "ChromaCENS": {"tuning": 0.0},
     "ChromaCQT": {"tuning": 0.0},
-    "ChromaVQT": {"intervals": "ji5", "tuning": 0.0},
+    "ChromaVQT": {"intervals": "ji5"},
     "FrameWaveform": {"frame_length": 400, "hop_length": 160},
     "FuseFrames": {"size": 2},
     "GriffinLim": POWERS,
@@ -47,9 +47,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # bins of the features that others than transforms of waveforms take, and whether they are complex
 FEATURES: dict[str, tuple[int, bool]] = {
-    **{name: (80, False) for name in ("AmplitudeToDB", "CMVN", "Deltas", "FuseFrames", "InverseMel", "LargestBin")},
-    **{name: (80, False) for name in ("LogCompression", "Normalize", "NormalizeClips", "NormalizeFrames", "PCEN")},
-    **{name: (80, False) for name in ("PadFrames", "ProjectBins", "Rescale", "StackFrames")},
+    **dict.fromkeys(("AmplitudeToDB", "CMVN", "Deltas", "FuseFrames", "InverseMel", "LargestBin"), (80, False)),
+    **dict.fromkeys(("LogCompression", "Normalize", "NormalizeClips", "NormalizeFrames", "PCEN"), (80, False)),
+    **dict.fromkeys(("PadFrames", "ProjectBins", "Rescale", "StackFrames"), (80, False)),
     "GriffinLim": (201, False),
     "InverseMFCC": (20, False),
     "InverseSTFT": (201, True),
@@ -61,6 +61,24 @@ COMPOSED: dict[str, Callable[[], torch.nn.Module]] = {
     "Chain": lambda: af.Chain(af.PreEmphasis(), af.LogMelSpectrogram(**MEL), af.NormalizeClips()),
     "Concat": lambda: af.Concat(level=af.RMS(400, hop_length=160), mel=af.LogMelSpectrogram(**MEL)),
     "Stack": lambda: af.Stack(mel=af.LogMelSpectrogram(**MEL), cepstra=af.MFCC(**MEL)),
+}
+# computed from values, which the host looks at: no count of launches, and why
+WAITS = {
+    "InverseMel": "its steps are as many as the values need",
+}
+# launches of a call with lengths and without a graph, at most
+LIMITS = {
+    "LogMelSpectrogram": 10,
+    "CQT": 30,
+    "VQT": 30,
+    "LogFrequencySTFT": 40,
+    "LogFrequencySpectrogram": 40,
+    "SincFilterbank": 40,
+    "InvertibleCQT": 40,
+    # its settings are trained: 50 launches make filters of them, 40 are PCEN's, whose settings are trained, too
+    "GaborFilterbank": 140,
+    # 15 find the onsets' decibels, 12 the ramps at both ends of each clip
+    "Tempogram": 60,
 }
 # further settings of use of those with limits of their own
 VARIANTS: dict[str, Callable[[], torch.nn.Module]] = {

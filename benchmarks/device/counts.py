@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 import audiofeed as af
 from audiofeed.transforms.contract import graph
@@ -35,6 +36,7 @@ class Count:
         moved: bytes that these read and write, by their shapes.
         least: bytes that any way would have to: the input, the lengths and the result, each once.
         waits: how often the host would wait.
+        operations: how often each operation at each line starts.
     """
 
     launches: int
@@ -44,22 +46,26 @@ class Count:
     operations: Counter[str]
 
 
-def count(call: Call, *, lengths: bool, gradient: bool, clips: int = CLIPS) -> Count:
-    """Count what a call does, in the second of two calls: filters are moved in the first."""
+def counts(call: Call, *, clips: int = CLIPS) -> dict[str, Count]:
+    """Count what a call does in each of the `WAYS`, in the second of two calls: filters are moved in the first."""
     module = call.build()
-    x = call.batch(module, clips=clips)
+    found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
+        batch = call.batch(module, clips=clips)
         if isinstance(module, af.InverseCQT):  # it finds its step at the first call, from values
-            module(x[:1, :, :64])
-        with unobserved(), fake_cuda(), torch.set_grad_enabled(gradient):
+            module(batch[:1, :, :64])
+        with unobserved(), fake_cuda():
             on_cuda(module)
-            x = x.to("cuda").requires_grad_(gradient)
-            given = (x, torch.full((clips,), x.shape[-1] - 7, device="cuda") if lengths else None)
-            call.run(module, *given)
-            with noted() as notes:
-                result = call.run(module, *given)
-            return _count(notes, given, result)
+            for way, (with_lengths, gradient) in WAYS.items():
+                with torch.set_grad_enabled(gradient):
+                    x = batch.to("cuda").requires_grad_(gradient)
+                    lengths = torch.full((clips,), x.shape[-1] - 7, device="cuda") if with_lengths else None
+                    call.run(module, x, lengths)
+                    with noted() as notes:
+                        result = call.run(module, x, lengths)
+                found[way] = _count(notes, (x, lengths), result)
+    return found
 
 
 def count_collate(clips: int = 4, rate: int = 16000) -> Count:
@@ -79,8 +85,6 @@ def count_collate(clips: int = 4, rate: int = 16000) -> Count:
 
 
 def _count(notes: Notes, given: Any, result: Any) -> Count:
-    from torch.utils._pytree import tree_leaves
-
     ends = [leaf for leaf in tree_leaves((given, result)) if isinstance(leaf, torch.Tensor)]
     return Count(
         launches=notes.launches,
@@ -89,6 +93,16 @@ def _count(notes: Notes, given: Any, result: Any) -> Count:
         waits=sum(times for what, times in notes.waits.items() if "contract/filters.py" not in what),
         operations=Counter(notes.operations),
     )
+
+
+def as_row(found: dict[str, Count]) -> dict[str, Any]:
+    """What the table keeps of a call: launches in each way, and the traffic with lengths and without a graph."""
+    with_lengths = found["lengths"]
+    return {
+        "launches": {way: count.launches for way, count in found.items()},
+        "moved": with_lengths.moved,
+        "least": with_lengths.least,
+    }
 
 
 @contextmanager

@@ -97,13 +97,13 @@ def filtered_waveform(
         every = torch.fft.irfft(torch.fft.rfft(samples)[:, None] * spectra, n=blocks.size)  # (m, n, size)
         return every[..., : blocks.step : blocks.hop_length]
 
-    rows, count = waveform.shape[0], framing.count(waveform.shape[-1])
-    together = rows if graph else _rows_together(waveform, count, blocks, n)
+    n_frames = framing.count(waveform.shape[-1])
+    together = len(waveform) if graph else _rows_together(waveform, n_frames, blocks, n)
     if together:
         padded = framing.pad(waveform, lengths)
-        parts = [padded] if together >= rows else padded.split(together)
-        made = [_joined(blocks.cut(part, count), blocks, count, compute, None, None) for part in parts]
-        return made[0] if len(made) == 1 else torch.cat(made)
+        parts = [padded] if together >= len(waveform) else padded.split(together)
+        joined = [_joined(blocks.cut(part, n_frames), blocks, n_frames, compute, None, None) for part in parts]
+        return joined[0] if len(joined) == 1 else torch.cat(joined)
     out = filters.new_empty(waveform.shape[0], n, framing.count(waveform.shape[-1]))
     for rows, count, padded in framing.padded_runs(Workspace(filters), waveform, lengths):
         for row, first, made in _some_at_a_time(padded, count, blocks, compute, n, margin=0):
@@ -175,16 +175,16 @@ def pooled_energies(
         return total
 
     framing = Framing(n_fft=2 * (reach + margin) + 1, hop_length=hop_length, center=True, pad_mode="constant")
-    count = framing.count(time)
-    together = len(waveform) if graph else _rows_together(waveform, count, blocks, 2 * n)
+    n_frames = framing.count(time)
+    together = len(waveform) if graph else _rows_together(waveform, n_frames, blocks, 2 * n)
     if together:
         padded = framing.pad(waveform, lengths)
-        made = []
+        parts = []
         for first in range(0, len(waveform), together):
             own = None if lengths is None else lengths[first : first + together]
             some = padded[first : first + together]
-            made.append(_all_at_once(some, own, count, blocks, compute, margin=margin, time=time))
-        return made[0] if len(made) == 1 else torch.cat(made)
+            parts.append(_all_at_once(some, own, n_frames, blocks, compute, margin=margin, time=time))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
     # zeros, because what comes after may mix the frames of a row: 0 times what memory holds could be a NaN
     out = pools.new_zeros(waveform.shape[0], n, framing.count(time))
     for rows, count, padded in framing.padded_runs(Workspace(pools), waveform, lengths):

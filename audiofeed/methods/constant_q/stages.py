@@ -139,4 +139,3 @@ class _Samples:
         else:
             torch.where(mask, self._zero, values, out=place)
         return self._held[number]
-

@@ -7,12 +7,12 @@ autograd keeps the intermediates anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
-from audiofeed.methods.frame_shaping import windowed, windowed_into
 from audiofeed.methods.filterbank import FilterBank
+from audiofeed.methods.frame_shaping import windowed, windowed_into
 from audiofeed.methods.frame_steps import Apply, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.precision import matmul
@@ -78,18 +78,50 @@ def _few_launches(
     """Compute powers of |STFT| by torch's FFT of all rows at once, as `short_time_powers` does, on a GPU."""
     padded = framing.pad(waveform, lengths)
     if graph:
-        spectrum = torch.fft.rfft(windowed(framing.cut(padded), framing, window))
-        squared = spectrum.real.square() + spectrum.imag.square()
-        return [_by_row(values, one.steps, None) for one, values in _raised(squared, wanted, None)]
+        return _of_pairs(_pairs(padded, framing, window), wanted, None)
     found: list[list[torch.Tensor]] = [[] for _ in wanted]
     for part in framing.row_parts(padded, framing.count(waveform.shape[-1])):
-        pairs = torch.view_as_real(torch.fft.rfft(windowed(framing.cut(part), framing, window)))
-        squared = torch.add(*pairs.mul_(pairs).unbind(-1))
-        for features, one in zip(found, wanted, strict=True):
-            # memory of its own for each, which its steps may overwrite
-            own = squared if one is wanted[-1] else squared.clone()
-            features.append(_by_row(raise_power(own, one.power, one.root_offset), one.steps, Workspace(window)))
+        # memory of their own for the steps of each part, as all results are kept
+        made = _of_pairs(_pairs(part, framing, window), wanted, lambda: Workspace(window))
+        for features, own in zip(found, made, strict=True):
+            features.append(own)
     return [features[0] if len(features) == 1 else torch.cat(features) for features in found]
+
+
+def _pairs(padded: torch.Tensor, framing: Framing, window: torch.Tensor) -> torch.Tensor:
+    """Compute the real and imaginary parts of an FFT.  Shape: (rows, padded time) -> (rows, frames, bins, 2)."""
+    return torch.view_as_real(torch.fft.rfft(windowed(framing.cut(padded), framing, window)))
+
+
+def _of_pairs(
+    pairs: torch.Tensor, wanted: Sequence[Wanted], workspaces: Callable[[], Workspace] | None
+) -> list[torch.Tensor]:
+    """Compute powers of an FFT from its real and imaginary parts, in whose memory without a graph.
+
+    Args:
+        workspaces: makes the memory of each one's steps, without a graph.
+
+    Shape: (rows, frames, bins, 2) -> each (rows, features, frames).
+    """
+    squares = pairs.square() if workspaces is None else pairs.mul_(pairs)
+    if len(wanted) == 1 and wanted[0].power == 2.0 and not wanted[0].root_offset:
+        bank, *further = wanted[0].steps or (None,)
+        if isinstance(bank, FilterBank) and bank.of_parts is not None and _by_rows(bank, further):
+            workspace = None if workspaces is None else workspaces()
+            return [_filtered_rows(squares.flatten(-2), bank.of_parts, further, workspace)]
+    squared = torch.add(*squares.unbind(-1))
+    found = []
+    for one in wanted:
+        # which raising to a power may overwrite, and a step with a workspace may too
+        kept = one is wanted[-1] or (workspaces is None and one.power == 2.0 and not one.root_offset)
+        own = squared if kept else squared.clone()
+        workspace = None if workspaces is None else workspaces()
+        found.append(_by_row(raise_power(own, one.power, one.root_offset), one.steps, workspace))
+    return found
+
+
+def _by_rows(bank: FilterBank, further: Sequence[Step]) -> bool:
+    return not bank.is_narrow and not any(isinstance(step, Apply) for step in further)
 
 
 def _by_row(values: torch.Tensor, steps: Sequence[Step], workspace: Workspace | None) -> torch.Tensor:
@@ -98,11 +130,20 @@ def _by_row(values: torch.Tensor, steps: Sequence[Step], workspace: Workspace | 
     Shape: (rows, frames, bins) -> (rows, features, frames).
     """
     bank, *further = steps or (None,)
-    if not isinstance(bank, FilterBank) or bank.is_narrow or any(isinstance(step, Apply) for step in further):
-        found = through(steps, values, None).transpose(1, 2)
-        return found.contiguous() if steps and workspace is not None else found
-    filters = bank.filters.expand(len(values), -1, -1)
-    found = matmul(filters, values.transpose(1, 2))  # (row, feature, frame)
+    if isinstance(bank, FilterBank) and _by_rows(bank, further):
+        return _filtered_rows(values, bank.filters, further, workspace)
+    found = through(steps, values, workspace).transpose(1, 2)
+    return found.contiguous() if steps and workspace is not None else found
+
+
+def _filtered_rows(
+    values: torch.Tensor, filters: torch.Tensor, further: Sequence[Step], workspace: Workspace | None
+) -> torch.Tensor:
+    """Take powers of an FFT through filters and steps of values.
+
+    Shape: (rows, frames, n) -> (rows, filters, frames).
+    """
+    found = matmul(filters.expand(len(values), -1, -1), values.transpose(1, 2))
     return through(further, found.transpose(1, 2), workspace).transpose(1, 2)
 
 

@@ -51,7 +51,9 @@ class Padding:
 
     def size(self, samples: Count) -> Count:
         """Return how many samples a waveform of so many has in the end."""
-        if self.at_most is not None and self.at_most <= self.at_least:  # what is cut is no longer than what is asked for
+        if (
+            self.at_most is not None and self.at_most <= self.at_least
+        ):  # what is cut is no longer than what is asked for
             one = isinstance(samples, torch.Tensor)
             return torch.full_like(samples, self.at_least) if one else self.at_least
         return self._grown(self.kept(samples))

@@ -8,6 +8,7 @@ which an operation costs its launch.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +98,7 @@ def _side_by_side(levels: tuple[Level, ...]) -> bool:
                 return False
             spans.append((first, end))
     spans.sort()
-    return all(left[1] == right[0] for left, right in zip(spans, spans[1:], strict=False))
+    return all(left[1] == right[0] for left, right in itertools.pairwise(spans))
 
 
 def stage_matrices(levels: tuple[Level, ...], plan: tuple[Stage, ...], kernels: np.ndarray) -> np.ndarray:

@@ -86,7 +86,9 @@ class KernelBank:
         level = self._at_full_rate if self.extends else self.levels[0]
         # frame f is one of a clip whose samples at the level, rounded up, reach its center
         step = level.hop_length * level.factor
-        return torch.arange(-level.factor, n_frames * step - level.factor, step, device=lengths.device) >= lengths[:, None]
+        return (
+            torch.arange(-level.factor, n_frames * step - level.factor, step, device=lengths.device) >= lengths[:, None]
+        )
 
     @property
     def _at_full_rate(self) -> Level:
@@ -97,8 +99,10 @@ class KernelBank:
         self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> torch.Tensor:
         """Compute the values of rows by the kernels of a constant-Q transform module: see `Transform.compute`."""
-        if not self.extends and self._wavelets.pad_mode == "constant" and self._takes_stages(waveform):
-            return self._in_stages(module, waveform, lengths, graph=graph)
+        if not self.extends and self._wavelets.pad_mode == "constant":
+            found = self._in_stages(module, waveform, lengths, graph=graph)
+            if found is not None:
+                return found
         plain = not self.trainable and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
         blocks = self.in_blocks() if plain else {}
         if not torch.compiler.is_compiling():
@@ -121,29 +125,27 @@ class KernelBank:
         framing = Framing(n_fft=2 * margin * hop, hop_length=1, center=True, pad_mode=self._wavelets.pad_mode)
         extended = framing.pad(waveform, lengths)
         ends = None if lengths is None else lengths + 2 * margin * hop
-        if self._takes_stages(extended):
-            found = self._in_stages(module, extended, ends, graph=graph)
-        else:
+        found = self._in_stages(module, extended, ends, graph=graph)
+        if found is None:
             found = constant_q(extended, ends, replace(execution, pad_mode="constant"), graph=graph)
         return found[..., margin : margin + count]
 
-    def _takes_stages(self, waveform: torch.Tensor) -> bool:
-        """Return whether rows are computed by a product a level of a constant-Q module, as on a GPU.
-
-        Not where kernels train, nor where a graph is recorded by a compiler, which takes launches away by itself.
-        """
-        if self._plan is None or not launches(waveform) or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return False
-        return rows_together(self._plan, frame_count(waveform.shape[-1], self.levels[0])) > 0
-
     def _in_stages(
         self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
-    ) -> torch.Tensor:
-        """Compute the values of rows, silent past their ends, by a product a level of a constant-Q module."""
-        assert self._plan is not None
-        matrices = module.derived_filter("stages", self._stage_matrices, waveform)
-        self.release()
+    ) -> torch.Tensor | None:
+        """Compute the values of rows, silent past their ends, by a product a level of a constant-Q module, on a GPU.
+
+        None where kernels train, and where a graph is recorded by a compiler, which takes launches away by itself.
+        """
+        if self._plan is None or not launches(waveform) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return None
         count = frame_count(waveform.shape[-1], self.levels[0])
+        if not rows_together(self._plan, count):
+            return None
+        matrices = module.derived_filter("stages", self._stage_matrices, waveform)
+        if matrices is None:
+            return None
+        self.release()
         return in_stages(waveform, lengths, self._plan, matrices, count, self._wavelets.power, graph=graph)
 
     def _stage_matrices(self) -> np.ndarray:

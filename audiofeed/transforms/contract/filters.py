@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.setting_groups import arguments_of
+from audiofeed.parallel.launches import capturing
 
 Definition = Callable[[], np.ndarray]
 
@@ -97,12 +98,15 @@ class FilterStore:
                 self._others[key] = found
         return found
 
-    def derived(self, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor:
+    def derived(self, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor | None:
         """Return what a store's module makes of its fixed filters for one way of computing, kept for the next call.
 
-        It is no buffer: most modules never compute in that way.
+        It is no buffer: most modules never compute in that way. None where it is not at hand and cannot be brought to
+        the device, as a CUDA graph is being captured.
         """
         dtype = like.dtype if like.is_floating_point() else torch.float32
+        if like.is_cuda and (name, like.device, dtype) not in self._others and capturing():
+            return None
         return self._kept(name, definition, dtype, like.device)
 
     def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
@@ -223,8 +227,13 @@ def filter_like(self: Any, name: str, like: torch.Tensor) -> torch.Tensor:
     return self._filters.like(self, name, like)
 
 
-def derived_filter(self: Any, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor:
-    """Return what a transform module makes of its filters for one way of computing, in the dtype of `like`."""
+def filter_definition(self: Any, name: str) -> Definition:
+    """Return the float64 definition of a fixed filter that a transform module keeps."""
+    return self._filters.definitions[name]
+
+
+def derived_filter(self: Any, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor | None:
+    """Return what a transform module makes of its filters for one way of computing, or None: see `FilterStore`."""
     return self._filters.derived(name, definition, like)
 
 

@@ -21,6 +21,7 @@ from audiofeed.transforms.contract.filters import (
     apply_cast,
     define,
     derived_filter,
+    filter_definition,
     filter_like,
     keep,
     reset_parameters,
@@ -131,7 +132,7 @@ class Transform(nn.Module):
     # ---------------------------------------------------------------- what a subclass uses
 
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
-    derived_filter = derived_filter
+    derived_filter, filter_definition = derived_filter, filter_definition
     reset_parameters = reset_parameters
 
     def rate(self, what: str) -> float:
