@@ -116,7 +116,7 @@ def clear_where(features: torch.Tensor, past: torch.Tensor, *, graph: bool) -> t
     >>> clear_where(torch.ones(1, 2, 2), torch.tensor([[False, True]]), graph=False).tolist()
     [[[1.0, 0.0], [1.0, 0.0]]]
     """
-    past = past[(slice(None), *[None] * (features.dim() - 2))]
+    past = past.view(past.shape[0], *[1] * (features.dim() - 2), -1)
     return features.masked_fill(past, 0) if graph else features.masked_fill_(past, 0)
 
 

@@ -54,8 +54,9 @@ class Padding:
         if (
             self.at_most is not None and self.at_most <= self.at_least
         ):  # what is cut is no longer than what is asked for
-            one = isinstance(samples, torch.Tensor)
-            return torch.full_like(samples, self.at_least) if one else self.at_least
+            if isinstance(samples, torch.Tensor):
+                return torch.full_like(samples, self.at_least)
+            return self.at_least
         return self._grown(self.kept(samples))
 
     def _cut(self, samples: Count) -> Count:

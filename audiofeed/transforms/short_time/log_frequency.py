@@ -107,7 +107,7 @@ class Grid:
         return frequency_basis(window, self.turns)
 
 
-# For 1,025 bins to half the rate, 16 tiles have about four times the products that 65 have, and a quarter of the launches.
+# For 1,025 bins, 16 tiles have about four times the products that 65 have, and a quarter of the launches.
 _FEW_TILES = 16
 
 
