@@ -31,7 +31,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         "Operations that a call starts on a CUDA device, counted with tensors without values (torch "
         f"{torch.__version__}), in a batch of {CLIPS} clips of {SECONDS} s: views, allocations and copies from the host"
         " apart. An operation is one or a few kernels: a padding fills and copies, an FFT may take several. MB are "
-        "read and written with lengths and without a graph, by shapes alone; the least is the input and the result, once. "
+        "read and written with lengths and without a graph, by shapes alone; the least is input and result, once. "
         '`method="fft"` stands for what torch alone does; the fused kernel of log-mels is one operation. By `python '
         "benchmarks/kernels/launches.py --out benchmarks/results`.",
         "",
