@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ChromaVQT": {"intervals": "ji5"},
     "FrameWaveform": {"frame_length": 400, "hop_length": 160},
     "FuseFrames": {"size": 2},
-    "GriffinLim": POWERS,
+    "GriffinLim": {**POWERS, "n_iter": 4},
     "InverseMFCC": {"n_mels": 80},
     "InverseMel": {"n_fft": 400, "n_mels": 80},
     "InverseSTFT": POWERS,

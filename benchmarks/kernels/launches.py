@@ -51,10 +51,12 @@ def main() -> int:
     """Count, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=None, help="folder of the results; none: the table is printed")
+    parser.add_argument("--only", default="", help="calls to count anew, by name, separated by commas; others are kept")
     arguments = parser.parse_args()
-    rows = {}
+    only = [name for name in arguments.only.split(",") if name]
+    rows = json.loads((arguments.out / "launches.json").read_text())["calls"] if only else {}
     for call in (*of_transforms(), *of_presets()):
-        if call.name not in WAITS:
+        if call.name not in WAITS and (not only or call.name in only):
             rows[call.name] = as_row(counts(call))
             print(call.name, rows[call.name]["launches"], file=sys.stderr, flush=True)
     collate = count_collate()
