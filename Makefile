@@ -54,6 +54,7 @@ bench: .venv/.test
 	$(V)/python benchmarks/features_cpu.py
 	$(V)/python benchmarks/gradients/backward_cpu.py
 	$(V)/python benchmarks/catalogue_cpu.py
+	$(V)/python benchmarks/kernels/launches.py --out benchmarks/results
 	$(V)/python benchmarks/frontends.py
 	$(V)/python benchmarks/constant_q_scaling.py
 	$(V)/python benchmarks/exactness.py $(if $(wildcard $(L)/python),--librosa $(L)/python)

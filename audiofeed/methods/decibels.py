@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from audiofeed.methods.lengths import length_mask
+from audiofeed.methods.lengths import past_of
 from audiofeed.methods.workspace import Workspace
 
 LOGS = ("ln", "log10", "db", "log1p")
@@ -77,7 +77,7 @@ def clip_peak(features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tens
     Shape: features (clips, ..., bins, frames), frames (clips,) or None -> (clips, 1, ..., 1).
     """
     if frames is not None:
-        past = ~length_mask(features.shape[-1], frames)
+        past = past_of(features.shape[-1], frames)
         features = features.masked_fill(past.view(past.shape[0], *[1] * (features.dim() - 2), -1), -math.inf)
     return features.amax(dim=tuple(range(1, features.dim())), keepdim=True)
 

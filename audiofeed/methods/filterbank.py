@@ -19,10 +19,17 @@ class FilterBank:
     Args:
         filters: (n, bins).
         tiles: where the filters are not zero; None: anywhere, as in filters that train.
+        of_parts: (n, 2 * bins), each bin twice: for the squares of real and imaginary parts; None: not at hand.
     """
 
     filters: torch.Tensor
     tiles: FilterTiles | None
+    of_parts: torch.Tensor | None = None
+
+    @property
+    def is_narrow(self) -> bool:
+        """True for a filter bank of so few filters that their products are summed in parts."""
+        return self.filters.shape[0] <= FEW_FILTERS
 
     def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Apply a filter bank to a tensor of frames.

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from audiofeed.methods.lengths import clear_own_past, clear_past, runs_of
+from audiofeed.methods.lengths import clear_own_past, clear_past, keep_outside, outside_at, past_of, runs_of
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.launches import AT_ONCE, launches
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
 
@@ -110,10 +111,41 @@ class Framing:
         A clip that ends within the first frame is filled up with zeros and has that one frame.
         """
         # what is added in front of the division is added in one operation, which counts on a GPU
-        frames = (self.seen(length) + (self.where.extra + self.where.more * self.hop_length)) // self.hop_length
-        if isinstance(frames, torch.Tensor):
-            return frames.clamp(min=1) * (length > 0)
-        return max(frames, 1) if length > 0 else 0
+        frames = (self.seen(length) + self._ahead) // self.hop_length
+        if not isinstance(frames, torch.Tensor):
+            return max(frames, 1) if length > 0 else 0
+        if not self.where.left_out and self.hop_length - 1 <= self._ahead < 2 * self.hop_length - 1:
+            # one frame of one sample, and one more at most with each: never more frames than samples, 0 of none
+            return torch.minimum(frames, length)
+        return frames.clamp(min=1) * (length > 0)
+
+    @property
+    def _ahead(self) -> int:
+        """Samples that are added to those of a clip before its frames are counted by division."""
+        return self.where.extra + self.where.more * self.hop_length
+
+    def past(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the frames past the last of each clip, of at least one sample, in two or three launches.
+
+        It is `arange(n_frames) >= count(lengths)`, asked of each frame: whether the clip is long enough for it.
+
+        Shape: lengths (rows,) -> (rows, n_frames) bool.
+
+        >>> Framing(n_fft=4, hop_length=2, center=True, pad_mode="constant").past(3, torch.tensor([1, 2, 4])).tolist()
+        [[False, True, True], [False, False, True], [False, False, False]]
+        """
+        # frame f needs this many samples, less what `_ahead` adds and no frame sees
+        first, hop = self.hop_length - self._ahead + self.where.left_out, self.hop_length
+        if self.where.left_out and 2 * hop - self._ahead <= 1:
+            return past_of(n_frames, self.count(lengths))
+        # where the samples of a clip were masked, they tell whether the last that a frame needs is one of them
+        known = outside_at(lengths, first - 1, hop, n_frames) if first <= 1 else None
+        if known is not None:
+            return known
+        needed = torch.arange(first, first + n_frames * hop, hop, device=lengths.device)
+        if first > 1:
+            needed[:1].fill_(1)  # an assignment of a number would wait for the device
+        return needed > lengths[:, None]
 
     def pad(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Pad batched waveforms past both ends of each row, so that they can be cut into frames.
@@ -125,6 +157,8 @@ class Framing:
         """
         waveform, lengths = self._seen(waveform, lengths)
         time = waveform.shape[-1]
+        if launches(waveform):
+            return self._of_frames(self._padded(waveform, lengths), time)
         if lengths is not None:
             waveform = clear_past(waveform, lengths)
         right = self._right(time)
@@ -135,6 +169,31 @@ class Framing:
             columns, values = self._ends(waveform, lengths)
             padded = padded.scatter(1, columns, values)
         return self._of_frames(padded, time)
+
+    def _padded(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Compute padded rows to be cut into frames as `pad` does, in few launches."""
+        time = waveform.shape[-1]
+        margin, reach, right = self.margin, self.where.reach, self._right(time)
+        if lengths is None and self.extends and max(margin, reach) < time:
+            # where the samples past the ends come from follows from shapes alone
+            ends = [beyond(waveform, margin, self.pad_mode, -1), waveform, beyond(waveform, reach, self.pad_mode, 1)]
+            if right > reach:
+                ends.append(waveform.new_zeros(len(waveform), right - reach))
+            return torch.cat(ends, dim=1)
+        if margin == 0 and right == 0:
+            return waveform if lengths is None else clear_past(waveform, lengths)
+        # new memory, which may be written to, with a graph, too
+        padded = F.pad(waveform, (margin, right))
+        if lengths is not None:
+            outside = outside_at(lengths, -margin, 1, padded.shape[1])
+            if outside is None:
+                outside = torch.arange(-margin, time + right, device=waveform.device) >= lengths[:, None]
+                keep_outside(lengths, outside, -margin)
+            padded = padded.masked_fill_(outside, 0)
+        if self.extends:
+            columns, values = self._ends(waveform, lengths)
+            padded = padded.scatter_(1, columns, values)
+        return padded
 
     def pad_into(self, workspace: Workspace, waveform: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Pad batched waveforms to be cut into frames, without a graph and in reused memory.
@@ -181,7 +240,23 @@ class Framing:
 
     def piece(self, device: torch.device) -> int:
         """Return the number of frames that are computed together, as one piece."""
-        return max(1, (CPU_BLOCK if device.type == "cpu" else GPU_BLOCK) // self.n_fft)
+        return max(1, (CPU_BLOCK if device.type in AT_ONCE else GPU_BLOCK) // self.n_fft)
+
+    def padded_length(self, time: int) -> int:
+        """Return how many columns padded rows of `time` samples have before those of no frame are left out."""
+        return self.margin + time + self._right(time)
+
+    def row_parts(self, padded: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
+        """Split padded rows into as many as are cut into frames and computed together: on a GPU, in few launches.
+
+        Shape: (rows, padded time), each of `count` frames -> each (some rows, padded time).
+        """
+        rows, most = len(padded), max(1, self.piece(padded.device) // count)
+        return (padded,) if rows <= most else padded.split(-(-rows // -(-rows // most)))
+
+    def fits(self, waveform: torch.Tensor) -> bool:
+        """Return whether the frames of a row are one piece on a GPU, so that it is computed in few launches."""
+        return launches(waveform) and self.count(waveform.shape[-1]) <= self.piece(waveform.device)
 
     def _right(self, time: int) -> int:
         """Return the samples to pad after the last of a clip, so that its frames are filled.
@@ -220,6 +295,8 @@ class Framing:
         Shape: waveform (rows, time) -> two of (rows, margin + reach).
         """
         rows, time = waveform.shape
+        if launches(waveform):
+            return self._few_ends(waveform, lengths)
         before = torch.arange(self.margin, device=waveform.device) - self.margin
         after = torch.arange(self.where.reach, device=waveform.device)
         ends = torch.full((1, 1), time, device=waveform.device) if lengths is None else lengths[:, None]
@@ -227,12 +304,50 @@ class Framing:
         source = mirrored(places, ends, self.pad_mode).expand(rows, -1)
         return (places + self.margin).expand(rows, -1), waveform.gather(1, source)
 
+    def _few_ends(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `_ends` returns, in few launches: the places are counted in padded columns from the start."""
+        rows, time = waveform.shape
+        margin, reach = self.margin, self.where.reach
+        steps = torch.arange(margin + reach, device=waveform.device)
+        ends = torch.full((1, 1), time, device=waveform.device) if lengths is None else lengths[:, None]
+        places = torch.cat([steps[:margin].expand(len(ends), -1), steps[margin:] + ends], dim=1)
+        if self.pad_mode in ("reflect", "symmetric"):
+            # a triangle wave over the distance from the last sample: up to it and back again
+            twice = int(self.pad_mode == "symmetric")
+            period = (2 * (ends - (1 - twice))).clamp(min=1)
+            folded = torch.remainder(places - margin, period)
+            source = torch.minimum(folded, (period - twice) - folded)
+        else:
+            source = mirrored(places - margin, ends, self.pad_mode)
+        return places.expand(rows, -1), waveform.gather(1, source.expand(rows, -1))
+
     def cut(self, padded: torch.Tensor) -> torch.Tensor:
         """Cut padded waveforms into all of their overlapping frames as a view, no copy.
 
         Shape: (rows, padded time) -> (rows, frames, n_fft).
         """
         return padded.unfold(-1, self.n_fft, self.hop_length)
+
+
+def beyond(waveform: torch.Tensor, size: int, pad_mode: str, side: int) -> torch.Tensor:
+    """Return what stands before (side -1) or after (side 1) rows that are cut into frames, of fewer samples than they.
+
+    Shape: (rows, time) -> (rows, size).
+
+    >>> x = torch.tensor([[1, 2, 3]])
+    >>> beyond(x, 2, "reflect", -1).tolist(), beyond(x, 2, "circular", 1).tolist()
+    ([[3, 2]], [[1, 2]])
+    """
+    time = waveform.shape[-1]
+    if pad_mode == "replicate":
+        end = waveform[:, :1] if side < 0 else waveform[:, time - 1 :]
+        return end.expand(-1, size)
+    if pad_mode == "circular":
+        return waveform[:, time - size :] if side < 0 else waveform[:, :size]
+    left_out = int(pad_mode == "reflect")
+    if side < 0:
+        return waveform[:, left_out : left_out + size].flip(-1)
+    return waveform[:, time - left_out - size : time - left_out].flip(-1)
 
 
 def mirrored(positions: torch.Tensor, length: torch.Tensor, pad_mode: str) -> torch.Tensor:

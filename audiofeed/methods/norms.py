@@ -19,7 +19,7 @@ def divided(values: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
     >>> divided(torch.tensor([2.0, 0.0]), torch.tensor([4.0, 0.0])).tolist()
     [0.5, 0.0]
     """
-    return values / torch.where(size < torch.finfo(size.dtype).tiny, torch.ones_like(size), size)
+    return values / size.masked_fill(size < torch.finfo(size.dtype).tiny, 1.0)
 
 
 def normalized(values: torch.Tensor, norm: float | None, dim: int) -> torch.Tensor:

@@ -18,6 +18,7 @@ from audiofeed.methods import frames
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import conv1d, matmul
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 
 # From this hop on, each tap of each frame by itself is less work than every sample by FFT.
@@ -71,7 +72,7 @@ class Blocks:
 
 
 # From blocks (m, size) and where their rows begin and end in them, (m,) each, to frames (m, n, frames of a block)
-Compute = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Compute = Callable[..., torch.Tensor]
 
 
 def filtered_waveform(
@@ -89,15 +90,20 @@ def filtered_waveform(
         return _dense(waveform, lengths, framing, filters, graph=graph)
     length = max(plain_size(waveform.shape[-1]) + 2 * framing.margin, taps)
     blocks = Blocks.of(taps, framing.hop_length, length)
-    spectra = torch.fft.rfft(filters, n=blocks.size).conj()  # (n, bins): a product with it slides, not convolves
+    # (n, bins): a product with it slides, not convolves
+    spectra = torch.fft.rfft(filters, n=blocks.size).conj().resolve_conj()
 
-    def compute(samples: torch.Tensor, begin: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+    def compute(samples: torch.Tensor, begin: torch.Tensor | None, end: torch.Tensor | None) -> torch.Tensor:
         every = torch.fft.irfft(torch.fft.rfft(samples)[:, None] * spectra, n=blocks.size)  # (m, n, size)
         return every[..., : blocks.step : blocks.hop_length]
 
-    if graph:
+    n_frames = framing.count(waveform.shape[-1])
+    together = len(waveform) if graph else _rows_together(waveform, n_frames, blocks, n)
+    if together:
         padded = framing.pad(waveform, lengths)
-        return _all_at_once(padded, lengths, framing.count(waveform.shape[-1]), blocks, compute, margin=0)
+        parts = [padded] if together >= len(waveform) else padded.split(together)
+        joined = [_joined(blocks.cut(part, n_frames), blocks, n_frames, compute, None, None) for part in parts]
+        return joined[0] if len(joined) == 1 else torch.cat(joined)
     out = filters.new_empty(waveform.shape[0], n, framing.count(waveform.shape[-1]))
     for rows, count, padded in framing.padded_runs(Workspace(filters), waveform, lengths):
         for row, first, made in _some_at_a_time(padded, count, blocks, compute, n, margin=0):
@@ -143,7 +149,7 @@ def pooled_energies(
     weights = F.pad(pools, (0, n_hops * hop_length - pool_taps)).unflatten(-1, (n_hops, hop_length))
     weights = weights.transpose(1, 2)  # (n, sample of a hop, hop)
     blocks = Blocks.of(taps - 1 + n_hops * hop_length, hop_length, time + 2 * (reach + margin))
-    spectra = torch.fft.fft(torch.complex(filters[0], filters[1]), n=blocks.size).conj()  # (n, size)
+    spectra = torch.fft.fft(torch.complex(filters[0], filters[1]), n=blocks.size).conj().resolve_conj()  # (n, size)
 
     def compute(samples: torch.Tensor, begin: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
         response = torch.fft.ifft(torch.fft.fft(samples)[:, None] * spectra)  # (m, n, size)
@@ -169,9 +175,16 @@ def pooled_energies(
         return total
 
     framing = Framing(n_fft=2 * (reach + margin) + 1, hop_length=hop_length, center=True, pad_mode="constant")
-    if graph:
+    n_frames = framing.count(time)
+    together = len(waveform) if graph else _rows_together(waveform, n_frames, blocks, 2 * n)
+    if together:
         padded = framing.pad(waveform, lengths)
-        return _all_at_once(padded, lengths, framing.count(time), blocks, compute, margin=margin, time=time)
+        parts = []
+        for first in range(0, len(waveform), together):
+            own = None if lengths is None else lengths[first : first + together]
+            some = padded[first : first + together]
+            parts.append(_all_at_once(some, own, n_frames, blocks, compute, margin=margin, time=time))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
     # zeros, because what comes after may mix the frames of a row: 0 times what memory holds could be a NaN
     out = pools.new_zeros(waveform.shape[0], n, framing.count(time))
     for rows, count, padded in framing.padded_runs(Workspace(pools), waveform, lengths):
@@ -181,6 +194,13 @@ def pooled_energies(
         for row, first, found in made:
             out[rows.start + row, :, first : first + found.shape[-1]] = found
     return out
+
+
+def _rows_together(waveform: torch.Tensor, n_frames: int, blocks: Blocks, n: int) -> int:
+    """Return how many rows of waveforms are computed at once by `n` long filters; 0: not on this device, or not one."""
+    if not launches(waveform):
+        return 0
+    return frames.GPU_BLOCK * 4 // (-(-n_frames // blocks.frames) * blocks.size * n)
 
 
 def _all_at_once(
@@ -195,13 +215,28 @@ def _all_at_once(
 ) -> torch.Tensor:
     """Compute the frames of long filters from the FFT blocks of all rows at once, for autograd to see."""
     samples = blocks.cut(padded, n_frames)  # (row, block, size)
-    rows, count, size = samples.shape
+    rows, count, _ = samples.shape
     offset = margin - torch.arange(count, device=padded.device) * blocks.step
     ends = torch.full((rows,), time, device=padded.device) if lengths is None else lengths
     begin = offset.expand(rows, -1).reshape(-1)
     end = (offset + ends[:, None]).reshape(-1)
-    made = compute(samples.reshape(rows * count, size), begin, end)
-    return blocks.join(made.unflatten(0, (rows, count)), n_frames)
+    return _joined(samples, blocks, n_frames, compute, begin, end)
+
+
+def _joined(
+    samples: torch.Tensor,
+    blocks: Blocks,
+    n_frames: int,
+    compute: Compute,
+    begin: torch.Tensor | None,
+    end: torch.Tensor | None,
+) -> torch.Tensor:
+    """Compute the frames that long filters make of FFT blocks, and join those of each row.
+
+    Shape: samples (rows, blocks, size), begin and end (rows * blocks,) or None -> (rows, n, frames).
+    """
+    made = compute(samples.reshape(-1, samples.shape[-1]), begin, end)
+    return blocks.join(made.unflatten(0, samples.shape[:2]), n_frames)
 
 
 def _some_at_a_time(

@@ -18,9 +18,10 @@ def sinc_filters(cutoffs: torch.Tensor, taper: torch.Tensor, *, norm: str | None
     >>> sinc_filters(torch.tensor([[0.1], [0.2]]), torch.ones(31), norm="peak")[0, 15].item()
     1.0
     """
-    low, high = cutoffs[..., None].unbind(0)  # (filter, 1) each
+    # both cutoffs of all filters at once: each value is made as one alone would be
     win_length = taper.shape[0]
-    tap = torch.arange(win_length, dtype=low.dtype, device=low.device) - (win_length - 1) / 2
-    filters = 2 * high * torch.sinc(2 * high * tap) - 2 * low * torch.sinc(2 * low * tap)
-    filters = filters * taper
-    return filters / (2 * (high - low)) if norm == "peak" else filters
+    tap = torch.arange(-(win_length - 1) / 2, win_length / 2, dtype=cutoffs.dtype, device=cutoffs.device)
+    edges = 2 * cutoffs[..., None]  # (2, filter, 1)
+    low, high = (edges * torch.sinc(edges * tap)).unbind(0)
+    filters = (high - low) * taper
+    return filters / (edges[1] - edges[0]) if norm == "peak" else filters

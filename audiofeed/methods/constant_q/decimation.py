@@ -19,7 +19,7 @@ def lower_length(length: Count, factor: int) -> Count:
     >>> lower_length(5, 2)
     3
     """
-    return (length + factor - 1) // factor
+    return length if factor == 1 else (length + factor - 1) // factor
 
 
 def filled_length(length: Count, factor: int) -> Count:

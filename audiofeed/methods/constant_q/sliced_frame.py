@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.frames import Count, mirrored
+from audiofeed.parallel.launches import launches
 from audiofeed.signal.constant_q.sliced_bands import GaborBands, analysis_weights, band_bins, synthesis_weights
 
 # Complex numbers of the bands' spectra that are computed in one go without a graph: 16 MB in single precision.
@@ -128,9 +129,9 @@ def count_frames(lengths: Count, hop_length: int) -> Count:
     >>> [count_frames(n, 4) for n in (0, 1, 2, 5, 6)]
     [0, 1, 2, 2, 3]
     """
-    frames = 1 + (lengths + (hop_length - 2)) // hop_length
+    frames = (lengths + (2 * hop_length - 2)) // hop_length
     if isinstance(frames, torch.Tensor):
-        return torch.where(lengths > 0, frames, torch.zeros_like(frames))
+        return torch.minimum(frames, lengths)  # never more frames than samples, and none of none
     return frames if lengths > 0 else 0
 
 
@@ -189,7 +190,8 @@ def to_bands(samples: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tenso
     entries = spectrum.index_select(-1, bands.bins) * bands.analysis
     empty = entries.new_zeros(samples.shape[0], count * slices.frames)
     spread = empty.index_copy(1, bands.places, entries).view(-1, count, slices.frames)
-    return _ends_real(torch.fft.ifft(spread))
+    found = torch.fft.ifft(spread)
+    return _ends_made_real(found) if launches(found) and not found.requires_grad else _ends_real(found)
 
 
 def from_bands(coefficients: torch.Tensor, slices: Slices, bands: Bands) -> torch.Tensor:
@@ -212,6 +214,14 @@ def _ends_real(coefficients: torch.Tensor) -> torch.Tensor:
     """
     first, last = (torch.complex(c.real, torch.zeros_like(c.real)) for c in (coefficients[:, :1], coefficients[:, -1:]))
     return torch.cat([first, coefficients[:, 1:-1], last], dim=1)
+
+
+def _ends_made_real(coefficients: torch.Tensor) -> torch.Tensor:
+    """Return what `_ends_real` does in the memory of the coefficients, in one launch."""
+    if torch.compiler.is_compiling():
+        return _ends_real(coefficients)
+    coefficients.imag[:, :: max(1, coefficients.shape[1] - 1)].zero_()
+    return coefficients
 
 
 def to_bands_into(out: torch.Tensor, samples: torch.Tensor, slices: Slices, bands: Bands) -> None:

@@ -7,6 +7,7 @@ import torch
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import plain_size
 from audiofeed.plans.sizes import smooth_length
 
@@ -63,6 +64,10 @@ def tempogram(
     stretches = framing.cut(padded)[:, :count]  # (row, stretch, sample), overlapping in memory
     if graph:
         return _autocorrelated(stretches * window, norm).transpose(1, 2)
+    if launches(envelope) and count <= framing.piece(envelope.device):
+        some = framing.row_parts(padded, count)
+        made = [_autocorrelated(framing.cut(part)[:, :count] * window, norm, in_place=True) for part in some]
+        return (made[0] if len(made) == 1 else torch.cat(made)).transpose(1, 2)
     out = window.new_empty((len(envelope), size, count))
     workspace = Workspace(window)
     step = framing.piece(envelope.device)
@@ -74,7 +79,7 @@ def tempogram(
     return out
 
 
-def _autocorrelated(stretches: torch.Tensor, norm: float | None) -> torch.Tensor:
+def _autocorrelated(stretches: torch.Tensor, norm: float | None, *, in_place: bool = False) -> torch.Tensor:
     """Compute the linear autocorrelation of windowed stretches of envelopes, scaled by a norm.
 
     The FFT has 2 * size - 1 points at least.
@@ -84,6 +89,10 @@ def _autocorrelated(stretches: torch.Tensor, norm: float | None) -> torch.Tensor
     size = plain_size(stretches.shape[-1])
     n_fft = smooth_length(2 * size - 1)
     spectrum = torch.fft.rfft(stretches, n=n_fft)
-    powers = spectrum.real.square() + spectrum.imag.square()
-    correlation = torch.fft.irfft(torch.complex(powers, torch.zeros_like(powers)), n=n_fft)[..., :size]
+    if in_place:
+        spectrum = spectrum.mul_(spectrum.conj())
+    else:
+        powers = spectrum.real.square() + spectrum.imag.square()
+        spectrum = torch.complex(powers, torch.zeros_like(powers))
+    correlation = torch.fft.irfft(spectrum, n=n_fft)[..., :size]
     return normalized(correlation, norm, -1)

@@ -7,15 +7,18 @@ autograd keeps the intermediates anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
+from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_shaping import windowed, windowed_into
-from audiofeed.methods.frame_steps import Wanted, through
+from audiofeed.methods.frame_steps import Apply, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place
+from audiofeed.methods.precision import matmul
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.launches import launches
 
 
 def short_time_spectrum(
@@ -26,9 +29,12 @@ def short_time_spectrum(
     Shape: waveform (rows, time), lengths (rows,) or None, window (n_fft,) -> complex (rows, bins, frames), a view of
     memory laid out frame by frame, as torch.stft's is.
     """
-    if graph:
-        return torch.fft.rfft(windowed(framing.cut(framing.pad(waveform, lengths)), framing, window)).transpose(-1, -2)
     frames, bins = framing.count(waveform.shape[-1]), framing.n_fft // 2 + 1
+    if graph or framing.fits(waveform):
+        padded = framing.pad(waveform, lengths)
+        parts = (padded,) if graph else framing.row_parts(padded, frames)
+        spectra = [torch.fft.rfft(windowed(framing.cut(part), framing, window)) for part in parts]
+        return (spectra[0] if len(spectra) == 1 else torch.cat(spectra)).transpose(-1, -2)
     out = window.new_empty((waveform.shape[0], frames, bins), dtype=window.dtype.to_complex())
     for places, piece in packed_pieces(Workspace(window), waveform, lengths, framing, window):
         put_back(out, places, torch.fft.rfft(piece))
@@ -49,6 +55,8 @@ def short_time_powers(
     Shape: waveform (rows, time), window (n_fft,) -> each (rows, features, frames); contiguous after a step, else laid
     out frame by frame.
     """
+    if framing.fits(waveform) or (graph and launches(waveform)):
+        return _few_launches(waveform, lengths, framing, window, wanted=wanted, graph=graph)
     if graph:
         spectrum = torch.fft.rfft(windowed(framing.cut(framing.pad(waveform, lengths)), framing, window))
         squared = spectrum.real.square() + spectrum.imag.square()
@@ -56,6 +64,87 @@ def short_time_powers(
     workspace = Workspace(window)
     pieces = _finished_pieces(workspace, waveform, lengths, framing, window, wanted)
     return gathered(pieces, wanted, waveform.shape[0], framing.count(waveform.shape[-1]))
+
+
+def _few_launches(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    *,
+    wanted: Sequence[Wanted],
+    graph: bool,
+) -> list[torch.Tensor]:
+    """Compute powers of |STFT| by torch's FFT of all rows at once, as `short_time_powers` does, on a GPU."""
+    padded = framing.pad(waveform, lengths)
+    if graph:
+        return _of_pairs(_pairs(padded, framing, window), wanted, None)
+    found: list[list[torch.Tensor]] = [[] for _ in wanted]
+    for part in framing.row_parts(padded, framing.count(waveform.shape[-1])):
+        # memory of their own for the steps of each part, as all results are kept
+        made = _of_pairs(_pairs(part, framing, window), wanted, lambda: Workspace(window))
+        for features, own in zip(found, made, strict=True):
+            features.append(own)
+    return [features[0] if len(features) == 1 else torch.cat(features) for features in found]
+
+
+def _pairs(padded: torch.Tensor, framing: Framing, window: torch.Tensor) -> torch.Tensor:
+    """Compute the real and imaginary parts of an FFT.  Shape: (rows, padded time) -> (rows, frames, bins, 2)."""
+    return torch.view_as_real(torch.fft.rfft(windowed(framing.cut(padded), framing, window)))
+
+
+def _of_pairs(
+    pairs: torch.Tensor, wanted: Sequence[Wanted], workspaces: Callable[[], Workspace] | None
+) -> list[torch.Tensor]:
+    """Compute powers of an FFT from its real and imaginary parts, in whose memory without a graph.
+
+    Args:
+        workspaces: makes the memory of each one's steps, without a graph.
+
+    Shape: (rows, frames, bins, 2) -> each (rows, features, frames).
+    """
+    squares = pairs.square() if workspaces is None else pairs.mul_(pairs)
+    if len(wanted) == 1 and wanted[0].power == 2.0 and not wanted[0].root_offset:
+        bank, *further = wanted[0].steps or (None,)
+        if isinstance(bank, FilterBank) and bank.of_parts is not None and _by_rows(bank, further):
+            workspace = None if workspaces is None else workspaces()
+            return [_filtered_rows(squares.flatten(-2), bank.of_parts, further, workspace)]
+    squared = torch.add(*squares.unbind(-1))
+    found = []
+    for one in wanted:
+        # which raising to a power may overwrite, and a step with a workspace may too
+        kept = one is wanted[-1] or (workspaces is None and one.power == 2.0 and not one.root_offset)
+        own = squared if kept else squared.clone()
+        workspace = None if workspaces is None else workspaces()
+        found.append(_by_row(raise_power(own, one.power, one.root_offset), one.steps, workspace))
+    return found
+
+
+def _by_rows(bank: FilterBank, further: Sequence[Step]) -> bool:
+    return not bank.is_narrow and not any(isinstance(step, Apply) for step in further)
+
+
+def _by_row(values: torch.Tensor, steps: Sequence[Step], workspace: Workspace | None) -> torch.Tensor:
+    """Take powers of an FFT through steps, a filter bank row by row: the result then lies as it is wanted.
+
+    Shape: (rows, frames, bins) -> (rows, features, frames).
+    """
+    bank, *further = steps or (None,)
+    if isinstance(bank, FilterBank) and _by_rows(bank, further):
+        return _filtered_rows(values, bank.filters, further, workspace)
+    found = through(steps, values, workspace).transpose(1, 2)
+    return found.contiguous() if steps and workspace is not None else found
+
+
+def _filtered_rows(
+    values: torch.Tensor, filters: torch.Tensor, further: Sequence[Step], workspace: Workspace | None
+) -> torch.Tensor:
+    """Take powers of an FFT through filters and steps of values.
+
+    Shape: (rows, frames, n) -> (rows, filters, frames).
+    """
+    found = matmul(filters.expand(len(values), -1, -1), values.transpose(1, 2))
+    return through(further, found.transpose(1, 2), workspace).transpose(1, 2)
 
 
 def gathered(
@@ -108,13 +197,24 @@ def finished(squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspa
 
     Shape: (..., frames, bins) -> each (..., frames, features).
     """
-    for i, (power, steps, root_offset, *_) in enumerate(wanted):
+    for one, values in _raised(squared, wanted, workspace):
+        yield through(one.steps, values, workspace)
+
+
+def _raised(
+    squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspace | None
+) -> Iterator[tuple[Wanted, torch.Tensor]]:
+    """Yield each wanted power of |STFT| from the squared magnitudes of an FFT, as `finished` needs them.
+
+    Shape: (..., frames, bins) -> each the same.
+    """
+    for i, one in enumerate(wanted):
         own = squared  # which raising to a power may overwrite, and a step with a workspace may too
         if i < len(wanted) - 1 and workspace is not None:
             own = workspace.take("own powers", *squared.shape).copy_(squared)
-        elif i < len(wanted) - 1 and (power != 2.0 or root_offset):
+        elif i < len(wanted) - 1 and (one.power != 2.0 or one.root_offset):
             own = squared.clone()
-        yield through(steps, raise_power(own, power, root_offset), workspace)
+        yield one, raise_power(own, one.power, one.root_offset)
 
 
 def packed_pieces(

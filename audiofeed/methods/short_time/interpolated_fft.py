@@ -78,6 +78,12 @@ def short_time_spectrum(
             spectrum = raise_power(spectrum.real.square() + spectrum.imag.square(), power, root_offset)
         return spectrum.unflatten(0, frames.shape[:2]).transpose(1, 2)
     rows, count, bins = waveform.shape[0], framing.count(waveform.shape[-1]), interpolation.tiles[-1][1] // 2
+    if framing.fits(waveform):
+        parts = [
+            _of_rows(windowed(framing.cut(part), framing, window), weights, interpolation, power, root_offset)
+            for part in framing.row_parts(framing.pad(waveform, lengths), count)
+        ]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(1, 2)
     dtype = window.dtype.to_complex() if power is None else window.dtype
     out = window.new_empty((rows, count, bins), dtype=dtype)
     workspace = Workspace(window)
@@ -88,3 +94,17 @@ def short_time_spectrum(
             found = raise_power(squared, power, root_offset)
         put_back(out, places, found)
     return out.transpose(1, 2)
+
+
+def _of_rows(
+    frames: torch.Tensor, weights: torch.Tensor, interpolation: Interpolation, power: float | None, root_offset: float
+) -> torch.Tensor:
+    """Compute the short-time spectra of windowed frames by interpolation, without a graph, in memory of their own.
+
+    Shape: (rows, frames, n_fft) -> (rows, frames, bins).
+    """
+    found = interpolation.spectrum(frames.flatten(0, 1), weights, Workspace(weights))
+    if power is not None:
+        pairs = torch.view_as_real(found)
+        found = raise_power(torch.add(*pairs.mul_(pairs).unbind(-1)), power, root_offset)
+    return found.unflatten(0, frames.shape[:2])

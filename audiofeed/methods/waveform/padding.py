@@ -38,7 +38,8 @@ class Padding:
 
     def whole(self, samples: Count) -> Count:
         """Return how many samples a waveform of so many has with the zeros around it, before it is cut."""
-        return self.left(samples) + self.before + max(0, self.after)
+        added = self.before + max(0, self.after)
+        return self.left(samples) + added if added else self.left(samples)
 
     def kept(self, samples: Count) -> Count:
         """Return how many samples a waveform of so many has when it is cut, before it is made longer."""
@@ -50,6 +51,12 @@ class Padding:
 
     def size(self, samples: Count) -> Count:
         """Return how many samples a waveform of so many has in the end."""
+        if (
+            self.at_most is not None and self.at_most <= self.at_least
+        ):  # what is cut is no longer than what is asked for
+            if isinstance(samples, torch.Tensor):
+                return torch.full_like(samples, self.at_least)
+            return self.at_least
         return self._grown(self.kept(samples))
 
     def _cut(self, samples: Count) -> Count:
@@ -59,9 +66,11 @@ class Padding:
 
     def _grown(self, kept: Count) -> Count:
         """Return how many samples a waveform has that had so many when it was cut."""
+        if isinstance(kept, torch.Tensor) and self.multiple == 1:
+            return kept.clamp(min=self.at_least)
         more = kept - self.at_least
         more = more.clamp(min=0) if isinstance(more, torch.Tensor) else max(more, 0)
-        return self.at_least + -(-more // self.multiple) * self.multiple
+        return self.at_least + (more + (self.multiple - 1)) // self.multiple * self.multiple
 
     def apply(self, clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Compute the padded waveforms of a batch; every operation has a gradient.

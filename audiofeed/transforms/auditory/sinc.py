@@ -119,8 +119,9 @@ class SincFilterbank(Transform):
         if not self.trainable:
             return torch.from_numpy(self._given.cutoffs())
         top = self._rate / 2
-        low = inside(wide(self.raw_low), self.min_low_hz, top - self.min_band_hz)
-        return torch.stack([low, inside(wide(self.raw_high), low + self.min_band_hz, top)])
+        raw_low, raw_high = wide(torch.stack([self.raw_low, self.raw_high]))
+        low = inside(raw_low, self.min_low_hz, top - self.min_band_hz)
+        return torch.stack([low, inside(raw_high, low + self.min_band_hz, top)])
 
     @property
     def first_center(self) -> float:

@@ -43,6 +43,12 @@ class ConstantQTransform(Transform):
         """Return the frames of clips of `lengths` samples, in the base class of constant-Q transforms."""
         return self.kernel_bank.frame_lengths(lengths) if self.framing is None else super().frame_lengths(lengths)
 
+    def past_frames(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the frames past each row's own, in the base class of constant-Q transforms."""
+        if self.framing is None and type(self).frame_lengths is ConstantQTransform.frame_lengths:
+            return self.kernel_bank.past_frames(n_frames, lengths)
+        return super().past_frames(n_frames, lengths)
+
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Compute frames times the kernel bank, in the base class of constant-Q transforms that have one."""
         return self.kernel_bank.compute(self, waveform, lengths, graph=graph)

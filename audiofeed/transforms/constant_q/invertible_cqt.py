@@ -95,6 +95,12 @@ class InvertibleCQT(Transform):
         """
         return count_frames(lengths, self.hop_length)
 
+    def past_frames(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the frames past each row's own of an invertible CQT module, in two launches."""
+        # frame f is one of a clip that has the sample after the center of the frame before
+        start, hop = 2 - self.hop_length, self.hop_length
+        return torch.arange(start, start + n_frames * hop, hop, device=lengths.device) > lengths[:, None]
+
     def inverse_transform(self) -> InvertibleCQTInverse:
         """Return the module that inverts this invertible CQT, with a `stream` of its own; they share the bands."""
         return InvertibleCQTInverse.of_frame(self.frame)

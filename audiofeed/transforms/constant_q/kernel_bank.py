@@ -12,9 +12,12 @@ import torch
 
 from audiofeed.methods.constant_q.decimation import Decimation
 from audiofeed.methods.constant_q.octaves import BlockKernels, Execution, constant_q, frame_count, in_blocks
+from audiofeed.methods.constant_q.stages import in_stages, rows_together
 from audiofeed.methods.frames import Framing
+from audiofeed.parallel.launches import launches
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
 from audiofeed.plans.constant_q.levels import Level
+from audiofeed.plans.constant_q.stages import stage_matrices, stages
 from audiofeed.signal.constant_q.decimation import decimation_reach
 from audiofeed.transforms.constant_q.settings import Kernels
 from audiofeed.transforms.contract.transform import Transform
@@ -40,6 +43,7 @@ class KernelBank:
         # what the construction computed, until the first call has made its blocks from it
         self._exact: np.ndarray | None = definition()
         module.define("kernels", definition, trainable=self.trainable, values=self._exact)
+        self._plan = None if self.trainable else stages(levels, settings.wavelets.hop_length)
         self._factors = tuple(sorted({level.factor for level in levels} - {1}))
         for factor in self._factors:
             module.define(f"response_{factor}", functools.partial(decimation_response, factor))
@@ -74,6 +78,18 @@ class KernelBank:
         """Return the frames of clips of `lengths` samples that the kernels of a constant-Q module give."""
         return frame_count(lengths, self._at_full_rate if self.extends else self.levels[0])
 
+    def past_frames(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the frames past those that the kernels of a constant-Q module give, in two launches.
+
+        Shape: lengths (rows,), of at least one sample -> (rows, n_frames) bool.
+        """
+        level = self._at_full_rate if self.extends else self.levels[0]
+        # frame f is one of a clip whose samples at the level, rounded up, reach its center
+        step = level.hop_length * level.factor
+        return (
+            torch.arange(-level.factor, n_frames * step - level.factor, step, device=lengths.device) >= lengths[:, None]
+        )
+
     @property
     def _at_full_rate(self) -> Level:
         """Level of the frames of clips that a constant-Q module extends before their rate falls."""
@@ -83,6 +99,10 @@ class KernelBank:
         self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> torch.Tensor:
         """Compute the values of rows by the kernels of a constant-Q transform module: see `Transform.compute`."""
+        if not self.extends and self._wavelets.pad_mode == "constant":
+            found = self._in_stages(module, waveform, lengths, graph=graph)
+            if found is not None:
+                return found
         plain = not self.trainable and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
         blocks = self.in_blocks() if plain else {}
         if not torch.compiler.is_compiling():
@@ -105,8 +125,32 @@ class KernelBank:
         framing = Framing(n_fft=2 * margin * hop, hop_length=1, center=True, pad_mode=self._wavelets.pad_mode)
         extended = framing.pad(waveform, lengths)
         ends = None if lengths is None else lengths + 2 * margin * hop
-        execution = replace(execution, pad_mode="constant")
-        return constant_q(extended, ends, execution, graph=graph)[..., margin : margin + count]
+        found = self._in_stages(module, extended, ends, graph=graph)
+        if found is None:
+            found = constant_q(extended, ends, replace(execution, pad_mode="constant"), graph=graph)
+        return found[..., margin : margin + count]
+
+    def _in_stages(
+        self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+    ) -> torch.Tensor | None:
+        """Compute the values of rows, silent past their ends, by a product a level of a constant-Q module, on a GPU.
+
+        None where kernels train, and where a graph is recorded by a compiler, which takes launches away by itself.
+        """
+        if self._plan is None or not launches(waveform) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return None
+        count = frame_count(waveform.shape[-1], self.levels[0])
+        if not rows_together(self._plan, count):
+            return None
+        matrices = module.derived_filter("stages", self._stage_matrices, waveform)
+        if matrices is None:
+            return None
+        self.release()
+        return in_stages(waveform, lengths, self._plan, matrices, count, self._wavelets.power, graph=graph)
+
+    def _stage_matrices(self) -> np.ndarray:
+        assert self._plan is not None
+        return stage_matrices(self.levels, self._plan, self.exact())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "blocks": None, "_exact": None}

@@ -64,6 +64,12 @@ class Derived(Transform):
         """Return the frames that a derived transform makes of clips of `lengths` samples: here, those of its source."""
         return self.source.frame_lengths(lengths)
 
+    def past_frames(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the frames past each row's own of a derived transform: here, those of its source."""
+        if type(self).frame_lengths is Derived.frame_lengths:
+            return self.source.past_frames(n_frames, lengths)
+        return super().past_frames(n_frames, lengths)
+
     def centers(self, n_frames: int) -> torch.Tensor:
         """Return the center of each frame of a derived transform in samples, by its source, float64, (n_frames,)."""
         return self.source.centers(n_frames)

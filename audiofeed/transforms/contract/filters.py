@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.setting_groups import arguments_of
+from audiofeed.parallel.launches import capturing
 
 Definition = Callable[[], np.ndarray]
 
@@ -85,14 +86,28 @@ class FilterStore:
 
     def other(self, name: str, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         """Return a fixed filter of the store in another dtype or on another device, kept for the next call."""
+        return self._kept(name, self.definitions[name], dtype, device)
+
+    def _kept(self, name: str, definition: Definition, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         key = (name, device, dtype)
         found = self._others.get(key)
         if found is None:
             with torch.inference_mode(False):
-                found = _tensor(self.definitions[name](), dtype).to(device=device)
+                found = _tensor(definition(), dtype).to(device=device)
             if type(found) is torch.Tensor:  # not one of a dispatch mode (a fake tensor), which ends with the mode
                 self._others[key] = found
         return found
+
+    def derived(self, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor | None:
+        """Return what a store's module makes of its fixed filters for one way of computing, kept for the next call.
+
+        It is no buffer: most modules never compute in that way. None where it is not at hand and cannot be brought to
+        the device, as a CUDA graph is being captured.
+        """
+        dtype = like.dtype if like.is_floating_point() else torch.float32
+        if like.is_cuda and (name, like.device, dtype) not in self._others and capturing():
+            return None
+        return self._kept(name, definition, dtype, like.device)
 
     def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
         """Move or cast a module by `cast`; its filters then have the values of their definition, whatever `cast` did.
@@ -210,6 +225,16 @@ def define(
 def filter_like(self: Any, name: str, like: torch.Tensor) -> torch.Tensor:
     """Return a filter that a transform module keeps, in the dtype and on the device of `like`. float32 for int16."""
     return self._filters.like(self, name, like)
+
+
+def filter_definition(self: Any, name: str) -> Definition:
+    """Return the float64 definition of a fixed filter that a transform module keeps."""
+    return self._filters.definitions[name]
+
+
+def derived_filter(self: Any, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor | None:
+    """Return what a transform module makes of its filters for one way of computing, or None: see `FilterStore`."""
+    return self._filters.derived(name, definition, like)
 
 
 def apply_cast(self: Any, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:

@@ -12,13 +12,16 @@ from audiofeed.arguments.checks import check_rate
 from audiofeed.arguments.signature import complete, shown
 from audiofeed.methods.batch_rows import check_waveform, clips_of, lengths_of_rows, split_rows, with_leading
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.lengths import clear_own_past, clear_past
+from audiofeed.methods.lengths import clear_own_past, clear_past, clear_where, past_of
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
+from audiofeed.parallel.launches import launches
 from audiofeed.transforms.contract.filters import (
     FilterStore,
     apply_cast,
     define,
+    derived_filter,
+    filter_definition,
     filter_like,
     keep,
     reset_parameters,
@@ -110,6 +113,16 @@ class Transform(nn.Module):
         """
         return features
 
+    def finishes_clips(self) -> bool:
+        """Return whether any transform of waveforms has a last step of clips, for which it has `finish_clips`."""
+        return type(self).finish_clips is not Transform.finish_clips
+
+    def past_frames(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the frames past each row's own, of any transform of waveforms, (rows, n_frames)."""
+        if self.framing is None or type(self).frame_lengths is not Transform.frame_lengths:
+            return past_of(n_frames, self.frame_lengths(lengths))
+        return self.framing.past(n_frames, lengths)
+
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the frames that any transform of waveforms makes of `lengths` samples.  Shape: any -> the same."""
         if self.framing is None:
@@ -119,6 +132,7 @@ class Transform(nn.Module):
     # ---------------------------------------------------------------- what a subclass uses
 
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
+    derived_filter, filter_definition = derived_filter, filter_definition
     reset_parameters = reset_parameters
 
     def rate(self, what: str) -> float:
@@ -238,8 +252,11 @@ class Transform(nn.Module):
         finish_clips: Callable[..., torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Finish the computed rows of a transform of waveforms clip by clip, and clear them past their ends."""
-        frames = None if lengths is None else self.frame_lengths(lengths)
         batch, rows_of_each = clips_of(features, leading)
+        few = lengths is not None and launches(features)
+        if lengths is not None and few and finish_clips is None and not self.finishes_clips():
+            return clear_where(features, self.past_frames(features.shape[-1], lengths), graph=graph)
+        frames = None if lengths is None else self.frame_lengths(lengths)
         clips = split_rows(features, [batch, rows_of_each])
         clip_frames = None if frames is None else frames[::rows_of_each]
         features = (finish_clips or self.finish_clips)(clips, clip_frames).flatten(0, 1)

@@ -149,6 +149,12 @@ class Tempogram(OfStretches, Derived):
         frames = self.source.frame_lengths(lengths)
         return frames if self.center else self._stretches.count(frames)
 
+    def past_frames(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the columns past those of each row of a tempogram module."""
+        if self.center and type(self).frame_lengths is Tempogram.frame_lengths:
+            return self.source.past_frames(n_frames, lengths)
+        return super().past_frames(n_frames, lengths)
+
     def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Compute a tempogram module's autocorrelation of stretches of its onset envelope."""
         window = self.filter_like("tempo_window", features)

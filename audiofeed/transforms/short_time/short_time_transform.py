@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,12 +15,14 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.frame_steps import Affine, Closing, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.lengths import keep_outside
 from audiofeed.methods.method_table import Path, Table
 from audiofeed.methods.normalization.clips import Normalization
 from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.methods.short_time.kernel_method import can_emphasize, emphasized_powers
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_time_powers, short_time_spectrum
 from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
+from audiofeed.parallel.launches import launches
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
@@ -195,9 +198,25 @@ class ShortTime(Transform):
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Compute the complex spectrum, or its powers through steps, in the base class of short-time modules."""
+        if lengths is not None and launches(waveform) and not self.framing.where.left_out:
+            self._mark_ends(waveform, lengths)
         if self.power is None:
             return self.spectrum(waveform, lengths, graph=graph)
         return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]
+
+    def _mark_ends(self, waveform: torch.Tensor, lengths: torch.Tensor) -> None:
+        """Keep the mask of what lies past the ends of rows, which their samples and frames are cleared by, at once.
+
+        The positions are a constant of any short-time module, kept on the device as its filters are.
+        """
+        if torch.compiler.is_compiling():
+            return
+        first, width = -self.framing.margin, self.framing.padded_length(waveform.shape[-1])
+        most = 1 << (width - 1).bit_length()
+        positions = functools.partial(np.arange, first, first + most, dtype=np.int32)
+        found = self.derived_filter(f"{most} positions", positions, waveform)
+        if found is not None:
+            keep_outside(lengths, found[:width] >= lengths[:, None], first)
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Transform the waveform of one clip or of a batch into any short-time module's features.
@@ -301,6 +320,10 @@ class ShortTime(Transform):
     def can_close(self) -> bool:
         """Return whether clips can be normalized with any short-time module's own steps, as soon as one is done."""
         return self.power is not None and self.precision == "input" and not split(self.steps())[1]
+
+    def finishes_clips(self) -> bool:
+        """Return whether any short-time module has steps of clips."""
+        return type(self).finish_clips is not ShortTime.finish_clips or bool(split(self.steps())[1])
 
     def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """Apply the steps of clips in the base class of short-time modules."""

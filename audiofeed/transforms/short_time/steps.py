@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import numpy as np
 import torch
 
 from audiofeed.methods.cepstral.cepstrum import over_bins
@@ -20,8 +21,10 @@ from audiofeed.methods.frame_steps import Step as FrameValue
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import observed
 from audiofeed.plans.tiles import FilterTiles
+from audiofeed.transforms.contract.filters import of
 from audiofeed.transforms.contract.transform import Transform
 
 
@@ -42,6 +45,10 @@ class ClipStep(Protocol):
 Step = FrameStep | ClipStep
 
 
+def _twice(filters: np.ndarray) -> np.ndarray:
+    return np.repeat(filters, 2, axis=1)
+
+
 @dataclass(frozen=True)
 class Bank:
     """Step through a filter bank that a short-time module keeps by name; `tiles`: where it is not 0, None: anywhere."""
@@ -51,7 +58,11 @@ class Bank:
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
         """Return the filter bank step of a short-time module, in a waveform's dtype."""
-        return (FilterBank(module.filter_like(self.name, like), self.tiles),)
+        of_parts = None
+        if self.tiles is not None and launches(like) and not torch.compiler.is_compiling():
+            definition = of(module.filter_definition(self.name), _twice)
+            of_parts = module.derived_filter(f"{self.name} of parts", definition, like)
+        return (FilterBank(module.filter_like(self.name, like), self.tiles, of_parts),)
 
 
 @dataclass(frozen=True)

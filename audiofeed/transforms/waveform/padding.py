@@ -172,7 +172,9 @@ class PadWaveform(WaveformTransform):
         """Check that no waveform has more samples than it is to be padded to, if that is an error."""
         if self.to_samples is None or self.longer != "error":
             return
-        # of a compiled call the values are not known
+        if self._padding.whole(time) <= self.to_samples:
+            return
+        # of a compiled call the values are not known; elsewhere a device is asked for them, as a clip may be too long
         known = lengths is not None and not torch.compiler.is_compiling() and lengths.device.type != "meta"
         longest = self._padding.whole(int(lengths.max()) if known and lengths is not None else time)
         if longest > self.to_samples:

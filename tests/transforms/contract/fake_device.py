@@ -1,142 +1,14 @@
-"""A CUDA device that nobody has: tensors without values on it, and notes of what the host would wait for."""
+"""The CUDA device of tests: see `benchmarks/device/fake_cuda.py`, which benchmarks share."""
 
 from __future__ import annotations
 
-import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-import audiofeed
+from benchmarks.device.fake_cuda import Notes, fake_cuda, noted, on_cuda
 
-ROOT = Path(audiofeed.__file__).resolve().parent
+__all__ = ["Notes", "fake_cuda", "needs_cuda_build", "noted", "on_cuda"]
+
 needs_cuda_build = pytest.mark.skipif(
     not torch.backends.cuda.is_built(), reason="this torch is built without CUDA, and makes no tensors there"
 )
-READS = ("tolist", "item", "__bool__", "__int__", "__float__", "__index__", "cpu", "numpy", "nonzero", "equal")
-NOT_LAUNCHES = (
-    "view", "_unsafe_view", "reshape", "expand", "slice", "select", "unsqueeze", "squeeze", "permute", "transpose", "t",
-    "detach", "alias", "as_strided", "unfold", "split", "split_with_sizes", "chunk", "unbind", "diagonal", "empty",
-    "empty_like", "empty_strided", "new_empty", "new_empty_strided", "view_as_real", "view_as_complex", "real", "imag",
-    "conj", "_conj", "_reshape_alias", "sym_size", "movedim", "lift_fresh", "resolve_conj", "resolve_neg", "narrow",
-    "_neg_view", "is_same_size", "device",
-)  # fmt: skip
-
-
-class Notes:
-    """What was seen on the device.
-
-    Args:
-        waits: how often the host would wait for the device, by what it asked and where.
-        launches: how many operations would start on the device, views and allocations left out.
-    """
-
-    def __init__(self) -> None:
-        self.waits: Counter[str] = Counter()
-        self.launches = 0
-
-    def wait(self, what: str) -> None:
-        """Keep a wait with the innermost line of the library."""
-        frames = [frame for frame in traceback.extract_stack() if Path(frame.filename).is_relative_to(ROOT)]
-        place = f"{Path(frames[-1].filename).relative_to(ROOT)}:{frames[-1].lineno}" if frames else "the caller"
-        self.waits[f"{what} at {place}"] += 1
-
-
-class _Calls(TorchFunctionMode):
-    """Calls from Python that read values of the device, or bring values of the host to it."""
-
-    def __init__(self, notes: Notes) -> None:
-        super().__init__()
-        self.notes = notes
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        first = args[0] if args else None
-        there = isinstance(first, torch.Tensor) and first.device.type == "cuda"
-        if there and name in READS:
-            self.notes.wait(name)
-        elif there and name in ("__getitem__", "__setitem__") and _from_the_host(args[1]):
-            self.notes.wait("an index that lies on the host")
-        elif name in ("tensor", "as_tensor") and not isinstance(first, torch.Tensor):
-            if torch.device(kwargs.get("device") or "cpu").type == "cuda":
-                self.notes.wait("a constant of the host")
-        elif name in ("to", "cuda", "type_as", "new_tensor") and isinstance(first, torch.Tensor):
-            found = func(*args, **kwargs)
-            if first.device.type != found.device.type:
-                self.notes.wait(f"moved from {first.device.type} to {found.device.type}")
-            return found
-        return func(*args, **kwargs)
-
-
-def _from_the_host(index: Any) -> bool:
-    """Whether part of an index has to be moved to the device, or read from it: lists, host's tensors, masks."""
-    parts = index if isinstance(index, tuple) else (index,)
-    for part in parts:
-        if isinstance(part, list):
-            return True
-        if isinstance(part, torch.Tensor) and (part.device.type == "cpu" or part.dtype in (torch.bool, torch.uint8)):
-            return True
-    return False
-
-
-class _Operations(TorchDispatchMode):
-    """Operations as they reach the device."""
-
-    def __init__(self, notes: Notes) -> None:
-        super().__init__()
-        self.notes = notes
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        made = [leaf for leaf in tree_leaves(found) if isinstance(leaf, torch.Tensor)]
-        if any(leaf.device.type == "cuda" for leaf in (*given, *made)):
-            name = func.overloadpacket.__name__
-            if name not in NOT_LAUNCHES:
-                self.notes.launches += 1
-            # numbers travel with the launch, arrays do not
-            if any(leaf.device.type == "cpu" and leaf.dim() > 0 for leaf in (*given, *made)):
-                self.notes.wait(f"{name} of tensors of both")
-        return found
-
-
-def on_cuda(module: torch.nn.Module) -> torch.nn.Module:
-    """Move a module to the device: new parameters and buffers, as `Module.to` cannot set tensors without values."""
-    for part in module.modules():
-        for name, held in part._parameters.items():
-            if held is not None:
-                there = torch.empty(held.shape, dtype=held.dtype, device="cuda")
-                part._parameters[name] = torch.nn.Parameter(there, requires_grad=held.requires_grad)
-        for name, held in part._buffers.items():
-            if held is not None:
-                part._buffers[name] = held.to("cuda")
-    return module
-
-
-@contextmanager
-def fake_cuda() -> Iterator[None]:
-    """Tensors made in the body have no values, and may be on a CUDA device."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        yield
-
-
-@contextmanager
-def noted() -> Iterator[Notes]:
-    """Notes of what the body does on the device."""
-    notes = Notes()
-    with _Operations(notes), _Calls(notes):
-        yield notes
