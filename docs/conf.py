@@ -1,0 +1,83 @@
+"""How Sphinx builds the site: `make docs` writes it to docs/_build/html.
+
+Everything that knows audiofeed stands in docs/extensions: the pages of the API reference, the performance page, llms.txt.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path[:0] = [str(ROOT), str(DOCS / "extensions")]
+
+import audiofeed  # noqa: E402
+
+project = "audiofeed"
+author = "The audiofeed developers"
+copyright = author
+version = release = audiofeed.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.doctest",
+    "sphinx.ext.mathjax",
+    "myst_parser",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "outside_links",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "extensions", "static", "**/README.md"]
+nitpicky = True
+
+myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath", "fieldlist"]
+myst_heading_anchors = 4
+
+autodoc_typehints = "description"
+napoleon_numpy_docstring = False
+
+# The build must pass without a network, so no inventory is downloaded unless asked for: `make docs SPHINX="-t inventories"`
+# lets names of torch, NumPy and Python lead to their documentation; without it they are plain text.
+intersphinx_mapping = (
+    {
+        "python": ("https://docs.python.org/3", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+    }
+    if tags.has("inventories")  # noqa: F821  # Sphinx puts it there
+    else {}
+)
+
+sphinx_gallery_conf = {
+    "examples_dirs": [str(ROOT / "examples" / "gallery")],
+    "gallery_dirs": ["gallery"],
+    "filename_pattern": r"\.py$",
+    "plot_gallery": True,
+    "abort_on_example_error": False,
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 1000,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_static_path = ["static"]
+html_css_files = ["audiofeed.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "show_prev_next": True,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "icon_links": [],
+    "show_nav_level": 1,
+    "navbar_align": "left",
+}
