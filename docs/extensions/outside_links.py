@@ -34,7 +34,7 @@ def lead_outside(text: str, folder: Path) -> str:
 
 
 def _read(app: Sphinx, page: str, source: list[str]) -> None:
-    path = Path(app.env.doc2path(page))
+    path = app.env.doc2path(page)
     if path.suffix == ".md":
         source[0] = lead_outside(source[0], path.parent)
 
