@@ -108,4 +108,4 @@ bench: .venv/.test
 	touch $@
 
 clean:
-	rm -rf docs/_build docs/api docs/gallery .venv .venv-core .venv-librosa .mypy_cache .ruff_cache .pytest_cache
+	rm -rf docs/_build docs/api docs/drawn docs/gallery .venv .venv-core .venv-librosa .mypy_cache .ruff_cache .pytest_cache

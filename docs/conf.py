@@ -31,9 +31,11 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "outside_links",
     "api_pages",
+    "result_plots",
+    "llms_text",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "extensions", "static", "**/README.md"]
+exclude_patterns = ["_build", "drawn", "extensions", "static", "**/README.md"]
 nitpicky = True
 
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath", "fieldlist"]
@@ -60,7 +62,8 @@ intersphinx_mapping = (
 sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "examples" / "gallery")],
     "gallery_dirs": ["gallery"],
-    "filename_pattern": r"\.py$",
+    "filename_pattern": r"plot_\w+\.py$",
+    "ignore_pattern": r"(listen|picture)\.py$",
     "plot_gallery": True,
     "abort_on_example_error": False,
     "download_all_examples": False,
@@ -70,6 +73,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
 }
 
+html_title = "audiofeed"
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["static"]
 html_css_files = ["audiofeed.css"]
@@ -83,5 +87,6 @@ html_theme_options = {
     "footer_end": [],
     "icon_links": [],
     "show_nav_level": 1,
+    "header_links_before_dropdown": 7,
     "navbar_align": "left",
 }
