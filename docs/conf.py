@@ -24,7 +24,6 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.intersphinx",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
     "myst_parser",
     "sphinx_design",
     "sphinx_copybutton",
@@ -33,6 +32,7 @@ extensions = [
     "api_pages",
     "result_plots",
     "llms_text",
+    "math_markup",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "drawn", "extensions", "static", "**/README.md"]
@@ -59,6 +59,11 @@ intersphinx_mapping = (
     else {}
 )
 
+# a page of a script that is gone would be built again
+for page in (DOCS / "gallery").glob("plot_*.rst"):
+    if not (ROOT / "examples" / "gallery" / page.name).with_suffix(".py").exists():
+        page.unlink()
+
 sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "examples" / "gallery")],
     "gallery_dirs": ["gallery"],
@@ -74,6 +79,8 @@ sphinx_gallery_conf = {
 }
 
 html_title = "audiofeed"
+html_context = {"default_mode": "auto"}
+html_sidebars = {page: [] for page in ("index", "faq", "performance")}
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["static"]
 html_css_files = ["audiofeed.css"]

@@ -130,23 +130,32 @@ def command_page(command: Command) -> str:
     return "\n".join(lines) + "\n"
 
 
-def index() -> str:
-    """The source of the list of all names."""
+def _slug(part: str) -> str:
+    return f"part.{part.lower().replace(' ', '_')}"
+
+
+def part_pages() -> dict[str, str]:
+    """The list of all parts, and a list of names for each."""
+    sources = {}
     lines = [_title("API reference")]
     lines.append("Every public name, by what it is for. After ``import audiofeed as af`` it is ``af.`` and the name.\n")
-    for part, names in groupby(public_names(), key=lambda name: name.part):
-        lines.append(f"{part}\n{'-' * len(part)}\n")
+    parts = {part: list(names) for part, names in groupby(public_names(), key=lambda name: name.part)}
+    for part, names in parts.items():
+        own = [_title(part)]
         for family, members in groupby(names, key=lambda name: name.family):
             if family:
                 heading = family.capitalize()
-                lines.append(f"{heading}\n{'~' * len(heading)}\n")
-            lines += _table([(f":doc:`{n.short} <{n.name}>`", n.summary) for n in members])
+                own.append(f"{heading}\n{'-' * len(heading)}\n")
+            own += _table([(f":doc:`{n.short} <{n.name}>`", n.summary) for n in members])
+        own += [".. toctree::\n   :hidden:\n", *(f"   {name.short} <{name.name}>" for name in names)]
+        sources[f"{_slug(part)}.rst"] = "\n".join(own) + "\n"
+        lines += [f"{part}\n{'-' * len(part)}\n"]
+        lines.append(", ".join(f":doc:`{n.short} <{n.name}>`" for n in names) + f".\n\n:doc:`What each is <{_slug(part)}>`\n")
     lines += ["Commands\n--------\n"]
     lines += _table([(f":doc:`audiofeed {c.name} <command.{c.name}>`", f"{c.summary}.".capitalize()) for c in commands()])
-    lines += [".. toctree::\n   :hidden:\n"]
-    lines += [f"   {name.short} <{name.name}>" for name in public_names()]
+    lines += [".. toctree::\n   :hidden:\n", *(f"   {part} <{_slug(part)}>" for part in parts)]
     lines += [f"   audiofeed {command.name} <command.{command.name}>" for command in commands()]
-    return "\n".join(lines) + "\n"
+    return sources | {"index.rst": "\n".join(lines) + "\n"}
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:
@@ -160,7 +169,7 @@ def write_pages(folder: Path) -> None:
     """Write all pages; one whose text has not changed is not touched, so that Sphinx does not read it again."""
     sources = {f"{name.name}.rst": page(name) for name in public_names()}
     sources |= {f"command.{command.name}.rst": command_page(command) for command in commands()}
-    sources["index.rst"] = index()
+    sources |= part_pages()
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         if path.name not in sources:

@@ -27,6 +27,8 @@ def _figure(rows: int = 1, columns: int = 1, *, height: float) -> Any:
 
 def speed_and_error(path: Path) -> None:
     """Log-mel: the time of each library against its error, a picture for each setting."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
     results = json.loads((RESULTS / "features_cpu.json").read_text())["results"]
     figure, grid = _figure(len(results), height=2.9 * len(results))
     for axes, result in zip(grid[:, 0], results, strict=True):
@@ -34,6 +36,9 @@ def speed_and_error(path: Path) -> None:
             color = OURS if name.startswith("audiofeed") else THEIRS
             axes.plot(milliseconds, result["max_error_nats"][name], mark, color=color, markersize=8, label=name)
         axes.set(title=result["setting"], xscale="log", yscale="log", ylabel="largest error (nats)")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(True, which="major", alpha=0.3)
     grid[-1, 0].set_xlabel("median time (ms)")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)

@@ -27,7 +27,8 @@ def batch_of(augmentation: torch.nn.Module | None) -> af.AudioBatch:
 def show(**augmentations: torch.nn.Module | None) -> Page:
     """Draw the features of the clip, and play what they are features of."""
     sounds = []
-    for title, augmentation in augmentations.items():
+    for name, augmentation in augmentations.items():
+        title = name.replace("_", " ")
         batch = batch_of(augmentation)
         features = batch.features[0, :, : int(batch.feature_lengths[0])].detach()
         seconds = int(batch.lengths[0]) / RATE
@@ -40,7 +41,7 @@ def show(**augmentations: torch.nn.Module | None) -> Page:
     return Page(*sounds)
 
 
-show(clip_as_it_is=None)
+show(The_clip=None)
 
 # %%
 # Level and noise
