@@ -217,7 +217,9 @@ def filled(page: str, text: str) -> str:
         made = make().strip()
         if page.startswith("docs/"):
             made = made.replace("](benchmarks/", "](../benchmarks/")
-        text = re.sub(pattern, lambda _, new=f"<!-- begin {name} -->\n{made}\n<!-- end {name} -->": new, text, flags=re.DOTALL)
+        text = re.sub(
+            pattern, lambda _, new=f"<!-- begin {name} -->\n{made}\n<!-- end {name} -->": new, text, flags=re.DOTALL
+        )
     unknown = set(re.findall(r"<!-- begin (\w+) -->", text)) - set(parts)
     if unknown:
         raise SystemExit(f"{page} has parts marked {sorted(unknown)}, which nothing fills")

@@ -33,6 +33,7 @@ extensions = [
     "result_plots",
     "llms_text",
     "math_markup",
+    "gallery_words",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "drawn", "extensions", "static", "**/README.md"]

@@ -103,7 +103,11 @@ def page(name: PublicName) -> str:
     """The source of a name's page."""
     lines = [_title(name.short), f".. currentmodule:: {name.name.rpartition('.')[0]}\n"]
     if name.kind == "data":
-        lines += [f".. py:data:: {name.name}\n", *(f"   {line}" for line in as_restructured(name.doc, []).split("\n")), ""]
+        lines += [
+            f".. py:data:: {name.name}\n",
+            *(f"   {line}" for line in as_restructured(name.doc, []).split("\n")),
+            "",
+        ]
     else:
         lines.append(f".. auto{name.kind}:: {name.name}")
         members = name.members()
@@ -123,7 +127,11 @@ def page(name: PublicName) -> str:
 
 def command_page(command: Command) -> str:
     """The source of a command's page: its own help, whose arguments and examples it has."""
-    lines = [_title(f"audiofeed {command.name}"), f"{_escaped(command.summary).capitalize()}.\n", ".. code-block:: text\n"]
+    lines = [
+        _title(f"audiofeed {command.name}"),
+        f"{_escaped(command.summary).capitalize()}.\n",
+        ".. code-block:: text\n",
+    ]
     lines += [f"   {line}".rstrip() for line in command.text.split("\n")]
     lines += ["", ".. rubric:: See also\n"]
     lines += [f"- :doc:`audiofeed {other.name} <command.{other.name}>`" for other in commands() if other is not command]
@@ -150,9 +158,13 @@ def part_pages() -> dict[str, str]:
         own += [".. toctree::\n   :hidden:\n", *(f"   {name.short} <{name.name}>" for name in names)]
         sources[f"{_slug(part)}.rst"] = "\n".join(own) + "\n"
         lines += [f"{part}\n{'-' * len(part)}\n"]
-        lines.append(", ".join(f":doc:`{n.short} <{n.name}>`" for n in names) + f".\n\n:doc:`What each is <{_slug(part)}>`\n")
+        lines.append(
+            ", ".join(f":doc:`{n.short} <{n.name}>`" for n in names) + f".\n\n:doc:`What each is <{_slug(part)}>`\n"
+        )
     lines += ["Commands\n--------\n"]
-    lines += _table([(f":doc:`audiofeed {c.name} <command.{c.name}>`", f"{c.summary}.".capitalize()) for c in commands()])
+    lines += _table(
+        [(f":doc:`audiofeed {c.name} <command.{c.name}>`", f"{c.summary}.".capitalize()) for c in commands()]
+    )
     lines += [".. toctree::\n   :hidden:\n", *(f"   {part} <{_slug(part)}>" for part in parts)]
     lines += [f"   audiofeed {command.name} <command.{command.name}>" for command in commands()]
     return sources | {"index.rst": "\n".join(lines) + "\n"}

@@ -77,7 +77,11 @@ class PublicName:
     @property
     def doc(self) -> str:
         """Its documentation."""
-        return inspect.getdoc(self.value) or "" if self.kind != "data" else _data_doc(self.module, self.name.rpartition(".")[2])
+        return (
+            inspect.getdoc(self.value) or ""
+            if self.kind != "data"
+            else _data_doc(self.module, self.name.rpartition(".")[2])
+        )
 
     @property
     def summary(self) -> str:
@@ -112,7 +116,9 @@ class PublicName:
                 hook = member in above and member not in CONTRACT
                 if member.startswith("_") or hook or not inspect.getdoc(getattr(self.value, member)):
                     continue
-                if callable(getattr(base, member)) or isinstance(vars(base)[member], (property, functools.cached_property)):
+                if callable(getattr(base, member)) or isinstance(
+                    vars(base)[member], (property, functools.cached_property)
+                ):
                     shown[member] = base
         return [member for member, base in shown.items() if base not in with_page]
 
@@ -120,9 +126,13 @@ class PublicName:
         """(name of the base, member) for what each transform has and this one takes from a base with a page."""
         if self.kind != "class":
             return []
-        pages = {name.value: name.name for name in public_names() if name.kind == "class" and name.value is not self.value}
+        pages = {
+            name.value: name.name for name in public_names() if name.kind == "class" and name.value is not self.value
+        }
         found = []
-        for member in sorted({m for base in self.value.__mro__ if base in pages for m in vars(base)} - set(self.members())):
+        for member in sorted(
+            {m for base in self.value.__mro__ if base in pages for m in vars(base)} - set(self.members())
+        ):
             if not member.startswith("_") and (member in CONTRACT or callable(getattr(self.value, member, None))):
                 owner = next(base for base in self.value.__mro__ if member in vars(base))
                 hook = "contract" in owner.__module__ and member not in CONTRACT
@@ -255,7 +265,9 @@ def _pages() -> dict[str, set[str]]:
         relative = page.relative_to(ROOT / "docs")
         if relative.parts[0] not in ("_build", "gallery", "api", "extensions", "static"):
             words = re.findall(r"(?<![\w.])(?:af\.|audiofeed\.)?((?:\w+\.)*\w+)", page.read_text())
-            found[str(relative.with_suffix(""))] = {word for word in words if word[0].isupper() or "." in word or "_" in word}
+            found[str(relative.with_suffix(""))] = {
+                word for word in words if word[0].isupper() or "." in word or "_" in word
+            }
     return found
 
 

@@ -51,7 +51,9 @@ def cost_and_length(path: Path) -> None:
     rows = re.findall(r"^\| (\d+) s \| [\d.]+ ms \| ([\d.]+) ms \|.*\| (\d+) MB \|", text, re.MULTILINE)
     seconds, cost, memory = zip(*[[float(cell) for cell in row] for row in rows], strict=True)
     figure, grid = _figure(2, height=4.6)
-    for axes, values, label in zip(grid[:, 0], (cost, memory), ("ms for a second of audio", "peak memory (MB)"), strict=True):
+    for axes, values, label in zip(
+        grid[:, 0], (cost, memory), ("ms for a second of audio", "peak memory (MB)"), strict=True
+    ):
         axes.plot(seconds, values, "o-", color=OURS)
         axes.set(xscale="log", ylabel=label, ylim=(0, 1.15 * max(values)))
         axes.grid(True, alpha=0.3)
@@ -78,7 +80,9 @@ def catalogue(path: Path) -> None:
         times, name = fastest[transform]
         axes.text(times * 1.05, place, f"{times:.1f}, {name}", va="center", fontsize=8)
     axes.axvline(1, color=OURS)
-    axes.set(xscale="log", xlabel="times audiofeed's time (at the setting where it is least)", ylim=(-0.6, len(order) - 0.4))
+    axes.set(
+        xscale="log", xlabel="times audiofeed's time (at the setting where it is least)", ylim=(-0.6, len(order) - 0.4)
+    )
     axes.set_xlim(right=3 * max(times for times, _ in fastest.values()))
     figure.savefig(path, dpi=110)
 

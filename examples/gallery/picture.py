@@ -49,7 +49,9 @@ def main() -> None:
     grid.flat[0].set(title="waveform", yticks=[], xlim=(0, seconds))
     for axes, (title, transform) in zip(grid.flat[1:], shown().items(), strict=True):
         features = transform(waveform).detach()
-        features = features.clamp(*features.quantile(torch.tensor([0.02, 0.995])))  # a few outliers would take all colors
+        features = features.clamp(
+            *features.quantile(torch.tensor([0.02, 0.995]))
+        )  # a few outliers would take all colors
         extent = (0, seconds, 0, len(features))
         axes.imshow(features, origin="lower", aspect="auto", extent=extent, cmap="cividis", interpolation="nearest")
         axes.set(title=title, yticks=[])

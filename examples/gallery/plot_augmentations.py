@@ -33,7 +33,9 @@ def show(**augmentations: torch.nn.Module | None) -> Page:
         features = batch.features[0, :, : int(batch.feature_lengths[0])].detach()
         seconds = int(batch.lengths[0]) / RATE
         figure, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
-        axes.imshow(features, origin="lower", aspect="auto", extent=(0, seconds, 0, 64), cmap="cividis", vmin=-70, vmax=10)
+        axes.imshow(
+            features, origin="lower", aspect="auto", extent=(0, seconds, 0, 64), cmap="cividis", vmin=-70, vmax=10
+        )
         axes.set(title=title, xlabel="time (s)", ylabel="mel bin", xlim=(0, 2.0))
         plt.show()
         if augmentation is None or "features" not in augmentation.stages:

@@ -85,7 +85,11 @@ draw("CQT", af.CQT(**steps), logarithm=True)
 draw("VQT", af.VQT(**steps), logarithm=True)
 draw("HybridCQT", af.HybridCQT(**steps), logarithm=True)
 draw("PseudoCQT", af.PseudoCQT(**steps), logarithm=True)
-draw("HarmonicCQT, first harmonics above each other", af.HarmonicCQT(sample_rate=RATE, f_min=65.4, n_bins=36, harmonics=(1, 2)), logarithm=True)
+draw(
+    "HarmonicCQT, first harmonics above each other",
+    af.HarmonicCQT(sample_rate=RATE, f_min=65.4, n_bins=36, harmonics=(1, 2)),
+    logarithm=True,
+)
 draw("InvertibleCQT", af.InvertibleCQT(sample_rate=RATE), logarithm=True)
 
 # %%

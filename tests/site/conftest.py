@@ -49,6 +49,8 @@ def site(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def pages(site: Path) -> dict[str, Page]:
     """Its pages by their path in the site."""
-    found = {str(path.relative_to(site)): Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+    found = {
+        str(path.relative_to(site)): Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts
+    }
     assert "index.html" in found
     return found

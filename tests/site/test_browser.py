@@ -121,7 +121,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def test_the_browser_reports_errors_and_pages_that_are_too_wide(browser, tmp_path):
     """What the next test relies on: both kinds of fault are seen."""
     page = tmp_path / "bad.html"
-    page.write_text('<meta name="viewport" content="width=device-width"><p style="width: 900px">x</p><script>nothing.here</script>')
+    page.write_text(
+        '<meta name="viewport" content="width=device-width"><p style="width: 900px">x</p><script>nothing.here</script>'
+    )
     assert any("nothing" in complaint for complaint in browser.open(page.as_uri()))
     assert browser.evaluate("document.documentElement.scrollWidth") > PHONE
     page.write_text('<script>console.error("said so")</script><img src="absent.png" alt="none">')

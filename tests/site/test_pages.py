@@ -36,7 +36,11 @@ def test_no_link_within_the_site_is_dead(site, pages):
 def test_links_to_the_repository_lead_to_files_that_are_there(pages):
     root = Path(__file__).resolve().parents[2]
     links = {link for page in pages.values() for link in page.links}
-    paths = {found[1] for link in links if (found := re.search(r"github\.com/audiofeed/audiofeed/(?:blob|tree)/main/([^#]+)", link))}
+    paths = {
+        found[1]
+        for link in links
+        if (found := re.search(r"github\.com/audiofeed/audiofeed/(?:blob|tree)/main/([^#]+)", link))
+    }
     assert paths
     assert not [path for path in sorted(paths) if not (root / path).exists()]
 
@@ -75,7 +79,7 @@ def test_every_command_has_a_page_with_all_options(pages):
 def test_the_gallery_ran_and_is_heard(pages):
     for name in ("gallery/plot_transforms.html", "gallery/plot_augmentations.html"):
         assert pages[name].source.count("<audio") >= 2, name
-        assert pages[name].source.count("sphx-glr-single-img") >= 10, name
+        assert pages[name].source.count("_images/sphx_glr_plot") >= 10, name
 
 
 def test_llms_txt_leads_to_pages(site, pages):
