@@ -1,6 +1,6 @@
 """How Sphinx builds the site: `make docs` writes it to docs/_build/html.
 
-Everything that knows audiofeed stands in docs/extensions: the pages of the API reference, the performance page, llms.txt.
+What knows audiofeed stands in docs/extensions: the pages of the API reference, the performance page, llms.txt.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 
-# The build must pass without a network, so no inventory is downloaded unless asked for: `make docs SPHINX="-t inventories"`
-# lets names of torch, NumPy and Python lead to their documentation; without it they are plain text.
+# The build must pass without a network, so no inventory is downloaded unless asked for: with
+# `make docs SPHINX="-t inventories"` names of torch, NumPy and Python lead to their documentation, else they are text.
 intersphinx_mapping = (
     {
         "python": ("https://docs.python.org/3", None),

@@ -1,4 +1,4 @@
-"""Words for the pictures of the gallery's list, which sphinx-gallery leaves without: the titles of what they lead to."""
+"""Words for the pictures of the gallery's list, which sphinx-gallery leaves without: the titles of their pages."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def _by_value() -> dict[int, PublicName]:
 
 @functools.cache
 def spellings() -> dict[str, PublicName]:
-    """How text writes each name: "CQT", "af.CQT", "audiofeed.CQT", "audiofeed.transforms.CQT"; what is meant by two, by neither."""
+    """The ways to write each name: "CQT", "af.CQT", "audiofeed.transforms.CQT"; what would mean two names is none."""
     found: dict[str, list[PublicName]] = {}
     for name in public_names():
         own = name.name.rpartition(".")[2]
@@ -249,7 +249,7 @@ def _tables() -> dict[int, set[str]]:
             elif cells[1] == "audiofeed" and re.fullmatch(r"[\w, .]+", cells[0]):
                 library = cells[0].split(",")[0]
             elif library:
-                theirs = [text for text in re.findall(r"`([A-Za-z_][\w.]*)(?:\(.*?\))?`", cells[0])]
+                theirs = re.findall(r"`([A-Za-z_][\w.]*)(?:\(.*?\))?`", cells[0])
                 for text in re.findall(r"`(?:af\.)?([A-Za-z][\w.]*)", cells[1]):
                     if text in spellings():
                         said = {text if text.startswith(library) else f"{library}.{text}" for text in theirs}
@@ -295,9 +295,9 @@ def _help(*arguments: str) -> str:
     from audiofeed import cli
 
     out = io.StringIO()
-    with mock.patch.dict(os.environ, COLUMNS="88", NO_COLOR="1"), contextlib.redirect_stdout(out):
-        with contextlib.suppress(SystemExit):
-            cli.main([*arguments, "--help"])
+    plain = mock.patch.dict(os.environ, COLUMNS="88", NO_COLOR="1")
+    with plain, contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        cli.main([*arguments, "--help"])
     return out.getvalue().rstrip()
 
 

@@ -64,7 +64,9 @@ class Player:
 
     def _repr_html_(self) -> str:
         title = html.escape(self.title)
-        return f'<figure class="sound"><figcaption>{title}</figcaption><audio controls preload="none" aria-label="{title}" src="data:audio/flac;base64,{self.data}"></audio></figure>'
+        source = f"data:audio/flac;base64,{self.data}"
+        player = f'<audio controls preload="none" aria-label="{title}" src="{source}"></audio>'
+        return f'<figure class="sound"><figcaption>{title}</figcaption>{player}</figure>'
 
 
 class Page:

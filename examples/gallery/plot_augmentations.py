@@ -32,7 +32,7 @@ def show(**augmentations: torch.nn.Module | None) -> Page:
         batch = batch_of(augmentation)
         features = batch.features[0, :, : int(batch.feature_lengths[0])].detach()
         seconds = int(batch.lengths[0]) / RATE
-        figure, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
+        _, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
         axes.imshow(
             features, origin="lower", aspect="auto", extent=(0, seconds, 0, 64), cmap="cividis", vmin=-70, vmax=10
         )

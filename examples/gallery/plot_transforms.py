@@ -29,7 +29,7 @@ def draw(title: str, transform: torch.nn.Module, *, logarithm: bool = False) -> 
     features = features.reshape(-1, features.shape[-1])
     if len(features) > 1:  # a few outliers would take all the colors
         features = features.clamp(*features.quantile(torch.tensor([0.02, 0.995])))
-    figure, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
+    _, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
     if len(features) == 1:
         axes.plot(torch.linspace(0, len(waveform) / RATE, features.shape[-1]), features[0], color="#00224e")
         axes.margins(x=0)

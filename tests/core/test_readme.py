@@ -1,4 +1,4 @@
-"""What the README shows works as shown, on one screen; and its tables, and those of the pages, are the measured ones."""
+"""What the README shows works as shown, on one screen; its tables, and those of the pages, are as measured."""
 
 from __future__ import annotations
 

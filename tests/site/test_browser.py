@@ -1,4 +1,4 @@
-"""Each built page in headless Chromium: nothing in the console, and no page wider than a phone. `make docs` runs these."""
+"""Each built page in headless Chromium: nothing in the console, no page wider than a phone; by `make docs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built pages: links that lead somewhere, pictures with words, a whole page for each name. `make docs` runs these."""
+"""The built pages: links that lead somewhere, pictures with words, a whole page for each name; by `make docs`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "docs" / "extensions"))
 
-import public_names  # noqa: E402
+import public_names
 
 LARGEST_SITE = 60  # MB
 LARGEST_PAGE = 2.5  # MB

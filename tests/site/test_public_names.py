@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import sys
 from pathlib import Path
@@ -42,6 +43,14 @@ def test_each_argument_has_an_entry(name):
 def test_an_example_and_a_summary(name):
     assert name.summary
     assert ">>> " in name.doc, f"{name.name} has no example"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.kind == "data"], ids=lambda name: name.name)
+def test_the_example_of_a_constant_runs(name):
+    """Its text is a comment, which pytest does not look into."""
+    test = doctest.DocTestParser().get_doctest(name.doc, {}, name.name, None, None)
+    assert doctest.DocTestRunner().run(test).failed == 0
+    assert test.examples
 
 
 @every
