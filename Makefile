@@ -10,13 +10,21 @@ L := .venv-librosa/bin
 # the first Python that librosa 1.0 runs on: on the path, or among pyenv's
 PYTHON_NEW ?= $(firstword $(foreach name,python3.12 python3.13 python3.14 $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[2-4]*/bin/python)),$(shell $(name) -c "import sys; print(sys.executable if sys.version_info >= (3, 12) else '')" 2>/dev/null)))
 
-.PHONY: demo test check test-core test-librosa beside-librosa coverage lint types bench clean
+SITE ?= docs/_build/html
+SPHINX ?=
+
+.PHONY: demo test docs check test-core test-librosa beside-librosa coverage lint types bench clean
 
 demo: .venv/.demo
 	$(V)/audiofeed demo
 
 test: .venv/.test
 	$(V)/python -m pytest -n 2 --dist worksteal
+
+# the site: warnings are errors, scripts of the gallery and code of the pages run, and every page is looked at in a browser
+docs: .venv/.docs
+	$(V)/python -m sphinx -W --keep-going -q -b html $(SPHINX) docs $(SITE)
+	$(V)/python -m pytest tests/site --site $(SITE)
 
 # for work in progress: lint, and a minute's worth of tests, some of each file
 check: lint
@@ -78,6 +86,10 @@ bench: .venv/.test
 	$(V)/python -m pip install $(PIP_FLAGS) -e ".[plot,dev]" -c constraints.txt
 	touch .venv/.demo $@
 
+.venv/.docs: .venv/.test
+	$(V)/python -m pip install $(PIP_FLAGS) -e ".[plot,dev,docs]" -c constraints.txt
+	touch $@
+
 .venv-core/bin/python:
 	$(PYTHON) -m venv .venv-core
 
@@ -97,4 +109,4 @@ bench: .venv/.test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-core .venv-librosa .mypy_cache .ruff_cache .pytest_cache
+	rm -rf docs/_build docs/api docs/drawn docs/gallery .venv .venv-core .venv-librosa .mypy_cache .ruff_cache .pytest_cache

@@ -1,16 +1,20 @@
-"""Put the measured tables, and the defaults of three libraries, between the markers of README.md.
+"""Put the measured tables, and the defaults of three libraries, between the markers of README.md and of pages of docs/.
 
-python benchmarks/readme_tables.py           # writes README.md
-python benchmarks/readme_tables.py --check   # exits 1 where README.md is not what the results files say
+python benchmarks/readme_tables.py           # writes the pages
+python benchmarks/readme_tables.py --check   # exits 1 where a page is not what the results files say
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
+import statistics
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,44 +113,135 @@ def of(function: Any) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
-def filled(text: str) -> str:
-    """README with every marked part made anew."""
-    parts = {
-        "demo": lambda: from_result("demo.md"),
-        "fsdd": lambda: from_result("fsdd.md"),
-        "defaults": defaults,
-        "features_cpu": lambda: from_result("features_cpu.md"),
-        "catalogue_cpu": lambda: from_result("catalogue_cpu.md"),
-        "constant_q_scaling": lambda: from_result("constant_q_scaling.md"),
+def loaded(name: str) -> Any:
+    """A results file in JSON."""
+    return json.loads((peers.RESULTS / name).read_text())
+
+
+def summary() -> str:
+    """The README's five rows: each from its results file, the peer and the error beside it."""
+    frames = loaded("features_cpu.json")["results"][0]
+    constant_q = next(row for row in loaded("catalogue_cpu.json")["results"] if row["transform"] == "CQT")
+    flac = loaded("end_to_end.json")["formats"]["FLAC"]
+    whisper = {by: loaded("presets.json")["results"][f"whisper: {by}"] for by in ("audiofeed", "transformers")}
+    whisper_ms = {by: 1000 * statistics.median(result["seconds"]) for by, result in whisper.items()}
+    batches = from_result("batches.md")
+    (sampler,) = re.findall(r"^\| DurationBatchSampler \| (.*) \|$", batches, re.MULTILINE)
+    (clips,) = re.findall(r"^([\d,]+) log-normal clips", batches, re.MULTILINE)
+    _, _, restored, state, _ = sampler.split(" | ")
+    (peer,) = re.findall(r"^lhotse resumes after .* of the ([\d,]+) .* in ([\d.]+ s)", batches, re.MULTILINE)
+    ms, error = frames["median_ms"], frames["max_error_nats"]
+    cqt_ms, cqt_error = constant_q["median_ms"], constant_q["relative_error"]
+    speed = flac["clips_per_second"]
+    rows = [
+        [
+            f"Log-mel, {frames['setting']}",
+            f"{ms['audiofeed']:.1f} ms",
+            f"torchaudio {ms['torchaudio']:.1f} ms",
+            f"{frames['ratio']['torchaudio']:.1f}",
+            f"{error['audiofeed']:.1e} nats, {error['torchaudio']:.1e}",
+        ],
+        [
+            f"CQT, {constant_q['setting']}",
+            f"{cqt_ms['audiofeed']:.1f} ms",
+            f"librosa {cqt_ms['librosa']:.1f} ms",
+            f"{constant_q['ratio']['librosa']:.1f}",
+            f"{cqt_error['audiofeed']:.0e}, {cqt_error['librosa']:.0e}",
+        ],
+        [
+            "End to end: FLAC files to log-mel batches",
+            f"{speed['audiofeed']:.0f} clips/s",
+            f"torchaudio in the dataset {speed['torchaudio in the dataset']:.0f} clips/s",
+            f"{flac['over_torchaudio']:.1f}",
+            f"{flac['max_error_nats']:.1e} nats",
+        ],
+        [
+            "Front-end of Whisper, a clip of 30 s, 1 thread",
+            f"{whisper_ms['audiofeed']:.2f} ms",
+            f"transformers {whisper_ms['transformers']:.2f} ms",
+            f"{whisper['transformers']['ratio']:.1f}",
+            f"{whisper['audiofeed']['error']:.0e}, {whisper['transformers']['error']:.0e}",
+        ],
+        [
+            f"Resume within an epoch of {clips} clips, on another number of ranks",
+            f"{restored} s, {state} bytes",
+            f"lhotse, {peer[0]} clips, as many ranks: {peer[1]}",
+            "",
+            "the same batches",
+        ],
+    ]
+    about = loaded("features_cpu.json")
+    torch = about["versions"]["torch"]
+    table = peers.markdown(["", "audiofeed", "beside it", "times", "error: ours, theirs"], rows)
+    return f"{table}\nMeasured on a CPU: {about['machine']}, torch {torch}. Errors are distances from float64.\n"
+
+
+def result_files() -> str:
+    """All results that are written to be read."""
+    rows = []
+    for path in sorted(peers.RESULTS.glob("*.md")):
+        made = re.findall(r"`(python benchmarks/[^`]*)`", path.read_text())
+        rows.append([f"[{path.name}](../benchmarks/results/{path.name})", f"`{made[-1]}`" if made else ""])
+    return peers.markdown(["file", "command"], rows)
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"summary": summary},
+    "docs/defaults.md": {"defaults": defaults},
+    "docs/performance.md": {
+        "features_cpu": partial(from_result, "features_cpu.md"),
+        "catalogue_cpu": partial(from_result, "catalogue_cpu.md"),
+        "constant_q_scaling": partial(from_result, "constant_q_scaling.md"),
         "exactness": exactness,
-        "trainable_bases": lambda: from_result("trainable_bases.md"),
-        "end_to_end": lambda: from_result("end_to_end.md"),
+        "end_to_end": partial(from_result, "end_to_end.md"),
         "reading": reading,
         "gpu": gpu,
-    }
+        "presets": partial(from_result, "presets.md"),
+        "frontends": partial(from_result, "frontends.md"),
+        "batches": lambda: from_result("batches.md").partition("\n\n")[2],
+        "trainable_bases": partial(from_result, "trainable_bases.md"),
+        "demo": partial(from_result, "demo.md"),
+        "fsdd": partial(from_result, "fsdd.md"),
+        "results": result_files,
+    },
+}
+
+
+def filled(page: str, text: str) -> str:
+    """A page with every marked part made anew, its links seen from where it lies."""
+    parts = PAGES[page]
     for name, make in parts.items():
         pattern = rf"<!-- begin {name} -->\n.*?<!-- end {name} -->"
         if not re.search(pattern, text, flags=re.DOTALL):
-            raise SystemExit(f"README.md has no part marked {name!r}")
-        new = f"<!-- begin {name} -->\n{make().strip()}\n<!-- end {name} -->"
-        text = re.sub(pattern, lambda _, new=new: new, text, flags=re.DOTALL)
+            raise SystemExit(f"{page} has no part marked {name!r}")
+        made = make().strip()
+        if page.startswith("docs/"):
+            made = made.replace("](benchmarks/", "](../benchmarks/")
+        text = re.sub(
+            pattern, lambda _, new=f"<!-- begin {name} -->\n{made}\n<!-- end {name} -->": new, text, flags=re.DOTALL
+        )
+    unknown = set(re.findall(r"<!-- begin (\w+) -->", text)) - set(parts)
+    if unknown:
+        raise SystemExit(f"{page} has parts marked {sorted(unknown)}, which nothing fills")
     return text
 
 
 def main() -> int:
-    """Write README.md, or check it."""
+    """Write the pages, or check them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    readme = ROOT / "README.md"
-    old = readme.read_text()
-    new = filled(old)
-    if check:
+    differ = []
+    for page in PAGES:
+        old = (ROOT / page).read_text()
+        new = filled(page, old)
         if new != old:
-            sys.stderr.write("README.md differs from the results files; run python benchmarks/readme_tables.py\n")
-        return int(new != old)
-    readme.write_text(new)
-    return 0
+            differ.append(page)
+            if not check:
+                (ROOT / page).write_text(new)
+    if check and differ:
+        sys.stderr.write(f"{', '.join(differ)} differ from the results files; run python benchmarks/readme_tables.py\n")
+    return int(check and bool(differ))
 
 
 if __name__ == "__main__":

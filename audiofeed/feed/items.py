@@ -71,6 +71,10 @@ def unregister_item_form(name: str) -> None:
 
     Raises:
         ValueError: There is no such form.
+
+    >>> import torch
+    >>> register_item_form("text", lambda item: isinstance(item, str), lambda item: Clip(torch.zeros(len(item))))
+    >>> unregister_item_form("text")
     """
     known = [own.name for own in own_forms]
     if name not in known:

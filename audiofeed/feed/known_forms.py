@@ -68,6 +68,12 @@ class ItemForm(NamedTuple):
         name: Describes the form in error messages.
         matches: Returns True for an item of this form.
         read: Returns the item as a `Clip` or an `AudioExample`.
+
+    >>> def read(item):
+    ...     return Clip(np.frombuffer(item, "<i2"))
+    >>> form = ItemForm("bytes of samples", lambda item: isinstance(item, bytes), read)
+    >>> form.matches(b"12"), form.read(b"12").waveform.shape
+    (True, (1,))
     """
 
     name: str

@@ -100,6 +100,9 @@ class PaddedTargets(NamedTuple):
     Args:
         targets: (batch, longest, ...), padded.
         lengths: (batch,) int64, entries of each clip's target.
+
+    >>> PaddedTargets(torch.tensor([[5, 2], [4, 0]]), torch.tensor([2, 1])).lengths.tolist()
+    [2, 1]
     """
 
     targets: Any

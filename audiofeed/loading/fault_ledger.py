@@ -29,6 +29,11 @@ class Fault:
         offset: The first frame that was asked for, the first time; None if the whole file fails.
         cause: The reason.
         count: How often that happened.
+
+    >>> ledger = FaultLedger()
+    >>> ledger.add([AudioReadError.of("a.wav", "truncated")], clips=8)
+    >>> [(fault.path, fault.cause) for fault in ledger]
+    [('a.wav', 'truncated')]
     """
 
     path: str | None
@@ -38,7 +43,15 @@ class Fault:
 
 
 class FaultLimitError(RuntimeError):
-    """Error of a feed of which more clips could not be read than `max_fault_ratio` allows."""
+    """Error of a feed of which more clips could not be read than `max_fault_ratio` allows.
+
+    >>> ledger = FaultLedger(max_ratio=0.01)
+    >>> try:
+    ...     ledger.add([AudioReadError.of("a.wav", "truncated")] * 2, clips=98)
+    ... except FaultLimitError as error:
+    ...     print(str(error).split(",")[0])
+    2 of 100 clips asked for could not be read
+    """
 
 
 class FaultLedger(Sequence[Fault]):

@@ -34,15 +34,39 @@ _NOTICED = 1.0
 
 
 class ReadTimeoutError(RuntimeError):
-    """Error of a feed whose read of a file has not returned within the time limit."""
+    """Error of a feed whose read of a file has not returned within the time limit.
+
+    >>> def train(feed, step):
+    ...     try:
+    ...         for batch in feed:
+    ...             step(batch)
+    ...     except ReadTimeoutError as error:
+    ...         return str(error), feed.state_dict()  # names the file; the place to go on from
+    """
 
 
 class WorkerDiedError(RuntimeError):
-    """Error of a feed of which a worker process was killed or has ended by itself."""
+    """Error of a feed of which a worker process was killed or has ended by itself.
+
+    >>> def train(feed, step):
+    ...     try:
+    ...         for batch in feed:
+    ...             step(batch)
+    ...     except WorkerDiedError as error:
+    ...         return str(error), feed.state_dict()  # says how it ended; the place to go on from
+    """
 
 
 class SharedMemoryFullError(RuntimeError):
-    """Error of a feed whose workers cannot hand over batches, because the shared memory is full."""
+    """Error of a feed whose workers cannot hand over batches, because the shared memory is full.
+
+    >>> def train(feed, step):
+    ...     try:
+    ...         for batch in feed:
+    ...             step(batch)
+    ...     except SharedMemoryFullError as error:
+    ...         return str(error), feed.state_dict()  # says what to free; the place to go on from
+    """
 
 
 class Watch:

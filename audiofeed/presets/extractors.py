@@ -69,6 +69,10 @@ def from_extractor(feature_extractor: Any) -> nn.Module:
     Raises:
         TypeError: for an object of a class that is not known; the message lists those that are.
         ValueError: for a setting that no preset can express, or that is unknown.
+
+    >>> from transformers import WhisperFeatureExtractor  # doctest: +SKIP
+    >>> from_extractor(WhisperFeatureExtractor())(torch.zeros(16000)).shape  # doctest: +SKIP
+    torch.Size([80, 3000])
     """
     name = type(feature_extractor).__name__
     if name not in EXTRACTORS:

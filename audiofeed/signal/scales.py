@@ -31,7 +31,12 @@ def _check_scale(mel_scale: str) -> None:
 def hz_to_mel(frequencies: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
     """Convert frequencies in Hz to the mel scale, in float64, like `librosa.hz_to_mel`.
 
-    Frequencies are >= 0; "htk" is 2595 log10(1 + f / 700), and "kaldi" 1127 ln(1 + f / 700).
+    Args:
+        frequencies: Hz, >= 0, of any shape.
+        mel_scale: "slaney", "htk", which is 2595 log10(1 + f / 700), or "kaldi", which is 1127 ln(1 + f / 700).
+
+    Returns:
+        float64 array of the same shape.
 
     >>> hz_to_mel([0.0, 1000.0]).round(6).tolist()
     [0.0, 15.0]
@@ -51,6 +56,13 @@ def mel_to_hz(mels: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
 
     The inverse of `hz_to_mel`.
 
+    Args:
+        mels: places on the mel scale, >= 0, of any shape.
+        mel_scale: "slaney", "htk" or "kaldi".
+
+    Returns:
+        float64 array of the same shape.
+
     >>> mel_to_hz([0.0, 15.0]).round(6).tolist()
     [0.0, 1000.0]
     """
@@ -67,7 +79,14 @@ def mel_to_hz(mels: npt.ArrayLike, *, mel_scale: str = "slaney") -> np.ndarray:
 def mel_frequencies(n: int, *, f_min: float, f_max: float, mel_scale: str = "slaney") -> np.ndarray:
     """Return frequencies in Hz that are evenly spaced on the mel scale, in float64.
 
-    `n` of them from `f_min` to `f_max`.
+    Args:
+        n: how many.
+        f_min: Hz, the first.
+        f_max: Hz, the last.
+        mel_scale: "slaney", "htk" or "kaldi".
+
+    Returns:
+        float64 array of shape (n,).
 
     >>> mel_frequencies(3, f_min=0.0, f_max=400.0).round(3).tolist()
     [0.0, 200.0, 400.0]
@@ -140,6 +159,13 @@ def fft_frequencies(sample_rate: float, n_fft: int) -> np.ndarray:
     """Return the center frequencies of FFT bins on the scale of Hz, in float64.
 
     Those of the `n_fft // 2 + 1` bins of a real FFT.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: FFT length in samples.
+
+    Returns:
+        float64 array of shape (n_fft // 2 + 1,).
 
     >>> fft_frequencies(8000, 4).tolist()
     [0.0, 2000.0, 4000.0]

@@ -32,7 +32,13 @@ class CutMix(Mixing):
         on: What is cut: "waveforms" or "features".
         along: "time", or "frequency": a band of bins of all of the clip's frames, for features.
         alpha: The share that is left of the clip is drawn from Beta(alpha, alpha), above 0.
-        n_classes, labels, fit, p: As in `Mixup`.
+        n_classes: Number of classes of targets that are integers, 2 or more; they become (batch, n_classes) float32. A
+            mapping of them by name where targets are a dict. None: no target is an integer.
+        labels: What becomes of targets. "mix": they are weighted by the shares and added. "union": the larger of the
+            two is taken, as for tags. "own": they stay the clip's.
+        fit: What becomes of a shorter partner. "tile": it is repeated to the clip's end. "once": it is heard once. A
+            longer one is cut at a drawn place.
+        p: Probability that a clip is mixed, 0 to 1.
 
     Raises:
         ValueError: An argument is out of range, or along="frequency" stands beside on="waveforms"; or, when called, a

@@ -33,7 +33,15 @@ class MixWithin(Mixing):
 
     Args:
         on: What is mixed: "waveforms", or "features" as they are, logarithms where they are logarithms.
-        alpha, n_classes, labels, fit, p: As in `Mixup`.
+        alpha: The clip's share is drawn from Beta(alpha, alpha), above 0. 1: every share alike; below: mostly one of
+            the two; above: about half.
+        n_classes: Number of classes of targets that are integers, 2 or more; they become (batch, n_classes) float32. A
+            mapping of them by name where targets are a dict. None: no target is an integer.
+        labels: What becomes of targets. "mix": they are weighted by the shares and added. "union": the larger of the
+            two is taken, as for tags. "own": they stay the clip's.
+        fit: What becomes of a shorter partner. "tile": it is repeated to the clip's end. "once": it is heard once. A
+            longer one is cut at a drawn place.
+        p: Probability that a clip is mixed, 0 to 1.
         by: As in `Mixup`; "amplitude" for features.
 
     Raises:

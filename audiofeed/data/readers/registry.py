@@ -31,8 +31,14 @@ _LOWEST_RATE, _HIGHEST_RATE = 100, 10_000_000
 # the exceptions by which a reader says that a file is broken; a caller's mistakes are found before it is asked
 _BROKEN = (OSError, ValueError, EOFError)
 
-# in the order in which they are asked; the last one is asked about every file that no other knows, for libsndfile knows
-# more formats than first bytes and extensions show
+#: The readers of audio files, in the order in which they are asked.
+#:
+#: The last one is asked about every file that no other knows, for libsndfile knows more formats than first bytes and
+#: extensions show. `register_reader` adds one of your own.
+#:
+#: >>> from audiofeed.data.readers import READERS
+#: >>> READERS[0].name
+#: 'wav'
 READERS: list[Reader] = [WavReader(), MiniaudioReader(), MpegReader(), TorchcodecReader(), SoundfileReader()]
 _BUILT_IN = (WavReader, MiniaudioReader, MpegReader, TorchcodecReader, SoundfileReader)
 
@@ -123,6 +129,13 @@ def warn_missing(infos: Sequence[AudioInfo], *, stacklevel: int) -> None:
     Args:
         infos: Headers by a reader; those with `missing` above 0 are counted.
         stacklevel: As in `warnings.warn`, seen from the caller.
+
+    >>> info = AudioInfo("a.wav", 8000, channels=1, frames=4000, format="WAV", subtype="PCM_16", missing=2)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_missing([info], stacklevel=1)
+    >>> str(caught[0].message).split(",")[0]
+    '1 of 1 files holds fewer bytes of samples than the header promises'
     """
     short = [info for info in infos if info.missing]
     if short:

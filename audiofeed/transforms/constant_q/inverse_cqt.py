@@ -49,8 +49,7 @@ class InverseCQT(ToWaveform):
     expect, in dB of signal to noise: noise of 70 to 1800 Hz, from its values at 22050 Hz, one second and its ends.
 
     ====  ============================  ========  ========  =========
-    hop   wavelet length at 1800 Hz      n_iter=0  n_iter=2  n_iter=16
-          per hop
+    hop   wavelet at 1800 Hz, per hop   n_iter=0  n_iter=2  n_iter=16
     ====  ============================  ========  ========  =========
     64    3.4                           31        46        59
     96    2.3                           26        43        57
