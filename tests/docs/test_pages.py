@@ -73,6 +73,13 @@ def test_a_page_that_fails_is_seen(run, tmp_path):
         (tmp_path / "again").rename(tmp_path / re.sub(r"\W", "", text))
 
 
+def test_the_quick_start_trains_in_ten_lines():
+    first = next(block for block in blocks_of("docs/guide/quick_start.md") if block.language == "python")
+    lines = [line for line in first.text.splitlines() if line and not line.startswith(("import ", "from "))]
+    assert len(lines) <= 10
+    assert any("backward" in line for line in lines)
+
+
 def test_the_blocks_of_a_page_are_found():
     text = (
         "<!-- needs: torch, no_such -->\n```python\na\n\nb\n```\n1. x\n   ```bash\n   c\n   ```\n"
