@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_BESIDE_THE_PACKAGE = [
     ".ci/run", ".gitignore", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
     "audiofeed/data/README.md", "benchmarks/reading.py", "benchmarks/results/reading.json", "constraints.txt",
-    "docs/design.md", "docs/coming_from/librosa.md", "examples/own_dataset.py", "pyproject.toml", "tests/core/test_packaging.py",
+    "docs/design.md", "docs/coming_from/librosa.md", "examples/own_dataset.py", "pyproject.toml",
+    "tests/core/test_packaging.py",
 ]  # fmt: skip
 
 # a user's line -> what mypy says of it; None: nothing
