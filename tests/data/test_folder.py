@@ -495,7 +495,7 @@ def test_a_folder_of_files_that_need_ffmpeg_says_how_they_are_read(tmp_path, mon
     (tmp_path / "recordings").mkdir()
     (tmp_path / "recordings" / "a.m4a").write_bytes(b"\0\0\0 ftypM4A ")
     with pytest.raises(
-        ValueError, match=r"\(1 other file: 1 \.m4a\).*; for \.m4a: pip install 'audiofeed\[torchcodec\]'"
+        ValueError, match=r"\(1 other file: 1 \.m4a.*; for \.m4a: pip install 'audiofeed\[torchcodec\]'"
     ):
         AudioFolder(tmp_path / "recordings")
     (tmp_path / "recordings" / "a.m4a").rename(tmp_path / "recordings" / "a.txt")
@@ -507,5 +507,5 @@ def test_a_relative_root_that_is_not_there_says_from_where_it_counts(tmp_path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=rf"root='none' does not exist in {re.escape(repr(str(tmp_path)))}"):
         AudioFolder("none")
-    with pytest.raises(FileNotFoundError, match="does not exist$"):
+    with pytest.raises(FileNotFoundError, match=r"does not exist$"):
         AudioFolder(tmp_path / "none")

@@ -66,6 +66,16 @@ def test_every_feature_of_torchaudio_is_on_the_page():
     assert {name for name in features if f"`{name}`" not in theirs} == set()
 
 
+def test_every_augmentation_of_torch_audiomentations_is_on_the_page():
+    classes = {  # of 0.12
+        "AddBackgroundNoise", "AddColoredNoise", "ApplyImpulseResponse", "BandPassFilter", "BandStopFilter", "Compose",
+        "Gain", "HighPassFilter", "Identity", "LowPassFilter", "Mix", "OneOf", "PeakNormalization", "PitchShift",
+        "PolarityInversion", "Shift", "ShuffleChannels", "SomeOf", "SpliceOut", "TimeInversion",
+    }  # fmt: skip
+    theirs = column(names_of("torch_audiomentations"), 0)
+    assert {name for name in classes if f"`{name}`" not in theirs} == set()
+
+
 def test_every_feature_of_librosa_is_on_the_page():
     theirs = column(names_of("librosa"), 0)
     names = {name for name in dir(librosa.feature) if not name.startswith("_")} - {"inverse"}
