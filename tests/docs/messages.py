@@ -78,12 +78,12 @@ def messages() -> tuple[Message, ...]:
 
 
 def beginnings() -> list[str]:
-    """The beginnings of messages that the page has as its headings, ... for values."""
-    found = []
+    """The beginnings of messages that the page has, in its headings and after "Also:", ... for values."""
+    found: list[str] = []
     for line in PAGE.read_text().splitlines():
-        if line.startswith("### "):
-            found += re.findall(r"`` (.+?) ``|`([^`]+)`", line)
-    return [one or other for one, other in found]
+        if line.startswith(("### ", "Also: ")):
+            found += re.findall("`([^`]+)`", line)
+    return found
 
 
 def is_begun_by(message: Message, beginning: str) -> bool:
