@@ -27,17 +27,6 @@ from tests.docs.sounds import write_classes
 from tests.pages import Block, blocks_of, run_blocks
 
 SHELLS = ("bash", "sh", "console")
-# what README.md leaves to its reader: "the training loop is the one you had"
-STAND_INS = {
-    "README.md": """
-import torch
-from torch.nn.functional import cross_entropy
-head = torch.nn.Linear(80, 2)
-def model(features, lengths=None):
-    return head(features.mean(-1))
-your_dataset = [(torch.randn(4000 + 100 * i), i) for i in range(10)]
-"""
-}
 
 
 def commands_of(block: Block) -> list[list[str]]:
@@ -74,11 +63,7 @@ def run(page: str) -> None:
     warnings.filterwarnings("ignore", "'pin_memory' argument is set as true but no", UserWarning)
     torch.set_num_threads(1)
     todo = [block for block in blocks_of(page) if not missing_of(block)]
-    python = [Block("run", STAND_INS.get(page, ""), 1)]
-    for block in todo:
-        if block.language in ("python", "run"):
-            python.append(block)
-    run_blocks(page, python)
+    run_blocks(page, [block for block in todo if block.language in ("python", "run")])
     for block in todo:
         if block.language in SHELLS:
             for arguments in commands_of(block):
