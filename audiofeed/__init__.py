@@ -19,6 +19,7 @@ from audiofeed.data import (
 )
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate, PadTargets
 from audiofeed.loading import DeviceLoader, Feed
+from audiofeed.report import write_report
 from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EpochSampler, EvaluationSampler, Mixture
 from audiofeed.transforms import *  # noqa: F403  # each name stands in audiofeed/transforms/__init__.py
 from audiofeed.transforms import __all__ as _transforms
@@ -49,5 +50,6 @@ __all__ = [
     "Windows",
     "augment",
     "presets",
+    "write_report",
 ]
 __all__ += _transforms

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     from audiofeed import __version__
     from audiofeed.demo.settings import Settings, cpu_count
+    from audiofeed.report.options import add_report
     from audiofeed.survey.options import add_scan
 
     parser = _Parser(prog="audiofeed", description="Train audio models straight from raw files.")
@@ -112,10 +113,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         metavar="N",
         help="the same seed gives the same accuracy, with any number of workers (default: %(default)s)",
     )
+    demo.add_argument(
+        "--no-open", dest="open", action="store_false", help="do not show the report in a browser at the end"
+    )
     scan = add_scan(commands, _whole, _seconds)
+    report = add_report(commands, _whole, _seconds)
     options = vars(parser.parse_args(arguments))
-    if options.pop("command") == "scan":
+    command = options.pop("command")
+    if command == "scan":
         return _scan(options, scan.prog)
+    if command == "report":
+        return _report(options, report.prog)
     return _demo(Settings(**options), demo.prog)
 
 
@@ -136,6 +144,19 @@ def _scan(options: dict[str, Any], prog: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code
+
+
+def _report(options: dict[str, Any], prog: str) -> int:
+    from audiofeed.report.options import run_report
+    from audiofeed.report.run import ReportError
+    from audiofeed.survey.text import printable
+
+    interrupt_as_usual()
+    try:
+        return run_report(options)
+    except ReportError as error:
+        print(f"{prog}: {printable(str(error))}", file=sys.stderr)
+        return 2
 
 
 def _demo(settings: Settings, prog: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import tempfile
 import time
 from dataclasses import asdict
@@ -14,6 +15,7 @@ import torch
 
 from audiofeed.augment import SpecAugment
 from audiofeed.data import AudioFolder, CenterCrop, RandomCrop
+from audiofeed.demo.browser import show_page
 from audiofeed.demo.model import ClipClassifier
 from audiofeed.demo.report import Report, write_metrics
 from audiofeed.demo.settings import DemoError, Settings, find_device, thread_count
@@ -24,17 +26,20 @@ from audiofeed.feed import GPUSpecCollate
 from audiofeed.loading import DeviceLoader
 from audiofeed.loading.stats import MADE
 from audiofeed.plot import plot_batch
+from audiofeed.report.run import ReportError, write_report
 from audiofeed.transforms import LogMelSpectrogram
 
 # where the files' own rates differ
 _COMMON_RATE = 16_000
 _WINDOW_SECONDS, _HOP_SECONDS, _MELS = 0.032, 0.0125, 64
+# of the report: enough to tell, and little beside the training
+_MEASURED_HOURS, _SPEED_SECONDS = 0.5, 0.7
 # without --epochs: passes enough for so many optimizer steps, within bounds
 _STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 300, 10, 40
 
 
 def run(settings: Settings, report: Report | None = None) -> dict[str, Any]:
-    """Run the demo: train and test a classifier, show the outcome, and write metrics.json and batch.png.
+    """Run the demo: train and test a classifier, show the outcome, and write metrics.json, batch.png and report.html.
 
     Args:
         settings: What to do.
@@ -74,10 +79,65 @@ def run(settings: Settings, report: Report | None = None) -> dict[str, Any]:
         metrics = _train_and_test(settings, folder, device, report, start)
     finally:
         torch.set_num_threads(threads)
+    metrics["report"] = write_page(root, folder, settings, device, report)
     write_metrics(metrics, settings.out / "metrics.json")
     report.table(metrics)
     report.say(f"figures in {settings.out / 'metrics.json'}")
+    if metrics["report"] is not None:
+        report.say(f"the data as the model saw it, with sound, in {metrics['report']}")
+        if settings.open:
+            show_page(settings.out / "report.html")
+    report.say(next_step(settings))
     return metrics
+
+
+def write_page(root: Path, folder: AudioFolder, settings: Settings, device: torch.device, report: Report) -> str | None:
+    """Write the report of a demo run's data, and return the page's path; None, and a line that says why, if it fails.
+
+    Args:
+        root: The folder of the sounds.
+        folder: Its clips.
+        settings: What the demo does.
+        device: Where it computes.
+        report: Told what is done.
+    """
+    report.say("looking at the data for a report")
+    try:
+        figures = write_report(
+            root,
+            settings.out / "report.html",
+            transform=make_features(folder.sample_rate),
+            crop=settings.seconds,
+            sample_rate=folder.sample_rate,
+            target_pattern=settings.target_pattern,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            device=device,
+            measure_hours=_MEASURED_HOURS,
+            speed_seconds=_SPEED_SECONDS,
+            progress=False,
+        )
+    except ReportError as error:
+        report.say(f"no report: {error}")
+        return None
+    return str(figures["out"])
+
+
+def next_step(settings: Settings) -> str:
+    """Return the line that a demo run ends with: what to type for a folder of one's own.
+
+    Args:
+        settings: What the demo did.
+
+    >>> print(next_step(Settings()))
+    next, with a folder of your own: audiofeed report FOLDER, then audiofeed demo --data FOLDER
+    """
+    if settings.data is None:
+        return "next, with a folder of your own: audiofeed report FOLDER, then audiofeed demo --data FOLDER"
+    data = [str(settings.data)]
+    if settings.target_pattern is not None:
+        data += ["--target-pattern", settings.target_pattern]
+    return f"next, with the features of your model: audiofeed report {shlex.join(data)} --transform whisper"
 
 
 def prepare_sounds(out: Path, report: Report) -> Path:

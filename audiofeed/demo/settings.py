@@ -31,6 +31,7 @@ class Settings:
         batch_size: Clips in a batch, 1 or more.
         seconds: The longest part of a clip that is used, above 0.
         seed: Decides the split, the initial weights and every random draw.
+        open: Whether a browser may show the report at the end, where there is one and somebody to see it.
     """
 
     data: Path | None = None
@@ -43,6 +44,7 @@ class Settings:
     batch_size: int = 32
     seconds: float = 3.0
     seed: int = 0
+    open: bool = True
 
 
 def cpu_count() -> int:

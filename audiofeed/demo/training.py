@@ -13,9 +13,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
 from audiofeed.data import AudioFolder
-from audiofeed.demo.interrupts import forgive_hangups, held_interrupts
 from audiofeed.feed import AudioBatch, GPUSpecCollate
 from audiofeed.loading import DeviceLoader
+from audiofeed.parallel.interrupts import forgive_hangups, held_interrupts
 
 _LEARNING_RATE = 4e-3
 _WEIGHT_DECAY = 0.05

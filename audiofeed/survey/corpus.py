@@ -36,6 +36,7 @@ class Corpus:
         passed_over: Number of files that are no audio by their extension, by that.
         unexpected: True if any of those may hold sound all the same.
         clips: For each clip of a good file, the number of its file.
+        spans: First frame and number of frames of each of those clips in its file.
         seconds: Length of each of those clips.
         rows: What a written manifest says of each of those clips, beside its path and header.
         settled: For each good file, whether its time of change tells a later change.
@@ -48,6 +49,7 @@ class Corpus:
     passed_over: dict[str, int] = field(default_factory=dict)
     unexpected: bool = False
     clips: list[int] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
     seconds: np.ndarray = field(default_factory=lambda: np.zeros(0))
     rows: list[dict[str, Any]] = field(default_factory=list)
     settled: list[bool] = field(default_factory=list)
@@ -151,6 +153,7 @@ def _scan_folder(source: str, pattern: str | None, index: str | None, targets: b
         found.passed_over,
         found.unexpected,
         list(range(len(infos))),
+        [(0, info.frames) for info in infos],
         np.array([info.duration for info in infos]),
         rows,
     )
@@ -171,16 +174,19 @@ def _scan_manifest(source: str, pattern: str | None, index: str | None, progress
         known.append(ScanIndex(index, folder))
     files, old = list(dict.fromkeys(paths)), columns.names
     infos, faults, number = _split(files, scan(files, progress=progress, known=known))
-    clips, seconds, rows = [], [], []
+    clips: list[int] = []
+    spans: list[tuple[int, int]] = []
+    rows = []
     for i, path in enumerate(paths):
         if path not in number:
             continue
         info = infos[number[path]]
         span = seconds_in(table, i, start), seconds_in(table, i, duration, "above 0")
         clips.append(number[path])
-        seconds.append(frames_of(table, i, *span, info)[1] / info.sample_rate)
+        spans.append(frames_of(table, i, *span, info))
         rows.append({name: value for name, value in _named(table, i, old).items() if name != column})
-    return Corpus(source, infos, faults, {}, False, clips, np.array(seconds), rows, text=table.text)
+    seconds = np.array([frames / infos[file].sample_rate for file, (_, frames) in zip(clips, spans, strict=True)])
+    return Corpus(source, infos, faults, {}, False, clips, spans, seconds, rows, text=table.text)
 
 
 def _named(table: Table, index: int, old: Sequence[str]) -> dict[str, Any]:

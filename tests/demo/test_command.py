@@ -37,7 +37,7 @@ def test_a_run_leaves_figures_and_a_picture(tiny_run, sounds):
     out, text = tiny_run
     metrics = json.loads((out / "metrics.json").read_text())
     assert (out / "batch.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in out.iterdir()) == ["batch.png", "metrics.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["batch.png", "metrics.json", "report.html"]
     assert metrics["accuracy"] == metrics["test_right"] / metrics["test_clips"]
     assert metrics["test_clips"] == 8
     assert metrics["training_clips"] == sounds.count - 8
@@ -102,7 +102,7 @@ def test_version_and_help(run_command, capsys):
     assert ended.value.code == 0
     text = capsys.readouterr().out
     for option in ("--data", "--target-pattern", "--test", "--out", "--device", "--workers", "--epochs", "--batch-size",
-                   "--seconds", "--seed"):  # fmt: skip
+                   "--seconds", "--seed", "--no-open"):  # fmt: skip
         assert option in text
     assert max(map(len, text.splitlines())) <= 120
 

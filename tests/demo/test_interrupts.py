@@ -11,8 +11,8 @@ import threading
 import pytest
 import torch
 
-from audiofeed.demo.interrupts import forgive_hangups, held_interrupts
 from audiofeed.demo.training import batches_of, make_loader
+from audiofeed.parallel.interrupts import forgive_hangups, held_interrupts
 
 
 def wait_until_told(conn):

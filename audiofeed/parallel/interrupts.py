@@ -1,4 +1,4 @@
-"""Ctrl-C reaches the training process alone, and not while it starts others."""
+"""Ctrl-C reaches the main process of a command alone, and not while it starts others that read in parallel."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from types import TracebackType
 
 @contextmanager
 def held_interrupts() -> Iterator[None]:
-    """Hold interrupts by Ctrl-C back in a ``with`` block of the demo, and for good in processes started in it.
+    """Hold interrupts by Ctrl-C back in a ``with`` block, and for good in the parallel processes started in it.
 
     A Ctrl-C that comes inside the block counts when the block is left. That is for work that cannot be left half done:
     an import, or starting processes. A terminal sends Ctrl-C to every process of the group, and a reading process would
-    answer with a traceback of its own; one that inherits a blocked signal never sees it, and ends when the training
-    process tells it to.
+    answer with a traceback of its own; one that inherits a blocked signal never sees it, and ends when the main process
+    tells it to.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python gives signals to the main thread alone
@@ -41,10 +41,10 @@ def held_interrupts() -> Iterator[None]:
 
 
 def forgive_hangups(worker: int) -> None:
-    """Keep a reading process quiet when the demo's interrupted training process leaves while taking a batch over.
+    """Keep a parallel reading process quiet when the interrupted main process leaves while taking a batch over.
 
     To be given as ``worker_init_fn``. The thread that hands shared memory over shows what goes wrong through
-    ``sys.excepthook``, and a training process that was interrupted just there looks like a broken connection.
+    ``sys.excepthook``, and a main process that was interrupted just there looks like a broken connection.
 
     Args:
         worker: Its number, as DataLoader passes it.
