@@ -188,16 +188,18 @@ class AudioFolder(AudioFiles):
                 raise NotADirectoryError(
                     f"root={self.root!r} is a file; pass the folder it lies in, or use AudioManifest"
                 )
-            raise FileNotFoundError(f"root={self.root!r} does not exist")
+            here = "" if os.path.isabs(self.root) else f" in {os.getcwd()!r}, from where it counts"
+            raise FileNotFoundError(f"root={self.root!r} does not exist{here}")
         found = find_files(self.root, endings, beside, own)
         if found.paths:
             return found
         if found.faults:
             first = found.faults[0]
             raise AudioReadError.of(first.path or "", f"{first.cause}; no audio file is found in root={self.root!r}")
-        others = count_by_extension(found.passed_over)
+        others, number = count_by_extension(found.passed_over), sum(found.passed_over.values())
+        missed = [ending for ending in found.passed_over if ending in FFMPEG and ending not in endings]
         raise ValueError(
             f"root={self.root!r} holds no file that ends in one of {', '.join(endings)} "
-            f"({sum(found.passed_over.values())} other files{': ' if others else ''}{others}); "
-            "pass the right folder or extensions"
+            f"({number} other file{'' if number == 1 else 's'}{': ' if others else ''}{others}); "
+            "pass the right folder or extensions" + (f"; for {', '.join(missed)}: {REMEDY}" if missed else "")
         )

@@ -35,7 +35,7 @@ from audiofeed.feed.states.states import Waiting
 from audiofeed.feed.states.tensor_trees import is_of_tensors
 from audiofeed.feed.targets import PaddedTargets, collate_fields, collate_targets
 from audiofeed.feed.timed_targets import fit_waveforms, waits_for_frames
-from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of, takes_features, unwrapped
+from audiofeed.feed.transform_contract import frame_lengths_of, lacks_lengths, sample_rate_of, takes_features, unwrapped
 
 
 class PaddingOptions(TypedDict, total=False):
@@ -400,6 +400,12 @@ class GPUSpecCollate:
             raise TypeError(
                 f"transform={type(transform).__name__} takes features, and must take waveforms; put a transform of "
                 "waveforms before it, as in Chain(MelSpectrogram(...), AmplitudeToDB())"
+            )
+        if lacks_lengths(transform):
+            raise TypeError(
+                f"transform={type(transform).__name__} has frame_lengths, so it is called with the clips' lengths, and "
+                "its forward takes none: write forward(self, waveform, lengths=None), and put zeros past each clip's "
+                "end"
             )
         check_choice("output", output, ("batch", "tuple", "tensors"))
         check_choice("unsynchronized", unsynchronized, ("error", "allow"))

@@ -21,6 +21,7 @@ it is not there. The readers use plain attribute access, so that a wrapper that 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -160,6 +161,25 @@ def frame_lengths_of(transform: torch.nn.Module) -> Callable[[torch.Tensor], Any
     except AttributeError:
         return None
     return method if callable(method) else None
+
+
+def lacks_lengths(transform: torch.nn.Module) -> bool:
+    """Return True if a transform has `frame_lengths`, and cannot be called with lengths as its contract then asks.
+
+    >>> lacks_lengths(torch.nn.Identity())
+    False
+    """
+    if frame_lengths_of(transform) is None:
+        return False
+    try:
+        asked = inspect.signature(unwrapped(transform).forward)
+    except (TypeError, ValueError):  # compiled code without one
+        return False
+    try:
+        asked.bind(None, None)
+    except TypeError:
+        return True
+    return False
 
 
 def takes_int16(transform: torch.nn.Module) -> bool:

@@ -163,7 +163,7 @@ from audiofeed.transforms.auditory import root
 
 assert doctest.testmod(root) == (0, 1)
 assert "RootCompression" in af.__all__ and af.RootCompression(degree=3.0).degree == 3.0
-files = ["tests/transforms/contract", "tests/core/test_layout.py", "tests/core/test_migration.py"]
+files = ["tests/transforms/contract", "tests/core/test_layout.py", "tests/docs/test_coming_from.py"]
 chosen = "RootCompression or root or public or every or page"
 done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen])
 assert done.returncode == 0

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_BESIDE_THE_PACKAGE = [
     ".ci/run", ".gitignore", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
     "audiofeed/data/README.md", "benchmarks/reading.py", "benchmarks/results/reading.json", "constraints.txt",
-    "docs/design.md", "docs/migration.md", "examples/own_dataset.py", "pyproject.toml", "tests/core/test_packaging.py",
+    "docs/design.md", "docs/coming_from/librosa.md", "examples/own_dataset.py", "pyproject.toml",
+    "tests/core/test_packaging.py",
 ]  # fmt: skip
 
 # a user's line -> what mypy says of it; None: nothing
@@ -131,7 +132,7 @@ def test_the_tests_of_an_unpacked_sdist_are_collected_and_run(built, chosen_mark
     files = [path for path in (ROOT / "tests").rglob("test_*.py") if not is_skipped_here(path)]
     assert {str(path.relative_to(ROOT)) for path in files} <= names
     paths = "tests/core/test_readme.py::test_every_path_and_make_target_of_the_readme_exists"
-    sample = [paths, "tests/data/formats/test_wav.py", "tests/core/test_migration.py", "audiofeed/data"]
+    sample = [paths, "tests/data/formats/test_wav.py", "tests/docs/test_coming_from.py", "audiofeed/data"]
     where = "import audiofeed, sys; print(audiofeed.__file__)"
     assert run(sys.executable, "-c", where, cwd=built.unpacked).startswith(str(built.unpacked))
     run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *sample, cwd=built.unpacked, also=chosen_marks)

@@ -18,7 +18,6 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset, WeightedRandomSa
 
 from audiofeed.data import AudioExample, AudioFolder, AudioManifest, CenterCrop, RandomCrop, Windows
 from audiofeed.data.keys import ExampleKey, carry_keys
-from tests.pages import run_page
 
 N = 12
 
@@ -325,14 +324,6 @@ def test_the_board_names_a_read_that_does_not_return(folder, tmp_path):
 
 
 # the page
-
-
-def test_the_python_of_the_page_runs(write_pcm, tmp_path, monkeypatch):
-    for name in "abc":
-        write_pcm(f"recordings/{name}.wav", 16000, rate=16000)
-    monkeypatch.chdir(tmp_path)
-    names = run_page("epochs.md", blocks=4)
-    assert len({waveform.numpy().tobytes() for waveform in names["seen"]}) == 9
 
 
 def test_the_board_keeps_the_read_in_which_a_process_ended(folder):

@@ -1,15 +1,16 @@
-"""AudioReadError through workers, and the example that carries a waveform."""
+"""AudioReadError through workers, the example that carries a waveform, and what a folder without files says."""
 
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import PureWindowsPath
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from audiofeed.data import AudioExample, AudioReadError
+from audiofeed.data import AudioExample, AudioFolder, AudioReadError
 
 
 class Failing(Dataset):
@@ -112,3 +113,24 @@ def test_what_is_no_waveform(waveform, rate, error, rule):
 def test_fields_are_named(fields):
     with pytest.raises(TypeError, match=r"fields=.*mapping from names"):
         AudioExample(torch.zeros(5), 8000, fields=fields)
+
+
+def test_a_folder_of_files_that_need_ffmpeg_says_how_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("audiofeed.data.folder.known_extensions", lambda: (".wav",))  # as without torchcodec
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "a.m4a").write_bytes(b"\0\0\0 ftypM4A ")
+    with pytest.raises(
+        ValueError, match=r"\(1 other file: 1 \.m4a.*; for \.m4a: pip install 'audiofeed\[torchcodec\]'"
+    ):
+        AudioFolder(tmp_path / "recordings")
+    (tmp_path / "recordings" / "a.m4a").rename(tmp_path / "recordings" / "a.txt")
+    with pytest.raises(ValueError, match=r"\(1 other file: 1 \.txt\); pass the right folder or extensions$"):
+        AudioFolder(tmp_path / "recordings")
+
+
+def test_a_relative_root_that_is_not_there_says_from_where_it_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"root='none' does not exist in {re.escape(repr(str(tmp_path)))}"):
+        AudioFolder("none")
+    with pytest.raises(FileNotFoundError, match=r"does not exist$"):
+        AudioFolder(tmp_path / "none")

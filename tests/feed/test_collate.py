@@ -40,6 +40,28 @@ def test_arguments_are_checked(arguments, error, message):
         GPUSpecCollate(**{"transform": Bands(), **arguments})
 
 
+class Counted(torch.nn.Module):
+    """Says how many frames a clip has, and takes no lengths."""
+
+    def forward(self, waveform):
+        return waveform.unfold(-1, 4, 4).sum(-1)[:, None]
+
+    def frame_lengths(self, lengths):
+        return lengths // 4
+
+
+class CountedByLengths(Counted):
+    def forward(self, waveform, lengths=None):
+        return super().forward(waveform)
+
+
+def test_a_transform_that_would_be_given_lengths_and_takes_none_is_refused_at_once():
+    for transform in (Counted(), torch.nn.DataParallel(Counted())):
+        with pytest.raises(TypeError, match=r"has frame_lengths, so .* takes none: write forward\(self, wave"):
+            GPUSpecCollate(transform)
+    assert GPUSpecCollate(CountedByLengths())([torch.ones(8)]).features.tolist() == [[[4.0, 4.0]]]
+
+
 @pytest.mark.parametrize("made", [PadCollate, lambda **given: GPUSpecCollate(Bands(), **given)])
 def test_a_mistyped_argument_is_answered_with_the_right_one(made):
     with pytest.raises(TypeError, match=r"Collate has no argument targets_field='text'; do you mean target_field\?"):

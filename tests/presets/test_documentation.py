@@ -8,7 +8,6 @@ import re
 import pytest
 
 import audiofeed as af
-from tests.pages import named_examples, run_page
 from tests.presets import page
 from tests.transforms.contract.test_documentation import entries
 
@@ -34,10 +33,3 @@ def test_the_page_has_every_preset_and_class_as_they_are():
     assert text == page.written(text), "run `python -m tests.presets.page`"
     assert all(f"| `{name}` |" in text for name in PRESETS)
     assert len(PRESETS) >= 40
-
-
-def test_the_page_shows_what_runs():
-    names = run_page("presets.md", blocks=2)
-    assert names["wav2vec2"].sample_rate == 16000
-    assert named_examples("presets.md")
-    assert all(path.exists() for path in named_examples("presets.md"))

@@ -14,7 +14,7 @@ def recipes() -> dict[str, torch.nn.Module]:
     """What the page's blocks make, by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of filters without a bin, which their code has as well
-        made = run_page("frontends.md", blocks=21)
+        made = run_page("docs/frontends.md")
     return {name: value for name, value in made.items() if isinstance(value, torch.nn.Module)}
 
 
