@@ -15,6 +15,7 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
+from audiofeed.signal.filter_responses import FilterResponses
 from audiofeed.transforms.contract.filters import (
     FilterStore,
     apply_cast,
@@ -115,6 +116,13 @@ class Transform(nn.Module):
         if self.framing is None:
             raise NotImplementedError(f"{type(self).__name__} must have frame_lengths(lengths)")
         return self.framing.count(lengths)
+
+    def filter_responses(self) -> FilterResponses | None:
+        """Return how strongly each filter of a transform of waveforms answers each frequency; None: it has no filters.
+
+        `af.plot.filters` draws them. Trained filters are those of the moment.
+        """
+        return None
 
     # ---------------------------------------------------------------- what a subclass uses
 
