@@ -19,6 +19,7 @@ from audiofeed.data.clips.example_loader import ExampleLoader
 from audiofeed.data.clips.kept_clips import KeptClips
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, checked_seed
+from audiofeed.data.dataset_page import dataset_repr
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.fingerprint import fingerprint
@@ -195,6 +196,8 @@ class AudioFiles(Dataset[AudioExample]):
         if self.faults:
             parts.append(f"{len(self.faults)} faults")
         return f"{type(self).__name__}({', '.join(parts)})"
+
+    _repr_html_ = dataset_repr
 
     @property
     def paths(self) -> list[str]:

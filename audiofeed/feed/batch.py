@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from audiofeed.feed.batch_page import batch_repr
 from audiofeed.feed.pictures import plot
 from audiofeed.feed.states.batch_fields import FIELDS, CollateInfo, count_clips
 from audiofeed.feed.states.state_steps import Progress, Target
@@ -286,7 +287,7 @@ class AudioBatch(MutableMapping[str, Any]):
         description = self._progress.state.describe(source)
         return description if self._target is None else self._target.describe(source, description)
 
-    plot = plot
+    plot, _repr_html_ = plot, batch_repr
 
     def _read(self, source: str) -> Any:
         """Return the value of a field, or of one of `fields`, by its own name."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from audiofeed.arguments.checks import check_rate
 from audiofeed.arguments.signature import complete, shown
+from audiofeed.drawing.reprs import module_repr
 from audiofeed.methods.batch_rows import check_waveform, clips_of, lengths_of_rows, split_rows, with_leading
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past
@@ -189,7 +190,7 @@ class Transform(nn.Module):
         """
         return self.by_rows(self.compute, waveform, lengths)
 
-    extra_repr = shown
+    extra_repr, _repr_html_ = shown, module_repr
 
     # ---------------------------------------------------------------- the steps of a call
 
