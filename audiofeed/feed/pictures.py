@@ -12,7 +12,7 @@ import torch
 
 from audiofeed.feed.states.runtime import find_runtime
 from audiofeed.feed.states.tensor_trees import describe, is_named_tuple
-from audiofeed.feed.transform_contract import frequencies_of, log_of, times_of, unwrapped
+from audiofeed.feed.transform_contract import centers_of, frequencies_of, log_of, times_of, unwrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,7 +114,7 @@ def pictured_features(
         most = max(most, channels)
         frames = values.shape[-1]
         member = member_of(transform, name)
-        seconds = None if member is None else times_of(member, frames)
+        seconds = None if member is None else seconds_of(member, frames, batch.sample_rate)
         frequencies = None if member is None else frequencies_of(member)
         own_unit = UNITS.get((None if member is None else log_of(member)) or "", "")
         hertz = None if frequencies is None else hertz_of(frequencies, channel)
@@ -146,6 +146,19 @@ def member_of(transform: torch.nn.Module | None, name: str) -> torch.nn.Module |
         return None
     inner = unwrapped(transform)
     return inner[name] if isinstance(inner, torch.nn.ModuleDict) and name in inner else transform
+
+
+def seconds_of(transform: torch.nn.Module, frames: int, rate: float | None) -> Any:
+    """Return the centers of pictured frames in seconds, for clips of that rate where the transform has none.
+
+    Returns:
+        (frames,); None where nobody knows them.
+    """
+    seconds = times_of(transform, frames)
+    if seconds is not None or rate is None:
+        return seconds
+    centers = centers_of(transform, frames, None)
+    return None if centers is None else np.asarray(centers) / rate
 
 
 def _values(features: Any, label: str, layout: str, shown: int, channel: int) -> tuple[np.ndarray, int]:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from audiofeed.drawing.figures import new_figure, saved
-from audiofeed.drawing.panels import Pictured, draw_panel, height_label, limits_of, time_label
+from audiofeed.drawing.module_page import settings_of
+from audiofeed.drawing.panels import COLORS, Pictured, draw_panel, height_label, limits_of, time_label
 from audiofeed.feed import AudioBatch
 from audiofeed.feed.pictures import UNITS, hertz_of, lengths_of, member_of, named_features, transform_of
 from audiofeed.feed.transform_contract import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # from purple by white to orange, which color-blind eyes tell apart
 _DIFFERENCES = "PuOr"
 _SECONDS = 2.0
+_DIFFERING = 3  # settings in a title
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +66,8 @@ def compare(
             rises from 50 Hz to the top, with clicks and noise, at the transforms' sample rate.
         clip: Which clip of a batch, from 0; its own frames are compared, without the padding.
         channel: Which channel to compare of features with several, from 0.
-        names: What to call the two; None: the classes of transforms, "batch" or "features".
+        names: What to call the two; None: the classes of transforms, with the settings in which two of one class
+            differ, "batch" or "features".
         unit: Of the values; None takes the unit of the transform's `log`, if it has one.
 
     Returns:
@@ -88,14 +91,28 @@ def compare(
         raise ValueError(
             f"a has the features {_list(first)}, and b {_list(second)}; compare transforms or batches with the same"
         )
-    pairs = {name: _pair(name, first, second, channel) for name in first.features}
-    figure = new_figure(11.5, 3.2 * len(pairs) + 0.3, "af.plot.compare")
-    grid = figure.subplots(len(pairs), 3, squeeze=False)
-    for row, (name, (one, other)) in zip(grid, pairs.items(), strict=True):
-        knowing = first.transform or second.transform
-        transform = None if knowing is None else member_of(knowing, name)
-        _draw_row(figure, row, name, (first.name, second.name), (one, other), transform, channel, unit)
+    for name in first.features:
+        _pair(name, first, second, channel)  # before anything is drawn
+    figure = new_figure(12.0, 3.2 * len(first.features) + 0.3, "af.plot.compare")
+    grid = figure.subplots(len(first.features), 3, squeeze=False)
+    for row, name in zip(grid, first.features, strict=True):
+        _draw_row(figure, row, name, (first, second), channel, unit)
     return saved(figure, path)
+
+
+def _called(first: _Side, second: _Side) -> tuple[str, str]:
+    """Return what the two that are compared are called: those of one name by what they differ in."""
+    if first.name != second.name:
+        return first.name, second.name
+    settings = [
+        {} if side.transform is None else {name: value for name, value, _ in settings_of(unwrapped(side.transform))}
+        for side in (first, second)
+    ]
+    texts = [f"a: {first.name}", f"b: {second.name}"]
+    differing = [name for name in settings[0] if settings[0][name] != settings[1].get(name, settings[0][name])]
+    for name in differing[:_DIFFERING]:
+        texts = [f"{text}\n{name}={own[name]}" for text, own in zip(texts, settings, strict=True)]
+    return texts[0], texts[1]
 
 
 def _rate_of(a: Any, b: Any) -> float:
@@ -211,50 +228,66 @@ def _pair(name: str, first: _Side, second: _Side, channel: int) -> tuple[np.ndar
     return one[channel], other[channel]
 
 
-def _draw_row(
-    figure: Figure,
-    row: Any,
-    name: str,
-    called: tuple[str, str],
-    pair: tuple[np.ndarray, np.ndarray],
-    transform: torch.nn.Module | None,
-    channel: int,
-    unit: str | None,
-) -> None:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Axes:
+    """What is known of the frames, the bins and the values of a feature that is compared."""
+
+    seconds: np.ndarray | None = None
+    frequencies: np.ndarray | None = None
+    unit: str = ""
+
+    @classmethod
+    def of(cls, transform: torch.nn.Module, values: np.ndarray, channel: int) -> _Axes:
+        """Return what a transform knows of values (bins, frames) that it gives."""
+        bins, frames = values.shape
+        seconds, frequencies = times_of(transform, frames), frequencies_of(transform)
+        hertz = None if frequencies is None else hertz_of(frequencies, channel)
+        return cls(
+            seconds=None if seconds is None else np.asarray(seconds),
+            frequencies=hertz if hertz is not None and len(hertz) == bins else None,
+            unit=UNITS.get(log_of(transform) or "", ""),
+        )
+
+    def shared(self, other: _Axes) -> _Axes:
+        """Return what holds for a difference: where the two know otherwise, frames and bins are counted."""
+        return _Axes(seconds=_same(self.seconds, other.seconds), frequencies=_same(self.frequencies, other.frequencies))
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    """Return an axis that two features share; None where each has its own."""
+    return one if one is not None and other is not None and np.allclose(one, other) else None
+
+
+def _draw_row(figure: Figure, row: Any, name: str, sides: tuple[_Side, _Side], channel: int, unit: str | None) -> None:
     """Draw two features and their difference."""
+    pair = _pair(name, *sides, channel)
+    members = [None if side.transform is None else member_of(side.transform, name) for side in sides]
+    known = [None if member is None else _Axes.of(member, pair[0], channel) for member in members]
+    # features without a transform have the axes of what they are compared with
+    axes_of = [known[0] or known[1] or _Axes(), known[1] or known[0] or _Axes()]
+    axes_of.append(axes_of[0].shared(axes_of[1]))
     is_complex = any(np.iscomplexobj(values) for values in pair)
-    frames = pair[0].shape[-1]
-    seconds = None if transform is None else times_of(transform, frames)
-    frequencies = None if transform is None else frequencies_of(transform)
-    hertz = None if frequencies is None else hertz_of(frequencies, channel)
-    if unit is None:
-        unit = "magnitude" if is_complex else UNITS.get((None if transform is None else log_of(transform)) or "", "")
-    axes_of: dict[str, Any] = {
-        "lengths": [frames],
-        "seconds": None if seconds is None else np.asarray(seconds),
-        "frequencies": hertz if hertz is not None and len(hertz) == pair[0].shape[0] else None,
-    }
     with np.errstate(invalid="ignore"):
         difference = pair[1] - pair[0]
     shown = [np.abs(values) if is_complex else values for values in (*pair, difference)]
-    limits = limits_of(shown[:2])
-    most = max(abs(limit) for limit in limits_of(shown[2:]))
-    texts = [*called, error_text(pair[0], difference)]
-    for i, (axes, values, text) in enumerate(zip(row, shown, texts, strict=True)):
-        is_difference = i == 2
-        pictured = Pictured(values=[values], unit="" if is_difference else unit, **axes_of)
-        own = (0.0, most or 1.0) if is_complex else (-(most or 1.0), most or 1.0)
-        if is_difference:
-            colors = "viridis" if is_complex else _DIFFERENCES
-            mesh = draw_panel(axes, pictured, 0, own, colors)
-        else:
-            mesh = draw_panel(axes, pictured, 0, limits)
-        kind = ("|b - a|" if is_complex else "b - a") if is_difference else ""
-        axes.set_title("\n".join(filter(None, [" ".join(filter(None, [name, kind])), text])), fontsize=9)
+    most = max(abs(limit) for limit in limits_of(shown[2:])) or 1.0
+    limits = [limits_of(shown[:2])] * 2 + [(0.0 if is_complex else -most, most)]
+    titles = [*_called(*sides), f"{'|b - a|' if is_complex else 'b - a'}\n{error_text(pair[0], difference)}"]
+    for i, (axes, values, title) in enumerate(zip(row, shown, titles, strict=True)):
+        own_unit = unit if unit is not None else "magnitude" if is_complex else axes_of[i].unit
+        pictured = Pictured(
+            values=[values],
+            lengths=[values.shape[-1]],
+            seconds=axes_of[i].seconds,
+            frequencies=axes_of[i].frequencies,
+            unit="difference" if i == 2 else own_unit,
+        )
+        mesh = draw_panel(axes, pictured, 0, limits[i], _DIFFERENCES if i == 2 and not is_complex else COLORS)
+        axes.set_title(f"{name}, {title}" if name else title, fontsize=9)
         axes.set_xlabel(time_label(pictured))
+        axes.set_ylabel(height_label(pictured))
         if mesh is not None:
-            figure.colorbar(mesh, ax=axes, label=f"difference{f' ({unit})' * bool(unit)}" if is_difference else unit)
-    row[0].set_ylabel(height_label(Pictured(values=shown[:1], unit=unit, **axes_of)))
+            figure.colorbar(mesh, ax=axes, label=pictured.unit)
 
 
 def error_text(reference: np.ndarray, difference: np.ndarray) -> str:

@@ -75,7 +75,10 @@ def _draw(figure: Figure, axes: Any, name: str, responses: FilterResponses, norm
         axes.plot(responses.frequencies, row, color=colormaps[COLORS](0.9 * numbers(i)), linewidth=0.9)
     if responses.logarithmic:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        low, high = _lowest(responses), responses.frequencies[-1]
+        round_ones = [base * 10**power for power in range(1, 6) for base in (1, 2, 5)]
+        axes.set_xticks(inside := [f for f in round_ones if low <= f <= high], [str(f) for f in inside])
+        axes.minorticks_off()
     axes.set_xlim(_lowest(responses), responses.frequencies[-1])
     axes.set_xlabel("frequency (Hz)")
     axes.set_ylabel(f"{responses.quantity}, largest = 1" if normalize else responses.quantity)
