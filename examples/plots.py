@@ -1,4 +1,4 @@
-"""Plots for notebooks: what a batch, a data set, a transform and its filters look like, and where two front-ends differ.
+"""Plots for notebooks: a batch, a data set, a transform and its filters, and where two front-ends differ.
 
     python examples/plots.py [--out plots] [--folder RECORDINGS]
 
