@@ -62,9 +62,10 @@ __all__ = [
 ]
 __all__ += _transforms
 
+if not _TYPE_CHECKING:  # to a type checker it would say that every name is there
 
-def __getattr__(name: str) -> _Any:
-    """Import what is not imported with the package, `audiofeed.plot`, when it is first asked for."""
-    if name == "plot":
-        return _import_module("audiofeed.plot")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> _Any:
+        """Import what is not imported with the package, `audiofeed.plot`, when it is first asked for."""
+        if name == "plot":
+            return _import_module("audiofeed.plot")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
