@@ -4,9 +4,8 @@
 from audiofeed import starting as _starting  # noqa: F401
 
 # isort: split
+import typing as _typing
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from audiofeed import augment, presets
 from audiofeed.augment import Dither
@@ -28,7 +27,7 @@ from audiofeed.sampling import ClipBatchSampler, DurationBatchSampler, EpochSamp
 from audiofeed.transforms import *  # noqa: F403  # each name stands in audiofeed/transforms/__init__.py
 from audiofeed.transforms import __all__ as _transforms
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from audiofeed import plot
 
 __version__ = "0.1.0"
@@ -62,9 +61,9 @@ __all__ = [
 ]
 __all__ += _transforms
 
-if not _TYPE_CHECKING:  # to a type checker it would say that every name is there
+if not _typing.TYPE_CHECKING:  # to a type checker it would say that every name is there
 
-    def __getattr__(name: str) -> _Any:
+    def __getattr__(name: str) -> _typing.Any:
         """Import what is not imported with the package, `audiofeed.plot`, when it is first asked for."""
         if name == "plot":
             return _import_module("audiofeed.plot")

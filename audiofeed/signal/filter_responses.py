@@ -31,6 +31,13 @@ class FilterResponses:
     quantity: str
     logarithmic: bool = False
 
+    def __repr__(self) -> str:
+        low, high = self.frequencies[[0, -1]]
+        return (
+            f"FilterResponses({len(self.values)} filters at {len(self.frequencies)} frequencies, {low:g} to {high:g} Hz, "
+            f"{self.quantity!r})"
+        )
+
 
 def kernel_gains(kernels: np.ndarray, cycles: np.ndarray) -> np.ndarray:
     """Return the gain of filter kernels for a sine of amplitude 1, as `FilterResponses` has it.
