@@ -30,7 +30,8 @@ def _page(dataset: AudioFiles) -> str:
     seconds = table_of.lengths / rate
     # a selection shares the headers of the whole
     files = int(np.count_nonzero(np.bincount(table_of.file_numbers)))
-    head = f"{len(dataset)} examples from {files} file{'s' * (files != 1)}, {_hours(float(seconds.sum()))}, {rate} Hz"
+    counted = f"{len(dataset)} example{'s' * (len(dataset) != 1)} from {files} file{'s' * (files != 1)}"
+    head = f"{counted}, {_hours(float(seconds.sum()))}, {rate} Hz"
     parts = []
     if len(seconds):
         parts.append(

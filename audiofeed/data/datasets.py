@@ -187,14 +187,14 @@ class AudioFiles(Dataset[AudioExample]):
 
     def __repr__(self) -> str:
         parts = [
-            f"{len(self)} examples",
+            f"{len(self)} example{'s' * (len(self) != 1)}",
             f"{self._table.lengths.sum() / self.sample_rate / 3600:.2f} h",
             f"{self.sample_rate} Hz",
         ]
         if self.classes:
-            parts.append(f"{len(self.classes)} classes")
+            parts.append(f"{len(self.classes)} class{'es' * (len(self.classes) != 1)}")
         if self.faults:
-            parts.append(f"{len(self.faults)} faults")
+            parts.append(f"{len(self.faults)} fault{'s' * (len(self.faults) != 1)}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     _repr_html_ = dataset_repr

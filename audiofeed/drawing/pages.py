@@ -38,6 +38,15 @@ def line(text: object) -> str:
     return f"<div>{escaped(text)}</div>"
 
 
+def preformatted(text: str) -> str:
+    """Return a table of plain text as it stands on a page, in letters of one width.
+
+    >>> preformatted("a < b")
+    '<pre style="color:inherit;background:transparent;margin:4px 0">a &lt; b</pre>'
+    """
+    return f'<pre style="color:inherit;background:transparent;margin:4px 0">{escaped(text)}</pre>'
+
+
 def folded(title: object, body: str) -> str:
     """Return a part of a page that is opened by a click on its title.
 

@@ -34,8 +34,8 @@ class FilterResponses:
     def __repr__(self) -> str:
         low, high = self.frequencies[[0, -1]]
         return (
-            f"FilterResponses({len(self.values)} filters at {len(self.frequencies)} frequencies, {low:g} to {high:g} Hz, "
-            f"{self.quantity!r})"
+            f"FilterResponses({len(self.values)} filters at {len(self.frequencies)} frequencies, "
+            f"{low:g} to {high:g} Hz, {self.quantity!r})"
         )
 
 

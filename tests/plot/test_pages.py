@@ -16,8 +16,11 @@ import pytest
 import torch
 
 import audiofeed as af
+from audiofeed.data import AudioReadError
 from audiofeed.drawing.module_page import settings_of
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
+from audiofeed.loading.fault_ledger import FaultLedger
+from audiofeed.loading.stats import Stats
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 8000
@@ -397,7 +400,7 @@ def test_a_folder_shows_what_is_known_of_it(folder):
     assert settings["seed"] == "0"
     assert [str(folder / "dog" / "0.wav"), "0.5", "dog"] in page.rows
     part = dataset.select([2])
-    assert page_of(part).words[1] == " 1 examples from 1 file, 0.5 s, 8000 Hz"
+    assert page_of(part).words[1] == " 1 example from 1 file, 0.5 s, 8000 Hz"
 
 
 def test_a_folder_is_shown_without_reading_a_file(folder, monkeypatch):
@@ -433,6 +436,36 @@ def test_faults_and_manifests(folder, tmp_path):
     page = page_of(manifest)
     assert page.words[0] == "AudioManifest"
     assert page.table()["fields"] == "who"
+
+
+# ---------------------------------------------------------------- what a loader tells
+
+
+def test_statistics_are_shown_as_their_table():
+    stats = Stats({"wait": 3.0, "step": 1.0, "decode": 5.8}, batches=10, clips=640, choice="<chosen>")
+    text = stats._repr_html_()
+    assert "<chosen>" not in text
+    assert Page(text).text == str(stats)
+
+
+def test_a_ledger_is_shown_as_a_table():
+    ledger = FaultLedger()
+    ledger.add([AudioReadError.of("<b>.wav", "too short", 7)] * 2, clips=4)
+    assert repr(ledger) == "FaultLedger(1 fault, 2 failures)"
+    page = page_of(ledger)
+    assert page.words[:2] == ["FaultLedger", " 1 fault, 2 failures"]
+    assert page.rows == [["times", "path", "offset", "cause"], ["2", "<b>.wav", "7", "too short"]]
+
+
+def test_reprs_say_one_line(folder):
+    dataset = af.AudioFolder(folder)
+    assert repr(dataset) == "AudioFolder(3 examples, 0.00 h, 8000 Hz, 2 classes)"
+    assert repr(dataset.select([0])) == "AudioFolder(1 example, 0.00 h, 8000 Hz, 2 classes)"
+    assert repr(dataset.fields) == "Fields(3 examples: no fields)"
+    rows = [{"path": str(folder / "dog" / "0.wav"), "who": "ann", "take": 0}]
+    assert repr(af.AudioManifest(rows, target_column=None).fields) == "Fields(1 example: who, take)"
+    responses = af.MelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40).filter_responses()
+    assert repr(responses) == "FilterResponses(40 filters at 201 frequencies, 0 to 8000 Hz, 'weight of |X|^2')"
 
 
 # ---------------------------------------------------------------- nothing is imported unasked
