@@ -32,6 +32,7 @@ _PARTS = {
     "sampling": "Sampling",
     "feed": "Batches",
     "loading": "Feeding",
+    "plot": "Pictures",
     "signal": "Definitions in NumPy",
 }
 
