@@ -32,9 +32,7 @@ def write_products(lanes: int, frames: int, mode: str) -> str:
     first = code.at(source, code.plus(offset, stage["start"]), "float")
     to = code.at(_chosen(code, stage, state, "to_found", "out"), stage["out_at"], "float")
     sums = code.at(state.pointer("memory"), stage["work"], "i8")
-    field = {
-        name: stage[name] for name in ("hop", "inner", "outer", "outer_stride", "vectors", "bins", "out_stride")
-    }
+    field = {name: stage[name] for name in ("hop", "inner", "outer", "outer_stride", "vectors", "bins", "out_stride")}
     field["kernels"] = stage.pointer("tables")
     # of at least `frames` frames the last are computed with those before them, some of them again
     last = code.minus(n_found, frames)
@@ -107,9 +105,7 @@ def _products(code: Code, field: dict[str, Name], starts: list[Name], vector: Na
 
 
 def _close(code: Code, mode: str, bins: Name, sums: Name, result: Name) -> None:
-    """Write the part of a constant-Q kernel that stores a frame's bins: first all real parts lie there, then the others.
-
-    """
+    """Write the part of a constant-Q kernel that stores a frame's bins, of which all real parts lie first."""
     n = code.lanes
     imaginary = code.at(sums, bins, "float")
     if mode == "complex":

@@ -47,7 +47,7 @@ CLIP = 5
 def cannot(levels: tuple[Level, ...], pad_mode: str) -> str | None:
     """Return the reason why a constant-Q transform has no program of kernels, or None."""
     if not jit.lanes():
-        return jit.missing()
+        return jit.missing() or "no vectors"
     if pad_mode != "constant":
         return f"pad_mode={pad_mode!r}: each level would be extended by values of its own"
     largest = max(level.factor for level in levels)
@@ -151,7 +151,7 @@ def lanes_of(n: int) -> int:
     True
     """
     most = jit.lanes()
-    return 8 if most == 16 and -(-n // 8) * 8 * 1.15 < -(-n // 16) * 16 else most
+    return 8 if most == 16 and -(-n // 8) * 8 * 1.1 < -(-n // 16) * 16 else most
 
 
 class Program:

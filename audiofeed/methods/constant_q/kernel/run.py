@@ -67,7 +67,7 @@ def _clips(
     Shape: -> (clips, CLIP).
     """
     grid = round(1.0 / program.levels[-1].part)
-    size = max(1, SEGMENT * context // hop)
+    size = max(1, int(SEGMENT * context) // hop)
     clips: list[tuple[int, ...]] = []
     pitch, of_frame = 4 * waveform.stride(0), out.shape[2] * out.element_size()
     for row, (time, count) in enumerate(zip(own, counts, strict=True)):
