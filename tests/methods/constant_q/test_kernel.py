@@ -12,7 +12,7 @@ import torch
 
 import audiofeed as af
 from audiofeed.methods.constant_q.kernel import program, run
-from audiofeed.methods.short_time.kernel import jit
+from audiofeed.methods.short_time.kernel import address_check, jit
 from tests.methods.short_time.kernels import needs_compiler, noise
 
 RATE = 22050
@@ -127,6 +127,26 @@ def test_nothing_past_a_clips_end_counts():
     # rows of a larger tensor, and samples that do not lie together
     assert torch.equal(cqt(torch.cat([x, spoiled], 1)[:, :30_000]), cqt(x))
     assert torch.equal(cqt(x.t().contiguous().t()), cqt(x))
+
+
+@needs_compiler
+def test_addresses_are_checked_on_request(monkeypatch):
+    cqt, x = af.CQT(sample_rate=RATE), noise(3, 30_000)
+    with address_check.checking():
+        expected = cqt(x)
+    real = run._clips
+    for column, off_by in ((0, 4), (1, 1), (2, 600), (4, 4)):
+
+        def wrong(*arguments, column=column, off_by=off_by):
+            clips = real(*arguments)
+            clips[-1, column] += off_by
+            return clips
+
+        monkeypatch.setattr(run, "_clips", wrong)
+        with address_check.checking(), pytest.raises(IndexError):
+            cqt(x)
+    monkeypatch.setattr(run, "_clips", real)
+    assert torch.equal(cqt(x), expected)
 
 
 @needs_compiler

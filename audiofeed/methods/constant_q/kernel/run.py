@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from audiofeed.methods.constant_q.kernel.program import ALIGNED, CLIP, JOB, Program, driver
-from audiofeed.methods.short_time.kernel import guard, jit
+from audiofeed.methods.short_time.kernel import address_check, guard, jit
 from audiofeed.parallel.kept_memory import kept_empty
 
 # A segment of a long clip holds this many times what it sees beyond its frames on one side.
@@ -46,6 +46,8 @@ def octaves(
     dtype = torch.complex64 if program.mode == "complex" else torch.float32
     out = kept_empty((len(own), most, program.n_bins), dtype)
     clips = _clips(waveform, own, program, hop_length, context, counts, out)
+    if address_check.ENABLED:
+        _check(clips, program, waveform, out)
     if len(clips):
         _run(program, clips)
     return out
@@ -82,6 +84,23 @@ def _clips(
     # the longest first, so that no thread begins with it when the others end
     clips.sort(key=lambda clip: -clip[1])
     return np.array(clips, dtype=np.int64).reshape(-1, CLIP)
+
+
+def _check(clips: np.ndarray, program: Program, waveform: torch.Tensor, out: torch.Tensor) -> None:
+    """Check that the clips of a constant-Q kernel's job lie in memory, or raise an IndexError for one that does not."""
+    source, time, center, count, result = clips.T
+    for name, tensor, begin, size in (
+        ("waveform", waveform, source, 4 * time),
+        ("result", out, result, count * program.n_bins * out.element_size()),
+    ):
+        storage = tensor.untyped_storage()
+        first, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+        outside = (begin < first) | (begin + size > end) | (size <= 0)
+        if outside.any():
+            raise IndexError(f"clip {int(np.flatnonzero(outside)[0])} of a constant-Q kernel is not inside the {name}")
+    hop = program.levels[0].hop_length * round(1.0 / program.levels[0].part)
+    if (center < 0).any() or (center + (count - 1) * hop > time).any():
+        raise IndexError("a constant-Q kernel's frames are centered outside their clip")
 
 
 def _run(program: Program, clips: np.ndarray) -> None:
