@@ -1,1 +1,1 @@
-"""Parts of `benchmarks/musicnet34.py`: recordings, and types of spectrogram with the libraries that have them."""
+"""How long MusicNet's recordings take: `musicnet34.py` is the command, and the other files are its parts."""

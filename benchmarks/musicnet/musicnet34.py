@@ -1,6 +1,6 @@
 """How long librosa, nnAudio2 and audiofeed take to turn MusicNet's recordings into 34 types of spectrogram.
 
-    python benchmarks/musicnet34.py [--scale 0.0005] [--rounds 3] [--device cuda] [--only "CQT,mel"]
+    python benchmarks/musicnet/musicnet34.py [--scale 0.0005] [--rounds 3] [--device cuda] [--only "CQT,mel"]
 
 The experiment of nnAudio's paper (IEEE Access 2020). `--scale` is the share of the sound that is computed: that many of
 the 330 recordings, one call for each, or a part of one; the hours of all are extrapolated by their 34 hours. With
@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 for place in (str(HERE), str(HERE.parent)):
     if place not in sys.path:
         sys.path.insert(0, place)
@@ -27,7 +27,8 @@ for place in (str(HERE), str(HERE.parent)):
 import numpy as np  # noqa: E402
 import peers  # noqa: E402
 import torch  # noqa: E402
-from musicnet import recordings, types  # noqa: E402
+
+from musicnet import kinds, recordings  # noqa: E402
 
 OURS, NNAUDIO, LIBROSA = "audiofeed", "nnAudio2", "librosa"
 EXCERPT = 10 * recordings.RATE
@@ -58,7 +59,7 @@ def seconds_of(call: Call, y: np.ndarray) -> float:
 
 
 def contenders(
-    kind: types.Type, device: str, excerpt: np.ndarray, on_device: dict[int, torch.Tensor]
+    kind: kinds.Type, device: str, excerpt: np.ndarray, on_device: dict[int, torch.Tensor]
 ) -> dict[str, Call]:
     """The libraries that have a type: of nnAudio2's modules the one that is fastest on the excerpt."""
     calls = {OURS: of_module(kind.ours(), device, on_device)}
@@ -92,7 +93,7 @@ def error(found: object, expected: np.ndarray) -> float | None:
     return float(np.linalg.norm(array[..., :frames] - expected[..., :frames]) / np.linalg.norm(expected[..., :frames]))
 
 
-def exact(kind: types.Type, excerpt: np.ndarray) -> np.ndarray:
+def exact(kind: kinds.Type, excerpt: np.ndarray) -> np.ndarray:
     """The values in float64: librosa's, and ours where it has none."""
     wide = excerpt.astype(np.float64)
     if kind.librosa is not None:
@@ -100,7 +101,7 @@ def exact(kind: types.Type, excerpt: np.ndarray) -> np.ndarray:
     return values(kind.ours()(torch.from_numpy(wide)))
 
 
-def measure(kind: types.Type, clips: list[np.ndarray], rounds: int, device: str) -> dict:
+def measure(kind: kinds.Type, clips: list[np.ndarray], rounds: int, device: str) -> dict:
     """Seconds for all clips, by library: the median over rounds in which each has its turn, and the errors."""
     excerpt = np.ascontiguousarray(clips[0][:EXCERPT])
     on_device = {id(y): torch.from_numpy(y)[None].to(device) for y in clips}
@@ -167,7 +168,7 @@ def report(results: list[dict], seconds: np.ndarray, about: dict) -> str:
         "scaled to 34 hours in all). Each is one call, in memory; reading the files is not timed. The error is held "
         "against librosa in float64, and against audiofeed's float64 where librosa has not the type; a peer whose "
         "definition is another one shows that there. Of nnAudio2's CQT1992v2 and CQT2010v2 the faster is timed. "
-        f"Median of {about['rounds']} rounds, in turn, {about['threads']} threads, beside other processes: load average "
+        f"Median of {about['rounds']} rounds, in turn, {about['threads']} threads, beside other work: load average "
         f"up to {max(loads):.0f}.\n\n{about['machine']}; "
         + ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         + f". Made by `{about['command']}`.\n"
@@ -202,16 +203,16 @@ def main() -> int:
         "rounds": arguments.rounds,
         "threads": arguments.threads,
         "seconds": seconds.tolist(),
-        "command": f"python benchmarks/musicnet34.py{given}",
+        "command": f"python benchmarks/musicnet/musicnet34.py{given}",
     }
     file = peers.RESULTS / f"musicnet34{'_' if card else ''}{card}.json"
     known = kept(file, about) if begins else {}
-    for kind in types.types():
+    for kind in kinds.types():
         if not begins or kind.name.startswith(begins):
             known[kind.name] = measure(kind, clips, arguments.rounds, arguments.device)
             took = {name: round(taken, 3) for name, taken in known[kind.name]["seconds"].items()}
             sys.stderr.write(f"{kind.name}: {took} {known[kind.name]['relative_error']}\n")
-    results = [known[kind.name] for kind in types.types() if kind.name in known]
+    results = [known[kind.name] for kind in kinds.types() if kind.name in known]
     file.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
     peers.write(file.with_suffix(".md").name, report(results, seconds, about))
     return 0
