@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -31,7 +30,7 @@ from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
-from audiofeed.plans.constant_q.block_basis import BlockBasis, block_basis
+from audiofeed.plans.constant_q.block_basis import BlockBasis
 from audiofeed.plans.constant_q.levels import Band, Level
 
 # A segment holds this many times what it sees beyond its frames on both sides, so that little is computed twice.
@@ -60,18 +59,6 @@ class BlockKernels:
     block: int
     basis: torch.Tensor
     weights: torch.Tensor
-
-
-def block_bases(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, BlockBasis]:
-    """Return constant-Q octave kernels, as in `Execution`, in blocks by first bin, for bands that are faster so."""
-    start, bases = 0, {}
-    for level in levels:
-        for band in level.bands:
-            made = block_basis(kernels[start : start + band.size].reshape(-1, band.taps), level.hop_length)
-            start += band.size
-            if made is not None:
-                bases[band.first] = made
-    return bases
 
 
 def in_blocks(bases: dict[int, BlockBasis]) -> dict[int, BlockKernels]:

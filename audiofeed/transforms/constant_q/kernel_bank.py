@@ -16,7 +16,6 @@ from audiofeed.methods.constant_q.kernel.run import readable
 from audiofeed.methods.constant_q.octaves import (
     BlockKernels,
     Execution,
-    block_bases,
     constant_q,
     frame_count,
     in_blocks,
@@ -24,7 +23,7 @@ from audiofeed.methods.constant_q.octaves import (
 from audiofeed.methods.constant_q.stages import in_stages, rows_together
 from audiofeed.methods.frames import Framing
 from audiofeed.parallel.launches import launches
-from audiofeed.plans.constant_q.block_basis import BlockBasis
+from audiofeed.plans.constant_q.block_basis import BlockBasis, block_bases
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
 from audiofeed.plans.constant_q.levels import Level
 from audiofeed.plans.constant_q.stages import stage_matrices, stages
