@@ -210,15 +210,8 @@ def _by_kernels(
     own = [waveform.shape[-1]] * len(waveform) if lengths is None else lengths.tolist()
     counts = [frame_count(length, execution.levels[0]) for length in own]
     most = frame_count(waveform.shape[-1], execution.levels[0])
-    found = octaves(
-        waveform,
-        own,
-        program,
-        hop_length=execution.hop_length,
-        context=execution.context,
-        counts=counts,
-        most=most,
-    )
+    at = {"hop_length": execution.hop_length, "context": execution.context}
+    found = octaves(waveform, own, program, **at, counts=counts, most=most)
     return found if execution.power in (None, 1.0, 2.0) else raise_power(found, execution.power)
 
 
@@ -499,18 +492,3 @@ def _hop_product(
     for run, some, product in _pieces(signal.unfold(-1, hop, hop)[:, :hops], kernels, workspace):
         found[run, some] = product
     _write(out, _diagonals(found, count, 2 * bins))
-
-
-def gathered(values: torch.Tensor, places: tuple[tuple[int, int], ...]) -> torch.Tensor:
-    """Gather constant-Q bins of octaves by runs (first, end), some of them again and again; (0, -n): n zeros.
-
-    Shape: (rows, bins, frames) -> (rows, bins of all runs, frames).
-
-    >>> gathered(torch.tensor([[[1.0], [2.0]]]), ((0, 2), (1, 2), (0, -1))).flatten().tolist()
-    [1.0, 2.0, 2.0, 0.0]
-    """
-    values = values.transpose(1, 2)  # (row, frame, bin)
-    if places == ((0, values.shape[-1]),):
-        return values.transpose(1, 2)
-    parts = [values[..., first:end] if end > 0 else values.new_zeros(*values.shape[:2], -end) for first, end in places]
-    return torch.cat(parts, dim=-1).transpose(1, 2)
