@@ -7,13 +7,16 @@ PIP_FLAGS ?= -q --disable-pip-version-check
 V := .venv/bin
 C := .venv-core/bin
 L := .venv-librosa/bin
+R := .venv-release/bin
+# such as --keep, --only "torch 2.6" or --list
+RELEASE_OPTIONS ?=
 # the first Python that librosa 1.0 runs on: on the path, or among pyenv's
 PYTHON_NEW ?= $(firstword $(foreach name,python3.12 python3.13 python3.14 $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[2-4]*/bin/python)),$(shell $(name) -c "import sys; print(sys.executable if sys.version_info >= (3, 12) else '')" 2>/dev/null)))
 
 SITE ?= docs/_build/html
 SPHINX ?=
 
-.PHONY: demo test docs check test-core test-librosa beside-librosa coverage lint types bench clean
+.PHONY: demo test docs check test-core test-librosa beside-librosa coverage lint types bench release clean
 
 demo: .venv/.demo
 	$(V)/audiofeed demo
@@ -75,6 +78,11 @@ bench: .venv/.test
 	$(V)/python benchmarks/demo_runs.py
 	$(V)/python benchmarks/readme_tables.py
 
+# wheel and sdist into dist/, looked into, and tried in the environments of release/matrix.toml, one after another: minutes
+# for each, and 7 GB of disk for CUDA builds of torch
+release: .venv-release/.made
+	$(R)/python -m release $(RELEASE_OPTIONS)
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -108,5 +116,13 @@ bench: .venv/.test
 	$(L)/python -m pip install $(PIP_FLAGS) -e ".[plot,core-test]" -c .venv-librosa/constraints.txt "torch==$(CORE_TORCH)"
 	touch $@
 
+.venv-release/bin/python:
+	$(PYTHON) -m venv .venv-release
+
+.venv-release/.made: .venv-release/bin/python release/requirements.txt
+	$(R)/python -m pip install $(PIP_FLAGS) -r release/requirements.txt
+	touch $@
+
 clean:
-	rm -rf docs/_build docs/api docs/drawn docs/gallery .venv .venv-core .venv-librosa .mypy_cache .ruff_cache .pytest_cache
+	rm -rf docs/_build docs/api docs/drawn docs/gallery
+	rm -rf .venv .venv-core .venv-librosa .venv-release .release .mypy_cache .ruff_cache .pytest_cache

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -118,13 +119,29 @@ def _run(arguments: Sequence[str] | None) -> int:
     )
     scan = add_scan(commands, _whole, _seconds)
     report = add_report(commands, _whole, _seconds)
+    info = commands.add_parser(
+        "info",
+        help="show the versions, readers, methods, threads and devices here, for a bug report",
+        description="Show what is installed here and works, how features would be computed, and on what.",
+    )
+    info.add_argument("--json", action="store_true", help="as one object of JSON")
     options = vars(parser.parse_args(arguments))
     command = options.pop("command")
+    if command == "info":
+        return _info(__version__, **options)
     if command == "scan":
         return _scan(options, scan.prog)
     if command == "report":
         return _report(options, report.prog)
     return _demo(Settings(**options), demo.prog)
+
+
+def _info(version: str, *, json: bool) -> int:
+    from audiofeed.info import as_text, describe
+
+    lines = describe(version)
+    print(dumps(lines, indent=2) if json else as_text(lines))
+    return 0
 
 
 def _scan(options: dict[str, Any], prog: str) -> int:

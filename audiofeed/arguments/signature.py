@@ -200,7 +200,7 @@ def shown(module: nn.Module) -> str:
         value = getattr(module, attribute_of(type(module), parameter.name))
         if isinstance(value, nn.Module):
             continue
-        parts.append(f"{parameter.name}={_value(value)}")
+        parts.append(f"{parameter.name}={value_text(value)}")
     return ", ".join(parts)
 
 
@@ -216,7 +216,12 @@ def attribute_of(cls: type, argument: str) -> str:
     return names.get(argument, argument)
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return a setting's value as a signature's `repr` shows it, long ones by their number.
+
+    >>> value_text([0.5] * 100)
+    '<100 values>'
+    """
     if isinstance(value, np.ndarray) and value.ndim > 1:
         return f"<{' x '.join(map(str, value.shape))} values>"
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) > _SHORT:

@@ -19,6 +19,7 @@ from audiofeed.data.clips.example_loader import ExampleLoader
 from audiofeed.data.clips.kept_clips import KeptClips
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, checked_seed
+from audiofeed.data.dataset_page import dataset_repr
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.fingerprint import fingerprint
@@ -186,15 +187,17 @@ class AudioFiles(Dataset[AudioExample]):
 
     def __repr__(self) -> str:
         parts = [
-            f"{len(self)} examples",
+            f"{len(self)} example{'s' * (len(self) != 1)}",
             f"{self._table.lengths.sum() / self.sample_rate / 3600:.2f} h",
             f"{self.sample_rate} Hz",
         ]
         if self.classes:
-            parts.append(f"{len(self.classes)} classes")
+            parts.append(f"{len(self.classes)} class{'es' * (len(self.classes) != 1)}")
         if self.faults:
-            parts.append(f"{len(self.faults)} faults")
+            parts.append(f"{len(self.faults)} fault{'s' * (len(self.faults) != 1)}")
         return f"{type(self).__name__}({', '.join(parts)})"
+
+    _repr_html_ = dataset_repr
 
     @property
     def paths(self) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from audiofeed.feed.batch_page import batch_repr
+from audiofeed.feed.pictures import plot
 from audiofeed.feed.states.batch_fields import FIELDS, CollateInfo, count_clips
 from audiofeed.feed.states.state_steps import Progress, Target
 from audiofeed.feed.states.states import Ready, State
@@ -284,6 +286,8 @@ class AudioBatch(MutableMapping[str, Any]):
             return describe(self.fields.get(source), device=True)
         description = self._progress.state.describe(source)
         return description if self._target is None else self._target.describe(source, description)
+
+    plot, _repr_html_ = plot, batch_repr
 
     def _read(self, source: str) -> Any:
         """Return the value of a field, or of one of `fields`, by its own name."""

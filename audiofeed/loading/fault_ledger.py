@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import warnings
@@ -18,6 +19,7 @@ from audiofeed.data.errors import AudioReadError
 
 # a share of fewer clips than these says nothing about a corpus
 _FEWEST = 100
+_SHOWN = 20  # faults on a page
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,23 @@ class FaultLedger(Sequence[Fault]):
         )
 
     def __repr__(self) -> str:
-        return f"FaultLedger({len(self)} faults, {self.total} failures)"
+        return f"FaultLedger({self._counts()})"
+
+    def _counts(self) -> str:
+        faults, failures = len(self), self.total
+        return f"{faults} fault{'s' * (faults != 1)}, {failures} failure{'s' * (failures != 1)}"
+
+    def _repr_html_(self) -> str:
+        """Return the page that a notebook shows of a fault ledger: its first faults, escaped."""
+        from audiofeed.drawing.pages import guarded, page, table
+
+        heads = ("times", "path", "offset", "cause")
+
+        def rows(ledger: FaultLedger) -> list[tuple[object, ...]]:
+            shown = itertools.islice(ledger, _SHOWN)
+            return [(fault.count, fault.path, fault.offset, fault.cause) for fault in shown]
+
+        return guarded(self, lambda ledger: page("FaultLedger", ledger._counts(), table(rows(ledger), heads)))
 
 
 def _count(found: dict[tuple[str | None, str], Fault], fault: Fault) -> None:

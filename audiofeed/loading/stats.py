@@ -135,6 +135,12 @@ class Stats:
             return "more workers, or "
         return f"more cores (there are {self.cores}), or "
 
+    def _repr_html_(self) -> str:
+        """Return the page that a notebook shows of a loader's statistics: their table."""
+        from audiofeed.drawing.pages import guarded, preformatted
+
+        return guarded(self, lambda stats: preformatted(str(stats)))
+
     def __str__(self) -> str:
         elapsed = self.elapsed
         lines = [

@@ -21,6 +21,7 @@ EXAMPLES = {
     "tagging.py": [],
     "augmented_tagging.py": [],
     "augmentation_gallery.py": [],
+    "plots.py": [],
     "separation.py": [],
     "vocoder.py": [],
     "from_nnaudio.py": [],
@@ -97,6 +98,18 @@ def test_the_gallery_of_augmentation_is_drawn_and_sounds(tmp_path):
         assert len(sound) == (25_600 if name.startswith("Speed") else 32_000)
         assert abs(sound).max() > 0.01
         assert len(sound) != len(itself) or (sound != itself).any()
+
+
+def test_the_plots_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    printed = run("plots.py", tmp_path).split()
+    pictures = [path for path in (tmp_path / "plots").glob("*.png") if path.read_bytes()[:4] == b"\x89PNG"]
+    assert len(pictures) == 8
+    assert len(printed) == 9
+    page = (tmp_path / "plots" / "pages.html").read_text(encoding="utf-8")
+    assert "cannot be shown" not in page
+    assert page.count("<svg") == 1
+    assert page.count("<img") == 1
 
 
 @pytest.mark.slow

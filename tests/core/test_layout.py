@@ -22,8 +22,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # The way the data flows; a part imports only from parts above it. data/ knows no transform, and feed/ knows a transform
 # only as a callable module.
 ORDER = [
-    "starting", "progress", "arguments", "parallel", "signal", "plans", "methods", "transforms", "augment", "presets",
-    "data", "sampling", "feed", "loading", "plot", "survey", "report", "demo", "cli",
+    "starting", "progress", "arguments", "drawing", "parallel", "signal", "plans", "methods", "transforms", "augment",
+    "presets", "data", "sampling", "feed", "loading", "plot", "survey", "report", "demo", "info", "cli",
 ]  # fmt: skip
 # One vocabulary of folders in these parts. A family imports only from families above it; a file beside the families
 # (a window, a frame, a logarithm) from none of them; `contract` from no family, and every family from it.

@@ -20,7 +20,9 @@ from tests.packages import is_skipped_here
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_BESIDE_THE_PACKAGE = [
-    ".ci/run", ".gitignore", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
+    ".ci/run", ".github/workflows/ci.yml", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff",
+    "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "release/matrix.toml",
+    "release/requirements.txt", "release/stored_log_mel.json",
     "audiofeed/data/README.md", "benchmarks/reading.py", "benchmarks/results/reading.json", "constraints.txt",
     "docs/design.md", "docs/coming_from/librosa.md", "examples/own_dataset.py", "pyproject.toml",
     "tests/core/test_packaging.py",

@@ -11,6 +11,7 @@ from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import check_probability
 from audiofeed.augment.contract.sources import source_at, with_source_at
+from audiofeed.drawing.reprs import module_repr
 from audiofeed.parallel.observed import observed
 
 Stage = Literal["waveforms", "filters", "features"]
@@ -183,6 +184,8 @@ class Augmentation(torch.nn.Module):
             )
         clips = clips_of(waveforms, lengths, seeds, sample_rate, features=name == "features")
         return getattr(self.run(clips), name)
+
+    _repr_html_ = module_repr
 
     def extra_repr(self) -> str:
         """Show the probability of the augmentation where it is not 1."""

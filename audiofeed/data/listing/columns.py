@@ -109,6 +109,9 @@ class Fields(Sequence[dict[str, Any]]):
         """Names of the packed metadata columns of a dataset."""
         return list(self._columns)
 
+    def __repr__(self) -> str:
+        return f"Fields({len(self)} example{'s' * (len(self) != 1)}: {', '.join(self.names) or 'no fields'})"
+
     def __len__(self) -> int:
         return len(self._clips)
 

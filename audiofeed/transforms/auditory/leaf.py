@@ -10,6 +10,7 @@ from audiofeed.methods.auditory.long_filters import pooled_energies
 from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.precision import wide
 from audiofeed.signal.auditory.leaf import CENTER_BOUNDS, GaborStart, deviation_bounds, pool_bounds
+from audiofeed.signal.filter_responses import FilterResponses, even_frequencies, kernel_gains
 from audiofeed.transforms.auditory.pcen import PCEN
 from audiofeed.transforms.contract.transform import Transform
 
@@ -143,6 +144,14 @@ class GaborFilterbank(Transform):
         [100, 1]
         """
         return (lengths + self.hop_length - 1) // self.hop_length
+
+    def filter_responses(self) -> FilterResponses:
+        """Return the gains of a LEAF module's present Gabor filters, before the low-passes and the compression."""
+        hertz = even_frequencies(self._rate, self.frequencies.tolist())
+        with torch.no_grad():
+            filters, _ = self._present_filters(torch.empty(0, dtype=torch.float64))
+        kernels = torch.complex(filters[0], filters[1]).cpu().numpy()
+        return FilterResponses(frequencies=hertz, values=kernel_gains(kernels, hertz / self._rate), quantity="gain")
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         filters, pools = self._present_filters(waveform)

@@ -13,6 +13,7 @@ from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import wide
 from audiofeed.signal.auditory.sinc import NORMS, SincStart
+from audiofeed.signal.filter_responses import FilterResponses, even_frequencies, kernel_gains
 from audiofeed.signal.windows import Window, get_window
 from audiofeed.transforms.contract.transform import Transform
 
@@ -132,6 +133,13 @@ class SincFilterbank(Transform):
     def frequencies(self) -> torch.Tensor:
         """Middle of each present band of a sinc filter module in Hz. A float64 tensor of shape (n_filters,)."""
         return self.cutoffs.detach().mean(0)
+
+    def filter_responses(self) -> FilterResponses:
+        """Return the gains of a sinc filter module's present filters."""
+        hertz = even_frequencies(self._rate, self.frequencies.tolist())
+        with torch.no_grad():
+            kernels = self._present_filters(torch.empty(0, dtype=torch.float64)).cpu().numpy()
+        return FilterResponses(frequencies=hertz, values=kernel_gains(kernels, hertz / self._rate), quantity="gain")
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         return filtered_waveform(waveform, lengths, self.framing, self._present_filters(waveform), graph=graph)

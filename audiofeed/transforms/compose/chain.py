@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.checks import warn_caller
+from audiofeed.drawing.reprs import module_repr
 from audiofeed.methods.lengths import clear_past
 from audiofeed.transforms.compose.own_memory import carried, emphasis_for, gives_own, is_unseen, may_overwrite
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
@@ -69,6 +70,8 @@ class Chain(nn.Sequential):
 
     if not TYPE_CHECKING:
         __getattr__ = explained
+
+    _repr_html_ = module_repr
 
     def _check_order(self, i: int, before: nn.Module, member: nn.Module) -> None:
         takes, gives = _taken(member), _given(before)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.argument_names import explaining
+from audiofeed.drawing.reprs import module_repr
 from audiofeed.methods.batch_rows import with_leading
 from audiofeed.methods.frame_steps import of_spectrum
 from audiofeed.methods.precision import in_full_precision
@@ -56,6 +57,8 @@ class Stack(nn.ModuleDict):
         rates = {name: rate for name, rate in self._rates() if rate is not None}
         if len(set(rates.values())) > 1:
             raise ValueError(f"sample_rate must be the same in all members of a Stack, and is {rates}")
+
+    _repr_html_ = module_repr
 
     @property
     def sample_rate(self) -> Any:

@@ -12,6 +12,7 @@ from audiofeed.methods.constant_q.tuning import FRAMES, tunings_of_clips
 from audiofeed.parallel.busy_cores import beside_others
 from audiofeed.parallel.observed import refuse_trace
 from audiofeed.signal.constant_q.tuning import tuning_edges
+from audiofeed.signal.filter_responses import FilterResponses
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms.constant_q.settings import ConstantQ, options_of
 from audiofeed.transforms.contract.transform import Transform, in_full_precision
@@ -57,6 +58,11 @@ class ConstantQTransform(Transform):
     def frequencies(self) -> torch.Tensor:
         """Center in Hz of each bin of any constant-Q module, float64, (n_bins,); `tuning=None`: of a clip in tune."""
         return torch.from_numpy(self.bank.frequencies.copy())
+
+    def filter_responses(self) -> FilterResponses | None:
+        """Return the gains of any constant-Q module's present kernels; None where it has none of its own."""
+        bank = getattr(self, "kernel_bank", None)
+        return None if bank is None else bank.responses(self)
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Compute any constant-Q transform, with `tuning=None` at each clip's own tuning: see `Transform.forward`."""

@@ -21,6 +21,8 @@ from audiofeed.methods.short_time.short_time_methods import short_time_powers
 from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.constant_q.spectral_spans import packed, packed_weights, spectral_spans
 from audiofeed.signal.constant_q.wavelets import least_power_of_two, spectral_weights
+from audiofeed.signal.filter_responses import FilterResponses
+from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.windows import get_window
 from audiofeed.transforms.constant_q.constant_q_transform import ConstantQTransform
 from audiofeed.transforms.constant_q.cqt import CQT
@@ -58,7 +60,7 @@ class PseudoCQT(ConstantQTransform):
         self.framing = Framing(n_fft=n_fft, hop_length=hop, center=True, pad_mode=self.wavelets.pad_mode)
         of_bank = (bank, n_fft, self.wavelets.sparsity, self.wavelets.scale)
         weights = spectral_weights(*of_bank)
-        self._spans = spectral_spans(weights)
+        self._spans, self._of_bank = spectral_spans(weights), of_bank
         self.define("analysis_window", functools.partial(get_window, "hann", n_fft))
         definition = functools.partial(packed_weights, *of_bank, self._spans)
         self.define("weights", definition, values=packed(weights, self._spans))
@@ -68,6 +70,12 @@ class PseudoCQT(ConstantQTransform):
         assert self.framing is not None
         wanted = [Wanted(1.0, (Apply(self.weighted),))]
         return short_time_powers(waveform, lengths, self.framing, window, wanted=wanted, graph=graph)[0]
+
+    def filter_responses(self) -> FilterResponses:
+        """Return the weights over FFT bins of a pseudo CQT module, which makes the high bins of a hybrid CQT."""
+        hertz = fft_frequencies(self.rate("the weights"), self.n_fft)
+        weights = spectral_weights(*self._of_bank)
+        return FilterResponses(frequencies=hertz, values=weights, quantity="weight of |X|", logarithmic=True)
 
     def weighted(self, magnitudes: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Return the bins of a pseudo or hybrid CQT module from magnitudes of one short-time spectrum.

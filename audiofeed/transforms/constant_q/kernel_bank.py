@@ -27,7 +27,8 @@ from audiofeed.plans.constant_q.block_basis import BlockBasis, block_bases
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
 from audiofeed.plans.constant_q.levels import Level
 from audiofeed.plans.constant_q.stages import stage_matrices, stages
-from audiofeed.signal.constant_q.decimation import decimation_reach
+from audiofeed.signal.constant_q.decimation import decimation_filter, decimation_reach
+from audiofeed.signal.filter_responses import FilterResponses, kernel_gains, logarithmic_frequencies
 from audiofeed.transforms.constant_q.settings import Kernels
 from audiofeed.transforms.contract.transform import Transform
 
@@ -98,6 +99,28 @@ class KernelBank:
             program = Program(self.levels, self.exact(), self._in_bases(), wavelets.power) if reason is None else None
             self._program = program if program is not None and program.works else reason or "LLVM has no code for it"
         return None if isinstance(self._program, str) else self._program
+
+    def responses(self, module: Transform) -> FilterResponses:
+        """Return the gains of the present kernels of a constant-Q transform, with the filters between its rates.
+
+        The magnitude that a long sine of amplitude 1 gives.
+        """
+        rate = module.rate("the kernels")
+        values = module.kernels.detach().cpu().double().numpy() if self.trainable else self.exact()
+        hertz = logarithmic_frequencies(rate, self._wavelets.bank.frequencies)
+        count = max(band.end for level in self.levels for band in level.bands)
+        gains, passed, part, start = np.zeros((count, len(hertz))), np.ones(len(hertz)), 1.0, 0
+        for level in self.levels:
+            if level.factor > 1:
+                taps = decimation_filter(level.factor)
+                passed = passed * kernel_gains(taps[None], hertz / (rate * part))[0]
+            part = level.part
+            for band in level.bands:
+                pairs = values[start : start + band.size].reshape(len(band.bins), 2, band.taps)
+                start += band.size
+                kernels = pairs[:, 0] + 1j * pairs[:, 1]
+                gains[band.first : band.end] = passed * kernel_gains(kernels, hertz / (rate * part))
+        return FilterResponses(frequencies=hertz, values=gains, quantity="gain", logarithmic=True)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Return the frames of clips of `lengths` samples that the kernels of a constant-Q module give."""

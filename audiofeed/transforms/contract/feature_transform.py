@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from audiofeed.arguments.signature import complete, shown
+from audiofeed.drawing.reprs import module_repr
 from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.methods.frame_steps import ValueStep, through_own
 from audiofeed.methods.lengths import clear_own_past, clear_past
@@ -159,7 +160,7 @@ class FeatureTransform(nn.Module):
         """
         return self.run(features, lengths)
 
-    extra_repr = shown
+    extra_repr, _repr_html_ = shown, module_repr
 
     # ---------------------------------------------------------------- the steps of a call
 

@@ -10,12 +10,14 @@ from torch import nn
 
 from audiofeed.arguments.checks import check_rate
 from audiofeed.arguments.signature import complete, shown
+from audiofeed.drawing.reprs import module_repr
 from audiofeed.methods.batch_rows import check_waveform, clips_of, lengths_of_rows, split_rows, with_leading
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.lengths import clear_own_past, clear_past, clear_where, past_of
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
 from audiofeed.parallel.launches import launches
+from audiofeed.signal.filter_responses import FilterResponses
 from audiofeed.transforms.contract.filters import (
     FilterStore,
     apply_cast,
@@ -129,6 +131,13 @@ class Transform(nn.Module):
             raise NotImplementedError(f"{type(self).__name__} must have frame_lengths(lengths)")
         return self.framing.count(lengths)
 
+    def filter_responses(self) -> FilterResponses | None:
+        """Return how strongly each filter of a transform of waveforms answers each frequency; None: it has no filters.
+
+        `af.plot.filters` draws them. Trained filters are those of the moment.
+        """
+        return None
+
     # ---------------------------------------------------------------- what a subclass uses
 
     keep, define, filter_like, _apply = keep, define, filter_like, apply_cast
@@ -195,7 +204,7 @@ class Transform(nn.Module):
         """
         return self.by_rows(self.compute, waveform, lengths)
 
-    extra_repr = shown
+    extra_repr, _repr_html_ = shown, module_repr
 
     # ---------------------------------------------------------------- the steps of a call
 

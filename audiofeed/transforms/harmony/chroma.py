@@ -11,6 +11,7 @@ from audiofeed.arguments.checks import check_count, check_norm, check_positive, 
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.harmony.chroma import bin_by_bin, chroma, tuned_chroma
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
+from audiofeed.signal.filter_responses import FilterResponses
 from audiofeed.signal.harmony.chroma import chroma_filterbank, chroma_places
 from audiofeed.transforms.contract.frame_settings import FeatureOptions, Frames
 from audiofeed.transforms.contract.method_settings import Execution
@@ -112,3 +113,18 @@ class Chroma(ShortTime):
         )
         self.define("chroma", definition, trainable=trainable_chroma)
         self._steps = (PerFrame(functools.partial(chroma, norm=self.norm), ("chroma",)),)
+
+    def filter_responses(self) -> FilterResponses:
+        """Return the weights of a chroma module's pitch classes over FFT bins; `tuning=None`: of a clip in tune."""
+        if self.tuning is not None:
+            return self.weights_of_powers(self.chroma.detach().cpu().double().numpy())
+        weights = chroma_filterbank(
+            sample_rate=self.rate("the filter bank"),
+            n_fft=self.n_fft,
+            n_chroma=self.n_chroma,
+            tuning=0.0,
+            ctroct=self.ctroct,
+            octwidth=self.octwidth,
+            base_c=self.base_c,
+        )
+        return self.weights_of_powers(weights)

@@ -24,6 +24,7 @@ from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_ti
 from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
 from audiofeed.parallel.launches import launches
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
+from audiofeed.signal.filter_responses import FilterResponses
 from audiofeed.signal.samples import INT16_SCALE
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.signal.short_time.fourier import fourier_basis
@@ -141,6 +142,23 @@ class ShortTime(Transform):
             return Bank(name, None)
         tiles = filter_tiles(weights, group=len(weights) if group is None else group) if made is None else made[1]
         return Bank(name, tiles)
+
+    def filter_responses(self) -> FilterResponses | None:
+        """Return the weights of any short-time module's first filter bank over FFT bins; None where it has none.
+
+        >>> from audiofeed.transforms.auditory.mel import MelSpectrogram
+        >>> MelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40).filter_responses().values.shape
+        (40, 201)
+        """
+        for step in self.steps():
+            if isinstance(step, Bank):
+                return self.weights_of_powers(getattr(self, step.name).detach().cpu().double().numpy())
+        return None
+
+    def weights_of_powers(self, weights: np.ndarray) -> FilterResponses:
+        """Return the responses of filters of any short-time module that are weights (filters, bins) of its powers."""
+        hertz = fft_frequencies(self.rate("the filter bank"), self.n_fft)
+        return FilterResponses(frequencies=hertz, values=weights, quantity=f"weight of |X|^{self.power:g}")
 
     def analysis(self, waveform: torch.Tensor, name: str | None = None) -> torch.Tensor:
         """Return any short-time module's window, basis or other filter for a waveform; for int16 with the scale."""

@@ -268,3 +268,15 @@ def test_its_operator_has_a_fake_kernel_that_knows_the_shape():
         assert (powers.shape, powers.dtype, powers.device.type) == ((3, 201, 11), torch.float32, "cuda")
         filters = torch.empty(80, 201, device="cuda")
         assert launch.fused_features(x, None, window, filters, None, *numbers).shape == (3, 80, 11)
+
+
+def test_a_triton_that_does_not_import_is_named_with_its_error(monkeypatch):
+    """As torch 2.6's does where setuptools is missing; without it the reason was that None has no `jit`."""
+
+    def broken(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'setuptools'")
+
+    monkeypatch.setattr(triton_kernel, "triton", None)
+    monkeypatch.setattr(triton_kernel.importlib, "import_module", broken)
+    with pytest.raises(ModuleNotFoundError, match="setuptools"):
+        triton_kernel.kernel.__wrapped__()

@@ -9,6 +9,7 @@ Tables, names and the two stages are explained in `layout`. Nothing but the feat
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any
 
 try:
@@ -36,6 +37,8 @@ def interpreted() -> bool:
 @functools.cache
 def kernel() -> Any:
     """Return the fused kernel, which Triton compiles for each of its forms at the first launch."""
+    if triton is None:  # installed, and not importable: the error says why, as where torch 2.6's misses setuptools
+        importlib.import_module("triton")
     for part in (_folded, _block, _product, _filtered, _finished):
         globals()[part.__name__] = triton.jit(part)
     return triton.jit(fused, do_not_specialize=SIZES)
