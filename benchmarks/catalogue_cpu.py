@@ -1,8 +1,9 @@
 """Every transform of the catalogue on a CPU against the peers that have it, in one process, in turn, with the errors.
 
-    python benchmarks/catalogue_cpu.py [--rounds 9] [--only MFCC,CFP] [--check]
+    python benchmarks/catalogue_cpu.py [--rounds 9] [--only MFCC,CFP [--merge]] [--check]
 
-The error is the relative L2 distance to the same definition in float64. `--check` exits 1 where a peer was faster.
+The error is the relative L2 distance to the same definition in float64. `--check` exits 1 where a peer was faster. With
+`--merge` the rows of `--only` take the place of theirs in the results files, and the others stay as they were measured.
 """
 
 from __future__ import annotations
@@ -69,12 +70,39 @@ def cell(result: dict, name: str) -> str:
     return f"{result['median_ms'][name]:.1f} ms{ratio}, {'no float64' if off is None else f'{off:.0e}'}"
 
 
+def merged(known: dict, new: dict) -> dict:
+    """Known results, those of the transforms measured anew in their places."""
+    if (known["machine"], known["versions"]) != (new["machine"], new["versions"]):
+        sys.exit(f"--merge: the results were measured elsewhere: {known['machine']}, {known['versions']}")
+    by_row = {(result["transform"], result["setting"]): result for result in new["results"]}
+    results = [by_row.pop((result["transform"], result["setting"]), result) for result in known["results"]]
+    return {**known, "results": [*results, *by_row.values()]}
+
+
+def table(results: list[dict], machine: str, about: dict, rounds: int) -> str:
+    """All results as a table, with notes."""
+    rows = []
+    for result in results:
+        others = sorted(result["ratio"], key=result["ratio"].__getitem__)
+        rest = "; ".join(f"{name} {cell(result, name)}" for name in others)
+        rows.append([f"{result['transform']}, {result['setting']}", cell(result, "audiofeed"), rest])
+    notes = "".join(f"- {result['transform']}: {result['note']}\n" for result in results if result["note"])
+    return (
+        "Each transform on a CPU, 2 threads: median time; how many times audiofeed's it is (median of the ratios "
+        "within a round); relative L2 error against float64.\n\n"
+        + peers.markdown(["", "audiofeed", "peers, the fastest first"], rows)
+        + f"\n{notes}\n{machine}; {', '.join(f'{k} {v}' for k, v in about.items())}; {rounds} "
+        "rounds. Made by `python benchmarks/catalogue_cpu.py`.\n"
+    )
+
+
 def main() -> int:
     """Measure, write the table, and with --check hold it against the promise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--only", default="", help="transforms, separated by commas; writes no file")
+    parser.add_argument("--only", default="", help="transforms, separated by commas; writes no file without --merge")
     parser.add_argument("--check", action="store_true", help="exit 1 where a peer was faster")
+    parser.add_argument("--merge", action="store_true", help="keep the other rows of the results files, and write them")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     torch.set_grad_enabled(False)
@@ -84,25 +112,17 @@ def main() -> int:
     for contest in contests(only):
         measured.append(measure(contest, arguments.rounds))
         sys.stderr.write(f"{contest.transform}: {', '.join(cell(measured[-1], name) for name in contest.calls)}\n")
-    rows = []
-    for result in measured:
-        others = sorted(result["ratio"], key=result["ratio"].__getitem__)
-        rest = "; ".join(f"{name} {cell(result, name)}" for name in others)
-        rows.append([f"{result['transform']}, {result['setting']}", cell(result, "audiofeed"), rest])
-    notes = "".join(f"- {result['transform']}: {result['note']}\n" for result in measured if result["note"])
     about = peers.versions("torch", "torchaudio", "nnaudio2", "librosa", "numpy", "scipy")
-    text = (
-        "Each transform on a CPU, 2 threads: median time; how many times audiofeed's it is (median of the ratios "
-        "within a round); relative L2 error against float64.\n\n"
-        + peers.markdown(["", "audiofeed", "peers, the fastest first"], rows)
-        + f"\n{notes}\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} "
-        "rounds. Made by `python benchmarks/catalogue_cpu.py`.\n"
-    )
-    if not only:
+    file = peers.RESULTS / "catalogue_cpu.json"
+    kept = {"machine": peers.machine(), "versions": about, "results": measured}
+    if arguments.merge:
+        kept = merged(json.loads(file.read_text()), kept)
+    text = table(kept["results"], kept["machine"], about, arguments.rounds)
+    if not only or arguments.merge:
         peers.write("catalogue_cpu.md", text)
-        peers.RESULTS.joinpath("catalogue_cpu.json").write_text(
-            json.dumps({"machine": peers.machine(), "versions": about, "results": measured}, indent=1) + "\n"
-        )
+        file.write_text(json.dumps(kept, indent=1) + "\n")
+    else:
+        sys.stdout.write(text)
     if not arguments.check:
         return 0
     slower = [

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiofeed.methods.short_time.kernel import jit
 from audiofeed.plans.constant_q.block_basis import block_basis
 from audiofeed.transforms.constant_q.cqt import CQT
 
@@ -27,6 +28,14 @@ def banded_kernels(n, taps, seed=0):
     rng = np.random.default_rng(seed)
     turns = np.linspace(0.5, 1.0, n)[:, None] * np.arange(taps) + rng.uniform(0, 2 * np.pi, (n, 1))
     return np.cos(turns) * np.hanning(taps) * 10.0 ** rng.uniform(-3, 3, (n, 1))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def torch_computes():
+    """What machine code does with the blocks is tested beside it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(jit, "lanes", lambda: 0)
+        yield
 
 
 @pytest.mark.parametrize("hop_length", [4, 64, 128, 512])

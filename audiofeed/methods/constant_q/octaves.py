@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -23,13 +22,15 @@ from audiofeed.methods.constant_q.decimation import (
     lower_length,
     padded_length,
 )
+from audiofeed.methods.constant_q.kernel.program import Program
+from audiofeed.methods.constant_q.kernel.run import octaves
 from audiofeed.methods.frames import Count, Framing, mirrored
 from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
-from audiofeed.plans.constant_q.block_basis import block_basis
+from audiofeed.plans.constant_q.block_basis import BlockBasis
 from audiofeed.plans.constant_q.levels import Band, Level
 
 # A segment holds this many times what it sees beyond its frames on both sides, so that little is computed twice.
@@ -60,17 +61,16 @@ class BlockKernels:
     weights: torch.Tensor
 
 
-def in_blocks(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, BlockKernels]:
-    """Return constant-Q octave kernels, as in `Execution`, in blocks by first bin, for bands that are faster so."""
-    start, blocks = 0, {}
-    for level in levels:
-        for band in level.bands:
-            made = block_basis(kernels[start : start + band.size].reshape(-1, band.taps), level.hop_length)
-            start += band.size
-            if made is not None:
-                basis, weights = torch.from_numpy(made.basis).float(), torch.from_numpy(made.weights).float()
-                blocks[band.first] = BlockKernels(block=made.block, basis=basis, weights=weights)
-    return blocks
+def in_blocks(bases: dict[int, BlockBasis]) -> dict[int, BlockKernels]:
+    """Return constant-Q octave kernels in blocks, by first bin, as tensors of float32."""
+    return {
+        first: BlockKernels(
+            block=made.block,
+            basis=torch.from_numpy(made.basis).float(),
+            weights=torch.from_numpy(made.weights).float(),
+        )
+        for first, made in bases.items()
+    }
 
 
 # Frames of so many hops or more are not copied to be multiplied, if a hop holds so many times as many samples as the
@@ -120,6 +120,7 @@ class Execution:
         decimations: by factor.
         power: of the magnitude; None: complex values.
         hops: the long kernels, cut into hops, by first bin; see `cut_into_hops`.
+        program: the same for machine code on a CPU without a graph; None: torch computes.
     """
 
     levels: tuple[Level, ...]
@@ -130,6 +131,7 @@ class Execution:
     pad_mode: str
     power: float | None
     hops: dict[int, torch.Tensor] = field(default_factory=dict)
+    program: Program | None = None
 
     @property
     def n_bins(self) -> int:
@@ -186,6 +188,8 @@ def constant_q(
     """
     if graph or waveform.device.type != "cpu":
         return _together(waveform, lengths, execution, graph=graph)
+    if execution.program is not None:
+        return _by_kernels(waveform, lengths, execution, execution.program).transpose(1, 2)
     execution = replace(execution, hops=execution.cut_into_hops())
     count = frame_count(waveform.shape[-1], execution.levels[0])
     dtype = waveform.dtype if execution.power is not None else waveform.dtype.to_complex()
@@ -197,6 +201,18 @@ def constant_q(
         if execution.power is not None:
             raise_power(out[rows, :own], execution.power)
     return out.transpose(1, 2)
+
+
+def _by_kernels(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, execution: Execution, program: Program
+) -> torch.Tensor:
+    """Compute the constant-Q transform of batched waveforms by machine code.  Shape: -> (rows, frames, bins)."""
+    own = [waveform.shape[-1]] * len(waveform) if lengths is None else lengths.tolist()
+    counts = [frame_count(length, execution.levels[0]) for length in own]
+    most = frame_count(waveform.shape[-1], execution.levels[0])
+    at = {"hop_length": execution.hop_length, "context": execution.context}
+    found = octaves(waveform, own, program, **at, counts=counts, most=most)
+    return found if execution.power in (None, 1.0, 2.0) else raise_power(found, execution.power)
 
 
 # ---------------------------------------------------------------- with a graph
@@ -476,18 +492,3 @@ def _hop_product(
     for run, some, product in _pieces(signal.unfold(-1, hop, hop)[:, :hops], kernels, workspace):
         found[run, some] = product
     _write(out, _diagonals(found, count, 2 * bins))
-
-
-def gathered(values: torch.Tensor, places: tuple[tuple[int, int], ...]) -> torch.Tensor:
-    """Gather constant-Q bins of octaves by runs (first, end), some of them again and again; (0, -n): n zeros.
-
-    Shape: (rows, bins, frames) -> (rows, bins of all runs, frames).
-
-    >>> gathered(torch.tensor([[[1.0], [2.0]]]), ((0, 2), (1, 2), (0, -1))).flatten().tolist()
-    [1.0, 2.0, 2.0, 0.0]
-    """
-    values = values.transpose(1, 2)  # (row, frame, bin)
-    if places == ((0, values.shape[-1]),):
-        return values.transpose(1, 2)
-    parts = [values[..., first:end] if end > 0 else values.new_zeros(*values.shape[:2], -end) for first, end in places]
-    return torch.cat(parts, dim=-1).transpose(1, 2)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audiofeed.plans.constant_q.levels import Level
+
 _BLOCKS = (32, 64, 128, 256)
 # What may be left out of a kernel on average, as a part of its norm: a third of float32's rounding.
 _LEFT_OUT = 2e-8
@@ -76,3 +78,15 @@ def block_basis(kernels: np.ndarray, hop_length: int) -> BlockBasis | None:
     block, basis = best
     weights = kernels.reshape(n, -1, block) @ basis  # (kernel, block, rank)
     return BlockBasis(block=block, basis=basis, weights=weights.reshape(n, -1).T)
+
+
+def block_bases(levels: tuple[Level, ...], kernels: np.ndarray) -> dict[int, BlockBasis]:
+    """Plan the block bases of constant-Q levels by first bin, for the bands whose kernels are faster so."""
+    start, bases = 0, {}
+    for level in levels:
+        for band in level.bands:
+            made = block_basis(kernels[start : start + band.size].reshape(-1, band.taps), level.hop_length)
+            start += band.size
+            if made is not None:
+                bases[band.first] = made
+    return bases

@@ -28,18 +28,22 @@ def decimation_block(factor: int) -> int:
 # Filtering and keeping every factor-th sample, in a block of B samples: the spectrum times the real response H, and an
 # inverse FFT of B / factor points, which reads just the bins below the new Nyquist frequency. The other bins, which it
 # would have to fold onto these, the filter has weakened by 126 dB or more.
-@functools.lru_cache(maxsize=len(FACTORS))
-def decimation_response(factor: int) -> np.ndarray:
+@functools.lru_cache(maxsize=2 * len(FACTORS))
+def decimation_response(factor: int, block: int | None = None) -> np.ndarray:
     """Return the filter's response at the FFT bins of a planned block of constant-Q decimation.
 
     At the bins 0..block / (2 factor) of the block's real FFT, each twice: for real and imaginary parts. It brings the
     1 / factor between the lengths of the two FFTs.
 
+    Args:
+        factor: between the rates.
+        block: samples of a block; None: `decimation_block(factor)`.
+
     >>> decimation_response(2).shape
     (2050,)
     """
     taps = decimation_filter(factor)
-    block = decimation_block(factor)
+    block = decimation_block(factor) if block is None else block
     centered = np.zeros(block)
     reach = len(taps) // 2
     centered[: reach + 1] = taps[reach:]

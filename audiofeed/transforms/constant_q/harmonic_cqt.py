@@ -15,7 +15,7 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_choice, check_different
 from audiofeed.arguments.setting_groups import argument, pick, settle
 from audiofeed.arguments.signature import takes
-from audiofeed.methods.constant_q.octaves import gathered
+from audiofeed.methods.constant_q.gathered_bins import gathered
 from audiofeed.plans.constant_q.shared_bins import Places, SharedBins, bins_of_harmonics, harmonic_steps
 from audiofeed.signal.constant_q.wavelets import WaveletBank
 from audiofeed.transforms.constant_q.constant_q_transform import ConstantQTransform

@@ -11,10 +11,19 @@ import numpy as np
 import torch
 
 from audiofeed.methods.constant_q.decimation import Decimation
-from audiofeed.methods.constant_q.octaves import BlockKernels, Execution, constant_q, frame_count, in_blocks
+from audiofeed.methods.constant_q.kernel.program import Program, cannot
+from audiofeed.methods.constant_q.kernel.run import readable
+from audiofeed.methods.constant_q.octaves import (
+    BlockKernels,
+    Execution,
+    constant_q,
+    frame_count,
+    in_blocks,
+)
 from audiofeed.methods.constant_q.stages import in_stages, rows_together
 from audiofeed.methods.frames import Framing
 from audiofeed.parallel.launches import launches
+from audiofeed.plans.constant_q.block_basis import BlockBasis, block_bases
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
 from audiofeed.plans.constant_q.levels import Level
 from audiofeed.plans.constant_q.stages import stage_matrices, stages
@@ -40,6 +49,8 @@ class KernelBank:
         module.method_reason = settings.reason
         self.levels, self.trainable = levels, settings.trainable
         self.blocks: dict[int, BlockKernels] | None = None
+        self._bases: dict[int, BlockBasis] | None = None
+        self._program: Program | str | None = None
         self._wavelets, self._definition, self.extends = settings.wavelets, definition, settings.layout.padded
         # what the construction computed, until the first call has made its blocks from it
         self._exact: np.ndarray | None = definition()
@@ -72,8 +83,22 @@ class KernelBank:
     def in_blocks(self) -> dict[int, BlockKernels]:
         """Return long bands' constant-Q kernels in blocks by first bin, exact to float32; made when first asked for."""
         if self.blocks is None:
-            self.blocks = in_blocks(self.levels, self.exact())
+            self.blocks = in_blocks(self._in_bases())
         return self.blocks
+
+    def _in_bases(self) -> dict[int, BlockBasis]:
+        if self._bases is None:
+            self._bases = block_bases(self.levels, self.exact())
+        return self._bases
+
+    def program(self) -> Program | None:
+        """Return the program of a constant-Q module's machine code, made when first asked for; None without any."""
+        if self._program is None:
+            wavelets = self._wavelets
+            reason = cannot(self.levels, "constant" if self.extends else wavelets.pad_mode)
+            program = Program(self.levels, self.exact(), self._in_bases(), wavelets.power) if reason is None else None
+            self._program = program if program is not None and program.works else reason or "LLVM has no code for it"
+        return None if isinstance(self._program, str) else self._program
 
     def responses(self, module: Transform) -> FilterResponses:
         """Return the gains of the present kernels of a constant-Q transform, with the filters between its rates.
@@ -127,8 +152,12 @@ class KernelBank:
             if found is not None:
                 return found
         plain = not self.trainable and not graph and waveform.device.type == "cpu" and waveform.dtype == torch.float32
-        blocks = self.in_blocks() if plain else {}
-        if not torch.compiler.is_compiling():
+        traced = torch.compiler.is_compiling()
+        program = self.program() if plain and not traced else None
+        if program is not None and not readable(waveform):
+            program = None
+        blocks = self.in_blocks() if plain and program is None else {}
+        if not traced:
             self.release()
         execution = Execution(
             levels=self.levels,
@@ -138,6 +167,7 @@ class KernelBank:
             decimations=self.decimations(module, waveform),
             pad_mode=self._wavelets.pad_mode,
             power=self._wavelets.power,
+            program=program,
         )
         if not self.extends:
             return constant_q(waveform, lengths, execution, graph=graph)
@@ -176,4 +206,4 @@ class KernelBank:
         return stage_matrices(self.levels, self._plan, self.exact())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "blocks": None, "_exact": None}
+        return {**self.__dict__, "blocks": None, "_bases": None, "_program": None, "_exact": None}

@@ -90,15 +90,15 @@ class Machine:
         module.verify()
         self._engine = llvm.create_mcjit_compiler(module, make())
         self._engine.finalize_object()
-        self._address = self._engine.get_function_address("kernel")
-        self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._address)
+        self.address = self._engine.get_function_address("kernel")
+        self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
 
     def run_job(self, job: np.ndarray, n_threads: int) -> None:
         """Call just-in-time compiled machine code with the same job, 64-bit integers, on `n_threads` threads."""
         if n_threads == 1:
             self._call(job.ctypes.data)
         else:
-            call_in_parallel(self._address, job.ctypes.data, n_threads)
+            call_in_parallel(self.address, job.ctypes.data, n_threads)
 
 
 class Kernel(Machine):
