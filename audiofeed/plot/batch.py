@@ -37,6 +37,13 @@ def plot_batch(
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: The batch has no features of that shape, or `clips` is less than 1.
+
+    >>> import tempfile
+    >>> import audiofeed as af
+    >>> transform = af.LogMelSpectrogram(sample_rate=16000, n_mels=40)
+    >>> batch = af.GPUSpecCollate(transform, device="cpu")([torch.zeros(16000), torch.ones(8000)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_batch(batch, f"{folder}/batch.png", transform)
     """
     if clips < 1:
         raise ValueError(f"clips={clips!r} must be 1 or more")

@@ -18,7 +18,7 @@ def is_on_the_page(message: Message) -> bool:
     """Whether the page must have it."""
     if message.path.startswith(OWN) and message.kind != "warning":
         return False
-    if message.kind in ("AssertionError", "KeyError"):
+    if message.kind in ("AssertionError", "AttributeError", "KeyError"):
         return False
     if message.kind in ("ValueError", "TypeError") and not message.path.startswith(WHOLE):
         return " must " in message.text
