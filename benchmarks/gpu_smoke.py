@@ -28,7 +28,7 @@ for place in (str(HERE), str(HERE.parent)):
         sys.path.insert(0, place)
 
 import torch  # noqa: E402
-from gpu import catalogue, churn, compiled, correctness, feeding, flags, results  # noqa: E402
+from gpu import catalogue, churn, compiled, correctness, feeding, flags, fused_kernel, results  # noqa: E402
 from gpu.checks import DeviceLostError, Recorder  # noqa: E402
 from gpu.journal import Journal  # noqa: E402
 from gpu.measured import constant_q, launches, step, timing  # noqa: E402
@@ -41,7 +41,8 @@ HANGS_AFTER = 100.0
 SECTIONS = (
     # a profiler may slow what is launched after it: launches are counted when all is timed that waits for them
     "correctness", "catalogue", "timing", "constant q", "graphs", "step", "launches", "flags", "feeding", "memory",
-    "transfer", "loader", "compile",
+    # last: no card has run it yet, and a fault of its would end all that comes after
+    "transfer", "loader", "compile", "cuda kernel",
 )  # fmt: skip
 # Sections that go on after a check that ended the process; the others are given up there.
 GO_ON = ("correctness", "catalogue")
@@ -123,6 +124,7 @@ def _run(
         "transfer": ("transfer", lambda: timing.run_transfer(recorder, device)),
         "loader": ("loader", lambda: timing.run_loader(recorder, device, quick=quick)),
         "compile": ("", lambda: compiled.run(recorder, device, quick=quick)),
+        "cuda kernel": ("", lambda: fused_kernel.run(recorder, device)),
     }
     for name in SECTIONS:
         table, part = parts[name]

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from gpu import fused_kernel
 from gpu.checks import Check, Recorder
 from gpu.measured.peers import CONFIGS, speech_like, torch_stft
 from gpu.settings import (
@@ -62,7 +61,6 @@ def run(recorder: Recorder, device: torch.device, *, quick: bool) -> None:
                     check.note(f"{config.name}, {name}: {error}")
                     continue
                 check.within(f"{config.name}, {name}, nats", float((transform(waveform) - plain).abs().max()), 1e-9)
-    fused_kernel.run(recorder, device)
     for setting in SETTINGS:
         if quick and not setting.quick:
             continue

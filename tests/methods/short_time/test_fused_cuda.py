@@ -278,6 +278,17 @@ def test_what_the_compiler_says_is_told():
         nvrtc.compiled("nonsense", "sm_90")
 
 
+def test_a_card_that_nobody_has_tried_is_left_to_triton(monkeypatch):
+    card = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert cuda_launch.unreachable(card) == "no card of this kind has run the CUDA kernel yet"
+    monkeypatch.setattr(cuda_launch, "PROVEN", [(8, 0)])
+    assert cuda_launch.unreachable(card) == "no card of this kind has run the CUDA kernel yet"
+    monkeypatch.setattr(cuda_launch, "PROVEN", [(8, 0), (9, 0)])
+    assert cuda_launch.unreachable(card) is None
+
+
 def test_a_device_without_cuda_is_told():
     assert cuda_launch.unreachable(torch.device("cpu")) == "a tensor on cpu"
     assert self_check.verdict("form", torch.device("cpu")) is None

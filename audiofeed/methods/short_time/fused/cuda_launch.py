@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ from audiofeed.methods.short_time.fused.cuda_text import Form
 from audiofeed.methods.short_time.fused.kept import kept
 
 MOST_BLOCKS = 2**31 - 1
+# compute capabilities of the cards on which benchmarks/gpu_smoke.py found the kernel to be right, which tries any card:
+# a wrong address would end the whole process' work on the card, and no comparison beforehand can undo that
+PROVEN: Collection[tuple[int, int]] = ()
 _FLOATS = ("preemphasis", "floor", "factor", "offset", "root_offset")
 _INTS = (
     "time", "n_frames", "n_tiles", "n_values", "margin", "extra", "more", "left_out", "under", "win_length", "before",
@@ -45,7 +49,11 @@ def unreachable(device: torch.device) -> str | None:
     """Return the reason why the CUDA kernel cannot be brought to a device, or None."""
     if device.type != "cuda":
         return f"a tensor on {device.type}"
-    return "torch was built without CUDA" if torch.version.cuda is None else None
+    if torch.version.cuda is None:
+        return "torch was built without CUDA"
+    if PROVEN and torch.cuda.get_device_capability(device) in PROVEN:
+        return None
+    return "no card of this kind has run the CUDA kernel yet"
 
 
 @functools.lru_cache(maxsize=256)
