@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from gpu.journal import Journal
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PASS, FAIL, SKIP, INFO = "pass", "fail", "skip", "info"
 
@@ -126,6 +132,13 @@ class DeviceLostError(RuntimeError):
     """The device answers no more in this process; a new process may have it again."""
 
 
+def _placed(text: str) -> str:
+    """A traceback whose files are named from the repository or the installed packages on, not from a machine's root."""
+    for folder in (ROOT, Path(torch.__file__).parents[1]):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
+
+
 class Recorder:
     """Keeps every check, prints progress with the time since the start, and knows when the time is spent.
 
@@ -196,7 +209,7 @@ class Recorder:
         except DeviceLostError:
             raise
         except Exception:  # noqa: BLE001  a failed check is recorded with its traceback, and the others still run
-            check.problem(traceback.format_exc().strip())
+            check.problem(_placed(traceback.format_exc().strip()))
         check.seconds = time.perf_counter() - started
         self._keep(check)
         if check.status == FAIL:
