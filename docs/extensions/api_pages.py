@@ -6,6 +6,7 @@ names in backticks lead to their pages, several arguments in one entry get one e
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import shutil
@@ -18,6 +19,7 @@ from outside_links import source_url
 from public_names import Command, PublicName, commands, pages_of, peers, public_names, see_also, spellings
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
 
 _DOCTEST = re.compile(r"^[ \t]*>>> (?:.*\n)*?(?=[ \t]*$)", re.MULTILINE)
 _SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:", "Attributes:")
@@ -93,6 +95,22 @@ def _read_docstring(_: Sphinx, what: str, name: str, value: Any, options: Any, l
     except (TypeError, ValueError):
         parameters = []
     lines[:] = as_restructured("\n".join(lines), parameters).split("\n")
+
+
+def _take_types_of_arguments(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> None:
+    """The types in a list of a class's arguments are those of its signature.
+
+    Sphinx takes those of the class's attributes instead where both have one name: the attribute `sample_rate` may be None,
+    the argument may not.
+    """
+    if what not in ("class", "exception"):
+        return
+    with contextlib.suppress(ValueError):  # an error whose `__init__` is Python's has no signature
+        found = inspect.signature(value).parameters.values()
+        types = {argument.name: argument.annotation for argument in found if argument.annotation is not argument.empty}
+        app.env.current_document.autodoc_annotations[name] = {
+            argument: kind if isinstance(kind, str) else stringify_annotation(kind) for argument, kind in types.items()
+        }
 
 
 def _title(text: str) -> str:
@@ -224,6 +242,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("name", _name_role)
     app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir) / "api"))
     app.connect("autodoc-process-docstring", _read_docstring, priority=400)
+    app.connect("autodoc-process-signature", _take_types_of_arguments)
     app.connect("missing-reference", _private)
     app.connect("doctree-read", _link_code)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
