@@ -86,7 +86,8 @@ def table(results: list[dict], machine: str, about: dict, rounds: int) -> str:
         others = sorted(result["ratio"], key=result["ratio"].__getitem__)
         rest = "; ".join(f"{name} {cell(result, name)}" for name in others)
         rows.append([f"{result['transform']}, {result['setting']}", cell(result, "audiofeed"), rest])
-    notes = "".join(f"- {result['transform']}: {result['note']}\n" for result in results if result["note"])
+    said = dict.fromkeys(f"- {result['transform']}: {result['note']}\n" for result in results if result["note"])
+    notes = "".join(said)
     return (
         "Each transform on a CPU, 2 threads: median time; how many times audiofeed's it is (median of the ratios "
         "within a round); relative L2 error against float64.\n\n"

@@ -34,6 +34,7 @@ extensions = [
     "llms_text",
     "math_markup",
     "gallery_words",
+    "unbroken_numbers",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "drawn", "extensions", "static", "**/README.md"]
@@ -68,6 +69,7 @@ for page in (DOCS / "gallery").glob("plot_*.rst"):
 sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "examples" / "gallery")],
     "gallery_dirs": ["gallery"],
+    "within_subsection_order": "gallery_words.InOrder",
     "filename_pattern": r"plot_\w+\.py$",
     "ignore_pattern": r"(listen|picture)\.py$",
     "plot_gallery": True,

@@ -22,6 +22,8 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import stringify_annotation
 
 _DOCTEST = re.compile(r"^[ \t]*>>> (?:.*\n)*?(?=[ \t]*$)", re.MULTILINE)
+# napoleon would take what stands before a colon for a type; types are those of the signature
+_RESULT = re.compile(r"^Returns:\n((?:    .*\n|\n(?=    ))+)", re.MULTILINE)
 _SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:", "Attributes:")
 
 
@@ -32,6 +34,7 @@ def as_restructured(text: str, parameters: list[str]) -> str:
         text: the docstring, without its indentation.
         parameters: the arguments, each of which gets an entry where one entry is for several.
     """
+    text = _RESULT.sub(lambda found: f":returns: {found[1].lstrip()}", text + "\n").removesuffix("\n")
     parts, end = [], 0
     for example in _DOCTEST.finditer(text + "\n"):
         parts += [_escaped(_one_entry_each(text[end : example.start()], parameters)), example[0]]
@@ -167,18 +170,19 @@ def part_pages() -> dict[str, str]:
     lines.append("Every public name, by what it is for. After ``import audiofeed as af`` it is ``af.`` and the name.\n")
     parts = {part: list(names) for part, names in groupby(public_names(), key=lambda name: name.part)}
     for part, names in parts.items():
+        lines += [f"{part}\n{'-' * len(part)}\n"]
         own = [_title(part)]
         for family, members in groupby(names, key=lambda name: name.family):
             if family:
                 heading = family.capitalize()
                 own.append(f"{heading}\n{'-' * len(heading)}\n")
-            own += _table([(f":doc:`{n.short} <{n.name}>`", n.summary) for n in members])
+            links = [(f":doc:`{n.short} <{n.name}>`", n.summary) for n in members]
+            own += _table(links)
+            heading = f"{family.capitalize()}: " if family else ""
+            lines.append(f"{heading}{', '.join(link for link, _ in links)}.\n")
         own += [".. toctree::\n   :hidden:\n", *(f"   {name.short} <{name.name}>" for name in names)]
         sources[f"{_slug(part)}.rst"] = "\n".join(own) + "\n"
-        lines += [f"{part}\n{'-' * len(part)}\n"]
-        lines.append(
-            ", ".join(f":doc:`{n.short} <{n.name}>`" for n in names) + f".\n\n:doc:`What each is <{_slug(part)}>`\n"
-        )
+        lines.append(f":doc:`What each is <{_slug(part)}>`\n")
     lines += ["Commands\n--------\n"]
     lines += _table(
         [(f":doc:`audiofeed {c.name} <command.{c.name}>`", f"{c.summary}.".capitalize()) for c in commands()]

@@ -1,4 +1,4 @@
-"""Words for the pictures of the gallery's list, which sphinx-gallery leaves without: the titles of their pages."""
+"""The gallery's list: its order, and words for its pictures, which sphinx-gallery leaves without: the pages' titles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ import re
 from typing import Any
 
 from sphinx.application import Sphinx
+
+
+ORDER = ("plot_transforms.py", "plot_augmentations.py")
+
+
+class InOrder:
+    """The place of a script: features first, then what is done to them; a script without a place comes last.
+
+    Args:
+        folder: of the scripts.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, file: str) -> tuple[int, str]:
+        return (ORDER.index(file) if file in ORDER else len(ORDER), file)
 
 
 def _add_words(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:

@@ -248,7 +248,7 @@ def _tables() -> dict[int, set[str]]:
             if len(cells) < 2:
                 library = None
             elif cells[1] == "audiofeed" and re.fullmatch(r"[\w, .]+", cells[0]):
-                library = cells[0].split(",")[0]
+                library = re.split("[, ]", cells[0])[0].replace("-", "_")  # as one imports it
             elif library:
                 theirs = re.findall(r"`([A-Za-z_][\w.]*)(?:\(.*?\))?`", cells[0])
                 for text in re.findall(r"`(?:af\.)?([A-Za-z][\w.]*)", cells[1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,17 @@ def _figure(rows: int = 1, columns: int = 1, *, height: float) -> Any:
     return plt.subplots(rows, columns, figsize=(8, height), layout="constrained", squeeze=False)
 
 
-def speed_and_error(path: Path) -> None:
-    """Log-mel: the time of each library against its error, a picture for each setting."""
+def _plain(axis: Any, steps: tuple[int, ...]) -> None:
+    """Ticks of a logarithmic axis at these steps of each decade, as plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(ScalarFormatter())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def speed_and_error(path: Path) -> None:
+    """Log-mel: the time of each library against its error, a picture for each setting."""
     results = json.loads((RESULTS / "features_cpu.json").read_text())["results"]
     figure, grid = _figure(len(results), height=2.9 * len(results))
     for axes, result in zip(grid[:, 0], results, strict=True):
@@ -36,9 +44,10 @@ def speed_and_error(path: Path) -> None:
             color = OURS if name.startswith("audiofeed") else THEIRS
             axes.plot(milliseconds, result["max_error_nats"][name], mark, color=color, markersize=8, label=name)
         axes.set(title=result["setting"], xscale="log", yscale="log", ylabel="largest error (nats)")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        errors = [result["max_error_nats"][name] for name in result["median_ms"]]
+        axes.set_ylim(10 ** math.floor(math.log10(min(errors) / 1.5)), 10 ** math.ceil(math.log10(max(errors) * 1.5)))
+        axes.margins(x=0.1)
+        _plain(axes.xaxis, (1, 2, 5))
         axes.grid(True, which="major", alpha=0.3)
     grid[-1, 0].set_xlabel("median time (ms)")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
@@ -56,6 +65,8 @@ def cost_and_length(path: Path) -> None:
     ):
         axes.plot(seconds, values, "o-", color=OURS)
         axes.set(xscale="log", ylabel=label, ylim=(0, 1.15 * max(values)))
+        axes.set_xticks(seconds, [f"{second:g}" for second in seconds])
+        axes.minorticks_off()
         axes.grid(True, alpha=0.3)
     grid[-1, 0].set_xlabel("length of the clip (s)")
     figure.savefig(path, dpi=110)
@@ -66,7 +77,8 @@ def catalogue(path: Path) -> None:
     results = json.loads((RESULTS / "catalogue_cpu.json").read_text())["results"]
     fastest: dict[str, tuple[float, str]] = {}
     for result in results:
-        peers = {name: times for name, times in result["ratio"].items() if name not in result["baselines"]}
+        ours = [name for name in result["ratio"] if name in result["baselines"] or name.startswith("our ")]
+        peers = {name: times for name, times in result["ratio"].items() if name not in ours}
         if peers:
             name = min(peers, key=peers.__getitem__)
             known = fastest.get(result["transform"])
@@ -78,12 +90,14 @@ def catalogue(path: Path) -> None:
     axes.barh(order, [fastest[transform][0] for transform in order], color=THEIRS)
     for place, transform in enumerate(order):
         times, name = fastest[transform]
-        axes.text(times * 1.05, place, f"{times:.1f}, {name}", va="center", fontsize=8)
-    axes.axvline(1, color=OURS)
+        axes.text(times * 1.05, place, f"{times:.1f} ({name})", va="center", fontsize=8)
+    axes.axvline(1, color=OURS, linewidth=3)
     axes.set(
         xscale="log", xlabel="times audiofeed's time (at the setting where it is least)", ylim=(-0.6, len(order) - 0.4)
     )
-    axes.set_xlim(right=3 * max(times for times, _ in fastest.values()))
+    times = [times for times, _ in fastest.values()]
+    axes.set_xlim(min(1, *times), 3 * max(times))
+    _plain(axes.xaxis, (1, 2, 5))
     figure.savefig(path, dpi=110)
 
 

@@ -16,6 +16,7 @@ import audiofeed as af
 augment = af.augment
 waveform = plucked()
 mel = af.LogMelSpectrogram(sample_rate=RATE, n_fft=1024, hop_length=256, n_mels=64, log="db", top_db=80.0)
+BINS = (0, 16, 32, 48, 63)  # whose frequency is written beside a picture
 
 
 def batch_of(augmentation: torch.nn.Module | None) -> af.AudioBatch:
@@ -36,7 +37,8 @@ def show(**augmentations: torch.nn.Module | None) -> Page:
         axes.imshow(
             features, origin="lower", aspect="auto", extent=(0, seconds, 0, 64), cmap="cividis", vmin=-70, vmax=10
         )
-        axes.set(title=title, xlabel="time (s)", ylabel="mel bin", xlim=(0, 2.0))
+        axes.set(title=title, xlabel="time (s)", ylabel="frequency (Hz)", xlim=(0, 2.0))
+        axes.set_yticks([bin + 0.5 for bin in BINS], [f"{mel.frequencies[bin]:.0f}" for bin in BINS])
         plt.show()
         if augmentation is None or "features" not in augmentation.stages:
             sounds.append(Player(batch.waveforms[0, : int(batch.lengths[0])], title))
