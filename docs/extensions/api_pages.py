@@ -174,11 +174,10 @@ def part_pages() -> dict[str, str]:
         own = [_title(part)]
         for family, members in groupby(names, key=lambda name: name.family):
             if family:
-                heading = family.capitalize()
-                own.append(f"{heading}\n{'-' * len(heading)}\n")
+                own.append(f"{family}\n{'-' * len(family)}\n")
             links = [(f":doc:`{n.short} <{n.name}>`", n.summary) for n in members]
             own += _table(links)
-            heading = f"{family.capitalize()}: " if family else ""
+            heading = f"{family}: " if family else ""
             lines.append(f"{heading}{', '.join(link for link, _ in links)}.\n")
         own += [".. toctree::\n   :hidden:\n", *(f"   {name.short} <{name.name}>" for name in names)]
         sources[f"{_slug(part)}.rst"] = "\n".join(own) + "\n"

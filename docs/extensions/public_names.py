@@ -24,6 +24,12 @@ import audiofeed
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = ("forward", "frame_lengths", "frequencies", "times")  # what each transform has, whoever defines it
 _NEAR = 8  # names of a see-also
+_FAMILIES = {
+    "compose": "Composition",
+    "constant_q": "Constant Q",
+    "contract": "To derive from",
+    "short_time": "Short-time",
+}
 _PARTS = {
     "transforms": "Features",
     "augment": "Augmentation",
@@ -71,9 +77,9 @@ class PublicName:
 
     @property
     def family(self) -> str:
-        """The folder within the part, such as "constant q"; empty where there is none."""
+        """The heading of the folder within the part, such as "Constant Q"; empty where there is none."""
         names = self.module.split(".")
-        return names[2].replace("_", " ") if len(names) > 3 else ""
+        return _FAMILIES.get(names[2], names[2].replace("_", " ").capitalize()) if len(names) > 3 else ""
 
     @property
     def doc(self) -> str:

@@ -95,7 +95,7 @@ class Level(torch.nn.Module):
         return bands.unfold(-1, 256, 256).square().mean(-1).sqrt()
 
 
-draw("SincFilterbank", af.Chain(af.SincFilterbank(sample_rate=RATE), Level()), logarithm=True)
+draw("SincFilterbank", af.Chain(af.SincFilterbank(sample_rate=RATE), Level()), logarithm=True, rows="filter")
 draw("GaborFilterbank", af.GaborFilterbank(sample_rate=RATE), logarithm=True)
 
 # %%
