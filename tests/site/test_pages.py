@@ -68,11 +68,30 @@ def test_every_public_name_has_a_page_with_all_arguments_an_example_and_a_see_al
     assert not lacking, "\n".join(lacking)
 
 
+def test_types_are_those_of_the_signature(pages):
+    """Not of the class's attributes, which may be None where an argument may not; and no word of a text is one."""
+    import audiofeed as af
+
+    text = unescape(re.sub(r"<[^>]*>", "", pages["api/audiofeed.LogMelSpectrogram.html"].source))
+    for name, parameter in inspect.signature(af.LogMelSpectrogram).parameters.items():
+        assert f"{name} ({parameter.annotation}) –" in text, name
+    assert not [name for name, page in pages.items() if "<dt>Return type" in page.source and "The module</p>" in page.source]
+    returned = re.search(r"Return type.*?</dd>", pages["api/audiofeed.presets.whisper.html"].source, re.DOTALL)
+    assert "Chain" in returned[0]
+
+
+def test_numbers_of_tables_are_whole(pages):
+    cells = re.findall(r"<td.*?</td>", pages["performance.html"].source, re.DOTALL)
+    numbers = [cell for cell in cells if re.search(r"\de-\d", cell) and "<code" not in cell]
+    assert len(numbers) > 50
+    assert not [cell for cell in numbers if re.search(r"(?<!number.>)(?<![\d.])\d[\d.]*e-\d", cell)]
+
+
 def test_every_command_has_a_page_with_all_options(pages):
     for command in public_names.commands():
         text = unescape(re.sub(r"<[^>]*>", "", pages[f"api/command.{command.name}.html"].source))
         options = set(re.findall(r"--[a-z][a-z-]+", command.text))
-        assert len(options) > 3
+        assert options > {"--help"}
         assert not [option for option in options if option not in text]
 
 
@@ -80,12 +99,15 @@ def test_the_gallery_ran_and_is_heard(pages):
     for name in ("gallery/plot_transforms.html", "gallery/plot_augmentations.html"):
         assert pages[name].source.count("<audio") >= 2, name
         assert pages[name].source.count("_images/sphx_glr_plot") >= 10, name
+    listed = pages["gallery/index.html"].source
+    assert listed.index("One clip through every transform") < listed.index("Augmentations, heard and seen")
 
 
 def test_llms_txt_leads_to_pages(site, pages):
     links = re.findall(r"^- \[.*?\]\((.*?)\): ", (site / "llms.txt").read_text(), re.MULTILINE)
     assert len(links) > len(public_names.public_names())
     assert not [link for link in links if link not in pages]
+    assert any("llms.txt" in page.links for page in pages.values()), "no page leads to it"
 
 
 def test_the_site_is_of_modest_size(site, pages):
