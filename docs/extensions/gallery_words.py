@@ -7,7 +7,6 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-
 ORDER = ("plot_transforms.py", "plot_augmentations.py")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from listen import RATE, clip
@@ -23,15 +24,26 @@ def shown() -> dict[str, torch.nn.Module]:
     mel = af.MelSpectrogram(sample_rate=RATE, n_mels=80, **frames)
     decibels = af.AmplitudeToDB("power", top_db=70.0)
     return {
-        "Spectrogram": af.Chain(af.Spectrogram(**frames), decibels),
+        "Spectrogram": af.Chain(af.Spectrogram(sample_rate=RATE, **frames), decibels),
         "LogMelSpectrogram": af.Chain(mel, decibels),
         "PCEN": af.Chain(mel, af.PCEN(sample_rate=RATE, hop_length=128)),
         "CQT": af.CQT(**steps),
         "ReassignedSpectrogram": af.Chain(af.ReassignedSpectrogram(sample_rate=RATE, **frames), decibels),
         "Chroma": af.Chroma(sample_rate=RATE, n_fft=4096, hop_length=128),
-        "MFCC": af.MFCC(sample_rate=RATE, **frames),
+        "MFCC without the first": af.MFCC(sample_rate=RATE, **frames),
         "Tempogram": af.Tempogram(sample_rate=RATE, hop_length=128, win_length=256),
     }
+
+
+def name_rows(axes: Any, transform: torch.nn.Module, count: int) -> None:
+    """Write at the lowest, the middle and the highest row what they stand for, in Hz or beats a minute."""
+    values, unit = getattr(transform, "tempi", None), "BPM"
+    if values is None:
+        values, unit = getattr(transform, "frequencies", None), "Hz"
+    if values is not None:
+        places = (count // 2, count - 1) if unit == "BPM" else (0, count // 2, count - 1)  # no lag is no tempo
+        axes.set_yticks([place + 0.5 for place in places], [f"{values[place]:.0f}" for place in places], fontsize=7)
+        axes.set_ylabel(unit, fontsize=8)
 
 
 def main() -> None:
@@ -49,12 +61,15 @@ def main() -> None:
     grid.flat[0].set(title="waveform", yticks=[], xlim=(0, seconds))
     for axes, (title, transform) in zip(grid.flat[1:], shown().items(), strict=True):
         features = transform(waveform).detach()
+        if title.startswith("MFCC"):  # the level of all bands would take all colors
+            features = features[1:]
         features = features.clamp(
             *features.quantile(torch.tensor([0.02, 0.995]))
         )  # a few outliers would take all colors
         extent = (0, seconds, 0, len(features))
         axes.imshow(features, origin="lower", aspect="auto", extent=extent, cmap="cividis", interpolation="nearest")
         axes.set(title=title, yticks=[])
+        name_rows(axes, transform, len(features))
     for axes in grid[-1]:
         axes.set_xlabel("time (s)")
     figure.savefig(path, dpi=80)

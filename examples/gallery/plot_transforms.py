@@ -37,9 +37,7 @@ def name_rows(axes: plt.Axes, transform: torch.nn.Module, count: int, rows: str)
         axes.set_ylabel(rows)
 
 
-def draw(
-    title: str, transform: torch.nn.Module, *, logarithm: bool = False, first: int = 0, rows: str = "row"
-) -> None:
+def draw(title: str, transform: torch.nn.Module, *, logarithm: bool = False, first: int = 0, rows: str = "row") -> None:
     """Draw the feature of the clip over its time, from its row `first` on."""
     features = transform(waveform).detach()
     if features.is_complex():
