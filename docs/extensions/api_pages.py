@@ -103,8 +103,8 @@ def _read_docstring(_: Sphinx, what: str, name: str, value: Any, options: Any, l
 def _take_types_of_arguments(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> None:
     """The types in a list of a class's arguments are those of its signature.
 
-    Sphinx takes those of the class's attributes instead where both have one name: the attribute `sample_rate` may be None,
-    the argument may not.
+    Sphinx takes those of the class's attributes instead where both have one name: the attribute `sample_rate` may be
+    None, the argument may not.
     """
     if what not in ("class", "exception"):
         return
