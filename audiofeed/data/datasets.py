@@ -147,7 +147,8 @@ class AudioFiles(Dataset[AudioExample]):
             if describe is not None:
                 fault = AudioReadError.of(path, f"{result.cause} ({describe(clip)})", result.offset)
             if self.on_error == "raise":
-                raise fault
+                remedy = "mend or remove it, or leave such files out with on_error='skip'"
+                raise AudioReadError.of(path, f"{fault.cause}; {remedy}", fault.offset)
             self.faults.append(fault)
         bad = len(first_clip) - len(infos)
         good = [

@@ -13,6 +13,7 @@ from audiofeed.report.words import count, duration, percent
 
 # shares from which something is worth a line
 _IMBALANCE, _PADDING, _SILENCE = 10, 0.3, 0.2
+_NAMED = 10
 
 
 def findings(figures: Mapping[str, Any], batch: ShownBatch | None) -> list[Element]:
@@ -68,10 +69,17 @@ def _lines(figures: Mapping[str, Any], batch: ShownBatch | None) -> Iterator[str
         yield f"{count(len(levels['silent']), 'clip')} {_are(levels['silent'])} silent from end to end."
     if levels["silence_share"] >= _SILENCE:
         yield f"{percent(levels['silence_share'])} of the time is silence, which a random crop may land in."
+    bare = figures["classes"]["without_good_files"] if figures["classes"] else []
+    if bare:
+        more = f", and {len(bare) - _NAMED:,} more" if len(bare) > _NAMED else ""
+        yield (
+            f"{len(bare):,} {'classes have' if len(bare) > 1 else 'class has'} no good file: "
+            f"{', '.join(bare[:_NAMED])}{more}."
+        )
     for one in labels if labels and len(labels) == 1 else ():
         yield (
-            f"All labels are of one class, {one!r}: a classifier has nothing to tell apart. A subfolder for each class, "
-            "or --target-pattern, makes more."
+            f"All labels are of one class, {one!r}: a classifier has nothing to tell apart. A subfolder for each "
+            "class, or --target-pattern, makes more."
         )
     if labels and len(labels) > 1:
         most, fewest = (edge["clips"] for edge in (next(iter(labels.values())), list(labels.values())[-1]))

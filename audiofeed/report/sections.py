@@ -248,7 +248,7 @@ def _below(figures: Mapping[str, Any], path: str) -> str:
 
 
 def _of_levels(values: Sequence[float | None], color: str) -> Element:
-    """Draw the histogram of levels in a report; digital silence counts as the lowest, floats beyond full scale apart."""
+    """Draw the histogram of levels in a report; digital silence is the lowest, floats beyond full scale stand apart."""
     edges = np.arange(_LOWEST_DB, 1, _STEP_DB)
     inside = [_LOWEST_DB if value is None else max(value, _LOWEST_DB) for value in values if not (value and value > 0)]
     counts = np.histogram(inside, edges)[0].tolist()

@@ -134,9 +134,11 @@ def test_levels_beyond_full_scale_and_very_short_clips_are_not_rounded_away(data
 def test_one_class_and_batches_that_no_sampler_helps_are_told_of(data):
     shutil.rmtree("data/loud")
     shutil.rmtree("data/<b>odd")
+    Path("data/to come").mkdir()
     quick(data)
     text = Reader(Path("report.html").read_bytes()).text
     assert "All labels are of one class, 'quiet': a classifier has nothing to tell apart." in text
+    assert "1 class has no good file: to come." in text
     assert "1 class; the largest has 100.0 % of the labels" in text
     assert "of a batch in random order is padding; a crop of one length makes it none." in text
 
