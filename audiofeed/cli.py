@@ -190,6 +190,7 @@ def _report(options: dict[str, Any], prog: str) -> int:
 
 def _demo(settings: Settings, prog: str) -> int:
     from audiofeed.data import AudioReadError
+    from audiofeed.data.errors import LEAVE_OUT
     from audiofeed.demo.run import run
     from audiofeed.demo.settings import DemoError
     from audiofeed.survey.text import printable
@@ -199,7 +200,9 @@ def _demo(settings: Settings, prog: str) -> int:
         run(settings)
     except AudioReadError as error:
         # from a worker the text holds a traceback; path and cause are the error
-        what = f"cannot read {error.path!r}: {printable(str(error.cause))}" if error.path is not None else str(error)
+        # a dataset's way out is no option of the command
+        cause = printable(str(error.cause).removesuffix(f"; {LEAVE_OUT}"))
+        what = f"cannot read {error.path!r}: {cause}" if error.path is not None else str(error)
         print(f"{prog}: {what}; remove or replace the file", file=sys.stderr)
         return 2
     except DemoError as error:

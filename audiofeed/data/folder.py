@@ -148,7 +148,7 @@ class AudioFolder(AudioFiles):
             elif target is None:
                 labels = folder_names(paths, self.root)
                 if found.empty and known is None and labels[0] is not None:
-                    names = sorted(folder_names([os.path.join(folder, "") for folder in found.empty], self.root))
+                    names = sorted(map(str, folder_names([f"{folder}/" for folder in found.empty], self.root)))
                     warnings.warn(
                         f"empty folders in root={self.root!r} make no class: {', '.join(map(repr, names[:10]))}"
                         f"{', ...' if len(names) > 10 else ''}; where other datasets have files of such a class, they "
