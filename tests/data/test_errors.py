@@ -144,9 +144,9 @@ def test_a_bad_file_says_how_to_go_on(tmp_path):
 
 
 def test_the_demo_names_no_option_that_it_lacks(tmp_path, capsys):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/bad.wav").touch()
-    assert main(["demo", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--no-open"]) == 2
+    (tmp_path / "sounds/a").mkdir(parents=True)
+    (tmp_path / "sounds/a/bad.wav").touch()
+    assert main(["demo", "--data", str(tmp_path / "sounds"), "--out", str(tmp_path / "out"), "--no-open"]) == 2
     told = capsys.readouterr().err
     assert told.rstrip().endswith("the file is empty (0 bytes); remove or replace the file")
     assert "on_error" not in told
