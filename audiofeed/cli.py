@@ -140,7 +140,10 @@ def _info(version: str, *, json: bool) -> int:
     from audiofeed.info import as_text, describe
 
     lines = describe(version)
-    print(dumps(lines, indent=2) if json else as_text(lines))
+    try:
+        print(dumps(lines, indent=2) if json else as_text(lines), flush=True)
+    except BrokenPipeError:
+        return _unread_output()
     return 0
 
 
@@ -157,10 +160,15 @@ def _scan(options: dict[str, Any], prog: str) -> int:
         print(f"{prog}: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # the reader of the pipe, such as head, has what it wanted; Python's own flush at the end must not complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _unread_output()
     return code
+
+
+def _unread_output() -> int:
+    """Return the exit code after the reader of the pipe, such as head, had what it wanted."""
+    # Python's own flush at the end must not complain
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def _report(options: dict[str, Any], prog: str) -> int:
@@ -170,14 +178,19 @@ def _report(options: dict[str, Any], prog: str) -> int:
 
     interrupt_as_usual()
     try:
-        return run_report(options)
+        code = run_report(options)
+        sys.stdout.flush()
     except ReportError as error:
         print(f"{prog}: {printable(str(error))}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        return _unread_output()
+    return code
 
 
 def _demo(settings: Settings, prog: str) -> int:
     from audiofeed.data import AudioReadError
+    from audiofeed.data.errors import LEAVE_OUT
     from audiofeed.demo.run import run
     from audiofeed.demo.settings import DemoError
     from audiofeed.survey.text import printable
@@ -187,7 +200,9 @@ def _demo(settings: Settings, prog: str) -> int:
         run(settings)
     except AudioReadError as error:
         # from a worker the text holds a traceback; path and cause are the error
-        what = f"cannot read {error.path!r}: {printable(str(error.cause))}" if error.path is not None else str(error)
+        # a dataset's way out is no option of the command
+        cause = printable(str(error.cause).removesuffix(f"; {LEAVE_OUT}"))
+        what = f"cannot read {error.path!r}: {cause}" if error.path is not None else str(error)
         print(f"{prog}: {what}; remove or replace the file", file=sys.stderr)
         return 2
     except DemoError as error:

@@ -20,7 +20,7 @@ from audiofeed.data.clips.kept_clips import KeptClips
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, checked_seed
 from audiofeed.data.dataset_page import dataset_repr
-from audiofeed.data.errors import AudioReadError
+from audiofeed.data.errors import LEAVE_OUT, AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.fingerprint import fingerprint
 from audiofeed.data.keys import ExampleKey, key_of
@@ -147,7 +147,7 @@ class AudioFiles(Dataset[AudioExample]):
             if describe is not None:
                 fault = AudioReadError.of(path, f"{result.cause} ({describe(clip)})", result.offset)
             if self.on_error == "raise":
-                raise fault
+                raise AudioReadError.of(path, f"{fault.cause}; {LEAVE_OUT}", fault.offset)
             self.faults.append(fault)
         bad = len(first_clip) - len(infos)
         good = [

@@ -13,6 +13,8 @@ _TEXT = re.compile(
 _REPR = re.compile(r"""(?:[^\\]|\\(?:[\\'"nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))*""")
 # a drive and one backslash, where `repr` writes two
 _DRIVE = re.compile(r"[A-Za-z]:\\(?!\\)")
+# what a dataset adds to the cause where it stops at a bad file
+LEAVE_OUT = "mend or remove it, or leave such files out with on_error='skip'"
 
 
 class AudioReadError(Exception):

@@ -147,6 +147,14 @@ class AudioFolder(AudioFiles):
                 labels, columns = match_names(paths, pattern)
             elif target is None:
                 labels = folder_names(paths, self.root)
+                if found.empty and known is None and labels[0] is not None:
+                    names = sorted(map(str, folder_names([f"{folder}/" for folder in found.empty], self.root)))
+                    warnings.warn(
+                        f"empty folders in root={self.root!r} make no class: {', '.join(map(repr, names[:10]))}"
+                        f"{', ...' if len(names) > 10 else ''}; where other datasets have files of such a class, they "
+                        "number the classes otherwise: pass one classes= to all of them, or remove the folder",
+                        stacklevel=2,
+                    )
             elif callable(target):
                 labels = [target(path) for path in paths]
             else:

@@ -12,7 +12,7 @@ import torch
 
 from audiofeed.feed.states.runtime import find_runtime
 from audiofeed.feed.states.tensor_trees import describe, is_named_tuple
-from audiofeed.feed.transform_contract import centers_of, frequencies_of, log_of, times_of, unwrapped
+from audiofeed.feed.transform_contract import centers_of, frequencies_of, log_of, sample_rate_of, times_of, unwrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +57,8 @@ def plot(
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: The batch has neither features of (batch, [channel,] bins, frames) nor waveforms, `clips` is less
-            than 1, or there is no such `channel`.
+            than 1, there is no such `channel`, or `transform` has another sample rate.
+        TypeError: `transform` is no module, `classes` no list, or `channel` no integer.
         RuntimeError: The features are computed in another process than this one.
 
     >>> from audiofeed.feed import AudioBatch
@@ -67,16 +68,42 @@ def plot(
     from audiofeed.drawing.figures import saved
     from audiofeed.drawing.panels import draw_clips
 
-    if clips < 1:
-        raise ValueError(f"clips={clips!r} must be 1 or more")
+    _check_arguments(clips, classes, channel, transform)
     shown = min(clips, len(batch))
-    transform = transform_of(batch) if transform is None else transform
+    if transform is None:
+        transform = transform_of(batch)
+    else:
+        _check_rate(transform, batch.sample_rate)
     pictured, channels = pictured_features(batch, shown, channel, transform, unit)
     if not pictured:
         pictured, channels = [_pictured_waveforms(batch, shown, channel)], _channels(batch.waveforms, 2)
     heading = f"channel {channel} of {channels}" if channels > 1 else ""
     titles = [title_of(batch, i, classes) for i in range(shown)]
     return saved(draw_clips(pictured, titles, heading=heading, asked_by="batch.plot()"), path)
+
+
+def _check_arguments(clips: Any, classes: Any, channel: Any, transform: Any) -> None:
+    """Check what a batch is to be pictured with, before any feature is computed for it."""
+    if isinstance(clips, bool) or not isinstance(clips, (int, np.integer)) or clips < 1:
+        raise ValueError(f"clips={clips!r} must be 1 or more, the most clips to draw")
+    if isinstance(channel, bool) or not isinstance(channel, (int, np.integer)):
+        raise TypeError(f"channel={channel!r} must be an integer, the number of a channel from 0")
+    if classes is not None and (isinstance(classes, (str, Mapping)) or not isinstance(classes, Sequence)):
+        raise TypeError(
+            f"classes={classes!r} must be a list of names in the order of their numbers; give dataset.classes"
+        )
+    if transform is not None and not isinstance(transform, torch.nn.Module):
+        raise TypeError(f"transform={transform!r} must be the module that computed the features, or None")
+
+
+def _check_rate(transform: torch.nn.Module, rate: float | None) -> None:
+    """Check that a transform given to label a picture's axes is for the batch's sample rate."""
+    own = sample_rate_of(transform)
+    if own is not None and rate is not None and own != rate:
+        raise ValueError(
+            f"transform={type(transform).__name__} has sample_rate={own:g} and the batch {rate:g}, so that its seconds "
+            "and Hz would be wrong; give the transform that computed the features, or None"
+        )
 
 
 def transform_of(batch: AudioBatch) -> torch.nn.Module | None:

@@ -46,7 +46,7 @@ def compare(
     b: Any,
     path: str | os.PathLike[str] | None = None,
     *,
-    waveform: torch.Tensor | None = None,
+    waveform: torch.Tensor | np.ndarray | None = None,
     clip: int = 0,
     channel: int = 0,
     names: tuple[str, str] | None = None,
@@ -62,8 +62,8 @@ def compare(
             or an array of (bins, frames) or (channel, bins, frames).
         b: What is compared with it, of the same or of another kind.
         path: A file to write the picture to; its extension selects the format: .png, .pdf, .svg. None writes none.
-        waveform: What transforms are given: real, (time,) or (channel, time). None: 2 s of a synthesized sound that
-            rises from 50 Hz to the top, with clicks and noise, at the transforms' sample rate.
+        waveform: What transforms are given, a tensor or an array: real, (time,) or (channel, time). None: 2 s of a
+            synthesized sound that rises from 50 Hz to the top, with clicks and noise, at the transforms' sample rate.
         clip: Which clip of a batch, from 0; its own frames are compared, without the padding.
         channel: Which channel to compare of features with several, from 0.
         names: What to call the two; None: the classes of transforms, with the settings in which two of one class
@@ -76,14 +76,18 @@ def compare(
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         TypeError: `a` or `b` is neither a transform nor a batch nor features.
-        ValueError: The two have features of other names or shapes, the transforms have other sample rates, or there is
-            no such clip or channel.
+        ValueError: The two have features of other names or shapes, the transforms have other sample rates, `names` are
+            not two, or there is no such clip or channel.
 
     >>> compare(torch.ones(40, 90), torch.full((40, 90), 1.5)).axes[2].get_title().splitlines()[1]
     'largest 0.5, relative L2 0.5'
     """
     if waveform is None and (isinstance(a, torch.nn.Module) or isinstance(b, torch.nn.Module)):
         waveform = _synthesized(_rate_of(a, b))
+    if isinstance(waveform, np.ndarray):
+        waveform = torch.as_tensor(waveform)
+    if names is not None and (isinstance(names, str) or len(names) != 2):
+        raise ValueError(f"names={names!r} must be two names, of a and of b")
     called = names or (None, None)
     sides = [_side(given, name, called[i], waveform, clip) for i, (name, given) in enumerate((("a", a), ("b", b)))]
     first, second = sides

@@ -76,7 +76,8 @@ def histogram(edges: Sequence[str], counts: Sequence[int], label: str, color: st
     """Draw a histogram of a report, with its counts in a table below it for those who do not see it.
 
     Args:
-        edges: Names of the edges, one more than bars.
+        edges: Names of the edges, one more than bars; a first of "< ..." or a last of "> ..." names a bar without that
+            end.
         counts: Heights of the bars.
         label: What is counted along the axis, with its unit.
         color: Of the bars.
@@ -106,7 +107,11 @@ def histogram(edges: Sequence[str], counts: Sequence[int], label: str, color: st
         role="img",
         aria_label=f"Histogram of {sum(counts):,} clips by {label}; the table below has its numbers",
     )
-    rows = [(f"{low} to {high}", f"{n:,}") for low, high, n in zip(edges, edges[1:], counts, strict=False) if n]
+    rows = [
+        (low if low.startswith("<") else high if high.startswith(">") else f"{low} to {high}", f"{n:,}")
+        for low, high, n in zip(edges, edges[1:], counts, strict=False)
+        if n
+    ]
     return tag("figure", svg, tag("details", tag("summary", "numbers"), table((label, "clips"), rows)))
 
 

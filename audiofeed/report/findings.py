@@ -13,6 +13,7 @@ from audiofeed.report.words import count, duration, percent
 
 # shares from which something is worth a line
 _IMBALANCE, _PADDING, _SILENCE = 10, 0.3, 0.2
+_NAMED = 10
 
 
 def findings(figures: Mapping[str, Any], batch: ShownBatch | None) -> list[Element]:
@@ -24,7 +25,7 @@ def findings(figures: Mapping[str, Any], batch: ShownBatch | None) -> list[Eleme
     """
     levels, labels, rates = figures["levels"], figures["labels"], list(figures["sample_rates"])
     tiles = [
-        ("good files", f"{figures['good']:,}"),
+        ("good files", f"{figures['good'] - len(figures['unread']):,}"),
         ("bad files", f"{figures['bad'] + len(figures['unread']):,}"),
         ("clips", f"{figures['clips']:,}"),
         ("length", duration(3600 * figures["hours"])),
@@ -68,6 +69,18 @@ def _lines(figures: Mapping[str, Any], batch: ShownBatch | None) -> Iterator[str
         yield f"{count(len(levels['silent']), 'clip')} {_are(levels['silent'])} silent from end to end."
     if levels["silence_share"] >= _SILENCE:
         yield f"{percent(levels['silence_share'])} of the time is silence, which a random crop may land in."
+    bare = figures["classes"]["without_good_files"] if figures["classes"] else []
+    if bare:
+        more = f", and {len(bare) - _NAMED:,} more" if len(bare) > _NAMED else ""
+        yield (
+            f"{len(bare):,} {'classes have' if len(bare) > 1 else 'class has'} no good file: "
+            f"{', '.join(bare[:_NAMED])}{more}."
+        )
+    for one in labels if labels and len(labels) == 1 else ():
+        yield (
+            f"All labels are of one class, {one!r}: a classifier has nothing to tell apart. A subfolder for each "
+            "class, or --target-pattern, makes more."
+        )
     if labels and len(labels) > 1:
         most, fewest = (edge["clips"] for edge in (next(iter(labels.values())), list(labels.values())[-1]))
         if most >= _IMBALANCE * fewest:
@@ -81,9 +94,11 @@ def _lines(figures: Mapping[str, Any], batch: ShownBatch | None) -> Iterator[str
         yield f"{count(spare, 'file')} {have} the same bytes as another: keep both on one side of a split."
     random, by_length = figures["batches"][0], figures["batches"][1]
     if random["padding"] >= _PADDING:
+        less = by_length["padding"] < random["padding"] - 0.005
         yield (
-            f"{percent(random['padding'])} of a batch in random order is padding; ClipBatchSampler makes it "
-            f"{percent(by_length['padding'])}, and a crop of one length none."
+            f"{percent(random['padding'])} of a batch in random order is padding; "
+            + (f"ClipBatchSampler makes it {percent(by_length['padding'])}, and " if less else "")
+            + f"a crop of one length {'' if less else 'makes it '}none."
         )
     yield from figures["warnings"]
     tests = figures["speed"]["tests"]

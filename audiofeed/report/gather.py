@@ -98,7 +98,7 @@ def gather(
         "shown_by_their_middle": _SHOWN_SECONDS if shortened else None,
         "seed": asked.seed,
         "batch_sample_rate": rate,
-        "levels": summarize_levels(measured, len(corpus.clips)),
+        "levels": summarize_levels(measured, len(corpus.clips), len(faults)),
         "labels": _by_label(labels, corpus.seconds),
         "duplicates": find_duplicates(corpus.infos, progress=asked.progress),
         "unread": [unread[path] for path in sorted(unread, key=str)],

@@ -142,12 +142,13 @@ def decibels(value: float) -> float | None:
     return 20 * math.log10(value) if value > 0 else None
 
 
-def summarize_levels(measured: Sequence[tuple[str, ClipLevels]], clips: int) -> dict[str, Any]:
+def summarize_levels(measured: Sequence[tuple[str, ClipLevels]], clips: int, unread: int) -> dict[str, Any]:
     """Count what the levels of a report's clips show, as plain numbers and texts that JSON can hold.
 
     Args:
         measured: Name and levels of each clip that was measured, one at least.
         clips: Number of clips that there are.
+        unread: Number of those that were to be measured and cannot be read.
     """
     levels = [found for _, found in measured]
     seconds = sum(found.seconds for found in levels)
@@ -159,6 +160,7 @@ def summarize_levels(measured: Sequence[tuple[str, ClipLevels]], clips: int) -> 
     return {
         "clips": len(levels),
         "of_clips": clips,
+        "unread": unread,
         "hours": seconds / 3600,
         "peak_db": [decibels(found.peak) for found in levels],
         "rms_db": [decibels(found.rms) for found in levels],

@@ -30,7 +30,8 @@ def files_section(figures: Mapping[str, Any]) -> list[Element]:
         rows = [(kind, f"{found['files']:,}", duration(3600 * found["hours"])) for kind, found in figures[name].items()]
         parts.append(tag("div", table((title, "files", "length"), rows)))
     size = (
-        f"{count(figures['files'], 'file')}, {figures['good']:,} of them good, in {megabytes(figures['bytes'] / 1e6)}"
+        f"{count(figures['files'], 'file')}, {figures['good']:,} of them with a good header, in "
+        f"{megabytes(figures['bytes'] / 1e6)}"
     )
     passed = ", ".join(f"{n:,} {ending or 'without one'}" for ending, n in figures["passed_over"].items())
     return [
@@ -76,6 +77,8 @@ def levels_section(figures: Mapping[str, Any]) -> list[Element | None]:
     levels = figures["levels"]
     if levels["clips"] == levels["of_clips"]:
         whole = f"All {levels['clips']:,} clips were measured"
+    elif levels["clips"] + levels["unread"] == levels["of_clips"]:
+        whole = f"{levels['clips']:,} of {levels['of_clips']:,} clips were measured, the others cannot be read"
     else:
         whole = f"{levels['clips']:,} of {levels['of_clips']:,} clips, drawn at random, were measured"
     pictures = [
@@ -138,7 +141,10 @@ def classes_section(figures: Mapping[str, Any]) -> list[Element]:
         rows.append(
             (name, f"{found['clips']:,}", percent(found["clips"] / total), duration(3600 * found["hours"]), bar)
         )
-    said = f"{len(names):,} classes; the largest has {percent(most / total)} of the labels: a guess of it gets as much."
+    said = (
+        f"{len(names):,} class{'es' * (len(names) != 1)}; the largest has {percent(most / total)} of the labels: a "
+        "guess of it gets as much."
+    )
     if len(shown) < len(names):
         said += f" The {_CLASSES - 10} largest and the 10 smallest are shown."
     return [tag("p", said), table(("class", "clips", "share", "length", ""), rows)]
@@ -242,14 +248,15 @@ def _below(figures: Mapping[str, Any], path: str) -> str:
 
 
 def _of_levels(values: Sequence[float | None], color: str) -> Element:
-    """Draw the histogram of levels in a report; digital silence counts as the lowest."""
+    """Draw the histogram of levels in a report; digital silence is the lowest, floats beyond full scale stand apart."""
     edges = np.arange(_LOWEST_DB, 1, _STEP_DB)
-    inside = [_LOWEST_DB if value is None else min(max(value, _LOWEST_DB), 0) for value in values]
-    counts, _ = np.histogram(inside, edges)
-    names = [f"{edge}" for edge in edges]
-    return histogram(
-        [f"< {names[1]}" if i == 0 else name for i, name in enumerate(names)], counts.tolist(), "dB", color
-    )
+    inside = [_LOWEST_DB if value is None else max(value, _LOWEST_DB) for value in values if not (value and value > 0)]
+    counts = np.histogram(inside, edges)[0].tolist()
+    names = [f"< {edges[1]}", *map(str, edges[1:])]
+    if len(inside) < len(values):
+        counts.append(len(values) - len(inside))
+        names.append("> 0")
+    return histogram(names, counts, "dB", color)
 
 
 def _worst(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int = 1) -> Element | None:

@@ -15,9 +15,11 @@ def count(number: int, noun: str) -> str:
 def duration(seconds: float) -> str:
     """Write a length of time of a report in the unit that suits it.
 
-    >>> duration(0.25), duration(90.0), duration(900.0), duration(7200.0)
-    ('0.25 s', '90.0 s', '15.0 min', '2.00 h')
+    >>> duration(0.25), duration(90.0), duration(900.0), duration(7200.0), duration(0.000125)
+    ('0.25 s', '90.0 s', '15.0 min', '2.00 h', '0.125 ms')
     """
+    if 0 < seconds < 0.01:
+        return f"{1000 * seconds:.3g} ms"
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 100:

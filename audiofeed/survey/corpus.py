@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ class Corpus:
         rows: What a written manifest says of each of those clips, beside its path and header.
         settled: For each good file, whether its time of change tells a later change.
         text: True if the rows come from a table that holds text alone.
+        bare: Classes without a good file: of a folder's bad files alone, and of folders that hold nothing; sorted.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Corpus:
     rows: list[dict[str, Any]] = field(default_factory=list)
     settled: list[bool] = field(default_factory=list)
     text: bool | None = None
+    bare: list[str] = field(default_factory=list)
 
     def labels(self) -> list[Any]:
         """Return the target of each clip of the surveyed corpus; none if it has no targets."""
@@ -156,7 +159,23 @@ def _scan_folder(source: str, pattern: str | None, index: str | None, targets: b
         [(0, info.frames) for info in infos],
         np.array([info.duration for info in infos]),
         rows,
+        bare=_bare_classes(source, names, [fault.path or "" for fault in faults], found.empty, set(labels)),
     )
+
+
+def _bare_classes(
+    source: str, pattern: NamePattern | None, bad: Sequence[str], empty: Sequence[str], good: set[Any]
+) -> list[str]:
+    """Return the classes of a surveyed folder that no good file has; bad files whose names tell none have none."""
+    if good <= {None}:
+        return []
+    found: set[str | None] = set()
+    for path in bad:
+        with contextlib.suppress(ValueError):
+            found.update(folder_names([path], source) if pattern is None else match_names([path], pattern)[0])
+    if pattern is None:
+        found.update(folder_names([os.path.join(folder, "") for folder in empty], source))
+    return sorted(name for name in found - good if name is not None)
 
 
 def _scan_manifest(source: str, pattern: str | None, index: str | None, progress: bool | None) -> Corpus:

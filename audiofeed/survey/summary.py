@@ -44,7 +44,7 @@ def summarize(corpus: Corpus) -> dict[str, Any]:
         "formats": _by(corpus, [f"{info.format} {info.subtype}" for info in infos]),
         "durations": _durations(seconds),
         "classes": None if not classes else {"count": len(classes), "fewest": min(classes.values()),
-                                             "most": max(classes.values())},
+                                             "most": max(classes.values()), "without_good_files": corpus.bare},
         "bad_files": [{"path": fault.path, "cause": fault.cause} for fault in corpus.faults],
         "shorter_than_promised": [info.path for info in short],
         "passed_over": corpus.passed_over,

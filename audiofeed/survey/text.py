@@ -79,6 +79,10 @@ def _heads(survey: Mapping[str, Any]) -> Iterator[str]:
         found = survey["classes"]
         each = f"{found['fewest']:,} to {found['most']:,}" if found["fewest"] < found["most"] else f"{found['most']:,}"
         yield f"  classes       {found['count']:,}, {each} clips each"
+        if bare := found["without_good_files"]:
+            yield f"                {len(bare):,} more without a good file: {', '.join(bare[:_SHOWN])}" + (
+                f", and {len(bare) - _SHOWN:,} more" if len(bare) > _SHOWN else ""
+            )
     if survey["shorter_than_promised"]:
         short = survey["shorter_than_promised"]
         yield f"  short         {len(short):,} hold fewer bytes than the header promises; the first:"

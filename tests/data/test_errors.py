@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from audiofeed.cli import main
 from audiofeed.data import AudioExample, AudioFolder, AudioReadError
 
 
@@ -134,3 +135,18 @@ def test_a_relative_root_that_is_not_there_says_from_where_it_counts(tmp_path, m
         AudioFolder("none")
     with pytest.raises(FileNotFoundError, match=r"does not exist$"):
         AudioFolder(tmp_path / "none")
+
+
+def test_a_bad_file_says_how_to_go_on(tmp_path):
+    (tmp_path / "bad.wav").touch()
+    with pytest.raises(AudioReadError, match=r"the file is empty \(0 bytes\); .* with on_error='skip'$"):
+        AudioFolder(tmp_path)
+
+
+def test_the_demo_names_no_option_that_it_lacks(tmp_path, capsys):
+    (tmp_path / "sounds/a").mkdir(parents=True)
+    (tmp_path / "sounds/a/bad.wav").touch()
+    assert main(["demo", "--data", str(tmp_path / "sounds"), "--out", str(tmp_path / "out"), "--no-open"]) == 2
+    told = capsys.readouterr().err
+    assert told.rstrip().endswith("the file is empty (0 bytes); remove or replace the file")
+    assert "on_error" not in told

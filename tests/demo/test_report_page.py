@@ -31,7 +31,7 @@ def test_it_writes_the_report_and_says_what_to_type_next(sounds, tmp_path, capsy
     assert demo("--data", sounds.root, "--out", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
     page = (tmp_path / "report.html").read_text()
-    assert f"{sounds.count} files, {sounds.count} of them good" in page
+    assert f"{sounds.count} files, {sounds.count} of them with a good header" in page
     assert "RandomCrop(seconds=3.0)" in page
     assert "LogMelSpectrogram" in page
     assert "clips/s" in page

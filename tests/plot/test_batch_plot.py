@@ -228,6 +228,27 @@ def test_mistakes_are_said(batch):
         AudioBatch({"lengths": torch.tensor([3])}).plot()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"clips": 2.5}, ValueError, r"clips=2\.5 must be 1 or more"),
+        ({"channel": "left"}, TypeError, "channel='left' must be an integer"),
+        ({"classes": {"cat": 0}}, TypeError, r"classes=\{'cat': 0\} must be a list of names .* give dataset\.classes"),
+        ({"classes": "abc"}, TypeError, "classes='abc' must be a list of names"),
+        ({"classes": 3}, TypeError, "classes=3 must be a list of names"),
+        ({"transform": 3}, TypeError, "transform=3 must be the module that computed the features"),
+        (
+            {"transform": af.LogMelSpectrogram(**{**MEL, "sample_rate": 16_000})},
+            ValueError,
+            "has sample_rate=16000 and the batch 8000, so that its seconds and Hz would be wrong",
+        ),
+    ],
+)
+def test_wrong_arguments_are_said_by_name(batch, arguments, error, message):
+    with pytest.raises(error, match=message):
+        batch.plot(**arguments)
+
+
 def test_without_matplotlib_the_message_names_the_extra(batch, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match=r"batch\.plot\(\) needs matplotlib: pip install audiofeed\[plot\]"):

@@ -154,7 +154,16 @@ def test_values_that_are_not_finite_are_counted():
     assert panels(af.plot.compare(empty, empty))[2].get_title() == "b - a\nno frames"
 
 
+def test_a_waveform_may_be_an_array():
+    clip = torch.randn(800, generator=torch.Generator().manual_seed(1))
+    figure = af.plot.compare(mel(), mel()(clip), waveform=clip.numpy())
+    assert errors(figure.axes[2].get_title())[0] == 0
+
+
 def test_mistakes_are_said():
+    for names in ("ab", ("a",), ("a", "b", "c")):
+        with pytest.raises(ValueError, match=r"names=.* must be two names, of a and of b"):
+            af.plot.compare(mel(), mel(), names=names)
     with pytest.raises(ValueError, match=r"a \(features\) is 4 x 5 \(bins x frames\), and b \(features\) 4 x 6"):
         af.plot.compare(torch.ones(4, 5), torch.ones(4, 6))
     with pytest.raises(ValueError, match=r"a \(LogMelSpectrogram\) is 32 x 161 .* and b .* 40 x 161"):

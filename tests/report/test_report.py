@@ -103,7 +103,9 @@ def test_the_page_shows_the_figures(data, report):
     page = Reader(Path("page.html").read_bytes())
     for shown in (
         "data, as a model will see it",
-        "9 files, 7 of them good",
+        "9 files, 7 of them with a good header",
+        "good files6bad files3",
+        "6 of 7 clips were measured, the others cannot be read",
         "2 files of 9 cannot be opened",
         "1 file with a good header failed when the samples were read.",
         "1 clip of 6 measured is clipped, in 2 runs of samples at full scale.",
@@ -117,6 +119,28 @@ def test_the_page_shows_the_figures(data, report):
     rows = dict(re.findall(r'<th scope="row">([^<]*)</th><td class="n">([^<]*)</td>', Path("page.html").read_text()))
     expected = {"samples at full scale": "11", "runs of 3 or more of these": "2", "longest run": "5 samples"}
     assert expected.items() <= rows.items()
+
+
+def test_levels_beyond_full_scale_and_very_short_clips_are_not_rounded_away(data):
+    soundfile.write("data/loud/beyond.wav", np.full(RATE, 2.0, dtype=np.float32), RATE, subtype="FLOAT")
+    soundfile.write("data/loud/one.wav", np.full(1, 0.5), RATE, subtype="PCM_16")
+    quick(data)
+    text = Path("report.html").read_text()
+    assert text.count('<th scope="row">&gt; 0</th><td class="n">1</td>') == 3  # peak, RMS, RMS of what sounds
+    assert '<th scope="row">&lt; -70</th><td class="n">1</td>' in text
+    assert '<th scope="row">shortest</th><td class="n">0.125 ms</td>' in text
+
+
+def test_one_class_and_batches_that_no_sampler_helps_are_told_of(data):
+    shutil.rmtree("data/loud")
+    shutil.rmtree("data/<b>odd")
+    Path("data/to come").mkdir()
+    quick(data)
+    text = Reader(Path("report.html").read_bytes()).text
+    assert "All labels are of one class, 'quiet': a classifier has nothing to tell apart." in text
+    assert "1 class has no good file: to come." in text
+    assert "1 class; the largest has 100.0 % of the labels" in text
+    assert "of a batch in random order is padding; a crop of one length makes it none." in text
 
 
 def test_names_are_text_and_nothing_is_loaded(data):
@@ -370,6 +394,22 @@ def test_windows_and_other_crops(data):
     assert {clip["clip"] for clip in figures["shown"]} >= {"loud/clipped.wav", "quiet/half.wav"}
     # 2 + 1 + 1 + 4 + 4 + 2 + 2 windows, of 32 in a batch
     assert figures["batches"][0]["largest_clips"] == 16
+
+
+@pytest.mark.parametrize("arguments", [["report", "data", "--speed-seconds", "0"], ["info"]])
+def test_a_reader_of_the_pipe_that_has_gone_is_no_traceback(data, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "audiofeed", *arguments],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=120,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def interrupted(program, folder, wait):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_json_has_the_same_figures(speech, scan):
     assert survey["sample_rates"]["22050 Hz"]["files"] == 10
     assert sum(found["hours"] for found in survey["sample_rates"].values()) == pytest.approx(survey["hours"])
     assert survey["channels"]["1"]["files"] == survey["formats"]["WAV PCM_16"]["files"] == 201
-    assert survey["classes"] == {"count": 3, "fewest": 66, "most": 68}
+    assert survey["classes"] == {"count": 3, "fewest": 66, "most": 68, "without_good_files": []}
     assert {bad["path"] for bad in survey["bad_files"]} == {fault.path for fault in dataset.faults}
     assert survey["duplicates"] == [["speech/ann/copy.wav", "speech/bob/001.wav"]]
     assert survey["passed_over"] == {".m4a": 2, ".md": 1}
@@ -362,6 +363,25 @@ def test_into_a_pipe_there_is_no_bar_and_no_color(few, monkeypatch, capsys):
     assert main(["scan", "speech"]) == 0
     assert pipe.buffer.getvalue() == 2 * out
     assert "2/2" in capsys.readouterr().err
+
+
+def test_classes_without_a_good_file_are_named(speech, capsys):
+    for name in ("old", "none"):
+        Path("speech", name).mkdir()
+    Path("speech/old/empty.wav").touch()
+    Path("speech/ann/none").mkdir()
+    Path("speech/ann/none/.hidden").touch()
+    assert main(["scan", "speech"]) == 1
+    said = "  classes       3, 66 to 68 clips each\n                3 more without a good file: ann/none, none, old\n"
+    assert said in capsys.readouterr().out
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        dataset = AudioFolder("speech", on_error="skip", sample_rate=16_000)
+    assert dataset.classes == ["ann", "bob", "eve", "old"]
+    texts = [str(warning.message) for warning in warned]
+    named = [text for text in texts if text.startswith("empty folders in root='speech' make no class: ")]
+    assert len(named) == 1
+    assert "'ann/none', 'none'; where other datasets have files of such a class" in named[0]
 
 
 def test_a_reader_that_leaves_early(few, monkeypatch, capsys):

@@ -122,12 +122,14 @@ class FoundFiles(NamedTuple):
             "broken link" for links to nothing.
         unexpected: True if any of those may hold sound: their extension is not one of text, tables and pictures.
         faults: Folders that cannot be entered and links that cannot be followed.
+        empty: Folders below that hold nothing, as that of a class whose files are still to come; sorted.
     """
 
     paths: list[str]
     passed_over: dict[str, int]
     unexpected: bool
     faults: list[AudioReadError]
+    empty: list[str]
 
 
 def find_files(root: str, extensions: Iterable[str], beside: Iterable[str] = (), own: str = "") -> FoundFiles:
@@ -151,7 +153,7 @@ def find_files(root: str, extensions: Iterable[str], beside: Iterable[str] = (),
     while walk.links:
         walk.enter(heapq.heappop(walk.links))
     counts = dict(sorted(walk.others.items(), key=lambda item: (-item[1], item[0])))
-    return FoundFiles(sorted(walk.paths), counts, walk.unexpected, walk.faults)
+    return FoundFiles(sorted(walk.paths), counts, walk.unexpected, walk.faults, sorted(walk.empty))
 
 
 def count_by_extension(passed_over: Mapping[str, int]) -> str:
@@ -183,6 +185,7 @@ class _Walk:
         self.others: Counter[str] = Counter()
         self.unexpected = False
         self.faults: list[AudioReadError] = []
+        self.empty: list[str] = []
         self._entered: set[tuple[int, int]] = set()
 
     def enter(self, folder: str) -> None:
@@ -196,7 +199,10 @@ class _Walk:
                     continue
                 self._entered.add((status.st_dev, status.st_ino))
                 with os.scandir(folder) as entries:
-                    inside = [entry.path for entry in entries if self._is_folder(entry)]
+                    seen = [entry for entry in entries if not entry.name.startswith(".")]
+                inside = [entry.path for entry in seen if self._is_folder(entry)]
+                if not seen:
+                    self.empty.append(folder)
             except OSError as error:
                 self._fault(folder, f"the folder cannot be entered: {error.strerror or error}")
                 continue
@@ -204,8 +210,6 @@ class _Walk:
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         """Take note of an entry of a scanned folder; return True for a real subfolder."""
-        if entry.name.startswith("."):
-            return False
         taken = entry.name.lower().endswith(self.endings)
         if entry.is_symlink():
             try:
