@@ -187,7 +187,7 @@ class Framing:
         if lengths is not None:
             outside = outside_at(lengths, -margin, 1, padded.shape[1])
             if outside is None:
-                outside = torch.arange(-margin, time + right, device=waveform.device) >= lengths[:, None]
+                outside = past_of(padded.shape[1], lengths, first=-margin)
                 keep_outside(lengths, outside, -margin)
             padded = padded.masked_fill_(outside, 0)
         if self.extends:

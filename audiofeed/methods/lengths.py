@@ -63,15 +63,23 @@ def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
     return features
 
 
-def past_of(n: int, lengths: torch.Tensor) -> torch.Tensor:
+def past_of(n: int, lengths: torch.Tensor, first: int = 0, step: int = 1) -> torch.Tensor:
     """Compute a mask of what lies past the length of each clip of a batch, in two launches.
 
-    Shape: lengths (clips,) -> (clips, n) bool.
+    Args:
+        n: number of positions.
+        lengths: (clips,).
+        first, step: the first position, and from each to the next.
+
+    Returns:
+        (clips, n) bool.
 
     >>> past_of(3, torch.tensor([1, 3])).tolist()
     [[False, True, True], [False, False, False]]
+    >>> past_of(3, torch.tensor([1, 3]), first=-1, step=2).tolist()
+    [[False, True, True], [False, False, True]]
     """
-    return torch.arange(n, device=lengths.device) >= lengths[:, None]
+    return torch.arange(first, first + n * step, step, device=lengths.device) >= lengths[:, None]
 
 
 def _past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

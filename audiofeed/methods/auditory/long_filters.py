@@ -177,6 +177,9 @@ def pooled_energies(
     framing = Framing(n_fft=2 * (reach + margin) + 1, hop_length=hop_length, center=True, pad_mode="constant")
     n_frames = framing.count(time)
     together = len(waveform) if graph else _rows_together(waveform, n_frames, blocks, 2 * n)
+    if together and together >= len(waveform):
+        padded = framing.pad(waveform, lengths)
+        return _all_at_once(padded, lengths, n_frames, blocks, compute, margin=margin, time=time)
     if together:
         padded = framing.pad(waveform, lengths)
         parts = []
@@ -184,7 +187,7 @@ def pooled_energies(
             own = None if lengths is None else lengths[first : first + together]
             some = padded[first : first + together]
             parts.append(_all_at_once(some, own, n_frames, blocks, compute, margin=margin, time=time))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return torch.cat(parts)
     # zeros, because what comes after may mix the frames of a row: 0 times what memory holds could be a NaN
     out = pools.new_zeros(waveform.shape[0], n, framing.count(time))
     for rows, count, padded in framing.padded_runs(Workspace(pools), waveform, lengths):
@@ -235,8 +238,9 @@ def _joined(
 
     Shape: samples (rows, blocks, size), begin and end (rows * blocks,) or None -> (rows, n, frames).
     """
-    made = compute(samples.reshape(-1, samples.shape[-1]), begin, end)
-    return blocks.join(made.unflatten(0, samples.shape[:2]), n_frames)
+    rows, count, size = samples.shape
+    made = compute(samples.reshape(rows * count, size), begin, end)
+    return blocks.join(made.unflatten(0, (rows, count)), n_frames)
 
 
 def _some_at_a_time(

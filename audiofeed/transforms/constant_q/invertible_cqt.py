@@ -12,6 +12,7 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.constant_q.sliced_frame import count_frames
 from audiofeed.methods.constant_q.sliced_transform import StreamState, analyze_clips, analyze_stream
+from audiofeed.methods.lengths import past_of
 from audiofeed.transforms.constant_q.invertible_cqt_inverse import InvertibleCQTInverse
 from audiofeed.transforms.constant_q.slice_settings import SlicedBands, SliceOptions
 from audiofeed.transforms.constant_q.sliced_frame import SlicedFrame
@@ -99,7 +100,7 @@ class InvertibleCQT(Transform):
         """Compute a mask of the frames past each row's own of an invertible CQT module, in two launches."""
         # frame f is one of a clip that has the sample after the center of the frame before
         start, hop = 2 - self.hop_length, self.hop_length
-        return torch.arange(start, start + n_frames * hop, hop, device=lengths.device) > lengths[:, None]
+        return past_of(n_frames, lengths, start - 1, hop)
 
     def inverse_transform(self) -> InvertibleCQTInverse:
         """Return the module that inverts this invertible CQT, with a `stream` of its own; they share the bands."""

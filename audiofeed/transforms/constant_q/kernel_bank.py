@@ -22,6 +22,7 @@ from audiofeed.methods.constant_q.octaves import (
 )
 from audiofeed.methods.constant_q.stages import in_stages, rows_together
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.lengths import past_of
 from audiofeed.parallel.launches import launches
 from audiofeed.plans.constant_q.block_basis import BlockBasis, block_bases
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
@@ -134,9 +135,7 @@ class KernelBank:
         level = self._at_full_rate if self.extends else self.levels[0]
         # frame f is one of a clip whose samples at the level, rounded up, reach its center
         step = level.hop_length * level.factor
-        return (
-            torch.arange(-level.factor, n_frames * step - level.factor, step, device=lengths.device) >= lengths[:, None]
-        )
+        return past_of(n_frames, lengths, -level.factor, step)
 
     @property
     def _at_full_rate(self) -> Level:
