@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -26,7 +27,10 @@ KALDI = {
     "sample_rate": 16000, "n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 40, "window": "povey",
     "window_at": "left", "placement": "keep_edges", "pad_mode": "symmetric", "remove_dc": True, "preemphasis": 0.97,
 }  # fmt: skip
-on_cpu = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler (g++ or clang++) to compile the CUDA text with")
+MISSING = "no C++ compiler (g++ or clang++) to compile the CUDA text with" if COMPILER is None else ""
+if torch.version.cuda is None and importlib.util.find_spec("triton") is None:
+    MISSING = "torch for a CPU alone has no method 'fused'"
+on_cpu = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
 @on_cpu
