@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,8 +37,14 @@ def new_figure(width: float, height: float, asked_by: str) -> Figure:
 
 
 def saved(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    """Return a drawn figure, after it was written to a file if there is a path; the extension selects the format."""
+    """Return a drawn figure, after it was written to a file if there is a path; the extension selects the format.
+
+    Raises:
+        ValueError: The path has no extension.
+    """
     if path is not None:
+        if not PurePath(path).suffix:
+            raise ValueError(f"path={os.fspath(path)!r} must end in .png, .pdf or .svg, which selects the format")
         figure.savefig(path, dpi=_DPI)
     return figure
 

@@ -64,7 +64,9 @@ def filtered(
     if workspace is None or powers.device.type != "cpu":
         return _product(flat, filters).view(*leading, -1)
     if tiles is None:
-        return _product(_aligned(flat, workspace), filters)[: flat.shape[0]].view(*leading, -1)
+        # a product with one filter alone would take yet other steps
+        several = filters if len(filters) > 1 else filters.expand(2, -1).contiguous()
+        return _product(_aligned(flat, workspace), several)[: flat.shape[0], : len(filters)].reshape(*leading, -1)
     out = workspace.take(name, flat.shape[0], filters.shape[0])
     for first, end, low, high in tiles.tiles:
         starts = _starts(end - first, low, high)

@@ -40,6 +40,34 @@ def held_interrupts() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
+def was_interrupted(error: BaseException) -> bool:
+    """Return True for an error that came up in parallel work while Ctrl-C was already ending it.
+
+    Ctrl-C reaches the reading processes of a terminal's group too, and what their end raises in the main process may
+    take the place of the KeyboardInterrupt that is on its way.
+
+    >>> try:
+    ...     try:
+    ...         raise KeyboardInterrupt
+    ...     finally:
+    ...         raise RuntimeError("a worker has ended")
+    ... except RuntimeError as error:
+    ...     was_interrupted(error)
+    True
+    """
+    seen: set[int] = set()
+    following: list[BaseException | None] = [error]
+    while following:
+        one = following.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, KeyboardInterrupt):
+            return True
+        seen.add(id(one))
+        following += [one.__cause__, one.__context__]
+    return False
+
+
 def forgive_hangups(worker: int) -> None:
     """Keep a parallel reading process quiet when the interrupted main process leaves while taking a batch over.
 

@@ -14,6 +14,7 @@ import torch
 from audiofeed.data import AudioManifest, AudioReadError
 from audiofeed.data.crops import CenterCrop, Crop
 from audiofeed.feed.transform_contract import frame_lengths_of, sample_rate_of
+from audiofeed.parallel.interrupts import was_interrupted
 from audiofeed.progress import with_progress
 from audiofeed.report.levels import ClipLevels, measure_clip, summarize_levels
 from audiofeed.report.shown_clips import ShownBatch, make_batch, read_clips
@@ -283,6 +284,8 @@ def _speed(
                 seed=asked.seed,
             )
         except (AudioReadError, ValueError, TypeError, RuntimeError, OSError) as error:
+            if was_interrupted(error):
+                raise KeyboardInterrupt from error
             none = f"With {workers} workers it ended: {' '.join(str(error).split())}"
             break
         tests.append({**test, "epoch_seconds": len(dataset) / test["clips_per_second"]})

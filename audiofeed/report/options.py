@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from audiofeed.survey.options import add_corpus
 from audiofeed.survey.text import printable
 
 _EPILOG = """\
@@ -43,7 +44,7 @@ def add_report(commands: argparse._SubParsersAction, whole: Callable, seconds: C
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    report.add_argument("source", metavar="DIR|MANIFEST", help="folder of audio files, or .csv, .tsv, .jsonl, .parquet")
+    add_corpus(report, whole, seconds)
     report.add_argument(
         "--transform",
         default="mel",
@@ -53,20 +54,6 @@ def add_report(commands: argparse._SubParsersAction, whole: Callable, seconds: C
     )
     report.add_argument("--out", default="report.html", metavar="FILE", help="the page to write (default: %(default)s)")
     report.add_argument("--crop", type=seconds, metavar="S", help="seconds of each clip, from anywhere (default: all)")
-    report.add_argument(
-        "--target-pattern",
-        metavar="PATTERN",
-        help="takes file names apart into the label, {target}, and other fields, such as '{target}_{speaker}_{take}' "
-        "(default: the label is the file's folder)",
-    )
-    report.add_argument("--index", metavar="FILE", help="keep the scan there, so that the next one reads what changed")
-    report.add_argument("--batch-size", type=whole(1), metavar="N", help="clips of a batch (default: 32)")
-    report.add_argument(
-        "--batch-seconds",
-        type=seconds,
-        metavar="S",
-        help="padded seconds of a batch by duration (default: those of a batch of mean length)",
-    )
     report.add_argument(
         "--sample-rate", type=whole(1), metavar="HZ", help="of the batches (default: the transform's, or most files')"
     )

@@ -17,6 +17,33 @@ exit codes: 0 every file is good, 1 some are bad, 2 the scan could not be made,
 """
 
 
+def add_corpus(command: argparse.ArgumentParser, whole: Callable, seconds: Callable) -> None:
+    """Add what a survey and a report both ask of a corpus: where it is, its labels, its batches, where a scan is kept.
+
+    Args:
+        command: The command's own parser.
+        whole: Makes a parser of integers from its argument on.
+        seconds: Parses a number of seconds.
+    """
+    command.add_argument(
+        "source", metavar="DIR|MANIFEST", help="folder of audio files, or .csv, .tsv, .jsonl, .parquet"
+    )
+    command.add_argument(
+        "--target-pattern",
+        metavar="PATTERN",
+        help="takes file names apart into the label, {target}, and other fields, such as '{target}_{speaker}_{take}' "
+        "(default: the label is the file's folder)",
+    )
+    command.add_argument("--index", metavar="FILE", help="keep the scan there, so that the next one reads what changed")
+    command.add_argument("--batch-size", type=whole(1), metavar="N", help="clips of a batch (default: 32)")
+    command.add_argument(
+        "--batch-seconds",
+        type=seconds,
+        metavar="S",
+        help="padded seconds of a batch by duration (default: those of a batch of mean length)",
+    )
+
+
 def add_scan(commands: argparse._SubParsersAction, whole: Callable, seconds: Callable) -> argparse.ArgumentParser:
     """Add the command `scan`, the survey of a corpus, to the command line.
 
@@ -38,28 +65,14 @@ def add_scan(commands: argparse._SubParsersAction, whole: Callable, seconds: Cal
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    scan.add_argument("source", metavar="DIR|MANIFEST", help="folder of audio files, or .csv, .tsv, .jsonl, .parquet")
+    add_corpus(scan, whole, seconds)
     scan.add_argument(
         "--write",
         metavar="FILE",
         help="write a manifest (.csv, .tsv, .jsonl, .parquet) that AudioManifest opens without a second scan",
     )
-    scan.add_argument(
-        "--target-pattern",
-        metavar="PATTERN",
-        help="takes file names apart into the label, {target}, and other fields, such as '{target}_{speaker}_{take}' "
-        "(default: the label is the file's folder)",
-    )
-    scan.add_argument("--index", metavar="FILE", help="keep the scan there, so that the next one reads what changed")
     scan.add_argument("--bad", metavar="FILE", help="write all bad files with their causes, a line of JSON for each")
     scan.add_argument("--duplicates", action="store_true", help="look for files of the same bytes (reads them)")
-    scan.add_argument("--batch-size", type=whole(1), metavar="N", help="clips of a batch (default: 32)")
-    scan.add_argument(
-        "--batch-seconds",
-        type=seconds,
-        metavar="S",
-        help="padded seconds of a batch by duration (default: those of a batch of mean length)",
-    )
     scan.add_argument("--sample-rate", type=whole(1), metavar="HZ", help="of the batches (default: that of most files)")
     scan.add_argument("--plot", metavar="FILE", help="draw the lengths as a picture: .png, .pdf, .svg (matplotlib)")
     scan.add_argument("--json", action="store_true", help="print JSON in place of text")

@@ -88,7 +88,9 @@ def test_columns_by_other_names(root):
     rows = [{"audio_filepath": "a.wav", "text": "hello", "lang": "en"}]
     dataset = AudioManifest(rows, root=root, path_column="audio_filepath", target_column="text")
     assert (dataset.classes, dataset.fields[0]) == (["hello"], {"lang": "en"})
-    with pytest.raises(ValueError, match=r"row 1 of the list has no column 'path'.*path_column"):
+    with pytest.raises(
+        ValueError, match=r"row 1 of the list has no column 'path'.*call the one with the files so, or .*path_column="
+    ):
         AudioManifest(rows, root=root)
 
 

@@ -182,7 +182,8 @@ def test_data_that_does_not_fit(capsys, tmp_path, clips, arguments, parts):
 def test_bad_folders(capsys, tmp_path, clips):
     out = tmp_path / "out"
     (tmp_path / "empty").mkdir()
-    assert "from where it counts; pass a folder of audio files" in mistake(capsys, "--out", out, "--data", "nowhere")
+    where = f"--data 'nowhere' does not exist in {os.getcwd()!r}, from where it counts; pass a folder of audio files"
+    assert where in mistake(capsys, "--out", out, "--data", "nowhere")
     assert "holds no file that ends in" in mistake(capsys, "--out", out, "--data", tmp_path / "empty")
     assert "is a file; pass a folder" in mistake(capsys, "--out", out, "--data", clips / "a_ann_0.wav")
     line = mistake(capsys, "--out", clips / "a_ann_0.wav", "--data", clips)

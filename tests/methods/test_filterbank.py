@@ -17,7 +17,7 @@ def placed(values: torch.Tensor, offset: int) -> torch.Tensor:
     return found.copy_(values)
 
 
-@pytest.mark.parametrize("n_filters", [2, 3, 12, 40])
+@pytest.mark.parametrize("n_filters", [1, 2, 3, 12, 40])
 @pytest.mark.parametrize("offset", [0, 4])  # where torch puts a tensor, and where numpy does
 def test_a_frame_has_the_same_bits_in_any_batch(n_filters, offset):
     random = torch.Generator().manual_seed(0)

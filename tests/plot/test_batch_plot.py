@@ -84,6 +84,9 @@ def test_path_writes_the_picture_and_a_notebook_gets_it(batch, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert pickle.loads(pickle.dumps(figure)).axes[0].get_title() == figure.axes[0].get_title()
+    with pytest.raises(ValueError, match=r"path='.*batch' must end in .png, .pdf or .svg"):
+        batch.plot(tmp_path / "batch")
+    assert [one.name for one in tmp_path.iterdir()] == ["batch.png"]
     batch.plot(tmp_path / "batch.svg")
     assert "<svg" in (tmp_path / "batch.svg").read_text()
 

@@ -29,7 +29,8 @@ def path_in(table: Table, index: int, column: str) -> str:
     row = table.rows[index]
     if column not in row:
         raise ValueError(
-            f"{table.place(index)} has no column {column!r}, only {sorted(map(str, row))}; name it with path_column="
+            f"{table.place(index)} has no column {column!r}, only {sorted(map(str, row))}; call the one with the "
+            "files so, or name it with path_column= of AudioManifest"
         )
     value = row[column]
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
