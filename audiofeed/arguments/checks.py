@@ -13,6 +13,10 @@ import numpy as np
 
 PAD_MODES = ("constant", "reflect", "replicate", "circular", "symmetric")
 
+# Hz. A rate beyond comes from a broken header or a slip, and resampling from it or to it takes gigabytes; slow sensors
+# recorded as sound have 100 Hz and more, and converters for bats and for radio a few MHz
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
+
 _FEW = 3  # values that are listed with an "or"
 _PACKAGE = Path(__file__).parents[1]
 
