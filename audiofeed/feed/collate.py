@@ -193,10 +193,14 @@ class BatchSettings:
         return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
-        targets = [clip.target for clip in clips]
+        # where others of the batch have a target by its name, a clip without one has none
+        named = any(clip.target is not None and not _is_of_fields(clip) for clip in clips)
+        targets: list[Any] = [None if named and clip.target and _is_of_fields(clip) else clip.target for clip in clips]
         if self.target_collate is not None:
             return self.target_collate(targets)
-        if all(_is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips):
+        if not named and all(
+            _is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips
+        ):
             return {name: fields[name] for name in targets[0]}  # collated and copied once
         return collate_targets(targets)
 
@@ -317,8 +321,9 @@ class GPUSpecCollate:
 
     Items may be tensors or NumPy arrays; `(waveform, target)`; torchaudio's `(waveform, sample_rate, target, ...)`
     (three or more entries, the second an integer of at least 1000); torchcodec's AudioDecoder or AudioSamples; dicts;
-    or AudioExamples. A dict or named tuple has `waveform` or `audio`, optionally `sample_rate` or `sampling_rate`, and
-    `key`, `id` or `path` as the clip's name. Its target is its one entry named `target`, `label` or `labels`; if there
+    or AudioExamples. A dict, named tuple or dataclass has `waveform` or `audio`, optionally `sample_rate` or
+    `sampling_rate` (or `sr`, `fs`, `samplerate` or `rate`, which stays a field too), and `key`, `id` or `path` as the
+    clip's name. Its target is its one entry named `target`, `label` or `labels`; if there
     is none, or more than one, all other entries form a dict of targets. Where a waveform stands, `(waveform,
     sample_rate)` or a whole item may stand too, as in webdataset's `((waveform, sample_rate), cls)` and in the items of
     torch's StackDataset; the target is then (inner, outer) if both have one. `audiofeed.feed.items.register_item_form`
