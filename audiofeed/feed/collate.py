@@ -195,7 +195,7 @@ class BatchSettings:
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
         # where others of the batch have a target by its name, a clip without one has none
         named = any(clip.target is not None and not _is_of_fields(clip) for clip in clips)
-        targets: list[Any] = [None if named and clip.target and _is_of_fields(clip) else clip.target for clip in clips]
+        targets: list[Any] = [None if named and _is_of_fields(clip) and clip.target else clip.target for clip in clips]
         if self.target_collate is not None:
             return self.target_collate(targets)
         if not named and all(

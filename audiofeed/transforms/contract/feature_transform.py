@@ -68,7 +68,7 @@ class FeatureTransform(nn.Module):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        complete(cls)
+        complete(cls, switches=True)
 
     def __init__(self) -> None:
         super().__init__()

@@ -71,7 +71,7 @@ class Transform(nn.Module):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        complete(cls)
+        complete(cls, switches=True)
 
     def __init__(self, sample_rate: float | None = None) -> None:
         super().__init__()

@@ -64,6 +64,10 @@ def test_a_clip_without_a_label_has_none_where_others_have_one():
         batch = PadCollate()(items)
         assert batch.targets == targets
         assert sorted(batch.fields["take"].tolist()) == [1, 2]
+    # a label of several numbers has no truth of its own
+    batch = PadCollate()([{**labeled, "label": torch.ones(3)}, other])
+    assert batch.targets[0].tolist() == [1, 1, 1]
+    assert batch.targets[1] is None
     # without any label, all entries are the targets, as ever
     assert PadCollate()([other, other]).targets["take"].tolist() == [2, 2]
 
