@@ -193,14 +193,10 @@ class BatchSettings:
         return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
-        # where others of the batch have a target by its name, a clip without one has none
-        named = any(clip.target is not None and not _is_of_fields(clip) for clip in clips)
-        targets: list[Any] = [None if named and _is_of_fields(clip) and clip.target else clip.target for clip in clips]
+        targets = [clip.target for clip in clips]
         if self.target_collate is not None:
             return self.target_collate(targets)
-        if not named and all(
-            _is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips
-        ):
+        if all(_is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips):
             return {name: fields[name] for name in targets[0]}  # collated and copied once
         return collate_targets(targets)
 

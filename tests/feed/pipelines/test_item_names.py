@@ -1,4 +1,4 @@
-"""Items whose entries have names: dicts, named tuples and dataclasses, rates by short names, missing labels."""
+"""Items whose entries have names: dicts, named tuples and dataclasses, rates by short names."""
 
 from collections import namedtuple
 from dataclasses import dataclass, make_dataclass
@@ -56,20 +56,6 @@ def test_what_is_no_rate_by_its_value_or_beside_one_is_none():
         assert PadCollate()([{"waveform": WAVE, "label": 1, **own}]).sample_rate is None
     with pytest.raises(ValueError, match="sample_rate=True"):
         PadCollate()([{"waveform": WAVE, "sample_rate": True}])
-
-
-def test_a_clip_without_a_label_has_none_where_others_have_one():
-    labeled, other = {"waveform": WAVE, "label": 3, "take": 1}, {"waveform": WAVE, "take": 2}
-    for items, targets in (([labeled, other], [3, None]), ([other, labeled], [None, 3])):
-        batch = PadCollate()(items)
-        assert batch.targets == targets
-        assert sorted(batch.fields["take"].tolist()) == [1, 2]
-    # a label of several numbers has no truth of its own
-    batch = PadCollate()([{**labeled, "label": torch.ones(3)}, other])
-    assert batch.targets[0].tolist() == [1, 1, 1]
-    assert batch.targets[1] is None
-    # without any label, all entries are the targets, as ever
-    assert PadCollate()([other, other]).targets["take"].tolist() == [2, 2]
 
 
 def test_a_name_that_is_a_number_in_a_tensor_is_that_number():
