@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
+
+from audiofeed.arguments.checks import check_switch, is_number, shortened
 
 # from librosa's, torchaudio's and nnAudio's names to ours, and what else there is to say
 _CALLED = {
@@ -41,8 +43,10 @@ _OWN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Init = TypeVar("Init", bound=Callable[..., None])
 
 
-def explaining(init: Init) -> Init:
+def explaining(init: Init, *, switches: bool = False) -> Init:
     """Wrap an `__init__` to answer another library's name of an argument with the name used here.
+
+    With `switches`, an argument that is True or False by its annotation and default must be that.
 
     >>> @explaining
     ... def __init__(self, *, sample_rate): ...
@@ -53,6 +57,11 @@ def explaining(init: Init) -> Init:
     parameters = inspect.signature(init).parameters.values()
     named = [p.name for p in parameters if p.kind in _OWN][1:]
     positional = sum(p.kind == p.POSITIONAL_OR_KEYWORD for p in parameters) - 1
+    # "false" and "no", as they come out of a file of settings, are true
+    checked_names = [
+        p.name for p in parameters if switches and isinstance(p.default, bool) and p.annotation in ("bool", bool)
+    ]
+    kinds = {p.name: str(p.annotation) for p in parameters} if switches else {}
     takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
     takes_more = any(p.kind == p.VAR_POSITIONAL for p in parameters)
 
@@ -69,9 +78,39 @@ def explaining(init: Init) -> Init:
                 f"{type(self).__name__} takes {count} without a name and was given {len(args)}; "
                 f"write the others as name=value ({example}, ...)"
             )
-        init(self, *args, **settings)
+        for name in checked_names:
+            if name in settings:
+                check_switch(name, settings[name])
+        try:
+            init(self, *args, **settings)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            # what a comparison or an operation says of a list or a text in a number's place names no argument
+            wrong = _misfits(kinds, settings, str(error))
+            if not wrong:
+                raise
+            raise ValueError(wrong[0]) from error
 
     return cast("Init", checked)
+
+
+def _misfits(kinds: Mapping[str, str], settings: Mapping[str, Any], said: str) -> list[str]:
+    """Return what is wrong with arguments by their types, of those that an error does not name."""
+    found = {name: _misfit(kinds[name], value) for name, value in settings.items() if name in kinds}
+    return [f"{name}={shortened(settings[name])} {rule}" for name, rule in found.items() if rule and name not in said]
+
+
+def _misfit(kind: str, value: Any) -> str:
+    """Return the rule that an argument's value breaks by its type alone, "" where it breaks none.
+
+    >>> _misfit("float | None", [1]), _misfit("float", 2)
+    ('must be a number or None', '')
+    """
+    base, optional = kind.removesuffix(" | None"), kind.endswith(" | None")
+    if value is None and optional:
+        return ""
+    fits = is_number(value) if base in ("float", "int") else isinstance(value, str) if base == "str" else True
+    named = {"float": "a number", "int": "an integer", "str": "a string"}
+    return "" if fits else f"must be {named[base]}{' or None' if optional else ''}"
 
 
 def hint(name: str, named: list[str]) -> str:

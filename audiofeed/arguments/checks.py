@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 PAD_MODES = ("constant", "reflect", "replicate", "circular", "symmetric")
+
+# Hz. A rate beyond comes from a broken header or a slip, and resampling from it or to it takes gigabytes; slow sensors
+# recorded as sound have 100 Hz and more, and converters for bats and for radio a few MHz
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
 
 _FEW = 3  # values that are listed with an "or"
 _PACKAGE = Path(__file__).parents[1]
@@ -41,6 +45,15 @@ def check_integer(name: str, value: object, rule: str = "an integer", *, least: 
     return int(value)
 
 
+def check_switch(name: str, value: object) -> None:
+    """Check that an argument is True or False, or 1 or 0 for them; raise a ValueError that names it otherwise.
+
+    >>> check_switch("center", False)
+    """
+    if not (isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1))):
+        raise ValueError(f"{name}={shortened(value)} must be True or False")
+
+
 def check_odd(name: str, value: int) -> int:
     """Check that an argument is an odd count of taps, 3 or more; raise a ValueError that names it otherwise.
 
@@ -60,8 +73,8 @@ def check_positive(name: str, value: float, rule: str = "a finite number > 0") -
     >>> check_positive("p", 2)
     2.0
     """
-    if value is None or isinstance(value, str) or not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} must be {rule}")
+    if not is_number(value) or not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={shortened(value)} must be {rule}")
     return float(value)
 
 
@@ -74,11 +87,22 @@ def check_finite(name: str, value: float, rule: str = "a finite number") -> floa
     shape = tuple(getattr(value, "shape", ()))
     if shape:
         raise ValueError(f"{name} has shape {shape}, and must be {rule}")
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    if not is_number(value):
         raise ValueError(f"{name}={shortened(value)} must be {rule}")
     if not math.isfinite(value):
         raise ValueError(f"{name}={value!r} must be {rule}")
     return float(value)
+
+
+def is_number(value: object) -> bool:
+    """Return True if an argument is one real number, of Python's types, NumPy's or torch's, and no truth value.
+
+    >>> is_number(np.float32(0.5)), is_number("0.5"), is_number([0.5]), is_number(True)
+    (True, False, False, False)
+    """
+    if isinstance(value, (bool, np.bool_)) or not hasattr(type(value), "__float__"):
+        return False
+    return not getattr(value, "shape", ()) and not isinstance(value, np.complexfloating)
 
 
 def shortened(value: object, most: int = 60) -> str:
@@ -97,7 +121,7 @@ def check_share(name: str, value: float) -> float:
     >>> check_share("quantile", 0.02)
     0.02
     """
-    if not hasattr(type(value), "__float__") or not 0 < value < 1:
+    if not is_number(value) or not 0 < value < 1:
         raise ValueError(f"{name}={value!r} must lie between 0 and 1, both excluded")
     return float(value)
 
@@ -124,7 +148,7 @@ def check_span(
     """
     half = sample_rate / 2
     top = f_max if f_max is not None else half if default is None else default
-    if not 0 <= f_min < top <= half:
+    if not (is_number(f_min) and is_number(top) and 0 <= f_min < top <= half):
         raise ValueError(
             f"f_min={f_min!r}, f_max={f_max!r} must satisfy 0 <= f_min < f_max <= {half:g} Hz, half of "
             f"sample_rate={sample_rate!r}"
@@ -159,8 +183,8 @@ def check_not_negative(name: str, value: float, remedy: str = "") -> float:
     >>> check_not_negative("gamma", 0)
     0.0
     """
-    if value is None or isinstance(value, str) or not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} must be a number >= 0" + (f"; {remedy}" if remedy else ""))
+    if not is_number(value) or not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={shortened(value)} must be a number >= 0" + (f"; {remedy}" if remedy else ""))
     return float(value)
 
 
@@ -170,8 +194,8 @@ def check_floor(name: str, value: float) -> float:
     >>> check_floor("amin", 1e-10)
     1e-10
     """
-    if value is None or isinstance(value, str) or not (value >= np.finfo(np.float32).tiny and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} must be a number > 0 that float32 holds (1.2e-38 at least)")
+    if not is_number(value) or not (value >= np.finfo(np.float32).tiny and math.isfinite(value)):
+        raise ValueError(f"{name}={shortened(value)} must be a number > 0 that float32 holds (1.2e-38 at least)")
     return float(value)
 
 
@@ -183,8 +207,8 @@ def check_norm(norm: float | None) -> float | None:
     """
     if norm is None:
         return None
-    if isinstance(norm, str) or not norm > 0:
-        raise ValueError(f"norm={norm!r} must be a number > 0 (1, 2, math.inf), or None")
+    if not is_number(norm) or not norm > 0:
+        raise ValueError(f"norm={shortened(norm)} must be a number > 0 (1, 2, math.inf), or None")
     return float(norm)
 
 
@@ -193,8 +217,8 @@ def check_top_db(top_db: float | None) -> None:
 
     >>> check_top_db(80.0)
     """
-    if top_db is not None and not top_db >= 0:
-        raise ValueError(f"top_db={top_db!r} must be a number >= 0, or None")
+    if top_db is not None and not (is_number(top_db) and top_db >= 0):
+        raise ValueError(f"top_db={shortened(top_db)} must be a number >= 0, or None")
 
 
 def check_power(power: float | None, remedy: str = "use STFT for complex values") -> float:
@@ -224,8 +248,9 @@ def check_mel_norm(name: str, norm: str | float | None) -> None:
 
     >>> check_mel_norm("mel_norm", "slaney")
     """
-    if not (norm in ("slaney", None) or (not isinstance(norm, str) and norm is not None and norm > 0)):
-        raise ValueError(f"{name}={norm!r} must be 'slaney', None, or a number p > 0")
+    is_known = norm is None or (isinstance(norm, str) and norm == "slaney")
+    if not is_known and not (is_number(norm) and norm > 0):  # type: ignore[operator]
+        raise ValueError(f"{name}={shortened(norm)} must be 'slaney', None, or a number p > 0")
 
 
 def check_different(name: str, values: Sequence[float], example: str) -> tuple[float, ...]:
@@ -235,8 +260,8 @@ def check_different(name: str, values: Sequence[float], example: str) -> tuple[f
     (0.5, 1, 2)
     """
     rule = f"different numbers > 0, such as {example}"
-    if isinstance(values, str | float | int):
-        raise ValueError(f"{name}={values!r} must be a sequence of {rule}")
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise ValueError(f"{name}={shortened(values)} must be a sequence of {rule}")
     checked = tuple(values)
     for value in checked:
         check_positive(name, value, f"{rule}: it holds {value!r}")

@@ -132,14 +132,17 @@ def _type(field: dataclasses.Field[Any]) -> str:
     return f"{field.type} | None" if optional else str(field.type)
 
 
-def complete(cls: type) -> None:
-    """Document each argument in a class's `__init__` signature, and let the class answer wrong argument names."""
+def complete(cls: type, *, switches: bool = False) -> None:
+    """Document each argument in a class's `__init__` signature, and let the class answer wrong argument names.
+
+    With `switches`, also what is neither True nor False where it must be.
+    """
     init = cls.__dict__.get("__init__")
     if init is None:
         return
     if cls.__doc__ is not None:
         cls.__doc__ = documented(cls.__doc__, init)
-    cls.__init__ = explaining(init)  # type: ignore[misc]
+    cls.__init__ = explaining(init, switches=switches)  # type: ignore[misc]
 
 
 # ---------------------------------------------------------------- documentation

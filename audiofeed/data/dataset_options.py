@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import HIGHEST_RATE
 from audiofeed.data.crops import Crop
 
 OnError = Literal["raise", "skip"]
@@ -38,11 +39,11 @@ def checked_seed(seed: int | None) -> int:
 
 
 def _is_rate(sample_rate: Any) -> bool:
-    """Return True for a positive integer number of Hz, of any integer type, that a dataset resamples to."""
+    """Return True for an integer number of Hz, of any integer type, that a dataset resamples to."""
     if isinstance(sample_rate, (bool, np.bool_)):
         return False
     try:
-        return operator.index(sample_rate) >= 1
+        return 1 <= operator.index(sample_rate) <= HIGHEST_RATE
     except TypeError:
         return False
 
@@ -64,15 +65,16 @@ def check_options(
         keep_gb: As in `AudioFolder`.
 
     Raises:
-        ValueError: `sample_rate` is not a positive integer, `on_error` is not "raise" or "skip", `keep` is not
-            "memory" or None, or `keep_gb` is not above 0 or stands without `keep`.
+        ValueError: `sample_rate` is not an integer from 1 to 10,000,000, `on_error` is not "raise" or "skip", `keep`
+            is not "memory" or None, or `keep_gb` is not above 0 or stands without `keep`.
         TypeError: `crop` has no `count` or `place`.
 
     >>> check_options(16_000, None, "skip")
     """
     if sample_rate is not None and not _is_rate(sample_rate):
         raise ValueError(
-            f"sample_rate={sample_rate!r} must be an integer number of Hz, 1 or more, or None to keep the files' own"
+            f"sample_rate={sample_rate!r} must be an integer number of Hz, 1 to {HIGHEST_RATE}, or None to keep the "
+            "files' own"
         )
     if crop is not None and not (hasattr(crop, "count") and hasattr(crop, "place")):
         raise TypeError(f"crop={crop!r} must be RandomCrop, CenterCrop, Windows or None")

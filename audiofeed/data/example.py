@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ class AudioExample:
         classes: Names of the classes that the target's numbers stand for; None if they stand for none.
 
     Raises:
-        TypeError: The waveform is not an int16 or float32 tensor, or `fields` is no mapping with names as its keys.
+        TypeError: The waveform is not an int16 or float32 tensor, `seed` is no integer, or `fields` is no mapping with
+            names as its keys.
         ValueError: The waveform has another shape or no samples, or the sample rate is below 1.
 
     >>> example = AudioExample(torch.zeros(16000, dtype=torch.int16), 16000, target=3, key="a.wav")
@@ -65,8 +67,11 @@ class AudioExample:
                 f"waveform has shape {tuple(waveform.shape)}; it must be (time,) or (channel, time) with at least one "
                 "sample: drop the batch dimension"
             )
-        if self.sample_rate < 1:
-            raise ValueError(f"sample_rate={self.sample_rate!r} must be at least 1 Hz")
+        rate: Any = self.sample_rate
+        if isinstance(rate, (str, bool, type(None))) or not rate >= 1:
+            raise ValueError(f"sample_rate={rate!r} must be a number of at least 1 Hz")
+        if self.seed is not None and not isinstance(self.seed, Integral):
+            raise TypeError(f"seed={self.seed!r} must be an integer, or None")
         if not isinstance(self.fields, Mapping) or not all(isinstance(name, str) for name in self.fields):
             raise TypeError(f"fields={self.fields!r} must be a mapping from names to values, as {{'speaker': 'ann'}}")
         if self.duration is None:

@@ -65,14 +65,16 @@ def run(settings: Settings, report: Report | None = None) -> dict[str, Any]:
         )
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=settings.out):
-            pass  # better to fail now than when all is trained
         root = settings.data or prepare_sounds(settings.out, report)
+        # better to fail now than when all is trained. It stays during the scan, so that an empty folder for results,
+        # where it lies in that of the data, is not taken for a class without files
+        in_use = tempfile.NamedTemporaryFile(dir=settings.out, prefix="demo-", suffix=".json")  # noqa: SIM115  entered below
     except OSError as error:
         raise DemoError(
             f"--out {str(settings.out)!r} cannot be written to: {error.strerror}; pass another folder"
         ) from error
-    folder = open_folder(root, settings.target_pattern, settings.seconds)
+    with in_use:
+        folder = open_folder(root, settings.target_pattern, settings.seconds)
     threads = torch.get_num_threads()
     torch.set_num_threads(thread_count())
     try:

@@ -40,10 +40,13 @@ def saved(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     """Return a drawn figure, after it was written to a file if there is a path; the extension selects the format.
 
     Raises:
-        ValueError: The path has no extension.
+        TypeError: The path is none.
+        ValueError: The path has no extension of a picture.
     """
     if path is not None:
-        if not PurePath(path).suffix:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path={path!r} must be the path of a file, a string or a Path, or None to write none")
+        if PurePath(path).suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
             raise ValueError(f"path={os.fspath(path)!r} must end in .png, .pdf or .svg, which selects the format")
         figure.savefig(path, dpi=_DPI)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import Callable, Hashable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +15,9 @@ from audiofeed.feed.states.batch_fields import FIELDS, CollateInfo, count_clips
 from audiofeed.feed.states.state_steps import Progress, Target
 from audiofeed.feed.states.states import Ready, State
 from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, to_device
+
+# what training code asks of a tensor, and a batch does not have
+_OF_TENSORS = ("device", "dtype", "shape", "size", "half", "float", "double", "bfloat16", "detach", "clone", "numpy")
 
 
 class AudioBatch(MutableMapping[str, Any]):
@@ -306,7 +309,14 @@ class AudioBatch(MutableMapping[str, Any]):
         value = self._progress.read(source)
         return value if self._target is None else self._target.copy(source, value)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            raise AttributeError(f"batch.{name} cannot be set; batch[{name!r}] = ... takes its place, or adds an entry")
+        object.__setattr__(self, name, value)
+
     def __getitem__(self, key: str) -> Any:
+        if not isinstance(key, Hashable) or isinstance(key, slice | torch.Tensor):
+            raise KeyError(self._unknown(key))
         if key in self._entries:
             return self._entries[key]
         if key not in self._shown:
@@ -329,7 +339,9 @@ class AudioBatch(MutableMapping[str, Any]):
 
     def _unknown(self, key: str) -> str:
         shown = [name for name, source in self._shown.items() if source == key]
-        if key == "keys":
+        if not isinstance(key, str):
+            hint = "; for some of its clips, index a field of them: batch.features[:2]"
+        elif key == "keys":
             hint = "; the clips' names are batch['names']"
         elif shown:
             hint = f"; it is batch[{shown[0]!r}] here, by rename=, and batch.{key}"
@@ -361,7 +373,10 @@ class AudioBatch(MutableMapping[str, Any]):
             return object.__getattribute__(self, name)
         if not name.startswith("_") and name in self:  # slots that are not set yet have underscores
             return self[name]
-        raise AttributeError(f"an AudioBatch has no attribute {name!r}; its fields are {', '.join(FIELDS)}")
+        hint = f"; use batch.to({name!r})" if name in ("cpu", "cuda") else ""
+        if name in _OF_TENSORS:
+            hint = f"; a field has it: batch.features.{name}"
+        raise AttributeError(f"an AudioBatch has no attribute {name!r}{hint}; its fields are {', '.join(FIELDS)}")
 
     def __copy__(self) -> AudioBatch:
         return type(self)._of(self._progress, self._target)._with_own(self)

@@ -317,8 +317,9 @@ class GPUSpecCollate:
 
     Items may be tensors or NumPy arrays; `(waveform, target)`; torchaudio's `(waveform, sample_rate, target, ...)`
     (three or more entries, the second an integer of at least 1000); torchcodec's AudioDecoder or AudioSamples; dicts;
-    or AudioExamples. A dict or named tuple has `waveform` or `audio`, optionally `sample_rate` or `sampling_rate`, and
-    `key`, `id` or `path` as the clip's name. Its target is its one entry named `target`, `label` or `labels`; if there
+    or AudioExamples. A dict, named tuple or dataclass has `waveform` or `audio`, optionally `sample_rate` or
+    `sampling_rate` (or `sr`, `fs`, `samplerate` or `rate`, which stays a field too), and `key`, `id` or `path` as the
+    clip's name. Its target is its one entry named `target`, `label` or `labels`; if there
     is none, or more than one, all other entries form a dict of targets. Where a waveform stands, `(waveform,
     sample_rate)` or a whole item may stand too, as in webdataset's `((waveform, sample_rate), cls)` and in the items of
     torch's StackDataset; the target is then (inner, outer) if both have one. `audiofeed.feed.items.register_item_form`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -15,7 +16,7 @@ from audiofeed.sampling.mixture import SourcedItem
 
 WAVEFORM_NAMES = ("waveform", "audio")
 RATE_NAMES = ("sample_rate", "sampling_rate")
-# of a rate in a named tuple of no known name
+# of a rate in a named tuple of no known name, and in a dict beside which nothing else says the rate
 SHORT_RATE_NAMES = ("sr", "fs", "rate", "samplerate")
 TARGET_NAMES = ("target", "label", "labels")
 CLIP_NAMES = ("key", "id", "path")
@@ -219,6 +220,8 @@ def _with(clip: Clip, target: Any, fields: Mapping[Any, Any]) -> Clip:
 
 def _with_key(clip: Clip, key: Any, name_of_own: str) -> Clip:
     """Give a clip the key of the item that it stands in; a key of its own becomes a field."""
+    if isinstance(key, np.generic) or (isinstance(key, torch.Tensor) and key.dim() == 0):
+        key = key.item()
     if clip.key is not None and clip.key != key:
         clip = _with(clip, None, {name_of_own: clip.key})
     return clip._replace(key=key)
@@ -238,6 +241,11 @@ def _told_apart(
     for name in RATE_NAMES:
         if mapping.get(name) is not None:
             clip = _with_rate(clip, name, mapping[name])
+    if not any(mapping.get(name) is not None for name in RATE_NAMES):
+        # it stays a field, as the name may be another's
+        short = next((name for name in SHORT_RATE_NAMES if name in mapping and _is_rate(mapping[name])), None)
+        if short is not None and (short != "rate" or int(mapping[short]) in USUAL_RATES):
+            clip = _with_rate(clip, short, mapping[short])
     named = [name for name in names if name in mapping and mapping[name] is not None and name != source]
     if named:
         clip = _with_key(clip, mapping[named[0]], "path" if _is_array_mapping(mapping[source]) else "key")
@@ -275,24 +283,35 @@ def _read_tuple(item: list[Any] | tuple[Any, ...]) -> Clip:
 
 
 def _as_mapping(item: Any) -> Mapping[Any, Any] | None:
-    """Return a dataset item that is a dict, or a named tuple of known names, as a mapping, else None."""
+    """Return a dataset item that is a dict, or a named tuple or dataclass of known names, as a mapping, else None."""
     if isinstance(item, _MAPPINGS):
         return item
-    if is_named_tuple(item) and _waveform_name(item) is not None:
-        return item._asdict()
+    names = _entry_names(item)
+    if names is not None and _waveform_name(item) is not None:
+        return {name: getattr(item, name) for name in names}
     return None
 
 
+def _entry_names(item: Any) -> tuple[str, ...] | None:
+    """Return the names of the entries of an item that is a named tuple or a dataclass of the user's, else None."""
+    if is_named_tuple(item):
+        names: tuple[str, ...] = item._fields
+        return names
+    if not dataclasses.is_dataclass(item) or isinstance(item, (type, AudioExample, SourcedItem)):
+        return None
+    return None if _is_torchcodec(item) else tuple(entry.name for entry in dataclasses.fields(item))
+
+
 def _waveform_name(item: Any) -> Any:
-    """Return the name of the waveform in an item's dict or named tuple; None if there is none."""
-    if not is_named_tuple(item):
+    """Return the name of the waveform in an item's dict, named tuple or dataclass; None if there is none."""
+    names = None if isinstance(item, _MAPPINGS) else _entry_names(item)
+    if names is None:
         return next((name for name in WAVEFORM_NAMES if item.get(name) is not None), None)
-    names = item._fields
     known = {*RATE_NAMES, *TARGET_NAMES, *CLIP_NAMES}
     if any(name in WAVEFORM_NAMES for name in names):
         return next((name for name in WAVEFORM_NAMES if getattr(item, name, None) is not None), None)
     # with any name known, the first entry is the waveform whatever its name
-    return names[0] if names and _is_sound(item[0]) and known.intersection(names[1:]) else None
+    return names[0] if names and _is_sound(getattr(item, names[0])) and known.intersection(names[1:]) else None
 
 
 def _is_mapping(item: Any) -> bool:
@@ -371,7 +390,7 @@ def _is_rate(value: Any) -> bool:
 
 def _rate(value: Any) -> int:
     try:
-        rate = float(value)
+        rate = 0.0 if isinstance(value, bool | np.bool_) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):  # text, None, or a tensor of several
         rate = 0.0
     if not rate.is_integer() or rate < 1:
@@ -396,6 +415,8 @@ def hint_at(item: Any) -> str:
     >>> hint_at({"audio": "a.wav", "label": 1})
     "Its 'audio' is a path: read files with AudioManifest or AudioFolder, or decode them in the dataset. "
     """
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        return "A dataclass has its waveform as 'waveform' or 'audio', or as its first field beside a target or rate. "
     if not isinstance(item, _MAPPINGS):
         return ""
     if "__key__" in item:
@@ -437,7 +458,7 @@ BUILT_IN = (
         _is_tuple,
         _read_tuple,
     ),
-    ItemForm("a dict or named tuple with 'waveform' or 'audio'", _is_mapping, _read_mapping),
+    ItemForm("a dict, named tuple or dataclass with 'waveform' or 'audio'", _is_mapping, _read_mapping),
     ItemForm("a dict of torch's StackDataset with one AudioExample", _is_stacked, _read_stacked),
     ItemForm("an item of a Mixture", _is_sourced, _read_sourced),
     ItemForm("a decoded dict of webdataset, with '__key__' and 'wav', 'flac', ...", _is_webdataset, _read_webdataset),

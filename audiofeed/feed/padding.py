@@ -213,6 +213,9 @@ def _as_tensor(index: int, clip: Clip) -> torch.Tensor:
             f"{_name(index, clip)} has samples of type {waveform.dtype if has_dtype else type(waveform).__name__}; "
             "samples must be int16, int32, uint8 or floating point: convert the waveform in the dataset"
         )
+    if waveform.layout != torch.strided or waveform.is_nested:
+        kind = "a nested tensor" if waveform.is_nested else f"of layout {waveform.layout}"
+        raise TypeError(f"{_name(index, clip)} is {kind}; a waveform must be a dense tensor: call its to_dense()")
     if waveform.device.type != "cpu":
         raise ValueError(
             f"{_name(index, clip)} is on {waveform.device}; a dataset must yield CPU tensors, because the batch is "

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from audiofeed.arguments.meta_device import check_has_values
 from audiofeed.feed.states.runtime import find_runtime
 from audiofeed.feed.states.tensor_trees import describe, is_named_tuple
-from audiofeed.feed.transform_contract import centers_of, frequencies_of, log_of, sample_rate_of, times_of, unwrapped
+from audiofeed.feed.transform_contract import (
+    centers_of,
+    frame_lengths_of,
+    frequencies_of,
+    log_of,
+    sample_rate_of,
+    times_of,
+    unwrapped,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,8 +66,9 @@ def plot(
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: The batch has neither features of (batch, [channel,] bins, frames) nor waveforms, `clips` is less
-            than 1, there is no such `channel`, or `transform` has another sample rate.
-        TypeError: `transform` is no module, `classes` no list, or `channel` no integer.
+            than 1, there is no such `channel`, `transform` has another sample rate, bins or frames, or what is to
+            be drawn is on the meta device.
+        TypeError: `transform` is no module, `classes` no list, `channel` no integer, or `unit` no string.
         RuntimeError: The features are computed in another process than this one.
 
     >>> from audiofeed.feed import AudioBatch
@@ -69,11 +79,13 @@ def plot(
     from audiofeed.drawing.panels import draw_clips
 
     _check_arguments(clips, classes, channel, transform)
+    check_unit(unit)
     shown = min(clips, len(batch))
     if transform is None:
         transform = transform_of(batch)
     else:
         _check_rate(transform, batch.sample_rate)
+        _check_shapes(transform, batch)
     pictured, channels = pictured_features(batch, shown, channel, transform, unit)
     if not pictured:
         pictured, channels = [_pictured_waveforms(batch, shown, channel)], _channels(batch.waveforms, 2)
@@ -96,6 +108,15 @@ def _check_arguments(clips: Any, classes: Any, channel: Any, transform: Any) -> 
         raise TypeError(f"transform={transform!r} must be the module that computed the features, or None")
 
 
+def check_unit(unit: Any) -> None:
+    """Check the argument `unit` of a picture of features, the text beside its color bar.
+
+    >>> check_unit("dB")
+    """
+    if unit is not None and not isinstance(unit, str):
+        raise TypeError(f"unit={unit!r} must be a string, such as 'dB', or None for that of the transform's `log`")
+
+
 def _check_rate(transform: torch.nn.Module, rate: float | None) -> None:
     """Check that a transform given to label a picture's axes is for the batch's sample rate."""
     own = sample_rate_of(transform)
@@ -104,6 +125,33 @@ def _check_rate(transform: torch.nn.Module, rate: float | None) -> None:
             f"transform={type(transform).__name__} has sample_rate={own:g} and the batch {rate:g}, so that its seconds "
             "and Hz would be wrong; give the transform that computed the features, or None"
         )
+
+
+def _check_shapes(transform: torch.nn.Module, batch: AudioBatch) -> None:
+    """Check that a transform given to label a picture's axes has as many bins and frames as the batch's features."""
+    changed = batch._progress.state.info.with_features
+    for name, features in named_features(batch.features).items():
+        member = member_of(transform, name)
+        if member is None or not isinstance(features, torch.Tensor) or features.dim() not in (3, 4):
+            continue
+        frequencies = frequencies_of(member)
+        bins = features.shape[-2 if batch.layout == "bins_frames" else -1]
+        own = None if frequencies is None else np.shape(frequencies)[-1]
+        if own is not None and own != bins:
+            raise ValueError(
+                f"transform={type(unwrapped(member)).__name__} must be the one that computed the features, or None: it "
+                f"has {own} bins and they have {bins}, so that its Hz would be wrong"
+            )
+        count, known = frame_lengths_of(member), _lengths_by_name(batch.feature_lengths, name)
+        if changed or count is None or not isinstance(known, torch.Tensor) or batch.lengths is None:
+            continue
+        expected = count(batch.lengths)
+        if isinstance(expected, torch.Tensor) and expected.tolist() != known.tolist():
+            raise ValueError(
+                f"transform={type(unwrapped(member)).__name__} must be the one that computed the features, or None: it "
+                f"makes {expected.tolist()[:3]} frames of the first clips, and they have {known.tolist()[:3]}, so that "
+                "its seconds would be wrong"
+            )
 
 
 def transform_of(batch: AudioBatch) -> torch.nn.Module | None:
@@ -202,6 +250,7 @@ def _values(features: Any, label: str, layout: str, shown: int, channel: int) ->
     values = features[:shown].detach()
     values = values[:, channel] if values.dim() == 4 else values
     values = values if layout == "bins_frames" else values.mT
+    check_has_values(label, values)
     # to the CPU as it is: not every device has float64 or a magnitude of complex halves
     values = values.cpu()
     real = values.to(torch.complex64).abs() if values.is_complex() else values.float()
@@ -221,11 +270,15 @@ def _check_channel(channel: int, channels: int) -> None:
 
 def lengths_of(lengths: Any, name: str, frames: int, shown: int) -> list[int]:
     """Return the frames of each pictured clip; all where the batch does not know them."""
-    if isinstance(lengths, Mapping):
-        lengths = lengths.get(name)
-    if isinstance(lengths, tuple):
-        lengths = named_features(lengths).get(name)
+    lengths = _lengths_by_name(lengths, name)
     return [frames] * shown if lengths is None else [min(int(n), frames) for n in lengths[:shown].tolist()]
+
+
+def _lengths_by_name(lengths: Any, name: str) -> Any:
+    """Return the lengths of one pictured feature of several."""
+    if isinstance(lengths, Mapping):
+        return lengths.get(name)
+    return named_features(lengths).get(name) if isinstance(lengths, tuple) else lengths
 
 
 def hertz_of(frequencies: Any, channel: int) -> np.ndarray:
@@ -249,6 +302,7 @@ def _pictured_waveforms(batch: AudioBatch, shown: int, channel: int) -> Pictured
             "batch features of (batch, [channel,] bins, frames) or waveforms of (batch, [channel,] time)"
         )
     _check_channel(channel, _channels(waveforms, 2))
+    check_has_values("batch.waveforms", waveforms)
     values = waveforms[:shown].detach()
     of_channel = (values[:, channel] if values.dim() == 3 else values).cpu().float().numpy()
     samples = of_channel.shape[-1]

@@ -21,6 +21,11 @@ def check_waveform(waveform: torch.Tensor) -> None:
             f"waveform has dtype {waveform.dtype}, and must be real floating point, or int16; "
             "scale other integers first (int32: waveform.float() / 2**31), or let GPUSpecCollate do it"
         )
+    if waveform.is_nested or waveform.layout != torch.strided:
+        found = "a nested tensor" if waveform.is_nested else f"of layout {waveform.layout}"
+        raise TypeError(
+            f"waveform is {found}, and must be a dense tensor: pad it, and give each row's length as lengths="
+        )
     if waveform.dim() == 0 or waveform.shape[-1] == 0 or waveform.numel() == 0:
         raise ValueError(
             f"waveform has shape {tuple(waveform.shape)}, and must be (..., time) with at least one sample; "
@@ -38,7 +43,8 @@ def check_lengths(lengths: torch.Tensor, batch: int, most: int, *, unit: str) ->
     >>> check_lengths(torch.tensor([3, 1]), 2, 5, unit="samples")
     tensor([3, 1])
     """
-    if not isinstance(lengths, torch.Tensor) or lengths.is_floating_point() or lengths.is_complex():
+    is_tensor = isinstance(lengths, torch.Tensor)
+    if not is_tensor or lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         found = lengths.dtype if isinstance(lengths, torch.Tensor) else type(lengths).__name__
         raise TypeError(f"lengths is {found}, and must be a tensor of integers: the {unit} of each clip")
     if lengths.numel() != batch or lengths.dim() > 1:

@@ -45,8 +45,6 @@ def plot_batch(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     plot_batch(batch, f"{folder}/batch.png", transform)
     """
-    if clips < 1:
-        raise ValueError(f"clips={clips!r} must be 1 or more")
     if batch.features is None:
         raise ValueError(
             "batch.features is NoneType; plot_batch draws features of (batch, bins, frames): use batch.plot(path), "

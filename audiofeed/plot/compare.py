@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from audiofeed.arguments.checks import check_integer
+from audiofeed.arguments.meta_device import check_has_values
 from audiofeed.drawing.figures import new_figure, saved
 from audiofeed.drawing.module_page import settings_of
 from audiofeed.drawing.panels import COLORS, Pictured, draw_panel, height_label, limits_of, time_label
 from audiofeed.feed import AudioBatch
-from audiofeed.feed.pictures import UNITS, hertz_of, lengths_of, member_of, named_features, transform_of
+from audiofeed.feed.pictures import UNITS, check_unit, hertz_of, lengths_of, member_of, named_features, transform_of
 from audiofeed.feed.transform_contract import (
     frequencies_of,
     log_of,
@@ -75,18 +78,22 @@ def compare(
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        TypeError: `a` or `b` is neither a transform nor a batch nor features.
+        TypeError: `a` or `b` is neither a transform nor a batch nor features, or `unit` is no string.
         ValueError: The two have features of other names or shapes, the transforms have other sample rates, `names` are
             not two, or there is no such clip or channel.
 
     >>> compare(torch.ones(40, 90), torch.full((40, 90), 1.5)).axes[2].get_title().splitlines()[1]
     'largest 0.5, relative L2 0.5'
     """
+    check_unit(unit)
+    for name, number in (("clip", clip), ("channel", channel)):
+        check_integer(name, number, f"an integer, the number of a {name} from 0", least=0)
     if waveform is None and (isinstance(a, torch.nn.Module) or isinstance(b, torch.nn.Module)):
         waveform = _synthesized(_rate_of(a, b))
     if isinstance(waveform, np.ndarray):
         waveform = torch.as_tensor(waveform)
-    if names is not None and (isinstance(names, str) or len(names) != 2):
+    pair = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == 2
+    if names is not None and not (pair and all(isinstance(name, str) for name in names)):
         raise ValueError(f"names={names!r} must be two names, of a and of b")
     called = names or (None, None)
     sides = [_side(given, name, called[i], waveform, clip) for i, (name, given) in enumerate((("a", a), ("b", b)))]
@@ -153,6 +160,7 @@ def _side(given: Any, argument: str, name: str | None, waveform: torch.Tensor | 
                 "Chain behind the transform that makes them"
             )
         assert waveform is not None
+        check_has_values(argument, given)
         found = {key: value.squeeze(0) for key, value in named_features(_computed(given, waveform)).items()}
         features = {key: _array(value, _label(argument, key)) for key, value in found.items()}
         return _Side(name=name or type(unwrapped(given)).__name__, features=features, transform=given)
@@ -198,6 +206,7 @@ def _array(features: Any, label: str) -> np.ndarray:
     if not isinstance(features, torch.Tensor) or features.dim() not in (2, 3):
         found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
         raise ValueError(f"{label} is {found}, and must be (bins, frames) or (channel, bins, frames)")
+    check_has_values(label, features)
     features = features.detach().cpu()
     exact = features.to(torch.complex128 if features.is_complex() else torch.float64).numpy()
     return exact if exact.ndim == 3 else exact[None]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from audiofeed.arguments.meta_device import check_has_values
 from audiofeed.drawing.figures import new_figure, saved
 from audiofeed.drawing.found_filters import filters_in
 from audiofeed.drawing.panels import COLORS
@@ -36,8 +37,8 @@ def filters(
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        TypeError: `transform` is no module.
-        ValueError: There is no filter in it.
+        TypeError: `transform` is no module, or `normalize` neither True nor False.
+        ValueError: There is no filter in it, or it is on the meta device.
 
     >>> from audiofeed.transforms import MelSpectrogram
     >>> len(filters(MelSpectrogram(sample_rate=16000, n_fft=400, n_mels=40)).axes[0].lines)
@@ -45,6 +46,11 @@ def filters(
     """
     if not isinstance(transform, torch.nn.Module):
         raise TypeError(f"transform={transform!r} must be a module: a transform with filters, or one that holds some")
+    if not isinstance(normalize, bool):
+        raise TypeError(
+            f"normalize={normalize!r} must be True or False: whether each filter is drawn with its peak at 1"
+        )
+    check_has_values("transform", transform)
     found = filters_in(transform)
     if not found:
         raise ValueError(

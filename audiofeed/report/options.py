@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from audiofeed.survey.options import add_corpus
+from audiofeed.survey.options import add_corpus, read_rate
 from audiofeed.survey.text import printable
 
 _EPILOG = """\
@@ -55,7 +55,7 @@ def add_report(commands: argparse._SubParsersAction, whole: Callable, seconds: C
     report.add_argument("--out", default="report.html", metavar="FILE", help="the page to write (default: %(default)s)")
     report.add_argument("--crop", type=seconds, metavar="S", help="seconds of each clip, from anywhere (default: all)")
     report.add_argument(
-        "--sample-rate", type=whole(1), metavar="HZ", help="of the batches (default: the transform's, or most files')"
+        "--sample-rate", type=read_rate, metavar="HZ", help="of the batches (default: the transform's, or most files')"
     )
     report.add_argument("--clips", type=whole(0), default=20, metavar="N", help="to show (default: %(default)s)")
     report.add_argument(

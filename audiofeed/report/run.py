@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from audiofeed.arguments.checks import check_count, check_integer, check_positive
+from audiofeed.arguments.checks import HIGHEST_RATE, LOWEST_RATE, check_count, check_integer, check_positive
 from audiofeed.data import RandomCrop
 from audiofeed.data.crops import Crop
 from audiofeed.survey.settings import ScanError
@@ -52,7 +52,7 @@ def write_report(
             read and never evaluated.
         crop: What a batch has of each clip: seconds of a `RandomCrop`, above 0, or a crop; None for whole clips, of
             which the page shows the middle 30 s if they are longer.
-        sample_rate: Hz of the batches, 1 or more; None for the transform's own, or that of most hours.
+        sample_rate: Hz of the batches, 100 to 10,000,000; None for the transform's own, or that of most hours.
         target_pattern: Takes file names apart, as in `AudioFolder(target=...)`; None takes classes from folders.
         index: Keeps what the scan finds between runs, as in `AudioFolder(index=...)`.
         batch_size: Clips in a batch, 1 or more; None for 32.
@@ -99,9 +99,12 @@ def write_report(
     placed = RandomCrop(crop) if isinstance(crop, (int, float)) else crop
     if not (placed is None or (hasattr(placed, "count") and hasattr(placed, "place"))):
         raise TypeError(f"crop={crop!r} must be a number of seconds, a crop such as CenterCrop(2.0), or None")
-    for name, number in (("batch_size", batch_size), ("sample_rate", sample_rate)):
-        if number is not None:
-            check_count(name, number, "an integer, 1 or more")
+    if batch_size is not None:
+        check_count("batch_size", batch_size, "an integer, 1 or more")
+    if sample_rate is not None:
+        rule = f"an integer number of Hz, {LOWEST_RATE} to {HIGHEST_RATE}"
+        if check_count("sample_rate", sample_rate, rule) < LOWEST_RATE or sample_rate > HIGHEST_RATE:
+            raise ValueError(f"sample_rate={sample_rate!r} must be {rule}")
     if batch_seconds is not None:
         check_positive("batch_seconds", batch_seconds, "a number of seconds above 0")
     try:

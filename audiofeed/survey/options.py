@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from audiofeed.arguments.checks import HIGHEST_RATE, LOWEST_RATE
+
 _EPILOG = """\
 examples:
   audiofeed scan speech/
@@ -44,6 +46,22 @@ def add_corpus(command: argparse.ArgumentParser, whole: Callable, seconds: Calla
     )
 
 
+def read_rate(text: str) -> int:
+    """Parse the sample rate that a survey or a report is asked for, in Hz.
+
+    Args:
+        text: What stands behind `--sample-rate`.
+
+    >>> read_rate("16000")
+    16000
+    """
+    if not (text.isascii() and text.isdigit() and LOWEST_RATE <= int(text[:20]) <= HIGHEST_RATE):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be an integer number of Hz, {LOWEST_RATE} to {HIGHEST_RATE}: 16000, say, not 16"
+        )
+    return int(text)
+
+
 def add_scan(commands: argparse._SubParsersAction, whole: Callable, seconds: Callable) -> argparse.ArgumentParser:
     """Add the command `scan`, the survey of a corpus, to the command line.
 
@@ -73,7 +91,9 @@ def add_scan(commands: argparse._SubParsersAction, whole: Callable, seconds: Cal
     )
     scan.add_argument("--bad", metavar="FILE", help="write all bad files with their causes, a line of JSON for each")
     scan.add_argument("--duplicates", action="store_true", help="look for files of the same bytes (reads them)")
-    scan.add_argument("--sample-rate", type=whole(1), metavar="HZ", help="of the batches (default: that of most files)")
+    scan.add_argument(
+        "--sample-rate", type=read_rate, metavar="HZ", help="of the batches (default: that of most files)"
+    )
     scan.add_argument("--plot", metavar="FILE", help="draw the lengths as a picture: .png, .pdf, .svg (matplotlib)")
     scan.add_argument("--json", action="store_true", help="print JSON in place of text")
     return scan

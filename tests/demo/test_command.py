@@ -155,6 +155,26 @@ def test_bad_arguments(capsys, tmp_path, arguments, parts):
     assert all(part in line for part in parts), line
 
 
+def test_an_empty_folder_for_results_is_no_class(clips, tmp_path, monkeypatch):
+    """The suite's warnings are errors: that of a class without files stays for other folders."""
+    root = tmp_path / "classes"
+    for name in ("cat", "dog", "out"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(clips / "a_ann_0.wav", root / "cat")
+    shutil.copy(clips / "b_ann_0.wav", root / "dog")
+    folders = []
+    monkeypatch.setattr(
+        "audiofeed.demo.run._train_and_test", lambda settings, folder, *_: folders.append(folder) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        run(Settings(data=root, out=root / "out"))
+    assert folders[0].classes == ["cat", "dog"]
+    assert not list((root / "out").iterdir())
+    (root / "fox").mkdir()
+    with pytest.warns(UserWarning, match="empty folders .*: 'fox';"), pytest.raises(ZeroDivisionError):
+        run(Settings(data=root, out=root / "out"))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_cuda_without_cuda(capsys, tmp_path):
     line = mistake(capsys, "--out", tmp_path / "out", "--device", "cuda")

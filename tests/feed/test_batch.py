@@ -109,6 +109,21 @@ def test_wrong_names_list_the_fields():
         batch["feature"]
     with pytest.raises(AttributeError, match="no attribute 'label'; its fields are features"):
         _ = batch.label
+    for place in (0, slice(2), torch.tensor([0, 1]), [0, 1]):
+        with pytest.raises(KeyError, match=r"is not a field of an AudioBatch; .*index a field of them.*features\[:2\]"):
+            batch[place]
+
+
+def test_what_a_tensor_has_and_a_batch_has_not_says_where_it_is():
+    batch = make()
+    with pytest.raises(AttributeError, match=r"no attribute 'cuda'; use batch\.to\('cuda'\)"):
+        batch.cuda()
+    with pytest.raises(AttributeError, match=r"no attribute 'shape'; a field has it: batch\.features\.shape"):
+        _ = batch.shape
+    with pytest.raises(AttributeError, match=r"batch\.features cannot be set; batch\['features'\] = "):
+        batch.features = torch.ones(2)
+    with pytest.raises(AttributeError, match=r"batch\.mine cannot be set; batch\['mine'\] = "):
+        batch.mine = 3
     with pytest.raises(ValueError, match="needs waveforms, lengths or features"):
         AudioBatch({"targets": torch.ones(1)})
 

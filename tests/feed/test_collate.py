@@ -258,3 +258,19 @@ def test_what_left_the_cpu_is_not_held_there():
 
 def test_repr():
     assert repr(GPUSpecCollate(Bands(), output="tuple")) == "GPUSpecCollate(Bands, output='tuple')"
+
+
+def test_a_transform_without_values_is_loaded_or_said():
+    """As one is made under `torch.device("meta")` before a checkpoint is loaded into it."""
+    with torch.device("meta"):
+        transform = af.SincFilterbank(sample_rate=8000, n_filters=4, win_length=65, hop_length=100)
+    collate = GPUSpecCollate(transform, device="cpu")
+    clips = [torch.ones(400), torch.ones(300)]
+    with pytest.raises(ValueError, match=r"transform=SincFilterbank is on the meta device \(.*to_empty"):
+        collate(clips).features  # noqa: B018
+    shapes = GPUSpecCollate(transform, device="meta")(clips).features
+    fresh = af.SincFilterbank(sample_rate=8000, n_filters=4, win_length=65, hop_length=100)
+    transform.to_empty(device="cpu").load_state_dict(fresh.state_dict())
+    found = collate(clips).features
+    assert found.shape == shapes.shape
+    torch.testing.assert_close(found, GPUSpecCollate(fresh, device="cpu")(clips).features)

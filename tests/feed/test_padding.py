@@ -100,6 +100,7 @@ def test_a_big_endian_array():
         ([torch.tensor([1.0, 2.0, float("inf")])], ValueError, "clip 0 has 1 NaN or infinite.*at sample 2"),
         ([torch.tensor([float("inf"), float("-inf")])], ValueError, "clip 0 has 2 NaN"),
         ([torch.tensor([1.0, 1e300], dtype=torch.float64)], ValueError, "clip 0 has 1 NaN or infinite.*at sample 1"),
+        ([torch.ones(3).to_sparse()], TypeError, r"clip 0 is of layout torch\.sparse_coo; .*to_dense"),
         ([torch.zeros(3, device="meta")], ValueError, "clip 0 is on meta"),
     ],
 )

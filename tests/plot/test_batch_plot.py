@@ -239,6 +239,9 @@ def test_mistakes_are_said(batch):
         ({"classes": {"cat": 0}}, TypeError, r"classes=\{'cat': 0\} must be a list of names .* give dataset\.classes"),
         ({"classes": "abc"}, TypeError, "classes='abc' must be a list of names"),
         ({"classes": 3}, TypeError, "classes=3 must be a list of names"),
+        ({"unit": 3}, TypeError, "unit=3 must be a string"),
+        ({"path": 3}, TypeError, "path=3 must be the path of a file"),
+        ({"path": "a.xyz"}, ValueError, "path='a.xyz' must end in .png, .pdf or .svg"),
         ({"transform": 3}, TypeError, "transform=3 must be the module that computed the features"),
         (
             {"transform": af.LogMelSpectrogram(**{**MEL, "sample_rate": 16_000})},
@@ -250,6 +253,34 @@ def test_mistakes_are_said(batch):
 def test_wrong_arguments_are_said_by_name(batch, arguments, error, message):
     with pytest.raises(error, match=message):
         batch.plot(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"n_mels": 41},
+            "transform=LogMelSpectrogram must be the one .* it has 41 bins and they have 40, so that its Hz",
+        ),
+        ({"hop_length": 80}, r"it makes \[11, 21, 31\] frames of the first clips, and they have \[9, 17"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["bins_frames", "frames_bins"])
+def test_a_transform_of_other_shapes_labels_no_axes(clips, settings, message, layout):
+    mel = af.LogMelSpectrogram(**MEL)
+    batch = GPUSpecCollate(mel, device="cpu", layout=layout)(clips)
+    assert drawn(batch.plot(transform=mel))[0].get_ylabel() == "frequency (Hz)"
+    with pytest.raises(ValueError, match=message):
+        batch.plot(transform=af.LogMelSpectrogram(**{**MEL, **settings}))
+    stacked = GPUSpecCollate(af.Stack(a=mel, b=af.MelSpectrogram(**MEL)), device="cpu", layout=layout)(clips)
+    with pytest.raises(ValueError, match=message):
+        stacked.plot(transform=af.Stack(a=mel, b=af.LogMelSpectrogram(**{**MEL, **settings})))
+
+
+def test_what_has_no_values_is_not_drawn(batch, clips):
+    for fields in (batch.to("meta"), PadCollate()(clips).to("meta")):
+        with pytest.raises(ValueError, match=r"batch\.\w+ is on the meta device, which has shapes without values"):
+            fields.plot()
 
 
 def test_without_matplotlib_the_message_names_the_extra(batch, monkeypatch):

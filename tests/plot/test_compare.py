@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 
 import numpy as np
@@ -182,6 +183,28 @@ def test_mistakes_are_said():
         af.plot.compare(AudioBatch({"waveforms": torch.ones(2, 9)}), torch.ones(4, 5))
     with pytest.raises(ValueError, match=r"a is \(2, 9\), and must be \(batch, \[channel,\] bins, frames\)"):
         af.plot.compare(AudioBatch({"features": torch.ones(2, 9)}), torch.ones(4, 5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"unit": 3}, TypeError, "unit=3 must be a string"),
+        ({"clip": "a"}, ValueError, "clip='a' must be an integer"),
+        ({"channel": 1.5}, ValueError, "channel=1.5 must be an integer"),
+        ({"names": 3}, ValueError, "names=3 must be two names"),
+        ({"names": (1, 2)}, ValueError, r"names=\(1, 2\) must be two names"),
+    ],
+)
+def test_wrong_arguments_are_said_by_name(arguments, error, message):
+    with pytest.raises(error, match=message):
+        af.plot.compare(torch.ones(3, 4), torch.ones(3, 4), **arguments)
+
+
+def test_what_has_no_values_is_not_compared():
+    with pytest.raises(ValueError, match=r"b=LogMelSpectrogram is on the meta device .*to_empty"):
+        af.plot.compare(mel(), copy.deepcopy(mel()).to("meta"))
+    with pytest.raises(ValueError, match="b is on the meta device"):
+        af.plot.compare(torch.ones(3, 4), torch.ones(3, 4, device="meta"))
 
 
 def test_without_matplotlib_the_message_names_the_extra(monkeypatch):

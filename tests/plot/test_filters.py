@@ -94,6 +94,17 @@ def test_mistakes_are_said():
         af.plot.filters(3)
 
 
+def test_filters_without_values_are_not_drawn():
+    with pytest.raises(ValueError, match=r"transform=MelSpectrogram is on the meta device .*to_empty"):
+        af.plot.filters(af.MelSpectrogram(sample_rate=16000).to("meta"))
+
+
+@pytest.mark.parametrize("normalize", [3, "peak", None])
+def test_normalize_is_true_or_false(normalize):
+    with pytest.raises(TypeError, match=r"normalize=.* must be True or False"):
+        af.plot.filters(af.MelSpectrogram(sample_rate=16000), normalize=normalize)
+
+
 def test_without_matplotlib_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match=r"af\.plot\.filters needs matplotlib: pip install audiofeed\[plot\]"):

@@ -344,6 +344,7 @@ def test_settings_that_cannot_be_met(data, report, tmp_path):
         {"crop": -2.0},
         {"batch_size": 0},
         {"sample_rate": 0},
+        {"sample_rate": 5},
         {"batch_seconds": float("nan")},
     ):
         (name,) = settings

@@ -232,7 +232,17 @@ def test_a_mistake_is_one_line_and_code_2(few, scan, arguments, message):
     assert not list(Path().glob(".*partial"))
 
 
-@pytest.mark.parametrize("option", [["--batch-size", "0"], ["--batch-seconds", "nan"], ["--sample-rate", "x"], []])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--batch-size", "0"],
+        ["--batch-seconds", "nan"],
+        ["--sample-rate", "x"],
+        ["--sample-rate", "99"],
+        ["--sample-rate", "10000001"],
+        [],
+    ],
+)
 def test_options_out_of_range(scan, option):
     with pytest.raises(SystemExit) as told:
         scan(*(["speech", *option] if option else []))

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from audiofeed.arguments.checks import HIGHEST_RATE, LOWEST_RATE
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers.base import AudioFile, AudioInfo, Reader
 from audiofeed.data.readers.changes import change_of
@@ -25,9 +26,6 @@ from audiofeed.data.readers.wav_reader import WavReader
 from audiofeed.data.samples import bad_samples
 from audiofeed.data.stopwatch import add_lap
 
-# Hz. A rate beyond comes from a broken header, and resampling from it takes gigabytes; slow sensors recorded as sound
-# have 100 Hz and more, and converters for bats and for radio a few MHz
-_LOWEST_RATE, _HIGHEST_RATE = 100, 10_000_000
 # the exceptions by which a reader says that a file is broken; a caller's mistakes are found before it is asked
 _BROKEN = (OSError, ValueError, EOFError)
 
@@ -252,11 +250,11 @@ def _ask(reader: Reader, file: AudioFile) -> AudioInfo | None:
         raise _broken(file.path, error, None) from error
     if info is None:
         return None
-    if type(reader) in _BUILT_IN and not _LOWEST_RATE <= info.sample_rate <= _HIGHEST_RATE:
+    if type(reader) in _BUILT_IN and not LOWEST_RATE <= info.sample_rate <= HIGHEST_RATE:
         raise AudioReadError.of(
             file.path,
-            f"the {info.format} header says {info.sample_rate} Hz, which no converter has: {_LOWEST_RATE} to "
-            f"{_HIGHEST_RATE} Hz are read; correct the header",
+            f"the {info.format} header says {info.sample_rate} Hz, which no converter has: {LOWEST_RATE} to "
+            f"{HIGHEST_RATE} Hz are read; correct the header",
         )
     if info.frames < 1:
         raise AudioReadError.of(file.path, "the file holds no samples (0 frames)")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import get_worker_info
 
+from audiofeed.arguments.meta_device import check_has_values
 from audiofeed.feed.states.feature_padding import FeaturePadding
 from audiofeed.feed.states.ranks import trained_apart
 from audiofeed.feed.states.side_streams import Ahead, StreamBackend
@@ -130,6 +131,7 @@ class Runtime:
                 if any(tensor.device != device for tensor in chain(module.parameters(), module.buffers()))
             ]
             for module in strays:
+                check_has_values("transform" if module is self.transform else "augment", module)
                 module.to(device)
             if strays and device.type in ("cuda", "xpu"):
                 # Other streams will read these tensors without waiting for this one. Once per module.

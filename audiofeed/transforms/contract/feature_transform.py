@@ -23,7 +23,7 @@ from audiofeed.transforms.contract.filters import (
     keep,
     reset_parameters,
 )
-from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.contract.graph import needs_graph, refuse_script
 from audiofeed.transforms.contract.unknown_attributes import explained
 
 
@@ -68,7 +68,7 @@ class FeatureTransform(nn.Module):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        complete(cls)
+        complete(cls, switches=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,6 +84,7 @@ class FeatureTransform(nn.Module):
 
     else:
         __getattr__ = explained
+        __prepare_scriptable__ = refuse_script
 
     # ---------------------------------------------------------------- what a subclass gives
 

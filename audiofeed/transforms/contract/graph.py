@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 from torch import nn
 
 from audiofeed.parallel.observed import observed
+
+
+def refuse_script(self: nn.Module) -> NoReturn:
+    """Refuse to compile a transform module by torch.jit.script, which asks each module for a form that it can compile.
+
+    Raises:
+        TypeError: Always: a transform chooses its method by values that TorchScript's language cannot hold.
+    """
+    name = type(self).__name__
+    raise TypeError(
+        f"{name} cannot be compiled by torch.jit.script; use torch.jit.trace with an example batch, "
+        "torch.export.export or torch.compile, or leave it out of the scripted model and give that the features"
+    )
 
 
 def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:

@@ -28,7 +28,7 @@ from audiofeed.transforms.contract.filters import (
     keep,
     reset_parameters,
 )
-from audiofeed.transforms.contract.graph import needs_graph
+from audiofeed.transforms.contract.graph import needs_graph, refuse_script
 from audiofeed.transforms.contract.unknown_attributes import UnknownAttributeError, explained
 
 
@@ -71,7 +71,7 @@ class Transform(nn.Module):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        complete(cls)
+        complete(cls, switches=True)
 
     def __init__(self, sample_rate: float | None = None) -> None:
         super().__init__()
@@ -90,6 +90,7 @@ class Transform(nn.Module):
 
     else:
         __getattr__ = explained
+        __prepare_scriptable__ = refuse_script
 
     # ---------------------------------------------------------------- what a subclass gives
 

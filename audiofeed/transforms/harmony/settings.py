@@ -142,7 +142,8 @@ class Notes(Octaves):
 
     def __post_init__(self) -> None:
         intervals = self.intervals if isinstance(self.intervals, str) else tuple(self.intervals)
-        bins = check_bins("bins_per_octave", self.bins_per_octave if isinstance(intervals, str) else len(intervals))
+        bins = check_bins("bins_per_octave", self.bins_per_octave)
+        bins = bins if isinstance(intervals, str) else check_bins("intervals", len(intervals))
         settle(self, intervals=intervals, bins_per_octave=bins, n_chroma=bins)
         super().__post_init__()
 

@@ -402,8 +402,14 @@ def test_repr_names_the_settings(case):
         (torch.zeros(5, dtype=torch.int32), TypeError, "or int16"),
         (torch.zeros(5, dtype=torch.complex64), TypeError, "real"),
         (np.zeros(5), TypeError, "torch.as_tensor"),
+        (torch.ones(5).to_sparse(), TypeError, r"of layout torch.sparse_coo, and must be a dense tensor"),
+        (
+            torch.nested.nested_tensor([torch.ones(5), torch.ones(3)], layout=torch.jagged),
+            TypeError,
+            "a nested tensor, and must be .* pad",
+        ),
     ],
-    ids=["empty", "no-clips", "scalar", "int32", "complex", "numpy"],
+    ids=["empty", "no-clips", "scalar", "int32", "complex", "numpy", "sparse", "nested"],
 )
 def test_a_wrong_waveform_is_named(waveform, error, message):
     with pytest.raises(error, match=message):
@@ -443,6 +449,7 @@ def test_wrong_features_are_named(case):
     [
         (torch.tensor([5.0, 5.0]), TypeError, "integers"),
         ([5, 5], TypeError, "list"),
+        (torch.tensor([True, True]), TypeError, "bool"),
         (torch.tensor([5]), ValueError, r"\(2,\)"),
         (torch.tensor([[5, 5]]), ValueError, r"\(2,\)"),
         (torch.tensor([0, 5]), ValueError, "between 0 and 5"),

@@ -142,6 +142,15 @@ def test_a_cast_keeps_the_memory_that_it_made():
 # ---------------------------------------------------------------- traces
 
 
+@every
+def test_a_script_is_refused_with_the_ways_there_are(case):
+    with (
+        pytest.warns(DeprecationWarning, match="script"),
+        pytest.raises(TypeError, match=r"cannot be compiled by torch\.jit\.script; use torch\.jit\.trace"),
+    ):
+        torch.jit.script(torch.nn.Sequential(case.build(), torch.nn.ReLU()))
+
+
 def traced(transform, *example):
     with warnings.catch_warnings():
         # sizes that a trace keeps, all of which are guarded; and torch says that traces are deprecated
