@@ -1,0 +1,329 @@
+"""LLVM code of an augmentation's convolution with rooms: overlapping blocks of a clip through a Fourier transform.
+
+Two blocks of a clip are the real and the imaginary part of one complex block, as in `filters/long_responses.py`. The
+transform of a block of N points goes by passes that need no order of the points (decimation in frequency): a pass of
+radix r turns N points into r sub-blocks of N / r. The first passes split a block into sub-blocks that fit into a core's
+first cache; of each of them all further passes follow at once, up to groups of as many points as a vector has lanes. So
+many groups are transposed, and transformed across vectors: there the spectrum stands, in the order in which the passes
+leave it (`order`), is multiplied by the response's, which lies in the same order, and goes back by the same way. The
+passes of the inverse transform are those of the transform with real and imaginary parts in each other's place.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiofeed.augment.kernels.row_code import RowCode
+from audiofeed.methods.short_time.kernel import fourier
+from audiofeed.methods.short_time.kernel.fourier import Complex
+from audiofeed.methods.short_time.kernel.llvm_ir import Int, Name
+
+# points of a sub-block: 16 or 32 kB
+SUB_BLOCK = 4096
+# of a block; 2 MB of float32 pairs
+LARGEST = 1 << 18
+
+JOB = (
+    "channels",
+    "source_pitch",  # bytes from one channel of a clip to the next
+    "result_pitch",
+    "spectrum_pitch",  # bytes from a response's one channel to its next; 0: one for all
+    "size",  # samples of a row of the result, 0 past the clip's end
+    "twiddles",
+    "margin",  # samples of zeros that blocks see before a clip
+    "spoiled",  # samples at the beginning of a block that are no result: the taps less one
+    "step",  # samples of result of a block
+    "work",  # bytes from a thread's memory to the block that is transformed
+    "found",  # bytes from there to what comes out of it
+)
+ROW = ("source", "result", "time", "spectrum", "wet")
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes of the Fourier transform of an augmentation's blocks.
+
+    Args:
+        lanes: Floats of a vector: 4, 8 or 16.
+        size: Points, a power of two, 1024 or more.
+
+    >>> Passes(16, 32768).radices
+    (16, 8, 16)
+    """
+
+    lanes: int
+    size: int
+
+    @functools.cached_property
+    def outer(self) -> tuple[int, ...]:
+        """Radices of the passes over whole blocks of an augmentation."""
+        found, left = [], self.size
+        while not found or left > SUB_BLOCK:
+            # a sub-block has a whole tile of groups
+            found.append(4 if found else min(16, left // self.lanes**2))
+            left //= found[-1]
+        return tuple(found)
+
+    @functools.cached_property
+    def sub(self) -> int:
+        """Points of a sub-block of an augmentation's transform."""
+        return self.size // int(np.prod(self.outer))
+
+    @functools.cached_property
+    def inner(self) -> tuple[int, ...]:
+        """Radices of the passes over a sub-block of an augmentation, but for the last one across vectors."""
+        bits = (self.sub // self.lanes).bit_length() - 1
+        found = []
+        while bits:
+            take = 4 if bits % 4 == 0 else 3 if bits >= 3 else bits
+            found.append(1 << take)
+            bits -= take
+        return tuple(found)
+
+    @property
+    def radices(self) -> tuple[int, ...]:
+        """Radices of all passes of an augmentation's transform, but for the last one across vectors."""
+        return self.outer + self.inner
+
+    @functools.cached_property
+    def order(self) -> np.ndarray:
+        """The bin of the Fourier transform that stands at each place of an augmentation's spectrum."""
+        bins, stride = np.zeros(1, np.int64), 1
+        for radix in self.radices:
+            bins = (bins[:, None] + stride * np.arange(radix)).reshape(-1)
+            stride *= radix
+        groups = bins.reshape(-1, self.lanes)  # (tile, group of it)
+        each = groups[:, None] + stride * np.arange(self.lanes)[:, None]  # (tile, vector, group)
+        return each.reshape(-1)
+
+    @functools.cached_property
+    def twiddles(self) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Roots of unity of an augmentation's passes, vector by vector, and the float at which those of each begin."""
+        tables, begins, left, at = [], [], self.size, 0
+        for radix in self.radices:
+            points = left // radix
+            angle = -2 * np.pi * (np.outer(np.arange(points), np.arange(1, radix)) % left) / left
+            parts = np.stack([np.cos(angle), np.sin(angle)])  # (part, point, power)
+            parts = parts.reshape(2, points // self.lanes, self.lanes, radix - 1).transpose(1, 3, 0, 2)
+            tables.append(parts.reshape(-1).astype(np.float32))
+            begins.append(at)
+            at += tables[-1].size
+            left = points
+        return np.concatenate(tables), tuple(begins)
+
+    @property
+    def work(self) -> int:
+        """Floats that a block of an augmentation takes, sub-blocks apart from each other."""
+        return 2 * self.size + 2 * self.lanes * (self.size // self.sub)
+
+
+def write_convolution(passes: Passes) -> str:
+    """Write the kernel that convolves an augmentation's clips with responses, and keeps their level."""
+    code = RowCode(passes.lanes, JOB, ROW)
+    writer = _Blocks(code, passes)
+    field = code.field
+    work = code.at(code.memory, field["work"], "i8")
+    found = code.at(work, field["found"], "i8")
+    totals = code.let("alloca double, i64 2, align 8")
+    with code.each_row():
+        time, number = code.number["time"], code.number
+        wet = code.broadcast_bits(number["wet"])
+        dry_share = code.subtract(code.constant(1.0), wet)
+        code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, 0, 'double')}, align 8")
+        code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, 1, 'double')}, align 8")
+        lead_in = field["margin"]
+        inside = code.at(code.memory, lead_in, "float")
+        blocks = code.let(f"sdiv i64 {code.plus(time, code.minus(field['step'], 1))}, {field['step']}")
+        pairs = code.let(f"sdiv i64 {code.plus(blocks, 1)}, 2")
+        with code.loop(0, field["channels"]) as channel:
+            source = code.at(code.pointer("source"), code.times(channel.index, field["source_pitch"]), "i8")
+            result = code.at(code.pointer("result"), code.times(channel.index, field["result_pitch"]), "i8")
+            spectrum = code.at(code.pointer("spectrum"), code.times(channel.index, field["spectrum_pitch"]), "i8")
+            code.fill_zeros(code.memory, lead_in)
+
+            def copied(i: Int, mask: Name | None, source: Name = source) -> Name:
+                x = code.get_floats(code.at(source, i, "float"), mask)
+                code.store_floats(x, code.at(inside, i, "float"))
+                return x
+
+            _add_to(code, totals, 0, code.sum_squares(time, copied))
+            rest = code.plus(code.times(code.times(2, pairs), field["step"]), field["spoiled"])
+            rest = code.minus(code.minus(rest, lead_in), time)
+            code.fill_zeros(code.at(inside, time, "float"), rest)
+            with code.loop(0, pairs) as pair:
+                first = code.times(code.times(2, pair.index), field["step"])
+                second = code.plus(first, field["step"])
+                starts = [code.at(code.memory, begin, "float") for begin in (first, second)]
+                writer.filter(starts, work, found, spectrum)
+                for part, begin in enumerate((first, second)):
+                    here = code.at(found, code.plus(part * passes.size, field["spoiled"]), "float")
+                    count = code.max(0, code.min(field["step"], code.minus(time, begin)))
+
+                    def mixed(i: Int, mask: Name | None, here: Name = here, begin: Int = begin) -> None:
+                        at = code.plus(begin, i)
+                        heard = code.load_floats(code.at(here, i, "float"))
+                        dry = code.load_floats(code.at(inside, at, "float"))
+                        value = code.multiply_add(heard, wet, code.multiply(dry, dry_share))
+                        code.put_floats(value, code.at(result, at, "float"), mask)
+
+                    code.over(count, mixed)
+
+            def loaded(i: Int, mask: Name | None, result: Name = result) -> Name:
+                return code.get_floats(code.at(result, i, "float"), mask)
+
+            _add_to(code, totals, 1, code.sum_squares(time, loaded))
+        gain = _level_kept(code, totals)
+        with code.loop(0, field["channels"]) as channel:
+            result = code.at(code.pointer("result"), code.times(channel.index, field["result_pitch"]), "i8")
+
+            def scaled(i: Int, mask: Name | None, result: Name = result) -> None:
+                at = code.at(result, i, "float")
+                code.put_floats(code.multiply(code.get_floats(at, mask), gain), at, mask)
+
+            code.over(time, scaled)
+            code.fill_zeros(code.at(result, time, "float"), code.minus(field["size"], time))
+    return code.whole()
+
+
+def _add_to(code: RowCode, totals: Name, place: int, value: Name) -> None:
+    at = code.at(totals, place, "double")
+    before = code.let(f"load double, ptr {at}, align 8")
+    code.put(f"store double {code.let(f'fadd double {before}, {value}')}, ptr {at}, align 8")
+
+
+def _level_kept(code: RowCode, totals: Name) -> Name:
+    """Write the gain that keeps a clip's power in an augmentation's kernel; 0 where there is none to keep."""
+    before, after = (code.let(f"load double, ptr {code.at(totals, i, 'double')}, align 8") for i in (0, 1))
+    heard = [code.let(f"fcmp ogt double {value}, {code.double(0.0)}") for value in (before, after)]
+    both = code.let(f"and i1 {heard[0]}, {heard[1]}")
+    root = code.let(f"call double @llvm.sqrt.f64(double {code.let(f'fdiv double {before}, {after}')})")
+    gain = code.let(f"select i1 {both}, double {root}, double {code.double(0.0)}")
+    return code.in_every_lane(code.let(f"fptrunc double {gain} to float"))
+
+
+class _Blocks:
+    """Code of an augmentation's convolution that leads two blocks of a clip through the passes and back."""
+
+    def __init__(self, code: RowCode, passes: Passes) -> None:
+        self._code, self._passes = code, passes
+        twiddles = code.as_pointer(code.field["twiddles"])
+        self._twiddles = [code.at(twiddles, begin, "float") for begin in passes.twiddles[1]]
+        # vectors from one sub-block to the next: apart from each other, or their points would share lines of the cache
+        self._apart = 2 * passes.sub // passes.lanes + 2
+
+    def filter(self, starts: list[Name], work: Name, found: Name, spectrum: Name) -> None:
+        """Write the convolution of two blocks of an augmentation's clip.
+
+        Args:
+            starts: Their first samples.
+            work: Memory for a complex block.
+            found: Memory of the result, one block behind the other.
+            spectrum: Of the response, in the order of the passes.
+        """
+        code, passes = self._code, self._passes
+        outer = len(passes.outer)
+        for number in range(outer):
+            self._outer(number, work, starts if number == 0 else None, None)
+        tiles = passes.sub // passes.lanes**2
+        with code.loop(0, passes.size // passes.sub) as sub:
+            block = code.at(work, code.times(sub.index, self._apart), code.vector)
+            for number in range(outer, len(passes.radices)):
+                self._inner(number, block, back=False)
+            with code.loop(0, tiles) as tile:
+                here = code.at(block, code.times(tile.index, 2 * passes.lanes), code.vector)
+                own = code.plus(code.times(sub.index, tiles), tile.index)
+                weights = code.at(spectrum, code.times(own, 2 * passes.lanes), code.vector)
+                self._tile(here, weights)
+            for number in reversed(range(outer, len(passes.radices))):
+                self._inner(number, block, back=True)
+        for number in reversed(range(outer)):
+            self._outer(number, work, None, found if number == 0 else None, back=True)
+
+    def _outer(
+        self, number: int, work: Name, starts: list[Name] | None, found: Name | None, *, back: bool = False
+    ) -> None:
+        """Write a pass over a whole block of an augmentation, its sub-blocks apart in memory."""
+        code, passes = self._code, self._passes
+        radix = passes.radices[number]
+        above = int(np.prod(passes.radices[:number], dtype=np.int64))
+        points = passes.size // above // radix  # from one point of a butterfly to the next
+        subs, per_sub = points // passes.sub, passes.sub // passes.lanes
+        with code.loop(0, above) as block, code.loop(0, subs) as part:
+            first = code.plus(code.times(block.index, radix * subs), part.index)
+            with code.loop(0, per_sub) as n:
+                at = [
+                    code.plus(code.times(code.plus(first, k * subs), self._apart), code.times(2, n.index))
+                    for k in range(radix)
+                ]
+                vector = code.plus(code.times(part.index, per_sub), n.index)
+                turns = code.times(vector, 2 * (radix - 1))
+                if starts is not None:
+                    values = []
+                    for k in range(radix):
+                        place = code.plus(k * points, code.times(vector, passes.lanes))
+                        values.append(tuple(code.load_floats(code.at(start, place, "float")) for start in starts))
+                else:
+                    values = [self._load(work, place) for place in at]
+                made = self._butterfly(number, values, turns, back)
+                for k, value in enumerate(made):
+                    if found is None:
+                        self._store(value, work, at[k])
+                        continue
+                    place = code.plus(k * points // passes.lanes, vector)
+                    code.store_vector(value[0], found, place)
+                    code.store_vector(value[1], found, code.plus(passes.size // passes.lanes, place))
+
+    def _inner(self, number: int, block: Name, *, back: bool) -> None:
+        """Write a pass over a sub-block of an augmentation."""
+        code, passes = self._code, self._passes
+        radix = passes.radices[number]
+        points = passes.size // int(np.prod(passes.radices[: number + 1], dtype=np.int64))
+        vectors = points // passes.lanes
+        with code.loop(0, passes.sub // (radix * points)) as part:
+            begin = code.at(block, code.times(part.index, 2 * radix * vectors), code.vector)
+            with code.loop(0, vectors) as n:
+                at = [code.plus(2 * k * vectors, code.times(2, n.index)) for k in range(radix)]
+                values = [self._load(begin, place) for place in at]
+                made = self._butterfly(number, values, code.times(n.index, 2 * (radix - 1)), back)
+                for value, place in zip(made, at, strict=True):
+                    self._store(value, begin, place)
+
+    def _butterfly(self, number: int, values: list[Complex], turns: Int, back: bool) -> list[Complex]:
+        """Write a butterfly of an augmentation's pass, turned behind it, or before it on the way back."""
+        code, table = self._code, self._twiddles[number]
+
+        def turned(values: list[Complex]) -> list[Complex]:
+            found = [values[0]]
+            for k, value in enumerate(values[1:]):
+                by = tuple(code.load_vector(table, code.plus(turns, 2 * k + part)) for part in (0, 1))
+                found.append(fourier.turn(code, value, by))
+            return found
+
+        if not back:
+            return turned(fourier.small(code, values))
+        swapped = turned([(imaginary, real) for real, imaginary in values])
+        return [(real, imaginary) for imaginary, real in fourier.small(code, swapped)]
+
+    def _tile(self, here: Name, weights: Name) -> None:
+        """Write what is done with as many groups of an augmentation's spectrum as a vector has lanes."""
+        code, lanes = self._code, self._passes.lanes
+        values = [self._load(here, 2 * i) for i in range(lanes)]
+        parts = [code.transposed([value[part] for value in values]) for part in (0, 1)]
+        spectrum = fourier.small(code, list(zip(*parts, strict=True)))
+        heard = [fourier.turn(code, value, self._load(weights, 2 * k)) for k, value in enumerate(spectrum)]
+        back = fourier.small(code, [(imaginary, real) for real, imaginary in heard])
+        parts = [code.transposed([value[part] for value in back]) for part in (1, 0)]
+        for i, value in enumerate(zip(*parts, strict=True)):
+            self._store(value, here, 2 * i)
+
+    def _load(self, pointer: Name, at: Int) -> Complex:
+        code = self._code
+        return code.load_vector(pointer, at), code.load_vector(pointer, code.plus(at, 1))
+
+    def _store(self, value: Complex, pointer: Name, at: Int) -> None:
+        code = self._code
+        code.store_vector(value[0], pointer, at)
+        code.store_vector(value[1], pointer, code.plus(at, 1))
