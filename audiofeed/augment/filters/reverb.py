@@ -23,6 +23,8 @@ from audiofeed.augment.contract.sounds import (
     warn_of_faults,
 )
 from audiofeed.augment.filters.long_responses import bank_of, block_size, convolved, spectra_of
+from audiofeed.augment.kernels.convolution import KeptRooms
+from audiofeed.augment.kernels.rows import readable
 from audiofeed.methods.lengths import clear_past
 
 # Share of a response's energy (-40 dB) that may be cut off without a word.
@@ -110,6 +112,7 @@ class ReverbFrom(Augmentation):
         self._warn_of_cut(lost)
         self.count, self.taps, self.size = len(kept), bank.shape[-1], block_size(bank.shape[-1])
         check_size(bank.nbytes, name, self.keep_gb, self.count)
+        self._rooms = KeptRooms()
         held = 8 * self.size * bank.shape[0] * bank.shape[1] + bank.nbytes <= self.keep_gb * 1e9
         # as pairs of real numbers, which `.to(dtype)` of a module leaves whole
         spectra = torch.view_as_real(spectra_of(bank, self.size)) if held else None
@@ -141,6 +144,13 @@ class ReverbFrom(Augmentation):
         waveforms, lengths = clips.waveforms, clips.lengths
         if not may_look(clips):
             return clips.put(active, self._in_rooms(waveforms, lengths, which, wet))
+        if readable(waveforms):
+            # the kernel has the spectra in another order
+            fits = self.spectra is not None and 2 * self.spectra.nbytes <= self.keep_gb * 1e9
+            rooms = self._rooms.of(self.spectra if fits else None, self.taps, self.lead, mixes=self.wet != (1.0, 1.0))
+            if rooms is not None:
+                rows = active.nonzero()[:, 0].tolist()
+                return clips.with_values(waveforms=rooms.around(waveforms, lengths.tolist(), rows, which.tolist(), wet))
 
         def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
             return self._in_rooms(waveforms, lengths[rows], which[rows], wet[rows])

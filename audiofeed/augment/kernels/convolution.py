@@ -8,15 +8,14 @@ import numpy as np
 import torch
 
 from audiofeed.augment.kernels.convolution_code import JOB, LARGEST, ROW, Passes, write_convolution
-from audiofeed.augment.kernels.rows import float_bits, run_rows
+from audiofeed.augment.kernels.rows import changed_rows_of, float_bits, readable, run_rows
 from audiofeed.methods.short_time.kernel import jit
-from audiofeed.parallel.kept_memory import kept_empty
 
 
 @functools.lru_cache(maxsize=8)
-def _kernel(passes: Passes) -> tuple[jit.Machine | None, np.ndarray]:
+def _kernel(passes: Passes, mixes: bool) -> tuple[jit.Machine | None, np.ndarray]:
     """Return the kernel of an augmentation's blocks, None where it cannot be made, and its roots of unity."""
-    return jit.compiled(write_convolution(passes)), aligned(passes.twiddles[0])
+    return jit.compiled(write_convolution(passes, mixes)), aligned(passes.twiddles[0])
 
 
 def aligned(values: np.ndarray) -> np.ndarray:
@@ -35,21 +34,17 @@ class Rooms:
         spectra: (response, channel, size, 2) float32, real and imaginary parts, of blocks.
         taps: Of the responses.
         lead: The tap that becomes lag 0.
+        mixes: Whether a share of the clips themselves is heard.
     """
 
-    def __init__(self, spectra: torch.Tensor, taps: int, lead: int) -> None:
+    def __init__(self, spectra: torch.Tensor, taps: int, lead: int, *, mixes: bool) -> None:
         self.taps, self.lead = taps, lead
         self.channels, self.size = spectra.shape[1], spectra.shape[2]
         self.passes = Passes(jit.lanes(), self.size)
         order = torch.from_numpy(self.passes.order).view(-1, self.passes.lanes)
         laid = spectra.detach()[:, :, order].transpose(-1, -2)  # (response, channel, vector, part, lane)
         self._spectra = aligned((laid / self.size).numpy())
-        self.machine, self._twiddles = _kernel(self.passes)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the augmentation's spectra."""
-        return self._spectra.nbytes
+        self.machine, self._twiddles = _kernel(self.passes, mixes)
 
     def around(
         self, waveforms: torch.Tensor, lengths: list[int], rows: list[int], which: list[int], wet: torch.Tensor
@@ -63,12 +58,7 @@ class Rooms:
             which: The response of each clip.
             wet: (batch,), the share of the response in what is heard.
         """
-        x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
-        result = kept_empty(x.shape, torch.float32)
-        drawn = set(rows)
-        for row in range(len(x)):
-            if row not in drawn:
-                result[row] = x[row]
+        x, result = changed_rows_of(waveforms, rows)
         channels = x.shape[1] if x.dim() == 3 else 1
         of_each = self.channels if self.channels == channels else 1
         bits = float_bits(wet)
@@ -113,9 +103,34 @@ class Rooms:
         return result
 
 
-def can_hold(size: int) -> bool:
-    """Return whether there is a kernel for an augmentation's blocks of a size."""
-    return bool(jit.lanes()) and size <= LARGEST
+class KeptRooms:
+    """Rooms of an augmentation's responses, laid out for the kernel when they are first asked for.
+
+    A copy of the augmentation, and what a worker gets of it, lays them out again.
+    """
+
+    def __init__(self) -> None:
+        self._of: torch.Tensor | None = None
+        self._rooms: Rooms | None = None
+
+    def __reduce__(self) -> tuple[type[KeptRooms], tuple[()]]:
+        return KeptRooms, ()
+
+    def of(self, spectra: torch.Tensor | None, taps: int, lead: int, *, mixes: bool) -> Rooms | None:
+        """Return the rooms of an augmentation's responses, or None where there is no kernel for them.
+
+        Args:
+            spectra: As `Rooms` takes them; None where they are not held.
+            taps: Of the responses.
+            lead: The tap that becomes lag 0.
+            mixes: Whether a share of the clips themselves is heard.
+        """
+        if spectra is None or not readable(spectra) or spectra.shape[2] > LARGEST:
+            return None
+        if spectra is not self._of:
+            made = Rooms(spectra, taps, lead, mixes=mixes)
+            self._of, self._rooms = spectra, made if made.machine is not None else None
+        return self._rooms
 
 
 def _whole(floats: int) -> int:

@@ -12,6 +12,7 @@ passes of the inverse transform are those of the transform with real and imagina
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ from audiofeed.methods.short_time.kernel.llvm_ir import Int, Name
 
 # points of a sub-block: 16 or 32 kB
 SUB_BLOCK = 4096
+# radix of the pass before a tile
+LAST = 4
 # of a block; 2 MB of float32 pairs
 LARGEST = 1 << 18
 
@@ -51,7 +54,7 @@ class Passes:
         size: Points, a power of two, 1024 or more.
 
     >>> Passes(16, 32768).radices
-    (16, 8, 16)
+    (16, 8, 4, 4)
     """
 
     lanes: int
@@ -75,12 +78,12 @@ class Passes:
     @functools.cached_property
     def inner(self) -> tuple[int, ...]:
         """Radices of the passes over a sub-block of an augmentation, but for the last one across vectors."""
-        bits = (self.sub // self.lanes).bit_length() - 1
-        found = []
+        bits, found = (self.sub // self.lanes // LAST).bit_length() - 1, []
         while bits:
-            take = 4 if bits % 4 == 0 else 3 if bits >= 3 else bits
+            take = 2 if bits in (2, 4) else min(bits, 3)
             found.append(1 << take)
             bits -= take
+        found.append(LAST)
         return tuple(found)
 
     @property
@@ -96,7 +99,9 @@ class Passes:
             bins = (bins[:, None] + stride * np.arange(radix)).reshape(-1)
             stride *= radix
         groups = bins.reshape(-1, self.lanes)  # (tile, group of it)
-        each = groups[:, None] + stride * np.arange(self.lanes)[:, None]  # (tile, vector, group)
+        rows = self.lanes // 4
+        across = (np.arange(rows)[:, None] + rows * np.arange(4)).reshape(-1)
+        each = groups[:, None] + stride * across[:, None]  # (tile, vector, group)
         return each.reshape(-1)
 
     @functools.cached_property
@@ -120,8 +125,13 @@ class Passes:
         return 2 * self.size + 2 * self.lanes * (self.size // self.sub)
 
 
-def write_convolution(passes: Passes) -> str:
-    """Write the kernel that convolves an augmentation's clips with responses, and keeps their level."""
+def write_convolution(passes: Passes, mixes: bool) -> str:
+    """Write the kernel that convolves an augmentation's clips with responses, and keeps their level.
+
+    Args:
+        passes: Of the Fourier transform of a block.
+        mixes: Whether a share of the clip itself is heard.
+    """
     code = RowCode(passes.lanes, JOB, ROW)
     writer = _Blocks(code, passes)
     field = code.field
@@ -149,7 +159,7 @@ def write_convolution(passes: Passes) -> str:
                 code.store_floats(x, code.at(inside, i, "float"))
                 return x
 
-            _add_to(code, totals, 0, code.sum_squares(time, copied))
+            code.add_to(totals, 0, code.sum_squares(time, copied))
             rest = code.plus(code.times(code.times(2, pairs), field["step"]), field["spoiled"])
             rest = code.minus(code.minus(rest, lead_in), time)
             code.fill_zeros(code.at(inside, time, "float"), rest)
@@ -162,19 +172,16 @@ def write_convolution(passes: Passes) -> str:
                     here = code.at(found, code.plus(part * passes.size, field["spoiled"]), "float")
                     count = code.max(0, code.min(field["step"], code.minus(time, begin)))
 
-                    def mixed(i: Int, mask: Name | None, here: Name = here, begin: Int = begin) -> None:
+                    def mixed(i: Int, mask: Name | None, here: Name = here, begin: Int = begin) -> Name:
                         at = code.plus(begin, i)
-                        heard = code.load_floats(code.at(here, i, "float"))
-                        dry = code.load_floats(code.at(inside, at, "float"))
-                        value = code.multiply_add(heard, wet, code.multiply(dry, dry_share))
+                        value = code.get_floats(code.at(here, i, "float"), mask)
+                        if mixes:
+                            dry = code.get_floats(code.at(inside, at, "float"), mask)
+                            value = code.multiply_add(value, wet, code.multiply(dry, dry_share))
                         code.put_floats(value, code.at(result, at, "float"), mask)
+                        return value
 
-                    code.over(count, mixed)
-
-            def loaded(i: Int, mask: Name | None, result: Name = result) -> Name:
-                return code.get_floats(code.at(result, i, "float"), mask)
-
-            _add_to(code, totals, 1, code.sum_squares(time, loaded))
+                    code.add_to(totals, 1, code.sum_squares(count, mixed))
         gain = _level_kept(code, totals)
         with code.loop(0, field["channels"]) as channel:
             result = code.at(code.pointer("result"), code.times(channel.index, field["result_pitch"]), "i8")
@@ -188,15 +195,9 @@ def write_convolution(passes: Passes) -> str:
     return code.whole()
 
 
-def _add_to(code: RowCode, totals: Name, place: int, value: Name) -> None:
-    at = code.at(totals, place, "double")
-    before = code.let(f"load double, ptr {at}, align 8")
-    code.put(f"store double {code.let(f'fadd double {before}, {value}')}, ptr {at}, align 8")
-
-
 def _level_kept(code: RowCode, totals: Name) -> Name:
     """Write the gain that keeps a clip's power in an augmentation's kernel; 0 where there is none to keep."""
-    before, after = (code.let(f"load double, ptr {code.at(totals, i, 'double')}, align 8") for i in (0, 1))
+    before, after = (code.total(totals, place) for place in (0, 1))
     heard = [code.let(f"fcmp ogt double {value}, {code.double(0.0)}") for value in (before, after)]
     both = code.let(f"and i1 {heard[0]}, {heard[1]}")
     root = code.let(f"call double @llvm.sqrt.f64(double {code.let(f'fdiv double {before}, {after}')})")
@@ -227,17 +228,17 @@ class _Blocks:
         outer = len(passes.outer)
         for number in range(outer):
             self._outer(number, work, starts if number == 0 else None, None)
-        tiles = passes.sub // passes.lanes**2
+        tiles, last = passes.sub // passes.lanes**2, len(passes.radices) - 1
         with code.loop(0, passes.size // passes.sub) as sub:
             block = code.at(work, code.times(sub.index, self._apart), code.vector)
-            for number in range(outer, len(passes.radices)):
+            for number in range(outer, last):
                 self._inner(number, block, back=False)
             with code.loop(0, tiles) as tile:
                 here = code.at(block, code.times(tile.index, 2 * passes.lanes), code.vector)
                 own = code.plus(code.times(sub.index, tiles), tile.index)
                 weights = code.at(spectrum, code.times(own, 2 * passes.lanes), code.vector)
                 self._tile(here, weights)
-            for number in reversed(range(outer, len(passes.radices))):
+            for number in reversed(range(outer, last)):
                 self._inner(number, block, back=True)
         for number in reversed(range(outer)):
             self._outer(number, work, None, found if number == 0 else None, back=True)
@@ -267,7 +268,7 @@ class _Blocks:
                         values.append(tuple(code.load_floats(code.at(start, place, "float")) for start in starts))
                 else:
                     values = [self._load(work, place) for place in at]
-                made = self._butterfly(number, values, turns, back)
+                made = self._butterfly(number, values, turns, back=back)
                 for k, value in enumerate(made):
                     if found is None:
                         self._store(value, work, at[k])
@@ -287,11 +288,11 @@ class _Blocks:
             with code.loop(0, vectors) as n:
                 at = [code.plus(2 * k * vectors, code.times(2, n.index)) for k in range(radix)]
                 values = [self._load(begin, place) for place in at]
-                made = self._butterfly(number, values, code.times(n.index, 2 * (radix - 1)), back)
+                made = self._butterfly(number, values, code.times(n.index, 2 * (radix - 1)), back=back)
                 for value, place in zip(made, at, strict=True):
                     self._store(value, begin, place)
 
-    def _butterfly(self, number: int, values: list[Complex], turns: Int, back: bool) -> list[Complex]:
+    def _butterfly(self, number: int, values: list[Complex], turns: Int, *, back: bool) -> list[Complex]:
         """Write a butterfly of an augmentation's pass, turned behind it, or before it on the way back."""
         code, table = self._code, self._twiddles[number]
 
@@ -307,17 +308,88 @@ class _Blocks:
         swapped = turned([(imaginary, real) for real, imaginary in values])
         return [(real, imaginary) for imaginary, real in fourier.small(code, swapped)]
 
+    # A point of a tile is (group, lane). The lanes of a group are to be transformed, 4 n + j -> k + rows m: over n for
+    # each j, turned, and then over j for each k. The groups change places with the lanes in two steps, four lanes among
+    # each other and fours of lanes among each other, so that each step has few vectors at a time.
     def _tile(self, here: Name, weights: Name) -> None:
         """Write what is done with as many groups of an augmentation's spectrum as a vector has lanes."""
+        lanes, last = self._passes.lanes, len(self._passes.radices) - 1
+        rows = lanes // 4
+        for n in range(rows):
+            four = [8 * n + 2 * j for j in range(4)]
+            made = self._butterfly(last, [self._load(here, at) for at in four], 0, back=False)
+            self._store_all(self._each_part(self._within_fours, made), here, four)
+        for j in range(4):
+            own = [8 * n + 2 * j for n in range(rows)]
+            values = self._each_part(self._among_fours, [self._load(here, at) for at in own])
+            values = fourier.small(self._code, values) if rows > 1 else values
+            self._store_all([self._turned(value, j * k) for k, value in enumerate(values)], here, own)
+        for k in range(rows):
+            four = [8 * k + 2 * j for j in range(4)]
+            values = fourier.small(self._code, [self._load(here, at) for at in four])
+            heard = [
+                fourier.turn(self._code, value, self._load(weights, at)) for value, at in zip(values, four, strict=True)
+            ]
+            back = fourier.small(self._code, [(imaginary, real) for real, imaginary in heard])
+            self._store_all([self._turned(value, j * k) for j, value in enumerate(back)], here, four)
+        # real and imaginary parts stand in each other's place from here on
+        for j in range(4):
+            own = [8 * n + 2 * j for n in range(rows)]
+            values = [self._load(here, at) for at in own]
+            values = fourier.small(self._code, values) if rows > 1 else values
+            self._store_all(self._each_part(self._among_fours, values), here, own)
+        for n in range(rows):
+            four = [8 * n + 2 * j for j in range(4)]
+            swapped = self._each_part(self._within_fours, [self._load(here, at) for at in four])
+            values = [(real, imaginary) for imaginary, real in swapped]
+            self._store_all(self._butterfly(last, values, 0, back=True), here, four)
+
+    def _turned(self, value: Complex, power: int) -> Complex:
+        """Write the product of an augmentation's value with a root of unity of as many as there are lanes."""
+        lanes, (real, imaginary) = self._passes.lanes, value
+        if power == 0:
+            return value
+        if 4 * power == lanes:
+            return imaginary, self._code.negate(real)
+        angle = -2 * np.pi * power / lanes
+        return fourier.turn(self._code, value, (self._code.constant(np.cos(angle)), self._code.constant(np.sin(angle))))
+
+    def _each_part(self, step: Callable[[list[Name]], list[Name]], values: list[Complex]) -> list[Complex]:
+        """Write a step of an augmentation's kernel for the real and for the imaginary parts of values."""
+        real, imaginary = (step([value[part] for value in values]) for part in (0, 1))
+        return list(zip(real, imaginary, strict=True))
+
+    def _within_fours(self, rows: list[Name]) -> list[Name]:
+        """Write the exchange of four vectors of an augmentation with the four lanes of each four of theirs."""
+        code, fours = self._code, range(0, self._passes.lanes, 4)
+        lanes = self._passes.lanes
+
+        def paired(a: Name, b: Name, picks: tuple[int, int, int, int]) -> Name:
+            # below 4 a lane of a, else of b
+            return code.shuffle(a, b, [four + p if p < 4 else lanes + four + p - 4 for four in fours for p in picks])
+
+        low = [paired(rows[0], rows[1], (0, 4, 1, 5)), paired(rows[2], rows[3], (0, 4, 1, 5))]
+        high = [paired(rows[0], rows[1], (2, 6, 3, 7)), paired(rows[2], rows[3], (2, 6, 3, 7))]
+        return [paired(*half, picks) for half in (low, high) for picks in ((0, 1, 4, 5), (2, 3, 6, 7))]
+
+    def _among_fours(self, rows: list[Name]) -> list[Name]:
+        """Write the exchange of vectors of an augmentation with their fours of lanes, of which there are as many."""
         code, lanes = self._code, self._passes.lanes
-        values = [self._load(here, 2 * i) for i in range(lanes)]
-        parts = [code.transposed([value[part] for value in values]) for part in (0, 1)]
-        spectrum = fourier.small(code, list(zip(*parts, strict=True)))
-        heard = [fourier.turn(code, value, self._load(weights, 2 * k)) for k, value in enumerate(spectrum)]
-        back = fourier.small(code, [(imaginary, real) for real, imaginary in heard])
-        parts = [code.transposed([value[part] for value in back]) for part in (1, 0)]
-        for i, value in enumerate(zip(*parts, strict=True)):
-            self._store(value, here, 2 * i)
+
+        def paired(a: Name, b: Name, fours: tuple[int, ...]) -> Name:
+            return code.shuffle(a, b, [4 * four + lane for four in fours for lane in range(4)])
+
+        if lanes == 4:
+            return rows
+        if lanes == 8:
+            return [paired(*rows, (0, 2)), paired(*rows, (1, 3))]
+        low = [paired(rows[0], rows[1], (0, 1, 4, 5)), paired(rows[2], rows[3], (0, 1, 4, 5))]
+        high = [paired(rows[0], rows[1], (2, 3, 6, 7)), paired(rows[2], rows[3], (2, 3, 6, 7))]
+        return [paired(*half, fours) for half in (low, high) for fours in ((0, 2, 4, 6), (1, 3, 5, 7))]
+
+    def _store_all(self, values: list[Complex], pointer: Name, places: list[int]) -> None:
+        for value, at in zip(values, places, strict=True):
+            self._store(value, pointer, at)
 
     def _load(self, pointer: Name, at: Int) -> Complex:
         code = self._code

@@ -162,3 +162,13 @@ class RowCode(Code):
         found = self.let(f"load {d}, ptr {self._sums}, align 64")
         zero = self.double(0.0)
         return self.let(f"call double @llvm.vector.reduce.fadd.v{lanes}f64(double {zero}, {d} {found})")
+
+    def add_to(self, totals: Name, place: int, value: Name) -> None:
+        """Write the part of an augmentation's kernel that adds a double to one in an array."""
+        at = self.at(totals, place, "double")
+        before = self.let(f"load double, ptr {at}, align 8")
+        self.put(f"store double {self.let(f'fadd double {before}, {value}')}, ptr {at}, align 8")
+
+    def total(self, totals: Name, place: int) -> Name:
+        """Write the part of an augmentation's kernel that reads a double of an array."""
+        return self.let(f"load double, ptr {self.at(totals, place, 'double')}, align 8")

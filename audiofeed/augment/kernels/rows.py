@@ -53,3 +53,29 @@ def float_bits(values: torch.Tensor) -> np.ndarray:
     True
     """
     return values.to(torch.float32).numpy().view(np.int32).astype(np.int64)
+
+
+def double_bits(values: torch.Tensor) -> np.ndarray:
+    """Return float64 numbers of an augmentation's rows as the integers that a kernel takes them from.
+
+    >>> double_bits(torch.tensor([1.0])).tolist() == [0x3FF0000000000000]
+    True
+    """
+    return values.to(torch.float64).numpy().view(np.int64)
+
+
+def changed_rows_of(waveforms: torch.Tensor, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an augmentation's waveforms as a kernel reads them, and memory for the result, with all other rows in it.
+
+    Args:
+        waveforms: (batch, ..., time) float32.
+        rows: Those that the kernel writes.
+
+    >>> changed_rows_of(torch.ones(2, 3), [0])[1][1]
+    tensor([1., 1., 1.])
+    """
+    x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
+    result = kept_empty(x.shape, torch.float32)
+    for row in sorted(set(range(len(x))).difference(rows)):
+        result[row] = x[row]
+    return x, result

@@ -12,6 +12,8 @@ from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import peaks, powers
+from audiofeed.augment.kernels.rows import readable
+from audiofeed.parallel.kept_memory import kept_empty
 
 _REFERENCES = ("clip", "peak", "rms")
 
@@ -107,5 +109,8 @@ class Polarity(Augmentation):
 def _scaled(clips: Clips, active: torch.Tensor, factors: torch.Tensor) -> Clips:
     """Multiply the active clips of an augmentation by a factor each; the others are multiplied by 1, in one pass."""
     waveforms = clips.waveforms
-    factors = torch.where(active, factors, 1.0).to(waveforms.dtype)
-    return clips.with_values(waveforms=waveforms * factors.view(-1, *[1] * (waveforms.dim() - 1)))
+    factors = torch.where(active, factors, 1.0).to(waveforms.dtype).view(-1, *[1] * (waveforms.dim() - 1))
+    if readable(waveforms):
+        # fresh memory takes longer than the products
+        return clips.with_values(waveforms=torch.mul(waveforms, factors, out=kept_empty(waveforms.shape, torch.float32)))
+    return clips.with_values(waveforms=waveforms * factors)

@@ -25,6 +25,8 @@ from audiofeed.augment.contract.sounds import (
     read_piece,
     warn_of_faults,
 )
+from audiofeed.augment.kernels.background import with_sounds
+from audiofeed.augment.kernels.rows import readable
 from audiofeed.methods.lengths import length_mask
 
 Short = Literal["repeat", "pad"]
@@ -173,6 +175,17 @@ class AddBackground(Augmentation):
                 return _fitted(sound, lengths[row], 0.0, "repeat")
             sound = self.samples[:, begins[which[row]] : begins[which[row]] + counts[which[row]]]
             return _fitted(sound, lengths[row], place[row], self.short)
+
+        if readable(clips.waveforms):
+
+            def sound_of(row: int) -> torch.Tensor:
+                return in_channels(one(row), channels)
+
+            ratios = 10.0 ** (-choice.snr_db / 10)
+            rows = active.nonzero()[:, 0].tolist()
+            found = with_sounds(clips.waveforms, lengths, rows, sound_of, ratios, _SILENCE)
+            if found is not None:
+                return clips.with_values(waveforms=found)
 
         def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
             sounds = torch.zeros_like(waveforms, requires_grad=False)
