@@ -24,7 +24,7 @@ from audiofeed.augment.contract.sounds import (
 )
 from audiofeed.augment.filters.long_responses import bank_of, block_size, convolved, spectra_of
 from audiofeed.augment.kernels.convolution import KeptRooms
-from audiofeed.augment.kernels.rows import readable
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import clear_past
 
 # Share of a response's energy (-40 dB) that may be cut off without a word.
@@ -137,6 +137,20 @@ class ReverbFrom(Augmentation):
         """Draw this augmentation's response and wet share for each clip, (batch,) each."""
         return draws.integers(self.count), draws.uniform(*self.wet)
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Put the active clips into this augmentation's rooms, by a kernel."""
+        check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
+        # the kernel has the spectra once more, in another order
+        if self.spectra is None or 2 * self.spectra.nbytes > self.keep_gb * 1e9:
+            return None
+        rooms = self._rooms.of(self.spectra, self.taps, self.lead, mixes=self.wet != (1.0, 1.0))
+        if rooms is None:
+            return None
+        which, wet = self.drawn(draws)
+        channels = 1 if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+        longest = int(clips.lengths.max())
+        return rooms.step(channels, longest, active.nonzero()[:, 0].tolist(), which.numpy(), wet)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Put the active clips into this augmentation's rooms."""
         check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
@@ -144,14 +158,6 @@ class ReverbFrom(Augmentation):
         waveforms, lengths = clips.waveforms, clips.lengths
         if not may_look(clips):
             return clips.put(active, self._in_rooms(waveforms, lengths, which, wet))
-        if readable(waveforms):
-            # the kernel has the spectra in another order
-            fits = self.spectra is not None and 2 * self.spectra.nbytes <= self.keep_gb * 1e9
-            rooms = self._rooms.of(self.spectra if fits else None, self.taps, self.lead, mixes=self.wet != (1.0, 1.0))
-            if rooms is not None:
-                rows = active.nonzero()[:, 0].tolist()
-                return clips.with_values(waveforms=rooms.around(waveforms, lengths.tolist(), rows, which.tolist(), wet))
-
         def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
             return self._in_rooms(waveforms, lengths[rows], which[rows], wet[rows])
 

@@ -5,17 +5,8 @@ from __future__ import annotations
 from audiofeed.augment.kernels.row_code import RowCode
 from audiofeed.methods.short_time.kernel.llvm_ir import Int, Name
 
-JOB = (
-    "channels",
-    "source_pitch",  # bytes from one channel of a clip to the next
-    "result_pitch",
-    "size",  # samples of a row of the result, 0 past the clip's end
-    "silence",  # the bits of a float64: a mean power up to which a sound is silence
-)
-ROW = (
-    "source",
-    "result",
-    "time",
+FIELDS = ("silence",)  # the bits of a float64: a mean power up to which a sound is silence
+NUMBERS = (
     "sound",
     "sound_pitch",  # bytes from one channel of the sound to the next; 0: one for all
     "ratio",  # the bits of a float64: power of the sound over that of the clip
@@ -29,9 +20,9 @@ def write_background(lanes: int, int16: bool) -> str:
         lanes: Floats of a vector.
         int16: Whether sounds are integers of 16 bits, else float32; the ratio takes their scale out.
     """
-    code = RowCode(lanes, JOB, ROW)
+    code = RowCode(lanes, FIELDS, NUMBERS)
     totals = code.let("alloca double, i64 2, align 8")
-    silence = code.let(f"bitcast i64 {code.field['silence']} to double")
+    silence = code.let(f"bitcast i64 {code.number['silence']} to double")
     kind = f"<{lanes} x i16>"
 
     def sample(at: Name, mask: Name | None) -> Name:
@@ -42,49 +33,41 @@ def write_background(lanes: int, int16: bool) -> str:
         call = f"@llvm.masked.load.v{lanes}i16.p0(ptr {at}, i32 2, <{lanes} x i1> {mask}, {kind} zeroinitializer)"
         return code.let(f"sitofp {kind} {code.let(f'call {kind} {call}')} to {code.vector}")
 
-    with code.each_row():
-        time, number, field = code.number["time"], code.number, code.field
-        for place in (0, 1):
-            code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, place, 'double')}, align 8")
+    number, time = code.number, code.number["time"]
+    for place in (0, 1):
+        code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, place, 'double')}, align 8")
 
-        def of_channel(channel: Int) -> tuple[Name, Name, Name]:
-            return (
-                code.at(code.pointer("source"), code.times(channel, field["source_pitch"]), "i8"),
-                code.at(code.pointer("sound"), code.times(channel, number["sound_pitch"]), "i8"),
-                code.at(code.pointer("result"), code.times(channel, field["result_pitch"]), "i8"),
-            )
+    with code.loop(0, number["channels"]) as channel:
+        source, sound = (code.channel_of(name, channel.index) for name in ("source", "sound"))
 
-        with code.loop(0, field["channels"]) as channel:
-            source, sound, _ = of_channel(channel.index)
+        def clip(i: Int, mask: Name | None, source: Name = source) -> Name:
+            return code.get_floats(code.at(source, i, "float"), mask)
 
-            def clip(i: Int, mask: Name | None, source: Name = source) -> Name:
-                return code.get_floats(code.at(source, i, "float"), mask)
+        def other(i: Int, mask: Name | None, sound: Name = sound) -> Name:
+            return sample(code.at(sound, i, "i16" if int16 else "float"), mask)
 
-            def other(i: Int, mask: Name | None, sound: Name = sound) -> Name:
-                return sample(code.at(sound, i, "i16" if int16 else "float"), mask)
+        code.add_to(totals, 0, code.sum_squares(time, clip))
+        code.add_to(totals, 1, code.sum_squares(time, other))
+    count = code.let(f"sitofp i64 {code.max(1, code.times(time, number['channels']))} to double")
+    signal, noise = (code.let(f"fdiv double {code.total(totals, place)}, {count}") for place in (0, 1))
+    heard = [code.let(f"fcmp ogt double {power}, {silence}") for power in (signal, noise)]
+    both = code.let(f"and i1 {heard[0]}, {heard[1]}")
+    ratio = code.let(f"bitcast i64 {number['ratio']} to double")
+    ratio = code.let(f"fmul double {code.let(f'fdiv double {signal}, {noise}')}, {ratio}")
+    root = code.let(f"call double @llvm.sqrt.f64(double {ratio})")
+    gain = code.let(f"select i1 {both}, double {root}, double {code.double(0.0)}")
+    gain = code.in_every_lane(code.let(f"fptrunc double {gain} to float"))
+    with code.loop(0, number["channels"]) as channel:
+        source, sound, result = (code.channel_of(name, channel.index) for name in ("source", "sound", "result"))
 
-            code.add_to(totals, 0, code.sum_squares(time, clip))
-            code.add_to(totals, 1, code.sum_squares(time, other))
-        count = code.let(f"sitofp i64 {code.max(1, code.times(time, field['channels']))} to double")
-        signal, noise = (code.let(f"fdiv double {code.total(totals, place)}, {count}") for place in (0, 1))
-        heard = [code.let(f"fcmp ogt double {power}, {silence}") for power in (signal, noise)]
-        both = code.let(f"and i1 {heard[0]}, {heard[1]}")
-        ratio = code.let(f"bitcast i64 {number['ratio']} to double")
-        ratio = code.let(f"fmul double {code.let(f'fdiv double {signal}, {noise}')}, {ratio}")
-        root = code.let(f"call double @llvm.sqrt.f64(double {ratio})")
-        gain = code.let(f"select i1 {both}, double {root}, double {code.double(0.0)}")
-        gain = code.in_every_lane(code.let(f"fptrunc double {gain} to float"))
-        with code.loop(0, field["channels"]) as channel:
-            source, sound, result = of_channel(channel.index)
+        def mixed(
+            i: Int, mask: Name | None, source: Name = source, sound: Name = sound, result: Name = result
+        ) -> None:
+            x = code.get_floats(code.at(source, i, "float"), mask)
+            y = sample(code.at(sound, i, "i16" if int16 else "float"), mask)
+            code.put_floats(code.multiply_add(y, gain, x), code.at(result, i, "float"), mask)
 
-            def mixed(
-                i: Int, mask: Name | None, source: Name = source, sound: Name = sound, result: Name = result
-            ) -> None:
-                x = code.get_floats(code.at(source, i, "float"), mask)
-                y = sample(code.at(sound, i, "i16" if int16 else "float"), mask)
-                code.put_floats(code.multiply_add(y, gain, x), code.at(result, i, "float"), mask)
-
-            code.over(time, mixed)
-            code.fill_zeros(code.at(result, time, "float"), code.minus(field["size"], time))
+        code.over(time, mixed)
+        code.clear_end(result)
     declared = f"declare {kind} @llvm.masked.load.v{lanes}i16.p0(ptr, i32, <{lanes} x i1>, {kind})\n"
     return (declared if int16 else "") + code.whole()

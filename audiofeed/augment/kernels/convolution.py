@@ -7,13 +7,13 @@ import functools
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.convolution_code import JOB, LARGEST, ROW, Passes, write_convolution
-from audiofeed.augment.kernels.rows import changed_rows_of, float_bits, readable, run_rows
+from audiofeed.augment.kernels.convolution_code import FIELDS, LARGEST, NUMBERS, Passes, write_convolution
+from audiofeed.augment.kernels.rows import RowStep, float_bits, readable
 from audiofeed.methods.short_time.kernel import jit
 
 
 @functools.lru_cache(maxsize=8)
-def _kernel(passes: Passes, mixes: bool) -> tuple[jit.Machine | None, np.ndarray]:
+def machine_of(passes: Passes, mixes: bool) -> tuple[jit.Machine | None, np.ndarray]:
     """Return the kernel of an augmentation's blocks, None where it cannot be made, and its roots of unity."""
     return jit.compiled(write_convolution(passes, mixes)), aligned(passes.twiddles[0])
 
@@ -44,47 +44,26 @@ class Rooms:
         order = torch.from_numpy(self.passes.order).view(-1, self.passes.lanes)
         laid = spectra.detach()[:, :, order].transpose(-1, -2)  # (response, channel, vector, part, lane)
         self._spectra = aligned((laid / self.size).numpy())
-        self.machine, self._twiddles = _kernel(self.passes, mixes)
+        machine, self._twiddles = machine_of(self.passes, mixes)
+        assert machine is not None
+        self.machine = machine
 
-    def around(
-        self, waveforms: torch.Tensor, lengths: list[int], rows: list[int], which: list[int], wet: torch.Tensor
-    ) -> torch.Tensor:
-        """Return an augmentation's waveforms with some of the clips in rooms.
+    def step(self, channels: int, longest: int, rows: list[int], which: np.ndarray, wet: torch.Tensor) -> RowStep:
+        """Return the step that puts clips of an augmentation into rooms.
 
         Args:
-            waveforms: (batch, [channel,] time) float32.
-            lengths: Of each clip in samples.
-            rows: The clips to change; the others are copied.
-            which: The response of each clip.
+            channels: Of the clips.
+            longest: Samples of the longest clip.
+            rows: The clips.
+            which: int64 (batch,), the response of each clip of the batch.
             wet: (batch,), the share of the response in what is heard.
         """
-        x, result = changed_rows_of(waveforms, rows)
-        channels = x.shape[1] if x.dim() == 3 else 1
-        of_each = self.channels if self.channels == channels else 1
-        bits = float_bits(wet)
-        pitch = 8 * self.size
-        table = [
-            (
-                x.data_ptr() + 4 * row * x.stride(0),
-                result.data_ptr() + 4 * row * result.stride(0),
-                lengths[row],
-                self._spectra.ctypes.data + which[row] * self.channels * pitch,
-                int(bits[row]),
-            )
-            for row in sorted(rows, key=lambda row: -lengths[row])
-        ]
         step, spoiled = self.size - self.taps + 1, self.taps - 1
-        longest = max(lengths, default=0)
         pairs = -(--(-longest // step) // 2)
-        lanes = self.passes.lanes
+        lanes, pitch = self.passes.lanes, 8 * self.size
         padded = _whole(2 * pairs * step + spoiled + 4 * lanes)
         work = _whole(self.passes.work)
         fields = {
-            "channels": channels,
-            "source_pitch": 4 * x.stride(1) if x.dim() == 3 else 0,
-            "result_pitch": 4 * result.stride(1) if x.dim() == 3 else 0,
-            "spectrum_pitch": pitch if of_each > 1 else 0,
-            "size": x.shape[-1],
             "twiddles": self._twiddles.ctypes.data,
             "margin": spoiled - self.lead,
             "spoiled": spoiled,
@@ -92,15 +71,12 @@ class Rooms:
             "work": 4 * padded,
             "found": 4 * work,
         }
-        assert self.machine is not None
-        run_rows(
-            self.machine,
-            np.array(table, np.int64).reshape(-1, len(ROW)),
-            len(rows) * channels * longest,
-            4 * (padded + work + 2 * self.size + 4 * lanes),
-            tuple(fields[name] for name in JOB),
-        )
-        return result
+        numbers = np.empty((len(rows), len(NUMBERS)), np.int64)
+        numbers[:, 0] = self._spectra.ctypes.data + which[rows] * self.channels * pitch
+        numbers[:, 1] = pitch if self.channels == channels else 0
+        numbers[:, 2] = float_bits(wet)[rows]
+        memory = 4 * (padded + work + 2 * self.size + 4 * lanes)
+        return RowStep(self.machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, self)
 
 
 class KeptRooms:
@@ -128,8 +104,9 @@ class KeptRooms:
         if spectra is None or not readable(spectra) or spectra.shape[2] > LARGEST:
             return None
         if spectra is not self._of:
-            made = Rooms(spectra, taps, lead, mixes=mixes)
-            self._of, self._rooms = spectra, made if made.machine is not None else None
+            made = machine_of(Passes(jit.lanes(), spectra.shape[2]), mixes)[0]
+            self._rooms = None if made is None else Rooms(spectra, taps, lead, mixes=mixes)
+            self._of = spectra
         return self._rooms
 
 

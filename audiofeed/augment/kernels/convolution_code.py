@@ -29,12 +29,7 @@ LAST = 4
 # of a block; 2 MB of float32 pairs
 LARGEST = 1 << 18
 
-JOB = (
-    "channels",
-    "source_pitch",  # bytes from one channel of a clip to the next
-    "result_pitch",
-    "spectrum_pitch",  # bytes from a response's one channel to its next; 0: one for all
-    "size",  # samples of a row of the result, 0 past the clip's end
+FIELDS = (
     "twiddles",
     "margin",  # samples of zeros that blocks see before a clip
     "spoiled",  # samples at the beginning of a block that are no result: the taps less one
@@ -42,7 +37,11 @@ JOB = (
     "work",  # bytes from a thread's memory to the block that is transformed
     "found",  # bytes from there to what comes out of it
 )
-ROW = ("source", "result", "time", "spectrum", "wet")
+NUMBERS = (
+    "spectrum",
+    "spectrum_pitch",  # bytes from a response's one channel to its next; 0: one for all
+    "wet",  # the bits of a float32
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Passes:
         size: Points, a power of two, 1024 or more.
 
     >>> Passes(16, 32768).radices
-    (16, 8, 4, 4)
+    (8, 8, 8, 4)
     """
 
     lanes: int
@@ -66,7 +65,7 @@ class Passes:
         found, left = [], self.size
         while not found or left > SUB_BLOCK:
             # a sub-block has a whole tile of groups
-            found.append(4 if found else min(16, left // self.lanes**2))
+            found.append(4 if found else min(8, left // self.lanes**2))
             left //= found[-1]
         return tuple(found)
 
@@ -132,66 +131,64 @@ def write_convolution(passes: Passes, mixes: bool) -> str:
         passes: Of the Fourier transform of a block.
         mixes: Whether a share of the clip itself is heard.
     """
-    code = RowCode(passes.lanes, JOB, ROW)
+    code = RowCode(passes.lanes, FIELDS, NUMBERS)
     writer = _Blocks(code, passes)
-    field = code.field
-    work = code.at(code.memory, field["work"], "i8")
-    found = code.at(work, field["found"], "i8")
+    number = code.number
+    time, lead_in, step = number["time"], number["margin"], number["step"]
+    work = code.at(code.memory, number["work"], "i8")
+    found = code.at(work, number["found"], "i8")
     totals = code.let("alloca double, i64 2, align 8")
-    with code.each_row():
-        time, number = code.number["time"], code.number
-        wet = code.broadcast_bits(number["wet"])
-        dry_share = code.subtract(code.constant(1.0), wet)
-        code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, 0, 'double')}, align 8")
-        code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, 1, 'double')}, align 8")
-        lead_in = field["margin"]
-        inside = code.at(code.memory, lead_in, "float")
-        blocks = code.let(f"sdiv i64 {code.plus(time, code.minus(field['step'], 1))}, {field['step']}")
-        pairs = code.let(f"sdiv i64 {code.plus(blocks, 1)}, 2")
-        with code.loop(0, field["channels"]) as channel:
-            source = code.at(code.pointer("source"), code.times(channel.index, field["source_pitch"]), "i8")
-            result = code.at(code.pointer("result"), code.times(channel.index, field["result_pitch"]), "i8")
-            spectrum = code.at(code.pointer("spectrum"), code.times(channel.index, field["spectrum_pitch"]), "i8")
-            code.fill_zeros(code.memory, lead_in)
+    wet = code.broadcast_bits(number["wet"])
+    dry_share = code.subtract(code.constant(1.0), wet)
+    code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, 0, 'double')}, align 8")
+    code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, 1, 'double')}, align 8")
+    inside = code.at(code.memory, lead_in, "float")
+    blocks = code.let(f"sdiv i64 {code.plus(time, code.minus(step, 1))}, {step}")
+    pairs = code.let(f"sdiv i64 {code.plus(blocks, 1)}, 2")
+    with code.loop(0, number["channels"]) as channel:
+        source, result, spectrum = (
+            code.channel_of(name, channel.index) for name in ("source", "result", "spectrum")
+        )
+        code.fill_zeros(code.memory, lead_in)
 
-            def copied(i: Int, mask: Name | None, source: Name = source) -> Name:
-                x = code.get_floats(code.at(source, i, "float"), mask)
-                code.store_floats(x, code.at(inside, i, "float"))
-                return x
+        def copied(i: Int, mask: Name | None, source: Name = source) -> Name:
+            x = code.get_floats(code.at(source, i, "float"), mask)
+            code.store_floats(x, code.at(inside, i, "float"))
+            return x
 
-            code.add_to(totals, 0, code.sum_squares(time, copied))
-            rest = code.plus(code.times(code.times(2, pairs), field["step"]), field["spoiled"])
-            rest = code.minus(code.minus(rest, lead_in), time)
-            code.fill_zeros(code.at(inside, time, "float"), rest)
-            with code.loop(0, pairs) as pair:
-                first = code.times(code.times(2, pair.index), field["step"])
-                second = code.plus(first, field["step"])
-                starts = [code.at(code.memory, begin, "float") for begin in (first, second)]
-                writer.filter(starts, work, found, spectrum)
-                for part, begin in enumerate((first, second)):
-                    here = code.at(found, code.plus(part * passes.size, field["spoiled"]), "float")
-                    count = code.max(0, code.min(field["step"], code.minus(time, begin)))
+        code.add_to(totals, 0, code.sum_squares(time, copied))
+        rest = code.plus(code.times(code.times(2, pairs), step), number["spoiled"])
+        rest = code.minus(code.minus(rest, lead_in), time)
+        code.fill_zeros(code.at(inside, time, "float"), rest)
+        with code.loop(0, pairs) as pair:
+            first = code.times(code.times(2, pair.index), step)
+            second = code.plus(first, step)
+            starts = [code.at(code.memory, begin, "float") for begin in (first, second)]
+            writer.filter(starts, work, found, spectrum)
+            for part, begin in enumerate((first, second)):
+                here = code.at(found, code.plus(part * passes.size, number["spoiled"]), "float")
+                count = code.max(0, code.min(step, code.minus(time, begin)))
 
-                    def mixed(i: Int, mask: Name | None, here: Name = here, begin: Int = begin) -> Name:
-                        at = code.plus(begin, i)
-                        value = code.get_floats(code.at(here, i, "float"), mask)
-                        if mixes:
-                            dry = code.get_floats(code.at(inside, at, "float"), mask)
-                            value = code.multiply_add(value, wet, code.multiply(dry, dry_share))
-                        code.put_floats(value, code.at(result, at, "float"), mask)
-                        return value
+                def mixed(i: Int, mask: Name | None, here: Name = here, begin: Int = begin) -> Name:
+                    at = code.plus(begin, i)
+                    value = code.get_floats(code.at(here, i, "float"), mask)
+                    if mixes:
+                        dry = code.get_floats(code.at(inside, at, "float"), mask)
+                        value = code.multiply_add(value, wet, code.multiply(dry, dry_share))
+                    code.put_floats(value, code.at(result, at, "float"), mask)
+                    return value
 
-                    code.add_to(totals, 1, code.sum_squares(count, mixed))
-        gain = _level_kept(code, totals)
-        with code.loop(0, field["channels"]) as channel:
-            result = code.at(code.pointer("result"), code.times(channel.index, field["result_pitch"]), "i8")
+                code.add_to(totals, 1, code.sum_squares(count, mixed))
+    gain = _level_kept(code, totals)
+    with code.loop(0, number["channels"]) as channel:
+        result = code.channel_of("result", channel.index)
 
-            def scaled(i: Int, mask: Name | None, result: Name = result) -> None:
-                at = code.at(result, i, "float")
-                code.put_floats(code.multiply(code.get_floats(at, mask), gain), at, mask)
+        def scaled(i: Int, mask: Name | None, result: Name = result) -> None:
+            at = code.at(result, i, "float")
+            code.put_floats(code.multiply(code.get_floats(at, mask), gain), at, mask)
 
-            code.over(time, scaled)
-            code.fill_zeros(code.at(result, time, "float"), code.minus(field["size"], time))
+        code.over(time, scaled)
+        code.clear_end(result)
     return code.whole()
 
 
@@ -210,7 +207,7 @@ class _Blocks:
 
     def __init__(self, code: RowCode, passes: Passes) -> None:
         self._code, self._passes = code, passes
-        twiddles = code.as_pointer(code.field["twiddles"])
+        twiddles = code.pointer("twiddles")
         self._twiddles = [code.at(twiddles, begin, "float") for begin in passes.twiddles[1]]
         # vectors from one sub-block to the next: apart from each other, or their points would share lines of the cache
         self._apart = 2 * passes.sub // passes.lanes + 2

@@ -1,20 +1,36 @@
-"""LLVM code that the kernels of augmentations share: rows that threads take in turn, sums of squares, ends of rows."""
+"""LLVM code that the kernels of augmentations share: rows that threads take in turn, sums of squares, ends of rows.
+
+A step is a function `kernel(fields, row, memory)` that reads one row of a batch and writes it: `fields` and `row` are
+arrays of 64-bit integers, what is the same for all rows and what is the row's own, and `memory` is the thread's to work
+in. Each thread takes a row, leads it through all steps of several augmentations while it lies in the cache, and takes
+the next (`write_driver`).
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 
-# what every job begins with
-THREADS = (
+JOB = (
     "next_row",  # the first row that no thread has taken
     "next_thread",  # how many threads have come
     "n_rows",
-    "rows",  # address of the numbers of each row
+    "rows",  # address of the addresses of each row's numbers, one for each step; 0: the step has nothing to do
+    "n_steps",
+    "steps",  # address of the address of each step's code and of its fields
     "memory",  # address of what the threads work in
     "memory_of_each",  # bytes of it for each thread
+)
+# what the numbers of a row begin with
+ROW = (
+    "source",  # address of the first sample that is read
+    "source_pitch",  # bytes from one channel to the next
+    "result",
+    "result_pitch",
+    "channels",
+    "time",  # samples
+    "size",  # samples of a row of the result, 0 past its own
 )
 # Vectors that are summed in float32, before their sum is added in float64: that is right to 1e-7.
 _SUMMED_AT_ONCE = 32
@@ -22,62 +38,78 @@ _SUMMED_AT_ONCE = 32
 _SIDE_BY_SIDE = 4
 
 
+def write_driver() -> str:
+    """Write the kernel in which a thread takes rows of a job, and leads them through the steps of augmentations."""
+    code = Code(4)
+    place = {name: code.at("%job", i, "i64") for i, name in enumerate(JOB)}
+    field = {name: code.load_i64("%job", i) for i, name in enumerate(JOB) if not name.startswith("next")}
+    thread = code.let(f"atomicrmw add ptr {place['next_thread']}, i64 1 seq_cst")
+    at = code.plus(field["memory"], code.times(thread, field["memory_of_each"]))
+    memory = code.let(f"inttoptr i64 {at} to ptr")
+    rows, steps = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("rows", "steps"))
+    with code.loop(0, field["n_rows"]):
+        number = code.let(f"atomicrmw add ptr {place['next_row']}, i64 1 seq_cst")
+        # a thread that finds nothing left goes through the rest at no cost
+        with code.loop(number, code.min(code.plus(number, 1), field["n_rows"])) as row:
+            with code.loop(0, field["n_steps"]) as step:
+                own = code.load_i64(rows, code.plus(code.times(row.index, field["n_steps"]), step.index))
+                has_own = code.let(f"zext i1 {code.let(f'icmp ne i64 {own}, 0')} to i64")
+                with code.loop(0, has_own):
+                    here = code.at(steps, code.times(2, step.index), "i64")
+                    numbers = code.let(f"inttoptr i64 {own} to ptr")
+                    fields = code.load_pointer(here, 1)
+                    code.put(f"call void {code.load_pointer(here, 0)}(ptr {fields}, ptr {numbers}, ptr {memory})")
+    return code.text("kernel", "ptr %job")
+
+
 class RowCode(Code):
-    """LLVM code of an augmentation's kernel, a function `kernel(job)` on an array of 64-bit integers.
+    """LLVM code of a step of an augmentation's kernel, a function `kernel(fields, row, memory)`.
 
     Args:
         lanes: Floats of a vector.
-        job: Names of the numbers of a job, behind `THREADS`.
-        row: Names of the numbers of a row.
+        fields: Names of the numbers that are the same for all rows.
+        row: Names of the numbers of a row, behind `ROW`.
 
-    >>> code = RowCode(4, (), ("source",))
-    >>> with code.each_row():
-    ...     _ = code.pointer("source")
-    >>> "kernel(ptr %job)" in code.whole()
+    >>> code = RowCode(4, (), ())
+    >>> code.fill_zeros(code.pointer("result"), code.number["time"])
+    >>> "kernel(ptr %fields" in code.whole()
     True
     """
 
-    def __init__(self, lanes: int, job: tuple[str, ...], row: tuple[str, ...]) -> None:
+    memory = "%memory"
+
+    def __init__(self, lanes: int, fields: tuple[str, ...], row: tuple[str, ...]) -> None:
         super().__init__(lanes)
         self.doubles = f"<{lanes} x double>"
-        names = (*THREADS, *job)
-        self._place = {name: self.at("%job", i, "i64") for i, name in enumerate(names)}
-        self.field = {name: self.load_i64("%job", i) for i, name in enumerate(names) if not name.startswith("next")}
-        self._row = row
+        self.number = {name: self.load_i64("%row", i) for i, name in enumerate((*ROW, *row))}
+        self.number |= {name: self.load_i64("%fields", i) for i, name in enumerate(fields)}
         self._sums = self.let(f"alloca {self.doubles}, align 64")
-        thread = self.let(f"atomicrmw add ptr {self._place['next_thread']}, i64 1 seq_cst")
-        at = self.plus(self.field["memory"], self.times(thread, self.field["memory_of_each"]))
-        self.memory = self.as_pointer(at)
 
     def whole(self) -> str:
-        """Return the text of the augmentation's kernel."""
+        """Return the text of the step of the augmentation's kernel."""
         more = [
             f"declare double @llvm.vector.reduce.fadd.v{self.lanes}f64(double, {self.doubles})",
             "declare double @llvm.sqrt.f64(double)",
             "declare i64 @llvm.smax.i64(i64, i64)",
         ]
-        return "\n".join([*more, self.text("kernel", "ptr %job")])
+        return "\n".join([*more, self.text("kernel", "ptr %fields, ptr %row, ptr %memory")])
 
-    @contextlib.contextmanager
-    def each_row(self) -> Iterator[None]:
-        """Write what a thread of an augmentation's kernel does with each row that it takes."""
-        with self.loop(0, self.field["n_rows"]):
-            number = self.let(f"atomicrmw add ptr {self._place['next_row']}, i64 1 seq_cst")
-            # a thread that finds nothing left goes through the rest at no cost
-            with self.loop(number, self.min(self.plus(number, 1), self.field["n_rows"])) as row:
-                own = self.at(
-                    self.as_pointer(self.field["rows"]), self.times(row.index, len(self._row)), "i64"
-                )
-                self.number = {name: self.load_i64(own, i) for i, name in enumerate(self._row)}
-                yield
+    def channel_of(self, name: str, channel: Int) -> Name:
+        """Write the address of a channel of a row of an augmentation's "source", "result" or the like."""
+        return self.at(self.pointer(name), self.times(channel, self.number[f"{name}_pitch"]), "i8")
+
+    def clear_end(self, result: Name) -> None:
+        """Write the part of an augmentation's kernel that sets a row's samples past its own to 0."""
+        time = self.number["time"]
+        self.fill_zeros(self.at(result, time, "float"), self.minus(self.number["size"], time))
 
     def as_pointer(self, address: Int) -> Name:
         """Write the part of an augmentation's kernel that takes an integer for an address."""
         return self.let(f"inttoptr i64 {address} to ptr")
 
     def pointer(self, name: str) -> Name:
-        """Write the part of an augmentation's kernel that takes a number of a row, or else of the job, for an address."""
-        return self.as_pointer(self.number[name] if name in self.number else self.field[name])
+        """Write the part of an augmentation's kernel that takes a number for an address."""
+        return self.as_pointer(self.number[name])
 
     def max(self, a: Int, b: Int) -> Name:
         """Write the larger of two integers of an augmentation's kernel."""

@@ -1,13 +1,40 @@
-"""Jobs of an augmentation's kernels: what threads are given, memory they work in, and which tensors kernels may read."""
+"""Steps of an augmentation's kernels on the rows of a batch, and the job in which threads lead rows through them."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.row_code import THREADS
+from audiofeed.augment.kernels.gain_code import write_gain
+from audiofeed.augment.kernels.row_code import JOB, ROW, write_driver
 from audiofeed.methods.short_time.kernel import guard, jit
 from audiofeed.parallel.kept_memory import kept_empty
+
+
+@dataclass(frozen=True, eq=False)
+class RowStep:
+    """Step of an augmentation on some rows of a batch, to be done by a kernel.
+
+    Args:
+        machine: The kernel's code, of the form that `row_code.RowCode` writes.
+        rows: The rows that it changes, in any order.
+        numbers: int64 (rows, numbers), what the kernel reads of each behind `row_code.ROW`.
+        fields: What it reads beside.
+        memory: Bytes that a thread works in.
+        keeps: What the addresses among the numbers point into.
+    """
+
+    machine: jit.Machine
+    rows: list[int]
+    numbers: np.ndarray
+    fields: tuple[int, ...] = ()
+    memory: int = 0
+    keeps: Any = None
 
 
 def readable(*tensors: torch.Tensor) -> bool:
@@ -22,28 +49,79 @@ def readable(*tensors: torch.Tensor) -> bool:
     )
 
 
-def run_rows(
-    machine: jit.Machine, rows: np.ndarray, n_values: int, memory_of_each: int = 0, fields: tuple[int, ...] = ()
-) -> None:
-    """Run an augmentation's kernel on rows that torch's number of threads take in turn.
+@functools.lru_cache(maxsize=1)
+def _driver() -> jit.Machine | None:
+    return jit.compiled(write_driver())
+
+
+@functools.lru_cache(maxsize=4)
+def _gain(lanes: int) -> jit.Machine | None:
+    return jit.compiled(write_gain(lanes))
+
+
+def gain_step(rows: list[int], factors: torch.Tensor) -> RowStep | None:
+    """Return the step that multiplies rows of an augmentation's batch; None where there is no kernel.
 
     Args:
-        machine: The kernel.
-        rows: int64 (rows, numbers).
-        n_values: Values of all rows, of which each thread should have some.
-        memory_of_each: Bytes that a thread works in.
-        fields: Numbers of the job behind `row_code.THREADS`.
+        rows: The rows to multiply.
+        factors: (batch,), of each row.
     """
-    if not len(rows):
-        return
-    rows = np.ascontiguousarray(rows, np.int64)
-    n_threads = max(1, min(torch.get_num_threads(), len(rows), n_values // jit.FEW_SAMPLES))
-    of_each = -(-memory_of_each // jit.ALIGNED) * jit.ALIGNED
+    machine = _gain(jit.lanes())
+    return None if machine is None else RowStep(machine, rows, float_bits(factors)[rows][:, None])
+
+
+def done(waveforms: torch.Tensor, lengths: Sequence[int], steps: Sequence[RowStep]) -> torch.Tensor:
+    """Return an augmentation's waveforms after steps on their rows, each row led through all of them at once.
+
+    Args:
+        waveforms: (batch, [channel,] time) float32, `readable`, 0 past the lengths.
+        lengths: Of each row, in samples.
+        steps: One after another.
+    """
+    x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
+    result = kept_empty(x.shape, torch.float32)
+    batch, channels = len(x), x.shape[1] if x.dim() == 3 else 1
+    touched = set().union(*(step.rows for step in steps))
+    left = [row for row in range(batch) if row not in touched]
+    if left:
+        copied = gain_step(left, torch.ones(batch, device="cpu"))
+        assert copied is not None
+        steps = [*steps, copied]
+    base = np.empty((batch, len(ROW)), np.int64)
+    number = np.arange(batch)
+    pitch = 4 * result.stride(1) if x.dim() == 3 else 0
+    base[:, 0], base[:, 1] = x.data_ptr() + 4 * x.stride(0) * number, 4 * x.stride(1) if x.dim() == 3 else 0
+    base[:, 2], base[:, 3] = result.data_ptr() + 4 * result.stride(0) * number, pitch
+    base[:, 4], base[:, 5], base[:, 6] = channels, lengths, x.shape[-1]
+    places = np.zeros((batch, len(steps)), np.int64)
+    kept = []
+    for place, step in enumerate(steps):
+        own = np.concatenate([base[step.rows], step.numbers], 1)
+        # what is read from now on is the result
+        base[step.rows, :2] = base[step.rows, 2:4]
+        places[step.rows, place] = own.ctypes.data + own.strides[0] * np.arange(len(own))
+        kept.append((own, np.array(step.fields or (0,), np.int64)))
+    table = np.array([(step.machine.address, fields.ctypes.data) for step, (_, fields) in zip(steps, kept, strict=True)])
+    # the longest first, so that no thread begins with it when the others end
+    places = np.ascontiguousarray(places[np.argsort(-base[:, 5], kind="stable")])
+    n_threads = max(1, min(torch.get_num_threads(), batch, x.numel() // jit.FEW_SAMPLES))
+    of_each = -(-max(step.memory for step in steps) // jit.ALIGNED) * jit.ALIGNED
     memory = kept_empty((n_threads * of_each // 4 + jit.ALIGNED // 4,), torch.float32)
     begin = memory.data_ptr()
-    own = (0, 0, len(rows), rows.ctypes.data, begin + -begin % jit.ALIGNED, of_each)
-    assert len(own) == len(THREADS)
-    machine.run_job(np.array(own + fields, dtype=np.int64), n_threads)
+    job = {
+        "next_row": 0,
+        "next_thread": 0,
+        "n_rows": batch,
+        "rows": places.ctypes.data,
+        "n_steps": len(steps),
+        "steps": table.ctypes.data,
+        "memory": begin + -begin % jit.ALIGNED,
+        "memory_of_each": of_each,
+    }
+    driver = _driver()
+    assert driver is not None
+    driver.run_job(np.array([job[name] for name in JOB], np.int64), n_threads)
+    return result
 
 
 def float_bits(values: torch.Tensor) -> np.ndarray:
@@ -62,20 +140,3 @@ def double_bits(values: torch.Tensor) -> np.ndarray:
     True
     """
     return values.to(torch.float64).numpy().view(np.int64)
-
-
-def changed_rows_of(waveforms: torch.Tensor, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return an augmentation's waveforms as a kernel reads them, and memory for the result, with all other rows in it.
-
-    Args:
-        waveforms: (batch, ..., time) float32.
-        rows: Those that the kernel writes.
-
-    >>> changed_rows_of(torch.ones(2, 3), [0])[1][1]
-    tensor([1., 1., 1.])
-    """
-    x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
-    result = kept_empty(x.shape, torch.float32)
-    for row in sorted(set(range(len(x))).difference(rows)):
-        result[row] = x[row]
-    return x, result

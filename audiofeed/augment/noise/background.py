@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -25,8 +26,8 @@ from audiofeed.augment.contract.sounds import (
     read_piece,
     warn_of_faults,
 )
-from audiofeed.augment.kernels.background import with_sounds
-from audiofeed.augment.kernels.rows import readable
+from audiofeed.augment.kernels.background import background_step
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import length_mask
 
 Short = Literal["repeat", "pad"]
@@ -144,6 +145,18 @@ class AddBackground(Augmentation):
             return None
         return FetchBackgrounds(self.dataset, self.count, self.short, self.p, self.stream)
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Add this augmentation's sounds to the active clips, by a kernel."""
+        choice = self.drawn(draws)
+        held = self.keep is not None
+        if held:
+            check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
+        one = self._sound_of(clips, choice, {} if held else self._fetched(clips))
+        channels = None if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+        rows = active.nonzero()[:, 0].tolist()
+        sounds = [in_channels(one(row), channels) for row in rows]
+        return background_step(rows, channels or 1, sounds, 10.0 ** (-choice.snr_db / 10), _SILENCE)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's sounds to the active clips."""
         choice = self.drawn(draws)
@@ -162,8 +175,22 @@ class AddBackground(Augmentation):
 
     def _by_groups(self, clips: Clips, active: torch.Tensor, choice: Choice, fetched: dict[str, Any]) -> Clips:
         """Add this augmentation's sounds to clips whose lengths may be looked at."""
-        lengths, which, place = clips.lengths.tolist(), choice.sound.tolist(), choice.place.tolist()
+        one, lengths = self._sound_of(clips, choice, fetched), clips.lengths.tolist()
         channels = None if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+
+        def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
+            sounds = torch.zeros_like(waveforms, requires_grad=False)
+            for own, row in zip(sounds, rows.tolist(), strict=True):
+                sound = in_channels(one(row), channels)
+                # integers stay at their scale, which the ratio takes out
+                own[..., : lengths[row]] = sound[0] if channels is None else sound
+            return _mixed(waveforms, sounds, clips.lengths[rows], choice.snr_db[rows])
+
+        return changed_groups(clips, active, some)
+
+    def _sound_of(self, clips: Clips, choice: Choice, fetched: dict[str, Any]) -> Callable[[int], torch.Tensor]:
+        """Return a function that gives this augmentation's sound for a row, (channel, samples), as long as its clip."""
+        lengths, which, place = clips.lengths.tolist(), choice.sound.tolist(), choice.place.tolist()
         if self.keep is None:
             read, place_of = fetched["lengths"].tolist(), fetched["rows"].tolist()
         else:
@@ -176,26 +203,7 @@ class AddBackground(Augmentation):
             sound = self.samples[:, begins[which[row]] : begins[which[row]] + counts[which[row]]]
             return _fitted(sound, lengths[row], place[row], self.short)
 
-        if readable(clips.waveforms):
-
-            def sound_of(row: int) -> torch.Tensor:
-                return in_channels(one(row), channels)
-
-            ratios = 10.0 ** (-choice.snr_db / 10)
-            rows = active.nonzero()[:, 0].tolist()
-            found = with_sounds(clips.waveforms, lengths, rows, sound_of, ratios, _SILENCE)
-            if found is not None:
-                return clips.with_values(waveforms=found)
-
-        def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
-            sounds = torch.zeros_like(waveforms, requires_grad=False)
-            for own, row in zip(sounds, rows.tolist(), strict=True):
-                sound = in_channels(one(row), channels)
-                # integers stay at their scale, which the ratio takes out
-                own[..., : lengths[row]] = sound[0] if channels is None else sound
-            return _mixed(waveforms, sounds, clips.lengths[rows], choice.snr_db[rows])
-
-        return changed_groups(clips, active, some)
+        return one
 
     def _fetched(self, clips: Clips) -> dict[str, Any]:
         fetched = clips.fetched
