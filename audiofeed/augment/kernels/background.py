@@ -30,7 +30,9 @@ def background_step(
         ratios: float64 (batch,), power of the sound over that of the clip.
         silence: Mean power up to which a clip, or a sound, is silence and has no ratio.
     """
-    if {sound.dtype for sound in sounds} - {torch.int16}:
+    if any(sound.dtype not in (torch.int16, torch.float32) or sound.device.type != "cpu" for sound in sounds):
+        return None
+    if any(sound.dtype == torch.float32 for sound in sounds):
         sounds = [as_float(sound) for sound in sounds]
     sounds = [sound if sound.stride(-1) == 1 else sound.contiguous() for sound in sounds]
     machine = _kernel(jit.lanes(), bool(sounds) and sounds[0].dtype == torch.int16)

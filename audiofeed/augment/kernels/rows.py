@@ -70,18 +70,23 @@ def gain_step(rows: list[int], factors: torch.Tensor) -> RowStep | None:
     return None if machine is None else RowStep(machine, rows, float_bits(factors)[rows][:, None])
 
 
-def done(waveforms: torch.Tensor, lengths: Sequence[int], steps: Sequence[RowStep]) -> torch.Tensor:
+def done(
+    waveforms: torch.Tensor, lengths: Sequence[int], steps: Sequence[RowStep], *, padded: bool = True
+) -> torch.Tensor:
     """Return an augmentation's waveforms after steps on their rows, each row led through all of them at once.
 
     Args:
         waveforms: (batch, [channel,] time) float32, `readable`, 0 past the lengths.
         lengths: Of each row, in samples.
         steps: One after another.
+        padded: Whether rows are 0 past their lengths; otherwise rows that no step changes are copied whole.
     """
     x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
     result = kept_empty(x.shape, torch.float32)
     batch, channels = len(x), x.shape[1] if x.dim() == 3 else 1
     touched = set().union(*(step.rows for step in steps))
+    if not padded:
+        lengths = [length if row in touched else x.shape[-1] for row, length in enumerate(lengths)]
     left = [row for row in range(batch) if row not in touched]
     if left:
         copied = gain_step(left, torch.ones(batch, device="cpu"))
