@@ -151,11 +151,18 @@ class AddBackground(Augmentation):
         held = self.keep is not None
         if held:
             check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
-        one = self._sound_of(clips, choice, {} if held else self._fetched(clips))
-        channels = None if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+        sounds = self._pieces(clips, active, choice, {} if held else self._fetched(clips))
+        channels = 1 if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
         rows = active.nonzero()[:, 0].tolist()
-        sounds = [in_channels(one(row), channels) for row in rows]
-        return background_step(rows, channels or 1, sounds, 10.0 ** (-choice.snr_db / 10), _SILENCE)
+        return background_step(rows, channels, sounds, 10.0 ** (-choice.snr_db / 10), _SILENCE)
+
+    def _pieces(
+        self, clips: Clips, active: torch.Tensor, choice: Choice, fetched: dict[str, Any]
+    ) -> list[torch.Tensor]:
+        """Return this augmentation's sounds of the active clips, (1 or channel, samples) each, as long as the clip."""
+        channels = None if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+        one = self._sound_of(clips, choice, fetched)
+        return [in_channels(one(row), channels) for row in active.nonzero()[:, 0].tolist()]
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's sounds to the active clips."""
