@@ -113,7 +113,7 @@ class Augmentation(torch.nn.Module):
             return None
         if not readable(clips.waveforms):
             return None
-        draws, active = self._drawn(clips, gate)
+        draws, active = self._active(clips, gate)
         if is_empty(active) and not self.always:
             return []
         step = self.row_step(clips, active, draws)
@@ -175,7 +175,7 @@ class Augmentation(torch.nn.Module):
                 f"{['.'.join(map(str, path)) for path in clips.sources]}, which it cannot change alike: do it in the "
                 "dataset, before they are mixed"
             )
-        draws, active = self._drawn(clips, gate)
+        draws, active = self._active(clips, gate)
         if is_empty(active) and not self.always:
             return clips
         after = self.change(clips, active, draws)
@@ -191,7 +191,7 @@ class Augmentation(torch.nn.Module):
         """Return True if this augmentation has nothing to do with clips."""
         return not self.training or self.p == 0 or clips.batch == 0 or stage not in (None, self.stage)
 
-    def _drawn(self, clips: Clips, gate: torch.Tensor | None) -> tuple[Draws, torch.Tensor]:
+    def _active(self, clips: Clips, gate: torch.Tensor | None) -> tuple[Draws, torch.Tensor]:
         """Return this augmentation's draws, and the clips (batch,) that it augments."""
         draws = Draws(clips.seeds, self.stream)
         active = draws.chosen(self.p)
