@@ -58,7 +58,8 @@ class Rooms:
             which: int64 (batch,), the response of each clip of the batch.
             wet: (batch,), the share of the response in what is heard.
         """
-        step, spoiled = self.size - self.taps + 1, self.taps - 1
+        spoiled = _whole(self.taps - 1)
+        step = self.size - spoiled
         pairs = -(--(-longest // step) // 2)
         lanes, pitch = self.passes.lanes, 8 * self.size
         padded = _whole(2 * pairs * step + spoiled + 4 * lanes)
@@ -69,13 +70,12 @@ class Rooms:
             "spoiled": spoiled,
             "step": step,
             "work": 4 * padded,
-            "found": 4 * work,
         }
         numbers = np.empty((len(rows), len(NUMBERS)), np.int64)
         numbers[:, 0] = self._spectra.ctypes.data + which[rows] * self.channels * pitch
         numbers[:, 1] = pitch if self.channels == channels else 0
         numbers[:, 2] = float_bits(wet)[rows]
-        memory = 4 * (padded + work + 2 * self.size + 4 * lanes)
+        memory = 4 * (padded + work)
         return RowStep(self.machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, self)
 
 

@@ -32,10 +32,9 @@ LARGEST = 1 << 18
 FIELDS = (
     "twiddles",
     "margin",  # samples of zeros that blocks see before a clip
-    "spoiled",  # samples at the beginning of a block that are no result: the taps less one
+    "spoiled",  # samples at the beginning of a block that are no result: the taps less one or more, whole vectors
     "step",  # samples of result of a block
     "work",  # bytes from a thread's memory to the block that is transformed
-    "found",  # bytes from there to what comes out of it
 )
 NUMBERS = (
     "spectrum",
@@ -107,12 +106,19 @@ class Passes:
     def twiddles(self) -> tuple[np.ndarray, tuple[int, ...]]:
         """Roots of unity of an augmentation's passes, vector by vector, and the float at which those of each begin."""
         tables, begins, left, at = [], [], self.size, 0
-        for radix in self.radices:
+        for number, radix in enumerate(self.radices):
             points = left // radix
-            angle = -2 * np.pi * (np.outer(np.arange(points), np.arange(1, radix)) % left) / left
-            parts = np.stack([np.cos(angle), np.sin(angle)])  # (part, point, power)
-            parts = parts.reshape(2, points // self.lanes, self.lanes, radix - 1).transpose(1, 3, 0, 2)
-            tables.append(parts.reshape(-1).astype(np.float32))
+            if number < len(self.outer):
+                # of a whole block they would fill the cache: those of a vector's first lane, and of lanes beside it
+                lanes = _roots(np.outer(np.arange(1, radix), np.arange(self.lanes)), left)  # (part, power, lane)
+                firsts = _roots(np.outer(np.arange(0, points, self.lanes), np.arange(1, radix)), left)
+                firsts = firsts.transpose(1, 2, 0).reshape(-1)  # (vector, power, part)
+                own = [lanes.transpose(1, 0, 2).reshape(-1), firsts, np.zeros(-len(firsts) % self.lanes)]
+                tables.append(np.concatenate(own).astype(np.float32))
+            else:
+                parts = _roots(np.outer(np.arange(points), np.arange(1, radix)), left)  # (part, point, power)
+                parts = parts.reshape(2, points // self.lanes, self.lanes, radix - 1).transpose(1, 3, 0, 2)
+                tables.append(parts.reshape(-1).astype(np.float32))
             begins.append(at)
             at += tables[-1].size
             left = points
@@ -122,6 +128,12 @@ class Passes:
     def work(self) -> int:
         """Floats that a block of an augmentation takes, sub-blocks apart from each other."""
         return 2 * self.size + 2 * self.lanes * (self.size // self.sub)
+
+
+def _roots(powers: np.ndarray, period: int) -> np.ndarray:
+    """Return roots of unity of an augmentation's transform, real and imaginary parts, (2, ...)."""
+    angle = -2 * np.pi * (powers % period) / period
+    return np.stack([np.cos(angle), np.sin(angle)])
 
 
 def write_convolution(passes: Passes, mixes: bool) -> str:
@@ -136,7 +148,6 @@ def write_convolution(passes: Passes, mixes: bool) -> str:
     number = code.number
     time, lead_in, step = number["time"], number["margin"], number["step"]
     work = code.at(code.memory, number["work"], "i8")
-    found = code.at(work, number["found"], "i8")
     totals = code.let("alloca double, i64 2, align 8")
     wet = code.broadcast_bits(number["wet"])
     dry_share = code.subtract(code.constant(1.0), wet)
@@ -164,14 +175,13 @@ def write_convolution(passes: Passes, mixes: bool) -> str:
             first = code.times(code.times(2, pair.index), step)
             second = code.plus(first, step)
             starts = [code.at(code.memory, begin, "float") for begin in (first, second)]
-            writer.filter(starts, work, found, spectrum)
+            writer.filter(starts, work, spectrum)
             for part, begin in enumerate((first, second)):
-                here = code.at(found, code.plus(part * passes.size, number["spoiled"]), "float")
                 count = code.max(0, code.min(step, code.minus(time, begin)))
 
-                def mixed(i: Int, mask: Name | None, here: Name = here, begin: Int = begin) -> Name:
+                def mixed(i: Int, mask: Name | None, part: int = part, begin: Int = begin) -> Name:
                     at = code.plus(begin, i)
-                    value = code.get_floats(code.at(here, i, "float"), mask)
+                    value = code.get_floats(writer.result(work, part, code.plus(number["spoiled"], i)), mask)
                     if mixes:
                         dry = code.get_floats(code.at(inside, at, "float"), mask)
                         value = code.multiply_add(value, wet, code.multiply(dry, dry_share))
@@ -212,19 +222,18 @@ class _Blocks:
         # vectors from one sub-block to the next: apart from each other, or their points would share lines of the cache
         self._apart = 2 * passes.sub // passes.lanes + 2
 
-    def filter(self, starts: list[Name], work: Name, found: Name, spectrum: Name) -> None:
+    def filter(self, starts: list[Name], work: Name, spectrum: Name) -> None:
         """Write the convolution of two blocks of an augmentation's clip.
 
         Args:
             starts: Their first samples.
-            work: Memory for a complex block.
-            found: Memory of the result, one block behind the other.
+            work: Memory for a complex block, in which the result lies, too.
             spectrum: Of the response, in the order of the passes.
         """
         code, passes = self._code, self._passes
         outer = len(passes.outer)
         for number in range(outer):
-            self._outer(number, work, starts if number == 0 else None, None)
+            self._outer(number, work, starts if number == 0 else None)
         tiles, last = passes.sub // passes.lanes**2, len(passes.radices) - 1
         with code.loop(0, passes.size // passes.sub) as sub:
             block = code.at(work, code.times(sub.index, self._apart), code.vector)
@@ -238,11 +247,22 @@ class _Blocks:
             for number in reversed(range(outer, last)):
                 self._inner(number, block, back=True)
         for number in reversed(range(outer)):
-            self._outer(number, work, None, found if number == 0 else None, back=True)
+            self._outer(number, work, None, back=True)
 
-    def _outer(
-        self, number: int, work: Name, starts: list[Name] | None, found: Name | None, *, back: bool = False
-    ) -> None:
+    def result(self, work: Name, part: int, point: Int) -> Name:
+        """Write the address of a vector of one of two filtered blocks of an augmentation's clip.
+
+        Args:
+            work: Memory of the complex block.
+            part: 0 for the first block, 1 for the second.
+            point: The vector's first sample in the block.
+        """
+        code, passes = self._code, self._passes
+        vector = code.let(f"lshr i64 {point}, {passes.lanes.bit_length() - 1}")
+        sub = code.let(f"lshr i64 {point}, {passes.sub.bit_length() - 1}")
+        return code.at(work, code.plus(code.times(2, code.plus(vector, sub)), part), code.vector)
+
+    def _outer(self, number: int, work: Name, starts: list[Name] | None, *, back: bool = False) -> None:
         """Write a pass over a whole block of an augmentation, its sub-blocks apart in memory."""
         code, passes = self._code, self._passes
         radix = passes.radices[number]
@@ -257,7 +277,6 @@ class _Blocks:
                     for k in range(radix)
                 ]
                 vector = code.plus(code.times(part.index, per_sub), n.index)
-                turns = code.times(vector, 2 * (radix - 1))
                 if starts is not None:
                     values = []
                     for k in range(radix):
@@ -265,14 +284,9 @@ class _Blocks:
                         values.append(tuple(code.load_floats(code.at(start, place, "float")) for start in starts))
                 else:
                     values = [self._load(work, place) for place in at]
-                made = self._butterfly(number, values, turns, back=back)
-                for k, value in enumerate(made):
-                    if found is None:
-                        self._store(value, work, at[k])
-                        continue
-                    place = code.plus(k * points // passes.lanes, vector)
-                    code.store_vector(value[0], found, place)
-                    code.store_vector(value[1], found, code.plus(passes.size // passes.lanes, place))
+                made = self._butterfly(self._turns_of_block(number, radix, vector), values, back=back)
+                for value, place in zip(made, at, strict=True):
+                    self._store(value, work, place)
 
     def _inner(self, number: int, block: Name, *, back: bool) -> None:
         """Write a pass over a sub-block of an augmentation."""
@@ -285,20 +299,36 @@ class _Blocks:
             with code.loop(0, vectors) as n:
                 at = [code.plus(2 * k * vectors, code.times(2, n.index)) for k in range(radix)]
                 values = [self._load(begin, place) for place in at]
-                made = self._butterfly(number, values, code.times(n.index, 2 * (radix - 1)), back=back)
+                made = self._butterfly(self._turns(number, radix, n.index), values, back=back)
                 for value, place in zip(made, at, strict=True):
                     self._store(value, begin, place)
 
-    def _butterfly(self, number: int, values: list[Complex], turns: Int, *, back: bool) -> list[Complex]:
-        """Write a butterfly of an augmentation's pass, turned behind it, or before it on the way back."""
+    def _turns(self, number: int, radix: int, vector: Int) -> Callable[[int], Complex]:
+        """Return what writes the roots of unity of an augmentation's pass over a sub-block, by their power."""
+        first = self._code.times(vector, 2 * (radix - 1))
+        return lambda power: self._load(self._twiddles[number], self._code.plus(first, 2 * (power - 1)))
+
+    def _turns_of_block(self, number: int, radix: int, vector: Int) -> Callable[[int], Complex]:
+        """Return what writes the roots of unity of an augmentation's pass over a whole block, by their power."""
         code, table = self._code, self._twiddles[number]
+        firsts = code.at(table, 2 * (radix - 1), code.vector)
+        begin = code.times(vector, 2 * (radix - 1))
+
+        def turn(power: int) -> Complex:
+            at = code.plus(begin, 2 * (power - 1))
+            first = code.broadcast_float(firsts, at), code.broadcast_float(firsts, code.plus(at, 1))
+            return fourier.turn(code, self._load(table, 2 * (power - 1)), first)
+
+        return turn
+
+    def _butterfly(
+        self, turn_of: Callable[[int], Complex], values: list[Complex], *, back: bool
+    ) -> list[Complex]:
+        """Write a butterfly of an augmentation's pass, turned behind it, or before it on the way back."""
+        code = self._code
 
         def turned(values: list[Complex]) -> list[Complex]:
-            found = [values[0]]
-            for k, value in enumerate(values[1:]):
-                by = tuple(code.load_vector(table, code.plus(turns, 2 * k + part)) for part in (0, 1))
-                found.append(fourier.turn(code, value, by))
-            return found
+            return [value if k == 0 else fourier.turn(code, value, turn_of(k)) for k, value in enumerate(values)]
 
         if not back:
             return turned(fourier.small(code, values))
@@ -314,7 +344,7 @@ class _Blocks:
         rows = lanes // 4
         for n in range(rows):
             four = [8 * n + 2 * j for j in range(4)]
-            made = self._butterfly(last, [self._load(here, at) for at in four], 0, back=False)
+            made = self._butterfly(self._turns(last, LAST, 0), [self._load(here, at) for at in four], back=False)
             self._store_all(self._each_part(self._within_fours, made), here, four)
         for j in range(4):
             own = [8 * n + 2 * j for n in range(rows)]
@@ -339,7 +369,7 @@ class _Blocks:
             four = [8 * n + 2 * j for j in range(4)]
             swapped = self._each_part(self._within_fours, [self._load(here, at) for at in four])
             values = [(real, imaginary) for imaginary, real in swapped]
-            self._store_all(self._butterfly(last, values, 0, back=True), here, four)
+            self._store_all(self._butterfly(self._turns(last, LAST, 0), values, back=True), here, four)
 
     def _turned(self, value: Complex, power: int) -> Complex:
         """Write the product of an augmentation's value with a root of unity of as many as there are lanes."""
