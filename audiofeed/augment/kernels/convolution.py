@@ -76,7 +76,7 @@ class Rooms:
         numbers[:, 1] = pitch if self.channels == channels else 0
         numbers[:, 2] = float_bits(wet)[rows]
         memory = 4 * (padded + work)
-        return RowStep(self.machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, self)
+        return RowStep(self.machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, self, which[rows])
 
 
 class KeptRooms:

@@ -27,6 +27,7 @@ class RowStep:
         fields: What it reads beside.
         memory: Bytes that a thread works in.
         keeps: What the addresses among the numbers point into.
+        alike: int64 (rows,), equal for rows that read the same; they are best done one after another.
     """
 
     machine: jit.Machine
@@ -35,6 +36,7 @@ class RowStep:
     fields: tuple[int, ...] = ()
     memory: int = 0
     keeps: Any = None
+    alike: np.ndarray | None = None
 
 
 def readable(*tensors: torch.Tensor) -> bool:
@@ -107,8 +109,12 @@ def done(
         places[step.rows, place] = own.ctypes.data + own.strides[0] * np.arange(len(own))
         kept.append((own, np.array(step.fields or (0,), np.int64)))
     table = np.array([(step.machine.address, fields.ctypes.data) for step, (_, fields) in zip(steps, kept, strict=True)])
+    alike = np.zeros(batch, np.int64)
+    for step in steps:
+        if step.alike is not None:
+            alike[step.rows] = step.alike
     # the longest first, so that no thread begins with it when the others end
-    places = np.ascontiguousarray(places[np.argsort(-base[:, 5], kind="stable")])
+    places = np.ascontiguousarray(places[np.lexsort((alike, -base[:, 5]))])
     n_threads = max(1, min(torch.get_num_threads(), batch, x.numel() // jit.FEW_SAMPLES))
     of_each = -(-max(step.memory for step in steps) // jit.ALIGNED) * jit.ALIGNED
     memory = kept_empty((n_threads * of_each // 4 + jit.ALIGNED // 4,), torch.float32)
