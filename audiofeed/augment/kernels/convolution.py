@@ -12,10 +12,10 @@ from audiofeed.augment.kernels.rows import RowStep, float_bits, readable
 from audiofeed.methods.short_time.kernel import jit
 
 
-@functools.lru_cache(maxsize=8)
-def machine_of(passes: Passes, mixes: bool) -> tuple[jit.Machine | None, np.ndarray]:
+@functools.lru_cache(maxsize=16)
+def machine_of(passes: Passes, mixes: bool, at_once: bool) -> tuple[jit.Machine | None, np.ndarray]:
     """Return the kernel of an augmentation's blocks, None where it cannot be made, and its roots of unity."""
-    return jit.compiled(write_convolution(passes, mixes)), aligned(passes.twiddles[0])
+    return jit.compiled(write_convolution(passes, mixes, at_once)), aligned(passes.twiddles[0])
 
 
 def aligned(values: np.ndarray) -> np.ndarray:
@@ -44,12 +44,10 @@ class Rooms:
         order = torch.from_numpy(self.passes.order).view(-1, self.passes.lanes)
         laid = spectra.detach()[:, :, order].transpose(-1, -2)  # (response, channel, vector, part, lane)
         self._spectra = aligned((laid / self.size).numpy())
-        machine, self._twiddles = machine_of(self.passes, mixes)
-        assert machine is not None
-        self.machine = machine
+        self._mixes = mixes
 
-    def step(self, channels: int, longest: int, rows: list[int], which: np.ndarray, wet: torch.Tensor) -> RowStep:
-        """Return the step that puts clips of an augmentation into rooms.
+    def step(self, channels: int, longest: int, rows: list[int], which: np.ndarray, wet: torch.Tensor) -> RowStep | None:
+        """Return the step that puts clips of an augmentation into rooms; None where there is no kernel.
 
         Args:
             channels: Of the clips.
@@ -62,10 +60,13 @@ class Rooms:
         step = self.size - spoiled
         pairs = -(--(-longest // step) // 2)
         lanes, pitch = self.passes.lanes, 8 * self.size
+        machine, twiddles = machine_of(self.passes, self._mixes, pairs == channels == 1)
+        if machine is None:
+            return None
         padded = _whole(2 * pairs * step + spoiled + 4 * lanes)
         work = _whole(self.passes.work)
         fields = {
-            "twiddles": self._twiddles.ctypes.data,
+            "twiddles": twiddles.ctypes.data,
             "margin": spoiled - self.lead,
             "spoiled": spoiled,
             "step": step,
@@ -76,7 +77,7 @@ class Rooms:
         numbers[:, 1] = pitch if self.channels == channels else 0
         numbers[:, 2] = float_bits(wet)[rows]
         memory = 4 * (padded + work)
-        return RowStep(self.machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, self, which[rows])
+        return RowStep(machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, (self, twiddles), which[rows])
 
 
 class KeptRooms:
@@ -104,7 +105,7 @@ class KeptRooms:
         if spectra is None or not readable(spectra) or spectra.shape[2] > LARGEST:
             return None
         if spectra is not self._of:
-            made = machine_of(Passes(jit.lanes(), spectra.shape[2]), mixes)[0]
+            made = machine_of(Passes(jit.lanes(), spectra.shape[2]), mixes, False)[0]
             self._rooms = None if made is None else Rooms(spectra, taps, lead, mixes=mixes)
             self._of = spectra
         return self._rooms

@@ -22,6 +22,7 @@ from audiofeed.methods.short_time.kernel import fourier
 from audiofeed.methods.short_time.kernel.fourier import Complex
 from audiofeed.methods.short_time.kernel.llvm_ir import Int, Name
 
+Load = Callable[[Int, "Name | None"], Name]
 # points of a sub-block: 16 or 32 kB
 SUB_BLOCK = 4096
 # radix of the pass before a tile
@@ -136,12 +137,14 @@ def _roots(powers: np.ndarray, period: int) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)])
 
 
-def write_convolution(passes: Passes, mixes: bool) -> str:
+def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
     """Write the kernel that convolves an augmentation's clips with responses, and keeps their level.
 
     Args:
         passes: Of the Fourier transform of a block.
         mixes: Whether a share of the clip itself is heard.
+        at_once: Whether all clips have one channel and fit into a pair of blocks: the gain is then known before
+            anything is written. The values are the same.
     """
     code = RowCode(passes.lanes, FIELDS, NUMBERS)
     writer = _Blocks(code, passes)
@@ -176,6 +179,7 @@ def write_convolution(passes: Passes, mixes: bool) -> str:
             second = code.plus(first, step)
             starts = [code.at(code.memory, begin, "float") for begin in (first, second)]
             writer.filter(starts, work, spectrum)
+            heard: list[tuple[Int, Int, Load]] = []
             for part, begin in enumerate((first, second)):
                 count = code.max(0, code.min(step, code.minus(time, begin)))
 
@@ -185,10 +189,25 @@ def write_convolution(passes: Passes, mixes: bool) -> str:
                     if mixes:
                         dry = code.get_floats(code.at(inside, at, "float"), mask)
                         value = code.multiply_add(value, wet, code.multiply(dry, dry_share))
-                    code.put_floats(value, code.at(result, at, "float"), mask)
+                    if not at_once:
+                        code.put_floats(value, code.at(result, at, "float"), mask)
                     return value
 
                 code.add_to(totals, 1, code.sum_squares(count, mixed))
+                if at_once:
+                    heard.append((count, begin, mixed))
+            if at_once:
+                gain = _level_kept(code, totals)
+                for count, begin, value in heard:
+
+                    def put(i: Int, mask: Name | None, begin: Int = begin, value: Load = value) -> None:
+                        at = code.at(result, code.plus(begin, i), "float")
+                        code.put_floats(code.multiply(value(i, mask), gain), at, mask)
+
+                    code.over(count, put)
+    if at_once:
+        code.clear_end(code.pointer("result"))
+        return code.whole()
     gain = _level_kept(code, totals)
     with code.loop(0, number["channels"]) as channel:
         result = code.channel_of("result", channel.index)

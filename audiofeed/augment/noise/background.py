@@ -161,8 +161,17 @@ class AddBackground(Augmentation):
     ) -> list[torch.Tensor]:
         """Return this augmentation's sounds of the active clips, (1 or channel, samples) each, as long as the clip."""
         channels = None if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+        rows = active.nonzero()[:, 0].tolist()
+        if self.keep is not None and self.samples.shape[0] in (1, channels or 1):
+            # pieces of the bank itself: where they begin is found for all clips at once
+            spare = self.counts[choice.sound] - clips.lengths
+            start = torch.minimum((choice.place * (spare + 1)).long(), spare)
+            begins = (self.begins[choice.sound] + start).tolist()
+            whole, lengths = (spare >= 0).tolist(), clips.lengths.tolist()
+            if all(whole[row] for row in rows):
+                return [self.samples[:, begins[row] : begins[row] + lengths[row]] for row in rows]
         one = self._sound_of(clips, choice, fetched)
-        return [in_channels(one(row), channels) for row in active.nonzero()[:, 0].tolist()]
+        return [in_channels(one(row), channels) for row in rows]
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's sounds to the active clips."""
