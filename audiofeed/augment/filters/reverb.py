@@ -158,6 +158,7 @@ class ReverbFrom(Augmentation):
         waveforms, lengths = clips.waveforms, clips.lengths
         if not may_look(clips):
             return clips.put(active, self._in_rooms(waveforms, lengths, which, wet))
+
         def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
             return self._in_rooms(waveforms, lengths[rows], which[rows], wet[rows])
 

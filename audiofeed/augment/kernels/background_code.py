@@ -60,9 +60,7 @@ def write_background(lanes: int, int16: bool) -> str:
     with code.loop(0, number["channels"]) as channel:
         source, sound, result = (code.channel_of(name, channel.index) for name in ("source", "sound", "result"))
 
-        def mixed(
-            i: Int, mask: Name | None, source: Name = source, sound: Name = sound, result: Name = result
-        ) -> None:
+        def mixed(i: Int, mask: Name | None, source: Name = source, sound: Name = sound, result: Name = result) -> None:
             x = code.get_floats(code.at(source, i, "float"), mask)
             y = sample(code.at(sound, i, "i16" if int16 else "float"), mask)
             code.put_floats(code.multiply_add(y, gain, x), code.at(result, i, "float"), mask)

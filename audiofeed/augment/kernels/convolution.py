@@ -46,7 +46,9 @@ class Rooms:
         self._spectra = aligned((laid / self.size).numpy())
         self._mixes = mixes
 
-    def step(self, channels: int, longest: int, rows: list[int], which: np.ndarray, wet: torch.Tensor) -> RowStep | None:
+    def step(
+        self, channels: int, longest: int, rows: list[int], which: np.ndarray, wet: torch.Tensor
+    ) -> RowStep | None:
         """Return the step that puts clips of an augmentation into rooms; None where there is no kernel.
 
         Args:
@@ -58,7 +60,8 @@ class Rooms:
         """
         spoiled = _whole(self.taps - 1)
         step = self.size - spoiled
-        pairs = -(--(-longest // step) // 2)
+        blocks = -(-longest // step)
+        pairs = -(-blocks // 2)
         lanes, pitch = self.passes.lanes, 8 * self.size
         machine, twiddles = machine_of(self.passes, self._mixes, pairs == channels == 1)
         if machine is None:
@@ -77,7 +80,9 @@ class Rooms:
         numbers[:, 1] = pitch if self.channels == channels else 0
         numbers[:, 2] = float_bits(wet)[rows]
         memory = 4 * (padded + work)
-        return RowStep(machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, (self, twiddles), which[rows])
+        return RowStep(
+            machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, (self, twiddles), which[rows]
+        )
 
 
 class KeptRooms:

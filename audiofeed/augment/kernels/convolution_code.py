@@ -62,7 +62,8 @@ class Passes:
     @functools.cached_property
     def outer(self) -> tuple[int, ...]:
         """Radices of the passes over whole blocks of an augmentation."""
-        found, left = [], self.size
+        found: list[int] = []
+        left = self.size
         while not found or left > SUB_BLOCK:
             # a sub-block has a whole tile of groups
             found.append(4 if found else min(8, left // self.lanes**2))
@@ -160,9 +161,7 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
     blocks = code.let(f"sdiv i64 {code.plus(time, code.minus(step, 1))}, {step}")
     pairs = code.let(f"sdiv i64 {code.plus(blocks, 1)}, 2")
     with code.loop(0, number["channels"]) as channel:
-        source, result, spectrum = (
-            code.channel_of(name, channel.index) for name in ("source", "result", "spectrum")
-        )
+        source, result, spectrum = (code.channel_of(name, channel.index) for name in ("source", "result", "spectrum"))
         code.fill_zeros(code.memory, lead_in)
 
         def copied(i: Int, mask: Name | None, source: Name = source) -> Name:
@@ -171,9 +170,8 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
             return x
 
         code.add_to(totals, 0, code.sum_squares(time, copied))
-        rest = code.plus(code.times(code.times(2, pairs), step), number["spoiled"])
-        rest = code.minus(code.minus(rest, lead_in), time)
-        code.fill_zeros(code.at(inside, time, "float"), rest)
+        whole = code.plus(code.times(code.times(2, pairs), step), number["spoiled"])
+        code.fill_zeros(code.at(inside, time, "float"), code.minus(code.minus(whole, lead_in), time))
         with code.loop(0, pairs) as pair:
             first = code.times(code.times(2, pair.index), step)
             second = code.plus(first, step)
@@ -297,10 +295,8 @@ class _Blocks:
                 ]
                 vector = code.plus(code.times(part.index, per_sub), n.index)
                 if starts is not None:
-                    values = []
-                    for k in range(radix):
-                        place = code.plus(k * points, code.times(vector, passes.lanes))
-                        values.append(tuple(code.load_floats(code.at(start, place, "float")) for start in starts))
+                    first_of_all = code.times(vector, passes.lanes)
+                    values = [self._samples(starts, code.plus(k * points, first_of_all)) for k in range(radix)]
                 else:
                     values = [self._load(work, place) for place in at]
                 made = self._butterfly(self._turns_of_block(number, radix, vector), values, back=back)
@@ -340,9 +336,7 @@ class _Blocks:
 
         return turn
 
-    def _butterfly(
-        self, turn_of: Callable[[int], Complex], values: list[Complex], *, back: bool
-    ) -> list[Complex]:
+    def _butterfly(self, turn_of: Callable[[int], Complex], values: list[Complex], *, back: bool) -> list[Complex]:
         """Write a butterfly of an augmentation's pass, turned behind it, or before it on the way back."""
         code = self._code
 
@@ -416,7 +410,7 @@ class _Blocks:
 
         low = [paired(rows[0], rows[1], (0, 4, 1, 5)), paired(rows[2], rows[3], (0, 4, 1, 5))]
         high = [paired(rows[0], rows[1], (2, 6, 3, 7)), paired(rows[2], rows[3], (2, 6, 3, 7))]
-        return [paired(*half, picks) for half in (low, high) for picks in ((0, 1, 4, 5), (2, 3, 6, 7))]
+        return [paired(a, b, picks) for a, b in (low, high) for picks in ((0, 1, 4, 5), (2, 3, 6, 7))]
 
     def _among_fours(self, rows: list[Name]) -> list[Name]:
         """Write the exchange of vectors of an augmentation with their fours of lanes, of which there are as many."""
@@ -428,14 +422,19 @@ class _Blocks:
         if lanes == 4:
             return rows
         if lanes == 8:
-            return [paired(*rows, (0, 2)), paired(*rows, (1, 3))]
+            return [paired(rows[0], rows[1], (0, 2)), paired(rows[0], rows[1], (1, 3))]
         low = [paired(rows[0], rows[1], (0, 1, 4, 5)), paired(rows[2], rows[3], (0, 1, 4, 5))]
         high = [paired(rows[0], rows[1], (2, 3, 6, 7)), paired(rows[2], rows[3], (2, 3, 6, 7))]
-        return [paired(*half, fours) for half in (low, high) for fours in ((0, 2, 4, 6), (1, 3, 5, 7))]
+        return [paired(a, b, fours) for a, b in (low, high) for fours in ((0, 2, 4, 6), (1, 3, 5, 7))]
 
     def _store_all(self, values: list[Complex], pointer: Name, places: list[int]) -> None:
         for value, at in zip(values, places, strict=True):
             self._store(value, pointer, at)
+
+    def _samples(self, starts: list[Name], place: Int) -> Complex:
+        """Write the loads of a vector of samples of two blocks of an augmentation's clip."""
+        first, second = (self._code.load_floats(self._code.at(start, place, "float")) for start in starts)
+        return first, second
 
     def _load(self, pointer: Name, at: Int) -> Complex:
         code = self._code

@@ -50,15 +50,15 @@ def write_driver() -> str:
     with code.loop(0, field["n_rows"]):
         number = code.let(f"atomicrmw add ptr {place['next_row']}, i64 1 seq_cst")
         # a thread that finds nothing left goes through the rest at no cost
-        with code.loop(number, code.min(code.plus(number, 1), field["n_rows"])) as row:
-            with code.loop(0, field["n_steps"]) as step:
-                own = code.load_i64(rows, code.plus(code.times(row.index, field["n_steps"]), step.index))
-                has_own = code.let(f"zext i1 {code.let(f'icmp ne i64 {own}, 0')} to i64")
-                with code.loop(0, has_own):
-                    here = code.at(steps, code.times(2, step.index), "i64")
-                    numbers = code.let(f"inttoptr i64 {own} to ptr")
-                    fields = code.load_pointer(here, 1)
-                    code.put(f"call void {code.load_pointer(here, 0)}(ptr {fields}, ptr {numbers}, ptr {memory})")
+        last = code.min(code.plus(number, 1), field["n_rows"])
+        with code.loop(number, last) as row, code.loop(0, field["n_steps"]) as step:
+            own = code.load_i64(rows, code.plus(code.times(row.index, field["n_steps"]), step.index))
+            has_own = code.let(f"zext i1 {code.let(f'icmp ne i64 {own}, 0')} to i64")
+            with code.loop(0, has_own):
+                here = code.at(steps, code.times(2, step.index), "i64")
+                numbers = code.let(f"inttoptr i64 {own} to ptr")
+                fields = code.load_pointer(here, 1)
+                code.put(f"call void {code.load_pointer(here, 0)}(ptr {fields}, ptr {numbers}, ptr {memory})")
     return code.text("kernel", "ptr %job")
 
 

@@ -86,12 +86,15 @@ def done(
     x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
     result = kept_empty(x.shape, torch.float32)
     batch, channels = len(x), x.shape[1] if x.dim() == 3 else 1
-    touched = set().union(*(step.rows for step in steps))
-    if not padded:
-        lengths = [length if row in touched else x.shape[-1] for row, length in enumerate(lengths)]
-    left = [row for row in range(batch) if row not in touched]
-    if left:
-        copied = gain_step(left, torch.ones(batch, device="cpu"))
+    touched = np.zeros(batch, bool)
+    for step in steps:
+        touched[step.rows] = True
+    times = np.array(lengths, np.int64)
+    if not touched.all():
+        left = np.flatnonzero(~touched)
+        if not padded:
+            times[left] = x.shape[-1]
+        copied = gain_step(left.tolist(), torch.ones(batch, device="cpu"))
         assert copied is not None
         steps = [*steps, copied]
     base = np.empty((batch, len(ROW)), np.int64)
@@ -99,7 +102,7 @@ def done(
     pitch = 4 * result.stride(1) if x.dim() == 3 else 0
     base[:, 0], base[:, 1] = x.data_ptr() + 4 * x.stride(0) * number, 4 * x.stride(1) if x.dim() == 3 else 0
     base[:, 2], base[:, 3] = result.data_ptr() + 4 * result.stride(0) * number, pitch
-    base[:, 4], base[:, 5], base[:, 6] = channels, lengths, x.shape[-1]
+    base[:, 4], base[:, 5], base[:, 6] = channels, times, x.shape[-1]
     places = np.zeros((batch, len(steps)), np.int64)
     kept = []
     for place, step in enumerate(steps):
@@ -108,7 +111,9 @@ def done(
         base[step.rows, :2] = base[step.rows, 2:4]
         places[step.rows, place] = own.ctypes.data + own.strides[0] * np.arange(len(own))
         kept.append((own, np.array(step.fields or (0,), np.int64)))
-    table = np.array([(step.machine.address, fields.ctypes.data) for step, (_, fields) in zip(steps, kept, strict=True)])
+    table = np.array(
+        [(step.machine.address, fields.ctypes.data) for step, (_, fields) in zip(steps, kept, strict=True)]
+    )
     alike = np.zeros(batch, np.int64)
     for step in steps:
         if step.alike is not None:

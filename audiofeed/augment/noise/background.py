@@ -26,7 +26,7 @@ from audiofeed.augment.contract.sounds import (
     read_piece,
     warn_of_faults,
 )
-from audiofeed.augment.kernels.background import background_step
+from audiofeed.augment.kernels.background import Pieces, background_step
 from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import length_mask
 
@@ -151,27 +151,23 @@ class AddBackground(Augmentation):
         held = self.keep is not None
         if held:
             check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
-        sounds = self._pieces(clips, active, choice, {} if held else self._fetched(clips))
+        fetched = {} if held else self._fetched(clips)
         channels = 1 if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
-        rows = active.nonzero()[:, 0].tolist()
-        return background_step(rows, channels, sounds, 10.0 ** (-choice.snr_db / 10), _SILENCE)
+        rows, ratios = active.nonzero()[:, 0].tolist(), 10.0 ** (-choice.snr_db / 10)
+        pieces = self._pieces_of_bank(clips, choice, rows) if held and self.samples.shape[0] in (1, channels) else None
+        if pieces is None:
+            one = self._sound_of(clips, choice, fetched)
+            own = None if clips.waveforms.dim() == 2 else channels
+            pieces = Pieces.of([in_channels(one(row), own) for row in rows], channels)
+        return None if pieces is None else background_step(rows, pieces, ratios, _SILENCE)
 
-    def _pieces(
-        self, clips: Clips, active: torch.Tensor, choice: Choice, fetched: dict[str, Any]
-    ) -> list[torch.Tensor]:
-        """Return this augmentation's sounds of the active clips, (1 or channel, samples) each, as long as the clip."""
-        channels = None if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
-        rows = active.nonzero()[:, 0].tolist()
-        if self.keep is not None and self.samples.shape[0] in (1, channels or 1):
-            # pieces of the bank itself: where they begin is found for all clips at once
-            spare = self.counts[choice.sound] - clips.lengths
-            start = torch.minimum((choice.place * (spare + 1)).long(), spare)
-            begins = (self.begins[choice.sound] + start).tolist()
-            whole, lengths = (spare >= 0).tolist(), clips.lengths.tolist()
-            if all(whole[row] for row in rows):
-                return [self.samples[:, begins[row] : begins[row] + lengths[row]] for row in rows]
-        one = self._sound_of(clips, choice, fetched)
-        return [in_channels(one(row), channels) for row in rows]
+    def _pieces_of_bank(self, clips: Clips, choice: Choice, rows: list[int]) -> Pieces | None:
+        """Return this augmentation's sounds as they lie in the bank; None where one is shorter than its clip."""
+        which = choice.sound
+        spare = self.counts[which] - clips.lengths
+        start = self.begins[which] + torch.minimum((choice.place * (spare + 1)).long(), spare)
+        chosen = spare.numpy()[rows]
+        return Pieces.at(self.samples, start.numpy()[rows]) if len(rows) and chosen.min() >= 0 else None
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's sounds to the active clips."""

@@ -1,4 +1,4 @@
-"""Kernels of augmentations: the values of torch's path, the same bits in any company, and when torch's path is taken."""
+"""Kernels of augmentations: torch's values, the same bits in any company, and when torch computes instead."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from audiofeed.augment import (
     SpecAugment,
 )
 from audiofeed.augment.contract import augmentation as base
+from audiofeed.augment.contract.draws import stream_seeds
 from audiofeed.augment.contract.noise import hashes, uniforms
 from audiofeed.augment.kernels import hash as hash_kernel
 from audiofeed.augment.kernels.convolution import machine_of
@@ -57,7 +58,9 @@ MAKE = {
     "background": lambda: AddBackground(sounds(), (3, 30), keep="device", p=0.8),
     "background, read": lambda: AddBackground(sounds(), (3, 30), short="pad"),
     "background, float": lambda: AddBackground(sounds(torch.float32, 2), 10.0, keep="device"),
-    "chain": lambda: Compose([AddBackground(sounds(), (3, 30)), ReverbFrom(rooms(), p=0.5), Gain((-12, 6)), Polarity()]),
+    "chain": lambda: Compose(
+        [AddBackground(sounds(), (3, 30)), ReverbFrom(rooms(), p=0.5), Gain((-12, 6)), Polarity()]
+    ),
     "one of": lambda: OneOf([Gain(-6.0), ReverbFrom(rooms())]),
 }
 
@@ -212,8 +215,7 @@ def test_a_kernel_that_cannot_be_made_leaves_it_to_torch(monkeypatch):
     machine_of.cache_clear()
     try:
         with pytest.warns(RuntimeWarning, match="llvmlite cannot make code"):
-            other = ReverbFrom(rooms())
-            found = other.run(given).waveforms
+            found = ReverbFrom(rooms()).run(given).waveforms
         assert (found - expected).abs().max() < 1e-6
     finally:
         machine_of.cache_clear()
@@ -241,15 +243,8 @@ def test_a_chain_is_its_members_one_after_another():
     together = chain.run(given).waveforms
     after = given
     for place, member in enumerate(chain.members):
-        seeds = base_seeds(given, place)
-        after = member.run(after.with_values(seeds=seeds))
+        after = member.run(after.with_values(seeds=stream_seeds(given.seeds, place)))
     assert torch.equal(together, after.waveforms)
-
-
-def base_seeds(given: Clips, place: int) -> torch.Tensor:
-    from audiofeed.augment.contract.draws import stream_seeds
-
-    return stream_seeds(given.seeds, place)
 
 
 @needs_kernels
@@ -277,9 +272,9 @@ def test_masks_are_torchs(shape, fill, monkeypatch):
 @needs_kernels
 def test_draws_are_torchs_to_the_bit(monkeypatch):
     seeds = torch.tensor([0, 1, -1, 2**62, -(2**63), 12_345])[::2]
-    found = [(hashes(seeds, n, first), uniforms(seeds, n, first)) for n in (1, 7, 8, 1_001) for first in (0, 5, 2**40)]
+    asked = [(n, first) for n in (1, 7, 8, 1_001) for first in (0, 5, 2**40)]
+    found = [(hashes(seeds, *each), uniforms(seeds, *each)) for each in asked]
     monkeypatch.setattr(hash_kernel, "_kernel", lambda uniform: None)
-    for each in [(hashes(seeds, n, first), uniforms(seeds, n, first)) for n in (1, 7, 8, 1_001) for first in (0, 5, 2**40)]:
-        ours, draws = found.pop(0)
-        assert torch.equal(ours, each[0])
-        assert torch.equal(draws, each[1])
+    for (ours, draws), each in zip(found, asked, strict=True):
+        assert torch.equal(ours, hashes(seeds, *each))
+        assert torch.equal(draws, uniforms(seeds, *each))

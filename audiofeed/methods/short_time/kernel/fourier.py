@@ -168,7 +168,7 @@ def _around(code: Arithmetic, a: Complex, b: Complex) -> tuple[Complex, Complex]
 
 
 def small(code: Arithmetic, x: list[Complex]) -> list[Complex]:
-    """Write a kernel's Fourier transform of 2, 4, 8, 16 or an odd number of points, without loops, on a CPU or a GPU."""
+    """Write a kernel's Fourier transform of 2, 4, 8, 16 or an odd number of points, without loops, for a CPU or GPU."""
     radix = len(x)
     if radix == 2:
         return [_add(code, *x), _subtract(code, *x)]
