@@ -177,7 +177,7 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
             second = code.plus(first, step)
             starts = [code.at(code.memory, begin, "float") for begin in (first, second)]
             writer.filter(starts, work, spectrum)
-            heard: list[tuple[Int, Int, Load]] = []
+            heard: list[tuple[Name, Int, Load]] = []
             for part, begin in enumerate((first, second)):
                 count = code.max(0, code.min(step, code.minus(time, begin)))
 
@@ -196,13 +196,13 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
                     heard.append((count, begin, mixed))
             if at_once:
                 gain = _level_kept(code, totals)
-                for count, begin, value in heard:
+                for own, start, value in heard:
 
-                    def put(i: Int, mask: Name | None, begin: Int = begin, value: Load = value) -> None:
-                        at = code.at(result, code.plus(begin, i), "float")
+                    def put(i: Int, mask: Name | None, start: Int = start, value: Load = value) -> None:
+                        at = code.at(result, code.plus(start, i), "float")
                         code.put_floats(code.multiply(value(i, mask), gain), at, mask)
 
-                    code.over(count, put)
+                    code.over(own, put)
     if at_once:
         code.clear_end(code.pointer("result"))
         return code.whole()
