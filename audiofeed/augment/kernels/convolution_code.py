@@ -251,20 +251,39 @@ class _Blocks:
         outer = len(passes.outer)
         for number in range(outer):
             self._outer(number, work, starts if number == 0 else None)
-        tiles, last = passes.sub // passes.lanes**2, len(passes.radices) - 1
+        tiles = passes.sub // passes.lanes**2
         with code.loop(0, passes.size // passes.sub) as sub:
             block = code.at(work, code.times(sub.index, self._apart), code.vector)
-            for number in range(outer, last):
-                self._inner(number, block, back=False)
-            with code.loop(0, tiles) as tile:
-                here = code.at(block, code.times(tile.index, 2 * passes.lanes), code.vector)
-                own = code.plus(code.times(sub.index, tiles), tile.index)
-                weights = code.at(spectrum, code.times(own, 2 * passes.lanes), code.vector)
-                self._tile(here, weights)
-            for number in reversed(range(outer, last)):
-                self._inner(number, block, back=True)
+            self._through(outer, block, passes.sub, code.times(sub.index, tiles), spectrum)
         for number in reversed(range(outer)):
             self._outer(number, work, None, back=True)
+
+    def _through(self, number: int, block: Name, size: int, first_tile: Int, spectrum: Name) -> None:
+        """Write the passes of an augmentation's block from one on, and back: part after part, so that each stays near.
+
+        Args:
+            number: Of the pass.
+            block: What it works on.
+            size: Points of that.
+            first_tile: Number of its first tile in the whole spectrum.
+            spectrum: Of the response.
+        """
+        code, passes = self._code, self._passes
+        a_tile = passes.lanes**2
+        if number == len(passes.radices) - 1:
+            with code.loop(0, size // a_tile) as tile:
+                here = code.at(block, code.times(tile.index, 2 * passes.lanes), code.vector)
+                own = code.plus(first_tile, tile.index)
+                self._tile(here, code.at(spectrum, code.times(own, 2 * passes.lanes), code.vector))
+            return
+        part = passes.size // int(np.prod(passes.radices[: number + 1], dtype=np.int64))
+        part = part if part >= a_tile else size
+        self._inner(number, block, size, back=False)
+        with code.loop(0, size // part) as each:
+            here = code.at(block, code.times(each.index, 2 * part // passes.lanes), code.vector)
+            tile = code.plus(first_tile, code.times(each.index, part // a_tile))
+            self._through(number + 1, here, part, tile, spectrum)
+        self._inner(number, block, size, back=True)
 
     def result(self, work: Name, part: int, point: Int) -> Name:
         """Write the address of a vector of one of two filtered blocks of an augmentation's clip.
@@ -303,13 +322,13 @@ class _Blocks:
                 for value, place in zip(made, at, strict=True):
                     self._store(value, work, place)
 
-    def _inner(self, number: int, block: Name, *, back: bool) -> None:
-        """Write a pass over a sub-block of an augmentation."""
+    def _inner(self, number: int, block: Name, size: int, *, back: bool) -> None:
+        """Write a pass over a part of a sub-block of an augmentation, of so many points."""
         code, passes = self._code, self._passes
         radix = passes.radices[number]
         points = passes.size // int(np.prod(passes.radices[: number + 1], dtype=np.int64))
         vectors = points // passes.lanes
-        with code.loop(0, passes.sub // (radix * points)) as part:
+        with code.loop(0, size // (radix * points)) as part:
             begin = code.at(block, code.times(part.index, 2 * radix * vectors), code.vector)
             with code.loop(0, vectors) as n:
                 at = [code.plus(2 * k * vectors, code.times(2, n.index)) for k in range(radix)]
