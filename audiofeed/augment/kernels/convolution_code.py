@@ -281,8 +281,8 @@ class _Blocks:
         self._inner(number, block, size, back=False)
         with code.loop(0, size // part) as each:
             here = code.at(block, code.times(each.index, 2 * part // passes.lanes), code.vector)
-            tile = code.plus(first_tile, code.times(each.index, part // a_tile))
-            self._through(number + 1, here, part, tile, spectrum)
+            first = code.plus(first_tile, code.times(each.index, part // a_tile))
+            self._through(number + 1, here, part, first, spectrum)
         self._inner(number, block, size, back=True)
 
     def result(self, work: Name, part: int, point: Int) -> Name:
