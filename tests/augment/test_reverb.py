@@ -113,7 +113,7 @@ def test_a_clip_has_the_same_bits_beside_any_others(threads, graph):
         for rows in ([0], [1, 2], [7, 3, 5]):
             lengths = given.lengths[rows]
             x = given.waveforms.detach()[rows][:, : int(lengths.max())]
-            alone = augmentation(x, lengths, given.seeds[rows])
+            alone = augmentation(x.requires_grad_(graph), lengths, given.seeds[rows])
             for found, row, n in zip(alone, rows, lengths.tolist(), strict=True):
                 assert torch.equal(found[:n], together[row, :n])
     finally:

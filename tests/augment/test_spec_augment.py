@@ -257,7 +257,8 @@ def test_a_compiler_follows_it_in_one_graph():
         return augmentation.run(given).features
 
     compiled = torch.compile(of, backend="aot_eager", fullgraph=True)
-    assert torch.equal(compiled(features, lengths, seeds), of(features, lengths, seeds))
+    # the mean that fills is torch's in a compiled graph, and otherwise a kernel's
+    torch.testing.assert_close(compiled(features, lengths, seeds), of(features, lengths, seeds), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(

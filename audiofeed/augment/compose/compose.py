@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 
-from audiofeed.augment.contract.augmentation import STAGES, Augmentation, Fetch, Stage, is_empty
+from audiofeed.augment.contract.augmentation import STAGES, Augmentation, Fetch, Stage, is_empty, with_steps
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws, stream_seeds
+from audiofeed.augment.kernels.rows import RowStep
 
 
 def as_augmentation(given: Any, name: str = "augment") -> Augmentation:
@@ -184,14 +185,42 @@ class Composed(Augmentation):
         if not self.training or self.p == 0 or clips.batch == 0:
             return clips
         seeds, fetched = clips.seeds, clips.fetched
-        for place, (member, own) in enumerate(zip(self._own(), self._gates(clips, gate), strict=True)):
-            if own is not None and is_empty(own) and not member.always:
+        steps: list[RowStep] = []
+        for member, own, given in self._given(clips, gate):
+            planned = member.planned(given, own, stage)
+            if planned is not None:
+                # steps in a row are done at once, while a clip lies in the cache
+                steps += planned
                 continue
-            given = clips.with_values(
-                seeds=stream_seeds(seeds, place), fetched=None if fetched is None else fetched[place]
-            )
+            clips, steps = with_steps(clips, steps), []
+            given = clips.with_values(seeds=given.seeds, fetched=given.fetched)
             clips = member.run(given, own, stage)
-        return clips.with_values(seeds=seeds, fetched=fetched)
+        return with_steps(clips, steps).with_values(seeds=seeds, fetched=fetched)
+
+    def planned(
+        self, clips: Clips, gate: torch.Tensor | None = None, stage: Stage | None = None
+    ) -> list[RowStep] | None:
+        """Return the steps of this augmentation's members, if all of them have such."""
+        if type(self).run is not Composed.run:
+            return None
+        steps: list[RowStep] = []
+        if not self.training or self.p == 0 or clips.batch == 0:
+            return steps
+        for member, own, given in self._given(clips, gate):
+            planned = member.planned(given, own, stage)
+            if planned is None:
+                return None
+            steps += planned
+        return steps
+
+    def _given(
+        self, clips: Clips, gate: torch.Tensor | None
+    ) -> Iterator[tuple[Augmentation, torch.Tensor | None, Clips]]:
+        """Return each member of this augmentation that has clips, those it may augment (None: all), and its clips."""
+        for place, (member, own) in enumerate(zip(self._own(), self._gates(clips, gate), strict=True)):
+            if own is None or member.always or not is_empty(own):
+                fetched = None if clips.fetched is None else clips.fetched[place]
+                yield member, own, clips.with_values(seeds=stream_seeds(clips.seeds, place), fetched=fetched)
 
     def around(self, transform: torch.nn.Module, clips: Clips, gate: torch.Tensor | None = None) -> torch.nn.Module:
         """Return the transform with this augmentation's members around it."""

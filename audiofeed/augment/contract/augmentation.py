@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import torch
 
+from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import check_probability
 from audiofeed.augment.contract.sources import source_at, with_source_at
+from audiofeed.augment.kernels.rows import RowStep, done, readable
 from audiofeed.drawing.reprs import module_repr
 from audiofeed.parallel.observed import observed
 
@@ -80,6 +82,43 @@ class Augmentation(torch.nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define change(clips, active, draws)")
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Return this augmentation's work on the active clips as a step of a kernel; None: `change` does it.
+
+        It must not look at the samples: steps of augmentations before it may not be done yet.
+
+        Args:
+            clips: The clips, on a CPU, without a graph.
+            active: As in `change`.
+            draws: As in `change`.
+        """
+        return None
+
+    def planned(
+        self, clips: Clips, gate: torch.Tensor | None = None, stage: Stage | None = None
+    ) -> list[RowStep] | None:
+        """Return what `run` would do as steps of kernels, which another may do later; None: only `run` can.
+
+        Args:
+            clips: The clips, of which the samples are not looked at.
+            gate: As in `run`.
+            stage: As in `run`.
+        """
+        kind = type(self)
+        if kind.run is not Augmentation.run or not _keeps(kind, "row_step", "change"):
+            return None
+        if self._idles(clips, stage):
+            return []
+        if (clips.sources and (self.follows or self.parts_sources)) or not may_look(clips):
+            return None
+        if not readable(clips.waveforms):
+            return None
+        draws, active = self._active(clips, gate)
+        if is_empty(active) and not self.always:
+            return []
+        step = self.row_step(clips, active, draws)
+        return None if step is None else [step]
+
     def fetcher(self) -> Fetch | None:
         """Return what reads, in a worker, what this augmentation needs for a batch; None: it needs nothing.
 
@@ -125,18 +164,18 @@ class Augmentation(torch.nn.Module):
         Returns:
             The clips.
         """
-        if not self.training or self.p == 0 or clips.batch == 0 or stage not in (None, self.stage):
+        if self._idles(clips, stage):
             return clips
+        steps = self.planned(clips, gate, stage)
+        if steps is not None:
+            return with_steps(clips, steps)
         if clips.sources and self.parts_sources:
             raise ValueError(
                 f"{type(self).__name__} would part the clips from their target waveforms, "
                 f"{['.'.join(map(str, path)) for path in clips.sources]}, which it cannot change alike: do it in the "
                 "dataset, before they are mixed"
             )
-        draws = Draws(clips.seeds, self.stream)
-        active = draws.chosen(self.p)
-        if gate is not None:
-            active = active & gate
+        draws, active = self._active(clips, gate)
         if is_empty(active) and not self.always:
             return clips
         after = self.change(clips, active, draws)
@@ -147,6 +186,16 @@ class Augmentation(torch.nn.Module):
             own = clips.with_values(waveforms=source_at(clips, path), targets=None, fields={}, sources=())
             after = with_source_at(after, path, self.change(own, active, draws).waveforms)
         return after
+
+    def _idles(self, clips: Clips, stage: Stage | None) -> bool:
+        """Return True if this augmentation has nothing to do with clips."""
+        return not self.training or self.p == 0 or clips.batch == 0 or stage not in (None, self.stage)
+
+    def _active(self, clips: Clips, gate: torch.Tensor | None) -> tuple[Draws, torch.Tensor]:
+        """Return this augmentation's draws, and the clips (batch,) that it augments."""
+        draws = Draws(clips.seeds, self.stream)
+        active = draws.chosen(self.p)
+        return draws, active if gate is None else active & gate
 
     def forward(
         self,
@@ -190,6 +239,22 @@ class Augmentation(torch.nn.Module):
     def extra_repr(self) -> str:
         """Show the probability of the augmentation where it is not 1."""
         return "" if self.p == 1 else f"p={self.p:g}"
+
+
+def with_steps(clips: Clips, steps: list[RowStep]) -> Clips:
+    """Return the clips after steps of augmentations, done by kernels.
+
+    Args:
+        clips: The clips, as they were when the steps were planned.
+        steps: As `Augmentation.planned` returns them.
+    """
+    return clips.with_values(waveforms=done(clips.waveforms, clips.lengths.tolist(), steps)) if steps else clips
+
+
+def _keeps(kind: type, name: str, other: str) -> bool:
+    """Return True if no class of an augmentation's defines a method anew behind the one that defines another."""
+    owners = [next(place for place, cls in enumerate(kind.__mro__) if each in vars(cls)) for each in (name, other)]
+    return kind.__mro__[owners[0]] is not Augmentation and owners[0] <= owners[1]
 
 
 def check_read(augmentation: Augmentation, p: float) -> None:

@@ -7,7 +7,7 @@ import zlib
 
 import torch
 
-from audiofeed.augment.contract.noise import hashes
+from audiofeed.augment.contract.noise import hashes, uniforms
 
 _STREAM = 0x5851F42D4C957F2D  # Knuth's factor: sets the streams of one seed apart
 # of a gamma variate by Marsaglia and Tsang's method, each accepted with a probability above 0.95: all fail in 1e-13 of
@@ -95,9 +95,12 @@ class Draws:
         Returns:
             float64 (batch,) or (batch, count).
         """
-        drawn = ((self.bits(count or 1) >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+        drawn = uniforms(self.seeds, count or 1, first=self._taken)
+        self._taken += count or 1
         if count is None:
             drawn = drawn[:, 0]
+        if isinstance(low, float) and isinstance(high, float) and (low, high) == (0.0, 1.0):
+            return drawn
         return low + drawn * (high - low)
 
     def log_uniform(self, low: float, high: float, count: int | None = None) -> torch.Tensor:
@@ -135,6 +138,9 @@ class Draws:
         Returns:
             bool (batch,).
         """
+        if p >= 1:
+            self._taken += 1  # as if drawn
+            return torch.ones_like(self.seeds, dtype=torch.bool)
         return self.uniform() < p
 
     def normal(self, count: int | None = None) -> torch.Tensor:

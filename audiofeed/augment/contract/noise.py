@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from audiofeed.augment.kernels import hash as kernel
+
 # splitmix64's increment and factors, as signed 64-bit integers: products and sums wrap around as those of unsigned ones
 _INCREMENT, _FIRST, _SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
 
@@ -25,11 +27,28 @@ def hashes(seeds: torch.Tensor, n: int, first: int = 0) -> torch.Tensor:
     >>> hashes(torch.tensor([0]), 1)[0, 0].item() & (2**64 - 1) == 0xE220A8397B1DCDAF
     True
     """
+    found = kernel.hashes(seeds, n, first)
+    if found is not None:
+        return found
     places = torch.arange(first + 1, first + n + 1, device=seeds.device)
     state = seeds[:, None] + places * _INCREMENT
     state = _mix(state, 30).mul_(_FIRST)
     state = _mix(state, 27).mul_(_SECOND)
     return _mix(state, 31)
+
+
+def uniforms(seeds: torch.Tensor, n: int, first: int = 0) -> torch.Tensor:
+    """Draw n numbers in [0, 1) for each seed of an augmentation, the upper 53 bits of its hashes.
+
+    Shape: int64 (batch,) -> float64 (batch, n).
+
+    >>> uniforms(torch.tensor([0]), 1)
+    tensor([[0.8833]], dtype=torch.float64)
+    """
+    found = kernel.hashes(seeds, n, first, uniform=True)
+    if found is not None:
+        return found
+    return ((hashes(seeds, n, first) >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
 
 
 def normal_noise(seeds: torch.Tensor, n: int) -> torch.Tensor:

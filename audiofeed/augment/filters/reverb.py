@@ -23,6 +23,8 @@ from audiofeed.augment.contract.sounds import (
     warn_of_faults,
 )
 from audiofeed.augment.filters.long_responses import bank_of, block_size, convolved, spectra_of
+from audiofeed.augment.kernels.convolution import KeptRooms
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import clear_past
 
 # Share of a response's energy (-40 dB) that may be cut off without a word.
@@ -110,6 +112,7 @@ class ReverbFrom(Augmentation):
         self._warn_of_cut(lost)
         self.count, self.taps, self.size = len(kept), bank.shape[-1], block_size(bank.shape[-1])
         check_size(bank.nbytes, name, self.keep_gb, self.count)
+        self._rooms = KeptRooms()
         held = 8 * self.size * bank.shape[0] * bank.shape[1] + bank.nbytes <= self.keep_gb * 1e9
         # as pairs of real numbers, which `.to(dtype)` of a module leaves whole
         spectra = torch.view_as_real(spectra_of(bank, self.size)) if held else None
@@ -133,6 +136,20 @@ class ReverbFrom(Augmentation):
     def drawn(self, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw this augmentation's response and wet share for each clip, (batch,) each."""
         return draws.integers(self.count), draws.uniform(*self.wet)
+
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Put the active clips into this augmentation's rooms, by a kernel."""
+        check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
+        # the kernel has the spectra once more, in another order
+        if self.spectra is None or 2 * self.spectra.nbytes > self.keep_gb * 1e9:
+            return None
+        rooms = self._rooms.of(self.spectra, self.taps, self.lead, mixes=self.wet != (1.0, 1.0))
+        if rooms is None:
+            return None
+        which, wet = self.drawn(draws)
+        channels = 1 if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+        longest = int(clips.lengths.max())
+        return rooms.step(channels, longest, active.nonzero()[:, 0].tolist(), which.numpy(), wet)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Put the active clips into this augmentation's rooms."""

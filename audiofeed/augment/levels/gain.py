@@ -12,6 +12,7 @@ from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import peaks, powers
+from audiofeed.augment.kernels.rows import RowStep, gain_step
 
 _REFERENCES = ("clip", "peak", "rms")
 
@@ -64,6 +65,12 @@ class Gain(Augmentation):
         """Draw this augmentation's gain of each clip, dB, float64 (batch,)."""
         return draws.uniform(*self.gain_db)
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Multiply the active clips by this augmentation's gains, by a kernel."""
+        if self.relative_to != "clip":
+            return None
+        return gain_step(active.nonzero()[:, 0].tolist(), 10.0 ** (self.drawn(draws) / 20))
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Multiply the clips by this augmentation's gains; padding, which is 0, stays so."""
         factors = 10.0 ** (self.drawn(draws) / 20)
@@ -99,6 +106,10 @@ class Polarity(Augmentation):
     def __init__(self, p: float = 0.5) -> None:
         super().__init__(p)
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Turn the active clips of this augmentation upside down, by a kernel."""
+        return gain_step(active.nonzero()[:, 0].tolist(), -torch.ones(clips.batch, device="cpu"))
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Turn the active clips of this augmentation upside down."""
         return _scaled(clips, active, torch.full_like(clips.seeds, -1.0, dtype=torch.float64))
@@ -107,5 +118,5 @@ class Polarity(Augmentation):
 def _scaled(clips: Clips, active: torch.Tensor, factors: torch.Tensor) -> Clips:
     """Multiply the active clips of an augmentation by a factor each; the others are multiplied by 1, in one pass."""
     waveforms = clips.waveforms
-    factors = torch.where(active, factors, 1.0).to(waveforms.dtype)
-    return clips.with_values(waveforms=waveforms * factors.view(-1, *[1] * (waveforms.dim() - 1)))
+    factors = torch.where(active, factors, 1.0).to(waveforms.dtype).view(-1, *[1] * (waveforms.dim() - 1))
+    return clips.with_values(waveforms=waveforms * factors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +26,8 @@ from audiofeed.augment.contract.sounds import (
     read_piece,
     warn_of_faults,
 )
+from audiofeed.augment.kernels.background import Pieces, background_step
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import length_mask
 
 Short = Literal["repeat", "pad"]
@@ -142,6 +145,30 @@ class AddBackground(Augmentation):
             return None
         return FetchBackgrounds(self.dataset, self.count, self.short, self.p, self.stream)
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Add this augmentation's sounds to the active clips, by a kernel."""
+        choice = self.drawn(draws)
+        held = self.keep is not None
+        if held:
+            check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
+        fetched = {} if held else self._fetched(clips)
+        channels = 1 if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+        rows, ratios = active.nonzero()[:, 0].tolist(), 10.0 ** (-choice.snr_db / 10)
+        pieces = self._pieces_of_bank(clips, choice, rows) if held and self.samples.shape[0] in (1, channels) else None
+        if pieces is None:
+            one = self._sound_of(clips, choice, fetched)
+            own = None if clips.waveforms.dim() == 2 else channels
+            pieces = Pieces.of([in_channels(one(row), own) for row in rows], channels)
+        return None if pieces is None else background_step(rows, pieces, ratios, _SILENCE)
+
+    def _pieces_of_bank(self, clips: Clips, choice: Choice, rows: list[int]) -> Pieces | None:
+        """Return this augmentation's sounds as they lie in the bank; None where one is shorter than its clip."""
+        which = choice.sound
+        spare = self.counts[which] - clips.lengths
+        start = self.begins[which] + torch.minimum((choice.place * (spare + 1)).long(), spare)
+        chosen = spare.numpy()[rows]
+        return Pieces.at(self.samples, start.numpy()[rows]) if len(rows) and chosen.min() >= 0 else None
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's sounds to the active clips."""
         choice = self.drawn(draws)
@@ -160,8 +187,22 @@ class AddBackground(Augmentation):
 
     def _by_groups(self, clips: Clips, active: torch.Tensor, choice: Choice, fetched: dict[str, Any]) -> Clips:
         """Add this augmentation's sounds to clips whose lengths may be looked at."""
-        lengths, which, place = clips.lengths.tolist(), choice.sound.tolist(), choice.place.tolist()
+        one, lengths = self._sound_of(clips, choice, fetched), clips.lengths.tolist()
         channels = None if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
+
+        def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
+            sounds = torch.zeros_like(waveforms, requires_grad=False)
+            for own, row in zip(sounds, rows.tolist(), strict=True):
+                sound = in_channels(one(row), channels)
+                # integers stay at their scale, which the ratio takes out
+                own[..., : lengths[row]] = sound[0] if channels is None else sound
+            return _mixed(waveforms, sounds, clips.lengths[rows], choice.snr_db[rows])
+
+        return changed_groups(clips, active, some)
+
+    def _sound_of(self, clips: Clips, choice: Choice, fetched: dict[str, Any]) -> Callable[[int], torch.Tensor]:
+        """Return a function that gives this augmentation's sound for a row, (channel, samples), as long as its clip."""
+        lengths, which, place = clips.lengths.tolist(), choice.sound.tolist(), choice.place.tolist()
         if self.keep is None:
             read, place_of = fetched["lengths"].tolist(), fetched["rows"].tolist()
         else:
@@ -174,15 +215,7 @@ class AddBackground(Augmentation):
             sound = self.samples[:, begins[which[row]] : begins[which[row]] + counts[which[row]]]
             return _fitted(sound, lengths[row], place[row], self.short)
 
-        def some(rows: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
-            sounds = torch.zeros_like(waveforms, requires_grad=False)
-            for own, row in zip(sounds, rows.tolist(), strict=True):
-                sound = in_channels(one(row), channels)
-                # integers stay at their scale, which the ratio takes out
-                own[..., : lengths[row]] = sound[0] if channels is None else sound
-            return _mixed(waveforms, sounds, clips.lengths[rows], choice.snr_db[rows])
-
-        return changed_groups(clips, active, some)
+        return one
 
     def _fetched(self, clips: Clips) -> dict[str, Any]:
         fetched = clips.fetched

@@ -8,10 +8,13 @@ import torch
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation
+from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.feature_trees import map_features, own_frames
 from audiofeed.augment.contract.ranges import check_probability
+from audiofeed.augment.kernels import masks
+from audiofeed.augment.kernels.rows import readable
 from audiofeed.augment.spectra.fill import Fill, check_fill, fill_value
 from audiofeed.augment.spectra.settings import check_number, count_or_share
 from audiofeed.augment.spectra.time_warp import Warp, warped
@@ -110,20 +113,20 @@ class SpecAugment(Augmentation):
             clips = warped(clips, warp)
 
         def masked(features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-            time = self._over_time(drawn[:, :most], drawn[:, most : 2 * most], frames, features.shape[-1])
-            frequency = self._over_frequency(draws, features.shape[-2])
+            spans = self.spans(drawn[:, :most], drawn[:, most : 2 * most], frames)
+            of_bins = self._spans_of_bins(draws, features.shape[-2])
+            if may_look(clips) and readable(features):
+                rows, fill = active.nonzero()[:, 0].tolist(), None if self.fill == "mean" else float(self.fill)
+                found = masks.masked(features, frames, rows, torch.stack(spans, -1), torch.stack(of_bins, -1), fill)
+                if found is not None:
+                    return found
+            time, frequency = _within(*spans, features.shape[-1]), _within(*of_bins, features.shape[-2])
             mask = time[:, None, :] | frequency[:, :, None]  # (batch, bin, frame)
             mask = mask.view(mask.shape[0], *[1] * (features.dim() - 3), *mask.shape[1:])
             own = own_frames(features, torch.where(active, frames, 0))
             return torch.where(mask & own, fill_value(self.fill, features, frames), features)
 
         return clips.with_values(features=map_features(clips, masked))
-
-    def _over_time(self, widths: torch.Tensor, places: torch.Tensor, frames: torch.Tensor, size: int) -> torch.Tensor:
-        """Return the masks over time, (batch, frames), of this augmentation, from numbers (batch, masks) in [0, 1)."""
-        begin, end = self.spans(widths, places, frames)
-        place = torch.arange(size, device=frames.device)
-        return ((place >= begin[..., None]) & (place < end[..., None])).any(1)
 
     def spans(
         self, widths: torch.Tensor, places: torch.Tensor, frames: torch.Tensor
@@ -147,8 +150,8 @@ class SpecAugment(Augmentation):
             end = torch.where(counted, end, begin)
         return begin, end
 
-    def _over_frequency(self, draws: Draws, bins: int) -> torch.Tensor:
-        """Return the masks over frequency, (batch, bins), of this augmentation."""
+    def _spans_of_bins(self, draws: Draws, bins: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return where the masks over frequency of this augmentation begin and end, int64 (batch, masks)."""
         if self.freq_masks and self.freq_width > bins:
             raise ValueError(
                 f"freq_width={self.freq_width} must be at most the features' {bins} bins; give fewer, or a share of "
@@ -157,10 +160,14 @@ class SpecAugment(Augmentation):
         drawn = draws.uniform(count=2 * self.freq_masks)
         share = isinstance(self.freq_width, float)
         widest = torch.full_like(draws.seeds, int(bins * self.freq_width) if share else int(self.freq_width))[:, None]
-        widths, places = drawn[:, : self.freq_masks], drawn[:, self.freq_masks :]
-        begin, end = _placed(widths, places, widest, torch.full_like(widest, bins), nemo=self.placing == "nemo")
-        place = torch.arange(bins, device=drawn.device)
-        return ((place >= begin[..., None]) & (place < end[..., None])).any(1)
+        widths, places = drawn[:, : self.freq_masks], drawn[:, self.freq_masks : 2 * self.freq_masks]
+        return _placed(widths, places, widest, torch.full_like(widest, bins), nemo=self.placing == "nemo")
+
+
+def _within(begin: torch.Tensor, end: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the masks (batch, size) of an augmentation of spectra, from where each begins and ends (batch, masks)."""
+    place = torch.arange(size, device=begin.device)
+    return ((place >= begin[..., None]) & (place < end[..., None])).any(1)
 
 
 def _placed(

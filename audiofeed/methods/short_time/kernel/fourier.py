@@ -102,7 +102,7 @@ def untangled(code: Code, n_fft: int, source: Name, turns: Name, k: Int) -> tupl
     (ar, ai), (br, bi) = _load(code, source, k), _load(code, source, code.minus(half, k))
     even = code.add(ar, br), code.subtract(ai, bi)
     odd = code.add(ai, bi), code.subtract(br, ar)
-    turned = _turn(code, odd, _broadcast_complex(code, turns, code.times(2, k)))
+    turned = turn(code, odd, _broadcast_complex(code, turns, code.times(2, k)))
     (er, ei), (tr, ti) = even, turned
     return (code.add(er, tr), code.add(ei, ti)), (code.subtract(er, tr), code.subtract(ti, ei))
 
@@ -123,7 +123,8 @@ def _broadcast_complex(code: Code, pointer: Name, at: Int) -> Complex:
     return code.broadcast_float(pointer, at), code.broadcast_float(pointer, code.plus(at, 1))
 
 
-def _turn(code: Code, value: Complex, by: Complex) -> Complex:
+def turn(code: Arithmetic, value: Complex, by: Complex) -> Complex:
+    """Write the product of two complex numbers of a kernel's Fourier transform."""
     (a, b), (c, d) = value, by
     real = code.multiply_add(code.negate(b), d, code.multiply(a, c))
     return real, code.multiply_add(a, d, code.multiply(b, c))
@@ -146,7 +147,7 @@ def _butterfly(
     """
     points = [_load(code, source, code.plus(q, code.times(stride, code.plus(p, groups * j)))) for j in range(radix)]
     for k, value in enumerate(small(code, points)):
-        turned = value if turns is None or k == 0 else _turn(code, value, turns[k - 1])
+        turned = value if turns is None or k == 0 else turn(code, value, turns[k - 1])
         at = code.times(2, code.plus(q, code.times(stride, code.plus(code.times(radix, p), k))))
         code.store_vector(turned[0], target, at)
         code.store_vector(turned[1], target, code.plus(at, 1))
@@ -167,7 +168,7 @@ def _around(code: Arithmetic, a: Complex, b: Complex) -> tuple[Complex, Complex]
 
 
 def small(code: Arithmetic, x: list[Complex]) -> list[Complex]:
-    """Write a kernel's Fourier transform of 2, 4, 8 or an odd number of points, without loops, on a CPU or a GPU."""
+    """Write a kernel's Fourier transform of 2, 4, 8, 16 or an odd number of points, without loops, for a CPU or GPU."""
     radix = len(x)
     if radix == 2:
         return [_add(code, *x), _subtract(code, *x)]
@@ -178,6 +179,8 @@ def small(code: Arithmetic, x: list[Complex]) -> list[Complex]:
         return [_add(code, s, t), minus, _subtract(code, s, t), plus]
     if radix == 8:
         return _eight(code, small(code, x[0::2]), small(code, x[1::2]))
+    if radix == 16:
+        return _sixteen(code, x)
     return _odd(code, x)
 
 
@@ -195,6 +198,25 @@ def _eight(code: Arithmetic, even: list[Complex], odd: list[Complex]) -> list[Co
     low = [second[0] if k == 2 else _add(code, even[k], turned[k]) for k in range(4)]
     high = [second[1] if k == 2 else _subtract(code, even[k], turned[k]) for k in range(4)]
     return low + high
+
+
+def _sixteen(code: Arithmetic, x: list[Complex]) -> list[Complex]:
+    """Write a kernel's Fourier transform of 16 points: four of 4, turned, and four of 4 across them."""
+    rows = [small(code, x[j::4]) for j in range(4)]
+    out: list[Complex] = [x[0]] * 16
+    for k in range(4):
+        column = [rows[0][k]]
+        for j in range(1, 4):
+            angle = -2 * math.pi * j * k / 16
+            if j * k == 0:
+                column.append(rows[j][k])
+            elif j * k == 4:  # -i
+                column.append((rows[j][k][1], code.negate(rows[j][k][0])))
+            else:
+                by = code.constant(math.cos(angle)), code.constant(math.sin(angle))
+                column.append(turn(code, rows[j][k], by))
+        out[k::4] = small(code, column)
+    return out
 
 
 def _odd(code: Arithmetic, x: list[Complex]) -> list[Complex]:
