@@ -17,7 +17,6 @@ from torch.utils.data import ConcatDataset, Dataset
 from audiofeed.data.clips.clip_table import ClipTable
 from audiofeed.data.clips.example_loader import ExampleLoader
 from audiofeed.data.clips.kept_clips import KeptClips
-from audiofeed.data.clips.reading_threads import threads_here
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, checked_seed
 from audiofeed.data.dataset_page import dataset_repr
@@ -422,20 +421,19 @@ class AudioFiles(Dataset[AudioExample]):
 
         A DataLoader asks for a batch's examples in this way.
 
-        As many threads as torch computes with here; in a DataLoader's worker as many as its share of the cores, and no
-        more than there are idle cores now. Plain WAVs are read one after the other, because a positioned read is too
-        short to gain from a thread.
+        As many threads as torch computes with here: one in a DataLoader's worker, where the workers share the cores.
+        Plain WAVs are read one after the other, because a positioned read is too short to gain from a thread.
         """
         if isinstance(keys, ExampleKey):
             raise TypeError(
                 f"{keys!r}, the key of one clip, is taken for a batch: a sampler of single keys goes to "
                 "DataLoader(sampler=..., batch_size=...); for batch_sampler= there is ClipBatchSampler"
             )
+        threads = min(torch.get_num_threads(), len(keys))
+        if threads < 2 or not self._table.some_decoded:
+            return [self._read(key) for key in self._keys(keys)]
         whole = self._keys(keys)
-        threads = threads_here(len(whole)) if self._table.some_decoded else 1
-        if threads < 2:
-            return [self._read(key) for key in whole]
-        return results_of(lambda number: self._read(whole[number]), len(whole), threads)
+        return results_of(lambda number: self._read(whole[number]), len(whole))
 
     def reading(self, *, ended: bool = False) -> list[Reading]:
         """Return the reads of the dataset's files that are going on, in any process that shares it; the longest first.

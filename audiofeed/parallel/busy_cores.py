@@ -128,18 +128,6 @@ def running_threads() -> int:
         return int(file.read().split()[3].split(b"/")[0])
 
 
-def idle_cores() -> int:
-    """Return the number of cores of this process that nobody wants right now; 0 where the system does not tell.
-
-    >>> idle_cores() >= 0
-    True
-    """
-    try:
-        return max(0, len(os.sched_getaffinity(0)) - running_threads())
-    except (OSError, AttributeError, ValueError, IndexError):
-        return 0
-
-
 def own_running_threads() -> int:
     """Return the number of threads of this process that run or wait for a core, this one among them."""
     number = 0

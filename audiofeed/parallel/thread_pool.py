@@ -174,14 +174,13 @@ def parts_of(n_clips: int, n_values: int) -> list[slice]:
     return [slice(first, end) for first, end in itertools.pairwise(ends)]
 
 
-def deal(work: Callable[[int], None], n_parts: int, n_threads: int | None = None) -> None:
+def deal(work: Callable[[int], None], n_parts: int) -> None:
     """Deal the parts of a batch of clips to threads, the caller's own among them.
 
     Args:
         work: computes the part of a number, with one of torch's threads; it sets what torch keeps per thread (the modes
             of autograd) by itself.
         n_parts: how many parts, 1 or more.
-        n_threads: at most, 1 or more; None is as many as torch computes with.
 
     Raises:
         BaseException: the first error of any thread.
@@ -191,7 +190,7 @@ def deal(work: Callable[[int], None], n_parts: int, n_threads: int | None = None
     >>> found
     [0, 1, 4]
     """
-    others = min(torch.get_num_threads() if n_threads is None else n_threads, n_parts) - 1
+    others = min(torch.get_num_threads(), n_parts) - 1
     job = _Job(work, n_parts)
     if others > 0:
         _pool.offer(job, others)
@@ -200,13 +199,12 @@ def deal(work: Callable[[int], None], n_parts: int, n_threads: int | None = None
     job.wait()
 
 
-def results_of(compute: Callable[[int], Result], n: int, n_threads: int | None = None) -> list[Result]:
+def results_of(compute: Callable[[int], Result], n: int) -> list[Result]:
     """Return what a function gives for 0 to n - 1, such as the clips of a batch, called in several threads.
 
     Args:
         compute: called once with each number, with one of torch's threads.
         n: how many numbers, 1 or more.
-        n_threads: as in `deal`.
 
     Raises:
         Exception: of several the first in order, whichever thread comes first.
@@ -223,7 +221,7 @@ def results_of(compute: Callable[[int], Result], n: int, n_threads: int | None =
         except Exception as error:  # noqa: BLE001  # raised below, in the caller's thread
             errors[number] = error
 
-    deal(work, n, n_threads)
+    deal(work, n)
     if errors:
         raise errors[min(errors)]
     return [results[number] for number in range(n)]
