@@ -71,7 +71,7 @@ class _File:
             if self._mapped is None:
                 self._mapped = np.frombuffer(mmap.mmap(self.number, self.capacity), np.uint8)
             at = 0
-            for at, samples in zip(itertools.count(0, step), bytes_of):  # noqa: B905
+            for at, samples in zip(itertools.count(0, step), bytes_of):
                 self._mapped[at : at + len(samples)] = samples
                 self._mapped[at + len(samples) : at + step] = 0
             self._mapped[at + step : size] = 0
