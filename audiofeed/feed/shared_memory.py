@@ -2,8 +2,9 @@
 
 Torch's own shared memory is allocated page by page in /dev/shm, cleared, and written through a mapping, which faults at
 every page: a third of the time of decoding. Here the samples go to an anonymous file by `pwrite`, which fills whole
-pages; what pads a clip is never written, since a file's gaps read as zeros. Such a file has no name that could stay
-behind, and is not bound by the size of /dev/shm, which is 64 MB in a container as a rule.
+pages; what pads a clip is not written in a fresh file, since a file's gaps read as zeros. Such a file has no name that
+could stay behind, and is not bound by the size of /dev/shm, which is 64 MB in a container as a rule. Once the training
+process has let go of it, a later batch is written there, so that no page is taken from the system and given back.
 """
 
 from __future__ import annotations
@@ -17,8 +18,22 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
+from audiofeed.parallel.lent_files import LentFiles, can_lend, write_all
+
 # bytes up to which tensors travel with the pickle of a batch: a file of their own takes a connection each
 SMALL = 1 << 15
+
+_lent = LentFiles()
+
+
+def _forget_files() -> None:
+    """Let a forked process lend files of its own; those of its parent are that parent's."""
+    global _lent
+    _lent = LentFiles()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_files)
 
 
 def in_worker_process() -> bool:
@@ -55,21 +70,25 @@ def shared_rows(rows: Iterable[np.ndarray], shape: tuple[int, ...], dtype: torch
         return None
     step = shape[-1] * dtype.itemsize
     size = math.prod(shape) * dtype.itemsize
-    file = os.memfd_create("audiofeed-batch", os.MFD_CLOEXEC)
+    file = _lent.lend(rows, step, size) if size > SMALL and can_lend() else _written(rows, step, size)
     try:
-        os.ftruncate(file, size)
-        for number, row in enumerate(rows):
-            _write_all(file, np.ascontiguousarray(row).data.cast("B"), number * step)
         storage = torch.UntypedStorage._new_shared_fd_cpu(file, size)  # type: ignore[attr-defined]  # keeps its own
     finally:
         os.close(file)
     return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)  # type: ignore[call-overload]
 
 
-def _write_all(file: int, samples: memoryview, at: int) -> None:
-    while samples:
-        written = os.pwrite(file, samples, at)
-        samples, at = samples[written:], at + written
+def _written(rows: Iterable[np.ndarray], step: int, size: int) -> int:
+    """Return a new file in memory that holds rows, each at the next multiple of `step` bytes."""
+    file = os.memfd_create("audiofeed-batch", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(file, size)
+        for number, row in enumerate(rows):
+            write_all(file, np.ascontiguousarray(row).data.cast("B"), number * step)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 class LightTensor:

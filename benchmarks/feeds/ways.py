@@ -8,6 +8,7 @@ waveforms into features, for the error; None where there are no features, or oth
 from __future__ import annotations
 
 import io
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,30 @@ Pass = Callable[[], Iterator[int]]
 Single = Callable[[np.ndarray], np.ndarray]
 
 
+class Dropping:
+    """An order of clips that drops all files from the page cache before each time that it comes to the first."""
+
+    def __init__(self, order: Sequence[int], paths: Sequence[str]) -> None:
+        self.order, self.paths = order, paths
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        for number, index in enumerate(self.order):
+            if number % len(self.paths) == 0:
+                drop(self.paths)
+            yield index
+
+
+def drop(paths: Sequence[str]) -> None:
+    """Drop files from the page cache; they are on the disk."""
+    for path in paths:
+        file = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(file)
+
+
 @dataclass(frozen=True)
 class Source:
     """What a feed reads.
@@ -38,6 +63,7 @@ class Source:
         shards: The same in tar files.
         features: Their features in `.npy`.
         workers: Processes that load.
+        cold: Whether the files are dropped from the page cache each time they have all been read.
     """
 
     corpus: Corpus
@@ -45,11 +71,16 @@ class Source:
     shards: Sequence[str]
     features: Sequence[str]
     workers: int
+    cold: bool = False
 
     @property
     def order(self) -> list[int]:
         """Which file each clip of a pass is of."""
         return [number % len(self.paths) for number in range(self.corpus.clips)]
+
+    def sampler(self, read: Sequence[str]) -> Sequence[int] | Dropping:
+        """The order for a DataLoader, which drops the files that are `read` from the page cache where that is asked."""
+        return Dropping(self.order, read) if self.cold else self.order
 
     def load(self, file: Any, dtype: str = "float32") -> np.ndarray:
         """Decode a file by soundfile, or a random crop of it."""
@@ -87,7 +118,14 @@ def audiofeed_kept(source: Source) -> tuple[Pass, Single]:
     return _audiofeed(source, first_pass=True, keep="memory")
 
 
-def _audiofeed(source: Source, *, first_pass: bool = False, **settings: Any) -> tuple[Pass, Single]:
+def audiofeed_threads(source: Source) -> tuple[Pass, Single]:
+    """Ours: a Feed without processes, in threads."""
+    return _audiofeed(source, threads=True)
+
+
+def _audiofeed(
+    source: Source, *, first_pass: bool = False, threads: bool = False, **settings: Any
+) -> tuple[Pass, Single]:
     import audiofeed as af
 
     transform = af.LogMelSpectrogram(sample_rate=RATE, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS, floor=FLOOR)
@@ -97,7 +135,11 @@ def _audiofeed(source: Source, *, first_pass: bool = False, **settings: Any) -> 
     for index in range(len(rows) if first_pass else 0):
         dataset[index]
     collate = af.GPUSpecCollate(transform, device="cpu")
-    loader = DataLoader(dataset, sampler=source.order, batch_size=BATCH, num_workers=source.workers, collate_fn=collate)
+    order = source.sampler(source.paths)
+    loader: Any = DataLoader(dataset, sampler=order, batch_size=BATCH, num_workers=source.workers, collate_fn=collate)
+    if threads:
+        batches = [source.order[start : start + BATCH] for start in range(0, len(source.order), BATCH)]
+        loader = af.Feed(dataset, transform, sampler=batches, device="cpu", workers="threads")
 
     def once() -> Iterator[int]:
         for batch in loader:
@@ -137,9 +179,10 @@ def padded(items: list[torch.Tensor]) -> torch.Tensor:
     return pad_sequence([item.T for item in items], batch_first=True).transpose(1, 2)
 
 
-def batches(source: Source, dataset: Dataset, collate: Callable[[list[Any]], Any], then: Callable[[Any], Any]) -> Pass:
+def batches(source: Source, dataset: Files, collate: Callable[[list[Any]], Any], then: Callable[[Any], Any]) -> Pass:
     """A plain DataLoader's pass, with something done to each batch in the loop."""
-    loader = DataLoader(dataset, sampler=source.order, batch_size=BATCH, num_workers=source.workers, collate_fn=collate)
+    order = source.sampler(dataset.names)
+    loader = DataLoader(dataset, sampler=order, batch_size=BATCH, num_workers=source.workers, collate_fn=collate)
 
     def once() -> Iterator[int]:
         for batch in loader:
@@ -259,23 +302,27 @@ class Way:
         name: Of the row.
         feed: Makes the feed.
         workers: Processes that load.
-        threads: Of torch, in the main process.
         needs: Packages beside torch and soundfile.
+        cold: Whether the files are dropped from the page cache before each time that all are read.
     """
 
     name: str
     feed: Callable[[Source], tuple[Pass, Single | None]]
     workers: int = 0
     needs: tuple[str, ...] = ()
+    cold: bool = False
 
 
 OURS, BY_TORCHAUDIO, ON_DISK = "audiofeed", "torchaudio in the dataset", "precomputed .npy log-mels on disk"
 ALONE = "soundfile decodes, 2 threads"
 KEPT = f"{OURS}, kept in memory, 0 workers"
+THREADED = f"{OURS}, Feed with threads"
+COLD = ", files not in memory"
 WAYS = [
     Way("soundfile decodes, 1 thread", decoding(1)),
     Way(ALONE, decoding(2)),
     *(Way(f"{OURS}, {n} workers", audiofeed, n) for n in (0, 1, 2)),
+    Way(THREADED, audiofeed_threads),
     Way(KEPT, audiofeed_kept),
     *(Way(f"{BY_TORCHAUDIO}, {n} workers", torchaudio, n, ("torchaudio",)) for n in (0, 1, 2)),
     *(Way(f"nnAudio2 in the loop, {n} workers", nnaudio, n, ("nnAudio2",)) for n in (0, 2)),
@@ -283,4 +330,6 @@ WAYS = [
     *(Way(f"webdataset + torchaudio, {n} workers", webdataset, n, ("webdataset", "torchaudio")) for n in (0, 2)),
     Way("SPDL + torchaudio, 2 threads", spdl, 0, ("spdl", "torchaudio")),
     *(Way(f"{ON_DISK}, {n} workers", precomputed, n) for n in (0, 2)),
+    *(Way(f"{OURS}, {n} workers{COLD}", audiofeed, n, cold=True) for n in (0, 2)),
+    *(Way(f"{ON_DISK}, {n} workers{COLD}", precomputed, n, cold=True) for n in (0, 2)),
 ]

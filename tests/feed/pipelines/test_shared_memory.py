@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from audiofeed.feed import shared_memory
 from audiofeed.feed.collate import PadCollate
 from audiofeed.feed.shared_memory import SMALL, light, shared_rows
+from audiofeed.parallel.lent_files import can_lend
 
 needs_files = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs files without a name")
 
@@ -142,3 +143,28 @@ def test_batches_of_workers_are_those_of_this_process_and_leave_no_descriptor(me
         assert torch.equal(batch.targets, there.targets)
         open_files.append(len(os.listdir("/proc/self/fd")))
     assert max(open_files) - min(open_files) < 12  # prefetched batches, not one file for each that came
+
+
+def count_lent(items):
+    """A collate that says how many files the worker lends."""
+    batch = PadCollate()(items)
+    batch["lent"] = len(shared_memory._lent)
+    return batch
+
+
+@pytest.mark.skipif(not can_lend(), reason="this system does not tell who has a file open")
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_batches_that_the_loop_keeps_stay_as_they_are_and_others_give_their_memory_to_the_next(is_kept):
+    clips = [(torch.full((20_000 - 31 * i,), 1.0 + i), i) for i in range(96)]
+    loader = DataLoader(clips, batch_size=4, num_workers=2, collate_fn=count_lent)
+    found, lent = [], []
+    for batch in loader:
+        assert batch.waveforms.shape[1] * 8 > SMALL
+        found.append(batch.waveforms if is_kept else batch.waveforms.clone())
+        lent.append(int(batch["lent"]))
+        del batch
+    for number, (waveforms, expected) in enumerate(
+        zip(found, DataLoader(clips, batch_size=4, collate_fn=PadCollate()), strict=True)
+    ):
+        assert torch.equal(waveforms, expected.waveforms), number
+    assert (max(lent) == 12) if is_kept else (max(lent) <= 8), lent
