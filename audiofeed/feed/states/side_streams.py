@@ -124,6 +124,11 @@ class Started(Generic[T]):
         self.completion = completion
         self._release = release
 
+    @property
+    def result(self) -> T:
+        """Result of work started ahead on a side stream, of whose tensors only shapes may be read before `join`."""
+        return self._result
+
     def join(self, tensors: Callable[[T], Iterable[torch.Tensor]]) -> T:
         """Make the caller's stream wait for work started ahead on a side stream, and return the result.
 
@@ -166,6 +171,10 @@ class Ahead:
         # lock nor count safely; adding and discarding are atomic.
         self._in_flight: set[object] = set()
         self._waiting: deque[weakref.ref[object]] = deque()
+
+    def supports(self, device: torch.device) -> bool:
+        """Return True if a device can run work ahead of its use on a side stream."""
+        return self._backend.supports(device)
 
     @property
     def in_flight(self) -> int:
