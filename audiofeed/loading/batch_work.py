@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from audiofeed.data.samples import to_float
 from audiofeed.feed.batch import AudioBatch
 from audiofeed.feed.collate import GPUSpecCollate
 from audiofeed.feed.padding import Padded
@@ -23,7 +24,7 @@ from audiofeed.feed.states.side_streams import Ahead, Started, StreamBackend
 from audiofeed.feed.states.state_steps import Progress
 from audiofeed.feed.states.states import Waiting
 from audiofeed.feed.states.tensor_trees import describe, is_named_tuple, tensors_in, to_device
-from audiofeed.feed.transform_contract import frame_lengths_of
+from audiofeed.feed.transform_contract import frame_lengths_of, takes_int16
 from audiofeed.loading.random_draws import GlobalDraws
 
 # entries of a dict that are its waveforms, the first that is there
@@ -281,6 +282,8 @@ class BatchWork:
             stack.enter_context(torch.set_grad_enabled(grad))
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
+            if not takes_int16(transform):
+                waveforms = to_float(waveforms)
             return transform(waveforms) if lengths is None else transform(waveforms, lengths)
 
 
