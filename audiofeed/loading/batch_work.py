@@ -19,7 +19,7 @@ from audiofeed.feed.batch import AudioBatch
 from audiofeed.feed.collate import GPUSpecCollate
 from audiofeed.feed.padding import Padded
 from audiofeed.feed.pair import FeaturesAndTargets
-from audiofeed.feed.states.bus import Bus, bytes_of, traffic
+from audiofeed.feed.states.bus import Bus, bytes_of, reaching, traffic
 from audiofeed.feed.states.side_streams import Ahead, Started, StreamBackend
 from audiofeed.feed.states.state_steps import Progress
 from audiofeed.feed.states.states import Waiting
@@ -127,7 +127,8 @@ class BatchWork:
         padded = [p for p in map(_padded_of, ours) if p is not None]
         moved = [traffic(p, self._device_of(batch)) for batch in ours if (p := _padded_of(batch)) is not None]
         if isinstance(made, AudioBatch) and _has_no_features(made) and self.device().type != "cpu":
-            made = made.pin_memory().to(self.device(), non_blocking=True)
+            with reaching(self.device()):
+                made = made.pin_memory().to(self.device(), non_blocking=True)
         prepared = Prepared(
             made,
             **_counted(padded),
@@ -186,7 +187,7 @@ class BatchWork:
         mode of autograd of that time.
         """
         if prepared.started is not None:
-            return prepared.started.join(tensors_in)
+            return prepared.started.join(_tensors_of)
         if isinstance(prepared.made, _Unfinished):
             begun = time.perf_counter()
             made = self._transformed(prepared.made.moved)
@@ -239,10 +240,12 @@ class BatchWork:
                 return moved if self.transform is None else self._transformed(moved)
 
         begun = time.perf_counter()
-        if not trained:
-            prepared.started = self._ahead.start(prepared, device, work)
+        # Of tensors that nobody finds in it, none would be kept for the loop's stream.
+        if not trained and _is_open(made):
+            with reaching(device):
+                prepared.started = self._ahead.start(prepared, device, work)
         if prepared.started is None:
-            with torch.inference_mode(False), torch.no_grad():
+            with reaching(device), torch.inference_mode(False), torch.no_grad():
                 moved = _moved(made, device)
             prepared.made = moved if self.transform is None else _Unfinished(moved)
         prepared.transfer = time.perf_counter() - begun
@@ -319,6 +322,16 @@ def _moved(made: Any, device: torch.device) -> Any:
     if not isinstance(made, torch.Tensor | dict | list | tuple) and callable(move):
         return move(device)
     return to_device(made, device, non_blocking=not blocking)
+
+
+def _is_open(made: Any) -> bool:
+    """Return whether the tensors of a batch of somebody else's collate can be found in it."""
+    return isinstance(made, torch.Tensor | Mapping | list | tuple)
+
+
+def _tensors_of(made: Any) -> Iterator[torch.Tensor]:
+    """Yield each tensor of a batch of somebody else's collate, a mapping of its own type included."""
+    return tensors_in(dict(made) if isinstance(made, Mapping) else made)
 
 
 def _is_computable(batch: AudioBatch) -> bool:

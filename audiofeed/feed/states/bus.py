@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +116,8 @@ class Bus:
         # A copy from page-locked memory returns at once; from other memory torch blocks if it must.
         beside = device.type in ("cuda", "xpu")
         if load is None:
-            moved = padded.to(device, non_blocking=beside)
+            with reaching(device):
+                moved = padded.to(device, non_blocking=beside)
         else:
             try:
                 moved = padded.with_tensors(load.values).to(device, non_blocking=beside)
@@ -144,6 +147,32 @@ class Bus:
                 reuses=self.ring.reuses,
                 apart=self.ring.apart,
             )
+
+
+@contextmanager
+def reaching(device: torch.device) -> Iterator[None]:
+    """Copy over the bus to a device in the body; where there is no such device here, the error says so.
+
+    Raises:
+        RuntimeError: The body failed, and torch has no device of that kind here.
+    """
+    try:
+        yield
+    except (AssertionError, AttributeError, RuntimeError) as error:
+        if device.type in ("cpu", "meta") or _is_there(device):
+            raise
+        raise RuntimeError(
+            f"device={str(device)!r} was asked for, and torch sees no such device in this process: {error}. Give "
+            "device='cpu', or device=None for what there is; or install a torch that is built for the device's driver "
+            "(torch.cuda.is_available() says whether it is), and look at CUDA_VISIBLE_DEVICES"
+        ) from error
+
+
+def _is_there(device: torch.device) -> bool:
+    try:
+        return bool(torch.get_device_module(device).is_available())
+    except (AttributeError, RuntimeError):  # a kind of device that this torch knows nothing of
+        return False
 
 
 def traffic(padded: Padded, device: torch.device) -> tuple[int, int]:

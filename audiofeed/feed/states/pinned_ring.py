@@ -282,10 +282,10 @@ class Load:
         """Tensors of a batch's load in page-locked memory, until they are copied.
 
         Raises:
-            RuntimeError: They were, and the buffer may have another batch's by now.
+            AssertionError: They were, and the buffer may have another batch's by now.
         """
         if self._values is None:
-            raise RuntimeError("the batch's samples have left the host's memory: they are on the device")
+            raise AssertionError("the batch's samples have left the host's memory: they are on the device")
         return self._values
 
     @property
