@@ -126,6 +126,7 @@ def test_batches_that_wait_in_line_hold_a_buffer_each(card):
     everything = [batch_of(number) for number in range(5)]
     batches = [collate(items).pin_memory() for items in everything]
     assert len(card.buffers) == 5
+    assert [batch.pin_memory() is batch for batch in batches] == [True] * 5  # again, before most have begun
     for batch, items in zip(batches, everything, strict=True):
         while card.events:
             card.land()
