@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from audiofeed.feed.padding import Padded
 from audiofeed.feed.states.pinned_ring import Load, PinnedMemory, PinnedRing
@@ -189,7 +190,8 @@ def traffic(padded: Padded, device: torch.device) -> tuple[int, int]:
     samples = padded.waveforms
     rows = samples.numel() // max(1, samples.shape[-1])
     channels = rows // max(1, len(padded.lengths))
-    padding = samples.numel() - channels * int(padded.lengths.sum())
+    with _disable_current_modes():  # the lengths have values where a mode (that of fake tensors) makes sums without
+        padding = samples.numel() - channels * int(padded.lengths.sum())
     return bytes_of(padded.tensors()), padding * samples.element_size()
 
 
