@@ -31,7 +31,7 @@ import torch  # noqa: E402
 from gpu import catalogue, churn, compiled, correctness, feeding, flags, fused_kernel, results  # noqa: E402
 from gpu.checks import DeviceLostError, Recorder  # noqa: E402
 from gpu.journal import Journal  # noqa: E402
-from gpu.measured import constant_q, launches, step, timing  # noqa: E402
+from gpu.measured import bus, constant_q, harness, launches, step, timing  # noqa: E402
 
 BUDGET = 285.0
 # Seconds that the sections after the timings need.
@@ -40,9 +40,10 @@ AFTER_TIMING = 110.0
 HANGS_AFTER = 100.0
 SECTIONS = (
     # a profiler may slow what is launched after it: launches are counted when all is timed that waits for them
-    "correctness", "catalogue", "timing", "constant q", "graphs", "step", "launches", "flags", "feeding", "memory",
+    "correctness", "catalogue", "timing", "constant q", "graphs", "step", "launches", "harness",
+    "flags", "feeding", "memory",
     # last: no card has run it yet, and a fault of its would end all that comes after
-    "transfer", "loader", "compile", "cuda kernel",
+    "transfer", "bus", "loader", "compile", "cuda kernel",
 )  # fmt: skip
 # Sections that go on after a check that ended the process; the others are given up there.
 GO_ON = ("correctness", "catalogue")
@@ -114,6 +115,7 @@ def _run(
         "correctness": ("", lambda: correctness.run(recorder, device, quick=quick)),
         "catalogue": ("", lambda: catalogue.run(recorder, device, quick=quick)),
         "launches": ("launches", lambda: launches.run(recorder, device, quick=quick)),
+        "harness": ("harness", lambda: harness.run(recorder, device, quick=quick)),
         "timing": ("features", lambda: timing.run_features(recorder, device, AFTER_TIMING, quick=quick)),
         "constant q": ("constant_q", lambda: constant_q.run(recorder, device, AFTER_TIMING - 15, quick=quick)),
         "graphs": ("graphs", lambda: launches.run_graphs(recorder, device)),
@@ -122,6 +124,7 @@ def _run(
         "feeding": ("", feed),
         "memory": ("memory", lambda: timing.run_memory(recorder, device)),
         "transfer": ("transfer", lambda: timing.run_transfer(recorder, device)),
+        "bus": ("bus", lambda: bus.run(recorder, device, quick=quick)),
         "loader": ("loader", lambda: timing.run_loader(recorder, device, quick=quick)),
         "compile": ("", lambda: compiled.run(recorder, device, quick=quick)),
         "cuda kernel": ("", lambda: fused_kernel.run(recorder, device)),

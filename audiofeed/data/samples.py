@@ -20,7 +20,12 @@ def to_float(waveform: torch.Tensor) -> torch.Tensor:
     >>> to_float(torch.tensor([-32768, 16384], dtype=torch.int16))
     tensor([-1.0000,  0.5000])
     """
-    return waveform.float().mul_(INT16_SCALE) if waveform.dtype == torch.int16 else waveform
+    if waveform.dtype != torch.int16:
+        return waveform
+    if waveform.device.type == "cpu":
+        return waveform.float().mul_(INT16_SCALE)
+    # One launch reads the integers and writes the products, whatever the default dtype; the scale is a power of two.
+    return waveform * torch.tensor(INT16_SCALE, dtype=torch.float32, device="cpu")
 
 
 def bad_samples(waveform: np.ndarray) -> tuple[int, int]:

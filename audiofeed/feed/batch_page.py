@@ -9,6 +9,7 @@ import torch
 
 from audiofeed.feed.pictures import lengths_of, named_features
 from audiofeed.feed.states.states import Moved, Ready, Waiting
+from audiofeed.feed.states.tensor_trees import tensors_in
 
 if TYPE_CHECKING:
     from audiofeed.feed.batch import AudioBatch
@@ -57,7 +58,12 @@ def _held(batch: AudioBatch, name: str) -> Any:
         state = state.moved
     if name in state.info.augmented and not (isinstance(state, Moved) and state.waveforms is not None):
         return _MISSING  # the augmentation will change it
-    return getattr(state.padded, name, _MISSING) if isinstance(state, Moved | Waiting) else _MISSING
+    if not isinstance(state, Moved | Waiting):
+        return _MISSING
+    value = getattr(state.held() if isinstance(state, Waiting) else state.padded, name, _MISSING)
+    # on its way to the device there are shapes on the host, and no values
+    on_its_way = name != "waveforms" and any(tensor.device.type == "meta" for tensor in tensors_in(value))
+    return _MISSING if on_its_way else value
 
 
 def _lengths_text(batch: AudioBatch, rate: int | None) -> str:

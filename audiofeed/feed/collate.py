@@ -23,17 +23,23 @@ from audiofeed.feed.bad_items import pad_good_items, whole_items
 from audiofeed.feed.batch import AudioBatch, batch_type
 from audiofeed.feed.in_worker import WorkerBatch
 from audiofeed.feed.items import Clip, read_items
-from audiofeed.feed.known_forms import TARGET_NAMES
 from audiofeed.feed.padding import Padded, check_pad_to, pad_clips, seeds_of
 from audiofeed.feed.pair import FeaturesAndTargets
 from audiofeed.feed.states.batch_fields import AWAY, FEATURE_FIELDS, FIELDS, CollateInfo
+from audiofeed.feed.states.bus import BusStats
 from audiofeed.feed.states.carried import Carried
 from audiofeed.feed.states.feature_padding import FeaturePadding, check_padding
 from audiofeed.feed.states.runtime import Runtime, find_runtime
 from audiofeed.feed.states.state_steps import Progress
 from audiofeed.feed.states.states import Waiting
 from audiofeed.feed.states.tensor_trees import is_of_tensors
-from audiofeed.feed.targets import PaddedTargets, collate_fields, collate_targets
+from audiofeed.feed.targets import (
+    PaddedTargets,
+    collate_fields,
+    collate_targets,
+    is_of_fields,
+    with_target_field,
+)
 from audiofeed.feed.timed_targets import fit_waveforms, waits_for_frames
 from audiofeed.feed.transform_contract import frame_lengths_of, lacks_lengths, sample_rate_of, takes_features, unwrapped
 
@@ -178,7 +184,7 @@ class BatchSettings:
         clips = read_items(items, self.to_example, self.sample_rate, alone=alone)
         check_classes(items, self.seen)
         if self.target_field is not None:
-            clips = [_with_target_field(index, clip, self.target_field) for index, clip in enumerate(clips)]
+            clips = [with_target_field(index, clip, self.target_field) for index, clip in enumerate(clips)]
         fields = collate_fields([clip.fields for clip in clips], self.fields)
         for source in self.rename or ():
             if source not in (*FIELDS, "faults") and source not in fields:
@@ -196,7 +202,7 @@ class BatchSettings:
         targets = [clip.target for clip in clips]
         if self.target_collate is not None:
             return self.target_collate(targets)
-        if all(_is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips):
+        if all(is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips):
             return {name: fields[name] for name in targets[0]}  # collated and copied once
         return collate_targets(targets)
 
@@ -244,35 +250,6 @@ def _checked_names(rename: Any) -> dict[str, str]:
     if twice or not names:
         raise ValueError(f"rename={dict(rename)!r} must give " + (f"{twice} to one field only" if twice else "a name"))
     return dict(rename)
-
-
-def _is_of_fields(clip: Clip) -> bool:
-    """Return True if a clip's target is fields of its own together, as that of a dict without a target by name."""
-    target, fields = clip.target, clip.fields
-    return isinstance(target, dict) and all(name in fields and fields[name] is target[name] for name in target)
-
-
-def _with_target_field(index: int, clip: Clip, name: str) -> Clip:
-    """Make the field of that name a clip's target; the target that it had becomes the field "target".
-
-    Where that target is a dict with the name, as in (waveform, rate, {"sentence": ...}), its other entries are fields.
-    """
-    if name not in clip.fields and isinstance(clip.target, Mapping) and name in clip.target:
-        inner = {other: value for other, value in clip.target.items() if other != name}
-        own = {other: (value, inner.pop(other)) if other in inner else value for other, value in clip.fields.items()}
-        return clip._replace(target=clip.target[name], fields={**own, **inner})
-    if name not in clip.fields:
-        if name in TARGET_NAMES and clip.target is not None:
-            return clip
-        raise ValueError(
-            f"target_field={name!r} is not an entry of clip {index}, which has {list(clip.fields)}; give one of them, "
-            "leave out target_field= if the item's target is known by its name or place, or name the entries of a "
-            "tuple: let the dataset yield a dict"
-        )
-    fields = {other: value for other, value in clip.fields.items() if other != name}
-    if clip.target is not None and not _is_of_fields(clip):
-        fields["target"] = (fields["target"], clip.target) if "target" in fields else clip.target
-    return clip._replace(target=clip.fields[name], fields=fields)
 
 
 class PadCollate:
@@ -463,6 +440,15 @@ class GPUSpecCollate:
         if get_worker_info() is None or (runtime is not None and runtime.is_here()):
             return result
         return cast("AudioBatch", WorkerBatch(result))
+
+    def stats(self) -> BusStats:
+        """Return what the collate's batches took over the bus to the device in this process, bytes per clip first.
+
+        Returns:
+            The numbers since the collate was made; `str` of it is a sentence. All are 0 where features are on the CPU.
+        """
+        runtime = self._here()
+        return BusStats() if runtime is None else runtime.bus.stats()
 
     def _here(self) -> Runtime | None:
         """Return the runtime of a collate in this process, made of what its pickle took along if that is needed."""

@@ -68,11 +68,11 @@ class Padded:
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Padded:
         """Return the batch of padded clips with every tensor on a device."""
-        return self._with(to_device(self.tensors(), device, non_blocking=non_blocking))
+        return self.with_tensors(to_device(self.tensors(), device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Padded:
         """Return the batch of padded clips with every CPU tensor in page-locked memory."""
-        return self._with(pin(self.tensors()))
+        return self.with_tensors(pin(self.tensors()))
 
     def light(self) -> Padded:
         """Return the batch of padded clips for a pickle, in which small tensors are their numbers.
@@ -85,7 +85,8 @@ class Padded:
         """Return what is or may hold tensors in the batch of padded clips."""
         return [getattr(self, name) for name in _ON_DEVICE]
 
-    def _with(self, tensors: list[Any]) -> Padded:
+    def with_tensors(self, tensors: list[Any]) -> Padded:
+        """Return the batch of padded clips with others in the place of what `tensors` gave."""
         return replace(self, **dict(zip(_ON_DEVICE, tensors, strict=True)))
 
 

@@ -10,6 +10,8 @@ import torch
 from torch.utils.data import default_collate
 
 from audiofeed.data.targets.timed import join_cuts
+from audiofeed.feed.items import Clip
+from audiofeed.feed.known_forms import TARGET_NAMES
 from audiofeed.feed.states.tensor_trees import describe, is_named_tuple
 
 
@@ -228,3 +230,32 @@ def _is_number(target: Any) -> bool:
 def _is_id(entry: Any) -> bool:
     is_number = isinstance(entry, int | np.integer) and not isinstance(entry, bool)
     return is_number or (isinstance(entry, torch.Tensor) and entry.dim() == 0 and not entry.is_floating_point())
+
+
+def is_of_fields(clip: Clip) -> bool:
+    """Return True if a clip's target is fields of its own together, as that of a dict without a target by name."""
+    target, fields = clip.target, clip.fields
+    return isinstance(target, dict) and all(name in fields and fields[name] is target[name] for name in target)
+
+
+def with_target_field(index: int, clip: Clip, name: str) -> Clip:
+    """Make the field of that name a clip's target; the target that it had becomes the field "target".
+
+    Where that target is a dict with the name, as in (waveform, rate, {"sentence": ...}), its other entries are fields.
+    """
+    if name not in clip.fields and isinstance(clip.target, Mapping) and name in clip.target:
+        inner = {other: value for other, value in clip.target.items() if other != name}
+        own = {other: (value, inner.pop(other)) if other in inner else value for other, value in clip.fields.items()}
+        return clip._replace(target=clip.target[name], fields={**own, **inner})
+    if name not in clip.fields:
+        if name in TARGET_NAMES and clip.target is not None:
+            return clip
+        raise ValueError(
+            f"target_field={name!r} is not an entry of clip {index}, which has {list(clip.fields)}; give one of them, "
+            "leave out target_field= if the item's target is known by its name or place, or name the entries of a "
+            "tuple: let the dataset yield a dict"
+        )
+    fields = {other: value for other, value in clip.fields.items() if other != name}
+    if clip.target is not None and not is_of_fields(clip):
+        fields["target"] = (fields["target"], clip.target) if "target" in fields else clip.target
+    return clip._replace(target=clip.fields[name], fields=fields)

@@ -14,15 +14,17 @@ from typing import Any
 
 import torch
 
+from audiofeed.data.samples import to_float
 from audiofeed.feed.batch import AudioBatch
 from audiofeed.feed.collate import GPUSpecCollate
 from audiofeed.feed.padding import Padded
 from audiofeed.feed.pair import FeaturesAndTargets
+from audiofeed.feed.states.bus import Bus, bytes_of, reaching, traffic
 from audiofeed.feed.states.side_streams import Ahead, Started, StreamBackend
 from audiofeed.feed.states.state_steps import Progress
 from audiofeed.feed.states.states import Waiting
-from audiofeed.feed.states.tensor_trees import describe, is_named_tuple, pin, tensors_in, to_device
-from audiofeed.feed.transform_contract import frame_lengths_of
+from audiofeed.feed.states.tensor_trees import describe, is_named_tuple, tensors_in, to_device
+from audiofeed.feed.transform_contract import frame_lengths_of, takes_int16
 from audiofeed.loading.random_draws import GlobalDraws
 
 # entries of a dict that are its waveforms, the first that is there
@@ -40,6 +42,8 @@ class Prepared:
         sample_rate: Hz; None if unknown.
         faults: Read errors of files that were replaced by others.
         seconds: Of the stages in the process that made the batch.
+        moved: Bytes that are copied to a device, and those of them that are padding; 0 where nothing is.
+        buses: What they are copied by.
         transfer, features: Seconds of the copy to the device and of the features, in the thread that asked for them.
         started: The work on a side stream that makes the batch.
     """
@@ -50,6 +54,8 @@ class Prepared:
     sample_rate: int | None = None
     faults: tuple[Any, ...] = ()
     seconds: tuple[float, ...] = ()
+    moved: tuple[int, int] = (0, 0)
+    buses: tuple[Bus, ...] = ()
     transfer: float = 0.0
     features: float = 0.0
     started: Started[Any] | None = None
@@ -76,6 +82,13 @@ class BatchWork:
         self._collate = None if transform is None else GPUSpecCollate(transform, device=device, max_ahead=ahead)
         self._asked = device
         self._ahead = Ahead(ahead, backend)
+        self._own_bus = Bus()
+
+    @property
+    def _bus(self) -> Bus:
+        """Bus of a loader's batches of somebody else's collate."""
+        runtime = None if self._collate is None else self._collate._runtime
+        return self._own_bus if runtime is None else runtime.bus
 
     @property
     def transform(self) -> torch.nn.Module | None:
@@ -112,9 +125,17 @@ class BatchWork:
             made = self._with_features(made)
             ours = list(batches_in(made))
         padded = [p for p in map(_padded_of, ours) if p is not None]
+        moved = [traffic(p, self._device_of(batch)) for batch in ours if (p := _padded_of(batch)) is not None]
         if isinstance(made, AudioBatch) and _has_no_features(made) and self.device().type != "cpu":
-            made = made.pin_memory().to(self.device(), non_blocking=True)
-        prepared = Prepared(made, **_counted(padded), faults=tuple(fault for batch in ours for fault in batch.faults))
+            with reaching(self.device()):
+                made = made.pin_memory().to(self.device(), non_blocking=True)
+        prepared = Prepared(
+            made,
+            **_counted(padded),
+            faults=tuple(fault for batch in ours for fault in batch.faults),
+            moved=(sum(whole for whole, _ in moved), sum(padding for _, padding in moved)),
+            buses=tuple(bus for bus in map(_bus_of, ours) if bus is not None),
+        )
         begun = time.perf_counter()
         for batch in ours:
             batch.pin_memory()
@@ -166,13 +187,22 @@ class BatchWork:
         mode of autograd of that time.
         """
         if prepared.started is not None:
-            return prepared.started.join(tensors_in)
+            return prepared.started.join(_tensors_of)
         if isinstance(prepared.made, _Unfinished):
             begun = time.perf_counter()
             made = self._transformed(prepared.made.moved)
             prepared.features += time.perf_counter() - begun
             return made
         return prepared.made
+
+    def _device_of(self, batch: AudioBatch) -> torch.device:
+        """Return the device that a loader's batch goes to: its collate's, or the loader's if it has no features."""
+        state = batch._progress.state
+        runtime = state.live_runtime() if isinstance(state, Waiting) else None
+        if runtime is not None:
+            return runtime.device()
+        # read alone, in a dict of several, it stays where it is
+        return self.device() if _has_no_features(batch) else torch.device("cpu")
 
     def _with_features(self, made: Any) -> Any:
         """Return batches of a loader whose features are computed by the transform."""
@@ -195,20 +225,27 @@ class BatchWork:
     # batches of somebody else's collate
 
     def _prepare_other(self, made: Any) -> Prepared:
-        device, trained = self.device(), _is_trained(self.transform)
-        prepared = Prepared(None, **_counted_other(made))
+        device, trained, bus = self.device(), _is_trained(self.transform), self._bus
+        moved_bytes = 0 if device.type == "cpu" else bytes_of(made)
+        prepared = Prepared(None, **_counted_other(made), moved=(moved_bytes, 0), buses=(bus,))
 
         def work() -> Any:
             with torch.inference_mode(False), torch.no_grad():
-                # a copy from memory that is not pinned blocks
-                moved = _moved(pin(made) if device.type in ("cuda", "xpu") else made, device)
+                if bus.supports(device):  # a copy from memory that is not page-locked blocks
+                    load = bus.ring.load(made)
+                    moved = _moved(load.values, device)
+                    load.copied(device)
+                else:
+                    moved = _moved(made, device)
                 return moved if self.transform is None else self._transformed(moved)
 
         begun = time.perf_counter()
-        if not trained:
-            prepared.started = self._ahead.start(prepared, device, work)
+        # Of tensors that nobody finds in it, none would be kept for the loop's stream.
+        if not trained and _is_open(made):
+            with reaching(device):
+                prepared.started = self._ahead.start(prepared, device, work)
         if prepared.started is None:
-            with torch.inference_mode(False), torch.no_grad():
+            with reaching(device), torch.inference_mode(False), torch.no_grad():
                 moved = _moved(made, device)
             prepared.made = moved if self.transform is None else _Unfinished(moved)
         prepared.transfer = time.perf_counter() - begun
@@ -248,6 +285,8 @@ class BatchWork:
             stack.enter_context(torch.set_grad_enabled(grad))
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
+            if not takes_int16(transform):
+                waveforms = to_float(waveforms)
             return transform(waveforms) if lengths is None else transform(waveforms, lengths)
 
 
@@ -285,6 +324,16 @@ def _moved(made: Any, device: torch.device) -> Any:
     return to_device(made, device, non_blocking=not blocking)
 
 
+def _is_open(made: Any) -> bool:
+    """Return whether the tensors of a batch of somebody else's collate can be found in it."""
+    return isinstance(made, torch.Tensor | Mapping | list | tuple)
+
+
+def _tensors_of(made: Any) -> Iterator[torch.Tensor]:
+    """Yield each tensor of a batch of somebody else's collate, a mapping of its own type included."""
+    return tensors_in(dict(made) if isinstance(made, Mapping) else made)
+
+
 def _is_computable(batch: AudioBatch) -> bool:
     """Return whether a batch's features may be computed now by this thread: on a CPU, and with nothing trained."""
     state = batch._progress.state
@@ -300,6 +349,13 @@ def _has_no_features(batch: AudioBatch) -> bool:
     """Return whether a loader's batch comes from a `PadCollate`, which knows no device."""
     state = batch._progress.state
     return isinstance(state, Waiting) and state.info.token is None
+
+
+def _bus_of(batch: AudioBatch) -> Bus | None:
+    """Return the bus that a loader's batch takes with its collate's runtime; None if it has none."""
+    state = batch._progress.state
+    runtime = state.live_runtime() if isinstance(state, Waiting) else None
+    return None if runtime is None else runtime.bus
 
 
 def _padded_of(batch: AudioBatch) -> Padded | None:

@@ -384,6 +384,7 @@ class Feed:
             "with load_state_dict"
         )
         close_workers(self.loader)
+        self.device_loader._meter.close()
 
     def __enter__(self) -> Feed:
         return self

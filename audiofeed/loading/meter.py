@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 
+from audiofeed.feed.states.bus import Bus, BusStats
 from audiofeed.loading.batch_work import Prepared
 from audiofeed.loading.stats import MADE, STAGES, Stats
 
@@ -22,12 +24,14 @@ class Meter:
     def __init__(self) -> None:
         self.choice = ""
         self.workers = 0
+        self._buses: weakref.WeakSet[Bus] = weakref.WeakSet()
         self.reset()
 
     def reset(self) -> None:
         """Forget what the loader's meter has measured, after a warm-up for example."""
         self._seconds = dict.fromkeys(STAGES, 0.0)
         self._batches = self._clips = self._faults = self._samples = self._padded = 0
+        self._moved_batches = self._moved_clips = self._moved = self._moved_padding = 0
         self._audio = 0.0
         self.load_seconds = 0.0
         self._since: float | None = None  # the loop has had a batch then, and works on it
@@ -64,6 +68,11 @@ class Meter:
         own, padded = prepared.samples
         self._samples += own
         self._padded += padded
+        moved, padding = prepared.moved
+        if moved:
+            self._moved_batches, self._moved_clips = self._moved_batches + 1, self._moved_clips + prepared.clips
+            self._moved, self._moved_padding = self._moved + moved, self._moved_padding + padding
+        self._buses.update(prepared.buses)
         if prepared.sample_rate:
             self._audio += own / prepared.sample_rate
 
@@ -92,7 +101,28 @@ class Meter:
             workers=self.workers,
             cores=_cores(),
             choice=self.choice,
+            bus=self._bus(),
         )
+
+    def _bus(self) -> BusStats:
+        """Return what the loader's batches took over the bus; its buffers are counted since they were made."""
+        found = [bus.stats() for bus in self._buses]
+        return BusStats(
+            batches=self._moved_batches,
+            clips=self._moved_clips,
+            moved_bytes=self._moved,
+            padding_bytes=self._moved_padding,
+            buffers=sum(stats.buffers for stats in found),
+            buffer_bytes=sum(stats.buffer_bytes for stats in found),
+            pins=sum(stats.pins for stats in found),
+            reuses=sum(stats.reuses for stats in found),
+            apart=sum(stats.apart for stats in found),
+        )
+
+    def close(self) -> None:
+        """Give the page-locked buffers of the loader's batches back; the next batches make new ones."""
+        for bus in self._buses:
+            bus.ring.clear()
 
 
 def _cores() -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from audiofeed.feed.states.bus import BusStats
 
 # of a batch, in the order of its way: where it is made, on its way, and what the loop sees of all that
 MADE = ("read", "decode", "resample", "collate")
@@ -46,6 +48,7 @@ class Stats:
         workers: Processes that make batches; 0 if the loop's own does.
         cores: Cores that this process may use.
         choice: What was chosen for the number of workers, and why; "" if nothing was.
+        bus: What was copied to a device, bytes per clip and page-locked buffers; all 0 where features are on the CPU.
 
     >>> stats = Stats({"wait": 3.0, "step": 1.0, "decode": 5.8}, batches=10, clips=640, workers=2, cores=8)
     >>> stats.clips_per_second
@@ -63,6 +66,7 @@ class Stats:
     workers: int = 0
     cores: int = 1
     choice: str = ""
+    bus: BusStats = field(default_factory=BusStats)
 
     @property
     def elapsed(self) -> float:
@@ -153,5 +157,6 @@ class Stats:
             seconds = self.seconds.get(name, 0.0)
             share = f"{100 * seconds / elapsed:10.1f} %" if name in LOOP and elapsed else ""
             lines.append(f"{name:<10} {seconds:9.3f} {1000 * seconds / max(1, self.batches):9.2f} {share:>12}".rstrip())
+        lines += [str(self.bus)] if self.bus.moved_bytes else []
         lines += [self.choice] if self.choice else []
         return "\n".join([*lines, self.bottleneck])

@@ -131,6 +131,7 @@ def markdown(result: Result, checks: list[Check]) -> str:
         "## Measured",
         *_tables(result),
         *_launches(result),
+        *_harness(result),
         "## Checked",
         "Each line is one check, with the measure that came nearest to its tolerance. Tolerances follow from the "
         "dtype: relative L2 of values (16 + sqrt(n_fft) for dense products) eps, largest error 4 times that, "
@@ -192,6 +193,7 @@ def _tables(result: Result) -> list[str]:
         parts.append(
             "Pinned memory to the device.\n\n" + _table(["samples", "GB/s", "hours of 16 kHz audio per s"], rows)
         )
+    parts += _bus_table(result)
     loader = result.get("loader") or []
     if loader:
         rows = [
@@ -204,6 +206,18 @@ def _tables(result: Result) -> list[str]:
             f"{loader[0]['batch']}.\n\n" + _table(heads, rows)
         )
     return parts
+
+
+def _bus_table(result: Result) -> list[str]:
+    ways = result.get("bus") or []
+    if not ways:
+        return []
+    rows = [[row["way"], f"{row['host_ms']:.2f}", f"{row['whole_ms']:.2f}", f"{row['first_ms']:.2f}"] for row in ways]
+    text = (
+        f"A batch of {ways[0]['batch']} of int16, with lengths, targets and seeds, from the host's memory to the "
+        "device: what the host takes, and when all is there; medians, the first batch apart.\n\n"
+    )
+    return [text + _table(["way", "host, ms", "there after, ms", "the first, ms"], rows)]
 
 
 def _more_tables(result: Result) -> list[str]:
@@ -261,6 +275,26 @@ def _launches(result: Result) -> list[str]:
         "until the device is done."
     )
     return ["## Launches", text, _table(heads, rows)]
+
+
+def _harness(result: Result) -> list[str]:
+    found = result.get("harness") or []
+    if not found:
+        return []
+    rows = [
+        [row["call"], row["operations"], *(row[key] for key in ("kernels", "copies", "fills")),
+         f"{row['moved_mb']:.1f}", f"{row['least_mb']:.1f}", f"{row['busy_us']:.0f}",
+         f"{row['share_of_copy']:.0%}" if "share_of_copy" in row else "-"]
+        for row in found
+    ]  # fmt: skip
+    heads = ["call, with lengths", "operations by the harness", "kernels", "copies", "fills", "MB by shapes",
+             "least MB", "busy, us", "of copying"]  # fmt: skip
+    text = (
+        "What the tests count without a card (`benchmarks/results/launches.md`) beside what the profiler sees. Of "
+        "copying: bytes by shapes over the busy time, as a share of what the card copies in it; above 100 % they were "
+        "in the cache."
+    )
+    return ["## Launches and traffic against the harness", text, _table(heads, rows)]
 
 
 def _check_line(check: Check) -> list[Any]:

@@ -80,6 +80,8 @@ def test_quick_dry_run_passes_with_torch_and_numpy_alone(tmp_path: Path) -> None
         "timing",
         "memory",
         "transfer",
+        "bus",
+        "harness",
         "loader",
     ):
         assert f"pass {section}: " in done.stdout
@@ -257,6 +259,9 @@ def test_readme_has_the_newest_whole_run_on_a_card(smoke: Any, tmp_path: Path) -
                      for lengths in (False, True)],
         "memory": [{"way": "fft", "batch": "64 x 30 s", "graph": False, "peak_mib": 512.0, "input_mib": 117.0}],
         "transfer": [{"dtype": "int16", "gb_per_second": 50.0, "hours_per_second": 430.0}],
+        "bus": [{"way": "the ring", "batch": "64 x 30 s", "first_ms": 9.0, "host_ms": 2.5, "whole_ms": 3.25}],
+        "harness": [{"call": "CQT", "operations": 29, "waits": 0, "kernels": 41, "copies": 0, "fills": 2,
+                     "busy_us": 300.0, "moved_mb": 195.8, "least_mb": 6.6, "share_of_copy": 0.25}],
         "loader": [{"way": "GPUSpecCollate", "workers": 8, "pin_memory": True, "max_ahead": 2,
                     "clips_per_second": 9000.0, "batch": "64 x 10 s"}],
     }  # fmt: skip
@@ -290,6 +295,8 @@ def test_readme_has_the_newest_whole_run_on_a_card(smoke: Any, tmp_path: Path) -
         "of the smaller batch",
         "| fft | forward | 512 |",
         "| int16 | 50.0 | 430 |",
+        "| the ring | 2.50 | 3.25 | 9.00 |",
+        "| CQT | 29 | 41 | 0 | 2 | 195.8 | 6.6 | 300 | 25% |",
         "| GPUSpecCollate | 8 | True | 2 | 9,000 |",
         "| CQT | 92 | 1 | 0 | 0 | 92 | 1 | 0 | 0 |",
     ):

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from audiofeed.arguments.meta_device import check_has_values
+from audiofeed.feed.states.bus import Bus
 from audiofeed.feed.states.feature_padding import FeaturePadding
 from audiofeed.feed.states.ranks import trained_apart
 from audiofeed.feed.states.side_streams import Ahead, StreamBackend
@@ -69,6 +70,9 @@ class Runtime:
         self._device: torch.device | None = None
         self._placing = threading.Lock()
         self.ahead = Ahead(self.max_ahead, self._backend)
+        # What a fork inherits is kept: its page-locked buffers can only be given back where they were made.
+        self._inherited = getattr(self, "_inherited", None), getattr(self, "bus", None)
+        self.bus = Bus()
 
     def is_here(self) -> bool:
         """Return True if a collate's runtime may compute features in this process.

@@ -76,9 +76,22 @@ class DeviceStreams:
     def keep(self, tensor: torch.Tensor, stream: Any) -> None:
         """Keep the memory of a tensor made ahead until a CUDA, ROCm or XPU stream's work so far is done.
 
-        The memory is not reused until then.
+        The memory is not reused until then. That of the host is nobody's business here.
         """
-        tensor.record_stream(stream)
+        for part in _parts(tensor):
+            if part.device.type != "cpu":
+                part.record_stream(stream)
+
+
+def _parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the dense tensors in which a tensor on its side stream lies in memory."""
+    if tensor.layout == torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor,)
 
 
 class Completion:
@@ -124,6 +137,11 @@ class Started(Generic[T]):
         self.completion = completion
         self._release = release
 
+    @property
+    def result(self) -> T:
+        """Result of work started ahead on a side stream, of whose tensors only shapes may be read before `join`."""
+        return self._result
+
     def join(self, tensors: Callable[[T], Iterable[torch.Tensor]]) -> T:
         """Make the caller's stream wait for work started ahead on a side stream, and return the result.
 
@@ -166,6 +184,10 @@ class Ahead:
         # lock nor count safely; adding and discarding are atomic.
         self._in_flight: set[object] = set()
         self._waiting: deque[weakref.ref[object]] = deque()
+
+    def supports(self, device: torch.device) -> bool:
+        """Return True if a device can run work ahead of its use on a side stream."""
+        return self._backend.supports(device)
 
     @property
     def in_flight(self) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from audiofeed.feed.states.batch_fields import FIELDS, METADATA
-from audiofeed.feed.states.states import KeptError, Ready, State, Waiting
+from audiofeed.feed.states.kept_error import KeptError
+from audiofeed.feed.states.states import Ready, State, Waiting
 from audiofeed.feed.states.tensor_trees import describe, to_device
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -35,29 +34,14 @@ from audiofeed.feed.states.batch_fields import (
     foreign_message,
 )
 from audiofeed.feed.states.feature_padding import in_layout
+from audiofeed.feed.states.kept_error import KeptError
 from audiofeed.feed.states.modes import fixed_modes
+from audiofeed.feed.states.pinned_ring import Load
 from audiofeed.feed.states.runtime import Runtime, find_runtime
 from audiofeed.feed.states.side_streams import Completion, Started
 from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
 from audiofeed.feed.timed_targets import framed_names, in_frames, waits_for_frames
 from audiofeed.feed.transform_contract import frame_lengths_of, takes_int16
-
-
-@dataclass(frozen=True, eq=False)
-class KeptError:
-    """Error that a waiting batch state keeps for the first read, from work ahead of its use."""
-
-    error: Exception
-    traceback: TracebackType | None
-
-    @classmethod
-    def of(cls, error: Exception) -> KeptError:
-        """Keep an error in a waiting batch state as it was caught."""
-        return cls(error, error.__traceback__)
-
-    def again(self) -> Exception:
-        """Return the error that a waiting batch state kept; each raise shows the same traceback."""
-        return self.error.with_traceback(self.traceback)
 
 
 class State(Protocol):
@@ -96,11 +80,12 @@ class Waiting:
     """Waiting state of a batch: padded on the CPU, as a worker made it.
 
     Args:
-        padded: The padded batch.
+        padded: The padded batch; without its values but the lengths if `load` has them.
         info: What is known about the collate.
         runtime: The live transform; None where it is not, and for a `PadCollate`.
         started: The work on the next states, if it was started ahead of use.
         error: The error of pinning or starting.
+        load: Its values in a page-locked buffer, until they are copied; None if `padded` has them.
     """
 
     padded: Padded
@@ -108,6 +93,7 @@ class Waiting:
     runtime: Runtime | None = None
     started: Started[Ready] | None = None
     error: KeptError | None = None
+    load: Load | None = None
 
     @property
     def faults(self) -> tuple[Any, ...]:
@@ -152,8 +138,7 @@ class Waiting:
         """Copy a waiting batch to the runtime's device, and return its moved state."""
         device = runtime.device()
         with fixed_modes(device, grad=False):
-            # A copy from pinned memory returns at once; from other memory torch blocks if it must.
-            moved = self.padded.to(device, non_blocking=device.type in ("cuda", "xpu"))
+            moved = runtime.bus.move(self.padded, self.load, device)
         return Moved(moved, self.info, runtime)
 
     def start(self, owner: object) -> Waiting:
@@ -195,13 +180,15 @@ class Waiting:
             return None
         if name in FEATURE_FIELDS or name in self.info.augmented or name in self.info.with_features:
             raise RuntimeError(foreign_message(name, self.info))
-        value = _carried(self.padded, name)
+        value = _carried(self.held(), name)
         return to_float(value) if name == "waveforms" else value
 
     def describe(self, name: str) -> str:
         """Describe a field of a batch in the waiting state, or the work that it waits for."""
         if name not in FEATURE_FIELDS:
-            return describe(_carried(self.padded, name), device=True)
+            if self.load is not None and self.started is not None:
+                return self.started.result.describe(name)
+            return describe(_carried(self.held(), name), device=True)
         if self.info.token is None:
             return "None"
         if self.error is not None and (name == "features" or self.info.knows_lengths):
@@ -215,19 +202,38 @@ class Waiting:
         return replace(self, padded=self.padded.to(device, non_blocking=non_blocking))
 
     def pinned(self) -> Waiting:
-        """Return the waiting state of a batch in page-locked memory; an error of that is kept."""
-        if not self.is_untouched:
+        """Return the waiting state of a batch in page-locked memory; an error of that is kept.
+
+        It is in a buffer of its collate's ring if nobody but the collate reads it before it is copied.
+        """
+        if not self.is_untouched or self.load is not None:
             return self
         try:
-            return replace(self, padded=self.padded.pin_memory()) if torch.accelerator.is_available() else self
+            if not torch.accelerator.is_available():
+                return self
+            runtime = self.live_runtime()
+            if runtime is None:
+                return replace(self, padded=self.padded.pin_memory())
+            device = runtime.device()
+            if runtime.bus.supports(device):
+                padded, load = runtime.bus.load(self.padded)
+                return replace(self, padded=padded, load=load)
+            # to other devices nothing is copied beside the host, from page-locked memory or not
+            return replace(self, padded=self.padded.pin_memory()) if runtime.ahead.supports(device) else self
         except Exception as error:  # noqa: BLE001  raised at the first read: a DataLoader's thread would garble it
             return replace(self, error=KeptError.of(error))
 
+    def held(self) -> Padded:
+        """Return a waiting batch with its values, as far as they are on the host."""
+        if self.load is None or self.load.is_gone:
+            return self.padded
+        return self.padded.with_tensors(self.load.values)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Waiting:
-        return Waiting(copy.deepcopy(self.padded, memo), self.info, self.runtime)
+        return Waiting(copy.deepcopy(self.held(), memo), self.info, self.runtime)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickle_waiting, (self.padded.light(), self.info)
+        return unpickle_waiting, (self.held().light(), self.info)
 
 
 @dataclass(frozen=True, eq=False)
