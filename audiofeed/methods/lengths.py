@@ -64,7 +64,7 @@ def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
 
 
 def past_of(n: int, lengths: torch.Tensor, first: int = 0, step: int = 1) -> torch.Tensor:
-    """Compute a mask of what lies past the length of each clip of a batch, in two launches, or find it where it is kept.
+    """Compute a mask of what lies past the length of each clip of a batch, in two launches, or find one kept.
 
     Args:
         n: number of positions.

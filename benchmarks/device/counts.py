@@ -39,6 +39,7 @@ class Count:
         least: bytes that any way would have to: the input, the lengths and the result, each once.
         waits: how often the host would wait.
         operations: how often each operation at each line starts.
+        kept: what brings constants to the device that a module keeps there from its first call on; no launches.
     """
 
     launches: int
@@ -46,6 +47,7 @@ class Count:
     least: int
     waits: int
     operations: Counter[str]
+    kept: Counter[str]
 
 
 def counts(call: Call, *, clips: int = CLIPS, ways: Sequence[str] = tuple(WAYS)) -> dict[str, Count]:
@@ -95,6 +97,7 @@ def _count(notes: Notes, given: Any, result: Any) -> Count:
         least=sum(bytes_of(leaf) for leaf in ends),
         waits=sum(times for what, times in notes.waits.items() if not any(place in what for place in BROUGHT)),
         operations=Counter(notes.operations),
+        kept=notes.kept,
     )
 
 

@@ -39,7 +39,7 @@ def ramped(envelope: torch.Tensor, lengths: torch.Tensor | None, margin: int) ->
 
 
 class Ramp(NamedTuple):
-    """Constants on a device, by which envelopes are ramped and windowed for their local autocorrelation in few launches.
+    """Constants on a device, by which envelopes are ramped and windowed for local autocorrelation in few launches.
 
     Positions are counted from `margin` frames before a row's first. Slopes are counted in steps of 1 / margin, and the
     window has that factor; behind its own samples it is 0 up to the size of the FFT.

@@ -13,9 +13,7 @@ import torch.nn.functional as F
 from audiofeed.parallel.observed import as_long_as_traced
 
 
-def spectral_flux(
-    decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str, delay: int = 0
-) -> torch.Tensor:
+def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str, delay: int = 0) -> torch.Tensor:
     """Compute the spectral flux of batched decibels for onset strength.
 
     It is the mean or median gain of all bins over `lag` frames, losses counted as 0.
