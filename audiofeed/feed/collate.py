@@ -24,7 +24,7 @@ from audiofeed.feed.batch import AudioBatch, batch_type
 from audiofeed.feed.in_worker import WorkerBatch
 from audiofeed.feed.items import Clip, read_items
 from audiofeed.feed.known_forms import TARGET_NAMES
-from audiofeed.feed.padding import Padded, check_pad_to, pad_clips, seeds_of
+from audiofeed.feed.padding import Padded, check_pad_to, check_pad_to_multiple_of, pad_clips, seeds_of
 from audiofeed.feed.pair import FeaturesAndTargets
 from audiofeed.feed.states.batch_fields import AWAY, FEATURE_FIELDS, FIELDS, CollateInfo
 from audiofeed.feed.states.carried import Carried
@@ -47,6 +47,7 @@ class PaddingOptions(TypedDict, total=False):
     fields: Sequence[str] | None
     rename: Mapping[str, str] | None
     pad_to: float | None
+    pad_to_multiple_of: float | None
     longer: Literal["error", "crop"]
     mono: bool
 
@@ -88,6 +89,12 @@ class BatchSettings:
     pad_to: float | None = argument(
         None, "length of every batch, a float in seconds or an integer in samples; None pads to the longest clip."
     )
+    pad_to_multiple_of: float | None = argument(
+        None,
+        "the longest clip's length is brought up to a multiple of this, a float in seconds or an integer in samples, so "
+        "that batches have few shapes, for each of which torch.compile and CUDA graphs are made once; each clip's own "
+        "features stay what they are. None: it is not.",
+    )
     longer: Literal["error", "crop"] = argument(
         "error", 'what becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.'
     )
@@ -120,6 +127,7 @@ class BatchSettings:
         if self.rename is not None:
             object.__setattr__(self, "rename", _checked_names(self.rename))
         check_pad_to(self.pad_to, self.longer)
+        check_pad_to_multiple_of(self.pad_to_multiple_of, self.pad_to)
         if not isinstance(self.mono, bool):
             raise TypeError(f"mono={self.mono!r} must be True or False")
         check_choice("on_error", self.on_error, ("raise", "skip"))
@@ -189,7 +197,15 @@ class BatchSettings:
         targets, lengths = self._targets(clips, fields), None
         if isinstance(targets, PaddedTargets):
             targets, lengths = targets
-        padded = pad_clips(clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono)
+        padded = pad_clips(
+            clips,
+            targets,
+            self.sample_rate,
+            pad_to=self.pad_to,
+            longer=self.longer,
+            mono=self.mono,
+            pad_to_multiple_of=self.pad_to_multiple_of,
+        )
         return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
@@ -280,8 +296,8 @@ class PadCollate:
 
     Raises:
         TypeError: An argument is not of its type; or, when called, an item has no known form (the message lists them).
-        ValueError: `pad_to`, `longer`, `on_error` or `rename` is out of range; or, when called: a clip is empty, has
-            NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample rate or channels; or
+        ValueError: `pad_to`, `pad_to_multiple_of`, `longer`, `on_error` or `rename` is out of range; or, when called: a
+            clip is empty, has NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample rate or channels; or
             a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is good.
 
     >>> batch = PadCollate()([(torch.ones(4), 0), (torch.ones(6), 1)])
@@ -364,7 +380,8 @@ class GPUSpecCollate:
     Raises:
         TypeError: `transform` is not a module or takes features, or another argument is not of its type; or, when
             called, an item has no known form.
-        ValueError: `output`, `max_ahead`, `pad_to`, `longer`, `padding`, `layout`, `unsynchronized`, `on_error` or
+        ValueError: `output`, `max_ahead`, `pad_to`, `pad_to_multiple_of`, `longer`, `padding`, `layout`,
+            `unsynchronized`, `on_error` or
             `rename` is out of range, or `rename` stands beside `output="tuple"` or `"tensors"`; or, when called, a clip
             is empty, has NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample rate or
             channels; or a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is good.

@@ -33,6 +33,9 @@ def test_a_call_launches_no_more_than_the_table_says(call):
     limits = kept["launches"]
     for way, count in found.items():
         assert count.waits == 0, f"{way}: the host waits"
+        # what the capture of a CUDA graph asks for beside that
+        assert count.copies == 0, f"{way}: an array of the host is copied in {sorted(count.operations)}"
+        assert count.repeats, f"{way}: another call starts other operations"
         assert count.launches <= limits[way], f"{way}: more than before, in {sorted(count.operations.items())}"
     assert found["lengths"].moved <= 1.01 * kept["moved"]
 
