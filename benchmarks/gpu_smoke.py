@@ -31,7 +31,7 @@ import torch  # noqa: E402
 from gpu import catalogue, churn, compiled, correctness, feeding, flags, fused_kernel, results  # noqa: E402
 from gpu.checks import DeviceLostError, Recorder  # noqa: E402
 from gpu.journal import Journal  # noqa: E402
-from gpu.measured import constant_q, launches, step, timing  # noqa: E402
+from gpu.measured import constant_q, launches, musicnet, step, timing  # noqa: E402
 
 BUDGET = 285.0
 # Seconds that the sections after the timings need.
@@ -40,9 +40,9 @@ AFTER_TIMING = 110.0
 HANGS_AFTER = 100.0
 SECTIONS = (
     # a profiler may slow what is launched after it: launches are counted when all is timed that waits for them
-    "correctness", "catalogue", "timing", "constant q", "graphs", "step", "launches", "flags", "feeding", "memory",
+    "correctness", "catalogue", "timing", "constant q", "graphs", "step", "musicnet", "launches", "flags", "feeding",
     # last: no card has run it yet, and a fault of its would end all that comes after
-    "transfer", "loader", "compile", "cuda kernel",
+    "memory", "transfer", "loader", "compile", "cuda kernel",
 )  # fmt: skip
 # Sections that go on after a check that ended the process; the others are given up there.
 GO_ON = ("correctness", "catalogue")
@@ -116,6 +116,7 @@ def _run(
         "launches": ("launches", lambda: launches.run(recorder, device, quick=quick)),
         "timing": ("features", lambda: timing.run_features(recorder, device, AFTER_TIMING, quick=quick)),
         "constant q": ("constant_q", lambda: constant_q.run(recorder, device, AFTER_TIMING - 15, quick=quick)),
+        "musicnet": ("musicnet", lambda: musicnet.run(recorder, device, AFTER_TIMING - 30, quick=quick)),
         "graphs": ("graphs", lambda: launches.run_graphs(recorder, device)),
         "step": ("step", lambda: step.run(recorder, device)),
         "flags": ("", lambda: flags.run(recorder, device, quick=quick)),

@@ -91,9 +91,9 @@ class BatchSettings:
     )
     pad_to_multiple_of: float | None = argument(
         None,
-        "the longest clip's length is brought up to a multiple of this, a float in seconds or an integer in samples, so "
-        "that batches have few shapes, for each of which torch.compile and CUDA graphs are made once; each clip's own "
-        "features stay what they are. None: it is not.",
+        "the longest clip's length is brought up to a multiple of this, a float in seconds or an integer in samples: "
+        "batches then have few shapes, for each of which torch.compile and CUDA graphs are made once, and each clip's "
+        "own features stay what they are. None: it is not.",
     )
     longer: Literal["error", "crop"] = argument(
         "error", 'what becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.'
@@ -297,8 +297,9 @@ class PadCollate:
     Raises:
         TypeError: An argument is not of its type; or, when called, an item has no known form (the message lists them).
         ValueError: `pad_to`, `pad_to_multiple_of`, `longer`, `on_error` or `rename` is out of range; or, when called: a
-            clip is empty, has NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample rate or channels; or
-            a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is good.
+            clip is empty, has NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample
+            rate or channels; or a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is
+            good.
 
     >>> batch = PadCollate()([(torch.ones(4), 0), (torch.ones(6), 1)])
     >>> batch.waveforms.shape, batch.lengths

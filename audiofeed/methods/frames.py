@@ -119,9 +119,12 @@ class Framing:
         A clip that ends within the first frame is filled up with zeros and has that one frame.
         """
         kept = kept_with(length)
-        if kept is not None and self not in kept:
+        if kept is None or not isinstance(length, torch.Tensor):
+            return self._counted(length)
+        if self not in kept:
             kept[self] = of_one_call(self._counted(length))
-        return self._counted(length) if kept is None else kept[self]
+        found: Count = kept[self]
+        return found
 
     def _counted(self, length: Count) -> Count:
         """Count frames as `count` does, which keeps the count of the clips of one call."""

@@ -94,11 +94,11 @@ def table(result: dict[str, Any]) -> str:
     whole = sum(row["graphs"] == 1 and not row["why"] for row in rows.values())
     captured = sum(not row["capture"] for row in rows.values())
     lines = [
-        f"Every transform and preset under torch.compile(fullgraph=True, backend={result['backend']!r}) on a CPU, called"
-        f" with {CLIPS} clips of {SECONDS} s and lengths, and again with others of other lengths in the same shape "
-        f"(torch {result['torch']}); and whether a CUDA graph of it can be captured, by tensors without values: no wait "
-        f"of the host, no copy from it, the same operations in the next call. {whole} of {len(rows)} are one graph for "
-        f"both batches, {captured} can be captured. By `python benchmarks/kernels/compiled.py --out "
+        f"Every transform and preset under torch.compile(fullgraph=True, backend={result['backend']!r}) on a CPU, "
+        f"called with {CLIPS} clips of {SECONDS} s and lengths, and again with others of other lengths in the same "
+        f"shape (torch {result['torch']}); and whether a CUDA graph of it can be captured, by tensors without values: "
+        f"no wait of the host, no copy from it, the same operations in the next call. {whole} of {len(rows)} are "
+        f"one graph for both batches, {captured} can be captured. By `python benchmarks/kernels/compiled.py --out "
         "benchmarks/results`.",
         "",
         "| call | graphs | difference, of the largest value | CUDA graph | why not |",

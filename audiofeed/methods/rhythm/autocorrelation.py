@@ -62,12 +62,12 @@ class Ramp(NamedTuple):
         """Extend envelopes as `ramped` does, times margin.  Shape: (rows, n), (rows,) or None -> (rows, columns)."""
         inside, falling, rising = (one[:columns] for one in (self.inside, self.falling, self.rising))
         if lengths is None:
-            last = envelope.shape[-1] - 1
-            source = inside.clamp(max=last).expand(len(envelope), -1)
+            end = envelope.shape[-1] - 1
+            source, left = inside.clamp(max=end).expand(len(envelope), -1), falling + end
         else:
             last = (lengths - 1)[:, None]
-            source = torch.minimum(inside, last)
-        slope = torch.clamp(falling + last, self.nothing, rising)
+            source, left = torch.minimum(inside, last), falling + last
+        slope = torch.clamp(left, self.nothing, rising)
         return envelope.gather(1, source) * slope
 
 

@@ -222,7 +222,7 @@ class GaborFilterbank(Transform):
             for rows in (slice(first, first + together) for first in range(0, len(waveform), together))
         ]
         energies = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)  # (filter, row, run, step)
-        n_frames = self.frame_lengths(time)
+        n_frames = (time + self.hop_length - 1) // self.hop_length
         if pcen is not None and powers is not None:
             used = powers[:, :, : steps + count, : count * steps]
             normal = leaf_launches.normalized_runs(energies, settings.to(waveform.dtype), used, eps=pcen.eps)

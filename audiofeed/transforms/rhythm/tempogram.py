@@ -92,7 +92,8 @@ class OfStretches:
         nothing = self.derived_filter("nothing", functools.partial(np.zeros, (), np.int64), envelope)
         if size < 2 or positions is None or window is None or nothing is None:
             return None
-        return autocorrelation.Ramp(*positions, nothing, window)
+        inside, falling, rising = positions.unbind()
+        return autocorrelation.Ramp(inside, falling, rising, nothing, window)
 
     @property
     def onset(self: Any) -> Transform:

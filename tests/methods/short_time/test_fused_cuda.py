@@ -209,6 +209,17 @@ def test_the_operator_passes_opcheck():
 
 
 @on_cpu
+@pytest.mark.parametrize("fullgraph", [True, False])
+def test_a_compiler_is_told_why_it_cannot_follow_the_kernel(fullgraph):
+    x, module = noise(2, 2000, dtype=torch.float32), af.LogMelSpectrogram(method="fused", **MEL)
+    torch._dynamo.reset()
+    with kernel_on_cpu(), torch.no_grad():
+        compiled = torch.compile(module, backend="eager", fullgraph=fullgraph)
+        with pytest.raises(Exception, match="method='fused' cannot be used for this input: a compiler follows"):
+            compiled(x)
+
+
+@on_cpu
 def test_one_feature_is_traced_by_its_shape_alone():
     from torch._subclasses.fake_tensor import FakeTensorMode
 
