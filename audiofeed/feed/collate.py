@@ -23,7 +23,7 @@ from audiofeed.feed.bad_items import pad_good_items, whole_items
 from audiofeed.feed.batch import AudioBatch, batch_type
 from audiofeed.feed.in_worker import WorkerBatch
 from audiofeed.feed.items import Clip, read_items
-from audiofeed.feed.known_forms import TARGET_NAMES
+from audiofeed.feed.known_forms import TARGET_NAMES, checked_names
 from audiofeed.feed.padding import Padded, check_pad_to, check_pad_to_multiple_of, pad_clips, seeds_of
 from audiofeed.feed.pair import FeaturesAndTargets
 from audiofeed.feed.states.batch_fields import AWAY, FEATURE_FIELDS, FIELDS, CollateInfo
@@ -125,7 +125,7 @@ class BatchSettings:
                 raise TypeError(f"fields={self.fields!r} must be a list of names, or None for all: ['speaker']")
             object.__setattr__(self, "fields", tuple(self.fields))
         if self.rename is not None:
-            object.__setattr__(self, "rename", _checked_names(self.rename))
+            object.__setattr__(self, "rename", checked_names(self.rename))
         check_pad_to(self.pad_to, self.longer)
         check_pad_to_multiple_of(self.pad_to_multiple_of, self.pad_to)
         if not isinstance(self.mono, bool):
@@ -198,14 +198,9 @@ class BatchSettings:
         if isinstance(targets, PaddedTargets):
             targets, lengths = targets
         padded = pad_clips(
-            clips,
-            targets,
-            self.sample_rate,
-            pad_to=self.pad_to,
-            longer=self.longer,
-            mono=self.mono,
+            clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono,
             pad_to_multiple_of=self.pad_to_multiple_of,
-        )
+        )  # fmt: skip
         return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
@@ -250,16 +245,6 @@ def _names_of_tensors(state: Waiting) -> dict[str, str]:
             "the batch: name them otherwise in the dataset, or choose others by fields="
         )
     return {name: name for name in (*names, *own)}
-
-
-def _checked_names(rename: Any) -> dict[str, str]:
-    if not isinstance(rename, Mapping) or not all(isinstance(name, str) for pair in rename.items() for name in pair):
-        raise TypeError(f"rename={rename!r} must map fields of the batch to names, as {{'features': 'input_features'}}")
-    names = list(rename.values())
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise ValueError(f"rename={dict(rename)!r} must give " + (f"{twice} to one field only" if twice else "a name"))
-    return dict(rename)
 
 
 def _is_of_fields(clip: Clip) -> bool:
