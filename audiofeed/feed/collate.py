@@ -23,7 +23,8 @@ from audiofeed.feed.bad_items import pad_good_items, whole_items
 from audiofeed.feed.batch import AudioBatch, batch_type
 from audiofeed.feed.in_worker import WorkerBatch
 from audiofeed.feed.items import Clip, read_items
-from audiofeed.feed.padding import Padded, check_pad_to, pad_clips, seeds_of
+from audiofeed.feed.known_forms import checked_names
+from audiofeed.feed.padding import Padded, check_pad_to, check_pad_to_multiple_of, pad_clips, seeds_of
 from audiofeed.feed.pair import FeaturesAndTargets
 from audiofeed.feed.states.batch_fields import AWAY, FEATURE_FIELDS, FIELDS, CollateInfo
 from audiofeed.feed.states.bus import BusStats
@@ -53,6 +54,7 @@ class PaddingOptions(TypedDict, total=False):
     fields: Sequence[str] | None
     rename: Mapping[str, str] | None
     pad_to: float | None
+    pad_to_multiple_of: float | None
     longer: Literal["error", "crop"]
     mono: bool
 
@@ -94,6 +96,12 @@ class BatchSettings:
     pad_to: float | None = argument(
         None, "length of every batch, a float in seconds or an integer in samples; None pads to the longest clip."
     )
+    pad_to_multiple_of: float | None = argument(
+        None,
+        "the longest clip's length is brought up to a multiple of this, a float in seconds or an integer in samples: "
+        "batches then have few shapes, for each of which torch.compile and CUDA graphs are made once, and each clip's "
+        "own features stay what they are. None: it is not.",
+    )
     longer: Literal["error", "crop"] = argument(
         "error", 'what becomes of a clip longer than `pad_to`: "error" refuses it, "crop" takes its beginning.'
     )
@@ -124,8 +132,9 @@ class BatchSettings:
                 raise TypeError(f"fields={self.fields!r} must be a list of names, or None for all: ['speaker']")
             object.__setattr__(self, "fields", tuple(self.fields))
         if self.rename is not None:
-            object.__setattr__(self, "rename", _checked_names(self.rename))
+            object.__setattr__(self, "rename", checked_names(self.rename))
         check_pad_to(self.pad_to, self.longer)
+        check_pad_to_multiple_of(self.pad_to_multiple_of, self.pad_to)
         if not isinstance(self.mono, bool):
             raise TypeError(f"mono={self.mono!r} must be True or False")
         check_choice("on_error", self.on_error, ("raise", "skip"))
@@ -195,7 +204,10 @@ class BatchSettings:
         targets, lengths = self._targets(clips, fields), None
         if isinstance(targets, PaddedTargets):
             targets, lengths = targets
-        padded = pad_clips(clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono)
+        padded = pad_clips(
+            clips, targets, self.sample_rate, pad_to=self.pad_to, longer=self.longer, mono=self.mono,
+            pad_to_multiple_of=self.pad_to_multiple_of,
+        )  # fmt: skip
         return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
@@ -242,24 +254,15 @@ def _names_of_tensors(state: Waiting) -> dict[str, str]:
     return {name: name for name in (*names, *own)}
 
 
-def _checked_names(rename: Any) -> dict[str, str]:
-    if not isinstance(rename, Mapping) or not all(isinstance(name, str) for pair in rename.items() for name in pair):
-        raise TypeError(f"rename={rename!r} must map fields of the batch to names, as {{'features': 'input_features'}}")
-    names = list(rename.values())
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise ValueError(f"rename={dict(rename)!r} must give " + (f"{twice} to one field only" if twice else "a name"))
-    return dict(rename)
-
-
 class PadCollate:
     """Collate function that makes one padded batch of waveforms, without features.
 
     Raises:
         TypeError: An argument is not of its type; or, when called, an item has no known form (the message lists them).
-        ValueError: `pad_to`, `longer`, `on_error` or `rename` is out of range; or, when called: a clip is empty, has
-            NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample rate or channels; or
-            a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is good.
+        ValueError: `pad_to`, `pad_to_multiple_of`, `longer`, `on_error` or `rename` is out of range; or, when called: a
+            clip is empty, has NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample
+            rate or channels; or a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is
+            good.
 
     >>> batch = PadCollate()([(torch.ones(4), 0), (torch.ones(6), 1)])
     >>> batch.waveforms.shape, batch.lengths
@@ -342,7 +345,8 @@ class GPUSpecCollate:
     Raises:
         TypeError: `transform` is not a module or takes features, or another argument is not of its type; or, when
             called, an item has no known form.
-        ValueError: `output`, `max_ahead`, `pad_to`, `longer`, `padding`, `layout`, `unsynchronized`, `on_error` or
+        ValueError: `output`, `max_ahead`, `pad_to`, `pad_to_multiple_of`, `longer`, `padding`, `layout`,
+            `unsynchronized`, `on_error` or
             `rename` is out of range, or `rename` stands beside `output="tuple"` or `"tensors"`; or, when called, a clip
             is empty, has NaN or infinite samples, is longer than `pad_to`, or differs from the others in sample rate or
             channels; or a name in `target_field`, `fields` or `rename` is not there; or no item of a batch is good.

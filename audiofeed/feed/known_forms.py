@@ -464,3 +464,14 @@ BUILT_IN = (
     ItemForm("a decoded dict of webdataset, with '__key__' and 'wav', 'flac', ...", _is_webdataset, _read_webdataset),
     *_SOUNDS,
 )
+
+
+def checked_names(rename: Any) -> dict[str, str]:
+    """Return the names of a batch's fields for a model, checked."""
+    if not isinstance(rename, Mapping) or not all(isinstance(name, str) for pair in rename.items() for name in pair):
+        raise TypeError(f"rename={rename!r} must map fields of the batch to names, as {{'features': 'input_features'}}")
+    names = list(rename.values())
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise ValueError(f"rename={dict(rename)!r} must give " + (f"{twice} to one field only" if twice else "a name"))
+    return dict(rename)

@@ -110,6 +110,28 @@ def check_pad_to(pad_to: Any, longer: Any) -> None:
     check_choice("longer", longer, ("error", "crop"))
 
 
+def check_pad_to_multiple_of(multiple: Any, pad_to: Any) -> None:
+    """Check the samples that the length of a padded batch is to be a multiple of.
+
+    Raises:
+        TypeError: It is neither an integer, nor a float, nor None.
+        ValueError: It is not above 0 and finite, or `pad_to` gives the length already.
+
+    >>> check_pad_to_multiple_of(16000, None)
+    """
+    if multiple is None:
+        return
+    if isinstance(multiple, bool) or not isinstance(multiple, int | float | np.integer | np.floating):
+        raise TypeError(f"pad_to_multiple_of={multiple!r} must be seconds (a float) or samples (an integer), or None")
+    if not (math.isfinite(multiple) and multiple > 0):
+        raise ValueError(f"pad_to_multiple_of={multiple!r} must be above 0: seconds as a float, samples as an integer")
+    if pad_to is not None:
+        raise ValueError(
+            f"pad_to_multiple_of={multiple!r} must be left out beside pad_to={pad_to!r}, which gives every batch one "
+            "length; leave out one of the two"
+        )
+
+
 def pad_clips(
     clips: Sequence[Clip],
     targets: Any,
@@ -118,6 +140,7 @@ def pad_clips(
     pad_to: float | None = None,
     longer: Literal["error", "crop"] = "error",
     mono: bool = False,
+    pad_to_multiple_of: float | None = None,
 ) -> Padded:
     """Pad clips with zeros: check them and copy them into one batch.
 
@@ -128,6 +151,8 @@ def pad_clips(
         pad_to: Length of the batch, a float in seconds, an integer in samples; None for the longest clip's.
         longer: "error" refuses a clip longer than that, "crop" takes its beginning.
         mono: True averages the channels of each clip; a single one keeps its samples as they are.
+        pad_to_multiple_of: The length of the batch is the longest clip's, and more up to a multiple of this: a float in
+            seconds, an integer in samples; None: no more.
 
     Returns:
         The batch on the CPU, in shared memory if called in a DataLoader worker.
@@ -135,7 +160,7 @@ def pad_clips(
     Raises:
         TypeError: A waveform has a type that is not a type of samples.
         ValueError: A waveform is empty, has NaN or infinite samples, or differs from the others in sample rate or
-            channels; or a clip is longer than `pad_to` under "error"; or `pad_to` is in seconds and no sample rate is
+            channels; or a clip is longer than `pad_to` under "error"; or a length is in seconds and no sample rate is
             known.
 
     >>> batch = pad_clips([Clip(torch.ones(2)), Clip(torch.ones(3))], None)
@@ -149,8 +174,11 @@ def pad_clips(
     rate = _common_rate(clips, sample_rate)
     if pad_to is None:
         size = max(waveform.shape[-1] for waveform in waveforms)
+        if pad_to_multiple_of is not None:
+            multiple = _samples_of("pad_to_multiple_of", pad_to_multiple_of, rate)
+            size = -(-size // multiple) * multiple
     else:
-        size = _fixed_size(pad_to, rate)
+        size = _samples_of("pad_to", pad_to, rate)
         waveforms = [
             _fitted(index, clip, waveform, size, longer)
             for index, (clip, waveform) in enumerate(zip(clips, waveforms, strict=True))
@@ -279,16 +307,16 @@ def _common_rate(clips: Sequence[Clip], expected: int | None) -> int | None:
     return common
 
 
-def _fixed_size(pad_to: float, rate: int | None) -> int:
-    """Return the samples of a batch of fixed length."""
-    if not isinstance(pad_to, float | np.floating):
-        return int(pad_to)
+def _samples_of(name: str, length: float, rate: int | None) -> int:
+    """Return the samples of a length of a batch, by the name of its argument."""
+    if not isinstance(length, float | np.floating):
+        return int(length)
     if rate is None:
         raise ValueError(
-            f"pad_to={pad_to!r} is in seconds, and neither the transform nor a clip has a sample rate; give samples, "
+            f"{name}={length!r} is in seconds, and neither the transform nor a clip has a sample rate; give samples, "
             "as an integer, or a dataset that yields the sample rate"
         )
-    return max(1, math.floor(pad_to * rate + 0.5))
+    return max(1, math.floor(length * rate + 0.5))
 
 
 def _fitted(

@@ -11,7 +11,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from audiofeed.methods.lengths import clear_own_past, clear_past, keep_outside, outside_at, past_of, runs_of
+from audiofeed.methods.lengths import (
+    clear_own_past,
+    clear_past,
+    kept_with,
+    of_one_call,
+    outside_at,
+    past_of,
+    runs_of,
+)
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.launches import AT_ONCE, launches
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
@@ -110,6 +118,16 @@ class Framing:
 
         A clip that ends within the first frame is filled up with zeros and has that one frame.
         """
+        kept = kept_with(length)
+        if kept is None or not isinstance(length, torch.Tensor):
+            return self._counted(length)
+        if self not in kept:
+            kept[self] = of_one_call(self._counted(length))
+        found: Count = kept[self]
+        return found
+
+    def _counted(self, length: Count) -> Count:
+        """Count frames as `count` does, which keeps the count of the clips of one call."""
         # what is added in front of the division is added in one operation, which counts on a GPU
         frames = (self.seen(length) + self._ahead) // self.hop_length
         if not isinstance(frames, torch.Tensor):
@@ -185,11 +203,7 @@ class Framing:
         # new memory, which may be written to, with a graph, too
         padded = F.pad(waveform, (margin, right))
         if lengths is not None:
-            outside = outside_at(lengths, -margin, 1, padded.shape[1])
-            if outside is None:
-                outside = past_of(padded.shape[1], lengths, first=-margin)
-                keep_outside(lengths, outside, -margin)
-            padded = padded.masked_fill_(outside, 0)
+            padded = padded.masked_fill_(past_of(padded.shape[1], lengths, first=-margin), 0)
         if self.extends:
             columns, values = self._ends(waveform, lengths)
             padded = padded.scatter_(1, columns, values)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import torch
 
@@ -64,7 +64,7 @@ def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
 
 
 def past_of(n: int, lengths: torch.Tensor, first: int = 0, step: int = 1) -> torch.Tensor:
-    """Compute a mask of what lies past the length of each clip of a batch, in two launches.
+    """Compute a mask of what lies past the length of each clip of a batch, in two launches, or find one kept.
 
     Args:
         n: number of positions.
@@ -79,7 +79,13 @@ def past_of(n: int, lengths: torch.Tensor, first: int = 0, step: int = 1) -> tor
     >>> past_of(3, torch.tensor([1, 3]), first=-1, step=2).tolist()
     [[False, True, True], [False, False, True]]
     """
-    return torch.arange(first, first + n * step, step, device=lengths.device) >= lengths[:, None]
+    known = outside_at(lengths, first, step, n)
+    if known is not None:
+        return known
+    past = torch.arange(first, first + n * step, step, device=lengths.device) >= lengths[:, None]
+    if step == 1:
+        keep_outside(lengths, past, first)
+    return past
 
 
 def _past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -88,15 +94,40 @@ def _past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return past.view(past.shape[0], *[1] * (features.dim() - 2), -1)
 
 
+def of_one_call(lengths: torch.Tensor, given: torch.Tensor | None = None) -> torch.Tensor:
+    """Return lengths with which the masks and counts that one call makes of them are kept, where each costs launches.
+
+    Args:
+        lengths: (rows,), a tensor that this call made, and that nobody writes to.
+        given: the lengths that it was made of, as they were passed to the call; what an outer call keeps with those is
+            found here, too.
+
+    >>> of_one_call(torch.tensor([2, 4])).tolist()
+    [2, 4]
+    """
+    if launches(lengths) and not torch.compiler.is_compiling():
+        known = None if given is None or given.shape != lengths.shape else vars(given).get("kept")
+        vars(lengths)["kept"] = {} if known is None else known
+    return lengths
+
+
+def kept_with(lengths: torch.Tensor | int) -> dict[Hashable, Any] | None:
+    """Return what one call keeps with its lengths: see `of_one_call`; None: nothing is to be kept with these."""
+    if not isinstance(lengths, torch.Tensor) or torch.compiler.is_compiling():
+        return None
+    return vars(lengths).get("kept")
+
+
 def keep_outside(lengths: torch.Tensor, outside: torch.Tensor, first: int) -> None:
     """Keep a mask of the positions past the ends of rows with the lengths of one call, for others to be views of it.
 
     Args:
-        lengths: (rows,), a tensor that this call made.
+        lengths: (rows,), of `of_one_call`; with others nothing is kept.
         outside: (rows, n), of the positions from `first` on.
     """
-    if not torch.compiler.is_compiling():
-        vars(lengths)["outside"] = outside, first
+    kept = kept_with(lengths)
+    if kept is not None:
+        kept.setdefault("outside", []).append((outside, first))
 
 
 def outside_at(lengths: torch.Tensor, first: int, step: int, n: int) -> torch.Tensor | None:
@@ -105,15 +136,16 @@ def outside_at(lengths: torch.Tensor, first: int, step: int, n: int) -> torch.Te
     Shape: lengths (rows,) -> (rows, n) bool.
 
     >>> lengths = torch.tensor([2, 4])
-    >>> keep_outside(lengths, past_of(6, lengths), 0)
+    >>> vars(lengths)["kept"] = {"outside": [(past_of(6, torch.tensor([2, 4])), 0)]}
     >>> outside_at(lengths, 1, 2, 3).tolist()
     [[False, True, True], [False, False, True]]
     """
-    kept = vars(lengths).get("outside")
-    if kept is None or first < kept[1]:
-        return None
-    found: torch.Tensor = kept[0][:, first - kept[1] :: step][:, :n]
-    return found if found.shape[1] == n else None
+    for outside, begin in (kept_with(lengths) or {}).get("outside", ()):
+        if first >= begin:
+            found: torch.Tensor = outside[:, first - begin :: step][:, :n]
+            if found.shape[1] == n:
+                return found
+    return None
 
 
 def clear_where(features: torch.Tensor, past: torch.Tensor, *, graph: bool) -> torch.Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 
 from audiofeed.methods.spectrum import raise_power
+from audiofeed.parallel.launches import launches
 
 
 def divided(values: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
@@ -19,7 +21,11 @@ def divided(values: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
     >>> divided(torch.tensor([2.0, 0.0]), torch.tensor([4.0, 0.0])).tolist()
     [0.5, 0.0]
     """
-    return values / size.masked_fill(size < torch.finfo(size.dtype).tiny, 1.0)
+    tiny = torch.finfo(size.dtype).tiny
+    if launches(size):
+        # in one launch: what is not above the number before the smallest normal one is 1
+        return values / F.threshold(size, tiny * (1.0 - torch.finfo(size.dtype).eps), 1.0)
+    return values / size.masked_fill(size < tiny, 1.0)
 
 
 def normalized(values: torch.Tensor, norm: float | None, dim: int) -> torch.Tensor:
@@ -30,11 +36,12 @@ def normalized(values: torch.Tensor, norm: float | None, dim: int) -> torch.Tens
     """
     if norm is None:
         return values
-    magnitude = values.abs()
-    if norm == math.inf:
-        size = magnitude.amax(dim, keepdim=True)
+    if norm in (1, math.inf) and launches(values) and not values.is_complex():
+        size = torch.linalg.vector_norm(values, norm, dim, keepdim=True)
+    elif norm == math.inf:
+        size = values.abs().amax(dim, keepdim=True)
     elif norm == 1:
-        size = magnitude.sum(dim, keepdim=True)
+        size = values.abs().sum(dim, keepdim=True)
     else:
         # |x|^p from x^2, and the p-th root of the sum: both with gradient 0 at 0
         size = raise_power(raise_power(values.square(), norm).sum(dim, keepdim=True), 2.0 / norm)

@@ -114,6 +114,20 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return a @ b if shortest == "ieee" else _SplitMatmul.apply(a, b, _BITS[shortest])
 
 
+def matmul_added(to: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Add a product of batched matrices in full precision to others.
+
+    It is `to + a @ b`.
+
+    Shape: to (n, m, k), (n, m, j), (n, j, k) -> (n, m, k).
+
+    >>> matmul_added(torch.ones(1, 1, 1), torch.ones(1, 1, 2), torch.ones(1, 2, 1)).item()
+    3.0
+    """
+    shortest = product_format(a.device, a.dtype)
+    return torch.baddbmm(to, a, b) if shortest == "ieee" else to + _SplitMatmul.apply(a, b, _BITS[shortest])
+
+
 def matmul_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
     """Write a product of matrices in full precision, without a graph.
 

@@ -72,10 +72,9 @@ LIMITS = {
     "LogFrequencySpectrogram": 40,
     "SincFilterbank": 40,
     "InvertibleCQT": 40,
-    # its settings are trained: 50 launches make filters of them, 40 are PCEN's, whose settings are trained, too
-    "GaborFilterbank": 140,
-    # 15 find the onsets' decibels, 12 the ramps at both ends of each clip
-    "Tempogram": 60,
+    "GaborFilterbank": 40,
+    "Tempogram": 40,
+    "FourierTempogram": 40,
 }
 # of any other that the table of results does not have yet
 LIMIT = 40

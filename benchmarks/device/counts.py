@@ -38,14 +38,20 @@ class Count:
         moved: bytes that these read and write, by their shapes.
         least: bytes that any way would have to: the input, the lengths and the result, each once.
         waits: how often the host would wait.
+        copies: arrays of the host that are brought to the device, beside `kept`.
+        repeats: whether the next call starts the very same operations, as the replay of a CUDA graph has to.
         operations: how often each operation at each line starts.
+        kept: what brings constants to the device that a module keeps there from its first call on; no launches.
     """
 
     launches: int
     moved: int
     least: int
     waits: int
+    copies: int
+    repeats: bool
     operations: Counter[str]
+    kept: Counter[str]
 
 
 def counts(call: Call, *, clips: int = CLIPS, ways: Sequence[str] = tuple(WAYS)) -> dict[str, Count]:
@@ -67,7 +73,9 @@ def counts(call: Call, *, clips: int = CLIPS, ways: Sequence[str] = tuple(WAYS))
                     call.run(module, x, lengths)
                     with noted() as notes:
                         result = call.run(module, x, lengths)
-                found[way] = _count(notes, (x, lengths), result)
+                    with noted() as again:
+                        call.run(module, x, lengths)
+                found[way] = _count(notes, (x, lengths), result, again)
     return found
 
 
@@ -87,14 +95,17 @@ def count_collate(clips: int = 4, rate: int = 16000) -> Count:
         return _count(notes, given, result)
 
 
-def _count(notes: Notes, given: Any, result: Any) -> Count:
+def _count(notes: Notes, given: Any, result: Any, again: Notes | None = None) -> Count:
     ends = [leaf for leaf in tree_leaves((given, result)) if isinstance(leaf, torch.Tensor)]
     return Count(
         launches=notes.launches,
         moved=notes.read + notes.written,
         least=sum(bytes_of(leaf) for leaf in ends),
         waits=sum(times for what, times in notes.waits.items() if not any(place in what for place in BROUGHT)),
+        copies=notes.copies,
+        repeats=again is None or again.operations == notes.operations,
         operations=Counter(notes.operations),
+        kept=notes.kept,
     )
 
 

@@ -24,6 +24,8 @@ import audiofeed
 
 ROOT = Path(audiofeed.__file__).resolve().parent
 READS = ("tolist", "item", "__bool__", "__int__", "__float__", "__index__", "cpu", "numpy", "nonzero", "equal")
+# file and function that bring a module's constants to the device once
+KEEPS = ("transforms/contract/filters.py", "_kept")
 NOT_LAUNCHES = (
     "view", "_unsafe_view", "reshape", "expand", "slice", "select", "unsqueeze", "squeeze", "permute", "transpose", "t",
     "detach", "alias", "as_strided", "unfold", "split", "split_with_sizes", "chunk", "unbind", "diagonal", "empty",
@@ -41,6 +43,8 @@ class Notes:
         operations: the operations that would start on the device, in order, each with its line; views and allocations
             are left out.
         copies: those of them that bring tensors of the host to the device.
+        kept: what brings filters and other constants of a module to the device, which it keeps from the first call on:
+            no operation of a later call, but with tensors without values they come anew in each.
         read, written: bytes that the operations read and write, by their shapes: each tensor once an operation, a
             value that a view has several times once.
     """
@@ -48,6 +52,7 @@ class Notes:
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
         self.operations: list[str] = []
+        self.kept: Counter[str] = Counter()
         self.copies = 0
         self.read = self.written = 0
 
@@ -58,25 +63,29 @@ class Notes:
 
     def wait(self, what: str) -> None:
         """Keep a wait with the innermost line of the library."""
-        self.waits[f"{what} at {_place()}"] += 1
+        self.waits[f"{what} at {_innermost()[0]}"] += 1
 
     def operation(self, name: str, given: list[torch.Tensor], made: list[torch.Tensor]) -> None:
         """Keep an operation of the device, with the traffic that its shapes tell of."""
-        self.operations.append(f"{name} at {_place()}")
+        place, function = _innermost()
+        if (place.rpartition(":")[0], function) == KEEPS:
+            self.kept[f"{name} at {place}"] += 1
+            return
+        self.operations.append(f"{name} at {place}")
         self.copies += any(leaf.device.type == "cpu" and leaf.dim() > 0 for leaf in given)
         self.read += sum(bytes_of(leaf) for leaf in given)
         self.written += sum(bytes_of(leaf) for leaf in made)
 
 
-def _place() -> str:
-    """The innermost line of the library that is being run."""
-    frame, place = sys._getframe(1), "the caller"
+def _innermost() -> tuple[str, str]:
+    """The innermost line of the library that is being run, and its function."""
+    frame = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(ROOT):
-            return f"{path.relative_to(ROOT)}:{frame.f_lineno}"
+            return f"{path.relative_to(ROOT)}:{frame.f_lineno}", frame.f_code.co_name
         frame = frame.f_back
-    return place
+    return "the caller", ""
 
 
 def bytes_of(x: torch.Tensor) -> int:

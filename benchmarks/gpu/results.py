@@ -238,6 +238,19 @@ def _more_tables(result: Result) -> list[str]:
             "Waveforms on the device to constant-Q magnitudes, float32, no gradient, timed in the same way; error "
             "against float64 on the CPU.\n\n" + _table(heads, rows)
         )
+    types = result.get("musicnet") or []
+    if types:
+        rows = [
+            [row["type"], *(f"{row[key]:.3f}" if key in row else "-" for key in ("median_ms", "nnaudio_ms")),
+             f"{row['hours_per_second']:,.0f}" if "median_ms" in row else row.get("skipped", "failed"),
+             f"{row['error']:.0e}" if "error" in row else "-"]
+            for row in types
+        ]  # fmt: skip
+        heads = ["type", "audiofeed, ms", "nnAudio2, ms", "hours of audio per s", "error, L2"]
+        parts.append(
+            f"MusicNet's 34 types of spectrogram, of {types[0]['seconds']:g} s of one recording in one call; error "
+            "against float64 on the CPU; of nnAudio2's modules of a type the fastest.\n\n" + _table(heads, rows)
+        )
     graphs = result.get("graphs") or []
     if graphs:
         rows = [

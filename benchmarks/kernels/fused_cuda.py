@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -249,29 +250,39 @@ def hours_of_triton() -> float:
     return MULTIPROCESSORS * CLOCK * ISSUED / float(TRITON["instructions"]) * 0.01 / 3600  # type: ignore[arg-type]
 
 
-def drawn(count: int, seed: int) -> dict[str, int]:
-    """Drawn settings of the kernel's text on a CPU against float64: how many, and how many failed."""
-    command = [sys.executable, "-m", "tests.methods.short_time.fused_draws", "--kernel", "cuda"]
+# what interprets or runs each kernel's text where there is no card
+ON_CPU = {
+    "cuda": "the CUDA kernel's text, compiled for a CPU and run there thread by thread",
+    "triton": "Triton's kernel, in Triton's interpreter",
+}
+
+
+def drawn(kernel: str, count: int, seed: int) -> dict[str, Any]:
+    """Drawn settings of a kernel on a CPU against float64: how many, how many failed, and the largest errors."""
+    command = [sys.executable, "-m", "tests.methods.short_time.fused_draws", "--kernel", kernel]
     command += ["--draws", str(count), "--seed", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ({"TRITON_INTERPRET": "1"} if kernel == "triton" else {})
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, env=environment)
     lines = done.stdout.splitlines()
     for line in lines[:-1]:
         print(line[:600], flush=True)
+    if not lines:
+        raise RuntimeError(f"the drawn settings of {kernel} ended with {done.returncode}: {done.stderr[-600:]}")
     return dict(json.loads(lines[-1]))
 
 
 def markdown(result: dict[str, Any]) -> str:
     """The page of a result."""
-    draws = result.get("draws")
     said = [
         "The CUDA kernel of `fused` on paper, by "
         f"`{result['command']}` (NVRTC of CUDA {result['cuda']}, torch {result['torch']}). No card was at hand: no "
         "time here is measured but those of the last two columns, which are from fused_nvidia-h200.md.",
     ]
-    if draws:
+    for kernel, draws in result.get("draws", {}).items():
+        worst = "; ".join(f"{what} {error:.1e}" for what, error in sorted(draws["worst"].items()))
         said.append(
-            f"{draws['failed']} of {draws['draws']} drawn settings, forward and backward, differ from float64, with "
-            "the kernel's text compiled for a CPU and run there thread by thread."
+            f"{draws['failed']} of {draws['draws']} drawn settings, forward and backward, lengths and edges included, "
+            f"differ from float64 in {ON_CPU[kernel]}. The largest errors: {worst}."
         )
     said += ["## What the compiler says", ""]
     rows = ["| setting | passes | for | registers | spills | shared, KB | threads | frames | instructions |"]
@@ -328,7 +339,7 @@ def main() -> int:
             result["usage"].append(own)
         result["estimates"].append({"setting": name, **estimated(name, of)})
     if asked.draws:
-        result["draws"] = drawn(asked.draws, asked.seed)
+        result["draws"] = {kernel: drawn(kernel, asked.draws, asked.seed) for kernel in ON_CPU}
     page = markdown(result)
     print(page)
     if asked.out is not None:
@@ -336,7 +347,7 @@ def main() -> int:
         (asked.out / "fused_cuda.json").write_text(json.dumps(result, indent=1) + "\n")
         (asked.out / "fused_cuda.md").write_text(page)
     spilled = any(one["spills"] or one["stack"] for one in result["usage"])
-    return int(spilled or bool(result.get("draws", {}).get("failed")))
+    return int(spilled or any(draws["failed"] for draws in result.get("draws", {}).values()))
 
 
 if __name__ == "__main__":

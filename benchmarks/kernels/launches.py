@@ -29,9 +29,10 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     """The counts as a page."""
     lines = [
         "Operations that a call starts on a CUDA device, counted with tensors without values (torch "
-        f"{torch.__version__}), in a batch of {CLIPS} clips of {SECONDS} s: views, allocations and copies from the host"
-        " apart. An operation is one or a few kernels: a padding fills and copies, an FFT may take several. MB are "
-        "read and written with lengths and without a graph, by shapes alone; the least is input and result, once. "
+        f"{torch.__version__}), in a batch of {CLIPS} clips of {SECONDS} s: views, allocations, copies from the host "
+        "and constants that a module keeps on the device from its first call on apart. An operation is one or a few "
+        "kernels: a padding fills and copies, an FFT may take several. MB are read and "
+        "written with lengths and without a graph, by shapes alone; the least is input and result, once. "
         '`method="fft"` stands for what torch alone does; the fused kernel of log-mels is one operation. By `python '
         "benchmarks/kernels/launches.py --out benchmarks/results`.",
         "",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import librosa
 import numpy as np
 import torch
 
 import audiofeed as af
 from musicnet.recordings import RATE
 
-COMPAT = "librosa-0.11" if librosa.__version__.startswith("0.") else "librosa-1.0"
+librosa: Any = None
+with contextlib.suppress(ImportError):  # the smoke command's machine may have torch and numpy alone
+    librosa = importlib.import_module("librosa")
+COMPAT = "librosa-0.11" if librosa is None or librosa.__version__.startswith("0.") else "librosa-1.0"
 LOWEST, HIGHEST = 50.0, 6000.0
 
 

@@ -78,6 +78,7 @@ def test_quick_dry_run_passes_with_torch_and_numpy_alone(tmp_path: Path) -> None
         "feeding",
         "side stream",
         "timing",
+        "musicnet",
         "memory",
         "transfer",
         "bus",

@@ -71,6 +71,59 @@ class Blocks:
         return blocks.transpose(1, 2).flatten(2)[..., :n_frames]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PooledBlocks:
+    """FFT blocks in which long filters and then low-passes are applied, one hop of a low-pass at a time.
+
+    Args:
+        blocks: what makes the frames.
+        hops: of a low-pass, the last filled up with zeros.
+        reach: samples of a filter on each side of its middle.
+        margin: samples of a low-pass on each side of its middle.
+    """
+
+    blocks: Blocks
+    hops: int
+    reach: int
+    margin: int
+
+    @classmethod
+    def of(cls, taps: int, pool_taps: int, hop_length: int, time: int) -> PooledBlocks:
+        """Return the blocks for filters and low-passes of so many taps, odd, and rows of `time` samples."""
+        reach, margin = (taps - 1) // 2, (pool_taps - 1) // 2
+        hops = -(-pool_taps // hop_length)
+        blocks = Blocks.of(taps - 1 + hops * hop_length, hop_length, time + 2 * (reach + margin))
+        return cls(blocks=blocks, hops=hops, reach=reach, margin=margin)
+
+    @property
+    def used(self) -> int:
+        """Number of samples of each filtered block that a low-pass sees."""
+        return (self.blocks.frames + self.hops - 1) * self.blocks.hop_length
+
+    @property
+    def ahead(self) -> int:
+        """Number of samples of the first filtered and low-passed frame that lie before a row."""
+        return self.reach + self.margin
+
+    def count(self, time: int) -> int:
+        """Return the number of blocks of filtered and low-passed rows of `time` samples."""
+        n_frames = (time + self.blocks.hop_length - 1) // self.blocks.hop_length
+        return -(-n_frames // self.blocks.frames)
+
+    def padded(self, time: int) -> int:
+        """Return the samples that rows of `time` samples are padded to, to be filtered and low-passed in blocks."""
+        return (self.count(time) - 1) * self.blocks.step + self.blocks.size
+
+    def by_hop(self, pools: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Return low-passes of filtered blocks hop by hop: a frame is the sum of products with consecutive hops.
+
+        Shape: (n, hops * hop_length or more) -> (n, hop_length, hops), in the dtype of `like`.
+        """
+        hop = self.blocks.hop_length
+        weights = pools[:, : self.hops * hop].unflatten(-1, (self.hops, hop)).transpose(1, 2)
+        return weights.to(like.dtype, memory_format=torch.contiguous_format)
+
+
 # From blocks (m, size) and where their rows begin and end in them, (m,) each, to frames (m, n, frames of a block)
 Compute = Callable[..., torch.Tensor]
 
@@ -98,7 +151,7 @@ def filtered_waveform(
         return every[..., : blocks.step : blocks.hop_length]
 
     n_frames = framing.count(waveform.shape[-1])
-    together = len(waveform) if graph else _rows_together(waveform, n_frames, blocks, n)
+    together = len(waveform) if graph else rows_together(waveform, n_frames, blocks, n)
     if together:
         padded = framing.pad(waveform, lengths)
         parts = [padded] if together >= len(waveform) else padded.split(together)
@@ -141,14 +194,12 @@ def pooled_energies(
     """
     _, n, taps = map(plain_size, filters.shape)
     pool_taps = plain_size(pools.shape[-1])
-    reach, margin = (taps - 1) // 2, (pool_taps - 1) // 2
     waveform = as_long_as_traced(waveform)
     time = plain_size(waveform.shape[-1])
     # the low-pass in pieces of one hop: a frame is the sum of so many products of consecutive hops
-    n_hops = -(-pool_taps // hop_length)
-    weights = F.pad(pools, (0, n_hops * hop_length - pool_taps)).unflatten(-1, (n_hops, hop_length))
-    weights = weights.transpose(1, 2)  # (n, sample of a hop, hop)
-    blocks = Blocks.of(taps - 1 + n_hops * hop_length, hop_length, time + 2 * (reach + margin))
+    pooled = PooledBlocks.of(taps, pool_taps, hop_length, time)
+    blocks, n_hops, margin = pooled.blocks, pooled.hops, pooled.margin
+    weights = pooled.by_hop(F.pad(pools, (0, n_hops * hop_length - pool_taps)), pools)
     spectra = torch.fft.fft(torch.complex(filters[0], filters[1]), n=blocks.size).conj().resolve_conj()  # (n, size)
 
     def compute(samples: torch.Tensor, begin: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
@@ -166,17 +217,16 @@ def pooled_energies(
             for one, low, high in zip(energy, begin.tolist(), end.tolist(), strict=True):
                 one[:, : max(0, low)] = 0
                 one[:, max(0, high) :] = 0
-        used = (blocks.frames + n_hops - 1) * hop_length
-        by_hop = energy[..., :used].unflatten(-1, (-1, hop_length))  # (m, n, hop, sample of a hop)
+        by_hop = energy[..., : pooled.used].unflatten(-1, (-1, hop_length))  # (m, n, hop, sample of a hop)
         products = matmul(by_hop, weights.expand(samples.shape[0], -1, -1, -1))  # (m, n, hop, hop of the low-pass)
         total = products[:, :, : blocks.frames, 0]
         for j in range(1, n_hops):
             total = total + products[:, :, j : j + blocks.frames, j]
         return total
 
-    framing = Framing(n_fft=2 * (reach + margin) + 1, hop_length=hop_length, center=True, pad_mode="constant")
+    framing = Framing(n_fft=2 * pooled.ahead + 1, hop_length=hop_length, center=True, pad_mode="constant")
     n_frames = framing.count(time)
-    together = len(waveform) if graph else _rows_together(waveform, n_frames, blocks, 2 * n)
+    together = len(waveform) if graph else rows_together(waveform, n_frames, blocks, 2 * n)
     if together and together >= len(waveform):
         padded = framing.pad(waveform, lengths)
         return _all_at_once(padded, lengths, n_frames, blocks, compute, margin=margin, time=time)
@@ -199,7 +249,7 @@ def pooled_energies(
     return out
 
 
-def _rows_together(waveform: torch.Tensor, n_frames: int, blocks: Blocks, n: int) -> int:
+def rows_together(waveform: torch.Tensor, n_frames: int, blocks: Blocks, n: int) -> int:
     """Return how many rows of waveforms are computed at once by `n` long filters; 0: not on this device, or not one."""
     if not launches(waveform):
         return 0

@@ -16,7 +16,7 @@ import torch
 
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.inverse.overlap_add import add_in_pieces, by_fft, gain_of, inverse_short_time
-from audiofeed.methods.lengths import runs_of
+from audiofeed.methods.lengths import of_one_call, runs_of
 from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
 from audiofeed.methods.workspace import Workspace
 
@@ -122,7 +122,7 @@ def _refine_together(target: torch.Tensor, spectrum: torch.Tensor, search: Searc
     """
     framing, window, most = search.framing, search.window, search.most
     count = target.shape[1]
-    lengths = search.samples if isinstance(search.samples, torch.Tensor) else None
+    lengths = of_one_call(search.samples[:]) if isinstance(search.samples, torch.Tensor) else None
     before: torch.Tensor | None = None
     for iteration in range(search.n_iter + 1):
         signal = inverse_short_time(

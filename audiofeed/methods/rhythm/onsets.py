@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from audiofeed.parallel.observed import as_long_as_traced
 
 
-def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str) -> torch.Tensor:
+def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str, delay: int = 0) -> torch.Tensor:
     """Compute the spectral flux of batched decibels for onset strength.
 
     It is the mean or median gain of all bins over `lag` frames, losses counted as 0.
@@ -21,7 +21,7 @@ def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate:
     A bin is compared with the largest of `max_size` neighbors, so that vibrato is no gain (Boeck and Widmer, "Maximum
     filter vibrato suppression for onset detection", 2013).
 
-    Shape: (..., bins, frames) -> (..., 1, frames), 0 in the first `lag` frames.
+    Shape: (..., bins, frames) -> (..., 1, frames), `delay` frames later and 0 in the first `lag` + `delay` frames.
 
     >>> spectral_flux(torch.tensor([[0.0, 2.0, 1.0], [0.0, 0.0, 4.0]]), lag=1, max_size=1, aggregate="mean").tolist()
     [[0.0, 1.0, 2.0]]
@@ -29,7 +29,8 @@ def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate:
     before = decibels if max_size == 1 else _widened(decibels, max_size)
     gain = (decibels[..., lag:] - before[..., : max(0, before.shape[-1] - lag)]).clamp(min=0)
     flux = gain.mean(-2, keepdim=True) if aggregate == "mean" else _median(gain)
-    return F.pad(flux, (decibels.shape[-1] - flux.shape[-1], 0))
+    n = decibels.shape[-1]
+    return F.pad(flux, (n - flux.shape[-1] + min(delay, n), 0))[..., :n]
 
 
 def onset_strength(
@@ -51,7 +52,7 @@ def onset_strength(
 
     Shape: (clips, rows of each, bins, frames) -> (clips, rows of each, 1, frames).
     """
-    strength = delayed(spectral_flux(decibels, lag=lag, max_size=max_size, aggregate=aggregate), delay)
+    strength = spectral_flux(decibels, lag=lag, max_size=max_size, aggregate=aggregate, delay=delay)
     return without_drift(strength) if detrend else strength
 
 

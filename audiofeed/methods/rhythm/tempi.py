@@ -7,7 +7,7 @@ import math
 import torch
 
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.rhythm.autocorrelation import tempogram
+from audiofeed.methods.rhythm.autocorrelation import Ramp, tempogram
 from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
 from audiofeed.methods.spectrum import raise_power
 
@@ -41,6 +41,7 @@ def hybrid_tempogram(
     *,
     center: bool,
     graph: bool,
+    ramp: Ramp | None = None,
 ) -> torch.Tensor:
     """Compute hybrid tempograms of batched onset envelopes, products of local autocorrelation and local spectrum.
 
@@ -49,10 +50,11 @@ def hybrid_tempogram(
 
     Args:
         places, shares: of the bins' tempi among those of the lags, (2, size // 2 + 1).
+        ramp: as for `tempogram`.
 
     Shape: envelope (rows, n), 0 past lengths (rows,), window (size,) -> (rows, size // 2 + 1, stretches).
     """
-    periodic = tempogram(envelope, lengths, window, center=center, norm=math.inf, graph=graph)
+    periodic = tempogram(envelope, lengths, window, center=center, norm=math.inf, graph=graph, ramp=ramp)
     framing = Framing(n_fft=window.shape[0], hop_length=1, center=center, pad_mode="constant")
     # a centered spectrum of even size has a frame more
     spectrum = short_time_spectrum(envelope, lengths, framing, window, graph=graph)[..., : periodic.shape[-1]]

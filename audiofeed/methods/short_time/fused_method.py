@@ -122,7 +122,8 @@ def cannot_now(
     """Return the reason why the fused kernel cannot compute the short-time features of a batch, or None."""
     if wanted is None:
         return "a complex spectrum, and the fused kernel computes powers"
-    why = _missing(framing.n_fft) or _unfit(waveform, graph=graph)
+    # first what is known of the batch: a compiler cannot follow the search for Triton
+    why = _unfit(waveform, graph=graph) or _missing(framing.n_fft)
     if why is None:
         why = _unfit_for_both(waveform, framing, wanted)
     if why is not None:

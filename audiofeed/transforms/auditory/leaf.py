@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice, check_count, check_floor, check_odd, check_rate, check_span
+from audiofeed.methods.auditory import leaf_launches
 from audiofeed.methods.auditory.leaf import gabor_filters, gaussian_pools
-from audiofeed.methods.auditory.long_filters import pooled_energies
+from audiofeed.methods.auditory.long_filters import PooledBlocks, pooled_energies, rows_together
 from audiofeed.methods.bounded_parameters import inside
+from audiofeed.methods.lengths import keep_outside, past_of
 from audiofeed.methods.precision import wide
+from audiofeed.parallel.launches import launches
 from audiofeed.signal.auditory.leaf import CENTER_BOUNDS, GaborStart, deviation_bounds, pool_bounds
 from audiofeed.signal.filter_responses import FilterResponses, even_frequencies, kernel_gains
 from audiofeed.transforms.auditory.pcen import PCEN
+from audiofeed.transforms.contract.filters import of
 from audiofeed.transforms.contract.transform import Transform
+from audiofeed.transforms.contract.unseen import is_unseen
 
 COMPRESSIONS = ("pcen", "log", None)
 
@@ -153,7 +163,15 @@ class GaborFilterbank(Transform):
         kernels = torch.complex(filters[0], filters[1]).cpu().numpy()
         return FilterResponses(frequencies=hertz, values=kernel_gains(kernels, hertz / self._rate), quantity="gain")
 
+    def past_frames(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
+        """Compute a mask of the frames past the last of each row of a LEAF module."""
+        return past_of(n_frames, lengths, 0, self.hop_length)
+
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        if launches(waveform) and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+            found = self._few_launches(waveform, lengths, graph=graph)
+            if found is not None:
+                return found
         filters, pools = self._present_filters(waveform)
         energies = pooled_energies(waveform, lengths, filters, pools, self.hop_length, graph=graph)
         energies = energies.clamp(min=self.floor) if graph else energies.clamp_(min=self.floor)
@@ -163,6 +181,90 @@ class GaborFilterbank(Transform):
         if self.compression is None:
             return energies
         return energies.log() if graph else energies.log_()
+
+    def _few_launches(
+        self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
+    ) -> torch.Tensor | None:
+        """Compute a LEAF module's features on a device where each launch costs; None where that takes too much memory.
+
+        None, too, where a CUDA graph is captured before the constants that it needs are on the device.
+        """
+        time = waveform.shape[-1]
+        pooled = PooledBlocks.of(self.win_length, self.win_length, self.hop_length, time)
+        count, steps = pooled.count(time), pooled.blocks.frames
+        together = len(waveform) if graph else rows_together(waveform, count * steps, pooled.blocks, 2 * self.n_filters)
+        runs = 1 << (count - 1).bit_length()
+        pcen = self.pcen
+        alone = pcen is not None and (not self.trainable or type(pcen) is not PCEN or not is_unseen(pcen))
+        alone = alone or 2 * self.n_filters * (steps + count) * count * steps > leaf_launches.MOST_POWERS
+        width = 1 << pooled.padded(time).bit_length()
+        nothing = self.derived_filter("nothing", functools.partial(np.zeros, ()), waveform)
+        positions = self.derived_filter(
+            f"{width} positions", functools.partial(leaf_launches.samples_of_positions, -pooled.ahead, width), waveform
+        )
+        powers = None
+        if pcen is not None and not alone:
+            made = functools.partial(leaf_launches.run_powers, runs, steps)
+            powers = self.derived_filter(f"powers of {runs} runs of {steps}", made, waveform)
+        found = self._present_banks(pooled, waveform, at_once=powers is not None)
+        if not together or nothing is None or positions is None or found is None:
+            return None
+        own, settings = found
+        samples = positions[: pooled.padded(time)]
+        if lengths is None:
+            outside = (samples >= time)[None]
+        else:
+            outside = samples >= lengths[:, None]
+            keep_outside(lengths, outside, -pooled.ahead)
+        made_of = functools.partial(leaf_launches.energies, pooled=pooled, own=own, nothing=nothing, floor=self.floor)
+        parts = [
+            made_of(waveform[rows], lengths, outside if lengths is None else outside[rows], graph=graph)
+            for rows in (slice(first, first + together) for first in range(0, len(waveform), together))
+        ]
+        energies = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)  # (filter, row, run, step)
+        n_frames = (time + self.hop_length - 1) // self.hop_length
+        if pcen is not None and powers is not None:
+            used = powers[:, :, : steps + count, : count * steps]
+            normal = leaf_launches.normalized_runs(energies, settings.to(waveform.dtype), used, eps=pcen.eps)
+            return normal[..., :n_frames].transpose(0, 1)
+        energies = energies.flatten(-2)[..., :n_frames].transpose(0, 1).contiguous()
+        if pcen is not None:
+            return pcen(energies)
+        if self.compression is None:
+            return energies
+        return energies.log() if graph else energies.log_()
+
+    def _present_banks(
+        self, pooled: PooledBlocks, like: torch.Tensor, *, at_once: bool
+    ) -> tuple[leaf_launches.Banks, torch.Tensor] | None:
+        """Return a LEAF module's present filters and low-passes for few launches, and with `at_once` those of PCEN.
+
+        The settings are as for `leaf_launches.normalized_runs`.  Shape: -> (settings, n_filters).
+        """
+        size = pooled.blocks.size
+        if not self.trainable:
+            made = of(self.filter_definition("filters"), functools.partial(leaf_launches.fixed_spectra, size))
+            spectra = self.derived_filter(f"{size} bins", made, like)
+            made = of(self.filter_definition("pools"), functools.partial(leaf_launches.filled_up, pooled))
+            pools = self.derived_filter("pools filled up", made, like)
+            if spectra is None or pools is None:
+                return None
+            return leaf_launches.Banks(torch.view_as_complex(spectra), pooled.by_hop(pools, like)), pools
+        dtype = torch.float32 if like.device.type == "mps" else torch.float64  # as `wide` has it
+        names, spans = leaf_launches.spans_of(self.win_length, at_once=at_once, rounding=torch.finfo(like.dtype).eps)
+        needed: dict[str, Callable[[], np.ndarray]] = {
+            f"spans to {like.dtype}, {at_once}": functools.partial(leaf_launches.between, spans),
+            "twice": functools.partial(np.full, (1, 1), 2.0),
+            "nothing": functools.partial(np.zeros, ()),
+            f"{size} taps": functools.partial(leaf_launches.tap_positions, self.win_length, size),
+        }
+        held = [self.derived_filter(name, definition, like, dtype) for name, definition in needed.items()]
+        if any(one is None for one in held):
+            return None
+        between, twice, nothing, taps = cast("list[torch.Tensor]", held)
+        angles = [getattr(self if hasattr(self, name) else self.pcen, name) for name in names]
+        settings = leaf_launches.inside_all(angles, twice, between)
+        return leaf_launches.banks(settings[:3], taps, nothing, pooled, like), settings[3:]
 
     def _present_filters(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the present Gabor filters and low-passes of a LEAF module."""

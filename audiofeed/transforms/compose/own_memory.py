@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.modules import module as torch_module
 
 from audiofeed.methods.frame_steps import ValueStep, through_own
 from audiofeed.methods.normalization.clips import Normalization
@@ -22,6 +21,7 @@ from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform
+from audiofeed.transforms.contract.unseen import is_unseen
 from audiofeed.transforms.short_time.pad_frames import PadFrames
 from audiofeed.transforms.short_time.short_time_transform import ShortTime
 from audiofeed.transforms.waveform.pre_emphasis import PreEmphasis
@@ -30,21 +30,6 @@ _OF_FRAMES = ("forward", "by_rows", "compute", "finish_rows", "finish_clips")
 _OF_WAVEFORMS = ("forward", "compute", "into", "of_clips", "frame_lengths")
 _OF_PADDING = ("forward", "run", "compute", "padded", "frame_lengths", "check_features")
 _OF_FEATURES = ("forward", "run")
-
-
-def is_unseen(member: nn.Module) -> bool:
-    """Return whether nobody sees what a chain's member takes and gives: no hook, and no `forward` in its place.
-
-    >>> is_unseen(nn.Identity())
-    True
-    """
-    hooked = (
-        member._forward_hooks
-        or member._forward_pre_hooks
-        or torch_module._global_forward_hooks
-        or torch_module._global_forward_pre_hooks
-    )
-    return not hooked and "forward" not in vars(member) and getattr(member, "_compiled_call_impl", None) is None
 
 
 class Carried(NamedTuple):

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from audiofeed.methods.batch_rows import lengths_of_rows, with_leading
+from audiofeed.methods.lengths import of_one_call
 from audiofeed.methods.precision import in_full_precision
 from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
+from audiofeed.parallel.launches import launches
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform
 
@@ -41,13 +43,16 @@ class Derived(Transform):
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Compute the features of a derived transform for one clip or a batch. See `Transform.forward`."""
-        # by the source's own call, which may see clips where `compute` sees rows (a tuning that is estimated for each)
-        features = self.source(waveform, lengths)
+        self.check_waveform(waveform)
         graph = needs_graph(self, waveform)
         *leading, time = waveform.shape
-        row_lengths = None
+        row_lengths, own = None, lengths
         if lengths is not None:
-            row_lengths = lengths_of_rows(lengths, leading, time).to(waveform.device)
+            row_lengths = of_one_call(lengths_of_rows(lengths, leading, time).to(waveform.device), lengths)
+            if launches(waveform) and row_lengths.shape == lengths.shape:
+                own = row_lengths  # with which the source keeps its counts and masks for what follows
+        # by the source's own call, which may see clips where `compute` sees rows (a tuning that is estimated for each)
+        features = self.source(waveform, own)
 
         def of_clips(features: torch.Tensor, lengths: torch.Tensor | None, leading: list[int]) -> torch.Tensor:
             frames = None if lengths is None else self.source.frame_lengths(lengths)

@@ -11,7 +11,7 @@ from audiofeed.arguments.signature import complete, shown
 from audiofeed.drawing.reprs import module_repr
 from audiofeed.methods.batch_rows import check_lengths
 from audiofeed.methods.frame_steps import ValueStep, through_own
-from audiofeed.methods.lengths import clear_own_past, clear_past
+from audiofeed.methods.lengths import clear_own_past, clear_past, of_one_call
 from audiofeed.methods.normalization.clips import Normalization
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import compute_in_parts, is_dealt
@@ -179,7 +179,8 @@ class FeatureTransform(nn.Module):
         *leading, bins, frames = features.shape
         clips = features.reshape(leading[0] if leading else 1, -1, bins, frames)
         if lengths is not None:
-            lengths = check_lengths(lengths, clips.shape[0], frames, unit="frames").to(clips.device)
+            checked = check_lengths(lengths, clips.shape[0], frames, unit="frames")
+            lengths = of_one_call(checked.to(clips.device), lengths)
             if not self.own_frames_alone:
                 clips = clear_own_past(clips, lengths) if own and not graph else clear_past(clips, lengths)
         # what each clip has of its own, to be cut as the clips are

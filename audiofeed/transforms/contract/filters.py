@@ -98,13 +98,16 @@ class FilterStore:
                 self._others[key] = found
         return found
 
-    def derived(self, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor | None:
+    def derived(
+        self, name: str, definition: Definition, like: torch.Tensor, dtype: torch.dtype | None = None
+    ) -> torch.Tensor | None:
         """Return what a store's module makes of its fixed filters for one way of computing, kept for the next call.
 
         It is no buffer: most modules never compute in that way. None where it is not at hand and cannot be brought to
         the device, as a CUDA graph is being captured.
         """
-        dtype = like.dtype if like.is_floating_point() else torch.float32
+        if dtype is None:
+            dtype = like.dtype if like.is_floating_point() else torch.float32
         if like.is_cuda and (name, like.device, dtype) not in self._others and capturing():
             return None
         return self._kept(name, definition, dtype, like.device)
@@ -232,9 +235,11 @@ def filter_definition(self: Any, name: str) -> Definition:
     return self._filters.definitions[name]
 
 
-def derived_filter(self: Any, name: str, definition: Definition, like: torch.Tensor) -> torch.Tensor | None:
+def derived_filter(
+    self: Any, name: str, definition: Definition, like: torch.Tensor, dtype: torch.dtype | None = None
+) -> torch.Tensor | None:
     """Return what a transform module makes of its filters for one way of computing, or None: see `FilterStore`."""
-    return self._filters.derived(name, definition, like)
+    return self._filters.derived(name, definition, like, dtype)
 
 
 def apply_cast(self: Any, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:

@@ -13,7 +13,14 @@ from audiofeed.arguments.signature import complete, shown
 from audiofeed.drawing.reprs import module_repr
 from audiofeed.methods.batch_rows import check_waveform, clips_of, lengths_of_rows, split_rows, with_leading
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.lengths import clear_own_past, clear_past, clear_where, past_of
+from audiofeed.methods.lengths import (
+    clear_own_past,
+    clear_past,
+    clear_where,
+    keep_outside,
+    of_one_call,
+    past_of,
+)
 from audiofeed.methods.precision import computable, in_full_precision
 from audiofeed.parallel.clips_in_parts import is_dealt, rows_in_parts
 from audiofeed.parallel.launches import launches
@@ -249,7 +256,7 @@ class Transform(nn.Module):
         *leading, time = waveform.shape
         row_lengths = None
         if lengths is not None:
-            row_lengths = lengths_of_rows(lengths, leading, time).to(waveform.device)
+            row_lengths = of_one_call(lengths_of_rows(lengths, leading, time).to(waveform.device), lengths)
         return waveform.reshape(-1, time), row_lengths, leading
 
     def finish_rows(
@@ -268,7 +275,9 @@ class Transform(nn.Module):
             return clear_where(features, self.past_frames(features.shape[-1], lengths), graph=graph)
         frames = None if lengths is None else self.frame_lengths(lengths)
         clips = split_rows(features, [batch, rows_of_each])
-        clip_frames = None if frames is None else frames[::rows_of_each]
+        clip_frames = frames if frames is None or rows_of_each == 1 else frames[::rows_of_each]
+        if lengths is not None and few and clip_frames is not None and clip_frames is frames:
+            keep_outside(frames, self.past_frames(features.shape[-1], lengths), 0)
         features = (finish_clips or self.finish_clips)(clips, clip_frames).flatten(0, 1)
         if frames is None:
             return features

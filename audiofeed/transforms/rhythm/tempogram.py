@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from typing_extensions import Unpack
 
@@ -17,9 +18,12 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.rhythm import autocorrelation, tempi
 from audiofeed.methods.rhythm.onsets import envelope
 from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
+from audiofeed.parallel.launches import launches
+from audiofeed.plans.sizes import smooth_length
 from audiofeed.signal.rhythm.tempo import fourier_tempi, lag_tempi, tempo_places, tempo_shares
 from audiofeed.signal.windows import Window, get_window
 from audiofeed.transforms.contract.derived import Derived, check_source
+from audiofeed.transforms.contract.filters import of
 from audiofeed.transforms.contract.transform import Transform
 from audiofeed.transforms.rhythm.onset import OnsetStrength
 
@@ -74,6 +78,22 @@ class OfStretches:
             setattr(self, name, getattr(stretches, name))
         self.center = center
         self.define("tempo_window", functools.partial(get_window, self.window, self.win_length))
+
+    def _ramp(self: Any, envelope: torch.Tensor) -> autocorrelation.Ramp | None:
+        """Return what a tempogram module keeps on a device to ramp its envelopes in few launches; None: elsewhere."""
+        if not self.center or not launches(envelope) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return None
+        size, columns = self.win_length, 1 << (envelope.shape[-1] + 2 * smooth_length(2 * self.win_length)).bit_length()
+        positions = self.derived_filter(
+            f"{columns} positions", functools.partial(autocorrelation.ramp_positions, size // 2, columns), envelope
+        )
+        definition = of(self.filter_definition("tempo_window"), autocorrelation.ramped_window)
+        window = self.derived_filter("ramped window", definition, envelope)
+        nothing = self.derived_filter("nothing", functools.partial(np.zeros, (), np.int64), envelope)
+        if size < 2 or positions is None or window is None or nothing is None:
+            return None
+        inside, falling, rising = positions.unbind()
+        return autocorrelation.Ramp(inside, falling, rising, nothing, window)
 
     @property
     def onset(self: Any) -> Transform:
@@ -158,9 +178,9 @@ class Tempogram(OfStretches, Derived):
     def derive(self, features: torch.Tensor, frames: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Compute a tempogram module's autocorrelation of stretches of its onset envelope."""
         window = self.filter_like("tempo_window", features)
-        return autocorrelation.tempogram(
-            envelope(features), frames, window, center=self.center, norm=self.norm, graph=graph
-        )
+        strength = envelope(features)
+        settings: dict[str, Any] = {"center": self.center, "norm": self.norm, "graph": graph}
+        return autocorrelation.tempogram(strength, frames, window, **settings, ramp=self._ramp(strength))
 
 
 class FourierTempogram(OfStretches, Derived):
@@ -265,5 +285,6 @@ class HybridTempogram(OfStretches, Derived):
         # a root of float32's rounding is 3e-4 where the mean is 0
         wide = strength if strength.device.type == "mps" else strength.double()
         window, places, shares = (self.filter_like(name, wide) for name in ("tempo_window", "places", "shares"))
-        mean = tempi.hybrid_tempogram(wide, frames, window, places, shares, center=self.center, graph=graph)
+        ramp = self._ramp(wide)
+        mean = tempi.hybrid_tempogram(wide, frames, window, places, shares, center=self.center, graph=graph, ramp=ramp)
         return mean.to(features.dtype)

@@ -91,14 +91,91 @@ def test_frames_past_the_end_are_those_that_are_not_counted(pad_mode, placement,
     assert torch.equal(~past, torch.arange(expected.shape[-1]) < power.frame_lengths(lengths)[:, None])
 
 
+LEAVES = [
+    {},
+    {"trainable": False},
+    {"compression": "log"},
+    {"compression": None, "trainable": False},
+    {"n_filters": 7, "win_length": 33, "hop_length": 50},
+    {"n_filters": 6, "win_length": 201, "hop_length": 13},
+]
+
+
+@pytest.mark.parametrize("n", [4001, 3])
+@pytest.mark.parametrize("settings", LEAVES, ids=str)
+def test_leaf_in_few_launches_trains_as_it_does_in_many(settings, n, as_on_a_gpu, monkeypatch):
+    leaf = af.GaborFilterbank(sample_rate=8000, **settings).double()
+    x = torch.randn(3, n, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    lengths = torch.tensor([n, max(1, n // 2 - 3), 1])
+
+    def found(module: torch.nn.Module, x: torch.Tensor, lengths: torch.Tensor | None) -> list[torch.Tensor]:
+        own = x.clone().requires_grad_()
+        values = module(own, lengths)
+        weights = torch.linspace(0.5, 1.5, values.numel(), dtype=values.dtype).view(values.shape)
+        gradients = torch.autograd.grad((values * weights).sum(), [own, *module.parameters()])
+        with torch.no_grad():
+            return [values.detach(), module(x, lengths), *gradients]
+
+    given = [(x, lengths), (x, None)]
+    expected = [found(leaf, *one) for one in given]
+    as_on_a_gpu()
+    few = [found(leaf, *one) for one in given]
+    monkeypatch.setattr("audiofeed.methods.auditory.leaf_launches.MOST_POWERS", 0)  # as for minutes of audio
+    few += [found(leaf, *one) for one in given]
+    for ours, theirs in zip(few, [*expected, *expected], strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9 * float(other.abs().max()))
+    single = found(leaf.float(), x.float(), lengths)
+    for one, other in zip(single[:2], expected[0], strict=False):
+        torch.testing.assert_close(one.double(), other, rtol=2e-5, atol=2e-5 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["raw_b", "raw_gain", "raw_power", "raw_bias", "raw_centre", "raw_deviation"])
+@pytest.mark.parametrize("at", [0.0, torch.pi / 2])
+def test_leaf_in_few_launches_is_finite_at_the_bounds_of_its_settings(name, at, as_on_a_gpu):
+    leaf = af.GaborFilterbank(sample_rate=8000, n_filters=5, win_length=33, hop_length=20)
+    held = getattr(leaf if hasattr(leaf, name) else leaf.pcen, name)
+    with torch.no_grad():
+        held.fill_(at)
+    x = torch.randn(2, 2000, generator=torch.Generator().manual_seed(2))
+    expected = leaf(x)
+    as_on_a_gpu()
+    values = leaf(x)
+    torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-5 * float(expected.detach().abs().max()))
+    assert all(bool(g.isfinite().all()) for g in torch.autograd.grad(values.sum(), list(leaf.parameters())))
+
+
+def test_a_hook_on_leafs_compression_sees_its_energies(as_on_a_gpu):
+    leaf, seen = af.GaborFilterbank(sample_rate=8000), []
+    leaf.pcen.register_forward_hook(lambda module, given, found: seen.append(given[0].shape))
+    as_on_a_gpu()
+    leaf(torch.randn(2, 800))
+    assert seen == [(2, 40, 10)]
+
+
+def test_what_a_call_keeps_with_its_lengths_is_no_part_of_the_callers_tensor(as_on_a_gpu):
+    as_on_a_gpu()
+    tempogram = af.Tempogram(sample_rate=8000, n_fft=512, hop_length=128, win_length=12)
+    x, lengths = torch.randn(2, 3000), torch.tensor([3000, 3000])
+    whole = tempogram(x, lengths)
+    assert vars(lengths) == {}
+    lengths[1] = 1000
+    again = tempogram(x, lengths)
+    assert torch.equal(again[0], whole[0])
+    assert bool((again[1, :, 8:] == 0).all())
+    assert vars(lengths) == {}
+
+
 def test_rows_in_parts_equal_rows_at_once(as_on_a_gpu, monkeypatch):
     mel = af.LogMelSpectrogram(sample_rate=8000, n_fft=64, hop_length=16, n_mels=20, method="fft")
     cqt, sinc = af.CQT(sample_rate=8000, n_bins=24, hop_length=64), af.SincFilterbank(sample_rate=8000, trainable=False)
     tempogram = af.Tempogram(sample_rate=8000, n_fft=512, hop_length=128, win_length=12)
+    leaf = af.GaborFilterbank(sample_rate=8000, trainable=False)
+    modules = (mel, cqt, sinc, tempogram, leaf)
     x, lengths = torch.randn(5, 3000), torch.tensor([3000, 100, 2000, 7, 2999])
     as_on_a_gpu()
-    whole = [module(x, lengths) for module in (mel, cqt, sinc, tempogram)]
+    whole = [module(x, lengths) for module in modules]
     monkeypatch.setattr("audiofeed.methods.frames.GPU_BLOCK", 2**16)
-    parts = [module(x, lengths) for module in (mel, cqt, sinc, tempogram)]
+    parts = [module(x, lengths) for module in modules]
     for found, expected in zip(parts, whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
