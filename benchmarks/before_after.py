@@ -1,13 +1,13 @@
 """Two trees of the repository on every row of benchmarks/trees/rows.py: how many times as long the new one takes.
 
-    python benchmarks/before_after.py OLD_TREE [--threads 1] [--seconds 50] [--only CQT,CFP] [--errors] [--anew] [--check]
+    python benchmarks/before_after.py OLD_TREE [--threads 1] [--seconds 50] [--rows 20] [--only CQT,CFP] [--cpu] [--errors] [--check]
 
 A process of each tree is asked in turn to time one row, while the other sleeps; a round is one answer of each, in an
 order drawn anew. The ratio of a row is the median over rounds of the ratio within a round, with the interval that
 holds it with 95 % by order statistics. Rows which the interval does not put on one side of 1.03 get the next rounds.
 What is measured is kept in benchmarks/results/before_after.json, and a later call goes on from there, so that short
-calls on a quiet machine add up; `--anew` forgets the rows of its number of threads. OLD_TREE may be this tree: that
-is kept beside, and shows what noise alone gives. `--errors` compares the values instead of the times. A row that one
+calls on a quiet machine add up, until the code of a tree changes; `--anew` forgets the rows of its number of threads. OLD_TREE may be this tree: that
+is kept beside, and shows what noise alone gives. `--cpu` takes the processor's time, which a busy machine disturbs less. `--errors` compares the values instead of the times. A row that one
 tree lacks is named with the reason. `--check` exits 1 where a row is slower or an error larger.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -76,12 +77,14 @@ class Tree:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin
+        assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
 
 
 def commit(tree: Path) -> str:
@@ -90,7 +93,27 @@ def commit(tree: Path) -> str:
     return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
-def time_rows(pair: tuple[Tree, Tree], known: dict[str, Any], names: list[str], seconds: float) -> None:
+def fingerprint(tree: Path) -> str:
+    """A digest of a tree's package: rounds of other code are none of it."""
+    digest = hashlib.sha256()
+    for file in sorted((tree / "audiofeed").rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def of_these_trees(known: dict[str, Any], old: Path, new: Path) -> dict[str, Any]:
+    """What is known of two trees: nothing yet where the code of one was another, which is told."""
+    code = [fingerprint(old), fingerprint(new)]
+    if known.get("code", code) != code:
+        sys.stderr.write("the code has changed since the last rounds: they are forgotten\n")
+        known = {}
+    about = {"before": commit(old), "after": commit(new), "machine": peers.machine(), "code": code}
+    return {"rounds": {}, "missing": {}, "errors": {}, **known, **about}
+
+
+def time_rows(
+    pair: tuple[Tree, Tree], known: dict[str, Any], names: list[str], seconds: float, *, cpu: bool = False
+) -> None:
     """Add rounds to `known` until the seconds are over or no row needs one."""
     end, draw = time.monotonic() + seconds, random.Random()
     missing = known["missing"]
@@ -106,7 +129,7 @@ def time_rows(pair: tuple[Tree, Tree], known: dict[str, Any], names: list[str], 
             if time.monotonic() >= end:
                 return
             order = draw.sample((0, 1), 2)
-            found = {side: pair[side].ask(row=name, blocks=BLOCKS, seconds=SECONDS) for side in order}
+            found = {side: pair[side].ask(row=name, blocks=BLOCKS, seconds=SECONDS, cpu=cpu) for side in order}
             lacking = {("before", "after")[side]: of["missing"] for side, of in found.items() if "missing" in of}
             if lacking:
                 missing[name] = lacking
@@ -171,6 +194,8 @@ def main() -> int:
     parser.add_argument("old", type=Path, help="the tree before; this tree to see what noise gives")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=50.0, help="after which no new row is begun")
+    parser.add_argument("--rows", type=int, default=0, help="at most so many, those that need rounds most; 0: all")
+    parser.add_argument("--cpu", action="store_true", help="time of the processor, not of the clock")
     parser.add_argument("--only", default="", help="rows whose names begin so, separated by commas")
     parser.add_argument("--errors", action="store_true", help="compare the values instead of the times")
     parser.add_argument("--anew", action="store_true", help="forget the rounds of these rows")
@@ -178,10 +203,9 @@ def main() -> int:
     arguments = parser.parse_args()
     old = arguments.old.resolve()
     threads = f"{arguments.threads} thread{'s' * (arguments.threads > 1)}"
-    title = f"{threads}, this tree twice" if old == HERE else threads
+    title = threads + ", time of the processor" * arguments.cpu + ", this tree twice" * (old == HERE)
     kept = json.loads(FILE.read_text()) if FILE.exists() else {"runs": {}}
-    known = kept["runs"].setdefault(title, {"rounds": {}, "missing": {}, "errors": {}})
-    known |= {"before": commit(old), "after": commit(HERE), "machine": peers.machine()}
+    known = kept["runs"][title] = of_these_trees(kept["runs"].get(title, {}), old, HERE)
     with tempfile.TemporaryDirectory(prefix="trees-") as shared:
         pair = (Tree(old, arguments.threads, shared), Tree(HERE, arguments.threads, shared))
         try:
@@ -192,7 +216,9 @@ def main() -> int:
             if arguments.errors:
                 compare_values(pair, known, names)
             else:
-                time_rows(pair, known, names, arguments.seconds)
+                had = {name: known["rounds"].get(name, []) for name in names if name not in known["missing"]}
+                wanted = verdicts.neediest(had, MOST, CAP)[: arguments.rows or None]
+                time_rows(pair, known, wanted, arguments.seconds, cpu=arguments.cpu)
         finally:
             for tree in pair:
                 tree.close()

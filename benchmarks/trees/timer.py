@@ -2,8 +2,8 @@
 
     python timer.py TREE THREADS [SHARED]
 
-`{"row": ..., "blocks": 3, "seconds": 0.06}` is answered by `{"blocks": [...]}`, the seconds of a call in each block, or
-by `{"missing": reason}` of a row that this tree cannot make. `{"error": ...}` is answered by the distance to the values
+`{"row": ..., "blocks": 3, "seconds": 0.05}` is answered by `{"blocks": [...]}`, the seconds of a call in each block, of
+the processor with `"cpu": true`, or by `{"missing": reason}` of a row that this tree cannot make. `{"error": ...}` is answered by the distance to the values
 of float64 that lie in SHARED, which `{"define": ...}` had the other tree write there.
 """
 
@@ -36,7 +36,8 @@ class Timer:
             return {"missing": f"{type(fault).__name__}: {fault}"}
         with torch.set_grad_enabled(not self._rows[name].quiet):
             if "row" in asked:
-                return {"blocks": timed(lambda: call(x), asked["blocks"], asked["seconds"])}
+                clock = time.process_time if asked.get("cpu") else time.perf_counter
+                return {"blocks": timed(lambda: call(x), asked["blocks"], asked["seconds"], clock)}
             if not self._rows[name].exact:
                 return {"error": None}
             file = self._shared / f"{list(self._rows).index(name)}.pt"
@@ -58,17 +59,17 @@ class Timer:
         return self._made[name]
 
 
-def timed(call: Any, blocks: int, seconds: float) -> list[float]:
+def timed(call: Any, blocks: int, seconds: float, clock: Any = time.perf_counter) -> list[float]:
     """Seconds of a call in each of some blocks, a block being as many calls as take `seconds`, the first not timed."""
-    begun = time.perf_counter()
+    begun = clock()
     call()
-    calls = max(1, round(seconds / (time.perf_counter() - begun)))
+    calls = max(1, round(seconds / max(clock() - begun, 1e-6)))
     found = []
     for _ in range(blocks):
-        begun = time.perf_counter()
+        begun = clock()
         for _ in range(calls):
             call()
-        found.append((time.perf_counter() - begun) / calls)
+        found.append((clock() - begun) / calls)
     return found
 
 
