@@ -1,14 +1,15 @@
 """Two trees of the repository on every row of benchmarks/trees/rows.py: how many times as long the new one takes.
 
-    python benchmarks/before_after.py OLD_TREE [--threads 1] [--seconds 50] [--rows 20] [--only CQT,CFP] [--cpu] [--errors] [--check]
+    python benchmarks/before_after.py OLD_TREE [--threads 1] [--seconds 50] [--rows 20] [--only CQT,CFP] [--check]
 
 A process of each tree is asked in turn to time one row, while the other sleeps; a round is one answer of each, in an
 order drawn anew. The ratio of a row is the median over rounds of the ratio within a round, with the interval that
 holds it with 95 % by order statistics. Rows which the interval does not put on one side of 1.03 get the next rounds.
 What is measured is kept in benchmarks/results/before_after.json, and a later call goes on from there, so that short
-calls on a quiet machine add up, until the code of a tree changes; `--anew` forgets the rows of its number of threads. OLD_TREE may be this tree: that
-is kept beside, and shows what noise alone gives. `--cpu` takes the processor's time, which a busy machine disturbs less. `--errors` compares the values instead of the times. A row that one
-tree lacks is named with the reason. `--check` exits 1 where a row is slower or an error larger.
+calls on a quiet machine add up, until the code of a tree changes; `--anew` forgets the rows of its number of threads.
+OLD_TREE may be this tree: that is kept beside, and shows what noise alone gives. `--cpu` takes the processor's time,
+which a busy machine disturbs less; `--errors` compares the values instead. A row that one tree lacks is named with the
+reason. `--check` exits 1 where a row is slower or an error larger.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Tree:
 
     def ask(self, **what: Any) -> dict[str, Any]:
         """The answer to a line, once it is there and no thread of the process spins any longer."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(json.dumps(what) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -77,7 +79,8 @@ class Tree:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         try:
             self._process.wait(20)

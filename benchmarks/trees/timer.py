@@ -3,7 +3,8 @@
     python timer.py TREE THREADS [SHARED]
 
 `{"row": ..., "blocks": 3, "seconds": 0.05}` is answered by `{"blocks": [...]}`, the seconds of a call in each block, of
-the processor with `"cpu": true`, or by `{"missing": reason}` of a row that this tree cannot make. `{"error": ...}` is answered by the distance to the values
+the processor with `"cpu": true`, or
+by `{"missing": reason}` of a row that this tree cannot make. `{"error": ...}` is answered by the distance to the values
 of float64 that lie in SHARED, which `{"define": ...}` had the other tree write there.
 """
 
