@@ -103,7 +103,6 @@ def test_a_row_that_one_tree_lacks_is_named(before_after):
     assert "Before a, after b; m." in page
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_rounds_of_other_code_are_forgotten(before_after, capsys):
     here = before_after.HERE
     known = before_after.of_these_trees({}, here, here)
@@ -114,6 +113,7 @@ def test_rounds_of_other_code_are_forgotten(before_after, capsys):
     assert "forgotten" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_row_is_made_by_this_tree(monkeypatch):
     """Constructors alone: what they compute is for the other tests."""
     rows = module("trees.rows", monkeypatch).rows()
