@@ -1,6 +1,6 @@
 """Two trees of the repository on every row of benchmarks/trees/rows.py: how many times as long the new one takes.
 
-    python benchmarks/before_after.py OLD_TREE [--threads 1] [--seconds 50] [--rows 20] [--only CQT,CFP] [--check]
+    python benchmarks/trees/before_after.py OLD_TREE [--threads 1] [--seconds 50] [--rows 20] [--only CQT,CFP] [--check]
 
 A process of each tree is asked in turn to time one row, while the other sleeps; a round is one answer of each, in an
 order drawn anew. The ratio of a row is the median over rounds of the ratio within a round, with the interval that
@@ -27,12 +27,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import peers
 from trees import verdicts
 
-HERE = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parents[2]
 FILE = peers.RESULTS / "before_after.json"
 MOST, CAP = 1.03, 40
 BLOCKS, SECONDS = 3, 0.05
@@ -177,7 +177,7 @@ def page(kept: dict[str, Any]) -> str:
             for name, lacking in known["missing"].items()
         )
         text += "\n"
-    return text + "\nMade by `python benchmarks/before_after.py OLD_TREE`.\n"
+    return text + "\nMade by `python benchmarks/trees/before_after.py OLD_TREE`.\n"
 
 
 def faults(known: dict[str, Any], names: list[str]) -> list[str]:
