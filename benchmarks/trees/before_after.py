@@ -30,6 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import peers
+
 from trees import verdicts
 
 HERE = Path(__file__).resolve().parents[2]
