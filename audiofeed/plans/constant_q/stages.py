@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiofeed.plans.constant_q.levels import Level
-from audiofeed.signal.constant_q.decimation import decimation_filter
+from audiofeed.signal.constant_q.decimation import decimation_filter, decimation_taps
 
 # How many times the products of the levels by themselves the matrices may have: beyond, launches are not what counts.
 _MOST_WORK = 8.0
@@ -75,7 +75,7 @@ def stages(levels: tuple[Level, ...], hop_length: int) -> tuple[Stage, ...] | No
         hop, step = level.hop_length, step * level.factor
         if hop % factor:
             return None
-        reach = len(decimation_filter(factor)) // 2 if factor > 1 else 0
+        reach = decimation_taps(factor) // 2 if factor > 1 else 0
         before = max([reach, *(band.before for band in level.bands)])
         after = max([hop - factor + reach + 1 if factor > 1 else 1, *(b.taps - b.before for b in level.bands)])
         first = min((band.first for band in level.bands), default=0)

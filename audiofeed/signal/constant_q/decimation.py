@@ -39,10 +39,19 @@ def decimation_filter(factor: int) -> np.ndarray:
     (389,)
     """
     beta, half = _KAISER[factor]
-    reach = math.ceil(half) - 1
+    reach = decimation_taps(factor) // 2
     k = np.arange(-reach, reach + 1)
     window = np.i0(beta * np.sqrt(1.0 - (k / half) ** 2)) / np.i0(beta)
     return _CUTOFF / factor * np.sinc(_CUTOFF / factor * k) * window
+
+
+def decimation_taps(factor: int) -> int:
+    """Return the number of taps of soxr HQ's half-band (or narrower) low-pass filter, without making it.
+
+    >>> [decimation_taps(factor) for factor in (2, 4)]
+    [389, 817]
+    """
+    return 2 * math.ceil(_KAISER[factor][1]) - 1
 
 
 def decimation_reach(factor: int) -> int:
@@ -53,4 +62,4 @@ def decimation_reach(factor: int) -> int:
     >>> [decimation_reach(factor) for factor in (2, 4)]
     [194, 408]
     """
-    return math.ceil((math.ceil(_KAISER[factor][1]) - 1) / factor) * factor
+    return math.ceil(decimation_taps(factor) // 2 / factor) * factor

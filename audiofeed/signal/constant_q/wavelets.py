@@ -323,9 +323,10 @@ def kept_bins(spectra: np.ndarray, sparsity: float) -> np.ndarray:
     return sizes >= np.take_along_axis(ascending, first[:, None], axis=1)
 
 
-# Wavelets in the middle of an FFT in float32, and their spectra, by what they were made from. An octave's wavelets at
-# half the rate are those of the octave above, so that most octaves of a bank are made once.
-Made = dict[tuple, tuple[np.ndarray, np.ndarray]]
+# Wavelets in the middle of an FFT in float32, their spectra, and those sparsified, by the weights of the bins and the
+# sparsity; all by what the wavelets were made from. An octave's wavelets at half the rate are those of the octave
+# above, so that most octaves of a bank are made once.
+Made = dict[tuple, tuple[np.ndarray, np.ndarray, dict[tuple, np.ndarray]]]
 
 
 def wavelet_spectra(
@@ -352,17 +353,20 @@ def wavelet_spectra(
             samples = bank.wavelet(bin_, part)
             left = (n_fft - len(samples)) // 2
             row[left : left + len(samples)] = samples
-        made[key] = centered.astype(np.complex64), np.fft.fft(centered, axis=1)[:, : n_fft // 2 + 1]
-    centered, spectra = made[key]
+        made[key] = centered.astype(np.complex64), np.fft.fft(centered, axis=1)[:, : n_fft // 2 + 1], {}
+    centered, spectra, sparse = made[key]
     if sparsity == 0.0:
         return spectra
     # librosa weighs the bins in float32, whose rounding tells nearly equal ones apart: to drop the same ones takes the
     # same FFT (NumPy's rounds otherwise, and in one bank of a hundred dropped another bin)
     scale = bank.lengths[bins.start : bins.stop, None] * part / n_fft
-    import scipy.fft  # here: not to be imported with the package
+    weighed = (sparsity, scale.tobytes())
+    if weighed not in sparse:
+        import scipy.fft  # here: not to be imported with the package
 
-    single = scipy.fft.fft((centered * scale).astype(np.complex64), axis=1)
-    return np.where(kept_bins(single[:, : n_fft // 2 + 1], sparsity), spectra, 0.0)
+        single = scipy.fft.fft((centered * scale).astype(np.complex64), axis=1)
+        sparse[weighed] = np.where(kept_bins(single[:, : n_fft // 2 + 1], sparsity), spectra, 0.0)
+    return sparse[weighed]
 
 
 def spectral_weights(bank: WaveletBank, n_fft: int, sparsity: float, scale: bool) -> np.ndarray:

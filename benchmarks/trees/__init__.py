@@ -1,0 +1,1 @@
+"""Two trees of the repository timed against each other: rows, the process of one tree, and what the ratios say."""
