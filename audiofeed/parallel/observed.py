@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
 
 import torch
@@ -69,6 +70,23 @@ def in_memory(x: torch.Tensor) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def beside_modes() -> AbstractContextManager[object]:
+    """Return a context in which no dispatch mode observes what is computed, for values that the host needs.
+
+    Where torch has no such context, a mode goes on observing.
+
+    >>> with beside_modes():
+    ...     observed(torch.zeros(3)) is None
+    True
+    """
+    try:
+        from torch.utils._python_dispatch import _disable_current_modes
+    except ImportError:
+        return nullcontext()
+    without: AbstractContextManager[object] = _disable_current_modes()
+    return without
 
 
 def plain_size(size: int) -> int:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from audiofeed.feed.padding import Padded
 from audiofeed.feed.states.pinned_ring import Load, PinnedMemory, PinnedRing
 from audiofeed.feed.states.tensor_trees import tensors_in
+from audiofeed.parallel.observed import beside_modes
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def traffic(padded: Padded, device: torch.device) -> tuple[int, int]:
     samples = padded.waveforms
     rows = samples.numel() // max(1, samples.shape[-1])
     channels = rows // max(1, len(padded.lengths))
-    with _disable_current_modes():  # the lengths have values where a mode (that of fake tensors) makes sums without
+    with beside_modes():  # the lengths have values where a mode (that of fake tensors) makes sums without
         padding = samples.numel() - channels * int(padded.lengths.sum())
     return bytes_of(padded.tensors()), padding * samples.element_size()
 
