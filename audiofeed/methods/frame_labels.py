@@ -87,9 +87,9 @@ def event_roll(
     first, last = torch.minimum(first, final), torch.minimum(last, final)
     batch, width = labels.shape[0], centers.shape[0]
     rows = (torch.arange(batch, device=labels.device)[:, None] * n_classes + labels.clamp(min=0)) * (width + 1)
-    steps = torch.zeros(batch * n_classes * (width + 1), dtype=torch.float32, device=labels.device)
-    steps.index_add_(0, (rows + first).flatten(), seen.float().flatten())
-    steps.index_add_(0, (rows + last + 1).flatten(), -seen.float().flatten())
+    steps = torch.zeros(batch * n_classes * (width + 1), dtype=torch.int32, device=labels.device)
+    steps.index_add_(0, (rows + first).flatten(), seen.int().flatten())
+    steps.index_add_(0, (rows + last + 1).flatten(), -seen.int().flatten())
     return (steps.view(batch, n_classes, width + 1).cumsum(-1)[..., :-1] > 0).float()
 
 

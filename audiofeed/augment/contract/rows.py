@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from audiofeed.parallel.running_sums import running_sums
+
 # Samples that are summed by one call of torch's reduction: the order within depends on nothing else, and torch's
 # threads never share one. The sums of blocks are added in order, so that zeros behind a clip change nothing.
 _BLOCK = 1024
@@ -28,7 +30,7 @@ def power_sums(waveforms: torch.Tensor) -> torch.Tensor:
     if whole < size:
         last = torch.nn.functional.pad(squares[..., whole:], (0, whole + _BLOCK - size)).sum(-1, keepdim=True)
         sums = torch.cat([sums, last.double()], -1)
-    return sums.cumsum(-1)[..., -1] if sums.shape[-1] else sums.sum(-1)
+    return running_sums(sums)[..., -1] if sums.shape[-1] else sums.sum(-1)
 
 
 def powers(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

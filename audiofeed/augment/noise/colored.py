@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from audiofeed.augment.contract.noise import normal_pairs
+from audiofeed.parallel.running_sums import running_sums
 
 # The spectrum is drawn for blocks of this many samples, of which the last and the next block's first _FADE are faded
 # into each other by a sine and a cosine. A block's Fourier transform is short enough that torch gives each row of a
@@ -41,7 +42,7 @@ def colored_noise(seeds: torch.Tensor, exponents: torch.Tensor, n: int) -> torch
     # each bin but the last, of which the real part alone counts, stands twice in the sum over the spectrum
     twice = torch.ones(bins, device=seeds.device, dtype=torch.float64)
     twice[-1:].fill_(0.5)  # an assignment to one place would wait for the device
-    variance = 4 * (amplitudes.square() * twice).cumsum(1)[:, -1:]
+    variance = 4 * running_sums(amplitudes.square() * twice, 1)[:, -1:]
     weights = (amplitudes * (_BLOCK / variance.sqrt())).float()
     real, imaginary = normal_pairs(seeds, blocks * bins)
     spectrum = torch.zeros(seeds.shape[0], blocks, bins + 1, dtype=torch.complex64, device=seeds.device)

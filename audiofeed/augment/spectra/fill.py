@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from audiofeed.augment.contract.feature_trees import own_frames
+from audiofeed.parallel.running_sums import running_sums
 
 Fill = Literal["zero", "mean", "edge"] | float
 
@@ -70,7 +71,7 @@ def clip_means(features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     kind = torch.complex128 if own.is_complex() else torch.float64
     blocks = own.unflatten(-1, (-1, _BLOCK)).sum(-1).to(kind)  # (batch, ..., bin, block)
     # bins after bins, then blocks after blocks, each in order
-    rows = blocks.flatten(1, -2).cumsum(1)[:, -1]
-    sums = rows.cumsum(-1)[:, -1] if rows.shape[-1] else rows.sum(-1)
+    rows = running_sums(blocks.flatten(1, -2), 1)[:, -1]
+    sums = running_sums(rows)[:, -1] if rows.shape[-1] else rows.sum(-1)
     bins = features[0, ..., 0].numel() if features.numel() else 1
     return sums / (frames * bins).clamp_min(1)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.inverse.overlap_add import overlap_add
+from audiofeed.parallel.running_sums import running_sums
 
 _SECONDS = 0.064
 # a Fourier transform up to this length gives each row of a batch the same bits as alone
@@ -99,7 +100,7 @@ def _turns(now: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     """
     phase = now.angle()
     steps = (phase - before.angle()).double()
-    walked = steps.cumsum(1)
+    walked = running_sums(steps, 1)
     power, former = now.real.square() + now.imag.square(), before.real.square() + before.imag.square()
     grows = former.sum(-1, keepdim=True) < _GROWTH * power.sum(-1, keepdim=True)
     onset = (former < _ONSET * power) | (grows & (former < _GROWTH * power))

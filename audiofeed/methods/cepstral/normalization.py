@@ -15,6 +15,7 @@ import torch
 from audiofeed.methods.frames import Count
 from audiofeed.methods.lengths import length_mask
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.running_sums import running_sums
 
 # Values that are taken in one go on a CPU. Over a sliding window 2**16 and 2**20 values took 1.5 and 1.3 times as long.
 _BLOCK = 2**18
@@ -219,7 +220,7 @@ def _slid(
     )
 
     def over_windows(values: torch.Tensor) -> torch.Tensor:
-        running = torch.nn.functional.pad(values.cumsum(dim=-1), (1, 0))
+        running = torch.nn.functional.pad(running_sums(values), (1, 0))
         right, left = (running.gather(-1, edge.expand_as(values)) for edge in (end, first))
         return (right - left) / (end - first)
 

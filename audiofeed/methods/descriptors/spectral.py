@@ -13,6 +13,7 @@ from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.norms import divided
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.running_sums import running_sums
 
 
 def centroid(magnitudes: torch.Tensor, weights: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
@@ -64,8 +65,8 @@ def rolloff(
     [[10.0]]
     """
     magnitudes = magnitudes.detach()
-    if workspace is None:
-        below = magnitudes.cumsum(-1)
+    if workspace is None or magnitudes.device.type != "cpu":
+        below = running_sums(magnitudes)
     else:
         below = torch.cumsum(magnitudes, -1, out=workspace.take("below", *magnitudes.shape))
     # sums of what is not negative never fall, so the bins that have not reached the share are the first ones

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
+from audiofeed.parallel.running_sums import running_sums
 
 
 def stretch(
@@ -59,7 +60,7 @@ def _stretched(
     if extended:
         magnitude, phase = _extended(magnitude, phase, frames if lengths is None else lengths, in_place=in_place)
     advance = phase[:, 1:] - phase[:, :-1]  # (row, frame, bin)
-    walked = torch.cat([_at(phase, index[..., :1]), _at(advance, index[..., :-1])], dim=1).cumsum(1)
+    walked = running_sums(torch.cat([_at(phase, index[..., :1]), _at(advance, index[..., :-1])], dim=1), 1)
     turns = (walked * (0.5 / math.pi)).detach().round()
     angle = (walked - turns * (2.0 * math.pi)).to(part.dtype)
     between = torch.lerp(_at(magnitude, index), _at(magnitude, index + 1), part)
