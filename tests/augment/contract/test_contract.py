@@ -18,8 +18,8 @@ from audiofeed.augment.mixing.mixing import Mixing
 from audiofeed.feed.augmenting import WorkerPart
 from audiofeed.feed.collate import BatchSettings
 from audiofeed.feed.padding import Padded
+from benchmarks.device.determinism import Refused, deterministic
 from tests.augment.cases.every import CASES
-from tests.transforms.contract.determinism import Refused, deterministic
 from tests.transforms.contract.fake_device import needs_cuda_build
 
 RATE = 16_000

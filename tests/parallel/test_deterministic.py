@@ -12,8 +12,8 @@ from audiofeed.parallel.running_sums import by_doubling, running_sums
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
 from audiofeed.transforms.contract import graph
 from audiofeed.transforms.short_time import steps
+from benchmarks.device.determinism import Refused, deterministic
 from tests.transforms.cases import CASES, IDS
-from tests.transforms.contract.determinism import Refused, deterministic
 from tests.transforms.contract.fake_device import fake_cuda, needs_cuda_build, on_cuda
 from tests.transforms.contract.test_device import why_it_waits
 
