@@ -11,11 +11,14 @@ from audiofeed.augment.contract.draws import Draws, stream_seeds
 from audiofeed.augment.contract.noise import normal_pairs
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import powers
+from audiofeed.augment.kernels.noise import ratio_step
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.augment.noise.colored import colored_noise
 from audiofeed.methods.lengths import clear_past
 
 COLORS = {"violet": -2.0, "blue": -1.0, "white": 0.0, "pink": 1.0, "brown": 2.0}
 Color = str | float
+_WHITE = (0.0, 0.0)
 
 
 class AddNoise(Augmentation):
@@ -62,6 +65,14 @@ class AddNoise(Augmentation):
         """Draw this augmentation's ratio in dB, exponent, and seed of the noise, (batch,) each, for the clips."""
         return draws.uniform(*self.snr_db), draws.uniform(*self.color), draws.noise_seeds()
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Add this augmentation's white noise to the active clips, by a kernel; the colored is another's work."""
+        if self.color != _WHITE:
+            return None
+        ratios, _, seeds = self.drawn(draws)
+        own = _channel_seeds(seeds, clips.waveforms)
+        return ratio_step(active.nonzero()[:, 0].tolist(), own, 10.0 ** (-ratios / 10), clips.size)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's noise to the active clips."""
         ratios, exponents, seeds = self.drawn(draws)
@@ -83,9 +94,9 @@ class AddNoise(Augmentation):
         ratios: torch.Tensor,
     ) -> torch.Tensor:
         """Add this augmentation's noise to clips that are all as long as `lengths`, or as the tensor."""
-        channels, n = waveforms.shape[1] if waveforms.dim() == 3 else 1, waveforms.shape[-1]
-        own = torch.stack([stream_seeds(seeds, channel) for channel in range(channels)], 1).flatten()
-        if self.color == (0.0, 0.0):
+        each, n = _channel_seeds(seeds, waveforms), waveforms.shape[-1]
+        channels, own = each.shape[1], each.flatten()
+        if self.color == _WHITE:
             noise = torch.stack(normal_pairs(own, -(-n // 2)), -1).flatten(1)[:, :n]
         else:
             noise = colored_noise(own, exponents.repeat_interleave(channels), n)
@@ -100,6 +111,12 @@ class AddNoise(Augmentation):
         ratio = torch.where(audible, power, 1.0) / torch.where(audible, power_of_noise, 1.0)
         factors = torch.where(audible, ratio.sqrt() * 10.0 ** (-ratios / 20), 0.0).to(waveforms.dtype)
         return waveforms + noise.to(waveforms.dtype) * factors.view(-1, *[1] * (waveforms.dim() - 1))
+
+
+def _channel_seeds(seeds: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
+    """Return the seed of each channel's noise for the clips of an augmentation, int64 (batch, channels)."""
+    channels = waveforms.shape[1] if waveforms.dim() == 3 else 1
+    return torch.stack([stream_seeds(seeds, channel) for channel in range(channels)], 1)
 
 
 def _exponents(color: Color | tuple[Color, Color]) -> Range:
