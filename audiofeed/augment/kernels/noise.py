@@ -1,4 +1,4 @@
-"""Normal noise added to the clips of an augmentation by a kernel, at a level or at a ratio of their powers."""
+"""An augmentation's normal noise by a kernel: added to clips at a level or a ratio of powers, or put in their chunks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import functools
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.noise_code import RATIO_NUMBERS, write_noise_at_level, write_noise_at_ratio
+from audiofeed.augment.kernels.noise_code import (
+    CHUNK_NUMBERS,
+    RATIO_NUMBERS,
+    write_chunks,
+    write_noise_at_level,
+    write_noise_at_ratio,
+)
 from audiofeed.augment.kernels.rows import RowStep, double_bits, float_bits
 from audiofeed.methods.short_time.kernel import jit
 
@@ -15,6 +21,11 @@ from audiofeed.methods.short_time.kernel import jit
 @functools.lru_cache(maxsize=4)
 def _kernel(lanes: int, at_ratio: bool) -> jit.Machine | None:
     return jit.compiled((write_noise_at_ratio if at_ratio else write_noise_at_level)(lanes))
+
+
+@functools.lru_cache(maxsize=4)
+def _chunk_kernel(lanes: int, noise: bool) -> jit.Machine | None:
+    return jit.compiled(write_chunks(lanes, noise))
 
 
 def level_step(rows: list[int], seeds: torch.Tensor, level: float) -> RowStep | None:
@@ -53,6 +64,26 @@ def ratio_step(rows: list[int], seeds: torch.Tensor, ratios: torch.Tensor, size:
     return RowStep(machine, rows, numbers, memory=memory, keeps=seeds)
 
 
-def _addresses(rows: list[int], seeds: torch.Tensor) -> np.ndarray:
-    """Return where the seeds of an augmentation's rows lie, contiguous int64 (batch, channels)."""
-    return seeds.data_ptr() + 8 * seeds.shape[1] * np.array(rows, np.int64)
+def chunk_step(rows: list[int], chunks: torch.Tensor, seeds: torch.Tensor | None) -> RowStep | None:
+    """Return the step that replaces chunks of clips of an augmentation; None where there is no kernel.
+
+    Args:
+        rows: The clips.
+        chunks: int64 (batch, chunks, 2), the first sample of each, and the one after its last.
+        seeds: int64 (batch, channels), of noise of the clip's power; None: silence.
+    """
+    machine = _chunk_kernel(jit.lanes(), seeds is not None)
+    if machine is None:
+        return None
+    chunks = chunks.contiguous()
+    seeds = None if seeds is None else seeds.contiguous()
+    numbers = np.zeros((len(rows), len(CHUNK_NUMBERS)), np.int64)
+    numbers[:, 0] = _addresses(rows, chunks.flatten(1))
+    if seeds is not None:
+        numbers[:, 1] = _addresses(rows, seeds)
+    return RowStep(machine, rows, numbers, (chunks.shape[1],), keeps=(chunks, seeds))
+
+
+def _addresses(rows: list[int], integers: torch.Tensor) -> np.ndarray:
+    """Return where an augmentation's rows of contiguous integers begin, int64 (batch, any)."""
+    return integers.data_ptr() + 8 * integers.shape[1] * np.array(rows, np.int64)

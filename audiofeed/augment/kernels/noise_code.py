@@ -1,4 +1,4 @@
-"""LLVM code that adds normal noise to each clip of an augmentation, at a level or at a ratio of their powers."""
+"""LLVM code of an augmentation's noise: added to each clip at a level or a ratio of powers, or put in its chunks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ LEVEL_NUMBERS = ("seeds",)  # address of the seeds of the channels
 RATIO_NUMBERS = (
     "seeds",
     "ratio",  # the bits of a float64: power of the noise over that of the clip
+)
+CHUNK_FIELDS = ("count",)  # chunks of a row
+CHUNK_NUMBERS = (
+    "chunks",  # address of the first sample of each, and of the one after its last
+    "seeds",
 )
 
 
@@ -77,5 +82,54 @@ def write_noise_at_ratio(lanes: int) -> str:
             code.put_floats(code.multiply_add(noise, gain, x), code.at(result, i, "float"), mask)
 
         code.over(time, mixed)
+        code.clear_end(result)
+    return code.whole()
+
+
+def write_chunks(lanes: int, noise: bool) -> str:
+    """Write the kernel that copies an augmentation's clips but for chunks, which are silence or noise of their power.
+
+    Args:
+        lanes: Floats of a vector.
+        noise: Whether chunks are `normal_noise` of the channel's seed, times the root of the clip's power; else 0.
+    """
+    code = RowCode(lanes, CHUNK_FIELDS, CHUNK_NUMBERS)
+    number, time = code.number, code.number["time"]
+    chunks, seeds = code.pointer("chunks"), code.pointer("seeds")
+    level = "zeroinitializer"
+    if noise:
+        totals = code.let("alloca double, align 8")
+        code.put(f"store double {code.double(0.0)}, ptr {totals}, align 8")
+        with code.loop(0, number["channels"]) as channel:
+            source = code.channel_of("source", channel.index)
+
+            def load(i: Int, mask: Name | None, source: Name = source) -> Name:
+                return code.get_floats(code.at(source, i, "float"), mask)
+
+            code.add_to(totals, 0, code.sum_squares(time, load))
+        samples = code.let(f"sitofp i64 {code.max(1, code.times(time, number['channels']))} to double")
+        power = code.let(f"fdiv double {code.total(totals, 0)}, {samples}")
+        root = code.let(f"call double @llvm.sqrt.f64(double {power})")
+        level = code.in_every_lane(code.let(f"fptrunc double {root} to float"))
+    with code.loop(0, number["channels"]) as channel:
+        source, result = (code.channel_of(name, channel.index) for name in ("source", "result"))
+
+        def copied(i: Int, mask: Name | None, source: Name = source, result: Name = result) -> None:
+            code.put_floats(code.get_floats(code.at(source, i, "float"), mask), code.at(result, i, "float"), mask)
+
+        code.over(time, copied)
+        seed = code.load_i64(seeds, channel.index) if noise else ""
+        with code.loop(0, number["count"]) as chunk:
+            begin = code.load_i64(chunks, code.times(2, chunk.index))
+            end = code.load_i64(chunks, code.plus(code.times(2, chunk.index), 1))
+            start = code.at(result, begin, "float")
+
+            def fill(i: Int, mask: Name | None) -> None:
+                value = level
+                if noise:
+                    value = code.multiply(normal_numbers(code, seed, code.plus(begin, i))[0](), level)  # noqa: B023
+                code.put_floats(value, code.at(start, i, "float"), mask)  # noqa: B023
+
+            code.over(code.minus(end, begin), fill)
         code.clear_end(result)
     return code.whole()

@@ -18,7 +18,7 @@ _PIECE = 2**15
 
 @functools.lru_cache(maxsize=4)
 def _kernel(lanes: int, pairs: bool) -> jit.Machine | None:
-    return jit.compiled(write_normal(lanes, pairs)) if lanes else None
+    return jit.compiled(write_normal(lanes, pairs))
 
 
 def normal(seeds: torch.Tensor, n: int, first: int = 0, *, pairs: bool = False) -> list[torch.Tensor] | None:
@@ -33,9 +33,10 @@ def normal(seeds: torch.Tensor, n: int, first: int = 0, *, pairs: bool = False) 
     Returns:
         One or two float32 (batch, n).
     """
-    if seeds.device.type != "cpu" or not in_memory(seeds):
+    lanes = jit.lanes()
+    if not lanes or seeds.device.type != "cpu" or not in_memory(seeds):
         return None
-    machine = _kernel(jit.lanes(), pairs)
+    machine = _kernel(lanes, pairs)
     if machine is None:
         return None
     seeds = seeds.contiguous()

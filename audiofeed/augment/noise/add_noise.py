@@ -7,7 +7,7 @@ import torch
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_row import changed_rows, may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws, stream_seeds
+from audiofeed.augment.contract.draws import Draws, channel_seeds
 from audiofeed.augment.contract.noise import normal_pairs
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import powers
@@ -70,7 +70,7 @@ class AddNoise(Augmentation):
         if self.color != _WHITE:
             return None
         ratios, _, seeds = self.drawn(draws)
-        own = _channel_seeds(seeds, clips.waveforms)
+        own = channel_seeds(seeds, clips.waveforms)
         return ratio_step(active.nonzero()[:, 0].tolist(), own, 10.0 ** (-ratios / 10), clips.size)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
@@ -94,7 +94,7 @@ class AddNoise(Augmentation):
         ratios: torch.Tensor,
     ) -> torch.Tensor:
         """Add this augmentation's noise to clips that are all as long as `lengths`, or as the tensor."""
-        each, n = _channel_seeds(seeds, waveforms), waveforms.shape[-1]
+        each, n = channel_seeds(seeds, waveforms), waveforms.shape[-1]
         channels, own = each.shape[1], each.flatten()
         if self.color == _WHITE:
             noise = torch.stack(normal_pairs(own, -(-n // 2)), -1).flatten(1)[:, :n]
@@ -111,12 +111,6 @@ class AddNoise(Augmentation):
         ratio = torch.where(audible, power, 1.0) / torch.where(audible, power_of_noise, 1.0)
         factors = torch.where(audible, ratio.sqrt() * 10.0 ** (-ratios / 20), 0.0).to(waveforms.dtype)
         return waveforms + noise.to(waveforms.dtype) * factors.view(-1, *[1] * (waveforms.dim() - 1))
-
-
-def _channel_seeds(seeds: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
-    """Return the seed of each channel's noise for the clips of an augmentation, int64 (batch, channels)."""
-    channels = waveforms.shape[1] if waveforms.dim() == 3 else 1
-    return torch.stack([stream_seeds(seeds, channel) for channel in range(channels)], 1)
 
 
 def _exponents(color: Color | tuple[Color, Color]) -> Range:

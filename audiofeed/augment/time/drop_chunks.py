@@ -10,10 +10,12 @@ from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_row import changed_rows, may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws, stream_seeds
+from audiofeed.augment.contract.draws import Draws, channel_seeds
 from audiofeed.augment.contract.noise import normal_noise
 from audiofeed.augment.contract.ranges import Range, check_integers, check_range, check_share, shown
 from audiofeed.augment.contract.rows import powers
+from audiofeed.augment.kernels.noise import chunk_step
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import length_mask
 
 _UNITS, _FILLS = ("seconds", "share"), ("silence", "noise")
@@ -85,6 +87,12 @@ class DropChunks(Augmentation):
         first = draws.integers(ends - lengths + 1, count=max(high, 1))
         return first, first + lengths
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Drop the chunks of the active clips of this augmentation, by a kernel."""
+        chunks = torch.stack(self.drawn(clips, draws), -1)
+        seeds = channel_seeds(draws.noise_seeds(), clips.waveforms) if self.fill == "noise" else None
+        return chunk_step(active.nonzero()[:, 0].tolist(), chunks, seeds)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Drop the chunks of the active clips of this augmentation."""
         first, last = self.drawn(clips, draws)
@@ -122,7 +130,6 @@ def _level(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 def _noise(waveforms: torch.Tensor, level: torch.Tensor, seeds: torch.Tensor, first: int = 0) -> torch.Tensor:
     """Make noise of a level for an augmentation's chunks, of the shape of the waveforms, from a sample `first` on."""
-    channels = waveforms.shape[1] if waveforms.dim() == 3 else 1
-    own = torch.stack([stream_seeds(seeds, channel) for channel in range(channels)], 1).flatten()
+    own = channel_seeds(seeds, waveforms).flatten()
     noise = normal_noise(own, waveforms.shape[-1], first).view(waveforms.shape).to(waveforms.dtype)
     return noise.mul_(level.view(-1, *[1] * (waveforms.dim() - 1)))
