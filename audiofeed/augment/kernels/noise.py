@@ -1,4 +1,4 @@
-"""An augmentation's normal noise by a kernel: added to clips at a level or a ratio of powers, or put in their chunks."""
+"""An augmentation's normal noise by a kernel: added to clips at a level or a ratio of powers, or put in chunks."""
 
 from __future__ import annotations
 

@@ -127,8 +127,8 @@ def write_chunks(lanes: int, noise: bool) -> str:
             def fill(i: Int, mask: Name | None) -> None:
                 value = level
                 if noise:
-                    value = code.multiply(normal_numbers(code, seed, code.plus(begin, i))[0](), level)  # noqa: B023
-                code.put_floats(value, code.at(start, i, "float"), mask)  # noqa: B023
+                    value = code.multiply(normal_numbers(code, seed, code.plus(begin, i))[0](), level)
+                code.put_floats(value, code.at(start, i, "float"), mask)
 
             code.over(code.minus(end, begin), fill)
         code.clear_end(result)

@@ -8,7 +8,6 @@ row, so that a number has the same bits wherever it stands.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -40,7 +39,7 @@ def turn_coefficients() -> tuple[tuple[float, ...], tuple[float, ...]]:
     They are c and s of cos(2 pi t) = 1 + t^2 (c[0] + c[1] t^2 + ...) and sin(2 pi t) = t (s[0] + s[1] t^2 + ...).
 
     >>> cosine, sine = turn_coefficients()
-    >>> abs(sine[0] / (2 * math.pi) - 1) < 1e-6
+    >>> abs(sine[0] / (2 * np.pi) - 1) < 1e-6
     True
     """
 
@@ -168,7 +167,7 @@ def write_normal(lanes: int, pairs: bool) -> str:
             targets = [code.at(out, offset, "float") for out in ((cosines, sines) if pairs else (cosines,))]
 
             def fill(i: Int, mask: Name | None) -> None:
-                for value, out in zip(normal_numbers(code, seed, code.plus(place, i)), targets, strict=False):  # noqa: B023
+                for value, out in zip(normal_numbers(code, seed, code.plus(place, i)), targets, strict=False):
                     code.put_floats(value(), code.at(out, i, "float"), mask)
 
             code.over(count, fill)
