@@ -65,6 +65,7 @@ MAKE = {
         [AddBackground(sounds(), (3, 30)), ReverbFrom(rooms(), p=0.5), Gain((-12, 6)), Polarity()]
     ),
     "noise": lambda: AddNoise((3, 30), p=0.8),
+    "colored noise": lambda: AddNoise((3, 30), color=("blue", "brown"), p=0.8),
     "dither": lambda: Dither(0.1, p=0.8),
     "chunks of silence": lambda: DropChunks((0, 4), p=0.8),
     "chunks of noise": lambda: DropChunks((0, 4), (0.0, 0.05), fill="noise", p=0.8),
@@ -125,7 +126,9 @@ def test_the_same_bits_alone_in_a_batch_and_on_two_threads(name):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["gain", "reverb", "background", "chain", "noise", "dither", "noisy chain"])
+@pytest.mark.parametrize(
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain"]
+)
 def test_waveforms_of_any_strides(name):
     augmentation, given = MAKE[name](), clips(channels=2)
     expected = augmentation.run(given).waveforms
@@ -139,7 +142,9 @@ def test_waveforms_of_any_strides(name):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["gain", "reverb", "background", "chain", "noise", "dither", "noisy chain"])
+@pytest.mark.parametrize(
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain"]
+)
 def test_what_a_kernel_cannot_do_torch_does(name):
     augmentation, given = MAKE[name](), clips()
     by_kernel = augmentation.run(given).waveforms
@@ -154,7 +159,9 @@ def test_what_a_kernel_cannot_do_torch_does(name):
         assert augmentation.planned(graph) is not None
 
 
-@pytest.mark.parametrize("name", ["gain", "reverb", "background", "chain", "noise", "dither", "noisy chain"])
+@pytest.mark.parametrize(
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain"]
+)
 def test_without_a_compiler_torch_does_it(name, monkeypatch):
     augmentation, given = MAKE[name](), clips()
     expected = augmentation.run(given).waveforms
