@@ -17,6 +17,7 @@ from audiofeed.augment import (
     Compose,
     Dither,
     DropChunks,
+    Filter,
     Gain,
     OneOf,
     Polarity,
@@ -70,6 +71,8 @@ MAKE = {
     "chunks of silence": lambda: DropChunks((0, 4), p=0.8),
     "chunks of noise": lambda: DropChunks((0, 4), (0.0, 0.05), fill="noise", p=0.8),
     "noisy chain": lambda: Compose([Gain(-3.0), AddNoise(10.0), DropChunks(2, 0.02, fill="noise"), Dither(0.01)]),
+    "filter": lambda: Filter("peak", (50, 5_000), q=(0.5, 5), p=0.8),
+    "filters": lambda: Compose([Filter("high_pass", 100.0), Gain(-3.0), Filter("low_shelf", 900.0)]),
     "one of": lambda: OneOf([Gain(-6.0), ReverbFrom(rooms())]),
 }
 
@@ -127,7 +130,7 @@ def test_the_same_bits_alone_in_a_batch_and_on_two_threads(name):
 
 @needs_kernels
 @pytest.mark.parametrize(
-    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain"]
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain", "filters"]
 )
 def test_waveforms_of_any_strides(name):
     augmentation, given = MAKE[name](), clips(channels=2)
@@ -143,7 +146,7 @@ def test_waveforms_of_any_strides(name):
 
 @needs_kernels
 @pytest.mark.parametrize(
-    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain"]
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain", "filters"]
 )
 def test_what_a_kernel_cannot_do_torch_does(name):
     augmentation, given = MAKE[name](), clips()
@@ -160,7 +163,7 @@ def test_what_a_kernel_cannot_do_torch_does(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain"]
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain", "filters"]
 )
 def test_without_a_compiler_torch_does_it(name, monkeypatch):
     augmentation, given = MAKE[name](), clips()
