@@ -33,10 +33,10 @@ def normal(seeds: torch.Tensor, n: int, first: int = 0, *, pairs: bool = False) 
     Returns:
         One or two float32 (batch, n).
     """
-    lanes = jit.lanes()
-    if not lanes or seeds.device.type != "cpu" or not in_memory(seeds):
+    # a compiler sees what is not in memory, and no more of this
+    if seeds.device.type != "cpu" or not in_memory(seeds) or not jit.lanes():
         return None
-    machine = _kernel(lanes, pairs)
+    machine = _kernel(jit.lanes(), pairs)
     if machine is None:
         return None
     seeds = seeds.contiguous()

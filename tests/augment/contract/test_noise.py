@@ -131,3 +131,12 @@ def test_seeds_of_any_strides_and_no_numbers_at_all():
     assert torch.equal(normal_noise(wide, 100), normal_noise(SEEDS, 100))
     assert normal_noise(SEEDS, 0).shape == (6, 0)
     assert normal_noise(SEEDS[:0], 5).shape == (0, 5)
+
+
+def test_a_compiler_follows_it_in_one_graph(monkeypatch):
+    def noise(seeds: torch.Tensor) -> torch.Tensor:
+        return normal_noise(seeds, 50, 3) + normal_pairs(seeds, 50)[1]
+
+    found = torch.compile(noise, backend="eager", fullgraph=True)(SEEDS)
+    monkeypatch.setattr(jit, "lanes", lambda: 0)
+    assert torch.equal(found, noise(SEEDS))
