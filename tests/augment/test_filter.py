@@ -9,11 +9,23 @@ from scipy import stats
 from scipy.signal import sosfilt
 
 from audiofeed.augment import Clips, Filter
+from audiofeed.augment.contract import augmentation as augmentation_file
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.filters import filter as filter_file
 from audiofeed.augment.filters.filter import KINDS
+from audiofeed.methods.short_time.kernel import jit
 
 RATE = 16_000
+
+
+@pytest.fixture(params=["kernel", "torch"])
+def way(request, monkeypatch) -> str:
+    """The kernel filters, or torch as it does for a gradient."""
+    if request.param == "torch":
+        monkeypatch.setattr(augmentation_file, "readable", lambda *tensors: False)
+    elif not jit.lanes():
+        pytest.skip("no kernels here: " + str(jit.missing()))
+    return request.param
 
 
 def cookbook(kind: str, cutoff: float, rate: float, q: float, gain_db: float) -> np.ndarray:
@@ -46,12 +58,14 @@ def noise(n: int, time: int, channels: int | None = None) -> torch.Tensor:
     return 2 * torch.rand(*shape, generator=torch.Generator().manual_seed(0)) - 1
 
 
-@pytest.mark.parametrize("looks", [True, False], ids=["some rows", "all rows"])
+@pytest.mark.parametrize("rows", ["kernel", "some", "all"])
 @pytest.mark.parametrize("channels", [None, 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_the_biquad_in_float64(kind, channels, looks, monkeypatch):
+def test_it_is_the_biquad_in_float64(kind, channels, rows, monkeypatch):
     """Of full-scale noise the error is below 1e-6 of full scale, or of the largest value where that is above."""
-    if not looks:
+    if rows != "kernel":
+        monkeypatch.setattr(augmentation_file, "readable", lambda *tensors: False)
+    if rows == "all":
         monkeypatch.setattr(filter_file, "may_look", lambda clips: False)
     gain = {"gain_db": (-20, 20)} if kind in ("peak", "low_shelf", "high_shelf") else {}
     augmentation = Filter(kind, (20, 7_900), q=(0.1, 50), p=0.9, **gain)
@@ -71,7 +85,7 @@ def test_it_is_the_biquad_in_float64(kind, channels, looks, monkeypatch):
 
 @pytest.mark.parametrize("rate", [8_000, 48_000, 192_000])
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_stays_exact_at_the_ends_of_the_range(kind, rate):
+def test_it_stays_exact_at_the_ends_of_the_range(kind, rate, way):
     x = noise(1, 3 * rate // 2)
     for share in (0.0005, 0.4999):
         for q in (0.05, 0.5, 1000.0):
@@ -84,7 +98,7 @@ def test_it_stays_exact_at_the_ends_of_the_range(kind, rate):
 
 
 @pytest.mark.parametrize("time", [1, 2, 31, 32, 33, 1023, 1024, 1025, 40_000])
-def test_clips_of_any_length(time):
+def test_clips_of_any_length(time, way):
     x = noise(3, time)
     found = Filter("high_pass", 200.0)(x, sample_rate=RATE)
     expected = sosfilt(cookbook("high_pass", 200.0, RATE, np.sqrt(0.5), 0.0), x.double().numpy())
@@ -92,7 +106,7 @@ def test_clips_of_any_length(time):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_clip_has_the_same_bits_beside_any_others(threads):
+def test_a_clip_has_the_same_bits_beside_any_others(threads, way):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -107,6 +121,15 @@ def test_a_clip_has_the_same_bits_beside_any_others(threads):
             assert torch.equal(alone, together[rows, :size])
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_kernels_error_is_that_of_rounding_its_result():
+    if not jit.lanes():
+        pytest.skip("no kernels here: " + str(jit.missing()))
+    x = noise(1, 50_000)
+    found = Filter("low_pass", 30.0, q=20.0)(x, sample_rate=RATE)[0].double().numpy()
+    expected = sosfilt(cookbook("low_pass", 30.0, RATE, 20.0, 0.0), x[0].double().numpy())
+    assert (np.abs(found - expected) <= np.abs(expected) * 2.0**-24 + 1e-10).all()
 
 
 def test_draws_have_the_documented_distribution():

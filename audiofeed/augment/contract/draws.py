@@ -34,6 +34,23 @@ def stream_seeds(seeds: torch.Tensor, stream: int | str) -> torch.Tensor:
     return hashes(seeds + (step - 2**64 if step >= 2**63 else step), 1)[:, 0]
 
 
+def channel_seeds(seeds: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
+    """Derive a seed for each channel of an augmentation's clips, of which the first is that of a mono clip.
+
+    Args:
+        seeds: int64 (batch,).
+        waveforms: (batch, time) or (batch, channel, time).
+
+    Returns:
+        int64 (batch, channels).
+
+    >>> channel_seeds(torch.tensor([1, 2]), torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 3])
+    """
+    channels = waveforms.shape[1] if waveforms.dim() == 3 else 1
+    return torch.stack([stream_seeds(seeds, channel) for channel in range(channels)], 1)
+
+
 def _number_of(name: str) -> int:
     """Return the number of a name for an augmentation's draws, the same in every process."""
     return zlib.crc32(name.encode())

@@ -13,7 +13,9 @@ from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
-from audiofeed.augment.filters.recursion import Matrices, filtered, matrices_of, section_of
+from audiofeed.augment.filters.biquad import biquad_step
+from audiofeed.augment.filters.recursion import Matrices, Section, filtered, matrices_of, recursion_of, section_of
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import clear_past
 
 Kind = Literal["low_pass", "high_pass", "band_pass", "band_stop", "peak", "low_shelf", "high_shelf"]
@@ -82,15 +84,13 @@ class Filter(Augmentation):
         """Draw this augmentation's cutoff in Hz, quality and gain in dB for each clip, (batch,) each."""
         return draws.log_uniform(*self.cutoff), draws.log_uniform(*self.q), draws.uniform(*self.gain_db)
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Filter the active clips, by a kernel."""
+        return biquad_step(active.nonzero()[:, 0].tolist(), recursion_of(self._section(clips, draws)))
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Filter the active clips."""
-        rate = clips.rate(self)
-        if 2 * self.cutoff[1] >= rate:
-            raise ValueError(
-                f"{type(self).__name__}'s cutoff={self.cutoff[1]:g} Hz must be below half of the clips' sample rate, "
-                f"{rate} Hz: lower it"
-            )
-        matrices = matrices_of(section_of(self.kind, *self._settings(draws, rate)))
+        matrices = matrices_of(self._section(clips, draws))
         if not may_look(clips):
             return clips.put(active, _filtered(clips.waveforms, matrices))
 
@@ -99,10 +99,17 @@ class Filter(Augmentation):
 
         return changed_groups(clips, active, some, _ROWS)
 
-    def _settings(self, draws: Draws, rate: int) -> tuple[torch.Tensor, int, torch.Tensor, torch.Tensor]:
+    def _section(self, clips: Clips, draws: Draws) -> Section:
+        """Draw the section of this augmentation's filter of each clip."""
+        rate = clips.rate(self)
+        if 2 * self.cutoff[1] >= rate:
+            raise ValueError(
+                f"{type(self).__name__}'s cutoff={self.cutoff[1]:g} Hz must be below half of the clips' sample rate, "
+                f"{rate} Hz: lower it"
+            )
         cutoff, q, gain_db = self.drawn(draws)
         # the exponential of a logarithm may round beyond the limit
-        return cutoff.clamp(*self.cutoff), rate, q, gain_db
+        return section_of(self.kind, cutoff.clamp(*self.cutoff), rate, q, gain_db)
 
 
 def _filtered(waveforms: torch.Tensor, matrices: Matrices) -> torch.Tensor:

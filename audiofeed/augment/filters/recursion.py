@@ -79,6 +79,22 @@ def section_of(kind: str, cutoff: torch.Tensor, rate: int, q: torch.Tensor, gain
     return Section(g * amplitude.sqrt(), k, amplitude.square(), k * (1 - amplitude) * amplitude, 1 - amplitude.square())
 
 
+class Recursion(NamedTuple):
+    """Recursion of an augmentation's filters, sample by sample: s' = A s + b x, y = c s + d x, from the states s.
+
+    Args:
+        transition: float64 (rows, 2, 2), A.
+        from_input: float64 (rows, 2), b.
+        to_output: float64 (rows, 2), c.
+        direct: float64 (rows,), d.
+    """
+
+    transition: torch.Tensor
+    from_input: torch.Tensor
+    to_output: torch.Tensor
+    direct: torch.Tensor
+
+
 class Matrices(NamedTuple):
     """Matrices of an augmentation's filters for a block.
 
@@ -125,12 +141,12 @@ def filtered(waveforms: torch.Tensor, matrices: Matrices) -> torch.Tensor:
     return y.flatten(2)[..., :time]
 
 
-def matrices_of(section: Section) -> Matrices:
-    """Return the matrices of an augmentation's filters for a block, computed in float64.
+def recursion_of(section: Section) -> Recursion:
+    """Return the recursion of an augmentation's filters, computed in float64.
 
     >>> one = torch.ones(1, dtype=torch.float64)
-    >>> matrices_of(section_of("low_pass", 1000 * one, 16_000, one, 0 * one)).forced.shape
-    torch.Size([1, 32, 34])
+    >>> recursion_of(section_of("high_pass", 1000 * one, 4000, one, 0 * one)).direct
+    tensor([0.3333], dtype=torch.float64)
     """
     g, k, m0, m1, m2 = section
     a1 = 1.0 / (1.0 + g * (g + k))
@@ -140,16 +156,28 @@ def matrices_of(section: Section) -> Matrices:
     transition = _pairs(2 * a1 - 1, -2 * a2, 2 * a2, 1 - 2 * a3)
     from_input = torch.stack([2 * a2, 2 * a3], -1)  # (rows, 2)
     to_output = torch.stack([m1 * a1 + m2 * a2, m2 * (1 - a3) - m1 * a2], -1)
-    powers = torch.eye(2, dtype=g.dtype, device=g.device).expand(len(g), 1, 2, 2)  # A^0, then A^0, A^1, and so on
+    return Recursion(transition, from_input, to_output, m0 + m1 * a2 + m2 * a3)
+
+
+def matrices_of(section: Section) -> Matrices:
+    """Return the matrices of an augmentation's filters for a block, computed in float64.
+
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> matrices_of(section_of("low_pass", 1000 * one, 16_000, one, 0 * one)).forced.shape
+    torch.Size([1, 32, 34])
+    """
+    transition, from_input, to_output, direct = recursion_of(section)
+    powers = torch.eye(2, dtype=direct.dtype, device=direct.device).expand(
+        len(direct), 1, 2, 2
+    )  # A^0, then A^0, A^1, and so on
     step = transition
     while powers.shape[1] < BLOCK:
         powers = torch.cat([powers, _product(powers, step[:, None])], 1)
         step = _product(step, step)
     free = (to_output[:, None, :, None] * powers).sum(2).transpose(1, 2)  # (rows, 2, BLOCK): C A^n
     into = (powers * from_input[:, None, None]).sum(3)  # (rows, BLOCK, 2): A^n b
-    direct = m0 + m1 * a2 + m2 * a3
     response = torch.cat([direct[:, None], (to_output[:, None] * into[:, :-1]).sum(-1)], 1)  # (rows, BLOCK)
-    n = torch.arange(BLOCK, device=g.device)
+    n = torch.arange(BLOCK, device=direct.device)
     lag = n[None] - n[:, None]  # (sample in, sample out)
     toeplitz = torch.where(lag >= 0, response[:, lag.clamp_min(0)], 0.0)
     return Matrices(step, torch.cat([toeplitz, into.flip(1)], -1).float(), free.float())

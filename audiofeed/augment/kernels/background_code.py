@@ -48,15 +48,7 @@ def write_background(lanes: int, int16: bool) -> str:
 
         code.add_to(totals, 0, code.sum_squares(time, clip))
         code.add_to(totals, 1, code.sum_squares(time, other))
-    count = code.let(f"sitofp i64 {code.max(1, code.times(time, number['channels']))} to double")
-    signal, noise = (code.let(f"fdiv double {code.total(totals, place)}, {count}") for place in (0, 1))
-    heard = [code.let(f"fcmp ogt double {power}, {silence}") for power in (signal, noise)]
-    both = code.let(f"and i1 {heard[0]}, {heard[1]}")
-    ratio = code.let(f"bitcast i64 {number['ratio']} to double")
-    ratio = code.let(f"fmul double {code.let(f'fdiv double {signal}, {noise}')}, {ratio}")
-    root = code.let(f"call double @llvm.sqrt.f64(double {ratio})")
-    gain = code.let(f"select i1 {both}, double {root}, double {code.double(0.0)}")
-    gain = code.in_every_lane(code.let(f"fptrunc double {gain} to float"))
+    gain = code.ratio_gain(totals, silence)
     with code.loop(0, number["channels"]) as channel:
         source, sound, result = (code.channel_of(name, channel.index) for name in ("source", "sound", "result"))
 

@@ -14,7 +14,7 @@ from audiofeed.parallel.observed import in_memory
 
 @functools.lru_cache(maxsize=2)
 def _kernel(uniform: bool) -> jit.Machine | None:
-    return jit.compiled(write_hashes(uniform)) if jit.lanes() else None
+    return jit.compiled(write_hashes(uniform))
 
 
 def hashes(seeds: torch.Tensor, n: int, first: int, *, uniform: bool = False) -> torch.Tensor | None:
@@ -26,7 +26,8 @@ def hashes(seeds: torch.Tensor, n: int, first: int, *, uniform: bool = False) ->
         first: The first number.
         uniform: Whether to return the upper 53 bits of each as a float64 in [0, 1).
     """
-    if seeds.device.type != "cpu" or not in_memory(seeds):
+    # a compiler sees what is not in memory, and no more of this
+    if seeds.device.type != "cpu" or not in_memory(seeds) or not jit.lanes():
         return None
     machine = _kernel(uniform)
     if machine is None:

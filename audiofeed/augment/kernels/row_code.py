@@ -62,7 +62,58 @@ def write_driver() -> str:
     return code.text("kernel", "ptr %job")
 
 
-class RowCode(Code):
+class SpanCode(Code):
+    """LLVM code of an augmentation's kernel that goes over any number of floats, the last of them by a mask.
+
+    Args:
+        lanes: Floats of a vector.
+
+    >>> code = SpanCode(4)
+    >>> code.as_pointer(64)
+    '%v1'
+    """
+
+    def as_pointer(self, address: Int) -> Name:
+        """Write the part of an augmentation's kernel that takes an integer for an address."""
+        return self.let(f"inttoptr i64 {address} to ptr")
+
+    def load_some(self, at: Name, mask: Name) -> Name:
+        """Write the part of an augmentation's kernel that loads floats where a mask says so, else 0."""
+        v, n = self.vector, self.lanes
+        call = f"@llvm.masked.load.v{n}f32.p0(ptr {at}, i32 4, <{n} x i1> {mask}, {v} zeroinitializer)"
+        return self.let(f"call {v} {call}")
+
+    def store_some(self, value: Name, at: Name, mask: Name) -> None:
+        """Write the part of an augmentation's kernel that stores floats where a mask says so."""
+        v, n = self.vector, self.lanes
+        self.put(f"call void @llvm.masked.store.v{n}f32.p0({v} {value}, ptr {at}, i32 4, <{n} x i1> {mask})")
+
+    def over(self, count: Int, write: Callable[[Int, Name | None], None]) -> None:
+        """Write a loop of an augmentation's kernel over `count` floats by vectors, the last of which may be cut short.
+
+        Args:
+            count: How many floats.
+            write: Called with the index of a vector's first float, and with None or the mask of the last vector.
+        """
+        whole = self.let(f"and i64 {count}, {-self.lanes}")
+        with self.loop(0, whole, self.lanes) as i:
+            write(i.index, None)
+        with self.loop(whole, count, self.lanes) as i:
+            write(i.index, self.lanes_below(self.minus(count, i.index)))
+
+    def get_floats(self, at: Name, mask: Name | None) -> Name:
+        """Write the part of an augmentation's kernel that loads a vector of floats, or the lanes of a mask."""
+        return self.load_floats(at) if mask is None else self.load_some(at, mask)
+
+    def put_floats(self, value: Name, at: Name, mask: Name | None) -> None:
+        """Write the part of an augmentation's kernel that stores a vector of floats, or the lanes of a mask."""
+        if mask is None:
+            self.store_floats(value, at)
+        else:
+            self.store_some(value, at, mask)
+
+
+class RowCode(SpanCode):
     """LLVM code of a step of an augmentation's kernel, a function `kernel(fields, row, memory)`.
 
     Args:
@@ -103,10 +154,6 @@ class RowCode(Code):
         time = self.number["time"]
         self.fill_zeros(self.at(result, time, "float"), self.minus(self.number["size"], time))
 
-    def as_pointer(self, address: Int) -> Name:
-        """Write the part of an augmentation's kernel that takes an integer for an address."""
-        return self.let(f"inttoptr i64 {address} to ptr")
-
     def pointer(self, name: str) -> Name:
         """Write the part of an augmentation's kernel that takes a number for an address."""
         return self.as_pointer(self.number[name])
@@ -115,30 +162,6 @@ class RowCode(Code):
         """Write the larger of two integers of an augmentation's kernel."""
         return self.let(f"call i64 @llvm.smax.i64(i64 {a}, i64 {b})")
 
-    def load_some(self, at: Name, mask: Name) -> Name:
-        """Write the part of an augmentation's kernel that loads floats where a mask says so, else 0."""
-        v, n = self.vector, self.lanes
-        call = f"@llvm.masked.load.v{n}f32.p0(ptr {at}, i32 4, <{n} x i1> {mask}, {v} zeroinitializer)"
-        return self.let(f"call {v} {call}")
-
-    def store_some(self, value: Name, at: Name, mask: Name) -> None:
-        """Write the part of an augmentation's kernel that stores floats where a mask says so."""
-        v, n = self.vector, self.lanes
-        self.put(f"call void @llvm.masked.store.v{n}f32.p0({v} {value}, ptr {at}, i32 4, <{n} x i1> {mask})")
-
-    def over(self, count: Int, write: Callable[[Int, Name | None], None]) -> None:
-        """Write a loop of an augmentation's kernel over `count` floats by vectors, the last of which may be cut short.
-
-        Args:
-            count: How many floats.
-            write: Called with the index of a vector's first float, and with None or the mask of the last vector.
-        """
-        whole = self.let(f"and i64 {count}, {-self.lanes}")
-        with self.loop(0, whole, self.lanes) as i:
-            write(i.index, None)
-        with self.loop(whole, count, self.lanes) as i:
-            write(i.index, self.lanes_below(self.minus(count, i.index)))
-
     def fill_zeros(self, pointer: Name, count: Int) -> None:
         """Write the part of an augmentation's kernel that sets `count` floats to 0."""
 
@@ -146,17 +169,6 @@ class RowCode(Code):
             self.put_floats("zeroinitializer", self.at(pointer, i, "float"), mask)
 
         self.over(count, zero)
-
-    def get_floats(self, at: Name, mask: Name | None) -> Name:
-        """Write the part of an augmentation's kernel that loads a vector of floats, or the lanes of a mask."""
-        return self.load_floats(at) if mask is None else self.load_some(at, mask)
-
-    def put_floats(self, value: Name, at: Name, mask: Name | None) -> None:
-        """Write the part of an augmentation's kernel that stores a vector of floats, or the lanes of a mask."""
-        if mask is None:
-            self.store_floats(value, at)
-        else:
-            self.store_some(value, at, mask)
 
     def sum_squares(self, count: Int, load: Callable[[Int, Name | None], Name]) -> Name:
         """Write the sum of squares of an augmentation's samples, a double, in an order that follows from their number.
@@ -194,6 +206,27 @@ class RowCode(Code):
         found = self.let(f"load {d}, ptr {self._sums}, align 64")
         zero = self.double(0.0)
         return self.let(f"call double @llvm.vector.reduce.fadd.v{lanes}f64(double {zero}, {d} {found})")
+
+    def ratio_gain(self, totals: Name, silence: Name) -> Name:
+        """Write the factor of what is added to an augmentation's clip at the ratio of powers that is the row's "ratio".
+
+        Args:
+            totals: An array of two doubles: sums of squares of the clip and of what is added, over all channels.
+            silence: A double, the mean power up to which either is silence, and the factor 0.
+
+        Returns:
+            A vector, the factor in every lane.
+        """
+        number, zero = self.number, self.double(0.0)
+        count = self.let(f"sitofp i64 {self.max(1, self.times(number['time'], number['channels']))} to double")
+        signal, noise = (self.let(f"fdiv double {self.total(totals, place)}, {count}") for place in (0, 1))
+        heard = [self.let(f"fcmp ogt double {power}, {silence}") for power in (signal, noise)]
+        both = self.let(f"and i1 {heard[0]}, {heard[1]}")
+        ratio = self.let(f"bitcast i64 {number['ratio']} to double")
+        ratio = self.let(f"fmul double {self.let(f'fdiv double {signal}, {noise}')}, {ratio}")
+        root = self.let(f"call double @llvm.sqrt.f64(double {ratio})")
+        gain = self.let(f"select i1 {both}, double {root}, double {zero}")
+        return self.in_every_lane(self.let(f"fptrunc double {gain} to float"))
 
     def add_to(self, totals: Name, place: int, value: Name) -> None:
         """Write the part of an augmentation's kernel that adds a double to one in an array."""

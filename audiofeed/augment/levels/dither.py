@@ -8,6 +8,8 @@ from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.noise import normal_noise
+from audiofeed.augment.kernels.noise import level_step
+from audiofeed.augment.kernels.rows import RowStep
 
 
 class Dither(Augmentation):
@@ -43,13 +45,24 @@ class Dither(Augmentation):
         """Show the amount of this augmentation."""
         return ", ".join(part for part in (f"amount={self.amount:.4g}", super().extra_repr()) if part)
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Add this augmentation's noise to the active clips, by a kernel."""
+        if self.amount == 0:
+            return None
+        return level_step(active.nonzero()[:, 0].tolist(), _channel_seeds(clips), self.amount)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's noise; the channels of a clip have noise of their own."""
         waveforms = clips.waveforms
         if self.amount == 0:
             return clips
-        channels = waveforms.shape[1] if waveforms.dim() == 3 else 1
-        # one after another, so that a clip's first channel has the noise of a mono clip
-        own = clips.seeds[:, None] + torch.arange(channels, device=clips.seeds.device) * 0x5851F42D4C957F2D
-        noise = normal_noise(own.flatten(), clips.size).view(waveforms.shape).to(waveforms.dtype)
+        own = _channel_seeds(clips).flatten()
+        noise = normal_noise(own, clips.size).view(waveforms.shape).to(waveforms.dtype)
         return clips.put(active, waveforms + noise.mul_(self.amount))
+
+
+def _channel_seeds(clips: Clips) -> torch.Tensor:
+    """Return the seed of each channel's noise for the clips of an augmentation, int64 (batch, channels)."""
+    channels = clips.waveforms.shape[1] if clips.waveforms.dim() == 3 else 1
+    # one after another, so that a clip's first channel has the noise of a mono clip
+    return clips.seeds[:, None] + torch.arange(channels, device=clips.seeds.device) * 0x5851F42D4C957F2D

@@ -5,17 +5,22 @@ from __future__ import annotations
 import torch
 
 from audiofeed.augment.contract.augmentation import Augmentation
-from audiofeed.augment.contract.by_row import changed_rows, may_look
+from audiofeed.augment.contract.by_row import changed_rows, deal_without_graph, may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws, stream_seeds
+from audiofeed.augment.contract.draws import Draws, channel_seeds
 from audiofeed.augment.contract.noise import normal_pairs
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import powers
-from audiofeed.augment.noise.colored import colored_noise
+from audiofeed.augment.kernels.background import Pieces, background_step
+from audiofeed.augment.kernels.noise import ratio_step
+from audiofeed.augment.kernels.rows import RowStep
+from audiofeed.augment.noise.colored import bin_weights, colored_noise, shaped_noise
 from audiofeed.methods.lengths import clear_past
+from audiofeed.parallel.kept_memory import kept_empty
 
 COLORS = {"violet": -2.0, "blue": -1.0, "white": 0.0, "pink": 1.0, "brown": 2.0}
 Color = str | float
+_WHITE = (0.0, 0.0)
 
 
 class AddNoise(Augmentation):
@@ -62,6 +67,26 @@ class AddNoise(Augmentation):
         """Draw this augmentation's ratio in dB, exponent, and seed of the noise, (batch,) each, for the clips."""
         return draws.uniform(*self.snr_db), draws.uniform(*self.color), draws.noise_seeds()
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Add this augmentation's noise to the active clips, by a kernel, which makes the white noise, too."""
+        ratios, exponents, seeds = self.drawn(draws)
+        own, rows = channel_seeds(seeds, clips.waveforms), active.nonzero()[:, 0].tolist()
+        shares = 10.0 ** (-ratios / 10)
+        if self.color == _WHITE:
+            return ratio_step(rows, own, shares, clips.size)
+        noise = kept_empty((len(rows), own.shape[1], clips.size), torch.float32)
+        lengths, weights = clips.lengths.tolist(), bin_weights(exponents)
+
+        def work(number: int) -> None:
+            row = rows[number]
+            if lengths[row]:
+                made = shaped_noise(own[row], weights[row : row + 1], lengths[row])
+                noise[number, :, : lengths[row]] = made
+
+        deal_without_graph(work, len(rows))
+        pieces = Pieces.of(list(noise), own.shape[1])
+        return None if pieces is None else background_step(rows, pieces, shares, 0.0)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's noise to the active clips."""
         ratios, exponents, seeds = self.drawn(draws)
@@ -83,9 +108,9 @@ class AddNoise(Augmentation):
         ratios: torch.Tensor,
     ) -> torch.Tensor:
         """Add this augmentation's noise to clips that are all as long as `lengths`, or as the tensor."""
-        channels, n = waveforms.shape[1] if waveforms.dim() == 3 else 1, waveforms.shape[-1]
-        own = torch.stack([stream_seeds(seeds, channel) for channel in range(channels)], 1).flatten()
-        if self.color == (0.0, 0.0):
+        each, n = channel_seeds(seeds, waveforms), waveforms.shape[-1]
+        channels, own = each.shape[1], each.flatten()
+        if self.color == _WHITE:
             noise = torch.stack(normal_pairs(own, -(-n // 2)), -1).flatten(1)[:, :n]
         else:
             noise = colored_noise(own, exponents.repeat_interleave(channels), n)

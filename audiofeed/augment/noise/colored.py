@@ -36,14 +36,47 @@ def colored_noise(seeds: torch.Tensor, exponents: torch.Tensor, n: int) -> torch
     >>> noise.shape, [round(x, 1) for x in noise.std(1).tolist()]
     (torch.Size([2, 100000]), [1.0, 1.0])
     """
-    blocks, bins = -(-(n + _FADE) // _STEP), _BLOCK // 2
-    place = torch.arange(1, bins + 1, device=seeds.device, dtype=torch.float64).clamp_min(_FLAT).log()
+    return shaped_noise(seeds, bin_weights(exponents.to(seeds.device)), n)
+
+
+def bin_weights(exponents: torch.Tensor) -> torch.Tensor:
+    """Weigh the bins of a block's spectrum for the colored noise of an augmentation's batch, such that its power is 1.
+
+    Args:
+        exponents: (batch,) of the power spectrum's slope.
+
+    Returns:
+        float32 (batch, bin), from the first bin above 0 on.
+
+    >>> bin_weights(torch.tensor([2.0]))[0, [99, 199]].tolist()[0] / bin_weights(torch.tensor([2.0]))[0, 199].item()
+    2.0
+    """
+    bins = _BLOCK // 2
+    place = torch.arange(1, bins + 1, device=exponents.device, dtype=torch.float64).clamp_min(_FLAT).log()
     amplitudes = torch.exp(place * exponents.double()[:, None] * -0.5)  # (row, bin)
     # each bin but the last, of which the real part alone counts, stands twice in the sum over the spectrum
-    twice = torch.ones(bins, device=seeds.device, dtype=torch.float64)
+    twice = torch.ones(bins, device=exponents.device, dtype=torch.float64)
     twice[-1:].fill_(0.5)  # an assignment to one place would wait for the device
     variance = 4 * running_sums(amplitudes.square() * twice, 1)[:, -1:]
-    weights = (amplitudes * (_BLOCK / variance.sqrt())).float()
+    return (amplitudes * (_BLOCK / variance.sqrt())).float()
+
+
+def shaped_noise(seeds: torch.Tensor, weights: torch.Tensor, n: int) -> torch.Tensor:
+    """Draw the colored noise of an augmentation's batch by the weights of its bins, as `colored_noise` does.
+
+    Args:
+        seeds: int64 (batch,).
+        weights: (batch, bin), of `bin_weights`.
+        n: samples of each row, 1 or more.
+
+    Returns:
+        float32 (batch, n) of variance 1 and mean 0.
+
+    >>> seeds, exponents = torch.tensor([3]), torch.tensor([1.0])
+    >>> torch.equal(shaped_noise(seeds, bin_weights(exponents), 9), colored_noise(seeds, exponents, 9))
+    True
+    """
+    blocks, bins = -(-(n + _FADE) // _STEP), _BLOCK // 2
     real, imaginary = normal_pairs(seeds, blocks * bins)
     spectrum = torch.zeros(seeds.shape[0], blocks, bins + 1, dtype=torch.complex64, device=seeds.device)
     parts = torch.view_as_real(spectrum)

@@ -10,10 +10,12 @@ from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_row import changed_rows, may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws, stream_seeds
+from audiofeed.augment.contract.draws import Draws, channel_seeds
 from audiofeed.augment.contract.noise import normal_noise
 from audiofeed.augment.contract.ranges import Range, check_integers, check_range, check_share, shown
 from audiofeed.augment.contract.rows import powers
+from audiofeed.augment.kernels.noise import chunk_step
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import length_mask
 
 _UNITS, _FILLS = ("seconds", "share"), ("silence", "noise")
@@ -85,6 +87,12 @@ class DropChunks(Augmentation):
         first = draws.integers(ends - lengths + 1, count=max(high, 1))
         return first, first + lengths
 
+    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+        """Drop the chunks of the active clips of this augmentation, by a kernel."""
+        chunks = torch.stack(self.drawn(clips, draws), -1)
+        seeds = channel_seeds(draws.noise_seeds(), clips.waveforms) if self.fill == "noise" else None
+        return chunk_step(active.nonzero()[:, 0].tolist(), chunks, seeds)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Drop the chunks of the active clips of this augmentation."""
         first, last = self.drawn(clips, draws)
@@ -94,10 +102,14 @@ class DropChunks(Augmentation):
 
             def one(row: int, waveform: torch.Tensor) -> torch.Tensor:
                 own = slice(row, row + 1)
-                noise = _noise(waveform[None], clips.lengths[own], seeds[own])[0] if noisy else None
+                level = _level(waveform[None], clips.lengths[own]) if noisy else None
                 result = waveform.clone()
                 for begin, end in pairs[row]:
-                    result[..., begin:end] = 0 if noise is None else noise[..., begin:end]
+                    if level is None:
+                        result[..., begin:end] = 0
+                    elif end > begin:
+                        piece = result[None, ..., begin:end]
+                        piece.copy_(_noise(piece, level, seeds[own], begin))
                 return result
 
             return changed_rows(clips, active, one)
@@ -106,15 +118,18 @@ class DropChunks(Augmentation):
         steps = steps.scatter_add(1, first, ones).scatter_add(1, last, -ones)
         dropped = (steps.cumsum(1)[:, :-1] > 0).view(clips.batch, *[1] * (clips.waveforms.dim() - 2), clips.size)
         waveforms = clips.waveforms
-        filled = _noise(waveforms, clips.lengths, seeds) if noisy else torch.zeros_like(waveforms)
+        filled = _noise(waveforms, _level(waveforms, clips.lengths), seeds) if noisy else torch.zeros_like(waveforms)
         return clips.put(active, torch.where(dropped, filled, waveforms))
 
 
-def _noise(waveforms: torch.Tensor, lengths: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
-    """Make noise of each clip's power for an augmentation's chunks, of the shape of the waveforms."""
+def _level(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Measure the level of the noise in an augmentation's chunks, the root of each clip's power, (batch,)."""
     waveforms = waveforms.detach()
-    channels = waveforms.shape[1] if waveforms.dim() == 3 else 1
-    own = torch.stack([stream_seeds(seeds, channel) for channel in range(channels)], 1).flatten()
-    level = powers(waveforms, lengths).sqrt().to(waveforms.dtype)
-    noise = normal_noise(own, waveforms.shape[-1]).view(waveforms.shape).to(waveforms.dtype)
+    return powers(waveforms, lengths).sqrt().to(waveforms.dtype)
+
+
+def _noise(waveforms: torch.Tensor, level: torch.Tensor, seeds: torch.Tensor, first: int = 0) -> torch.Tensor:
+    """Make noise of a level for an augmentation's chunks, of the shape of the waveforms, from a sample `first` on."""
+    own = channel_seeds(seeds, waveforms).flatten()
+    noise = normal_noise(own, waveforms.shape[-1], first).view(waveforms.shape).to(waveforms.dtype)
     return noise.mul_(level.view(-1, *[1] * (waveforms.dim() - 1)))

@@ -12,8 +12,12 @@ import torch
 
 from audiofeed.augment import (
     AddBackground,
+    AddNoise,
     Clips,
     Compose,
+    Dither,
+    DropChunks,
+    Filter,
     Gain,
     OneOf,
     Polarity,
@@ -61,6 +65,14 @@ MAKE = {
     "chain": lambda: Compose(
         [AddBackground(sounds(), (3, 30)), ReverbFrom(rooms(), p=0.5), Gain((-12, 6)), Polarity()]
     ),
+    "noise": lambda: AddNoise((3, 30), p=0.8),
+    "colored noise": lambda: AddNoise((3, 30), color=("blue", "brown"), p=0.8),
+    "dither": lambda: Dither(0.1, p=0.8),
+    "chunks of silence": lambda: DropChunks((0, 4), p=0.8),
+    "chunks of noise": lambda: DropChunks((0, 4), (0.0, 0.05), fill="noise", p=0.8),
+    "noisy chain": lambda: Compose([Gain(-3.0), AddNoise(10.0), DropChunks(2, 0.02, fill="noise"), Dither(0.01)]),
+    "filter": lambda: Filter("peak", (50, 5_000), q=(0.5, 5), p=0.8),
+    "filters": lambda: Compose([Filter("high_pass", 100.0), Gain(-3.0), Filter("low_shelf", 900.0)]),
     "one of": lambda: OneOf([Gain(-6.0), ReverbFrom(rooms())]),
 }
 
@@ -117,7 +129,9 @@ def test_the_same_bits_alone_in_a_batch_and_on_two_threads(name):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["gain", "reverb", "background", "chain"])
+@pytest.mark.parametrize(
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain", "filters"]
+)
 def test_waveforms_of_any_strides(name):
     augmentation, given = MAKE[name](), clips(channels=2)
     expected = augmentation.run(given).waveforms
@@ -131,7 +145,9 @@ def test_waveforms_of_any_strides(name):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["gain", "reverb", "background", "chain"])
+@pytest.mark.parametrize(
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain", "filters"]
+)
 def test_what_a_kernel_cannot_do_torch_does(name):
     augmentation, given = MAKE[name](), clips()
     by_kernel = augmentation.run(given).waveforms
@@ -146,7 +162,9 @@ def test_what_a_kernel_cannot_do_torch_does(name):
         assert augmentation.planned(graph) is not None
 
 
-@pytest.mark.parametrize("name", ["gain", "reverb", "background", "chain"])
+@pytest.mark.parametrize(
+    "name", ["gain", "reverb", "background", "chain", "noise", "colored noise", "dither", "noisy chain", "filters"]
+)
 def test_without_a_compiler_torch_does_it(name, monkeypatch):
     augmentation, given = MAKE[name](), clips()
     expected = augmentation.run(given).waveforms

@@ -79,6 +79,7 @@ def test_a_device_drops_as_a_cpu_does(fill, monkeypatch):
     given = batch().with_values(sample_rate=RATE)
     augmentation = af.augment.DropChunks((0, 6), (0.0, 0.05), fill=fill, p=0.8)
     here = augmentation.run(given).waveforms
+    monkeypatch.setattr("audiofeed.augment.contract.augmentation.may_look", lambda clips: False)
     monkeypatch.setattr("audiofeed.augment.time.drop_chunks.may_look", lambda clips: False)
     torch.testing.assert_close(augmentation.run(given).waveforms, here, rtol=0, atol=1e-7)
 

@@ -89,14 +89,25 @@ def _plain(code: Code, value: Name, floor: float | Name, factor: float | Name) -
     mantissa = code.let(f"bitcast {w} {code.let(f'sub {w} {bits}, {power}')} to {v}")
     e = code.let(f"sitofp {w} {exponent} to {v}")
     x = code.subtract(mantissa, code.constant(1.0))
+    x, small = log_of_mantissa(code, x, code.multiply(e, code.constant(LN2_LOW)))
+    result = code.multiply_add(e, code.constant(LN2_HIGH), code.add(x, small))
+    if factor != 1.0:
+        result = code.multiply(result, code.constant(factor))
+    return code.select(code.let(f"fcmp olt {v} {value}, {endless}"), result, value)
+
+
+def log_of_mantissa(code: Code, x: Name, low: Name) -> tuple[Name, Name]:
+    """Write kernel code for ln(1 + x) + low as two addends, x and what is small beside it, for the logarithm.
+
+    Args:
+        code: Of the kernel.
+        x: A vector from LOW - 1 to 2 LOW - 1.
+        low: A vector to add, of the order of x's rounding.
+    """
     *lower, highest = coefficients()
     total = code.constant(highest)
     for c in reversed(lower):
         total = code.multiply_add(total, x, code.constant(c))
     square = code.multiply(x, x)
-    small = code.multiply_add(code.multiply(total, x), square, code.multiply(e, code.constant(LN2_LOW)))
-    small = code.multiply_add(code.constant(-0.5), square, small)
-    result = code.multiply_add(e, code.constant(LN2_HIGH), code.add(x, small))
-    if factor != 1.0:
-        result = code.multiply(result, code.constant(factor))
-    return code.select(code.let(f"fcmp olt {v} {value}, {endless}"), result, value)
+    small = code.multiply_add(code.multiply(total, x), square, low)
+    return x, code.multiply_add(code.constant(-0.5), square, small)
