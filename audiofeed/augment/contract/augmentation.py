@@ -248,7 +248,7 @@ def with_steps(clips: Clips, steps: list[RowStep]) -> Clips:
         clips: The clips, as they were when the steps were planned.
         steps: As `Augmentation.planned` returns them.
     """
-    return clips.with_values(waveforms=done(clips.waveforms, clips.lengths.tolist(), steps)) if steps else clips
+    return clips.with_values(waveforms=done(clips.waveforms, clips.lengths, steps)) if steps else clips
 
 
 def _keeps(kind: type, name: str, other: str) -> bool:

@@ -64,7 +64,7 @@ def _can_read(sound: torch.Tensor) -> bool:
     return sound.dtype in (torch.int16, torch.float32) and sound.device.type == "cpu"
 
 
-def background_step(rows: list[int], pieces: Pieces, ratios: torch.Tensor, silence: float) -> RowStep | None:
+def background_step(rows: np.ndarray, pieces: Pieces, ratios: torch.Tensor, silence: float) -> RowStep | None:
     """Return the step that adds sounds to clips of an augmentation; None where there is no kernel.
 
     Args:

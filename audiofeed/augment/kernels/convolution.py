@@ -47,7 +47,7 @@ class Rooms:
         self._mixes = mixes
 
     def step(
-        self, channels: int, longest: int, rows: list[int], which: np.ndarray, wet: torch.Tensor
+        self, channels: int, longest: int, rows: np.ndarray, which: np.ndarray, wet: torch.Tensor
     ) -> RowStep | None:
         """Return the step that puts clips of an augmentation into rooms; None where there is no kernel.
 
@@ -80,9 +80,8 @@ class Rooms:
         numbers[:, 1] = pitch if self.channels == channels else 0
         numbers[:, 2] = float_bits(wet)[rows]
         memory = 4 * (padded + work)
-        return RowStep(
-            machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, (self, twiddles), which[rows]
-        )
+        of_all = tuple(fields[name] for name in FIELDS)
+        return RowStep(machine, rows, numbers, of_all, memory, (self, twiddles), which[rows])
 
 
 class KeptRooms:
