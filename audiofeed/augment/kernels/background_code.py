@@ -10,6 +10,7 @@ NUMBERS = (
     "sound",
     "sound_pitch",  # bytes from one channel of the sound to the next; 0: one for all
     "ratio",  # the bits of a float64: power of the sound over that of the clip
+    "factor",  # the bits of a float32: by which the result is multiplied last
 )
 
 
@@ -52,6 +53,7 @@ def write_background(lanes: int, int16: bool) -> str:
     signal, noise = (code.let(f"fdiv double {code.total(totals, place)}, {count}") for place in (0, 1))
     heard = [code.let(f"fcmp ogt double {power}, {silence}") for power in (signal, noise)]
     both = code.let(f"and i1 {heard[0]}, {heard[1]}")
+    factor = code.broadcast_bits(number["factor"])
     ratio = code.let(f"bitcast i64 {number['ratio']} to double")
     ratio = code.let(f"fmul double {code.let(f'fdiv double {signal}, {noise}')}, {ratio}")
     root = code.let(f"call double @llvm.sqrt.f64(double {ratio})")
@@ -63,7 +65,7 @@ def write_background(lanes: int, int16: bool) -> str:
         def mixed(i: Int, mask: Name | None, source: Name = source, sound: Name = sound, result: Name = result) -> None:
             x = code.get_floats(code.at(source, i, "float"), mask)
             y = sample(code.at(sound, i, "i16" if int16 else "float"), mask)
-            code.put_floats(code.multiply_add(y, gain, x), code.at(result, i, "float"), mask)
+            code.put_floats(code.multiply(code.multiply_add(y, gain, x), factor), code.at(result, i, "float"), mask)
 
         code.over(time, mixed)
         code.clear_end(result)

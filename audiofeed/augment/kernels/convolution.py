@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from audiofeed.augment.kernels.convolution_code import FIELDS, LARGEST, NUMBERS, Passes, write_convolution
-from audiofeed.augment.kernels.rows import RowStep, float_bits, readable
+from audiofeed.augment.kernels.rows import ONE, RowStep, float_bits, readable
 from audiofeed.methods.short_time.kernel import jit
 
 
@@ -79,9 +79,10 @@ class Rooms:
         numbers[:, 0] = self._spectra.ctypes.data + which[rows] * self.channels * pitch
         numbers[:, 1] = pitch if self.channels == channels else 0
         numbers[:, 2] = float_bits(wet)[rows]
+        numbers[:, 3] = ONE
         memory = 4 * (padded + work)
         of_all = tuple(fields[name] for name in FIELDS)
-        return RowStep(machine, rows, numbers, of_all, memory, (self, twiddles), which[rows])
+        return RowStep(machine, rows, numbers, of_all, memory, (self, twiddles), which[rows], factor=3)
 
 
 class KeptRooms:

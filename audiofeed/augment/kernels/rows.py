@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,10 @@ from audiofeed.augment.kernels.gain_code import write_gain
 from audiofeed.augment.kernels.row_code import JOB, ROW, write_driver
 from audiofeed.methods.short_time.kernel import guard, jit
 from audiofeed.parallel.kept_memory import kept_empty
+
+
+# the bits of a float32
+ONE = 0x3F800000
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,8 @@ class RowStep:
         memory: Bytes that a thread works in.
         keeps: What the addresses among the numbers point into.
         alike: int64 (rows,), equal for rows that read the same; they are best done one after another.
+        factor: Which of the numbers is a factor, the bits of a float32, by which it multiplies its result last; a gain
+            that follows goes in there.
     """
 
     machine: jit.Machine
@@ -38,6 +44,7 @@ class RowStep:
     memory: int = 0
     keeps: Any = None
     alike: np.ndarray | None = None
+    factor: int | None = None
 
 
 def readable(*tensors: torch.Tensor) -> bool:
@@ -70,7 +77,29 @@ def gain_step(rows: np.ndarray, factors: torch.Tensor) -> RowStep | None:
         factors: (batch,), of each row.
     """
     machine = _gain(jit.lanes())
-    return None if machine is None else RowStep(machine, rows, float_bits(factors)[rows][:, None])
+    return None if machine is None else RowStep(machine, rows, float_bits(factors)[rows][:, None], factor=0)
+
+
+def _joined(steps: Sequence[RowStep], batch: int) -> list[RowStep]:
+    """Return an augmentation's steps with each gain done by the step before it, where that has the row and no gain."""
+    kept: list[RowStep] = []
+    may_join = False
+    for step in steps:
+        is_gain, before = step.machine is _gain(jit.lanes()), kept[-1] if kept else None
+        if is_gain and may_join and before is not None and before.factor is not None:
+            place = np.full(batch, -1)
+            place[before.rows] = np.arange(len(before.rows))
+            at = place[step.rows]
+            has = at >= 0
+            numbers = before.numbers.copy()
+            numbers[at[has], before.factor] = step.numbers[has, 0]
+            kept[-1], may_join = replace(before, numbers=numbers), False
+            if not has.all():
+                kept.append(replace(step, rows=step.rows[~has], numbers=step.numbers[~has]))
+            continue
+        kept.append(step)
+        may_join = not is_gain
+    return kept
 
 
 def rows_of(active: torch.Tensor) -> np.ndarray:
@@ -96,6 +125,7 @@ def done(
     x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
     result = kept_empty(x.shape, torch.float32)
     batch, size, times = x.shape[0], x.shape[-1], lengths.numpy()
+    steps = _joined(steps, batch)
     touched = np.zeros(batch, bool)
     for step in steps:
         touched[step.rows] = True
