@@ -16,7 +16,6 @@ from audiofeed.augment.kernels.row_code import JOB, ROW, write_driver
 from audiofeed.methods.short_time.kernel import guard, jit
 from audiofeed.parallel.kept_memory import kept_empty
 
-
 # the bits of a float32
 ONE = 0x3F800000
 
@@ -80,7 +79,7 @@ def gain_step(rows: np.ndarray, factors: torch.Tensor) -> RowStep | None:
     return None if machine is None else RowStep(machine, rows, float_bits(factors)[rows][:, None], factor=0)
 
 
-def _joined(steps: Sequence[RowStep], batch: int) -> list[RowStep]:
+def joined(steps: Sequence[RowStep], batch: int) -> list[RowStep]:
     """Return an augmentation's steps with each gain done by the step before it, where that has the row and no gain."""
     kept: list[RowStep] = []
     may_join = False
@@ -128,7 +127,7 @@ def done(
     x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
     result = kept_empty(x.shape, torch.float32)
     batch, size, times = x.shape[0], x.shape[-1], lengths.numpy()
-    steps = _joined(steps, batch)
+    steps = joined(steps, batch)
     if all(len(step.rows) < batch for step in steps):
         touched = np.zeros(batch, bool)
         for step in steps:

@@ -168,11 +168,13 @@ class AddBackground(Augmentation):
 
     def _pieces_of_bank(self, clips: Clips, choice: Choice, rows: np.ndarray) -> Pieces | None:
         """Return this augmentation's sounds as they lie in the bank; None where one is shorter than its clip."""
-        which = choice.sound
-        spare = self.counts[which] - clips.lengths
-        start = self.begins[which] + torch.minimum((choice.place * (spare + 1)).long(), spare)
-        enough = len(rows) and spare.numpy()[rows].min() >= 0
-        return Pieces.at(self.samples, start.numpy()[rows]) if enough else None
+        # numpy takes a fifth of torch's time for so few numbers
+        which = choice.sound.numpy()[rows]
+        spare = self.counts.numpy()[which] - clips.lengths.numpy()[rows]
+        if not len(rows) or spare.min() < 0:
+            return None
+        place = (choice.place.numpy()[rows] * (spare + 1)).astype(np.int64)
+        return Pieces.at(self.samples, self.begins.numpy()[which] + np.minimum(place, spare))
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's sounds to the active clips."""
