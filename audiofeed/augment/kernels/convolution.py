@@ -7,7 +7,8 @@ import functools
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.convolution_code import FIELDS, LARGEST, NUMBERS, Passes, write_convolution
+from audiofeed.augment.kernels.convolution_code import FIELDS, NUMBERS, write_convolution
+from audiofeed.augment.kernels.passes import LARGEST, Passes
 from audiofeed.augment.kernels.rows import ONE, RowStep, float_bits, readable
 from audiofeed.methods.short_time.kernel import jit
 

@@ -25,7 +25,7 @@ from audiofeed.augment.contract.draws import Draws, stream_seeds
 from audiofeed.augment.contract.noise import hashes, uniforms
 from audiofeed.augment.kernels import hash as hash_kernel
 from audiofeed.augment.kernels.convolution import machine_of
-from audiofeed.augment.kernels.convolution_code import Passes
+from audiofeed.augment.kernels.passes import Passes
 from audiofeed.augment.kernels.rows import joined
 from audiofeed.augment.spectra import spec_augment
 from audiofeed.methods.short_time.kernel import jit
