@@ -11,7 +11,7 @@ import torch
 
 from audiofeed.augment.contract.augmentation import STAGES, Augmentation, Fetch, Stage, is_empty, with_steps
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws, stream_seeds
+from audiofeed.augment.contract.draws import Draws, member_seeds, stream_seeds
 from audiofeed.augment.kernels.rows import RowStep
 
 
@@ -217,10 +217,11 @@ class Composed(Augmentation):
         self, clips: Clips, gate: torch.Tensor | None
     ) -> Iterator[tuple[Augmentation, torch.Tensor | None, Clips]]:
         """Return each member of this augmentation that has clips, those it may augment (None: all), and its clips."""
+        seeds = member_seeds(clips.seeds, len(self.members))
         for place, (member, own) in enumerate(zip(self._own(), self._gates(clips, gate), strict=True)):
             if own is None or member.always or not is_empty(own):
                 fetched = None if clips.fetched is None else clips.fetched[place]
-                yield member, own, clips.with_values(seeds=stream_seeds(clips.seeds, place), fetched=fetched)
+                yield member, own, clips.with_values(seeds=seeds[place], fetched=fetched)
 
     def around(self, transform: torch.nn.Module, clips: Clips, gate: torch.Tensor | None = None) -> torch.nn.Module:
         """Return the transform with this augmentation's members around it."""

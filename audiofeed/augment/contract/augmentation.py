@@ -114,7 +114,7 @@ class Augmentation(torch.nn.Module):
         if not readable(clips.waveforms):
             return None
         draws, active = self._active(clips, gate)
-        if is_empty(active) and not self.always:
+        if self._leaves_out(gate) and is_empty(active) and not self.always:
             return []
         step = self.row_step(clips, active, draws)
         return None if step is None else [step]
@@ -176,7 +176,7 @@ class Augmentation(torch.nn.Module):
                 "dataset, before they are mixed"
             )
         draws, active = self._active(clips, gate)
-        if is_empty(active) and not self.always:
+        if self._leaves_out(gate) and is_empty(active) and not self.always:
             return clips
         after = self.change(clips, active, draws)
         for path in clips.sources if self.follows else ():
@@ -190,6 +190,10 @@ class Augmentation(torch.nn.Module):
     def _idles(self, clips: Clips, stage: Stage | None) -> bool:
         """Return True if this augmentation has nothing to do with clips."""
         return not self.training or self.p == 0 or clips.batch == 0 or stage not in (None, self.stage)
+
+    def _leaves_out(self, gate: torch.Tensor | None) -> bool:
+        """Return True if this augmentation may be drawn for no clip of a batch."""
+        return gate is not None or self.p < 1
 
     def _active(self, clips: Clips, gate: torch.Tensor | None) -> tuple[Draws, torch.Tensor]:
         """Return this augmentation's draws, and the clips (batch,) that it augments."""
@@ -248,7 +252,7 @@ def with_steps(clips: Clips, steps: list[RowStep]) -> Clips:
         clips: The clips, as they were when the steps were planned.
         steps: As `Augmentation.planned` returns them.
     """
-    return clips.with_values(waveforms=done(clips.waveforms, clips.lengths.tolist(), steps)) if steps else clips
+    return clips.with_values(waveforms=done(clips.waveforms, clips.lengths, steps)) if steps else clips
 
 
 def _keeps(kind: type, name: str, other: str) -> bool:

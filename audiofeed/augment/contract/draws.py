@@ -13,6 +13,8 @@ _STREAM = 0x5851F42D4C957F2D  # Knuth's factor: sets the streams of one seed apa
 # of a gamma variate by Marsaglia and Tsang's method, each accepted with a probability above 0.95: all fail in 1e-13 of
 # the draws, and the last is taken
 _TRIES = 10
+# numbers in [0, 1) that are hashed together for a clip: most augmentations draw no more, one after another
+_AT_ONCE = 16
 
 
 def stream_seeds(seeds: torch.Tensor, stream: int | str) -> torch.Tensor:
@@ -51,6 +53,25 @@ def channel_seeds(seeds: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
     return torch.stack([stream_seeds(seeds, channel) for channel in range(channels)], 1)
 
 
+def member_seeds(seeds: torch.Tensor, members: int) -> torch.Tensor:
+    """Derive the seeds of all members of a composed augmentation at once.
+
+    Args:
+        seeds: int64 (batch,).
+        members: Their number.
+
+    Returns:
+        int64 (members, batch), of each member what `stream_seeds` gives for its place.
+
+    >>> seeds = torch.tensor([1, 2])
+    >>> torch.equal(member_seeds(seeds, 3)[2], stream_seeds(seeds, 2))
+    True
+    """
+    # products wrap around as those of unsigned integers
+    steps = torch.arange(members, device=seeds.device) * _STREAM
+    return hashes((seeds + steps[:, None]).view(-1), 1).view(members, -1)
+
+
 def _number_of(name: str) -> int:
     """Return the number of a name for an augmentation's draws, the same in every process."""
     return zlib.crc32(name.encode())
@@ -75,8 +96,25 @@ class Draws:
     """
 
     def __init__(self, seeds: torch.Tensor, stream: int | str) -> None:
-        self.seeds = stream_seeds(seeds, stream)
+        self._given, self._stream = seeds, stream
+        self._own: torch.Tensor | None = None
+        self._first: torch.Tensor | None = None  # numbers of each clip from its first on
         self._taken = 0
+
+    @property
+    def seeds(self) -> torch.Tensor:
+        """Seeds of an augmentation's stream of draws, int64 (batch,)."""
+        if self._own is None:
+            self._own = stream_seeds(self._given, self._stream)
+        return self._own
+
+    def skip(self, count: int = 1) -> None:
+        """Leave out numbers of an augmentation, so that later ones are what they would be.
+
+        Args:
+            count: How many for a clip, 0 or more.
+        """
+        self._taken += count
 
     def bits(self, count: int = 1) -> torch.Tensor:
         """Draw 64 random bits for an augmentation of each clip.
@@ -112,10 +150,16 @@ class Draws:
         Returns:
             float64 (batch,) or (batch, count).
         """
-        drawn = uniforms(self.seeds, count or 1, first=self._taken)
+        first = self._taken
         self._taken += count or 1
-        if count is None:
-            drawn = drawn[:, 0]
+        if self._taken <= _AT_ONCE:
+            if self._first is None:
+                self._first = uniforms(self.seeds, _AT_ONCE)
+            drawn = self._first[:, first] if count is None else self._first[:, first : self._taken]
+        else:
+            drawn = uniforms(self.seeds, count or 1, first=first)
+            if count is None:
+                drawn = drawn[:, 0]
         if isinstance(low, float) and isinstance(high, float) and (low, high) == (0.0, 1.0):
             return drawn
         return low + drawn * (high - low)
@@ -156,8 +200,8 @@ class Draws:
             bool (batch,).
         """
         if p >= 1:
-            self._taken += 1  # as if drawn
-            return torch.ones_like(self.seeds, dtype=torch.bool)
+            self.skip()
+            return torch.ones_like(self._given, dtype=torch.bool)
         return self.uniform() < p
 
     def normal(self, count: int | None = None) -> torch.Tensor:

@@ -18,7 +18,7 @@ def _kernel() -> jit.Machine | None:
     return jit.compiled(write_biquad())
 
 
-def biquad_step(rows: list[int], recursion: Recursion) -> RowStep | None:
+def biquad_step(rows: np.ndarray, recursion: Recursion) -> RowStep | None:
     """Return the step that filters clips of an augmentation; None where there is no kernel.
 
     Args:

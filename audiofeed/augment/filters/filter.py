@@ -15,7 +15,7 @@ from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.filters.biquad import biquad_step
 from audiofeed.augment.filters.recursion import Matrices, Section, filtered, matrices_of, recursion_of, section_of
-from audiofeed.augment.kernels.rows import RowStep
+from audiofeed.augment.kernels.rows import RowStep, rows_of
 from audiofeed.methods.lengths import clear_past
 
 Kind = Literal["low_pass", "high_pass", "band_pass", "band_stop", "peak", "low_shelf", "high_shelf"]
@@ -86,7 +86,7 @@ class Filter(Augmentation):
 
     def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
         """Filter the active clips, by a kernel."""
-        return biquad_step(active.nonzero()[:, 0].tolist(), recursion_of(self._section(clips, draws)))
+        return biquad_step(rows_of(active), recursion_of(self._section(clips, draws)))
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Filter the active clips."""

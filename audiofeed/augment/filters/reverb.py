@@ -24,7 +24,7 @@ from audiofeed.augment.contract.sounds import (
 )
 from audiofeed.augment.filters.long_responses import bank_of, block_size, convolved, spectra_of
 from audiofeed.augment.kernels.convolution import KeptRooms
-from audiofeed.augment.kernels.rows import RowStep
+from audiofeed.augment.kernels.rows import RowStep, rows_of
 from audiofeed.methods.lengths import clear_past
 
 # Share of a response's energy (-40 dB) that may be cut off without a word.
@@ -149,7 +149,7 @@ class ReverbFrom(Augmentation):
         which, wet = self.drawn(draws)
         channels = 1 if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
         longest = int(clips.lengths.max())
-        return rooms.step(channels, longest, active.nonzero()[:, 0].tolist(), which.numpy(), wet)
+        return rooms.step(channels, longest, rows_of(active), which.numpy(), wet)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Put the active clips into this augmentation's rooms."""

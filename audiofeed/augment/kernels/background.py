@@ -11,7 +11,7 @@ import torch
 
 from audiofeed.augment.contract.sounds import as_float
 from audiofeed.augment.kernels.background_code import NUMBERS, write_background
-from audiofeed.augment.kernels.rows import RowStep, double_bits
+from audiofeed.augment.kernels.rows import ONE, RowStep, double_bits
 from audiofeed.methods.short_time.kernel import jit
 
 
@@ -64,7 +64,7 @@ def _can_read(sound: torch.Tensor) -> bool:
     return sound.dtype in (torch.int16, torch.float32) and sound.device.type == "cpu"
 
 
-def background_step(rows: list[int], pieces: Pieces, ratios: torch.Tensor, silence: float) -> RowStep | None:
+def background_step(rows: np.ndarray, pieces: Pieces, ratios: torch.Tensor, silence: float) -> RowStep | None:
     """Return the step that adds sounds to clips of an augmentation; None where there is no kernel.
 
     Args:
@@ -78,4 +78,5 @@ def background_step(rows: list[int], pieces: Pieces, ratios: torch.Tensor, silen
         return None
     numbers = np.empty((len(rows), len(NUMBERS)), np.int64)
     numbers[:, 0], numbers[:, 1], numbers[:, 2] = pieces.addresses, pieces.pitches, double_bits(ratios)[rows]
-    return RowStep(machine, rows, numbers, (int(np.float64(silence).view(np.int64)),), keeps=pieces.keeps)
+    numbers[:, 3] = ONE
+    return RowStep(machine, rows, numbers, (int(np.float64(silence).view(np.int64)),), keeps=pieces.keeps, factor=3)

@@ -10,6 +10,7 @@ NUMBERS = (
     "sound",
     "sound_pitch",  # bytes from one channel of the sound to the next; 0: one for all
     "ratio",  # the bits of a float64: power of the sound over that of the clip
+    "factor",  # the bits of a float32: by which the result is multiplied last
 )
 
 
@@ -48,6 +49,7 @@ def write_background(lanes: int, int16: bool) -> str:
 
         code.add_to(totals, 0, code.sum_squares(time, clip))
         code.add_to(totals, 1, code.sum_squares(time, other))
+    factor = code.broadcast_bits(number["factor"])
     gain = code.ratio_gain(totals, silence)
     with code.loop(0, number["channels"]) as channel:
         source, sound, result = (code.channel_of(name, channel.index) for name in ("source", "sound", "result"))
@@ -55,7 +57,7 @@ def write_background(lanes: int, int16: bool) -> str:
         def mixed(i: Int, mask: Name | None, source: Name = source, sound: Name = sound, result: Name = result) -> None:
             x = code.get_floats(code.at(source, i, "float"), mask)
             y = sample(code.at(sound, i, "i16" if int16 else "float"), mask)
-            code.put_floats(code.multiply_add(y, gain, x), code.at(result, i, "float"), mask)
+            code.put_floats(code.multiply(code.multiply_add(y, gain, x), factor), code.at(result, i, "float"), mask)
 
         code.over(time, mixed)
         code.clear_end(result)

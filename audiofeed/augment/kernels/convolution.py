@@ -7,8 +7,9 @@ import functools
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.convolution_code import FIELDS, LARGEST, NUMBERS, Passes, write_convolution
-from audiofeed.augment.kernels.rows import RowStep, float_bits, readable
+from audiofeed.augment.kernels.convolution_code import FIELDS, NUMBERS, write_convolution
+from audiofeed.augment.kernels.passes import LARGEST, Passes
+from audiofeed.augment.kernels.rows import ONE, RowStep, float_bits, readable
 from audiofeed.methods.short_time.kernel import jit
 
 
@@ -47,7 +48,7 @@ class Rooms:
         self._mixes = mixes
 
     def step(
-        self, channels: int, longest: int, rows: list[int], which: np.ndarray, wet: torch.Tensor
+        self, channels: int, longest: int, rows: np.ndarray, which: np.ndarray, wet: torch.Tensor
     ) -> RowStep | None:
         """Return the step that puts clips of an augmentation into rooms; None where there is no kernel.
 
@@ -79,10 +80,10 @@ class Rooms:
         numbers[:, 0] = self._spectra.ctypes.data + which[rows] * self.channels * pitch
         numbers[:, 1] = pitch if self.channels == channels else 0
         numbers[:, 2] = float_bits(wet)[rows]
+        numbers[:, 3] = ONE
         memory = 4 * (padded + work)
-        return RowStep(
-            machine, rows, numbers, tuple(fields[name] for name in FIELDS), memory, (self, twiddles), which[rows]
-        )
+        of_all = tuple(fields[name] for name in FIELDS)
+        return RowStep(machine, rows, numbers, of_all, memory, (self, twiddles), which[rows], factor=3)
 
 
 class KeptRooms:

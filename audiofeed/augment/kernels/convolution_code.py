@@ -5,30 +5,23 @@ transform of a block of N points goes by passes that need no order of the points
 radix r turns N points into r sub-blocks of N / r. The first passes split a block into sub-blocks that fit into a core's
 first cache; of each of them all further passes follow at once, up to groups of as many points as a vector has lanes. So
 many groups are transposed, and transformed across vectors: there the spectrum stands, in the order in which the passes
-leave it (`order`), is multiplied by the response's, which lies in the same order, and goes back by the same way. The
-passes of the inverse transform are those of the transform with real and imaginary parts in each other's place.
+leave it (`Passes.order`), is multiplied by the response's, which lies in the same order, and goes back by the same way.
+The passes of the inverse transform are those of the transform with real and imaginary parts in each other's place.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from audiofeed.augment.kernels.passes import LAST, Passes
 from audiofeed.augment.kernels.row_code import RowCode
 from audiofeed.methods.short_time.kernel import fourier
 from audiofeed.methods.short_time.kernel.fourier import Complex
 from audiofeed.methods.short_time.kernel.llvm_ir import Int, Name
 
 Load = Callable[[Int, "Name | None"], Name]
-# points of a sub-block: 16 or 32 kB
-SUB_BLOCK = 4096
-# radix of the pass before a tile
-LAST = 4
-# of a block; 2 MB of float32 pairs
-LARGEST = 1 << 18
 
 FIELDS = (
     "twiddles",
@@ -41,101 +34,8 @@ NUMBERS = (
     "spectrum",
     "spectrum_pitch",  # bytes from a response's one channel to its next; 0: one for all
     "wet",  # the bits of a float32
+    "factor",  # the bits of a float32: by which the result is multiplied last
 )
-
-
-@dataclass(frozen=True)
-class Passes:
-    """Passes of the Fourier transform of an augmentation's blocks.
-
-    Args:
-        lanes: Floats of a vector: 4, 8 or 16.
-        size: Points, a power of two, 1024 or more.
-
-    >>> Passes(16, 32768).radices
-    (8, 8, 8, 4)
-    """
-
-    lanes: int
-    size: int
-
-    @functools.cached_property
-    def outer(self) -> tuple[int, ...]:
-        """Radices of the passes over whole blocks of an augmentation."""
-        found: list[int] = []
-        left = self.size
-        while not found or left > SUB_BLOCK:
-            # a sub-block has a whole tile of groups
-            found.append(4 if found else min(8, left // self.lanes**2))
-            left //= found[-1]
-        return tuple(found)
-
-    @functools.cached_property
-    def sub(self) -> int:
-        """Points of a sub-block of an augmentation's transform."""
-        return self.size // int(np.prod(self.outer))
-
-    @functools.cached_property
-    def inner(self) -> tuple[int, ...]:
-        """Radices of the passes over a sub-block of an augmentation, but for the last one across vectors."""
-        bits, found = (self.sub // self.lanes // LAST).bit_length() - 1, []
-        while bits:
-            take = 2 if bits in (2, 4) else min(bits, 3)
-            found.append(1 << take)
-            bits -= take
-        found.append(LAST)
-        return tuple(found)
-
-    @property
-    def radices(self) -> tuple[int, ...]:
-        """Radices of all passes of an augmentation's transform, but for the last one across vectors."""
-        return self.outer + self.inner
-
-    @functools.cached_property
-    def order(self) -> np.ndarray:
-        """The bin of the Fourier transform that stands at each place of an augmentation's spectrum."""
-        bins, stride = np.zeros(1, np.int64), 1
-        for radix in self.radices:
-            bins = (bins[:, None] + stride * np.arange(radix)).reshape(-1)
-            stride *= radix
-        groups = bins.reshape(-1, self.lanes)  # (tile, group of it)
-        rows = self.lanes // 4
-        across = (np.arange(rows)[:, None] + rows * np.arange(4)).reshape(-1)
-        each = groups[:, None] + stride * across[:, None]  # (tile, vector, group)
-        return each.reshape(-1)
-
-    @functools.cached_property
-    def twiddles(self) -> tuple[np.ndarray, tuple[int, ...]]:
-        """Roots of unity of an augmentation's passes, vector by vector, and the float at which those of each begin."""
-        tables, begins, left, at = [], [], self.size, 0
-        for number, radix in enumerate(self.radices):
-            points = left // radix
-            if number < len(self.outer):
-                # of a whole block they would fill the cache: those of a vector's first lane, and of lanes beside it
-                lanes = _roots(np.outer(np.arange(1, radix), np.arange(self.lanes)), left)  # (part, power, lane)
-                firsts = _roots(np.outer(np.arange(0, points, self.lanes), np.arange(1, radix)), left)
-                firsts = firsts.transpose(1, 2, 0).reshape(-1)  # (vector, power, part)
-                own = [lanes.transpose(1, 0, 2).reshape(-1), firsts, np.zeros(-len(firsts) % self.lanes)]
-                tables.append(np.concatenate(own).astype(np.float32))
-            else:
-                parts = _roots(np.outer(np.arange(points), np.arange(1, radix)), left)  # (part, point, power)
-                parts = parts.reshape(2, points // self.lanes, self.lanes, radix - 1).transpose(1, 3, 0, 2)
-                tables.append(parts.reshape(-1).astype(np.float32))
-            begins.append(at)
-            at += tables[-1].size
-            left = points
-        return np.concatenate(tables), tuple(begins)
-
-    @property
-    def work(self) -> int:
-        """Floats that a block of an augmentation takes, sub-blocks apart from each other."""
-        return 2 * self.size + 2 * self.lanes * (self.size // self.sub)
-
-
-def _roots(powers: np.ndarray, period: int) -> np.ndarray:
-    """Return roots of unity of an augmentation's transform, real and imaginary parts, (2, ...)."""
-    angle = -2 * np.pi * (powers % period) / period
-    return np.stack([np.cos(angle), np.sin(angle)])
 
 
 def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
@@ -153,7 +53,7 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
     time, lead_in, step = number["time"], number["margin"], number["step"]
     work = code.at(code.memory, number["work"], "i8")
     totals = code.let("alloca double, i64 2, align 8")
-    wet = code.broadcast_bits(number["wet"])
+    wet, factor = (code.broadcast_bits(number[name]) for name in ("wet", "factor"))
     dry_share = code.subtract(code.constant(1.0), wet)
     code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, 0, 'double')}, align 8")
     code.put(f"store double {code.double(0.0)}, ptr {code.at(totals, 1, 'double')}, align 8")
@@ -162,21 +62,27 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
     pairs = code.let(f"sdiv i64 {code.plus(blocks, 1)}, 2")
     with code.loop(0, number["channels"]) as channel:
         source, result, spectrum = (code.channel_of(name, channel.index) for name in ("source", "result", "spectrum"))
-        code.fill_zeros(code.memory, lead_in)
 
-        def copied(i: Int, mask: Name | None, source: Name = source) -> Name:
+        def sample(i: Int, mask: Name | None, source: Name = source) -> Name:
             x = code.get_floats(code.at(source, i, "float"), mask)
-            code.store_floats(x, code.at(inside, i, "float"))
+            if not at_once:
+                code.store_floats(x, code.at(inside, i, "float"))
             return x
 
-        code.add_to(totals, 0, code.sum_squares(time, copied))
-        whole = code.plus(code.times(code.times(2, pairs), step), number["spoiled"])
-        code.fill_zeros(code.at(inside, time, "float"), code.minus(code.minus(whole, lead_in), time))
+        code.add_to(totals, 0, code.sum_squares(time, sample))
+        if not at_once:
+            # results may overwrite samples that a later block reads
+            code.fill_zeros(code.memory, lead_in)
+            whole = code.plus(code.times(code.times(2, pairs), step), number["spoiled"])
+            code.fill_zeros(code.at(inside, time, "float"), code.minus(code.minus(whole, lead_in), time))
         with code.loop(0, pairs) as pair:
             first = code.times(code.times(2, pair.index), step)
             second = code.plus(first, step)
-            starts = [code.at(code.memory, begin, "float") for begin in (first, second)]
-            writer.filter(starts, work, spectrum)
+            if at_once:
+                parts = writer.parts_of_clip(source, time, lead_in, step)
+            else:
+                parts = writer.parts_of([code.at(code.memory, begin, "float") for begin in (first, second)])
+            writer.filter(parts, work, spectrum)
             heard: list[tuple[Name, Int, Load]] = []
             for part, begin in enumerate((first, second)):
                 count = code.max(0, code.min(step, code.minus(time, begin)))
@@ -185,7 +91,7 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
                     at = code.plus(begin, i)
                     value = code.get_floats(writer.result(work, part, code.plus(number["spoiled"], i)), mask)
                     if mixes:
-                        dry = code.get_floats(code.at(inside, at, "float"), mask)
+                        dry = code.get_floats(code.at(source if at_once else inside, at, "float"), mask)
                         value = code.multiply_add(value, wet, code.multiply(dry, dry_share))
                     if not at_once:
                         code.put_floats(value, code.at(result, at, "float"), mask)
@@ -200,7 +106,8 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
 
                     def put(i: Int, mask: Name | None, start: Int = start, value: Load = value) -> None:
                         at = code.at(result, code.plus(start, i), "float")
-                        code.put_floats(code.multiply(value(i, mask), gain), at, mask)
+                        scaled = code.multiply(code.multiply(value(i, mask), gain), factor)
+                        code.put_floats(scaled, at, mask)
 
                     code.over(own, put)
     if at_once:
@@ -212,7 +119,8 @@ def write_convolution(passes: Passes, mixes: bool, at_once: bool) -> str:
 
         def scaled(i: Int, mask: Name | None, result: Name = result) -> None:
             at = code.at(result, i, "float")
-            code.put_floats(code.multiply(code.get_floats(at, mask), gain), at, mask)
+            value = code.multiply(code.multiply(code.get_floats(at, mask), gain), factor)
+            code.put_floats(value, at, mask)
 
         code.over(time, scaled)
         code.clear_end(result)
@@ -239,18 +147,72 @@ class _Blocks:
         # vectors from one sub-block to the next: apart from each other, or their points would share lines of the cache
         self._apart = 2 * passes.sub // passes.lanes + 2
 
-    def filter(self, starts: list[Name], work: Name, spectrum: Name) -> None:
+    def parts_of(self, starts: list[Name]) -> list[list[Name]]:
+        """Write where the parts of two blocks of an augmentation's clip lie, that a butterfly of the first pass joins.
+
+        Args:
+            starts: The blocks' first samples.
+
+        Returns:
+            Of each block the first samples of its parts.
+        """
+        radix = self._passes.radices[0]
+        points = self._passes.size // radix
+        return [[self._code.at(start, k * points, "float") for k in range(radix)] for start in starts]
+
+    def parts_of_clip(self, source: Name, time: Int, lead_in: Int, step: Int) -> list[list[Name]]:
+        """Write where the parts of the two blocks of an augmentation's clip lie: in the clip, or copied with zeros.
+
+        Args:
+            source: The clip's first sample.
+            time: Its samples.
+            lead_in: Zeros before it.
+            step: From one block to the next.
+
+        Returns:
+            As `parts_of`.
+        """
+        code, radix = self._code, self._passes.radices[0]
+        points = self._passes.size // radix
+        places = code.let(f"alloca ptr, i64 {2 * radix}, align 8")
+        with code.loop(0, 2) as block, code.loop(0, radix) as part:
+            padded = code.plus(code.times(block.index, step), code.times(part.index, points))
+            begin = code.minus(padded, lead_in)
+            own = code.at(code.memory, padded, "float")
+            of_clip = code.at(source, begin, "float")
+            before = code.min(code.max(0, code.minus(0, begin)), points)
+            end = code.max(before, code.min(points, code.minus(time, begin)))
+            is_inside = code.let(f"icmp eq i64 {code.minus(end, before)}, {points}")
+            with code.loop(0, code.let(f"select i1 {is_inside}, i64 0, i64 1")):
+                code.fill_zeros(own, before)
+                source_at, own_at = (code.at(pointer, before, "float") for pointer in (of_clip, own))
+
+                def copy(i: Int, mask: Name | None, source_at: Name = source_at, own_at: Name = own_at) -> None:
+                    x = code.get_floats(code.at(source_at, i, "float"), mask)
+                    code.put_floats(x, code.at(own_at, i, "float"), mask)
+
+                code.over(code.minus(end, before), copy)
+                code.fill_zeros(code.at(own, end, "float"), code.minus(points, end))
+            found = code.let(f"select i1 {is_inside}, ptr {of_clip}, ptr {own}")
+            place = code.at(places, code.plus(code.times(block.index, radix), part.index), "ptr")
+            code.put(f"store ptr {found}, ptr {place}, align 8")
+        return [
+            [code.let(f"load ptr, ptr {code.at(places, b * radix + k, 'ptr')}, align 8") for k in range(radix)]
+            for b in (0, 1)
+        ]
+
+    def filter(self, parts: list[list[Name]], work: Name, spectrum: Name) -> None:
         """Write the convolution of two blocks of an augmentation's clip.
 
         Args:
-            starts: Their first samples.
+            parts: As `parts_of` returns them.
             work: Memory for a complex block, in which the result lies, too.
             spectrum: Of the response, in the order of the passes.
         """
         code, passes = self._code, self._passes
         outer = len(passes.outer)
         for number in range(outer):
-            self._outer(number, work, starts if number == 0 else None)
+            self._outer(number, work, parts if number == 0 else None)
         tiles = passes.sub // passes.lanes**2
         with code.loop(0, passes.size // passes.sub) as sub:
             block = code.at(work, code.times(sub.index, self._apart), code.vector)
@@ -298,7 +260,7 @@ class _Blocks:
         sub = code.let(f"lshr i64 {point}, {passes.sub.bit_length() - 1}")
         return code.at(work, code.plus(code.times(2, code.plus(vector, sub)), part), code.vector)
 
-    def _outer(self, number: int, work: Name, starts: list[Name] | None, *, back: bool = False) -> None:
+    def _outer(self, number: int, work: Name, parts: list[list[Name]] | None, *, back: bool = False) -> None:
         """Write a pass over a whole block of an augmentation, its sub-blocks apart in memory."""
         code, passes = self._code, self._passes
         radix = passes.radices[number]
@@ -313,9 +275,9 @@ class _Blocks:
                     for k in range(radix)
                 ]
                 vector = code.plus(code.times(part.index, per_sub), n.index)
-                if starts is not None:
+                if parts is not None:
                     first_of_all = code.times(vector, passes.lanes)
-                    values = [self._samples(starts, code.plus(k * points, first_of_all)) for k in range(radix)]
+                    values = [self._samples([own[k] for own in parts], first_of_all) for k in range(radix)]
                 else:
                     values = [self._load(work, place) for place in at]
                 made = self._butterfly(self._turns_of_block(number, radix, vector), values, back=back)

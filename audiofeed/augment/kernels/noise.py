@@ -28,7 +28,7 @@ def _chunk_kernel(lanes: int, noise: bool) -> jit.Machine | None:
     return jit.compiled(write_chunks(lanes, noise))
 
 
-def level_step(rows: list[int], seeds: torch.Tensor, level: float) -> RowStep | None:
+def level_step(rows: np.ndarray, seeds: torch.Tensor, level: float) -> RowStep | None:
     """Return the step that adds noise of one level to clips of an augmentation; None where there is no kernel.
 
     Args:
@@ -44,7 +44,7 @@ def level_step(rows: list[int], seeds: torch.Tensor, level: float) -> RowStep | 
     return RowStep(machine, rows, _addresses(rows, seeds)[:, None], (bits,), keeps=seeds)
 
 
-def ratio_step(rows: list[int], seeds: torch.Tensor, ratios: torch.Tensor, size: int) -> RowStep | None:
+def ratio_step(rows: np.ndarray, seeds: torch.Tensor, ratios: torch.Tensor, size: int) -> RowStep | None:
     """Return the step that adds noise at a ratio to clips of an augmentation; None where there is no kernel.
 
     Args:
@@ -64,7 +64,7 @@ def ratio_step(rows: list[int], seeds: torch.Tensor, ratios: torch.Tensor, size:
     return RowStep(machine, rows, numbers, memory=memory, keeps=seeds)
 
 
-def chunk_step(rows: list[int], chunks: torch.Tensor, seeds: torch.Tensor | None) -> RowStep | None:
+def chunk_step(rows: np.ndarray, chunks: torch.Tensor, seeds: torch.Tensor | None) -> RowStep | None:
     """Return the step that replaces chunks of clips of an augmentation; None where there is no kernel.
 
     Args:
@@ -84,6 +84,6 @@ def chunk_step(rows: list[int], chunks: torch.Tensor, seeds: torch.Tensor | None
     return RowStep(machine, rows, numbers, (chunks.shape[1],), keeps=(chunks, seeds))
 
 
-def _addresses(rows: list[int], integers: torch.Tensor) -> np.ndarray:
+def _addresses(rows: np.ndarray, integers: torch.Tensor) -> np.ndarray:
     """Return where an augmentation's rows of contiguous integers begin, int64 (batch, any)."""
-    return integers.data_ptr() + 8 * integers.shape[1] * np.array(rows, np.int64)
+    return integers.data_ptr() + 8 * integers.shape[1] * rows

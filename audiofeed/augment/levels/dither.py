@@ -9,7 +9,7 @@ from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.noise import normal_noise
 from audiofeed.augment.kernels.noise import level_step
-from audiofeed.augment.kernels.rows import RowStep
+from audiofeed.augment.kernels.rows import RowStep, rows_of
 
 
 class Dither(Augmentation):
@@ -49,7 +49,7 @@ class Dither(Augmentation):
         """Add this augmentation's noise to the active clips, by a kernel."""
         if self.amount == 0:
             return None
-        return level_step(active.nonzero()[:, 0].tolist(), _channel_seeds(clips), self.amount)
+        return level_step(rows_of(active), _channel_seeds(clips), self.amount)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's noise; the channels of a clip have noise of their own."""

@@ -12,7 +12,7 @@ from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import peaks, powers
-from audiofeed.augment.kernels.rows import RowStep, gain_step
+from audiofeed.augment.kernels.rows import RowStep, gain_step, rows_of
 
 _REFERENCES = ("clip", "peak", "rms")
 
@@ -69,7 +69,7 @@ class Gain(Augmentation):
         """Multiply the active clips by this augmentation's gains, by a kernel."""
         if self.relative_to != "clip":
             return None
-        return gain_step(active.nonzero()[:, 0].tolist(), 10.0 ** (self.drawn(draws) / 20))
+        return gain_step(rows_of(active), 10.0 ** (self.drawn(draws) / 20))
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Multiply the clips by this augmentation's gains; padding, which is 0, stays so."""
@@ -108,7 +108,7 @@ class Polarity(Augmentation):
 
     def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
         """Turn the active clips of this augmentation upside down, by a kernel."""
-        return gain_step(active.nonzero()[:, 0].tolist(), -torch.ones(clips.batch, device="cpu"))
+        return gain_step(rows_of(active), -torch.ones(clips.batch, device="cpu"))
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Turn the active clips of this augmentation upside down."""

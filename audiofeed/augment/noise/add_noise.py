@@ -13,7 +13,7 @@ from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import powers
 from audiofeed.augment.kernels.background import Pieces, background_step
 from audiofeed.augment.kernels.noise import ratio_step
-from audiofeed.augment.kernels.rows import RowStep
+from audiofeed.augment.kernels.rows import RowStep, rows_of
 from audiofeed.augment.noise.colored import bin_weights, colored_noise, shaped_noise
 from audiofeed.methods.lengths import clear_past
 from audiofeed.parallel.kept_memory import kept_empty
@@ -70,7 +70,7 @@ class AddNoise(Augmentation):
     def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
         """Add this augmentation's noise to the active clips, by a kernel, which makes the white noise, too."""
         ratios, exponents, seeds = self.drawn(draws)
-        own, rows = channel_seeds(seeds, clips.waveforms), active.nonzero()[:, 0].tolist()
+        own, rows = channel_seeds(seeds, clips.waveforms), rows_of(active)
         shares = 10.0 ** (-ratios / 10)
         if self.color == _WHITE:
             return ratio_step(rows, own, shares, clips.size)

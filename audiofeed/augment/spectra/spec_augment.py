@@ -14,7 +14,7 @@ from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.feature_trees import map_features, own_frames
 from audiofeed.augment.contract.ranges import check_probability
 from audiofeed.augment.kernels import masks
-from audiofeed.augment.kernels.rows import readable
+from audiofeed.augment.kernels.rows import readable, rows_of
 from audiofeed.augment.spectra.fill import Fill, check_fill, fill_value
 from audiofeed.augment.spectra.settings import check_number, count_or_share
 from audiofeed.augment.spectra.time_warp import Warp, warped
@@ -116,8 +116,8 @@ class SpecAugment(Augmentation):
             spans = self.spans(drawn[:, :most], drawn[:, most : 2 * most], frames)
             of_bins = self._spans_of_bins(draws, features.shape[-2])
             if may_look(clips) and readable(features):
-                rows, fill = active.nonzero()[:, 0].tolist(), None if self.fill == "mean" else float(self.fill)
-                found = masks.masked(features, frames, rows, torch.stack(spans, -1), torch.stack(of_bins, -1), fill)
+                fill = None if self.fill == "mean" else float(self.fill)
+                found = masks.masked(features, frames, rows_of(active), spans, of_bins, fill)
                 if found is not None:
                     return found
             time, frequency = _within(*spans, features.shape[-1]), _within(*of_bins, features.shape[-2])

@@ -15,7 +15,7 @@ from audiofeed.augment.contract.noise import normal_noise
 from audiofeed.augment.contract.ranges import Range, check_integers, check_range, check_share, shown
 from audiofeed.augment.contract.rows import powers
 from audiofeed.augment.kernels.noise import chunk_step
-from audiofeed.augment.kernels.rows import RowStep
+from audiofeed.augment.kernels.rows import RowStep, rows_of
 from audiofeed.methods.lengths import length_mask
 
 _UNITS, _FILLS = ("seconds", "share"), ("silence", "noise")
@@ -91,7 +91,7 @@ class DropChunks(Augmentation):
         """Drop the chunks of the active clips of this augmentation, by a kernel."""
         chunks = torch.stack(self.drawn(clips, draws), -1)
         seeds = channel_seeds(draws.noise_seeds(), clips.waveforms) if self.fill == "noise" else None
-        return chunk_step(active.nonzero()[:, 0].tolist(), chunks, seeds)
+        return chunk_step(rows_of(active), chunks, seeds)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Drop the chunks of the active clips of this augmentation."""

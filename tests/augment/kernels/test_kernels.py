@@ -25,11 +25,12 @@ from audiofeed.augment import (
     SpecAugment,
 )
 from audiofeed.augment.contract import augmentation as base
-from audiofeed.augment.contract.draws import stream_seeds
+from audiofeed.augment.contract.draws import Draws, stream_seeds
 from audiofeed.augment.contract.noise import hashes, uniforms
 from audiofeed.augment.kernels import hash as hash_kernel
 from audiofeed.augment.kernels.convolution import machine_of
-from audiofeed.augment.kernels.convolution_code import Passes
+from audiofeed.augment.kernels.passes import Passes
+from audiofeed.augment.kernels.rows import joined
 from audiofeed.augment.spectra import spec_augment
 from audiofeed.methods.short_time.kernel import jit
 from tests.augment.cases.filters import rooms
@@ -266,6 +267,34 @@ def test_a_chain_is_its_members_one_after_another():
 
 
 @needs_kernels
+@pytest.mark.parametrize("channels", [None, 2])
+@pytest.mark.parametrize("name", ["reverb", "reverb, wet", "background"])
+def test_a_gain_done_by_the_step_before_it_has_the_bits_of_its_own(name, channels):
+    chain, given = Compose([MAKE[name](), Gain((-12, 6), p=0.7), Gain(2.0)]), clips([40_000, *LENGTHS], channels)
+    steps = chain.planned(given)
+    passes = [sum(len(step.rows) for step in some) for some in (steps, joined(steps, given.batch))]
+    assert passes[0] > passes[1]
+    together, after = chain.run(given).waveforms, given
+    for place, member in enumerate(chain.members):
+        after = member.run(after.with_values(seeds=stream_seeds(given.seeds, place)))
+    assert torch.equal(together, after.waveforms)
+
+
+@needs_kernels
+@pytest.mark.parametrize("lead", [0, 1, 37, 2_000])
+@pytest.mark.parametrize("n", [1, 15, 4_095, 24_000, 24_001, 49_000, 60_000])
+def test_parts_of_a_block_over_the_ends_of_a_clip(lead, n):
+    response = 0.01 * torch.randn(1, 8_000, generator=torch.Generator().manual_seed(1))
+    response[0, lead] = 1.0
+    given = clips([n])
+    room = np.convolve(given.waveforms[0, :n].double().numpy(), response[0].double().numpy())[lead : lead + n]
+    before = given.waveforms.double().square().sum().sqrt().item()
+    expected = torch.from_numpy(room * before / np.linalg.norm(room))
+    found = ReverbFrom(response).run(given).waveforms[0]
+    assert (found - expected).abs().max() < 1e-6
+
+
+@needs_kernels
 @pytest.mark.parametrize("fill", ["mean", "zero", -4.0])
 @pytest.mark.parametrize("shape", [(20, 300), (2, 20, 300), (3, 1)])
 def test_masks_are_torchs(shape, fill, monkeypatch):
@@ -285,6 +314,19 @@ def test_masks_are_torchs(shape, fill, monkeypatch):
         n = int(frames[row])
         alone = augmentation(features[row : row + 1, ..., : max(n, 1)], frames[row : row + 1], seeds[row : row + 1])
         assert torch.equal(alone[0, ..., :n], found[row, ..., :n])
+
+
+def test_draws_are_numbered_however_they_are_asked_for():
+    seeds = torch.tensor([3, -4, 5])
+    own = stream_seeds(seeds, "Gain")
+    draws, taken = Draws(seeds, "Gain"), 0
+    for count in (1, 3, None, 11, 2, 40, None):
+        drawn = draws.uniform(count=count)
+        expected = uniforms(own, count or 1, taken)
+        assert torch.equal(drawn, expected[:, 0] if count is None else expected)
+        taken += count or 1
+    draws.skip(2)
+    assert torch.equal(draws.bits(), hashes(own, 1, taken + 2))
 
 
 @needs_kernels
