@@ -22,6 +22,7 @@ JOB = (
     "memory",  # address of what the threads work in
     "memory_of_each",  # bytes of it for each thread
 )
+GAIN_NUMBERS = ("factor",)  # the bits of a float32, by which a row is multiplied
 # what the numbers of a row begin with
 ROW = (
     "source",  # address of the first sample that is read
@@ -237,3 +238,19 @@ class RowCode(SpanCode):
     def total(self, totals: Name, place: int) -> Name:
         """Write the part of an augmentation's kernel that reads a double of an array."""
         return self.let(f"load double, ptr {self.at(totals, place, 'double')}, align 8")
+
+
+def write_gain(lanes: int) -> str:
+    """Write the kernel that multiplies an augmentation's rows by a factor each."""
+    code = RowCode(lanes, (), GAIN_NUMBERS)
+    factor = code.broadcast_bits(code.number["factor"])
+    with code.loop(0, code.number["channels"]) as channel:
+        source, result = (code.channel_of(name, channel.index) for name in ("source", "result"))
+
+        def scaled(i: Int, mask: Name | None) -> None:
+            value = code.multiply(code.get_floats(code.at(source, i, "float"), mask), factor)
+            code.put_floats(value, code.at(result, i, "float"), mask)
+
+        code.over(code.number["time"], scaled)
+        code.clear_end(result)
+    return code.whole()

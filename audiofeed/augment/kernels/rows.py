@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.gain_code import write_gain
-from audiofeed.augment.kernels.row_code import JOB, ROW, write_driver
+from audiofeed.augment.kernels.row_code import JOB, ROW, write_driver, write_gain
 from audiofeed.methods.short_time.kernel import guard, jit
 from audiofeed.parallel.kept_memory import kept_empty
 
