@@ -10,8 +10,7 @@ import torch
 from audiofeed.methods.frame_labels import event_roll
 from audiofeed.parallel.running_sums import by_doubling, running_sums
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
-from audiofeed.transforms.contract import graph
-from audiofeed.transforms.short_time import steps
+from benchmarks.device.counts import unobserved
 from benchmarks.device.determinism import Refused, deterministic
 from tests.transforms.cases import CASES, IDS
 from tests.transforms.contract.fake_device import fake_cuda, needs_cuda_build, on_cuda
@@ -20,7 +19,7 @@ from tests.transforms.contract.test_device import why_it_waits
 
 @needs_cuda_build
 @pytest.mark.parametrize(("name", "case"), list(zip(IDS, CASES, strict=True)), ids=IDS)
-def test_no_transform_asks_for_what_torch_refuses(name, case, monkeypatch):
+def test_no_transform_asks_for_what_torch_refuses(name, case):
     reason = why_it_waits(case)
     if reason:
         pytest.skip(reason)
@@ -30,9 +29,7 @@ def test_no_transform_asks_for_what_torch_refuses(name, case, monkeypatch):
         warnings.simplefilter("ignore", UserWarning)
         if case.cls is InverseCQT:  # finds its step at the first call, from values
             case.run(module, case.single(3), clips)
-        for place in (graph, steps):
-            monkeypatch.setattr(place, "observed", lambda x: None)
-        with fake_cuda(), deterministic(), Refused() as refused:
+        with unobserved(), fake_cuda(), deterministic(), Refused() as refused:
             module = on_cuda(module)
             x = case.single(3).to("cuda")
             refused.look_back(case.run(module, x.requires_grad_(), clips.to("cuda")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -76,3 +77,33 @@ class SlowCard:
     def move(self, padded: Padded, device: torch.device, *, non_blocking: bool = False) -> Padded:
         """Stand for `Padded.to`."""
         return padded.with_tensors(self.copy(padded.tensors()))
+
+
+class Streams:
+    """Side streams that compute at once, and keep a log of the tensors that are kept for the reader."""
+
+    def __init__(self):
+        self.started, self.kept = 0, []
+
+    def supports(self, device):
+        return True
+
+    def new_stream(self, device):
+        return "side"
+
+    def current_stream(self, device):
+        return "main"
+
+    @contextmanager
+    def on(self, stream):
+        self.started += 1
+        yield
+
+    def record(self, stream):
+        return "event"
+
+    def wait(self, stream, event):
+        pass
+
+    def keep(self, tensor, stream):
+        self.kept.append(tensor)

@@ -6,12 +6,11 @@ import copy
 import gc
 import os
 import pickle
-from contextlib import contextmanager
 
 import pytest
 import torch
 from feed_datasets import Bands, Named, Pairs
-from slow_card import SlowCard
+from slow_card import SlowCard, Streams
 from torch.utils.data import DataLoader
 
 from audiofeed.feed import AudioBatch, GPUSpecCollate, PadCollate
@@ -25,32 +24,6 @@ from audiofeed.loading import DeviceLoader, Feed, batch_work
 
 CPU = torch.device("cpu")
 CARD = torch.device("cuda", 1)
-
-
-class Streams:
-    """Side streams that compute at once."""
-
-    def supports(self, device):
-        return True
-
-    def new_stream(self, device):
-        return "side"
-
-    def current_stream(self, device):
-        return "main"
-
-    @contextmanager
-    def on(self, stream):
-        yield
-
-    def record(self, stream):
-        return "event"
-
-    def wait(self, stream, event):
-        pass
-
-    def keep(self, tensor, stream):
-        pass
 
 
 def noise(number: int, samples: int, *shape: int) -> torch.Tensor:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import UserDict
-from contextlib import contextmanager
 
 import pytest
 import torch
+from slow_card import Streams
 
 from audiofeed.data.samples import to_float
 from audiofeed.feed import GPUSpecCollate, PadCollate
@@ -22,36 +22,6 @@ class Level(torch.nn.Module):
     def forward(self, waveform):
         assert waveform.dtype == torch.float32
         return waveform.abs().mean(-1, keepdim=True)
-
-
-class Streams:
-    """Side streams that compute at once, and keep a log of the tensors that are kept for the reader."""
-
-    def __init__(self):
-        self.started, self.kept = 0, []
-
-    def supports(self, device):
-        return True
-
-    def new_stream(self, device):
-        return "side"
-
-    def current_stream(self, device):
-        return "main"
-
-    @contextmanager
-    def on(self, stream):
-        self.started += 1
-        yield
-
-    def record(self, stream):
-        return "event"
-
-    def wait(self, stream, event):
-        pass
-
-    def keep(self, tensor, stream):
-        self.kept.append(tensor)
 
 
 def kept_of(tensor, monkeypatch):
