@@ -30,7 +30,25 @@ def reference(n_mels: int, padding: str = "do_not_pad"):
     return features
 
 
+def reference_of_openai(n_mels: int):
+    def features(x: np.ndarray) -> np.ndarray:
+        openai = pytest.importorskip("whisper.audio", reason="openai-whisper is not installed")
+        return openai.log_mel_spectrogram(x, n_mels).numpy()
+
+    return features
+
+
 CASES = [
+    *[
+        Case(
+            name=f"openai-whisper-{n_mels}",
+            preset=lambda n_mels=n_mels: af.presets.whisper(n_mels=n_mels, seconds=None),
+            definition=definition(n_mels),
+            reference=reference_of_openai(n_mels),
+            count=lambda n: max(1, n // 160),
+        )
+        for n_mels in (80, 128)
+    ],
     *[
         Case(
             name=f"whisper-{n_mels}",
