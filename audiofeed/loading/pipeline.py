@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from torch.utils.data._utils.fetch import _MapDatasetFetcher as MapDatasetFetcher
+from torch.utils import data as torch_data
 
 from audiofeed.loading.background import Background, Job
 from audiofeed.loading.batch_work import BatchWork, Prepared
@@ -190,9 +190,12 @@ def _is_an_items(error: StopIteration) -> bool:
     """Return whether a loader's StopIteration comes from making a batch, and not from the end of its sampler."""
     if str(error).startswith("Caught StopIteration in "):  # in a worker, as torch passes it on
         return True
+    # private in torch: another torch may not have it, and then the end of a sampler is what is seen
+    fetcher = getattr(getattr(getattr(torch_data, "_utils", None), "fetch", None), "_MapDatasetFetcher", None)
+    making = getattr(getattr(fetcher, "fetch", None), "__code__", None)
     frame: TracebackType | None = error.__traceback__
     while frame is not None:
-        if frame.tb_frame.f_code is MapDatasetFetcher.fetch.__code__:
+        if frame.tb_frame.f_code is making:
             return True
         frame = frame.tb_next
     return False

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
 
-from torch.utils.data._utils.signal_handling import _remove_worker_pids as remove_worker_pids
-from torch.utils.data._utils.signal_handling import _set_worker_pids as set_worker_pids
+from torch.utils import data as torch_data
 
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.reading_board import Reading
@@ -215,17 +214,25 @@ def close_workers(loader: Any) -> None:
         loader._iterator = None
 
 
+def _signal_handling(name: str) -> Any:
+    """Return a function of torch's handler of SIGCHLD, whose names are torch's own; None where torch has it not."""
+    return getattr(getattr(getattr(torch_data, "_utils", None), "signal_handling", None), name, None)
+
+
 def _expect_ends(source: Any) -> None:
     """Let torch's handler of SIGCHLD expect the ends of a loader's workers, which it would else raise in the middle."""
-    if getattr(source, "_worker_pids_set", False):
-        remove_worker_pids(id(source))
+    forget = _signal_handling("_remove_worker_pids")
+    if forget is not None and getattr(source, "_worker_pids_set", False):
+        forget(id(source))
         source._worker_pids_set = False
 
 
 def _mind_ends(source: Any) -> None:
     """Let torch's handler of SIGCHLD look after a loader's workers again."""
-    set_worker_pids(id(source), tuple(worker.pid for worker in workers_of(source)))
-    source._worker_pids_set = True
+    mind = _signal_handling("_set_worker_pids")
+    if mind is not None:
+        mind(id(source), tuple(worker.pid for worker in workers_of(source)))
+        source._worker_pids_set = True
 
 
 def _dead_of(source: Any, text: str) -> list[tuple[int, Any]]:

@@ -14,7 +14,7 @@ from loading_probes import CountingSampler, Drawing, background_threads
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 import audiofeed as af
-from audiofeed.loading import WorkerDiedError, worker_choice
+from audiofeed.loading import WorkerDiedError, watch, worker_choice
 from audiofeed.loading.loader_parts import stateful_sampler
 from audiofeed.loading.worker_choice import choose_workers
 
@@ -311,10 +311,18 @@ def test_an_error_of_the_loader_beside_living_workers_stays_as_it_is(monkeypatch
 
 def _expect_nothing_of(source):
     """As if SIGCHLD came after the read had failed."""
-    from audiofeed.loading.watch import remove_worker_pids
-
-    remove_worker_pids(id(source))
+    watch._signal_handling("_remove_worker_pids")(id(source))
     source._worker_pids_set = False
+
+
+def test_a_torch_that_has_no_such_names_is_served(monkeypatch):
+    """The functions of torch's handler of SIGCHLD are torch's own; all is as before without them but its timing."""
+    assert watch._signal_handling("_set_worker_pids") is not None
+    assert watch._signal_handling("_no_such_name") is None
+    monkeypatch.setattr(watch, "_signal_handling", lambda name: None)
+    with make(Pairs(12), 2) as feed:
+        for _ in range(2):
+            assert sum(len(batch.targets) for batch in feed) == 12
 
 
 # StopIteration of an item
