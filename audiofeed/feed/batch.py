@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Hashable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -15,6 +16,7 @@ from audiofeed.feed.states.batch_fields import FIELDS, CollateInfo, count_clips
 from audiofeed.feed.states.state_steps import Progress, Target
 from audiofeed.feed.states.states import Ready, State
 from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, to_device
+from audiofeed.feed.states.unpacking import unpacked_names
 
 # what training code asks of a tensor, and a batch does not have
 _OF_TENSORS = ("device", "dtype", "shape", "size", "half", "float", "double", "bfloat16", "detach", "clone", "numpy")
@@ -350,8 +352,12 @@ class AudioBatch(MutableMapping[str, Any]):
         return f"{key!r} is not a field of an AudioBatch{hint}; the fields are {', '.join(self)}"
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._shown
-        yield from self._entries
+        if unpacked_names(sys._getframe(1)):
+            raise TypeError(
+                "an AudioBatch is a mapping of fields, and unpacked it would give their names; take batch.features and "
+                'batch.targets, or make the collate give pairs: GPUSpecCollate(..., output="tuple")'
+            )
+        return iter([*self._shown, *self._entries])
 
     def __len__(self) -> int:
         """Return the number of clips in the audio batch, not of fields."""

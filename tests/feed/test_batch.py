@@ -26,6 +26,20 @@ def make(transform=None, **settings):
     return GPUSpecCollate(transform or Bands(), device="cpu", **settings)(ITEMS)
 
 
+def test_a_batch_is_not_unpacked_as_its_names():
+    batch = make()
+    with pytest.raises(TypeError, match=r'batch\.features and batch\.targets, .*output="tuple"'):
+        _features, _targets = batch
+    with pytest.raises(TypeError, match="mapping of fields"):
+        for _features, *_rest in [batch]:
+            pass
+    in_a_loop = []
+    for name in batch:
+        in_a_loop.append(name)
+    assert in_a_loop == [*batch] == list(batch) == FIELDS
+    assert tuple(batch) == tuple(dict(batch)) == tuple(FIELDS)
+
+
 def test_a_mapping_of_its_fields():
     batch = make()
     assert isinstance(batch, Mapping)
