@@ -79,4 +79,6 @@ def background_step(rows: np.ndarray, pieces: Pieces, ratios: torch.Tensor, sile
     numbers = np.empty((len(rows), len(NUMBERS)), np.int64)
     numbers[:, 0], numbers[:, 1], numbers[:, 2] = pieces.addresses, pieces.pitches, double_bits(ratios)[rows]
     numbers[:, 3] = ONE
-    return RowStep(machine, rows, numbers, (int(np.float64(silence).view(np.int64)),), keeps=pieces.keeps, factor=3)
+    fields = (int(np.float64(silence).view(np.int64)),)
+    sound = 0, 2 if pieces.int16 else 4
+    return RowStep(machine, rows, numbers, fields, keeps=pieces.keeps, factor=3, sound=sound)

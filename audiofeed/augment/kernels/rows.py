@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.row_code import JOB, ROW, write_driver, write_gain
+from audiofeed.augment.kernels.row_code import AHEAD_BYTES, JOB, write_driver, write_gain
 from audiofeed.methods.short_time.kernel import guard, jit
 from audiofeed.parallel.kept_memory import kept_empty
 
 # the bits of a float32
 ONE = 0x3F800000
+_ONES = np.array([ONE], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +26,14 @@ class RowStep:
     Args:
         machine: The kernel's code, of the form that `row_code.RowCode` writes.
         rows: int64, the rows that it changes, in increasing order.
-        numbers: int64 (rows, numbers), what the kernel reads of each behind `row_code.ROW`.
+        numbers: int64 (rows, numbers), contiguous, what the kernel reads of each beside `row_code.ROW`.
         fields: What it reads beside.
         memory: Bytes that a thread works in.
         keeps: What the addresses among the numbers point into.
         alike: int64 (rows,), equal for rows that read the same; they are best done one after another.
         factor: Which of the numbers is a factor, the bits of a float32, by which it multiplies its result last; a gain
             that follows goes in there.
+        sound: Which of the numbers is the address of samples that are read along with a row's, and the bytes of each.
     """
 
     machine: jit.Machine
@@ -43,6 +44,7 @@ class RowStep:
     keeps: Any = None
     alike: np.ndarray | None = None
     factor: int | None = None
+    sound: tuple[int, int] | None = None
 
 
 def readable(*tensors: torch.Tensor) -> bool:
@@ -125,72 +127,67 @@ def done(
     """
     x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
     result = kept_empty(x.shape, torch.float32)
-    batch, size, times = x.shape[0], x.shape[-1], lengths.numpy()
-    steps = joined(steps, batch)
-    if all(len(step.rows) < batch for step in steps):
-        touched = np.zeros(batch, bool)
-        for step in steps:
-            touched[step.rows] = True
-        left = np.flatnonzero(~touched)
-        if not padded:
-            times = times.copy()
-            times[left] = size
-        copied = gain_step(left, torch.ones(batch, device="cpu"))
-        assert copied is not None
-        steps = [*steps, copied] if len(left) else steps
-    base = np.empty((batch, len(ROW)), np.int64)
-    number = np.arange(batch)
-    channels, pitch, own_pitch = (x.shape[1], 4 * x.stride(1), 4 * result.stride(1)) if x.dim() == 3 else (1, 0, 0)
-    base[:, 0] = number * (4 * x.stride(0)) + x.data_ptr()
-    base[:, 2] = number * (4 * result.stride(0)) + result.data_ptr()
-    base[:, 1], base[:, 3], base[:, 4], base[:, 5], base[:, 6] = pitch, own_pitch, channels, times, size
+    batch, size, times = x.shape[0], x.shape[-1], np.ascontiguousarray(lengths)
+    steps, each, copy = joined(steps, batch), _each(batch), _gain(jit.lanes())
+    assert copy is not None
     n_threads = max(1, min(torch.get_num_threads(), batch, x.numel() // jit.FEW_SAMPLES))
-    of_each = -(-max(step.memory for step in steps) // jit.ALIGNED) * jit.ALIGNED
+    of_each = AHEAD_BYTES + -(-max(step.memory for step in steps) // jit.ALIGNED) * jit.ALIGNED
     memory = kept_empty((n_threads * of_each // 4 + jit.ALIGNED // 4,), torch.float32)
-    begin = memory.data_ptr()
-    # all that the kernels read of the job lies in one piece
-    widths = [len(ROW) + step.numbers.shape[1] for step in steps]
-    counts = [len(JOB), 2 * len(steps), *(max(1, len(step.fields)) for step in steps), batch * len(steps)]
-    counts += [len(step.rows) * width for step, width in zip(steps, widths, strict=True)]
-    begins = [0, *itertools.accumulate(counts)]
-    words = np.zeros(begins[-1], np.int64)
-    parts = [words[begins[i] : begins[i + 1]] for i in range(len(counts))]
-    at = words.ctypes.data
-    addresses = [at + 8 * begin for begin in begins]
-    first_own = 3 + len(steps)
-    places = np.zeros((batch, len(steps)), np.int64)
-    alike = np.zeros(batch, np.int64)
-    for place, step in enumerate(steps):
-        parts[1][2 * place], parts[1][2 * place + 1] = step.machine.address, addresses[2 + place]
-        if step.fields:
-            parts[2 + place][:] = step.fields
-        width = widths[place]
-        own = parts[first_own + place].reshape(-1, width)
-        # a slice takes a tenth of the time of as many numbers
-        rows = step.rows if len(step.rows) < batch else slice(None)
-        own[:, : len(ROW)], own[:, len(ROW) :] = base[rows], step.numbers
-        # what is read from now on is the result
-        base[rows, :2] = base[rows, 2:4]
-        places[rows, place] = number[: len(own)] * (8 * width) + addresses[first_own + place]
+    listed, keeps, alike = [], [], None
+    for step in steps:
+        index, fields = each, np.array(step.fields, np.int64)
+        if len(step.rows) < batch:
+            index = np.full(batch, -1)
+            index[step.rows] = each[: len(step.rows)]
         if step.alike is not None:
-            alike[rows] = step.alike
+            alike = np.zeros(batch, np.int64) if alike is None else alike
+            alike[step.rows] = step.alike
+        keeps.append((index, fields))
+        own = (step.machine.address, _address(fields), _address(step.numbers), step.numbers.strides[0], _address(index))
+        listed += [*own, *(step.sound or (-1, 0))]
     # the longest first, so that no thread begins with it when the others end
-    np.take(places, np.lexsort((alike, -base[:, 5])), 0, out=parts[2 + len(steps)].reshape(places.shape))
+    order = np.lexsort((-times,) if alike is None else (alike, -times))
+    in_channels = x.dim() == 3
+    words = np.array(listed, np.int64)
     job = {
         "next_row": 0,
         "next_thread": 0,
+        "n_threads": n_threads,
         "n_rows": batch,
-        "rows": addresses[2 + len(steps)],
+        "order": _address(order),
+        "times": _address(times),
+        "source": x.data_ptr(),
+        "source_row": 4 * x.stride(0),
+        "source_pitch": 4 * x.stride(1) if in_channels else 0,
+        "result": result.data_ptr(),
+        "result_row": 4 * result.stride(0),
+        "result_pitch": 4 * result.stride(1) if in_channels else 0,
+        "channels": x.shape[1] if in_channels else 1,
+        "size": size,
+        "whole": int(not padded),
         "n_steps": len(steps),
-        "steps": addresses[1],
-        "memory": begin + -begin % jit.ALIGNED,
+        "steps": _address(words),
+        "copy": copy.address,
+        "copy_numbers": _address(_ONES),
+        "memory": memory.data_ptr() + -memory.data_ptr() % jit.ALIGNED,
         "memory_of_each": of_each,
     }
-    parts[0][:] = [job[name] for name in JOB]
     driver = _driver()
     assert driver is not None
-    driver.run_job(words, n_threads)
+    driver.run_job(np.array([job[name] for name in JOB], np.int64), n_threads)
     return result
+
+
+@functools.lru_cache(maxsize=16)
+def _each(batch: int) -> np.ndarray:
+    """Return the rows of an augmentation's batch, int64."""
+    return np.arange(batch)
+
+
+def _address(integers: np.ndarray) -> int:
+    """Return where integers of an augmentation's job lie."""
+    # a third of the time of `.ctypes.data`
+    return int(integers.__array_interface__["data"][0])
 
 
 def float_bits(values: torch.Tensor) -> np.ndarray:
