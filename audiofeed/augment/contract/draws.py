@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
+from typing import Any
 
+import numpy as np
 import torch
 
 from audiofeed.augment.contract.noise import hashes, uniforms
+from audiofeed.augment.kernels import hash as kernel
+from audiofeed.augment.kernels.rows import each_row
 
 _STREAM = 0x5851F42D4C957F2D  # Knuth's factor: sets the streams of one seed apart
 # of a gamma variate by Marsaglia and Tsang's method, each accepted with a probability above 0.95: all fail in 1e-13 of
@@ -31,9 +36,7 @@ def stream_seeds(seeds: torch.Tensor, stream: int | str) -> torch.Tensor:
     >>> torch.equal(stream_seeds(seeds, "Gain"), stream_seeds(seeds, "Clip"))
     False
     """
-    number = _number_of(stream) if isinstance(stream, str) else stream
-    step = (number * _STREAM) % 2**64
-    return hashes(seeds + (step - 2**64 if step >= 2**63 else step), 1)[:, 0]
+    return hashes(seeds + _step_of(stream), 1)[:, 0]
 
 
 def channel_seeds(seeds: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
@@ -67,6 +70,9 @@ def member_seeds(seeds: torch.Tensor, members: int) -> torch.Tensor:
     >>> torch.equal(member_seeds(seeds, 3)[2], stream_seeds(seeds, 2))
     True
     """
+    found = kernel.streams(seeds, _member_steps(members), 0)
+    if found is not None:
+        return torch.from_numpy(found[0])
     # products wrap around as those of unsigned integers
     steps = torch.arange(members, device=seeds.device) * _STREAM
     return hashes((seeds + steps[:, None]).view(-1), 1).view(members, -1)
@@ -79,6 +85,22 @@ def _number_of(name: str) -> int:
 
 # a compiler cannot follow it, and takes the number as a constant
 _number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _step_of(stream: int | str) -> int:
+    """Return what is added to the seeds of a stream of an augmentation's draws."""
+    step = ((_number_of(stream) if isinstance(stream, str) else stream) * _STREAM) % 2**64
+    return step - 2**64 if step >= 2**63 else step
+
+
+@functools.lru_cache(maxsize=256)
+def _steps_of(stream: int | str) -> np.ndarray:
+    return np.array([_step_of(stream)], np.int64)
+
+
+@functools.lru_cache(maxsize=64)
+def _member_steps(members: int) -> np.ndarray:
+    return np.array([_step_of(place) for place in range(members)], np.int64)
 
 
 class Draws:
@@ -107,6 +129,12 @@ class Draws:
         if self._own is None:
             self._own = stream_seeds(self._given, self._stream)
         return self._own
+
+    def on_host(self) -> HostDraws:
+        """Return an augmentation's draws that go on from here as arrays, for clips on a CPU."""
+        draws = HostDraws(self._given, self._stream)
+        draws._taken = self._taken
+        return draws
 
     def skip(self, count: int = 1) -> None:
         """Leave out numbers of an augmentation, so that later ones are what they would be.
@@ -242,3 +270,83 @@ class Draws:
         found = (d * v).log().gather(1, fits.int().argmax(1, keepdim=True))[:, 0]
         boost = (1.0 - self.uniform()).log() / alpha
         return found + boost if alpha < 1 else found
+
+
+class HostDraws(Draws):
+    """Draws of an augmentation as arrays, for clips on a CPU: the numbers of `Draws`, at a part of the time.
+
+    Args:
+        seeds: int64 (batch,), on a CPU, observed by nothing.
+        stream: As in `Draws`.
+
+    >>> seeds = torch.tensor([3, 4])
+    >>> (HostDraws(seeds, "Gain").uniform(-6.0, 6.0) == Draws(seeds, "Gain").uniform(-6.0, 6.0).numpy()).all()
+    np.True_
+    """
+
+    def __init__(self, seeds: torch.Tensor, stream: int | str) -> None:
+        super().__init__(seeds, stream)
+        found = kernel.streams(seeds, _steps_of(stream), _AT_ONCE)
+        if found is None:
+            own = stream_seeds(seeds, stream)
+            found = own[None].numpy(), uniforms(own, _AT_ONCE)[None].numpy()
+        self._own_array, self._first_array = found[0][0], found[1][0]
+
+    @property
+    def seeds(self) -> torch.Tensor:
+        """Seeds of an augmentation's stream of draws, int64 (batch,), a tensor."""
+        return torch.from_numpy(self._own_array)
+
+    def on_tensors(self) -> Draws:
+        """Return an augmentation's draws that go on from here as tensors."""
+        draws = Draws(self._given, self._stream)
+        draws._own, draws._first = self.seeds, torch.from_numpy(self._first_array)
+        draws._taken = self._taken
+        return draws
+
+    def rows(self, p: float, gate: torch.Tensor | None) -> np.ndarray:
+        """Draw the clips that an augmentation is applied to, as `chosen` does.
+
+        Args:
+            p: Probability, 0 to 1.
+            gate: (batch,) bool, False for clips to leave out; None: none of them.
+
+        Returns:
+            int64, the rows of these clips in the batch, in increasing order.
+        """
+        if p < 1:
+            drawn = self.uniform() < p
+            return np.flatnonzero(drawn if gate is None else drawn & gate.numpy())
+        self.skip()
+        return each_row(len(self._own_array)) if gate is None else np.flatnonzero(gate.numpy())
+
+    def bits(self, count: int = 1) -> Any:
+        """Draw 64 random bits for an augmentation of each clip, int64 (batch, count)."""
+        drawn = hashes(self.seeds, count, first=self._taken)
+        self._taken += count
+        return drawn.numpy()
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, count: int | None = None) -> Any:
+        """Draw numbers for an augmentation as `Draws.uniform` does, float64 (batch,) or (batch, count)."""
+        first, self._taken = self._taken, self._taken + (count or 1)
+        if self._taken <= _AT_ONCE:
+            drawn = self._first_array[:, first : self._taken]
+        else:
+            drawn = uniforms(self.seeds, count or 1, first=first).numpy()
+        drawn = drawn[:, 0] if count is None else drawn
+        return drawn if (low, high) == (0.0, 1.0) else low + drawn * (high - low)
+
+    def integers(self, limit: Any, count: int | None = None) -> Any:
+        """Draw integers from 0 to below a limit for an augmentation as `Draws.integers` does."""
+        return np.minimum((self.uniform(count=count) * limit).astype(np.int64), limit - 1)
+
+    def chosen(self, p: float) -> Any:
+        """Draw for each clip whether an augmentation is applied, bool (batch,)."""
+        if p >= 1:
+            self.skip()
+            return np.ones(len(self._own_array), bool)
+        return self.uniform() < p
+
+    def log_uniform(self, low: float, high: float, count: int | None = None) -> Any:
+        """Draw numbers for an augmentation whose logarithm is uniform, float64."""
+        return np.exp(self.uniform(math.log(low), math.log(high), count))

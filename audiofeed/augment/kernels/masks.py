@@ -19,10 +19,10 @@ def _kernel(lanes: int) -> jit.Machine | None:
 
 def masked(
     features: torch.Tensor,
-    frames: torch.Tensor,
+    frames: np.ndarray,
     rows: np.ndarray,
-    time: tuple[torch.Tensor, torch.Tensor],
-    frequency: tuple[torch.Tensor, torch.Tensor],
+    time: tuple[np.ndarray, np.ndarray],
+    frequency: tuple[np.ndarray, np.ndarray],
     fill: float | None,
 ) -> torch.Tensor | None:
     """Return an augmentation's features with masks; None where there is no kernel.
@@ -43,7 +43,7 @@ def masked(
     n_time, n_frequency = time[0].shape[1], frequency[0].shape[1]
     spans = np.empty((batch, n_time + n_frequency, 2), np.int64)
     for part in (0, 1):
-        spans[:, :n_time, part], spans[:, n_time:, part] = time[part].numpy(), frequency[part].numpy()
+        spans[:, :n_time, part], spans[:, n_time:, part] = time[part], frequency[part]
     fields = {
         "bins": bins,
         "groups": x.shape[1] // max(bins, 1),

@@ -69,7 +69,7 @@ def _gain(lanes: int) -> jit.Machine | None:
     return jit.compiled(write_gain(lanes))
 
 
-def gain_step(rows: np.ndarray, factors: torch.Tensor) -> RowStep | None:
+def gain_step(rows: np.ndarray, factors: np.ndarray) -> RowStep | None:
     """Return the step that multiplies rows of an augmentation's batch; None where there is no kernel.
 
     Args:
@@ -105,17 +105,20 @@ def joined(steps: Sequence[RowStep], batch: int) -> list[RowStep]:
     return kept
 
 
-def rows_of(active: torch.Tensor) -> np.ndarray:
-    """Return the rows of an augmentation's batch that it was drawn for, int64.
+@functools.lru_cache(maxsize=16)
+def each_row(batch: int) -> np.ndarray:
+    """Return all rows of an augmentation's batch, int64, which nobody may change.
 
-    >>> rows_of(torch.tensor([True, False, True]))
-    array([0, 2])
+    >>> each_row(3)
+    array([0, 1, 2])
     """
-    return np.flatnonzero(active.numpy())
+    rows = np.arange(batch)
+    rows.flags.writeable = False
+    return rows
 
 
 def done(
-    waveforms: torch.Tensor, lengths: torch.Tensor, steps: Sequence[RowStep], *, padded: bool = True
+    waveforms: torch.Tensor, lengths: torch.Tensor | np.ndarray, steps: Sequence[RowStep], *, padded: bool = True
 ) -> torch.Tensor:
     """Return an augmentation's waveforms after steps on their rows, each row led through all of them at once.
 
@@ -128,7 +131,7 @@ def done(
     x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
     result = kept_empty(x.shape, torch.float32)
     batch, size, times = x.shape[0], x.shape[-1], np.ascontiguousarray(lengths)
-    steps, each, copy = joined(steps, batch), _each(batch), _gain(jit.lanes())
+    steps, each, copy = joined(steps, batch), each_row(batch), _gain(jit.lanes())
     assert copy is not None
     n_threads = max(1, min(torch.get_num_threads(), batch, x.numel() // jit.FEW_SAMPLES))
     of_each = AHEAD_BYTES + -(-max(step.memory for step in steps) // jit.ALIGNED) * jit.ALIGNED
@@ -178,31 +181,25 @@ def done(
     return result
 
 
-@functools.lru_cache(maxsize=16)
-def _each(batch: int) -> np.ndarray:
-    """Return the rows of an augmentation's batch, int64."""
-    return np.arange(batch)
-
-
 def _address(integers: np.ndarray) -> int:
     """Return where integers of an augmentation's job lie."""
     # a third of the time of `.ctypes.data`
     return int(integers.__array_interface__["data"][0])
 
 
-def float_bits(values: torch.Tensor) -> np.ndarray:
-    """Return float32 numbers of an augmentation's rows as the integers that a kernel takes them from.
+def float_bits(values: np.ndarray) -> np.ndarray:
+    """Return numbers of an augmentation's rows as the integers that a kernel takes float32 ones from.
 
-    >>> float_bits(torch.tensor([1.0])).tolist() == [0x3F800000]
+    >>> float_bits(np.array([1.0])).tolist() == [0x3F800000]
     True
     """
-    return values.to(torch.float32).numpy().view(np.int32).astype(np.int64)
+    return values.astype(np.float32).view(np.int32).astype(np.int64)
 
 
-def double_bits(values: torch.Tensor) -> np.ndarray:
-    """Return float64 numbers of an augmentation's rows as the integers that a kernel takes them from.
+def double_bits(values: np.ndarray) -> np.ndarray:
+    """Return numbers of an augmentation's rows as the integers that a kernel takes float64 ones from.
 
-    >>> double_bits(torch.tensor([1.0])).tolist() == [0x3FF0000000000000]
+    >>> double_bits(np.array([1.0])).tolist() == [0x3FF0000000000000]
     True
     """
-    return values.to(torch.float64).numpy().view(np.int64)
+    return values.astype(np.float64).view(np.int64)
