@@ -12,9 +12,11 @@ import torch
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws, HostDraws
+from audiofeed.augment.contract.feature_trees import all_frames
 from audiofeed.augment.contract.ranges import check_probability
 from audiofeed.augment.contract.sources import source_at, with_source_at
-from audiofeed.augment.kernels.rows import RowStep, done, readable
+from audiofeed.augment.kernels.masks import of_features
+from audiofeed.augment.kernels.rows import Rows, RowStep, done, readable
 from audiofeed.drawing.reprs import module_repr
 from audiofeed.parallel.observed import observed
 
@@ -97,7 +99,11 @@ class Augmentation(torch.nn.Module):
         return None
 
     def planned(
-        self, clips: Clips, gate: torch.Tensor | None = None, stage: Stage | None = None
+        self,
+        clips: Clips,
+        gate: torch.Tensor | None = None,
+        stage: Stage | None = None,
+        draws: HostDraws | None = None,
     ) -> list[RowStep] | None:
         """Return what `run` would do as steps of kernels, which another may do later; None: only `run` can.
 
@@ -105,6 +111,7 @@ class Augmentation(torch.nn.Module):
             clips: The clips, of which the samples are not looked at.
             gate: As in `run`.
             stage: As in `run`.
+            draws: Those of this augmentation for the clips; None: drawn here.
         """
         # first of all: a compiler follows no further
         if not may_look(clips) or type(self).run is not Augmentation.run or not _keeps(type(self)):
@@ -113,9 +120,10 @@ class Augmentation(torch.nn.Module):
             return []
         if clips.sources and (self.follows or self.parts_sources):
             return None
-        if not readable(clips.waveforms):
+        values = clips.features if self.stage == "features" else clips.waveforms
+        if not isinstance(values, torch.Tensor) or values.device.type != "cpu" or not readable(values):
             return None
-        draws = HostDraws(clips.seeds, self.stream)
+        draws = HostDraws(clips.seeds, self.stream) if draws is None else draws
         rows = draws.rows(self.p, gate)
         if not len(rows) and not self.always:
             return []
@@ -255,7 +263,19 @@ def with_steps(clips: Clips, steps: list[RowStep]) -> Clips:
         clips: The clips, as they were when the steps were planned.
         steps: As `Augmentation.planned` returns them.
     """
-    return clips.with_values(waveforms=done(clips.waveforms, clips.lengths, steps)) if steps else clips
+    if not steps:
+        return clips
+    jobs = {}
+    for name in ("waveforms", "features"):
+        own = [step for step in steps if step.of == name]
+        if own and name == "waveforms":
+            jobs[name] = Rows(clips.waveforms, clips.lengths.numpy(), own)
+        elif own:
+            jobs[name] = of_features(clips.features, all_frames(clips.features, clips.feature_lengths).numpy(), own)
+    found = dict(zip(jobs, done(*jobs.values()), strict=True))
+    if "features" in found:
+        found["features"] = found["features"].view(clips.features.shape)
+    return clips.with_values(**found)
 
 
 @functools.lru_cache(maxsize=256)

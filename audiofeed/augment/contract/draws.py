@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,6 @@ def member_seeds(seeds: torch.Tensor, members: int) -> torch.Tensor:
     >>> torch.equal(member_seeds(seeds, 3)[2], stream_seeds(seeds, 2))
     True
     """
-    found = kernel.streams(seeds, _member_steps(members), 0)
-    if found is not None:
-        return torch.from_numpy(found[0])
     # products wrap around as those of unsigned integers
     steps = torch.arange(members, device=seeds.device) * _STREAM
     return hashes((seeds + steps[:, None]).view(-1), 1).view(members, -1)
@@ -94,13 +92,28 @@ def _step_of(stream: int | str) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _steps_of(stream: int | str) -> np.ndarray:
-    return np.array([_step_of(stream)], np.int64)
+def _steps_of(streams: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is added to the seeds for each member of a composed augmentation, and to those for its draws."""
+    both = [_step_of(place) for place in range(len(streams))], [_step_of(stream) for stream in streams]
+    return np.array(both[0], np.int64), np.array(both[1], np.int64)
 
 
-@functools.lru_cache(maxsize=64)
-def _member_steps(members: int) -> np.ndarray:
-    return np.array([_step_of(place) for place in range(members)], np.int64)
+def member_draws(seeds: torch.Tensor, streams: Sequence[str]) -> list[tuple[torch.Tensor, HostDraws]] | None:
+    """Derive the seeds and the draws of all members of a composed augmentation at once; None where no kernel can.
+
+    Args:
+        seeds: int64 (batch,).
+        streams: Name of each member's draws.
+
+    Returns:
+        Of each member its seeds, and draws from them.
+    """
+    found = kernel.streams(seeds, *_steps_of(tuple(streams)), _AT_ONCE)
+    if found is None:
+        return None
+    given = torch.from_numpy(found.given).unbind()
+    each = zip(given, streams, found.own, found.first, strict=True)
+    return [(own, HostDraws(own, stream, (seeds, first))) for own, stream, seeds, first in each]
 
 
 class Draws:
@@ -278,19 +291,21 @@ class HostDraws(Draws):
     Args:
         seeds: int64 (batch,), on a CPU, observed by nothing.
         stream: As in `Draws`.
+        drawn: Seeds of the stream, int64 (batch,), and its first numbers; None: drawn here.
 
     >>> seeds = torch.tensor([3, 4])
     >>> (HostDraws(seeds, "Gain").uniform(-6.0, 6.0) == Draws(seeds, "Gain").uniform(-6.0, 6.0).numpy()).all()
     np.True_
     """
 
-    def __init__(self, seeds: torch.Tensor, stream: int | str) -> None:
+    def __init__(
+        self, seeds: torch.Tensor, stream: int | str, drawn: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
         super().__init__(seeds, stream)
-        found = kernel.streams(seeds, _steps_of(stream), _AT_ONCE)
-        if found is None:
+        if drawn is None:
             own = stream_seeds(seeds, stream)
-            found = own[None].numpy(), uniforms(own, _AT_ONCE)[None].numpy()
-        self._own_array, self._first_array = found[0][0], found[1][0]
+            drawn = own.numpy(), uniforms(own, _AT_ONCE).numpy()
+        self._own_array, self._first_array = drawn
 
     @property
     def seeds(self) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,16 +44,28 @@ def hashes(seeds: torch.Tensor, n: int, first: int, *, uniform: bool = False) ->
     return found
 
 
-def streams(seeds: torch.Tensor, steps: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Derive the seeds of streams of an augmentation's draws, and their first numbers; None where no kernel can.
+class Streams(NamedTuple):
+    """Streams of draws of an augmentation's members, for the clips of a batch.
+
+    Args:
+        given: int64 (members, batch), the seeds of each member.
+        own: int64 (members, batch), of its stream of draws.
+        first: float64 (members, batch, n), the first numbers in [0, 1) of that.
+    """
+
+    given: np.ndarray
+    own: np.ndarray
+    first: np.ndarray
+
+
+def streams(seeds: torch.Tensor, steps: np.ndarray, names: np.ndarray, n: int) -> Streams | None:
+    """Derive the seeds of an augmentation's members, and what each draws first; None where no kernel can.
 
     Args:
         seeds: int64 (batch,).
-        steps: int64 (streams,), what is added to the seeds of each, as `contract.draws.stream_seeds` does.
-        n: Numbers in [0, 1) of each; may be 0.
-
-    Returns:
-        int64 (streams, batch), and float64 (streams, batch, n).
+        steps: int64 (members,), what is added to the seeds for each, as `contract.draws.stream_seeds` does.
+        names: int64 (members,), what is added to those for its draws.
+        n: Numbers of each.
     """
     if seeds.device.type != "cpu" or not in_memory(seeds) or not jit.lanes():
         return None
@@ -60,9 +73,9 @@ def streams(seeds: torch.Tensor, steps: np.ndarray, n: int) -> tuple[np.ndarray,
     if machine is None:
         return None
     seeds = seeds.contiguous()
-    batch = seeds.shape[0]
-    own, found = np.empty((len(steps), batch), np.int64), np.empty((len(steps), batch, n))
-    address = [each.__array_interface__["data"][0] for each in (steps, own, found)]
-    job = (seeds.data_ptr(), batch, address[0], len(steps), n, address[1], address[2])
+    members, batch = len(steps), seeds.shape[0]
+    found = Streams(*np.empty((2, members, batch), np.int64), np.empty((members, batch, n)))
+    address = [each.__array_interface__["data"][0] for each in (steps, names, *found)]
+    job = (seeds.data_ptr(), batch, *address[:2], members, n, *address[2:])
     machine.run_job(np.array(job, np.int64), 1)
-    return own, found
+    return found

@@ -6,7 +6,7 @@ from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 
 INCREMENT, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 JOB = ("seeds", "n_seeds", "n", "first", "out")
-STREAM_JOB = ("seeds", "n_seeds", "steps", "n_streams", "n", "own", "out")
+STREAM_JOB = ("seeds", "n_seeds", "steps", "names", "n_streams", "n", "given", "own", "out")
 # integers that are hashed together
 WIDTH = 8
 
@@ -96,18 +96,26 @@ def write_hashes(uniform: bool) -> str:
 
 
 def write_streams() -> str:
-    """Write the kernel that derives the seeds of an augmentation's streams, and the first numbers of each in [0, 1)."""
+    """Write the kernel that derives the seeds of members of an augmentation, and of the stream of draws of each.
+
+    Beside them stand the first numbers of these in [0, 1).
+    """
     code = Code(4)
     field = {name: code.load_i64("%job", i) for i, name in enumerate(STREAM_JOB)}
-    seeds, steps, own, out = (
-        code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("seeds", "steps", "own", "out")
+    seeds, steps, names, given, own, out = (
+        code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("seeds", "steps", "names", "given", "own", "out")
     )
+
+    def derived(seed: Name, step: Name) -> Name:
+        return hashed(code, str(code.plus(code.plus(seed, step), signed(INCREMENT))), "i64")
+
     with code.loop(0, field["n_streams"]) as stream:
-        step = code.load_i64(steps, stream.index)
+        step, name = code.load_i64(steps, stream.index), code.load_i64(names, stream.index)
         with code.loop(0, field["n_seeds"]) as row:
             at = code.plus(code.times(stream.index, field["n_seeds"]), row.index)
-            started = code.plus(code.plus(code.load_i64(seeds, row.index), step), signed(INCREMENT))
-            seed = hashed(code, str(started), "i64")
+            of_member = derived(code.load_i64(seeds, row.index), step)
+            code.put(f"store i64 {of_member}, ptr {code.at(given, at, 'i64')}, align 8")
+            seed = derived(of_member, name)
             code.put(f"store i64 {seed}, ptr {code.at(own, at, 'i64')}, align 8")
             to = code.at(out, code.times(at, field["n"]), "i64")
             _hashes_of(code, seed, field["n"], 0, to, uniform=True)

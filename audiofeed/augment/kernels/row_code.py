@@ -13,10 +13,18 @@ from collections.abc import Callable
 
 from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 
-JOB = (
-    "next_row",  # the first place in the order that no thread has taken
+# what the threads share; behind it lie the jobs, one after another
+SHARED = (
     "next_thread",  # how many threads have come
     "n_threads",
+    "memory",  # address of what the threads work in
+    "memory_of_each",  # bytes of it for each thread
+    "copy",  # address of the code of the gain, and of its numbers for a copy
+    "copy_numbers",
+    "n_jobs",
+)
+JOB = (
+    "next_row",  # the first place in the order that no thread has taken
     "n_rows",
     "order",  # address of the rows, int64, in the order in which they are taken
     "times",  # address of the samples of each row, int64
@@ -31,10 +39,6 @@ JOB = (
     "whole",  # 1: a row without a step is copied whole, 0: as long as it is, and 0 past that
     "n_steps",
     "steps",  # address of what `STEP` lists, for each step
-    "copy",  # address of the code of the gain, and of its numbers for a copy
-    "copy_numbers",
-    "memory",  # address of what the threads work in
-    "memory_of_each",  # bytes of it for each thread
 )
 STEP = (
     "code",  # address of its function
@@ -68,78 +72,91 @@ _SIDE_BY_SIDE = 4
 
 
 def write_driver() -> str:
-    """Write the kernel in which a thread takes rows of a job, and leads them through the steps of augmentations."""
+    """Write the kernel in which threads take rows of jobs, and lead them through the steps of augmentations."""
     code = SpanCode(4)
-    place = {name: code.at("%job", i, "i64") for i, name in enumerate(JOB)}
-    field = {name: code.load_i64("%job", i) for i, name in enumerate(JOB) if not name.startswith("next")}
     base = code.let(f"alloca i64, i64 {len(ROW)}, align 8")
     touched = code.let("alloca i64, align 8")
-    thread = code.let(f"atomicrmw add ptr {place['next_thread']}, i64 1 seq_cst")
-    ahead = code.as_pointer(code.plus(field["memory"], code.times(thread, field["memory_of_each"])))
+    shared = {name: code.load_i64("%shared", i) for i, name in enumerate(SHARED) if not name.startswith("next")}
+    thread = code.let(f"atomicrmw add ptr {code.at('%shared', SHARED.index('next_thread'), 'i64')}, i64 1 seq_cst")
+    ahead = code.as_pointer(code.plus(shared["memory"], code.times(thread, shared["memory_of_each"])))
     memory = code.at(ahead, AHEAD_BYTES, "i8")
-    order, times, steps, copy_numbers = (
-        code.as_pointer(field[name]) for name in ("order", "times", "steps", "copy_numbers")
-    )
-    copy = code.as_pointer(field["copy"])
+    copy, copy_numbers = code.as_pointer(shared["copy"]), code.as_pointer(shared["copy_numbers"])
 
     def put(value: Int, array: Name, index: Int) -> None:
         code.put(f"store i64 {value}, ptr {code.at(array, index, 'i64')}, align 8")
 
-    def numbers_of(step: Name, row: Int) -> tuple[dict[str, Name], Name, Int]:
-        """Write the step, where its numbers of a row lie, and how often it works on the row: once, or not at all."""
-        here = code.at(steps, code.times(len(STEP), step), "i64")
+    with code.loop(0, shared["n_jobs"]) as number:
+        job = code.at("%shared", code.plus(len(SHARED), code.times(len(JOB), number.index)), "i64")
+        rows = _RowsOfJob(code, job)
+        field = rows.field
+        with code.loop(0, field["n_rows"]):
+            place = code.let(f"atomicrmw add ptr {code.at(job, JOB.index('next_row'), 'i64')}, i64 1 seq_cst")
+            # a thread that finds nothing left goes through the rest at no cost
+            with code.loop(place, code.min(code.plus(place, 1), field["n_rows"])) as taken:
+                put(0, ahead, AHEAD.index("line"))
+                put(0, ahead, AHEAD.index("lines"))
+                # the row that this thread takes next, if all threads take as long
+                following = code.plus(taken.index, shared["n_threads"])
+                with code.loop(following, code.min(code.plus(following, 1), field["n_rows"])) as then:
+                    row, time = rows.at(then.index)
+                    put(code.let(f"udiv i64 {code.plus(time, _LINE - 1)}, {_LINE}"), ahead, AHEAD.index("lines"))
+                    for name in ("source", "result"):
+                        put(rows.start(name, row), ahead, AHEAD.index(name))
+                    put(0, ahead, AHEAD.index("sound_bytes"))
+                    with code.loop(0, field["n_steps"]) as step:
+                        own, numbers, has_own = rows.numbers_of(step.index, row)
+                        reads = code.let(f"zext i1 {code.let('icmp sge i64 ' + own['sound'] + ', 0')} to i64")
+                        with code.loop(0, code.let(f"and i64 {has_own}, {reads}")):
+                            put(code.load_i64(numbers, own["sound"]), ahead, AHEAD.index("sound"))
+                            put(code.times(_LINE, own["sound_bytes"]), ahead, AHEAD.index("sound_bytes"))
+                row, time = rows.at(taken.index)
+                of_row = {name: rows.start(name, row) for name in ("source", "result")} | {"time": time}
+                for i, name in enumerate(ROW):
+                    put(of_row.get(name, field.get(name, 0)), base, i)
+                code.put(f"store i64 0, ptr {touched}, align 8")
+                with code.loop(0, field["n_steps"]) as step:
+                    own, numbers, has_own = rows.numbers_of(step.index, row)
+                    with code.loop(0, has_own):
+                        function, fields = code.as_pointer(own["code"]), code.as_pointer(own["fields"])
+                        code.put(f"call void {function}(ptr {fields}, ptr {base}, ptr {numbers}, ptr {memory})")
+                        # what is read from now on is the result
+                        put(of_row["result"], base, ROW.index("source"))
+                        put(field["result_pitch"], base, ROW.index("source_pitch"))
+                        code.put(f"store i64 1, ptr {touched}, align 8")
+                with code.loop(0, code.minus(1, code.let(f"load i64, ptr {touched}, align 8"))):
+                    is_whole = code.let(f"icmp eq i64 {field['whole']}, 1")
+                    put(code.let(f"select i1 {is_whole}, i64 {field['size']}, i64 {time}"), base, ROW.index("time"))
+                    code.put(f"call void {copy}(ptr {base}, ptr {base}, ptr {copy_numbers}, ptr {memory})")
+    return code.text("kernel", "ptr %shared")
+
+
+class _RowsOfJob:
+    """Code that finds the rows of an augmentation's job, and what its steps have for each."""
+
+    def __init__(self, code: SpanCode, job: Name) -> None:
+        self._code = code
+        self.field = {name: code.load_i64(job, i) for i, name in enumerate(JOB) if not name.startswith("next")}
+        self._order, self._times, self._steps = (
+            code.as_pointer(self.field[name]) for name in ("order", "times", "steps")
+        )
+
+    def at(self, place: Int) -> tuple[Name, Name]:
+        """Write the row at a place in the order of an augmentation's job, and its samples."""
+        row = self._code.load_i64(self._order, place)
+        return row, self._code.load_i64(self._times, row)
+
+    def start(self, name: str, row: Int) -> Int:
+        """Write the address of a row of an augmentation's "source" or "result"."""
+        return self._code.plus(self.field[name], self._code.times(row, self.field[f"{name}_row"]))
+
+    def numbers_of(self, step: Int, row: Int) -> tuple[dict[str, Name], Name, Name]:
+        """Write a step of an augmentation, where its numbers of a row lie, and how often it takes the row: 1 or 0."""
+        code = self._code
+        here = code.at(self._steps, code.times(len(STEP), step), "i64")
         own = {name: code.load_i64(here, i) for i, name in enumerate(STEP)}
         at = code.load_i64(code.as_pointer(own["index"]), row)
         numbers = code.as_pointer(code.plus(own["numbers"], code.times(at, own["pitch"])))
         return own, numbers, code.let(f"zext i1 {code.let(f'icmp sge i64 {at}, 0')} to i64")
-
-    def start(name: str, row: Int) -> Int:
-        return code.plus(field[name], code.times(row, field[f"{name}_row"]))
-
-    with code.loop(0, field["n_rows"]):
-        number = code.let(f"atomicrmw add ptr {place['next_row']}, i64 1 seq_cst")
-        # a thread that finds nothing left goes through the rest at no cost
-        last = code.min(code.plus(number, 1), field["n_rows"])
-        with code.loop(number, last) as taken:
-            row = code.load_i64(order, taken.index)
-            put(0, ahead, AHEAD.index("line"))
-            put(0, ahead, AHEAD.index("lines"))
-            # the row that this thread takes next, if all threads take as long
-            following = code.plus(taken.index, field["n_threads"])
-            with code.loop(following, code.min(code.plus(following, 1), field["n_rows"])) as then:
-                next_row = code.load_i64(order, then.index)
-                time = code.load_i64(times, next_row)
-                found = {"lines": code.let(f"udiv i64 {code.plus(time, _LINE - 1)}, {_LINE}"), "sound": "0"}
-                found |= {name: str(start(name, next_row)) for name in ("source", "result")}
-                for name in ("lines", "source", "result", "sound"):
-                    put(found[name], ahead, AHEAD.index(name))
-                put(0, ahead, AHEAD.index("sound_bytes"))
-                with code.loop(0, field["n_steps"]) as step:
-                    own, numbers, has_own = numbers_of(step.index, next_row)
-                    reads = code.let(f"zext i1 {code.let('icmp sge i64 ' + own['sound'] + ', 0')} to i64")
-                    with code.loop(0, code.let(f"and i64 {has_own}, {reads}")):
-                        put(code.load_i64(numbers, own["sound"]), ahead, AHEAD.index("sound"))
-                        put(code.times(_LINE, own["sound_bytes"]), ahead, AHEAD.index("sound_bytes"))
-            time = code.load_i64(times, row)
-            of_row = {name: start(name, row) for name in ("source", "result")} | {"time": time}
-            for i, name in enumerate(ROW):
-                put(of_row.get(name, field.get(name, 0)), base, i)
-            code.put(f"store i64 0, ptr {touched}, align 8")
-            with code.loop(0, field["n_steps"]) as step:
-                own, numbers, has_own = numbers_of(step.index, row)
-                with code.loop(0, has_own):
-                    function, fields = code.as_pointer(own["code"]), code.as_pointer(own["fields"])
-                    code.put(f"call void {function}(ptr {fields}, ptr {base}, ptr {numbers}, ptr {memory})")
-                    # what is read from now on is the result
-                    put(of_row["result"], base, ROW.index("source"))
-                    put(field["result_pitch"], base, ROW.index("source_pitch"))
-                    code.put(f"store i64 1, ptr {touched}, align 8")
-            left = code.minus(1, code.let(f"load i64, ptr {touched}, align 8"))
-            with code.loop(0, left):
-                is_whole = code.let(f"icmp eq i64 {field['whole']}, 1")
-                put(code.let(f"select i1 {is_whole}, i64 {field['size']}, i64 {time}"), base, ROW.index("time"))
-                code.put(f"call void {copy}(ptr {base}, ptr {base}, ptr {copy_numbers}, ptr {memory})")
-    return code.text("kernel", "ptr %job")
 
 
 class SpanCode(Code):
@@ -236,8 +253,6 @@ class RowCode(SpanCode):
         Args:
             lines: How many of each.
         """
-        import os
-        if os.environ.get("NOAHEAD"): return
         place = {name: self.at(self.memory, 8 * i - AHEAD_BYTES, "i8") for i, name in enumerate(AHEAD)}
         found = {name: self.let(f"load i64, ptr {at}, align 8") for name, at in place.items()}
         line: Int = found["line"]

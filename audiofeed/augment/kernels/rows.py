@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.row_code import AHEAD_BYTES, JOB, write_driver, write_gain
+from audiofeed.augment.kernels.row_code import AHEAD_BYTES, JOB, SHARED, write_driver, write_gain
 from audiofeed.methods.short_time.kernel import guard, jit
 from audiofeed.parallel.kept_memory import kept_empty
 
@@ -34,6 +34,7 @@ class RowStep:
         factor: Which of the numbers is a factor, the bits of a float32, by which it multiplies its result last; a gain
             that follows goes in there.
         sound: Which of the numbers is the address of samples that are read along with a row's, and the bytes of each.
+        of: Whose rows they are.
     """
 
     machine: jit.Machine
@@ -45,6 +46,7 @@ class RowStep:
     alike: np.ndarray | None = None
     factor: int | None = None
     sound: tuple[int, int] | None = None
+    of: Literal["waveforms", "features"] = "waveforms"
 
 
 def readable(*tensors: torch.Tensor) -> bool:
@@ -117,26 +119,71 @@ def each_row(batch: int) -> np.ndarray:
     return rows
 
 
-def done(
-    waveforms: torch.Tensor, lengths: torch.Tensor | np.ndarray, steps: Sequence[RowStep], *, padded: bool = True
-) -> torch.Tensor:
-    """Return an augmentation's waveforms after steps on their rows, each row led through all of them at once.
+class Rows(NamedTuple):
+    """Rows of an augmentation's batch, and the steps that they are led through.
 
     Args:
-        waveforms: (batch, [channel,] time) float32, `readable`, 0 past the lengths.
+        values: (batch, [channel,] time) float32, `readable`.
         lengths: int64 (batch,), in samples.
-        steps: One after another.
+        steps: One after another; at least one.
         padded: Whether rows are 0 past their lengths; otherwise rows that no step changes are copied whole.
     """
-    x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
-    result = kept_empty(x.shape, torch.float32)
-    batch, size, times = x.shape[0], x.shape[-1], np.ascontiguousarray(lengths)
-    steps, each, copy = joined(steps, batch), each_row(batch), _gain(jit.lanes())
+
+    values: torch.Tensor
+    lengths: np.ndarray
+    steps: Sequence[RowStep]
+    padded: bool = True
+
+
+def done(*jobs: Rows) -> list[torch.Tensor]:
+    """Return an augmentation's rows after their steps, each row led through all of its own at once.
+
+    Args:
+        jobs: Done one after another, by the same threads.
+    """
+    copy, driver = _gain(jit.lanes()), _driver()
     assert copy is not None
-    n_threads = max(1, min(torch.get_num_threads(), batch, x.numel() // jit.FEW_SAMPLES))
-    of_each = AHEAD_BYTES + -(-max(step.memory for step in steps) // jit.ALIGNED) * jit.ALIGNED
-    memory = kept_empty((n_threads * of_each // 4 + jit.ALIGNED // 4,), torch.float32)
-    listed, keeps, alike = [], [], None
+    assert driver is not None
+    made = [_job(rows) for rows in jobs]
+    values = sum(rows.values.numel() for rows in jobs)
+    n_threads = max(1, min(torch.get_num_threads(), max(len(rows.lengths) for rows in jobs), values // jit.FEW_SAMPLES))
+    most = max(step.memory for rows in jobs for step in rows.steps)
+    of_each = AHEAD_BYTES + -(-most // jit.ALIGNED) * jit.ALIGNED
+    memory = _taken(n_threads * of_each + jit.ALIGNED)
+    begin = _address(memory)
+    shared = {
+        "next_thread": 0,
+        "n_threads": n_threads,
+        "memory": begin + -begin % jit.ALIGNED,
+        "memory_of_each": of_each,
+        "copy": copy.address,
+        "copy_numbers": _address(_ONES),
+        "n_jobs": len(made),
+    }
+    words = [shared[name] for name in SHARED]
+    for job in made:
+        words += job.words
+    driver.run_job(np.array(words, np.int64), n_threads)
+    _free.append(memory)
+    return [job.result for job in made]
+
+
+class _Job(NamedTuple):
+    """Job of an augmentation's kernels: its words, its result, and what the words point into."""
+
+    words: list[int]
+    result: torch.Tensor
+    keeps: Any
+
+
+def _job(rows: Rows) -> _Job:
+    """Return the job of an augmentation's rows, to be done."""
+    x = rows.values if rows.values.stride(-1) == 1 else rows.values.contiguous()
+    result = kept_empty(x.shape, torch.float32)
+    batch, times = x.shape[0], np.ascontiguousarray(rows.lengths, np.int64)
+    steps, each = joined(rows.steps, batch), each_row(batch)
+    listed: list[int] = []
+    alike, keeps = None, []
     for step in steps:
         index, fields = each, np.array(step.fields, np.int64)
         if len(step.rows) < batch:
@@ -146,16 +193,14 @@ def done(
             alike = np.zeros(batch, np.int64) if alike is None else alike
             alike[step.rows] = step.alike
         keeps.append((index, fields))
-        own = (step.machine.address, _address(fields), _address(step.numbers), step.numbers.strides[0], _address(index))
-        listed += [*own, *(step.sound or (-1, 0))]
+        listed += step.machine.address, _address(fields), _address(step.numbers), step.numbers.strides[0]
+        listed += _address(index), *(step.sound or (-1, 0))
     # the longest first, so that no thread begins with it when the others end
     order = np.lexsort((-times,) if alike is None else (alike, -times))
     in_channels = x.dim() == 3
     words = np.array(listed, np.int64)
     job = {
         "next_row": 0,
-        "next_thread": 0,
-        "n_threads": n_threads,
         "n_rows": batch,
         "order": _address(order),
         "times": _address(times),
@@ -166,19 +211,25 @@ def done(
         "result_row": 4 * result.stride(0),
         "result_pitch": 4 * result.stride(1) if in_channels else 0,
         "channels": x.shape[1] if in_channels else 1,
-        "size": size,
-        "whole": int(not padded),
+        "size": x.shape[-1],
+        "whole": int(not rows.padded),
         "n_steps": len(steps),
         "steps": _address(words),
-        "copy": copy.address,
-        "copy_numbers": _address(_ONES),
-        "memory": memory.data_ptr() + -memory.data_ptr() % jit.ALIGNED,
-        "memory_of_each": of_each,
     }
-    driver = _driver()
-    assert driver is not None
-    driver.run_job(np.array([job[name] for name in JOB], np.int64), n_threads)
-    return result
+    return _Job([job[name] for name in JOB], result, (x, times, steps, keeps, order, words))
+
+
+# memory that threads have worked in
+_free: list[np.ndarray] = []
+
+
+def _taken(size: int) -> np.ndarray:
+    """Return memory for the threads of an augmentation's job, kept from an earlier one if there is such."""
+    try:
+        memory = _free.pop()
+    except IndexError:
+        return np.empty(size, np.uint8)
+    return memory if memory.nbytes >= size else np.empty(size, np.uint8)
 
 
 def _address(integers: np.ndarray) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +13,10 @@ from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws, HostDraws
-from audiofeed.augment.contract.feature_trees import map_features, own_frames
+from audiofeed.augment.contract.feature_trees import all_frames, map_features, own_frames
 from audiofeed.augment.contract.ranges import check_probability
-from audiofeed.augment.kernels import masks
-from audiofeed.augment.kernels.rows import readable
+from audiofeed.augment.kernels.masks import mask_step, of_features
+from audiofeed.augment.kernels.rows import RowStep, done, readable
 from audiofeed.augment.spectra.fill import Fill, check_fill, fill_value
 from audiofeed.augment.spectra.settings import check_number, count_or_share
 from audiofeed.augment.spectra.time_warp import Warp, warped
@@ -108,30 +109,44 @@ class SpecAugment(Augmentation):
             [*(f"{name}={getattr(self, name)!r}" for name in names), *filter(None, [super().extra_repr()])]
         )
 
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
+        """Mask the features of this augmentation's clips, by a kernel."""
+        if self.warp or clips.features.dim() < 3:
+            return None
+        drawn = draws.uniform(count=2 * self._most + 2)
+        frames = all_frames(clips.features, clips.feature_lengths).numpy()
+        return self._masks(clips.features.shape, frames, rows, drawn, draws)
+
+    @property
+    def _most(self) -> int:
+        """The most masks over time that a clip has from this augmentation."""
+        return self.max_time_masks if isinstance(self.time_masks, float) else int(self.time_masks)
+
+    def _masks(
+        self, shape: Sequence[int], frames: np.ndarray, rows: np.ndarray, drawn: np.ndarray, draws: HostDraws
+    ) -> RowStep | None:
+        """Return the step of this augmentation's masks over features of a shape."""
+        spans = self.spans(drawn[:, : self._most], drawn[:, self._most : 2 * self._most], frames)
+        fill = None if self.fill == "mean" else float(self.fill)
+        return mask_step(shape, rows, spans, self._spans_of_bins(draws, shape[-2]), fill)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Warp and mask the features of this augmentation's clips."""
-        most = self.max_time_masks if isinstance(self.time_masks, float) else self.time_masks
-        if may_look(clips):
-            draws = draws.on_host()
+        most = self._most
         drawn = draws.uniform(count=2 * most + 2)
         if self.warp:
-            warp = Warp(self.warp, torch.as_tensor(drawn[:, -2]), torch.as_tensor(drawn[:, -1]), active)
+            warp = Warp(self.warp, drawn[:, -2], drawn[:, -1], active)
             clips = warped(clips, warp)
 
         def masked(features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-            on_host = isinstance(draws, HostDraws)
-            of_time = drawn[:, :most], drawn[:, most : 2 * most]
-            spans = self.spans(*of_time, frames.numpy() if on_host else frames)
+            if may_look(clips) and readable(features):
+                rows, own = np.flatnonzero(active.numpy()), draws.on_host()
+                step = self._masks(features.shape, frames.numpy(), rows, drawn.numpy(), own)
+                if step is not None:
+                    draws.skip(2 * self.freq_masks)
+                    return done(of_features(features, frames.numpy(), [step]))[0].view(features.shape)
+            spans = self.spans(drawn[:, :most], drawn[:, most : 2 * most], frames)
             of_bins = self._spans_of_bins(draws, features.shape[-2])
-            if on_host:
-                found = None
-                if readable(features):
-                    fill = None if self.fill == "mean" else float(self.fill)
-                    rows = np.flatnonzero(active.numpy())
-                    found = masks.masked(features, frames.numpy(), rows, spans, of_bins, fill)
-                if found is not None:
-                    return found
-                spans, of_bins = (tuple(map(torch.from_numpy, each)) for each in (spans, of_bins))
             time, frequency = _within(*spans, features.shape[-1]), _within(*of_bins, features.shape[-2])
             mask = time[:, None, :] | frequency[:, :, None]  # (batch, bin, frame)
             mask = mask.view(mask.shape[0], *[1] * (features.dim() - 3), *mask.shape[1:])
