@@ -221,9 +221,9 @@ class Composed(Augmentation):
     def _given(
         self, clips: Clips, gate: torch.Tensor | None
     ) -> Iterator[tuple[Augmentation, torch.Tensor | None, Clips, HostDraws | None]]:
-        """Return each member of this augmentation that has clips, those it may augment (None: all), its clips and draws.
+        """Return each member of this augmentation that has clips, and what it is given.
 
-        The draws are None where the member makes them.
+        That is the clips that it may augment (None: all), all clips, and its draws (None: it makes them itself).
         """
         members = self._own()
         drawn = member_draws(clips.seeds, [member.stream for member in members]) if may_look(clips) else None

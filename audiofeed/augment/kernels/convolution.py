@@ -52,9 +52,7 @@ class Rooms:
             machine, twiddles = machine_of(self.passes, mixes, at_once)
             self._machines[at_once] = machine, twiddles, twiddles.ctypes.data
 
-    def step(
-        self, channels: int, longest: int, rows: np.ndarray, which: np.ndarray, wet: np.ndarray
-    ) -> RowStep | None:
+    def step(self, channels: int, longest: int, rows: np.ndarray, which: np.ndarray, wet: np.ndarray) -> RowStep | None:
         """Return the step that puts clips of an augmentation into rooms; None where there is no kernel.
 
         Args:

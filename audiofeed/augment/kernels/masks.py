@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from audiofeed.augment.kernels.masks_code import FIELDS, write_masks
-from audiofeed.augment.kernels.rows import RowStep, Rows
+from audiofeed.augment.kernels.rows import Rows, RowStep
 from audiofeed.methods.short_time.kernel import jit
 
 

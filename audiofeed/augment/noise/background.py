@@ -172,9 +172,7 @@ class AddBackground(Augmentation):
             pieces = Pieces.of([in_channels(one(row), own) for row in rows.tolist()], channels)
         return None if pieces is None else background_step(rows, pieces, 10.0 ** (-choice.snr_db / 10), _SILENCE)
 
-    def _pieces_of_bank(
-        self, lengths: np.ndarray, choice: Choice, rows: np.ndarray, channels: int
-    ) -> Pieces | None:
+    def _pieces_of_bank(self, lengths: np.ndarray, choice: Choice, rows: np.ndarray, channels: int) -> Pieces | None:
         """Return this augmentation's sounds as they lie in the bank; None where one is shorter than its clip."""
         which = choice.sound[rows]
         spare = self.counts.numpy()[which] - lengths
@@ -308,9 +306,7 @@ def _fitted(sound: torch.Tensor, samples: int, place: float, short: Short) -> to
     return torch.nn.functional.pad(sound, (before, samples - count - before))
 
 
-def _pieces_of_read(
-    lengths: np.ndarray, fetched: dict[str, Any], rows: np.ndarray, channels: int
-) -> Pieces | None:
+def _pieces_of_read(lengths: np.ndarray, fetched: dict[str, Any], rows: np.ndarray, channels: int) -> Pieces | None:
     """Return sounds that were read for an augmentation where they lie; None where one is shorter than its clip."""
     sounds = fetched["sounds"]
     if not len(rows) or sounds.shape[1] not in (1, channels) or (fetched["lengths"].numpy()[rows] < lengths).any():

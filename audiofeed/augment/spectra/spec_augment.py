@@ -20,7 +20,6 @@ from audiofeed.augment.kernels.rows import RowStep, done, readable
 from audiofeed.augment.spectra.fill import Fill, check_fill, fill_value
 from audiofeed.augment.spectra.settings import check_number, count_or_share
 from audiofeed.augment.spectra.time_warp import Warp, warped
-from audiofeed.methods.lengths import length_mask
 
 # tensors, or arrays on the host
 Numbers = Any
@@ -175,8 +174,10 @@ class SpecAugment(Augmentation):
         if isinstance(self.time_masks, float):
             # a mask that is not counted is none
             count = _whole(frames * self.time_masks)[:, None]
-            each = np.arange(widths.shape[1]) if isinstance(count, np.ndarray) else torch.arange(
-                widths.shape[1], device=count.device
+            each = (
+                np.arange(widths.shape[1])
+                if isinstance(count, np.ndarray)
+                else torch.arange(widths.shape[1], device=count.device)
             )
             end = begin + (end - begin) * (each < count)
         return begin, end
