@@ -114,7 +114,7 @@ class Augmentation(torch.nn.Module):
             draws: Those of this augmentation for the clips; None: drawn here.
         """
         # first of all: a compiler follows no further
-        if not may_look(clips) or type(self).run is not Augmentation.run or not _keeps(type(self)):
+        if not may_look(clips) or type(self).run is not Augmentation.run or not _keeps(type(self)):  # type: ignore[arg-type]
             return None
         if self._idles(clips, stage):
             return []

@@ -288,6 +288,8 @@ class Draws:
 class HostDraws(Draws):
     """Draws of an augmentation as arrays, for clips on a CPU: the numbers of `Draws`, at a part of the time.
 
+    Other distributions than uniform ones are those of `on_tensors`.
+
     Args:
         seeds: int64 (batch,), on a CPU, observed by nothing.
         stream: As in `Draws`.
@@ -361,7 +363,3 @@ class HostDraws(Draws):
             self.skip()
             return np.ones(len(self._own_array), bool)
         return self.uniform() < p
-
-    def log_uniform(self, low: float, high: float, count: int | None = None) -> Any:
-        """Draw numbers for an augmentation whose logarithm is uniform, float64."""
-        return np.exp(self.uniform(math.log(low), math.log(high), count))

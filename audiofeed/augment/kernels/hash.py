@@ -74,7 +74,8 @@ def streams(seeds: torch.Tensor, steps: np.ndarray, names: np.ndarray, n: int) -
         return None
     seeds = seeds.contiguous()
     members, batch = len(steps), seeds.shape[0]
-    found = Streams(*np.empty((2, members, batch), np.int64), np.empty((members, batch, n)))
+    given, own = np.empty((2, members, batch), np.int64)
+    found = Streams(given, own, np.empty((members, batch, n)))
     address = [each.__array_interface__["data"][0] for each in (steps, names, *found)]
     job = (seeds.data_ptr(), batch, *address[:2], members, n, *address[2:])
     machine.run_job(np.array(job, np.int64), 1)

@@ -139,8 +139,8 @@ class SpecAugment(Augmentation):
 
         def masked(features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
             if may_look(clips) and readable(features):
-                rows, own = np.flatnonzero(active.numpy()), draws.on_host()
-                step = self._masks(features.shape, frames.numpy(), rows, drawn.numpy(), own)
+                rows = np.flatnonzero(active.numpy())
+                step = self._masks(features.shape, frames.numpy(), rows, drawn.numpy(), draws.on_host())
                 if step is not None:
                     draws.skip(2 * self.freq_masks)
                     return done(of_features(features, frames.numpy(), [step]))[0].view(features.shape)
@@ -165,15 +165,15 @@ class SpecAugment(Augmentation):
         Tensors, or arrays as `HostDraws` gives them.
         """
         if isinstance(self.time_width, float):
-            widest = _whole(frames * self.time_width)
+            widest = _share_of(frames, self.time_width)
             widest = widest.clip(1) if self.placing == "nemo" else widest
-            widest = _least(widest, _whole(frames * self.max_time_share))
+            widest = _least(widest, _share_of(frames, self.max_time_share))
         else:
-            widest = _whole(frames * self.max_time_share).clip(None, self.time_width)
+            widest = _share_of(frames, self.max_time_share).clip(None, self.time_width)
         begin, end = _placed(widths, places, widest[:, None], frames[:, None], nemo=self.placing == "nemo")
         if isinstance(self.time_masks, float):
             # a mask that is not counted is none
-            count = _whole(frames * self.time_masks)[:, None]
+            count = _share_of(frames, self.time_masks)[:, None]
             each = (
                 np.arange(widths.shape[1])
                 if isinstance(count, np.ndarray)
@@ -214,6 +214,13 @@ def _placed(
 def _whole(numbers: Numbers) -> Numbers:
     """Return numbers of an augmentation, 0 or more, rounded down, int64."""
     return numbers.astype(np.int64) if isinstance(numbers, np.ndarray) else numbers.long()
+
+
+def _share_of(numbers: Numbers, share: float) -> Numbers:
+    """Return a share of integers of an augmentation, rounded down, int64, of products in float32 as torch has them."""
+    if isinstance(numbers, np.ndarray):
+        return (numbers.astype(np.float32) * np.float32(share)).astype(np.int64)
+    return (numbers * share).long()
 
 
 def _least(a: Numbers | int, b: Numbers | int) -> Any:

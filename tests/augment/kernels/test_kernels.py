@@ -297,10 +297,11 @@ def test_parts_of_a_block_over_the_ends_of_a_clip(lead, n):
 @needs_kernels
 @pytest.mark.parametrize("fill", ["mean", "zero", -4.0])
 @pytest.mark.parametrize("shape", [(20, 300), (2, 20, 300), (3, 1)])
-def test_masks_are_torchs(shape, fill, monkeypatch):
+@pytest.mark.parametrize("wide", [{"time_width": 30}, {"time_width": 0.29, "time_masks": 0.07, "placing": "nemo"}])
+def test_masks_are_torchs(wide, shape, fill, monkeypatch):
     features = torch.randn(7, *shape, generator=torch.Generator().manual_seed(0))
     frames = torch.tensor([300, 1, 0, 100, 299, 16, 300]).clamp_max(shape[-1])
-    augmentation = SpecAugment(freq_width=min(5, shape[-2]), time_width=30, fill=fill, p=0.8)
+    augmentation = SpecAugment(freq_width=min(5, shape[-2]), max_time_share=0.29, **wide, fill=fill, p=0.8)
     seeds = torch.arange(7)
     found = augmentation(features, frames, seeds)
     with by_torch(monkeypatch):
