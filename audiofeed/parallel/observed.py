@@ -32,14 +32,15 @@ def _warn_of_missing(name: str) -> None:
     )
 
 
-def observed(x: torch.Tensor) -> str | None:
-    """Return what observes the operations on a tensor beside autograd, or None.
+def observed(*tensors: torch.Tensor) -> str | None:
+    """Return what observes the operations on a tensor, or on several, beside autograd, or None.
 
     >>> observed(torch.zeros(3)) is None
     True
     """
-    if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.layout != torch.strided:
-        return f"a {type(x).__name__} of layout {x.layout}"
+    for x in tensors:
+        if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.layout != torch.strided:
+            return f"a {type(x).__name__} of layout {x.layout}"
     if torch.compiler.is_compiling():
         return "a compiler"
     if torch.jit.is_tracing():
@@ -50,7 +51,7 @@ def observed(x: torch.Tensor) -> str | None:
         level: int = torch.autograd.forward_ad._current_level
     except AttributeError:
         return _missing()
-    if is_wrapped(x):
+    if any(map(is_wrapped, tensors)):
         return "a functorch transform"
     if n_modes():
         return "a dispatch mode"

@@ -1,12 +1,15 @@
 """Augmentation on a CPU: each of the package, and a chain beside torch-audiomentations' and audiomentations'.
 
-    python benchmarks/augmentation/cost.py [--rounds 7] [--check]
+    python benchmarks/augmentation/cost.py [--rounds 7] [--append] [--check]
+    python benchmarks/augmentation/cost.py --only chain
 
 The batch is 64 clips of 3 s at 16 kHz, and the yardstick is the training step of the demo's model on it (forward, loss,
 backward, optimizer; features not counted). Augmentations are those of the package's tests, found by walking, with a
 probability of 1 where they have none of their own. The chain is background, reverb and gain on the waveforms and
 SpecAugment on the features; the peers have no SpecAugment, and are compared with the rest. Files are written for the
-run: 20 backgrounds of 10 s, 20 impulse responses of 0.5 s. `--check` exits 1 where a promise is broken.
+run: 20 backgrounds of 10 s, 20 impulse responses of 0.5 s. `--append` adds its rounds to those that the results have,
+so that several short runs make one table; `--only` shows rows of some names and writes nothing. `--check` exits 1 where
+a promise is broken.
 """
 
 from __future__ import annotations
@@ -253,22 +256,62 @@ def main() -> int:
     """Measure, write the tables, and with --check hold them against the promises."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--append", action="store_true", help="add these rounds to those of the results")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="rows that begin so, shown and not written")
     parser.add_argument("--check", action="store_true", help="exit 1 where a promise is broken")
     arguments = parser.parse_args()
+    earlier = rounds_before() if arguments.append else {}
     warnings.simplefilter("ignore")
     given = with_features(clips())
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_files(root)
+        ours = {**each(given), **chains(root, given)}
+        if arguments.only:
+            show(
+                {name: call for name, call in ours.items() if name.startswith(tuple(arguments.only))}, given, arguments
+            )
+            return 0
         others, failed = peers_of(root, given)
         wrong = errors(root)
-        ours = {**each(given), **chains(root, given)}
         measured: dict[int, dict[str, list[float]]] = {}
         for threads in (1, 2):
-            torch.set_num_threads(threads)
-            contenders = {"step": step_of(given), **ours, **others}
-            measured[threads] = peers.in_turn(contenders, rounds=arguments.rounds, rest=0.01, warm_up=0.02, timed=1)
+            measured[threads] = timed({**ours, **others}, given, threads, arguments.rounds)
+            for name, seconds in measured[threads].items():
+                seconds[:0] = earlier.get(str(threads), {}).get(name, [])
     return report(measured, failed, wrong, arguments)
+
+
+def timed(calls: dict[str, Callable[[], object]], given: Clips, threads: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call and of the demo's step, in turn, at a number of threads."""
+    torch.set_num_threads(threads)
+    return peers.in_turn({"step": step_of(given), **calls}, rounds=rounds, rest=0.01, warm_up=0.02, timed=1)
+
+
+def show(calls: dict[str, Callable[[], object]], given: Clips, arguments: argparse.Namespace) -> None:
+    """Show the time and the share of the step of some rows."""
+    for threads in (1, 2):
+        seconds = timed(calls, given, threads, arguments.rounds)
+        step = seconds.pop("step")
+        sys.stdout.write(f"{threads} threads: step {np.median(step) * 1e3:.1f} ms\n")
+        for name, own in seconds.items():
+            shares = 100 * np.array(own) / np.array(step)
+            spread = f"{shares.min():.1f} to {shares.max():.1f}"
+            sys.stdout.write(f"  {name}: {np.median(own) * 1e3:.1f} ms, {np.median(shares):.1f} % ({spread})\n")
+
+
+def rounds_before() -> dict[str, dict[str, list[float]]]:
+    """The seconds of each call in the rounds of the results, by threads; only of this machine and these versions."""
+    results = json.loads(peers.RESULTS.joinpath("augmentation.json").read_text())
+    here = {"machine": peers.machine(), "versions": versions()}
+    there = {name: results[name] for name in here}
+    if here != there or "seconds" not in results:
+        raise SystemExit(f"--append: the results are of {there}, and this is {here}: run once without it")
+    return results["seconds"]
+
+
+def versions() -> dict[str, str]:
+    return peers.versions("torch", "torchaudio", "torch-audiomentations", "audiomentations", "numpy")
 
 
 def report(
@@ -315,7 +358,7 @@ def report(
         for name in of_peers
     ]
     rows += [[name, "does not run", text] for name, text in failed.items()]
-    about = peers.versions("torch", "torchaudio", "torch-audiomentations", "audiomentations", "numpy")
+    about, rounds = versions(), len(measured[1]["step"])
     step = " and ".join(f"{np.median(measured[t]['step']) * 1e3:.1f} ms at {t} threads" for t in (1, 2))
     text = (
         f"Augmentation on a CPU, {CLIPS} clips of {SECONDS} s at 16 kHz: median time, and its share of the training "
@@ -335,7 +378,7 @@ def report(
             ["", "1 thread", "2 threads"],
             [[n, *cells(n)] for n in names if n not in is_of_chain and n not in of_peers],
         )
-        + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {arguments.rounds} rounds. Made by "
+        + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; {rounds} rounds. Made by "
         "`python benchmarks/augmentation/cost.py`.\n"
     )
     peers.write("augmentation.md", text)
@@ -352,6 +395,7 @@ def report(
                 "times_of_chain": times,
                 "ratio_error": wrong,
                 "failed": failed,
+                "seconds": measured,
             },
             indent=1,
         )

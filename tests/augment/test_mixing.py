@@ -12,6 +12,7 @@ from scipy import stats
 import audiofeed as af
 from audiofeed.augment import Clips, Compose, CutMix, Mixup, MixWithin
 from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.mixing import partners
 from audiofeed.augment.mixing.mix_within import partner_rows
 from tests.augment.sounds import MEL, RATE, Sounds, batch_of, number, of_index, speaker
 
@@ -217,6 +218,25 @@ def test_cut_mix_weighs_targets_by_what_is_left_of_the_clip(on):
         lengths.append(left)
     assert abs(np.mean(lengths) - 0.5) < 0.03
     assert abs(np.std(lengths) - stats.beta(2, 2).std()) < 0.03
+
+
+@pytest.mark.parametrize("channels", [None, 2])
+@pytest.mark.parametrize("fit", ["tile", "once"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_stretch_of_a_clip_that_is_looked_at_is_that_of_a_device(dtype, fit, channels, monkeypatch):
+    lengths = torch.tensor([300_000, 0, 1, 7, 120_000, 299_999, 40])
+    shape = (7, 300_000) if channels is None else (7, channels, 300_000)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    heard = (torch.arange(300_000) < lengths[:, None]).view(7, *[1] * (noise.dim() - 2), -1)
+    given = Clips(noise * heard, lengths, torch.arange(7), RATE, targets=torch.eye(7))
+    found = CutMix(fit=fit, p=0.8).run(given)
+    with monkeypatch.context() as patch:
+        patch.setattr(partners, "_is_watched", lambda values: True)
+        expected = CutMix(fit=fit, p=0.8).run(given)
+    assert torch.equal(found.waveforms, expected.waveforms)
+    assert torch.equal(found.targets, expected.targets)
+    changed = (found.waveforms != given.waveforms).flatten(1).any(1)
+    assert 2 <= int(changed.sum()) < 7
 
 
 def test_a_band_of_frequency_is_cut_over_the_clips_own_frames():

@@ -10,8 +10,9 @@ from typing import Any, cast
 import torch
 
 from audiofeed.augment.contract.augmentation import STAGES, Augmentation, Fetch, Stage, is_empty, with_steps
+from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws, member_seeds, stream_seeds
+from audiofeed.augment.contract.draws import Draws, HostDraws, member_draws, member_seeds, stream_seeds
 from audiofeed.augment.kernels.rows import RowStep
 
 
@@ -186,8 +187,8 @@ class Composed(Augmentation):
             return clips
         seeds, fetched = clips.seeds, clips.fetched
         steps: list[RowStep] = []
-        for member, own, given in self._given(clips, gate):
-            planned = member.planned(given, own, stage)
+        for member, own, given, draws in self._given(clips, gate):
+            planned = member.planned(given, own, stage, draws)
             if planned is not None:
                 # steps in a row are done at once, while a clip lies in the cache
                 steps += planned
@@ -198,7 +199,11 @@ class Composed(Augmentation):
         return with_steps(clips, steps).with_values(seeds=seeds, fetched=fetched)
 
     def planned(
-        self, clips: Clips, gate: torch.Tensor | None = None, stage: Stage | None = None
+        self,
+        clips: Clips,
+        gate: torch.Tensor | None = None,
+        stage: Stage | None = None,
+        draws: HostDraws | None = None,
     ) -> list[RowStep] | None:
         """Return the steps of this augmentation's members, if all of them have such."""
         if type(self).run is not Composed.run:
@@ -206,8 +211,8 @@ class Composed(Augmentation):
         steps: list[RowStep] = []
         if not self.training or self.p == 0 or clips.batch == 0:
             return steps
-        for member, own, given in self._given(clips, gate):
-            planned = member.planned(given, own, stage)
+        for member, own, given, drawn in self._given(clips, gate):
+            planned = member.planned(given, own, stage, drawn)
             if planned is None:
                 return None
             steps += planned
@@ -215,13 +220,23 @@ class Composed(Augmentation):
 
     def _given(
         self, clips: Clips, gate: torch.Tensor | None
-    ) -> Iterator[tuple[Augmentation, torch.Tensor | None, Clips]]:
-        """Return each member of this augmentation that has clips, those it may augment (None: all), and its clips."""
-        seeds = member_seeds(clips.seeds, len(self.members))
-        for place, (member, own) in enumerate(zip(self._own(), self._gates(clips, gate), strict=True)):
+    ) -> Iterator[tuple[Augmentation, torch.Tensor | None, Clips, HostDraws | None]]:
+        """Return each member of this augmentation that has clips, and what it is given.
+
+        That is the clips that it may augment (None: all), all clips, and its draws (None: it makes them itself).
+        """
+        members = self._own()
+        drawn = member_draws(clips.seeds, [member.stream for member in members]) if may_look(clips) else None
+        if drawn is None:
+            each: Sequence[tuple[torch.Tensor, HostDraws | None]]
+            each = [(seeds, None) for seeds in member_seeds(clips.seeds, len(members))]
+        else:
+            each = drawn
+        for place, (member, own) in enumerate(zip(members, self._gates(clips, gate), strict=True)):
             if own is None or member.always or not is_empty(own):
+                seeds, draws = each[place]
                 fetched = None if clips.fetched is None else clips.fetched[place]
-                yield member, own, clips.with_values(seeds=seeds[place], fetched=fetched)
+                yield member, own, clips.with_values(seeds=seeds, fetched=fetched), draws
 
     def around(self, transform: torch.nn.Module, clips: Clips, gate: torch.Tensor | None = None) -> torch.nn.Module:
         """Return the transform with this augmentation's members around it."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.draws import Draws, HostDraws
+from audiofeed.augment.contract.feature_trees import all_frames
 from audiofeed.augment.contract.ranges import check_probability
 from audiofeed.augment.contract.sources import source_at, with_source_at
-from audiofeed.augment.kernels.rows import RowStep, done, readable
+from audiofeed.augment.kernels.masks import of_features
+from audiofeed.augment.kernels.rows import Rows, RowStep, done, readable
 from audiofeed.drawing.reprs import module_repr
 from audiofeed.parallel.observed import observed
 
@@ -82,20 +86,24 @@ class Augmentation(torch.nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define change(clips, active, draws)")
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Return this augmentation's work on the active clips as a step of a kernel; None: `change` does it.
 
         It must not look at the samples: steps of augmentations before it may not be done yet.
 
         Args:
-            clips: The clips, on a CPU, without a graph.
-            active: As in `change`.
-            draws: As in `change`.
+            clips: The clips, on a CPU, without a graph; at least one.
+            rows: int64, those of the active clips, in increasing order.
+            draws: What is drawn for each clip.
         """
         return None
 
     def planned(
-        self, clips: Clips, gate: torch.Tensor | None = None, stage: Stage | None = None
+        self,
+        clips: Clips,
+        gate: torch.Tensor | None = None,
+        stage: Stage | None = None,
+        draws: HostDraws | None = None,
     ) -> list[RowStep] | None:
         """Return what `run` would do as steps of kernels, which another may do later; None: only `run` can.
 
@@ -103,20 +111,23 @@ class Augmentation(torch.nn.Module):
             clips: The clips, of which the samples are not looked at.
             gate: As in `run`.
             stage: As in `run`.
+            draws: Those of this augmentation for the clips; None: drawn here.
         """
-        kind = type(self)
-        if kind.run is not Augmentation.run or not _keeps(kind, "row_step", "change"):
+        # first of all: a compiler follows no further
+        if not may_look(clips) or type(self).run is not Augmentation.run or not _keeps(type(self)):  # type: ignore[arg-type]
             return None
         if self._idles(clips, stage):
             return []
-        if (clips.sources and (self.follows or self.parts_sources)) or not may_look(clips):
+        if clips.sources and (self.follows or self.parts_sources):
             return None
-        if not readable(clips.waveforms):
+        values = clips.features if self.stage == "features" else clips.waveforms
+        if not isinstance(values, torch.Tensor) or values.device.type != "cpu" or not readable(values):
             return None
-        draws, active = self._active(clips, gate)
-        if self._leaves_out(gate) and is_empty(active) and not self.always:
+        draws = HostDraws(clips.seeds, self.stream) if draws is None else draws
+        rows = draws.rows(self.p, gate)
+        if not len(rows) and not self.always:
             return []
-        step = self.row_step(clips, active, draws)
+        step = self.row_step(clips, rows, draws)
         return None if step is None else [step]
 
     def fetcher(self) -> Fetch | None:
@@ -252,12 +263,26 @@ def with_steps(clips: Clips, steps: list[RowStep]) -> Clips:
         clips: The clips, as they were when the steps were planned.
         steps: As `Augmentation.planned` returns them.
     """
-    return clips.with_values(waveforms=done(clips.waveforms, clips.lengths, steps)) if steps else clips
+    if not steps:
+        return clips
+    jobs = {}
+    for name in ("waveforms", "features"):
+        own = [step for step in steps if step.of == name]
+        if own and name == "waveforms":
+            jobs[name] = Rows(clips.waveforms, clips.lengths.numpy(), own)
+        elif own:
+            jobs[name] = of_features(clips.features, all_frames(clips.features, clips.feature_lengths).numpy(), own)
+    found = dict(zip(jobs, done(*jobs.values()), strict=True))
+    if "features" in found:
+        found["features"] = found["features"].view(clips.features.shape)
+    return clips.with_values(**found)
 
 
-def _keeps(kind: type, name: str, other: str) -> bool:
-    """Return True if no class of an augmentation's defines a method anew behind the one that defines another."""
-    owners = [next(place for place, cls in enumerate(kind.__mro__) if each in vars(cls)) for each in (name, other)]
+@functools.lru_cache(maxsize=256)
+def _keeps(kind: type) -> bool:
+    """Return True if no class of an augmentation's defines `change` anew behind the one that defines `row_step`."""
+    names = ("row_step", "change")
+    owners = [next(place for place, cls in enumerate(kind.__mro__) if each in vars(cls)) for each in names]
     return kind.__mro__[owners[0]] is not Augmentation and owners[0] <= owners[1]
 
 

@@ -81,7 +81,15 @@ class Clips:
         Args:
             values: By the names of the attributes.
         """
-        return replace(self, **values)
+        if torch.compiler.is_compiling():
+            return replace(self, **values)
+        unknown = values.keys() - self.__dict__.keys()
+        if unknown:
+            raise TypeError(f"Clips have no {sorted(unknown)}; they have {list(self.__dict__)}")
+        # a third of the time of `dataclasses.replace`
+        clips = object.__new__(type(self))
+        clips.__dict__.update(self.__dict__, **values)
+        return clips
 
     def put(self, active: torch.Tensor, waveforms: torch.Tensor) -> Clips:
         """Return the clips with an augmentation's waveforms where it was drawn, zero past each clip's end.
@@ -92,4 +100,4 @@ class Clips:
         """
         own = active.view(-1, *[1] * (waveforms.dim() - 1))
         changed = clear_past(waveforms.to(self.waveforms.dtype), self.lengths)
-        return replace(self, waveforms=torch.where(own, changed, self.waveforms))
+        return self.with_values(waveforms=torch.where(own, changed, self.waveforms))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
 from audiofeed.augment.contract.noise import hashes, uniforms
+from audiofeed.augment.kernels import hash as kernel
+from audiofeed.augment.kernels.rows import each_row
 
 _STREAM = 0x5851F42D4C957F2D  # Knuth's factor: sets the streams of one seed apart
 # of a gamma variate by Marsaglia and Tsang's method, each accepted with a probability above 0.95: all fail in 1e-13 of
@@ -31,9 +37,7 @@ def stream_seeds(seeds: torch.Tensor, stream: int | str) -> torch.Tensor:
     >>> torch.equal(stream_seeds(seeds, "Gain"), stream_seeds(seeds, "Clip"))
     False
     """
-    number = _number_of(stream) if isinstance(stream, str) else stream
-    step = (number * _STREAM) % 2**64
-    return hashes(seeds + (step - 2**64 if step >= 2**63 else step), 1)[:, 0]
+    return hashes(seeds + _step_of(stream), 1)[:, 0]
 
 
 def channel_seeds(seeds: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
@@ -81,6 +85,37 @@ def _number_of(name: str) -> int:
 _number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+def _step_of(stream: int | str) -> int:
+    """Return what is added to the seeds of a stream of an augmentation's draws."""
+    step = ((_number_of(stream) if isinstance(stream, str) else stream) * _STREAM) % 2**64
+    return step - 2**64 if step >= 2**63 else step
+
+
+@functools.lru_cache(maxsize=256)
+def _steps_of(streams: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is added to the seeds for each member of a composed augmentation, and to those for its draws."""
+    both = [_step_of(place) for place in range(len(streams))], [_step_of(stream) for stream in streams]
+    return np.array(both[0], np.int64), np.array(both[1], np.int64)
+
+
+def member_draws(seeds: torch.Tensor, streams: Sequence[str]) -> list[tuple[torch.Tensor, HostDraws]] | None:
+    """Derive the seeds and the draws of all members of a composed augmentation at once; None where no kernel can.
+
+    Args:
+        seeds: int64 (batch,).
+        streams: Name of each member's draws.
+
+    Returns:
+        Of each member its seeds, and draws from them.
+    """
+    found = kernel.streams(seeds, *_steps_of(tuple(streams)), _AT_ONCE)
+    if found is None:
+        return None
+    given = torch.from_numpy(found.given).unbind()
+    each = zip(given, streams, found.own, found.first, strict=True)
+    return [(own, HostDraws(own, stream, (seeds, first))) for own, stream, seeds, first in each]
+
+
 class Draws:
     """Draws of an augmentation for the clips of a batch, each from its clip's seed, the same on every device.
 
@@ -107,6 +142,12 @@ class Draws:
         if self._own is None:
             self._own = stream_seeds(self._given, self._stream)
         return self._own
+
+    def on_host(self) -> HostDraws:
+        """Return an augmentation's draws that go on from here as arrays, for clips on a CPU."""
+        draws = HostDraws(self._given, self._stream)
+        draws._taken = self._taken
+        return draws
 
     def skip(self, count: int = 1) -> None:
         """Leave out numbers of an augmentation, so that later ones are what they would be.
@@ -242,3 +283,83 @@ class Draws:
         found = (d * v).log().gather(1, fits.int().argmax(1, keepdim=True))[:, 0]
         boost = (1.0 - self.uniform()).log() / alpha
         return found + boost if alpha < 1 else found
+
+
+class HostDraws(Draws):
+    """Draws of an augmentation as arrays, for clips on a CPU: the numbers of `Draws`, at a part of the time.
+
+    Other distributions than uniform ones are those of `on_tensors`.
+
+    Args:
+        seeds: int64 (batch,), on a CPU, observed by nothing.
+        stream: As in `Draws`.
+        drawn: Seeds of the stream, int64 (batch,), and its first numbers; None: drawn here.
+
+    >>> seeds = torch.tensor([3, 4])
+    >>> (HostDraws(seeds, "Gain").uniform(-6.0, 6.0) == Draws(seeds, "Gain").uniform(-6.0, 6.0).numpy()).all()
+    np.True_
+    """
+
+    def __init__(
+        self, seeds: torch.Tensor, stream: int | str, drawn: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        super().__init__(seeds, stream)
+        if drawn is None:
+            own = stream_seeds(seeds, stream)
+            drawn = own.numpy(), uniforms(own, _AT_ONCE).numpy()
+        self._own_array, self._first_array = drawn
+
+    @property
+    def seeds(self) -> torch.Tensor:
+        """Seeds of an augmentation's stream of draws, int64 (batch,), a tensor."""
+        return torch.from_numpy(self._own_array)
+
+    def on_tensors(self) -> Draws:
+        """Return an augmentation's draws that go on from here as tensors."""
+        draws = Draws(self._given, self._stream)
+        draws._own, draws._first = self.seeds, torch.from_numpy(self._first_array)
+        draws._taken = self._taken
+        return draws
+
+    def rows(self, p: float, gate: torch.Tensor | None) -> np.ndarray:
+        """Draw the clips that an augmentation is applied to, as `chosen` does.
+
+        Args:
+            p: Probability, 0 to 1.
+            gate: (batch,) bool, False for clips to leave out; None: none of them.
+
+        Returns:
+            int64, the rows of these clips in the batch, in increasing order.
+        """
+        if p < 1:
+            drawn = self.uniform() < p
+            return np.flatnonzero(drawn if gate is None else drawn & gate.numpy())
+        self.skip()
+        return each_row(len(self._own_array)) if gate is None else np.flatnonzero(gate.numpy())
+
+    def bits(self, count: int = 1) -> Any:
+        """Draw 64 random bits for an augmentation of each clip, int64 (batch, count)."""
+        drawn = hashes(self.seeds, count, first=self._taken)
+        self._taken += count
+        return drawn.numpy()
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, count: int | None = None) -> Any:
+        """Draw numbers for an augmentation as `Draws.uniform` does, float64 (batch,) or (batch, count)."""
+        first, self._taken = self._taken, self._taken + (count or 1)
+        if self._taken <= _AT_ONCE:
+            drawn = self._first_array[:, first : self._taken]
+        else:
+            drawn = uniforms(self.seeds, count or 1, first=first).numpy()
+        drawn = drawn[:, 0] if count is None else drawn
+        return drawn if (low, high) == (0.0, 1.0) else low + drawn * (high - low)
+
+    def integers(self, limit: Any, count: int | None = None) -> Any:
+        """Draw integers from 0 to below a limit for an augmentation as `Draws.integers` does."""
+        return np.minimum((self.uniform(count=count) * limit).astype(np.int64), limit - 1)
+
+    def chosen(self, p: float) -> Any:
+        """Draw for each clip whether an augmentation is applied, bool (batch,)."""
+        if p >= 1:
+            self.skip()
+            return np.ones(len(self._own_array), bool)
+        return self.uniform() < p

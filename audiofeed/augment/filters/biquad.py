@@ -30,4 +30,4 @@ def biquad_step(rows: np.ndarray, recursion: Recursion) -> RowStep | None:
         return None
     transition, into, out, direct = recursion
     numbers = torch.cat([transition.flatten(1), into, out, direct[:, None]], 1)
-    return RowStep(machine, rows, np.ascontiguousarray(double_bits(numbers)[rows]))
+    return RowStep(machine, rows, np.ascontiguousarray(double_bits(numbers.numpy())[rows]))

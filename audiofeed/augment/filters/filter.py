@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice
@@ -11,11 +12,11 @@ from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_group import changed_groups
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.draws import Draws, HostDraws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.filters.biquad import biquad_step
 from audiofeed.augment.filters.recursion import Matrices, Section, filtered, matrices_of, recursion_of, section_of
-from audiofeed.augment.kernels.rows import RowStep, rows_of
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import clear_past
 
 Kind = Literal["low_pass", "high_pass", "band_pass", "band_stop", "peak", "low_shelf", "high_shelf"]
@@ -84,9 +85,9 @@ class Filter(Augmentation):
         """Draw this augmentation's cutoff in Hz, quality and gain in dB for each clip, (batch,) each."""
         return draws.log_uniform(*self.cutoff), draws.log_uniform(*self.q), draws.uniform(*self.gain_db)
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Filter the active clips, by a kernel."""
-        return biquad_step(rows_of(active), recursion_of(self._section(clips, draws)))
+        return biquad_step(rows, recursion_of(self._section(clips, draws.on_tensors())))
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Filter the active clips."""

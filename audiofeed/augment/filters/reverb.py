@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_group import changed_groups
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.draws import Draws, HostDraws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import powers
 from audiofeed.augment.contract.sounds import (
@@ -24,7 +25,7 @@ from audiofeed.augment.contract.sounds import (
 )
 from audiofeed.augment.filters.long_responses import bank_of, block_size, convolved, spectra_of
 from audiofeed.augment.kernels.convolution import KeptRooms
-from audiofeed.augment.kernels.rows import RowStep, rows_of
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import clear_past
 
 # Share of a response's energy (-40 dB) that may be cut off without a word.
@@ -133,11 +134,11 @@ class ReverbFrom(Augmentation):
         own = [f"{self.count} responses of up to {self.taps} taps", shown("wet", self.wet)]
         return ", ".join(part for part in (*own, super().extra_repr()) if part)
 
-    def drawn(self, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+    def drawn(self, draws: Draws) -> tuple[Any, Any]:
         """Draw this augmentation's response and wet share for each clip, (batch,) each."""
         return draws.integers(self.count), draws.uniform(*self.wet)
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Put the active clips into this augmentation's rooms, by a kernel."""
         check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
         # the kernel has the spectra once more, in another order
@@ -148,8 +149,8 @@ class ReverbFrom(Augmentation):
             return None
         which, wet = self.drawn(draws)
         channels = 1 if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
-        longest = int(clips.lengths.max())
-        return rooms.step(channels, longest, rows_of(active), which.numpy(), wet)
+        longest = int(clips.lengths.numpy().max())
+        return rooms.step(channels, longest, rows, which, wet)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Put the active clips into this augmentation's rooms."""

@@ -58,13 +58,22 @@ class Pieces:
         pitch = bank.stride(0) * size if bank.shape[0] > 1 else 0
         return cls(bank.data_ptr() + size * begins, pitch, bank.dtype == torch.int16, bank)
 
+    @classmethod
+    def rows_of(cls, sounds: torch.Tensor, rows: np.ndarray) -> Pieces | None:
+        """Return rows of an augmentation's sounds (sound, channel, time) as pieces; None if they cannot be read."""
+        if not _can_read(sounds) or sounds.stride(-1) != 1:
+            return None
+        size = sounds.element_size()
+        pitch = sounds.stride(1) * size if sounds.shape[1] > 1 else 0
+        return cls(sounds.data_ptr() + sounds.stride(0) * size * rows, pitch, sounds.dtype == torch.int16, sounds)
+
 
 def _can_read(sound: torch.Tensor) -> bool:
     """Return True if an augmentation's kernel can read a sound."""
     return sound.dtype in (torch.int16, torch.float32) and sound.device.type == "cpu"
 
 
-def background_step(rows: np.ndarray, pieces: Pieces, ratios: torch.Tensor, silence: float) -> RowStep | None:
+def background_step(rows: np.ndarray, pieces: Pieces, ratios: np.ndarray, silence: float) -> RowStep | None:
     """Return the step that adds sounds to clips of an augmentation; None where there is no kernel.
 
     Args:
@@ -79,4 +88,6 @@ def background_step(rows: np.ndarray, pieces: Pieces, ratios: torch.Tensor, sile
     numbers = np.empty((len(rows), len(NUMBERS)), np.int64)
     numbers[:, 0], numbers[:, 1], numbers[:, 2] = pieces.addresses, pieces.pitches, double_bits(ratios)[rows]
     numbers[:, 3] = ONE
-    return RowStep(machine, rows, numbers, (int(np.float64(silence).view(np.int64)),), keeps=pieces.keeps, factor=3)
+    fields = (int(np.float64(silence).view(np.int64)),)
+    sound = 0, 2 if pieces.int16 else 4
+    return RowStep(machine, rows, numbers, fields, keeps=pieces.keeps, factor=3, sound=sound)

@@ -45,11 +45,14 @@ class Rooms:
         order = torch.from_numpy(self.passes.order).view(-1, self.passes.lanes)
         laid = spectra.detach()[:, :, order].transpose(-1, -2)  # (response, channel, vector, part, lane)
         self._spectra = aligned((laid / self.size).numpy())
-        self._mixes = mixes
+        self._address = self._spectra.ctypes.data
+        # by whether a clip is one pair of blocks of one channel: the kernel, what keeps its tables, and their address
+        self._machines: dict[bool, tuple[jit.Machine | None, np.ndarray, int]] = {}
+        for at_once in (False, True):
+            machine, twiddles = machine_of(self.passes, mixes, at_once)
+            self._machines[at_once] = machine, twiddles, twiddles.ctypes.data
 
-    def step(
-        self, channels: int, longest: int, rows: np.ndarray, which: np.ndarray, wet: torch.Tensor
-    ) -> RowStep | None:
+    def step(self, channels: int, longest: int, rows: np.ndarray, which: np.ndarray, wet: np.ndarray) -> RowStep | None:
         """Return the step that puts clips of an augmentation into rooms; None where there is no kernel.
 
         Args:
@@ -64,26 +67,26 @@ class Rooms:
         blocks = -(-longest // step)
         pairs = -(-blocks // 2)
         lanes, pitch = self.passes.lanes, 8 * self.size
-        machine, twiddles = machine_of(self.passes, self._mixes, pairs == channels == 1)
+        machine, twiddles, table = self._machines[pairs == channels == 1]
         if machine is None:
             return None
         padded = _whole(2 * pairs * step + spoiled + 4 * lanes)
         work = _whole(self.passes.work)
         fields = {
-            "twiddles": twiddles.ctypes.data,
+            "twiddles": table,
             "margin": spoiled - self.lead,
             "spoiled": spoiled,
             "step": step,
             "work": 4 * padded,
         }
-        numbers = np.empty((len(rows), len(NUMBERS)), np.int64)
-        numbers[:, 0] = self._spectra.ctypes.data + which[rows] * self.channels * pitch
+        numbers, own = np.empty((len(rows), len(NUMBERS)), np.int64), which[rows]
+        numbers[:, 0] = self._address + own * (self.channels * pitch)
         numbers[:, 1] = pitch if self.channels == channels else 0
         numbers[:, 2] = float_bits(wet)[rows]
         numbers[:, 3] = ONE
         memory = 4 * (padded + work)
         of_all = tuple(fields[name] for name in FIELDS)
-        return RowStep(machine, rows, numbers, of_all, memory, (self, twiddles), which[rows], factor=3)
+        return RowStep(machine, rows, numbers, of_all, memory, (self, twiddles), own, factor=3)
 
 
 class KeptRooms:

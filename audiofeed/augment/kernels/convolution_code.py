@@ -270,6 +270,7 @@ class _Blocks:
         with code.loop(0, above) as block, code.loop(0, subs) as part:
             first = code.plus(code.times(block.index, radix * subs), part.index)
             with code.loop(0, per_sub) as n:
+                code.look_ahead()
                 at = [
                     code.plus(code.times(code.plus(first, k * subs), self._apart), code.times(2, n.index))
                     for k in range(radix)
@@ -293,6 +294,7 @@ class _Blocks:
         with code.loop(0, size // (radix * points)) as part:
             begin = code.at(block, code.times(part.index, 2 * radix * vectors), code.vector)
             with code.loop(0, vectors) as n:
+                code.look_ahead()
                 at = [code.plus(2 * k * vectors, code.times(2, n.index)) for k in range(radix)]
                 values = [self._load(begin, place) for place in at]
                 made = self._butterfly(self._turns(number, radix, n.index), values, back=back)
@@ -337,6 +339,7 @@ class _Blocks:
         lanes, last = self._passes.lanes, len(self._passes.radices) - 1
         rows = lanes // 4
         for n in range(rows):
+            self._code.look_ahead(rows)
             four = [8 * n + 2 * j for j in range(4)]
             made = self._butterfly(self._turns(last, LAST, 0), [self._load(here, at) for at in four], back=False)
             self._store_all(self._each_part(self._within_fours, made), here, four)

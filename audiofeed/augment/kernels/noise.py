@@ -40,11 +40,11 @@ def level_step(rows: np.ndarray, seeds: torch.Tensor, level: float) -> RowStep |
     if machine is None:
         return None
     seeds = seeds.contiguous()
-    (bits,) = float_bits(torch.tensor([level], device="cpu")).tolist()
+    (bits,) = float_bits(np.array([level])).tolist()
     return RowStep(machine, rows, _addresses(rows, seeds)[:, None], (bits,), keeps=seeds)
 
 
-def ratio_step(rows: np.ndarray, seeds: torch.Tensor, ratios: torch.Tensor, size: int) -> RowStep | None:
+def ratio_step(rows: np.ndarray, seeds: torch.Tensor, ratios: np.ndarray, size: int) -> RowStep | None:
     """Return the step that adds noise at a ratio to clips of an augmentation; None where there is no kernel.
 
     Args:

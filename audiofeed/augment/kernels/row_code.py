@@ -1,9 +1,10 @@
 """LLVM code that the kernels of augmentations share: rows that threads take in turn, sums of squares, ends of rows.
 
-A step is a function `kernel(fields, row, memory)` that reads one row of a batch and writes it: `fields` and `row` are
-arrays of 64-bit integers, what is the same for all rows and what is the row's own, and `memory` is the thread's to work
-in. Each thread takes a row, leads it through all steps of several augmentations while it lies in the cache, and takes
-the next (`write_driver`).
+A step is a function `kernel(fields, base, row, memory)` that reads one row of a batch and writes it: `fields`, `base`
+and `row` are arrays of 64-bit integers, what is the same for all rows, where the row lies, and what else is the row's
+own, and `memory` is the thread's to work in. Each thread takes a row, leads it through all steps of several
+augmentations while it lies in the cache, and takes the next (`write_driver`). A step that computes long enough fetches
+what the next row reads into the cache meanwhile (`RowCode.look_ahead`).
 """
 
 from __future__ import annotations
@@ -12,18 +13,44 @@ from collections.abc import Callable
 
 from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 
-JOB = (
-    "next_row",  # the first row that no thread has taken
+# what the threads share; behind it lie the jobs, one after another
+SHARED = (
     "next_thread",  # how many threads have come
-    "n_rows",
-    "rows",  # address of the addresses of each row's numbers, one for each step; 0: the step has nothing to do
-    "n_steps",
-    "steps",  # address of the address of each step's code and of its fields
+    "n_threads",
     "memory",  # address of what the threads work in
     "memory_of_each",  # bytes of it for each thread
+    "copy",  # address of the code of the gain, and of its numbers for a copy
+    "copy_numbers",
+    "n_jobs",
+)
+JOB = (
+    "next_row",  # the first place in the order that no thread has taken
+    "n_rows",
+    "order",  # address of the rows, int64, in the order in which they are taken
+    "times",  # address of the samples of each row, int64
+    "source",  # address of the first row that is read
+    "source_row",  # bytes from one row to the next
+    "source_pitch",  # bytes from one channel to the next
+    "result",
+    "result_row",
+    "result_pitch",
+    "channels",
+    "size",  # samples of a row of the result, 0 past its own
+    "whole",  # 1: a row without a step is copied whole, 0: as long as it is, and 0 past that
+    "n_steps",
+    "steps",  # address of what `STEP` lists, for each step
+)
+STEP = (
+    "code",  # address of its function
+    "fields",
+    "numbers",  # address of the numbers of its rows
+    "pitch",  # bytes from one row's numbers to the next
+    "index",  # address of the place of each row of the batch among these, int64; below 0: the step leaves it alone
+    "sound",  # which of the numbers is the address of what is read along with a row; below 0: none
+    "sound_bytes",  # of a sample there
 )
 GAIN_NUMBERS = ("factor",)  # the bits of a float32, by which a row is multiplied
-# what the numbers of a row begin with
+# where a row lies
 ROW = (
     "source",  # address of the first sample that is read
     "source_pitch",  # bytes from one channel to the next
@@ -33,6 +60,11 @@ ROW = (
     "time",  # samples
     "size",  # samples of a row of the result, 0 past its own
 )
+# What a thread's memory begins with: how far the next row has been fetched, and where it lies
+AHEAD = ("line", "lines", "source", "result", "sound", "sound_bytes")
+AHEAD_BYTES = 64
+# Samples in a line of the cache
+_LINE = 16
 # Vectors that are summed in float32, before their sum is added in float64: that is right to 1e-7.
 _SUMMED_AT_ONCE = 32
 # Sums that grow side by side, so that none waits for its last addition
@@ -40,27 +72,91 @@ _SIDE_BY_SIDE = 4
 
 
 def write_driver() -> str:
-    """Write the kernel in which a thread takes rows of a job, and leads them through the steps of augmentations."""
-    code = Code(4)
-    place = {name: code.at("%job", i, "i64") for i, name in enumerate(JOB)}
-    field = {name: code.load_i64("%job", i) for i, name in enumerate(JOB) if not name.startswith("next")}
-    thread = code.let(f"atomicrmw add ptr {place['next_thread']}, i64 1 seq_cst")
-    at = code.plus(field["memory"], code.times(thread, field["memory_of_each"]))
-    memory = code.let(f"inttoptr i64 {at} to ptr")
-    rows, steps = (code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("rows", "steps"))
-    with code.loop(0, field["n_rows"]):
-        number = code.let(f"atomicrmw add ptr {place['next_row']}, i64 1 seq_cst")
-        # a thread that finds nothing left goes through the rest at no cost
-        last = code.min(code.plus(number, 1), field["n_rows"])
-        with code.loop(number, last) as row, code.loop(0, field["n_steps"]) as step:
-            own = code.load_i64(rows, code.plus(code.times(row.index, field["n_steps"]), step.index))
-            has_own = code.let(f"zext i1 {code.let(f'icmp ne i64 {own}, 0')} to i64")
-            with code.loop(0, has_own):
-                here = code.at(steps, code.times(2, step.index), "i64")
-                numbers = code.let(f"inttoptr i64 {own} to ptr")
-                fields = code.load_pointer(here, 1)
-                code.put(f"call void {code.load_pointer(here, 0)}(ptr {fields}, ptr {numbers}, ptr {memory})")
-    return code.text("kernel", "ptr %job")
+    """Write the kernel in which threads take rows of jobs, and lead them through the steps of augmentations."""
+    code = SpanCode(4)
+    base = code.let(f"alloca i64, i64 {len(ROW)}, align 8")
+    touched = code.let("alloca i64, align 8")
+    shared = {name: code.load_i64("%shared", i) for i, name in enumerate(SHARED) if not name.startswith("next")}
+    thread = code.let(f"atomicrmw add ptr {code.at('%shared', SHARED.index('next_thread'), 'i64')}, i64 1 seq_cst")
+    ahead = code.as_pointer(code.plus(shared["memory"], code.times(thread, shared["memory_of_each"])))
+    memory = code.at(ahead, AHEAD_BYTES, "i8")
+    copy, copy_numbers = code.as_pointer(shared["copy"]), code.as_pointer(shared["copy_numbers"])
+
+    def put(value: Int, array: Name, index: Int) -> None:
+        code.put(f"store i64 {value}, ptr {code.at(array, index, 'i64')}, align 8")
+
+    with code.loop(0, shared["n_jobs"]) as number:
+        job = code.at("%shared", code.plus(len(SHARED), code.times(len(JOB), number.index)), "i64")
+        rows = _RowsOfJob(code, job)
+        field = rows.field
+        with code.loop(0, field["n_rows"]):
+            place = code.let(f"atomicrmw add ptr {code.at(job, JOB.index('next_row'), 'i64')}, i64 1 seq_cst")
+            # a thread that finds nothing left goes through the rest at no cost
+            with code.loop(place, code.min(code.plus(place, 1), field["n_rows"])) as taken:
+                put(0, ahead, AHEAD.index("line"))
+                put(0, ahead, AHEAD.index("lines"))
+                # the row that this thread takes next, if all threads take as long
+                following = code.plus(taken.index, shared["n_threads"])
+                with code.loop(following, code.min(code.plus(following, 1), field["n_rows"])) as then:
+                    row, time = rows.at(then.index)
+                    put(code.let(f"udiv i64 {code.plus(time, _LINE - 1)}, {_LINE}"), ahead, AHEAD.index("lines"))
+                    for name in ("source", "result"):
+                        put(rows.start(name, row), ahead, AHEAD.index(name))
+                    put(0, ahead, AHEAD.index("sound_bytes"))
+                    with code.loop(0, field["n_steps"]) as step:
+                        own, numbers, has_own = rows.numbers_of(step.index, row)
+                        reads = code.let(f"zext i1 {code.let('icmp sge i64 ' + own['sound'] + ', 0')} to i64")
+                        with code.loop(0, code.let(f"and i64 {has_own}, {reads}")):
+                            put(code.load_i64(numbers, own["sound"]), ahead, AHEAD.index("sound"))
+                            put(code.times(_LINE, own["sound_bytes"]), ahead, AHEAD.index("sound_bytes"))
+                row, time = rows.at(taken.index)
+                of_row = {name: rows.start(name, row) for name in ("source", "result")} | {"time": time}
+                for i, name in enumerate(ROW):
+                    put(of_row.get(name, field.get(name, 0)), base, i)
+                code.put(f"store i64 0, ptr {touched}, align 8")
+                with code.loop(0, field["n_steps"]) as step:
+                    own, numbers, has_own = rows.numbers_of(step.index, row)
+                    with code.loop(0, has_own):
+                        function, fields = code.as_pointer(own["code"]), code.as_pointer(own["fields"])
+                        code.put(f"call void {function}(ptr {fields}, ptr {base}, ptr {numbers}, ptr {memory})")
+                        # what is read from now on is the result
+                        put(of_row["result"], base, ROW.index("source"))
+                        put(field["result_pitch"], base, ROW.index("source_pitch"))
+                        code.put(f"store i64 1, ptr {touched}, align 8")
+                with code.loop(0, code.minus(1, code.let(f"load i64, ptr {touched}, align 8"))):
+                    is_whole = code.let(f"icmp eq i64 {field['whole']}, 1")
+                    put(code.let(f"select i1 {is_whole}, i64 {field['size']}, i64 {time}"), base, ROW.index("time"))
+                    code.put(f"call void {copy}(ptr {base}, ptr {base}, ptr {copy_numbers}, ptr {memory})")
+    return code.text("kernel", "ptr %shared")
+
+
+class _RowsOfJob:
+    """Code that finds the rows of an augmentation's job, and what its steps have for each."""
+
+    def __init__(self, code: SpanCode, job: Name) -> None:
+        self._code = code
+        self.field = {name: code.load_i64(job, i) for i, name in enumerate(JOB) if not name.startswith("next")}
+        self._order, self._times, self._steps = (
+            code.as_pointer(self.field[name]) for name in ("order", "times", "steps")
+        )
+
+    def at(self, place: Int) -> tuple[Name, Name]:
+        """Write the row at a place in the order of an augmentation's job, and its samples."""
+        row = self._code.load_i64(self._order, place)
+        return row, self._code.load_i64(self._times, row)
+
+    def start(self, name: str, row: Int) -> Int:
+        """Write the address of a row of an augmentation's "source" or "result"."""
+        return self._code.plus(self.field[name], self._code.times(row, self.field[f"{name}_row"]))
+
+    def numbers_of(self, step: Int, row: Int) -> tuple[dict[str, Name], Name, Name]:
+        """Write a step of an augmentation, where its numbers of a row lie, and how often it takes the row: 1 or 0."""
+        code = self._code
+        here = code.at(self._steps, code.times(len(STEP), step), "i64")
+        own = {name: code.load_i64(here, i) for i, name in enumerate(STEP)}
+        at = code.load_i64(code.as_pointer(own["index"]), row)
+        numbers = code.as_pointer(code.plus(own["numbers"], code.times(at, own["pitch"])))
+        return own, numbers, code.let(f"zext i1 {code.let(f'icmp sge i64 {at}, 0')} to i64")
 
 
 class SpanCode(Code):
@@ -115,12 +211,12 @@ class SpanCode(Code):
 
 
 class RowCode(SpanCode):
-    """LLVM code of a step of an augmentation's kernel, a function `kernel(fields, row, memory)`.
+    """LLVM code of a step of an augmentation's kernel, a function `kernel(fields, base, row, memory)`.
 
     Args:
         lanes: Floats of a vector.
         fields: Names of the numbers that are the same for all rows.
-        row: Names of the numbers of a row, behind `ROW`.
+        row: Names of the numbers of a row, beside `ROW`.
 
     >>> code = RowCode(4, (), ())
     >>> code.fill_zeros(code.pointer("result"), code.number["time"])
@@ -133,7 +229,8 @@ class RowCode(SpanCode):
     def __init__(self, lanes: int, fields: tuple[str, ...], row: tuple[str, ...]) -> None:
         super().__init__(lanes)
         self.doubles = f"<{lanes} x double>"
-        self.number = {name: self.load_i64("%row", i) for i, name in enumerate((*ROW, *row))}
+        self.number = {name: self.load_i64("%base", i) for i, name in enumerate(ROW)}
+        self.number |= {name: self.load_i64("%row", i) for i, name in enumerate(row)}
         self.number |= {name: self.load_i64("%fields", i) for i, name in enumerate(fields)}
         self._sums = self.let(f"alloca {self.doubles}, align 64")
 
@@ -143,8 +240,30 @@ class RowCode(SpanCode):
             f"declare double @llvm.vector.reduce.fadd.v{self.lanes}f64(double, {self.doubles})",
             "declare double @llvm.sqrt.f64(double)",
             "declare i64 @llvm.smax.i64(i64, i64)",
+            "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
         ]
-        return "\n".join([*more, self.text("kernel", "ptr %fields, ptr %row, ptr %memory")])
+        return "\n".join([*more, self.text("kernel", "ptr %fields, ptr %base, ptr %row, ptr %memory")])
+
+    def look_ahead(self, lines: int = 1) -> None:
+        """Write the part of an augmentation's kernel that fetches lines of the next row into the cache, while it waits.
+
+        They are samples of its first channel, the place of its result, and what is read along with it. Where there is
+        nothing more to fetch, the last line is asked for again.
+
+        Args:
+            lines: How many of each.
+        """
+        place = {name: self.at(self.memory, 8 * i - AHEAD_BYTES, "i8") for i, name in enumerate(AHEAD)}
+        found = {name: self.let(f"load i64, ptr {at}, align 8") for name, at in place.items()}
+        line: Int = found["line"]
+        for _ in range(lines):
+            by_line = self.let(f"shl i64 {line}, 6")
+            own = [self.plus(found[name], by_line) for name in ("source", "result")]
+            for address in (*own, self.plus(found["sound"], self.times(found["sound_bytes"], line))):
+                # for reading, into the second cache: the first is the computation's
+                self.put(f"call void @llvm.prefetch.p0(ptr {self.as_pointer(address)}, i32 0, i32 2, i32 1)")
+            line = self.min(self.plus(line, 1), found["lines"])
+        self.put(f"store i64 {line}, ptr {place['line']}, align 8")
 
     def channel_of(self, name: str, channel: Int) -> Name:
         """Write the address of a channel of a row of an augmentation's "source", "result" or the like."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
-from audiofeed.augment.kernels.row_code import JOB, ROW, write_driver, write_gain
+from audiofeed.augment.kernels.row_code import AHEAD_BYTES, JOB, SHARED, write_driver, write_gain
 from audiofeed.methods.short_time.kernel import guard, jit
 from audiofeed.parallel.kept_memory import kept_empty
 
 # the bits of a float32
 ONE = 0x3F800000
+_ONES = np.array([ONE], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +26,15 @@ class RowStep:
     Args:
         machine: The kernel's code, of the form that `row_code.RowCode` writes.
         rows: int64, the rows that it changes, in increasing order.
-        numbers: int64 (rows, numbers), what the kernel reads of each behind `row_code.ROW`.
+        numbers: int64 (rows, numbers), contiguous, what the kernel reads of each beside `row_code.ROW`.
         fields: What it reads beside.
         memory: Bytes that a thread works in.
         keeps: What the addresses among the numbers point into.
         alike: int64 (rows,), equal for rows that read the same; they are best done one after another.
         factor: Which of the numbers is a factor, the bits of a float32, by which it multiplies its result last; a gain
             that follows goes in there.
+        sound: Which of the numbers is the address of samples that are read along with a row's, and the bytes of each.
+        of: Whose rows they are.
     """
 
     machine: jit.Machine
@@ -43,6 +45,8 @@ class RowStep:
     keeps: Any = None
     alike: np.ndarray | None = None
     factor: int | None = None
+    sound: tuple[int, int] | None = None
+    of: Literal["waveforms", "features"] = "waveforms"
 
 
 def readable(*tensors: torch.Tensor) -> bool:
@@ -67,7 +71,7 @@ def _gain(lanes: int) -> jit.Machine | None:
     return jit.compiled(write_gain(lanes))
 
 
-def gain_step(rows: np.ndarray, factors: torch.Tensor) -> RowStep | None:
+def gain_step(rows: np.ndarray, factors: np.ndarray) -> RowStep | None:
     """Return the step that multiplies rows of an augmentation's batch; None where there is no kernel.
 
     Args:
@@ -103,109 +107,150 @@ def joined(steps: Sequence[RowStep], batch: int) -> list[RowStep]:
     return kept
 
 
-def rows_of(active: torch.Tensor) -> np.ndarray:
-    """Return the rows of an augmentation's batch that it was drawn for, int64.
+@functools.lru_cache(maxsize=16)
+def each_row(batch: int) -> np.ndarray:
+    """Return all rows of an augmentation's batch, int64, which nobody may change.
 
-    >>> rows_of(torch.tensor([True, False, True]))
-    array([0, 2])
+    >>> each_row(3)
+    array([0, 1, 2])
     """
-    return np.flatnonzero(active.numpy())
+    rows = np.arange(batch)
+    rows.flags.writeable = False
+    return rows
 
 
-def done(
-    waveforms: torch.Tensor, lengths: torch.Tensor, steps: Sequence[RowStep], *, padded: bool = True
-) -> torch.Tensor:
-    """Return an augmentation's waveforms after steps on their rows, each row led through all of them at once.
+class Rows(NamedTuple):
+    """Rows of an augmentation's batch, and the steps that they are led through.
 
     Args:
-        waveforms: (batch, [channel,] time) float32, `readable`, 0 past the lengths.
+        values: (batch, [channel,] time) float32, `readable`.
         lengths: int64 (batch,), in samples.
-        steps: One after another.
+        steps: One after another; at least one.
         padded: Whether rows are 0 past their lengths; otherwise rows that no step changes are copied whole.
     """
-    x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
-    result = kept_empty(x.shape, torch.float32)
-    batch, size, times = x.shape[0], x.shape[-1], lengths.numpy()
-    steps = joined(steps, batch)
-    if all(len(step.rows) < batch for step in steps):
-        touched = np.zeros(batch, bool)
-        for step in steps:
-            touched[step.rows] = True
-        left = np.flatnonzero(~touched)
-        if not padded:
-            times = times.copy()
-            times[left] = size
-        copied = gain_step(left, torch.ones(batch, device="cpu"))
-        assert copied is not None
-        steps = [*steps, copied] if len(left) else steps
-    base = np.empty((batch, len(ROW)), np.int64)
-    number = np.arange(batch)
-    channels, pitch, own_pitch = (x.shape[1], 4 * x.stride(1), 4 * result.stride(1)) if x.dim() == 3 else (1, 0, 0)
-    base[:, 0] = number * (4 * x.stride(0)) + x.data_ptr()
-    base[:, 2] = number * (4 * result.stride(0)) + result.data_ptr()
-    base[:, 1], base[:, 3], base[:, 4], base[:, 5], base[:, 6] = pitch, own_pitch, channels, times, size
-    n_threads = max(1, min(torch.get_num_threads(), batch, x.numel() // jit.FEW_SAMPLES))
-    of_each = -(-max(step.memory for step in steps) // jit.ALIGNED) * jit.ALIGNED
-    memory = kept_empty((n_threads * of_each // 4 + jit.ALIGNED // 4,), torch.float32)
-    begin = memory.data_ptr()
-    # all that the kernels read of the job lies in one piece
-    widths = [len(ROW) + step.numbers.shape[1] for step in steps]
-    counts = [len(JOB), 2 * len(steps), *(max(1, len(step.fields)) for step in steps), batch * len(steps)]
-    counts += [len(step.rows) * width for step, width in zip(steps, widths, strict=True)]
-    begins = [0, *itertools.accumulate(counts)]
-    words = np.zeros(begins[-1], np.int64)
-    parts = [words[begins[i] : begins[i + 1]] for i in range(len(counts))]
-    at = words.ctypes.data
-    addresses = [at + 8 * begin for begin in begins]
-    first_own = 3 + len(steps)
-    places = np.zeros((batch, len(steps)), np.int64)
-    alike = np.zeros(batch, np.int64)
-    for place, step in enumerate(steps):
-        parts[1][2 * place], parts[1][2 * place + 1] = step.machine.address, addresses[2 + place]
-        if step.fields:
-            parts[2 + place][:] = step.fields
-        width = widths[place]
-        own = parts[first_own + place].reshape(-1, width)
-        # a slice takes a tenth of the time of as many numbers
-        rows = step.rows if len(step.rows) < batch else slice(None)
-        own[:, : len(ROW)], own[:, len(ROW) :] = base[rows], step.numbers
-        # what is read from now on is the result
-        base[rows, :2] = base[rows, 2:4]
-        places[rows, place] = number[: len(own)] * (8 * width) + addresses[first_own + place]
-        if step.alike is not None:
-            alike[rows] = step.alike
-    # the longest first, so that no thread begins with it when the others end
-    np.take(places, np.lexsort((alike, -base[:, 5])), 0, out=parts[2 + len(steps)].reshape(places.shape))
-    job = {
-        "next_row": 0,
+
+    values: torch.Tensor
+    lengths: np.ndarray
+    steps: Sequence[RowStep]
+    padded: bool = True
+
+
+def done(*jobs: Rows) -> list[torch.Tensor]:
+    """Return an augmentation's rows after their steps, each row led through all of its own at once.
+
+    Args:
+        jobs: Done one after another, by the same threads.
+    """
+    copy, driver = _gain(jit.lanes()), _driver()
+    assert copy is not None
+    assert driver is not None
+    made = [_job(rows) for rows in jobs]
+    values = sum(rows.values.numel() for rows in jobs)
+    n_threads = max(1, min(torch.get_num_threads(), max(len(rows.lengths) for rows in jobs), values // jit.FEW_SAMPLES))
+    most = max(step.memory for rows in jobs for step in rows.steps)
+    of_each = AHEAD_BYTES + -(-most // jit.ALIGNED) * jit.ALIGNED
+    memory = _taken(n_threads * of_each + jit.ALIGNED)
+    begin = _address(memory)
+    shared = {
         "next_thread": 0,
-        "n_rows": batch,
-        "rows": addresses[2 + len(steps)],
-        "n_steps": len(steps),
-        "steps": addresses[1],
+        "n_threads": n_threads,
         "memory": begin + -begin % jit.ALIGNED,
         "memory_of_each": of_each,
+        "copy": copy.address,
+        "copy_numbers": _address(_ONES),
+        "n_jobs": len(made),
     }
-    parts[0][:] = [job[name] for name in JOB]
-    driver = _driver()
-    assert driver is not None
-    driver.run_job(words, n_threads)
-    return result
+    words = [shared[name] for name in SHARED]
+    for job in made:
+        words += job.words
+    driver.run_job(np.array(words, np.int64), n_threads)
+    _free.append(memory)
+    return [job.result for job in made]
 
 
-def float_bits(values: torch.Tensor) -> np.ndarray:
-    """Return float32 numbers of an augmentation's rows as the integers that a kernel takes them from.
+class _Job(NamedTuple):
+    """Job of an augmentation's kernels: its words, its result, and what the words point into."""
 
-    >>> float_bits(torch.tensor([1.0])).tolist() == [0x3F800000]
+    words: list[int]
+    result: torch.Tensor
+    keeps: Any
+
+
+def _job(rows: Rows) -> _Job:
+    """Return the job of an augmentation's rows, to be done."""
+    x = rows.values if rows.values.stride(-1) == 1 else rows.values.contiguous()
+    result = kept_empty(x.shape, torch.float32)
+    batch, times = x.shape[0], np.ascontiguousarray(rows.lengths, np.int64)
+    steps, each = joined(rows.steps, batch), each_row(batch)
+    listed: list[int] = []
+    alike, keeps = None, []
+    for step in steps:
+        index, fields = each, np.array(step.fields, np.int64)
+        if len(step.rows) < batch:
+            index = np.full(batch, -1)
+            index[step.rows] = each[: len(step.rows)]
+        if step.alike is not None:
+            alike = np.zeros(batch, np.int64) if alike is None else alike
+            alike[step.rows] = step.alike
+        keeps.append((index, fields))
+        listed += step.machine.address, _address(fields), _address(step.numbers), step.numbers.strides[0]
+        listed += _address(index), *(step.sound or (-1, 0))
+    # the longest first, so that no thread begins with it when the others end
+    order = np.lexsort((-times,) if alike is None else (alike, -times))
+    in_channels = x.dim() == 3
+    words = np.array(listed, np.int64)
+    job = {
+        "next_row": 0,
+        "n_rows": batch,
+        "order": _address(order),
+        "times": _address(times),
+        "source": x.data_ptr(),
+        "source_row": 4 * x.stride(0),
+        "source_pitch": 4 * x.stride(1) if in_channels else 0,
+        "result": result.data_ptr(),
+        "result_row": 4 * result.stride(0),
+        "result_pitch": 4 * result.stride(1) if in_channels else 0,
+        "channels": x.shape[1] if in_channels else 1,
+        "size": x.shape[-1],
+        "whole": int(not rows.padded),
+        "n_steps": len(steps),
+        "steps": _address(words),
+    }
+    return _Job([job[name] for name in JOB], result, (x, times, steps, keeps, order, words))
+
+
+# memory that threads have worked in
+_free: list[np.ndarray] = []
+
+
+def _taken(size: int) -> np.ndarray:
+    """Return memory for the threads of an augmentation's job, kept from an earlier one if there is such."""
+    try:
+        memory = _free.pop()
+    except IndexError:
+        return np.empty(size, np.uint8)
+    return memory if memory.nbytes >= size else np.empty(size, np.uint8)
+
+
+def _address(integers: np.ndarray) -> int:
+    """Return where integers of an augmentation's job lie."""
+    # a third of the time of `.ctypes.data`
+    return int(integers.__array_interface__["data"][0])
+
+
+def float_bits(values: np.ndarray) -> np.ndarray:
+    """Return numbers of an augmentation's rows as the integers that a kernel takes float32 ones from.
+
+    >>> float_bits(np.array([1.0])).tolist() == [0x3F800000]
     True
     """
-    return values.to(torch.float32).numpy().view(np.int32).astype(np.int64)
+    return values.astype(np.float32).view(np.int32).astype(np.int64)
 
 
-def double_bits(values: torch.Tensor) -> np.ndarray:
-    """Return float64 numbers of an augmentation's rows as the integers that a kernel takes them from.
+def double_bits(values: np.ndarray) -> np.ndarray:
+    """Return numbers of an augmentation's rows as the integers that a kernel takes float64 ones from.
 
-    >>> double_bits(torch.tensor([1.0])).tolist() == [0x3FF0000000000000]
+    >>> double_bits(np.array([1.0])).tolist() == [0x3FF0000000000000]
     True
     """
-    return values.to(torch.float64).numpy().view(np.int64)
+    return values.astype(np.float64).view(np.int64)

@@ -8,7 +8,7 @@ import torch
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation
-from audiofeed.augment.contract.by_row import may_look
+from audiofeed.augment.contract.by_row import deal_without_graph, may_look
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
@@ -86,8 +86,19 @@ class Clip(Augmentation):
             loudest_last = torch.where(mask, flat.abs(), -1.0).sort(dim=1).values
             return loudest_last.gather(1, (flat.shape[1] - 1 - beyond)[:, None])[:, 0].clamp_min(0)
         found = torch.zeros(clips.batch, dtype=flat.dtype, device=flat.device)
-        for row, (n, k, own) in enumerate(zip(clips.lengths.tolist(), beyond.tolist(), active.tolist(), strict=True)):
-            if own and n:
-                samples = clips.waveforms[row, ..., :n].abs().flatten()
-                found[row] = samples.kthvalue(samples.shape[0] - k).values
+        lengths, below = clips.lengths.tolist(), (counts - 1 - beyond).tolist()
+        rows = [row for row, own in enumerate(active.tolist()) if own and lengths[row]]
+
+        def work(number: int) -> None:
+            row = rows[number]
+            samples = clips.waveforms[row, ..., : lengths[row]].detach().abs().flatten()
+            if samples.dtype in (torch.float32, torch.float64):
+                # many times faster than torch's `kthvalue`
+                own = samples.numpy()
+                own.partition(below[row])
+                found[row] = float(own[below[row]])
+            else:
+                found[row] = samples.kthvalue(below[row] + 1).values
+
+        deal_without_graph(work, len(rows))
         return found

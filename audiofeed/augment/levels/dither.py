@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.draws import Draws, HostDraws
 from audiofeed.augment.contract.noise import normal_noise
 from audiofeed.augment.kernels.noise import level_step
-from audiofeed.augment.kernels.rows import RowStep, rows_of
+from audiofeed.augment.kernels.rows import RowStep
 
 
 class Dither(Augmentation):
@@ -45,11 +46,11 @@ class Dither(Augmentation):
         """Show the amount of this augmentation."""
         return ", ".join(part for part in (f"amount={self.amount:.4g}", super().extra_repr()) if part)
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Add this augmentation's noise to the active clips, by a kernel."""
         if self.amount == 0:
             return None
-        return level_step(rows_of(active), _channel_seeds(clips), self.amount)
+        return level_step(rows, _channel_seeds(clips), self.amount)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Add this augmentation's noise; the channels of a clip have noise of their own."""

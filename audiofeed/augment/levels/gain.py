@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.draws import Draws, HostDraws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import peaks, powers
-from audiofeed.augment.kernels.rows import RowStep, gain_step, rows_of
+from audiofeed.augment.kernels.rows import RowStep, gain_step
 
 _REFERENCES = ("clip", "peak", "rms")
 
@@ -61,15 +62,15 @@ class Gain(Augmentation):
         own = "" if self.relative_to == "clip" else f"relative_to={self.relative_to!r}"
         return ", ".join(part for part in (shown("gain_db", self.gain_db), own, super().extra_repr()) if part)
 
-    def drawn(self, draws: Draws) -> torch.Tensor:
+    def drawn(self, draws: Draws) -> Any:
         """Draw this augmentation's gain of each clip, dB, float64 (batch,)."""
         return draws.uniform(*self.gain_db)
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Multiply the active clips by this augmentation's gains, by a kernel."""
         if self.relative_to != "clip":
             return None
-        return gain_step(rows_of(active), 10.0 ** (self.drawn(draws) / 20))
+        return gain_step(rows, 10.0 ** (self.drawn(draws) / 20))
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Multiply the clips by this augmentation's gains; padding, which is 0, stays so."""
@@ -106,9 +107,9 @@ class Polarity(Augmentation):
     def __init__(self, p: float = 0.5) -> None:
         super().__init__(p)
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Turn the active clips of this augmentation upside down, by a kernel."""
-        return gain_step(rows_of(active), -torch.ones(clips.batch, device="cpu"))
+        return gain_step(rows, np.full(clips.batch, -1.0))
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Turn the active clips of this augmentation upside down."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_row import changed_rows, may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.draws import Draws, HostDraws
 from audiofeed.augment.contract.ranges import check_integers, shown
-
-# of G.711
-_MU = 255.0
+from audiofeed.augment.kernels.rows import RowStep, float_bits
+from audiofeed.augment.levels.quantization_code import MU, NUMBERS, write_quantization
+from audiofeed.methods.short_time.kernel import jit
 
 
 class BitDepth(Augmentation):
@@ -44,9 +47,13 @@ class BitDepth(Augmentation):
         """Show the range of this augmentation."""
         return ", ".join(part for part in (shown("bits", self.bits), super().extra_repr()) if part)
 
-    def drawn(self, draws: Draws) -> torch.Tensor:
+    def drawn(self, draws: Draws) -> Any:
         """Draw this augmentation's number of bits of each clip, int64 (batch,)."""
         return _bits(draws, self.bits)
+
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
+        """Round the active clips of this augmentation, by a kernel."""
+        return _quantization_step(rows, self.drawn(draws), companded=False)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Round the active clips of this augmentation."""
@@ -81,19 +88,56 @@ class MuLaw(Augmentation):
         """Show the range of this augmentation."""
         return ", ".join(part for part in (shown("bits", self.bits), super().extra_repr()) if part)
 
-    def drawn(self, draws: Draws) -> torch.Tensor:
+    def drawn(self, draws: Draws) -> Any:
         """Draw this augmentation's number of bits of each clip, int64 (batch,)."""
         return _bits(draws, self.bits)
+
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
+        """Compand, round and expand the active clips of this augmentation, by a kernel."""
+        return _quantization_step(rows, self.drawn(draws), companded=True)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Compand, round and expand the active clips of this augmentation."""
         return _quantized(clips, active, self.drawn(draws), _companded)
 
 
-def _bits(draws: Draws, bits: tuple[int, int]) -> torch.Tensor:
+def _bits(draws: Draws, bits: tuple[int, int]) -> Any:
     """Draw a number of bits for each clip of an augmentation."""
     low, high = bits
     return low + draws.integers(high - low + 1)
+
+
+@functools.lru_cache(maxsize=4)
+def _kernel(lanes: int, companded: bool) -> jit.Machine | None:
+    return jit.compiled(write_quantization(lanes, companded))
+
+
+@functools.lru_cache(maxsize=16)
+def _expanded(bits: int) -> np.ndarray:
+    """Return what each step of an augmentation's mu-law scale expands to, float32, from 0 to full scale."""
+    steps = 2 ** (bits - 1)
+    rounded = torch.arange(steps, dtype=torch.float32, device="cpu") / (steps - 1)
+    return _expansion(rounded).numpy()
+
+
+def _quantization_step(rows: np.ndarray, bits: np.ndarray, *, companded: bool) -> RowStep | None:
+    """Return the step that rounds an augmentation's clips; None where there is no kernel.
+
+    Args:
+        rows: The clips.
+        bits: int64 (batch,).
+        companded: Whether steps are equal on the mu-law scale.
+    """
+    machine = _kernel(jit.lanes(), companded)
+    if machine is None:
+        return None
+    own = bits[rows]
+    numbers, tables = np.zeros((len(rows), len(NUMBERS)), np.int64), []
+    numbers[:, 0] = float_bits(2.0 ** (own - 1))
+    for each in np.unique(own).tolist() if companded else ():
+        tables.append(_expanded(each))
+        numbers[own == each, 1] = tables[-1].ctypes.data
+    return RowStep(machine, rows, numbers, keeps=tables)
 
 
 def _linear(waveforms: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
@@ -103,9 +147,14 @@ def _linear(waveforms: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
 
 def _companded(waveforms: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     """Round an augmentation's waveforms to steps of equal size on the mu-law scale, 0 and full scale among them."""
-    companded = (waveforms.abs().clamp(max=1.0) * _MU).log1p() * (1 / math.log1p(_MU))
+    companded = (waveforms.abs().clamp(max=1.0) * MU).log1p() * (1 / math.log1p(MU))
     rounded = (companded * (steps - 1)).round() / (steps - 1)
-    return torch.copysign(torch.expm1(rounded * math.log1p(_MU)) / _MU, waveforms)
+    return torch.copysign(_expansion(rounded), waveforms)
+
+
+def _expansion(companded: torch.Tensor) -> torch.Tensor:
+    """Return the magnitudes of an augmentation's samples from those on the mu-law scale, 0 to 1."""
+    return torch.expm1(companded * math.log1p(MU)) / MU
 
 
 def _quantized(

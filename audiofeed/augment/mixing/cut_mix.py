@@ -124,8 +124,12 @@ class CutMix(Mixing):
         waveforms, lengths = clips.waveforms, clips.lengths
         stretch = stretch_of(share, begins, lengths)
         fitting = Fitting(lengths, lengths[rows], rows, places, active, self.fit)
-        placed = fitting.placed(waveforms, clips.size)
-        cut = clips.put(active, torch.where(within(stretch, waveforms), placed, waveforms))
+        exchanged = fitting.exchanged(waveforms, stretch)
+        if exchanged is not None:
+            cut = clips.with_values(waveforms=exchanged)
+        else:
+            placed = fitting.placed(waveforms, clips.size)
+            cut = clips.put(active, torch.where(within(stretch, waveforms), placed, waveforms))
         weights = left_of(stretch, lengths, active)
         mix = Mix(self.settings, weights, active, None, fitting, (clips.size, clips.size), stretch)
         return cut.with_values(**mixed_targets(mix, clips, clips, rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ import torch
 
 from audiofeed.augment.contract.rows import powers
 from audiofeed.methods.lengths import clear_past
+from audiofeed.parallel.kept_memory import kept_empty
 from audiofeed.parallel.observed import observed
 
 Fit = Literal["tile", "once"]
@@ -53,18 +55,46 @@ class Fitting:
         Returns:
             (batch, ..., size); anything in rows that are not mixed.
         """
-        if _is_watched(values) or _is_watched(self.lengths):
+        if self._is_watched(values):
             return clear_past(self._gathered(values[self.rows], size), self.lengths)
         out = values.new_zeros(self.rows.shape[0], *values.shape[1:-1], size)
-        told = (self.active, self.lengths, self.theirs, self.offsets, self.rows)
-        for row, (mixed, length, own, offset, partner) in enumerate(zip(*(one.tolist() for one in told), strict=True)):
-            if not mixed or not own:
-                continue
-            taken = values[partner, ..., offset : offset + min(own, length)]
-            if own < length and self.fit == "tile":
-                taken = taken.repeat(*[1] * (taken.dim() - 1), math.ceil(length / own))[..., :length]
+        for row, taken in self._each(values):
             out[row, ..., : taken.shape[-1]] = taken
         return out
+
+    def exchanged(self, values: torch.Tensor, stretch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor | None:
+        """Return an augmentation's clips with their partners' samples in a stretch; None where nobody may look.
+
+        Args:
+            values: (batch, ..., time), clips and partners alike, zero past their own ends.
+            stretch: int64 (batch,) each, begin and end, within each clip.
+        """
+        if self._is_watched(values):
+            return None
+        out = kept_empty(values.shape, values.dtype) if values.dtype == torch.float32 else torch.empty_like(values)
+        out.copy_(values)
+        begins, ends = (place.tolist() for place in stretch)
+        for row, taken in self._each(values):
+            begin, end = begins[row], ends[row]
+            heard = max(begin, min(end, taken.shape[-1]))
+            out[row, ..., begin:heard] = taken[..., begin:heard]
+            out[row, ..., heard:end] = 0
+        return out
+
+    def _each(self, values: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+        """Return the row of each clip that is mixed, and its partner (..., time), which is silent behind its end."""
+        told = (self.active, self.lengths, self.theirs, self.offsets, self.rows)
+        for row, (mixed, length, own, offset, partner) in enumerate(zip(*(one.tolist() for one in told), strict=True)):
+            if not mixed:
+                continue
+            taken = values[partner, ..., offset : offset + min(own, length)]
+            if 0 < own < length and self.fit == "tile":
+                taken = taken.repeat(*[1] * (taken.dim() - 1), math.ceil(length / own))[..., :length]
+            yield row, taken
+
+    def _is_watched(self, values: torch.Tensor) -> bool:
+        """Return True if nothing of an augmentation's mix may be read back."""
+        return _is_watched(values) or _is_watched(self.lengths)
 
     def _gathered(self, values: torch.Tensor, size: int) -> torch.Tensor:
         place = torch.arange(size, device=values.device) + self.offsets[:, None]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_row import changed_rows, deal_without_graph, may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws, channel_seeds
+from audiofeed.augment.contract.draws import Draws, HostDraws, channel_seeds
 from audiofeed.augment.contract.noise import normal_pairs
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import powers
 from audiofeed.augment.kernels.background import Pieces, background_step
 from audiofeed.augment.kernels.noise import ratio_step
-from audiofeed.augment.kernels.rows import RowStep, rows_of
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.augment.noise.colored import bin_weights, colored_noise, shaped_noise
 from audiofeed.methods.lengths import clear_past
 from audiofeed.parallel.kept_memory import kept_empty
@@ -67,11 +68,10 @@ class AddNoise(Augmentation):
         """Draw this augmentation's ratio in dB, exponent, and seed of the noise, (batch,) each, for the clips."""
         return draws.uniform(*self.snr_db), draws.uniform(*self.color), draws.noise_seeds()
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Add this augmentation's noise to the active clips, by a kernel, which makes the white noise, too."""
-        ratios, exponents, seeds = self.drawn(draws)
-        own, rows = channel_seeds(seeds, clips.waveforms), rows_of(active)
-        shares = 10.0 ** (-ratios / 10)
+        ratios, exponents, seeds = self.drawn(draws.on_tensors())
+        own, shares = channel_seeds(seeds, clips.waveforms), 10.0 ** (-ratios.numpy() / 10)
         if self.color == _WHITE:
             return ratio_step(rows, own, shares, clips.size)
         noise = kept_empty((len(rows), own.shape[1], clips.size), torch.float32)

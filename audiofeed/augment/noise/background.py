@@ -14,7 +14,7 @@ from audiofeed.augment.contract.augmentation import Augmentation, Fetch, check_r
 from audiofeed.augment.contract.by_group import changed_groups
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws
+from audiofeed.augment.contract.draws import Draws, HostDraws
 from audiofeed.augment.contract.ranges import Range, check_range, shown
 from audiofeed.augment.contract.rows import powers
 from audiofeed.augment.contract.sounds import (
@@ -28,7 +28,7 @@ from audiofeed.augment.contract.sounds import (
     warn_of_faults,
 )
 from audiofeed.augment.kernels.background import Pieces, background_step
-from audiofeed.augment.kernels.rows import RowStep, rows_of
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import length_mask
 
 Short = Literal["repeat", "pad"]
@@ -46,10 +46,11 @@ class Choice(NamedTuple):
         snr_db: float64, ratio of the powers.
     """
 
-    sound: torch.Tensor
-    place: torch.Tensor
-    epoch: torch.Tensor | None
-    snr_db: torch.Tensor
+    # tensors, of `HostDraws` arrays
+    sound: Any
+    place: Any
+    epoch: Any
+    snr_db: Any
 
     @classmethod
     def of(cls, draws: Draws, count: int, snr_db: Range, *, reads: bool = True) -> Choice:
@@ -150,30 +151,34 @@ class AddBackground(Augmentation):
             return None
         return FetchBackgrounds(self.dataset, self.count, self.short, self.p, self.stream)
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Add this augmentation's sounds to the active clips, by a kernel."""
-        choice = self.drawn(draws)
         held = self.keep is not None
+        # the dataset's own crop was drawn where the sounds were read
+        choice = Choice.of(draws, self.count, self.snr_db, reads=False)
         if held:
             check_rate(self, clips.sample_rate, self.sample_rate, _REMEDY)
         fetched = {} if held else self._fetched(clips)
         channels = 1 if clips.waveforms.dim() == 2 else clips.waveforms.shape[1]
-        rows, ratios = rows_of(active), 10.0 ** (-choice.snr_db / 10)
-        pieces = self._pieces_of_bank(clips, choice, rows) if held and self.samples.shape[0] in (1, channels) else None
+        # numpy takes a fifth of torch's time for so few numbers
+        lengths = clips.lengths.numpy()[rows]
+        if held:
+            pieces = self._pieces_of_bank(lengths, choice, rows, channels)
+        else:
+            pieces = _pieces_of_read(lengths, fetched, rows, channels)
         if pieces is None:
             one = self._sound_of(clips, choice, fetched)
             own = None if clips.waveforms.dim() == 2 else channels
             pieces = Pieces.of([in_channels(one(row), own) for row in rows.tolist()], channels)
-        return None if pieces is None else background_step(rows, pieces, ratios, _SILENCE)
+        return None if pieces is None else background_step(rows, pieces, 10.0 ** (-choice.snr_db / 10), _SILENCE)
 
-    def _pieces_of_bank(self, clips: Clips, choice: Choice, rows: np.ndarray) -> Pieces | None:
+    def _pieces_of_bank(self, lengths: np.ndarray, choice: Choice, rows: np.ndarray, channels: int) -> Pieces | None:
         """Return this augmentation's sounds as they lie in the bank; None where one is shorter than its clip."""
-        # numpy takes a fifth of torch's time for so few numbers
-        which = choice.sound.numpy()[rows]
-        spare = self.counts.numpy()[which] - clips.lengths.numpy()[rows]
-        if not len(rows) or spare.min() < 0:
+        which = choice.sound[rows]
+        spare = self.counts.numpy()[which] - lengths
+        if not len(rows) or spare.min() < 0 or self.samples.shape[0] not in (1, channels):
             return None
-        place = (choice.place.numpy()[rows] * (spare + 1)).astype(np.int64)
+        place = (choice.place[rows] * (spare + 1)).astype(np.int64)
         return Pieces.at(self.samples, self.begins.numpy()[which] + np.minimum(place, spare))
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
@@ -299,6 +304,14 @@ def _fitted(sound: torch.Tensor, samples: int, place: float, short: Short) -> to
         return sound.repeat(1, -(-samples // count))[..., :samples]
     before = min(int(place * (samples - count + 1)), samples - count)
     return torch.nn.functional.pad(sound, (before, samples - count - before))
+
+
+def _pieces_of_read(lengths: np.ndarray, fetched: dict[str, Any], rows: np.ndarray, channels: int) -> Pieces | None:
+    """Return sounds that were read for an augmentation where they lie; None where one is shorter than its clip."""
+    sounds = fetched["sounds"]
+    if not len(rows) or sounds.shape[1] not in (1, channels) or (fetched["lengths"].numpy()[rows] < lengths).any():
+        return None
+    return Pieces.rows_of(sounds, fetched["rows"].numpy()[rows])
 
 
 def _wrapped(fetched: dict[str, Any], size: int) -> torch.Tensor:

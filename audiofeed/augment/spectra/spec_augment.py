@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_row import may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws
-from audiofeed.augment.contract.feature_trees import map_features, own_frames
+from audiofeed.augment.contract.draws import Draws, HostDraws
+from audiofeed.augment.contract.feature_trees import all_frames, map_features, own_frames
 from audiofeed.augment.contract.ranges import check_probability
-from audiofeed.augment.kernels import masks
-from audiofeed.augment.kernels.rows import readable, rows_of
+from audiofeed.augment.kernels.masks import mask_step, of_features
+from audiofeed.augment.kernels.rows import RowStep, done, readable
 from audiofeed.augment.spectra.fill import Fill, check_fill, fill_value
 from audiofeed.augment.spectra.settings import check_number, count_or_share
 from audiofeed.augment.spectra.time_warp import Warp, warped
-from audiofeed.methods.lengths import length_mask
+
+# tensors, or arrays on the host
+Numbers = Any
 
 
 class SpecAugment(Augmentation):
@@ -104,22 +108,44 @@ class SpecAugment(Augmentation):
             [*(f"{name}={getattr(self, name)!r}" for name in names), *filter(None, [super().extra_repr()])]
         )
 
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
+        """Mask the features of this augmentation's clips, by a kernel."""
+        if self.warp or clips.features.dim() < 3:
+            return None
+        drawn = draws.uniform(count=2 * self._most + 2)
+        frames = all_frames(clips.features, clips.feature_lengths).numpy()
+        return self._masks(clips.features.shape, frames, rows, drawn, draws)
+
+    @property
+    def _most(self) -> int:
+        """The most masks over time that a clip has from this augmentation."""
+        return self.max_time_masks if isinstance(self.time_masks, float) else int(self.time_masks)
+
+    def _masks(
+        self, shape: Sequence[int], frames: np.ndarray, rows: np.ndarray, drawn: np.ndarray, draws: HostDraws
+    ) -> RowStep | None:
+        """Return the step of this augmentation's masks over features of a shape."""
+        spans = self.spans(drawn[:, : self._most], drawn[:, self._most : 2 * self._most], frames)
+        fill = None if self.fill == "mean" else float(self.fill)
+        return mask_step(shape, rows, spans, self._spans_of_bins(draws, shape[-2]), fill)
+
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Warp and mask the features of this augmentation's clips."""
-        most = self.max_time_masks if isinstance(self.time_masks, float) else self.time_masks
+        most = self._most
         drawn = draws.uniform(count=2 * most + 2)
         if self.warp:
             warp = Warp(self.warp, drawn[:, -2], drawn[:, -1], active)
             clips = warped(clips, warp)
 
         def masked(features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+            if may_look(clips) and readable(features):
+                rows = np.flatnonzero(active.numpy())
+                step = self._masks(features.shape, frames.numpy(), rows, drawn.numpy(), draws.on_host())
+                if step is not None:
+                    draws.skip(2 * self.freq_masks)
+                    return done(of_features(features, frames.numpy(), [step]))[0].view(features.shape)
             spans = self.spans(drawn[:, :most], drawn[:, most : 2 * most], frames)
             of_bins = self._spans_of_bins(draws, features.shape[-2])
-            if may_look(clips) and readable(features):
-                fill = None if self.fill == "mean" else float(self.fill)
-                found = masks.masked(features, frames, rows_of(active), spans, of_bins, fill)
-                if found is not None:
-                    return found
             time, frequency = _within(*spans, features.shape[-1]), _within(*of_bins, features.shape[-2])
             mask = time[:, None, :] | frequency[:, :, None]  # (batch, bin, frame)
             mask = mask.view(mask.shape[0], *[1] * (features.dim() - 3), *mask.shape[1:])
@@ -128,29 +154,35 @@ class SpecAugment(Augmentation):
 
         return clips.with_values(features=map_features(clips, masked))
 
-    def spans(
-        self, widths: torch.Tensor, places: torch.Tensor, frames: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def spans(self, widths: Numbers, places: Numbers, frames: Numbers) -> tuple[Numbers, Numbers]:
         """Return where the masks over time of this augmentation begin and end, int64 (batch, masks).
 
         Args:
             widths: (batch, masks) in [0, 1), what widths are drawn by.
             places: (batch, masks) in [0, 1), what places are drawn by.
             frames: (batch,) true frames of each clip.
+
+        Tensors, or arrays as `HostDraws` gives them.
         """
         if isinstance(self.time_width, float):
-            widest = (frames * self.time_width).floor().long()
-            widest = widest.clamp_min(1) if self.placing == "nemo" else widest
+            widest = _share_of(frames, self.time_width)
+            widest = widest.clip(1) if self.placing == "nemo" else widest
+            widest = _least(widest, _share_of(frames, self.max_time_share))
         else:
-            widest = torch.full_like(frames, self.time_width)
-        widest = torch.minimum(widest, (frames * self.max_time_share).floor().long())[:, None]
-        begin, end = _placed(widths, places, widest, frames[:, None], nemo=self.placing == "nemo")
+            widest = _share_of(frames, self.max_time_share).clip(None, self.time_width)
+        begin, end = _placed(widths, places, widest[:, None], frames[:, None], nemo=self.placing == "nemo")
         if isinstance(self.time_masks, float):
-            counted = length_mask(widths.shape[1], (frames * self.time_masks).floor())
-            end = torch.where(counted, end, begin)
+            # a mask that is not counted is none
+            count = _share_of(frames, self.time_masks)[:, None]
+            each = (
+                np.arange(widths.shape[1])
+                if isinstance(count, np.ndarray)
+                else torch.arange(widths.shape[1], device=count.device)
+            )
+            end = begin + (end - begin) * (each < count)
         return begin, end
 
-    def _spans_of_bins(self, draws: Draws, bins: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _spans_of_bins(self, draws: Draws, bins: int) -> tuple[Numbers, Numbers]:
         """Return where the masks over frequency of this augmentation begin and end, int64 (batch, masks)."""
         if self.freq_masks and self.freq_width > bins:
             raise ValueError(
@@ -158,10 +190,9 @@ class SpecAugment(Augmentation):
                 "them as a float, such as 0.3"
             )
         drawn = draws.uniform(count=2 * self.freq_masks)
-        share = isinstance(self.freq_width, float)
-        widest = torch.full_like(draws.seeds, int(bins * self.freq_width) if share else int(self.freq_width))[:, None]
+        widest = int(bins * self.freq_width if isinstance(self.freq_width, float) else self.freq_width)
         widths, places = drawn[:, : self.freq_masks], drawn[:, self.freq_masks : 2 * self.freq_masks]
-        return _placed(widths, places, widest, torch.full_like(widest, bins), nemo=self.placing == "nemo")
+        return _placed(widths, places, widest, bins, nemo=self.placing == "nemo")
 
 
 def _within(begin: torch.Tensor, end: torch.Tensor, size: int) -> torch.Tensor:
@@ -171,10 +202,33 @@ def _within(begin: torch.Tensor, end: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _placed(
-    widths: torch.Tensor, places: torch.Tensor, widest: torch.Tensor, size: torch.Tensor, *, nemo: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
+    widths: Numbers, places: Numbers, widest: Numbers | int, size: Numbers | int, *, nemo: bool
+) -> tuple[Numbers, Numbers]:
     """Return the begin and end of masks of an augmentation of spectra, from numbers (batch, masks) in [0, 1)."""
-    width = torch.minimum((widths * (widest + 1)).floor().long(), widest)
-    last = (size - widest).clamp_min(0) if nemo else size - width
-    begin = torch.minimum((places * (last + 1)).floor().long(), last)
+    width = _least(_whole(widths * (widest + 1)), widest)
+    last = size - (_least(widest, size) if nemo else width)
+    begin = _least(_whole(places * (last + 1)), last)
     return begin, begin + width
+
+
+def _whole(numbers: Numbers) -> Numbers:
+    """Return numbers of an augmentation, 0 or more, rounded down, int64."""
+    return numbers.astype(np.int64) if isinstance(numbers, np.ndarray) else numbers.long()
+
+
+def _share_of(numbers: Numbers, share: float) -> Numbers:
+    """Return a share of integers of an augmentation, rounded down, int64, of products in float32 as torch has them."""
+    if isinstance(numbers, np.ndarray):
+        return (numbers.astype(np.float32) * np.float32(share)).astype(np.int64)
+    return (numbers * share).long()
+
+
+def _least(a: Numbers | int, b: Numbers | int) -> Any:
+    """Return the smaller of two integers of an augmentation, element by element."""
+    if isinstance(a, int):
+        a, b = b, a
+    if isinstance(a, int):
+        return min(a, int(b))
+    if isinstance(a, np.ndarray):
+        return np.minimum(a, b)
+    return a.clamp_max(b) if isinstance(b, int) else torch.minimum(a, b)

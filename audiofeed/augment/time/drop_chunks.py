@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.augment.contract.augmentation import Augmentation
 from audiofeed.augment.contract.by_row import changed_rows, may_look
 from audiofeed.augment.contract.clips import Clips
-from audiofeed.augment.contract.draws import Draws, channel_seeds
+from audiofeed.augment.contract.draws import Draws, HostDraws, channel_seeds
 from audiofeed.augment.contract.noise import normal_noise
 from audiofeed.augment.contract.ranges import Range, check_integers, check_range, check_share, shown
 from audiofeed.augment.contract.rows import powers
 from audiofeed.augment.kernels.noise import chunk_step
-from audiofeed.augment.kernels.rows import RowStep, rows_of
+from audiofeed.augment.kernels.rows import RowStep
 from audiofeed.methods.lengths import length_mask
 
 _UNITS, _FILLS = ("seconds", "share"), ("silence", "noise")
@@ -87,11 +88,12 @@ class DropChunks(Augmentation):
         first = draws.integers(ends - lengths + 1, count=max(high, 1))
         return first, first + lengths
 
-    def row_step(self, clips: Clips, active: torch.Tensor, draws: Draws) -> RowStep | None:
+    def row_step(self, clips: Clips, rows: np.ndarray, draws: HostDraws) -> RowStep | None:
         """Drop the chunks of the active clips of this augmentation, by a kernel."""
-        chunks = torch.stack(self.drawn(clips, draws), -1)
-        seeds = channel_seeds(draws.noise_seeds(), clips.waveforms) if self.fill == "noise" else None
-        return chunk_step(rows_of(active), chunks, seeds)
+        own = draws.on_tensors()
+        chunks = torch.stack(self.drawn(clips, own), -1)
+        seeds = channel_seeds(own.noise_seeds(), clips.waveforms) if self.fill == "noise" else None
+        return chunk_step(rows, chunks, seeds)
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Drop the chunks of the active clips of this augmentation."""

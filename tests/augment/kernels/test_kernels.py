@@ -13,19 +13,21 @@ import torch
 from audiofeed.augment import (
     AddBackground,
     AddNoise,
+    BitDepth,
     Clips,
     Compose,
     Dither,
     DropChunks,
     Filter,
     Gain,
+    MuLaw,
     OneOf,
     Polarity,
     ReverbFrom,
     SpecAugment,
 )
 from audiofeed.augment.contract import augmentation as base
-from audiofeed.augment.contract.draws import Draws, stream_seeds
+from audiofeed.augment.contract.draws import Draws, HostDraws, member_draws, member_seeds, stream_seeds
 from audiofeed.augment.contract.noise import hashes, uniforms
 from audiofeed.augment.kernels import hash as hash_kernel
 from audiofeed.augment.kernels.convolution import machine_of
@@ -75,7 +77,24 @@ MAKE = {
     "filter": lambda: Filter("peak", (50, 5_000), q=(0.5, 5), p=0.8),
     "filters": lambda: Compose([Filter("high_pass", 100.0), Gain(-3.0), Filter("low_shelf", 900.0)]),
     "one of": lambda: OneOf([Gain(-6.0), ReverbFrom(rooms())]),
+    "bits": lambda: BitDepth((2, 9), p=0.8),
 }
+# a sample at the border of two steps may fall to either
+AT_BORDERS = {"mu law": lambda: MuLaw((2, 9), p=0.8)}
+
+
+FEATURES_TOO = {
+    "all": lambda: [MAKE["background"](), MAKE["reverb"](), Gain(-3.0), SpecAugment(time_width=0.3, freq_width=5)],
+    "some": lambda: [Gain(-3.0, p=0.5), SpecAugment(time_width=20, freq_width=5, p=0.5), SpecAugment(freq_masks=0)],
+    "none": lambda: [Gain(-3.0, p=1e-9), SpecAugment(freq_width=5, fill=-2.0)],
+}
+
+
+def with_features(given: Clips) -> Clips:
+    """The clips with features of two channels, noise in the padding too."""
+    frames = (given.lengths // 100).clamp_min(1)
+    features = torch.randn(given.batch, 2, 20, int(frames.max()), generator=torch.Generator().manual_seed(5))
+    return given.with_values(features=features, feature_lengths=frames)
 
 
 @contextlib.contextmanager
@@ -116,9 +135,9 @@ def test_a_kernel_gives_what_torch_gives(name, channels, monkeypatch):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("name", MAKE | AT_BORDERS)
 def test_the_same_bits_alone_in_a_batch_and_on_two_threads(name):
-    augmentation, given = MAKE[name](), clips([40_000, *LENGTHS, 30_000, 29_999], size=50_000)
+    augmentation, given = (MAKE | AT_BORDERS)[name](), clips([40_000, *LENGTHS, 30_000, 29_999], size=50_000)
     with threads(1):
         together = augmentation.run(given).waveforms
     with threads(2):
@@ -297,10 +316,11 @@ def test_parts_of_a_block_over_the_ends_of_a_clip(lead, n):
 @needs_kernels
 @pytest.mark.parametrize("fill", ["mean", "zero", -4.0])
 @pytest.mark.parametrize("shape", [(20, 300), (2, 20, 300), (3, 1)])
-def test_masks_are_torchs(shape, fill, monkeypatch):
+@pytest.mark.parametrize("wide", [{"time_width": 30}, {"time_width": 0.29, "time_masks": 0.07, "placing": "nemo"}])
+def test_masks_are_torchs(wide, shape, fill, monkeypatch):
     features = torch.randn(7, *shape, generator=torch.Generator().manual_seed(0))
     frames = torch.tensor([300, 1, 0, 100, 299, 16, 300]).clamp_max(shape[-1])
-    augmentation = SpecAugment(freq_width=min(5, shape[-2]), time_width=30, fill=fill, p=0.8)
+    augmentation = SpecAugment(freq_width=min(5, shape[-2]), max_time_share=0.29, **wide, fill=fill, p=0.8)
     seeds = torch.arange(7)
     found = augmentation(features, frames, seeds)
     with by_torch(monkeypatch):
@@ -314,6 +334,87 @@ def test_masks_are_torchs(shape, fill, monkeypatch):
         n = int(frames[row])
         alone = augmentation(features[row : row + 1, ..., : max(n, 1)], frames[row : row + 1], seeds[row : row + 1])
         assert torch.equal(alone[0, ..., :n], found[row, ..., :n])
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", FEATURES_TOO)
+def test_waveforms_and_features_of_a_chain_are_done_together(name):
+    chain, given = Compose(FEATURES_TOO[name]()), with_features(clips([30_000, *LENGTHS]))
+    steps, after = chain.planned(given), given
+    assert {step.of for step in steps} == {"waveforms", "features"} - ({"waveforms"} if name == "none" else set())
+    for place, member in enumerate(chain.members):
+        after = member.run(after.with_values(seeds=stream_seeds(given.seeds, place)))
+    assert not torch.equal(after.features, given.features)
+    for count in (1, 2):
+        with threads(count):
+            together = chain.run(given)
+        assert torch.equal(together.waveforms, after.waveforms)
+        assert torch.equal(together.features, after.features)
+    for stage, changed in (("waveforms", after.waveforms), ("features", after.features)):
+        part = chain.run(given, stage=stage)
+        assert torch.equal(getattr(part, stage), changed)
+        other = ({"waveforms", "features"} - {stage}).pop()
+        assert getattr(part, other) is getattr(given, other)
+
+
+@needs_kernels
+def test_features_by_name_are_masked_as_each_is_alone():
+    given = with_features(clips())
+    both = {"a": given.features, "b": given.features[:, :, :7, ::2].contiguous()}
+    frames = {"a": given.feature_lengths, "b": (given.feature_lengths + 1) // 2}
+    found = SpecAugment(freq_width=5).run(given.with_values(features=both, feature_lengths=frames)).features
+    for name in ("a", "b"):
+        own = given.with_values(features=both[name], feature_lengths=frames[name])
+        alone = SpecAugment(freq_width=5).run(own).features
+        # the same masks over time, and others over the frequency of the second
+        assert torch.equal(alone, found[name]) == (name == "a")
+        assert not torch.equal(found[name], both[name])
+
+
+@needs_kernels
+def test_a_kernels_companding_is_torchs_but_at_borders_and_keeps_nan(monkeypatch):
+    augmentation, given = MuLaw((2, 9)), clips([9_000, 4_321, 20_000])
+    found = augmentation.run(given).waveforms
+    assert augmentation.planned(given) is not None
+    with by_torch(monkeypatch):
+        expected = augmentation.run(given).waveforms
+    assert (found != expected).float().mean() < 1e-3
+    odd = torch.tensor([[float("nan"), float("inf"), -float("inf"), 2.0, -0.0, 1e-30]])
+    for made in (MuLaw(5), BitDepth(5)):
+        values = made(odd, seeds=torch.tensor([1]))
+        with by_torch(monkeypatch):
+            torch.testing.assert_close(values, made(odd, seeds=torch.tensor([1])), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_draws_on_the_host_are_those_of_tensors(by_kernel, monkeypatch):
+    seeds = torch.tensor([3, -4, 5, 2**62])
+    if not by_kernel:
+        monkeypatch.setattr(hash_kernel, "_stream_kernel", lambda: None)
+        assert member_draws(seeds, ["Gain"]) is None
+    each = [(seeds, HostDraws(seeds, "Gain"), "Gain"), (seeds, Draws(seeds, "Gain").on_host(), "Gain")]
+    if by_kernel:
+        names = ["Gain", "Polarity", "Gain"]
+        pairs = zip(member_draws(seeds, names), names, strict=True)
+        each += [(own, draws, name) for (own, draws), name in pairs]
+        assert torch.equal(torch.stack([own for own, _, _ in each[2:]]), member_seeds(seeds, 3))
+    for own, draws, name in each:
+        tensors = Draws(own, name)
+        gate = torch.tensor([True, False, True, True])
+        assert draws.rows(1.0, None).tolist() == [0, 1, 2, 3]
+        assert draws.rows(1.0, gate).tolist() == [0, 2, 3]
+        tensors.skip(2)
+        chosen = tensors.chosen(0.5)
+        assert draws.rows(0.5, None).tolist() == chosen.nonzero()[:, 0].tolist()
+        chosen = tensors.chosen(0.5) & gate
+        assert draws.rows(0.5, gate).tolist() == chosen.nonzero()[:, 0].tolist()
+        assert draws.chosen(0.5).tolist() == tensors.chosen(0.5).tolist()
+        for count in (None, 3, 30):
+            assert np.array_equal(draws.uniform(-6.0, 6.0, count), tensors.uniform(-6.0, 6.0, count).numpy())
+            assert np.array_equal(draws.integers(7, count), tensors.integers(7, count).numpy())
+        assert np.array_equal(draws.bits(2), tensors.bits(2).numpy())
+        assert torch.equal(draws.on_tensors().uniform(), tensors.uniform())
+        assert torch.equal(draws.seeds, tensors.seeds)
 
 
 def test_draws_are_numbered_however_they_are_asked_for():
