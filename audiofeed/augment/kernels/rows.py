@@ -122,10 +122,19 @@ def done(
         lengths: int64 (batch,), in samples.
         steps: One after another.
         padded: Whether rows are 0 past their lengths; otherwise rows that no step changes are copied whole.
+
+    Raises:
+        ValueError: A length is below 0, or past the padded size: a kernel would write into other memory.
     """
     x = waveforms if waveforms.stride(-1) == 1 else waveforms.contiguous()
     result = kept_empty(x.shape, torch.float32)
     batch, size, times = x.shape[0], x.shape[-1], lengths.numpy()
+    if len(times) != batch or times.min() < 0 or times.max() > size:
+        raise ValueError(
+            f"lengths lie between {times.min()} and {times.max()}, and must lie between 0 and {size}, what the clips "
+            "are padded to: an augmentation of your own has to return lengths that fit its waveforms, or a transform "
+            "of your own frame_lengths that fit its features"
+        )
     steps = joined(steps, batch)
     if all(len(step.rows) < batch for step in steps):
         touched = np.zeros(batch, bool)
