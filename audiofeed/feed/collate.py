@@ -12,6 +12,7 @@ from torch.utils.data import get_worker_info
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice
+from audiofeed.arguments.devices import as_device
 from audiofeed.arguments.setting_groups import argument, pick
 from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.errors import AudioReadError
@@ -39,6 +40,8 @@ from audiofeed.feed.targets import (
     collate_fields,
     collate_targets,
     is_of_fields,
+    targets_of,
+    warn_of_unlabelled,
     with_target_field,
 )
 from audiofeed.feed.timed_targets import fit_waveforms, waits_for_frames
@@ -211,11 +214,12 @@ class BatchSettings:
         return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
-        targets = [clip.target for clip in clips]
+        targets = targets_of(clips)
         if self.target_collate is not None:
             return self.target_collate(targets)
         if all(is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips):
             return {name: fields[name] for name in targets[0]}  # collated and copied once
+        warn_of_unlabelled(targets)
         return collate_targets(targets)
 
     def batch(self, state: Waiting, *, tensors_only: bool = False) -> AudioBatch:
@@ -402,7 +406,7 @@ class GPUSpecCollate:
         rate = sample_rate_of(transform)
         self._padding = pick(BatchSettings, settings, sample_rate=None if rate is None else int(rate))
         kept = FeaturePadding(check_padding(padding, self._padding.pad_to, transform))
-        asked = None if device is None else torch.device(device)
+        asked = None if device is None else as_device(device)
         self._runtime: Runtime | None = Runtime(
             transform, augment, asked, max_ahead, padding=kept, unsynchronized=unsynchronized
         )
