@@ -40,8 +40,6 @@ from audiofeed.feed.targets import (
     collate_fields,
     collate_targets,
     is_of_fields,
-    targets_of,
-    warn_of_unlabelled,
     with_target_field,
 )
 from audiofeed.feed.timed_targets import fit_waveforms, waits_for_frames
@@ -214,12 +212,11 @@ class BatchSettings:
         return fit_waveforms(replace(padded, fields=fields, target_lengths=lengths))
 
     def _targets(self, clips: list[Clip], fields: dict[Any, Any]) -> Any:
-        targets = targets_of(clips)
+        targets = [clip.target for clip in clips]
         if self.target_collate is not None:
             return self.target_collate(targets)
         if all(is_of_fields(clip) and targets[0].keys() == clip.target.keys() <= fields.keys() for clip in clips):
             return {name: fields[name] for name in targets[0]}  # collated and copied once
-        warn_of_unlabelled(targets)
         return collate_targets(targets)
 
     def batch(self, state: Waiting, *, tensors_only: bool = False) -> AudioBatch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -63,24 +62,6 @@ def collate_targets(targets: list[Any]) -> Any:
         fields = [collate_targets(list(field)) for field in zip(*targets, strict=True)]
         return type(first)(*fields) if is_named_tuple(first) else tuple(fields)
     return targets
-
-
-def warn_of_unlabelled(targets: list[Any]) -> None:
-    """Warn where some clips of a batch have a target and others have none, so that their targets are no tensor.
-
-    Args:
-        targets: One of each clip.
-
-    >>> warn_of_unlabelled([None, None])
-    """
-    without = [place for place, target in enumerate(targets) if target is None]
-    if not 0 < len(without) < len(targets):
-        return
-    warnings.warn(
-        f"clip {without[0]} of a batch has no target and others have one, so that batch.targets is a list with None in "
-        "its place: see whether the entry has another name there, or give target_collate= to say what stands for none",
-        stacklevel=2,
-    )
 
 
 def collate_fields(fields: Sequence[Mapping[Any, Any]], chosen: Sequence[str] | None = None) -> dict[Any, Any]:
@@ -255,16 +236,6 @@ def is_of_fields(clip: Clip) -> bool:
     """Return True if a clip's target is fields of its own together, as that of a dict without a target by name."""
     target, fields = clip.target, clip.fields
     return isinstance(target, dict) and all(name in fields and fields[name] is target[name] for name in target)
-
-
-def targets_of(clips: Sequence[Clip]) -> list[Any]:
-    """Return the target of each clip of a batch.
-
-    A dict without a target by name has its fields together for one; beside clips that have a target it has none.
-    """
-    own = [is_of_fields(clip) for clip in clips]
-    labelled = any(clip.target is not None and not of_fields for clip, of_fields in zip(clips, own, strict=True))
-    return [None if labelled and of_fields else clip.target for clip, of_fields in zip(clips, own, strict=True)]
 
 
 def with_target_field(index: int, clip: Clip, name: str) -> Clip:

@@ -1,6 +1,5 @@
 """Targets: stacked as default_collate does, or kept as a list."""
 
-import warnings
 from collections import namedtuple
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-import audiofeed as af
 from audiofeed.feed.states.tensor_trees import map_tensors, tensors_in, to_device
 from audiofeed.feed.targets import collate_targets
 
@@ -124,18 +122,3 @@ def test_trees():
     assert isinstance(doubled["b"], Point)
     assert [tensor.numel() for tensor in tensors_in(tree)] == [1, 2]
     assert all(tensor.device.type == "meta" for tensor in tensors_in(to_device(tree, torch.device("meta"))))
-
-
-@pytest.mark.parametrize("collate", [af.PadCollate(), af.GPUSpecCollate(af.STFT(n_fft=16), device="cpu")])
-def test_a_clip_without_a_target_among_others_is_told(collate):
-    labelled = {"waveform": torch.zeros(80), "target": 1, "speaker": 2}
-    other = {"waveform": torch.zeros(80), "speaker": 3}
-    with pytest.warns(UserWarning, match="clip 1 of a batch has no target and others have one"):
-        batch = collate([labelled, other])
-    # the fields of a clip without a target are none
-    assert batch.targets == [1, None]
-    assert batch.fields["speaker"].tolist() == [2, 3]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert collate([labelled, labelled]).targets.tolist() == [1, 1]
-        assert collate([{"waveform": torch.zeros(80)}] * 2).targets is None
