@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, Dataset
 
+from audiofeed.arguments.checks import check_switch
 from audiofeed.data.clips.clip_table import ClipTable
 from audiofeed.data.clips.example_loader import ExampleLoader
 from audiofeed.data.clips.kept_clips import KeptClips
@@ -91,7 +92,10 @@ class AudioFiles(Dataset[AudioExample]):
         known: Sequence[KnownHeaders] = (),
         source: Mapping[str, Any] | None = None,
     ) -> None:
-        self.mono = mono
+        for name, switch in (("mono", mono), ("progress", progress)):
+            if switch is not None or name == "mono":
+                check_switch(name, switch)
+        self.mono = bool(mono)
         self.on_error = on_error
         self.seed = checked_seed(seed)
         if folder_faults and on_error == "raise":

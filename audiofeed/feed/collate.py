@@ -12,6 +12,7 @@ from torch.utils.data import get_worker_info
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice
+from audiofeed.arguments.devices import as_device
 from audiofeed.arguments.setting_groups import argument, pick
 from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.errors import AudioReadError
@@ -402,7 +403,7 @@ class GPUSpecCollate:
         rate = sample_rate_of(transform)
         self._padding = pick(BatchSettings, settings, sample_rate=None if rate is None else int(rate))
         kept = FeaturePadding(check_padding(padding, self._padding.pad_to, transform))
-        asked = None if device is None else torch.device(device)
+        asked = None if device is None else as_device(device)
         self._runtime: Runtime | None = Runtime(
             transform, augment, asked, max_ahead, padding=kept, unsynchronized=unsynchronized
         )

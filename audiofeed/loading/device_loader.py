@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from audiofeed.arguments.checks import check_positive
+from audiofeed.arguments.devices import as_device
 from audiofeed.loading.batch_work import BatchWork, Prepared
 from audiofeed.loading.guarded_dataset import GuardedDataset
 from audiofeed.loading.loader_parts import has_own_state, set_epoch, stateful_sampler
@@ -136,7 +137,7 @@ class DeviceLoader:
         self._loader = loader
         self._ahead = ahead
         self._timeout = None if timeout is None else check_positive("timeout", timeout, "seconds > 0, or None")
-        self._work = BatchWork(transform, None if device is None else torch.device(device), ahead)
+        self._work = BatchWork(transform, None if device is None else as_device(device), ahead)
         self._safeties: dict[Any, Safety] = {}
         self._meter = Meter()
         self._pass = Pass()

@@ -22,6 +22,7 @@ from torch.utils.data.distributed import DistributedSampler
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_choice, check_count, shortened, warn_caller
+from audiofeed.arguments.devices import as_device
 from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.keys import ExampleKey
@@ -207,7 +208,7 @@ class Feed:
                 **settings,
             )
         self.collate = collate
-        self._device = None if device is None else torch.device(device)
+        self._device = None if device is None else as_device(device)
         self._settled = self._asked != "auto"
         self.loader = self._make_loader(self._asked if isinstance(self._asked, int) else 0)
         self.device_loader = DeviceLoader(self.loader, ahead=ahead, device=device, timeout=timeout)
@@ -221,6 +222,11 @@ class Feed:
 
     @staticmethod
     def _check_dataset(dataset: Any) -> None:
+        if isinstance(dataset, str | os.PathLike):
+            raise TypeError(
+                f"dataset={str(dataset)!r} is a path, and must be a dataset: audiofeed.AudioFolder({str(dataset)!r}, "
+                "sample_rate=16000)"
+            )
         if isinstance(dataset, IterableDataset) or not (
             hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
         ):

@@ -162,12 +162,16 @@ def end_if_orphaned(worker: int) -> None:
 
     Torch's workers see that their parent is another one than when they began to watch it, and that is too late.
 
+    Ctrl-C, which a terminal and a notebook send to every process of the group, is the training process's to answer:
+    workers that it ended would be missing where the loop goes on.
+
     Args:
         worker: Its number.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
         return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # the parent of a fork server's process is the server
     is_direct = multiprocessing.get_start_method(allow_none=True) != "forkserver"
     if not parent.is_alive() or (is_direct and os.getppid() != parent.pid):

@@ -47,7 +47,7 @@ def clear_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         return features
     own = length_mask(n, lengths)
     # `masked_fill` copies the features first
-    return torch.where(own.view(own.shape[0], *[1] * (features.dim() - 2), -1), features, 0)
+    return torch.where(own.view(own.shape[0], *[1] * (features.dim() - 2), n), features, 0)
 
 
 def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from audiofeed.arguments.checks import warn_caller
+from audiofeed.arguments.checks import check_switch, warn_caller
 from audiofeed.data.keys import ExampleKey
 from audiofeed.sampling.dealing import Batches, Spare, Steps, deal
 from audiofeed.sampling.ranks import check_dealt_once, check_rank, check_same, current_rank
@@ -98,6 +98,8 @@ class PlannedSampler(Sampler[Any]):
             self.seed = operator.index(seed)
         except TypeError as error:
             raise TypeError(f"seed={seed!r} must be an integer, the same on all ranks") from error
+        for name, switch in (("shuffle", shuffle), ("drop_last", drop_last)):
+            check_switch(name, switch)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         self._source = source

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, Sampler, StackDataset, Subset
 
-from audiofeed.arguments.checks import shortened
+from audiofeed.arguments.checks import check_switch, shortened
 from audiofeed.data.datasets import AudioFiles
 from audiofeed.data.keys import Again, carry_keys, parts_within
 
@@ -43,6 +43,8 @@ class Source:
                 "framework that puts a sampler of its own there must be told not to (Lightning: "
                 "Trainer(use_distributed_sampler=False))"
             )
+        if keys is not None:
+            check_switch("keys", keys)
         self._seconds_in: Callable[[int], np.ndarray | None] | None = None
         self._seconds: np.ndarray | None = None
         self._all_seconds: np.ndarray | None = None

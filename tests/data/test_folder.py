@@ -487,3 +487,10 @@ def test_another_crop_for_a_part(root):
         windows.crop = None
     part.crop = None
     assert part.durations.tolist() == AudioFolder(root).durations[[4, 9]].tolist()
+
+
+@pytest.mark.parametrize("switch", ["mono", "progress"])
+def test_texts_are_no_switches(root, switch):
+    # as they come out of a file of settings; any text is true
+    with pytest.raises(ValueError, match=f"{switch}='no' must be True or False"):
+        AudioFolder(root, **{switch: "no"})

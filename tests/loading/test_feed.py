@@ -414,3 +414,19 @@ def test_streams_and_settings_without_effect_are_refused(folder):
 def test_every_argument_is_documented():
     for name in inspect.signature(af.Feed).parameters:
         assert f"    {name}: " in af.Feed.__doc__, name
+
+
+def test_a_path_is_no_dataset():
+    with pytest.raises(TypeError, match=r"dataset='recordings' is a path.*AudioFolder\('recordings'"):
+        af.Feed("recordings", Bands(), batch_size=2)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", 1.5])
+def test_a_device_is_one_of_torch(device):
+    for make in (
+        lambda: af.Feed(Pairs(4), Bands(), batch_size=2, device=device),
+        lambda: af.GPUSpecCollate(Bands(), device=device),
+        lambda: af.DeviceLoader([], device=device),
+    ):
+        with pytest.raises(ValueError, match=r"device=.* must be a device of torch, such as 'cpu', 'cuda'"):
+            make()

@@ -290,3 +290,19 @@ def test_a_batch_that_got_lost_with_shared_memory_full_is_explained(monkeypatch)
 def test_room_is_that_of_the_file_system():
     status = os.statvfs("/dev/shm")
     assert abs(watches._room() - status.f_bavail * status.f_frsize) < 2**28
+
+
+def test_ctrl_c_of_a_whole_group_leaves_a_feed_that_goes_on():
+    # a terminal and a notebook send it to the workers, too
+    with af.Feed(Pairs(24), Bands(), batch_size=4, workers=2, evaluation=True) as feed:
+        batches = iter(feed)
+        first = next(batches)
+        workers = [worker.pid for worker in multiprocessing.active_children()]
+        assert len(workers) == 2
+        for pid in workers:
+            os.kill(pid, signal.SIGINT)
+        time.sleep(0.2)
+        rest = list(batches)
+        assert len([first, *rest]) == 6
+        assert len(list(feed)) == 6
+        assert {worker.pid for worker in multiprocessing.active_children()} == set(workers)

@@ -127,3 +127,15 @@ def test_a_samplers_settings_are_shown():
         "DurationBatchSampler(2 clips, max_seconds=10.0, max_clips=None, quadratic=None, jitter=0.04, shuffle=True, "
         "drop_last=False, seed=0)"
     )
+
+
+@pytest.mark.parametrize("switch", ["shuffle", "drop_last", "keys"])
+def test_texts_are_no_switches(switch):
+    # as they come out of a file of settings; any text is true
+    for make in (
+        lambda **given: af.DurationBatchSampler([1.0, 2.0], max_seconds=4, **given),
+        lambda **given: af.ClipBatchSampler(6, batch_size=2, **given),
+        lambda **given: af.EpochSampler(6, **given),
+    ):
+        with pytest.raises(ValueError, match=f"{switch}='no' must be True or False"):
+            make(**{switch: "no"})

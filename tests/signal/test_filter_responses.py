@@ -128,3 +128,17 @@ def test_pseudo_cqt_has_the_weights_that_it_computes_with():
 @pytest.mark.parametrize("transform", [af.STFT(256), af.RMS(), af.SpectralCentroid(sample_rate=8000)])
 def test_what_has_no_filters_has_no_responses(transform):
     assert transform.filter_responses() is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: af.MelSpectrogram(sample_rate=8000, n_fft=256, n_mels=8),
+        lambda: af.Chroma(sample_rate=8000, n_fft=512, tuning=0.0),
+        lambda: af.SincFilterbank(sample_rate=8000, n_filters=4),
+        lambda: af.GaborFilterbank(sample_rate=8000, n_filters=4),
+    ],
+)
+def test_on_the_meta_device_there_are_none(make):
+    with pytest.raises(ValueError, match="is on the meta device"):
+        make().to("meta").filter_responses()

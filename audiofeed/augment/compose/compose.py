@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 
+from audiofeed.arguments.checks import is_number, shortened
 from audiofeed.augment.contract.augmentation import STAGES, Augmentation, Fetch, Stage, is_empty, with_steps
 from audiofeed.augment.contract.by_row import may_look
+from audiofeed.augment.contract.clip_checks import checked_clips
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws, HostDraws, member_draws, member_seeds, stream_seeds
 from audiofeed.augment.kernels.rows import RowStep
+from audiofeed.methods.lengths import clear_past
 
 
 def as_augmentation(given: Any, name: str = "augment") -> Augmentation:
@@ -42,7 +45,25 @@ def as_augmentation(given: Any, name: str = "augment") -> Augmentation:
             f"{name}={given!r} must be an augmentation, or callable as augment(waveforms, lengths, seeds) or, with "
             f"audiofeed.augment.Clips, as augment(clips){remedy}"
         )
-    return Given(given, in_full=_takes_one(given))
+    in_full = _takes_one(given)
+    if not in_full:
+        _check_arguments(given, name)
+    return Given(given, in_full=in_full)
+
+
+def _check_arguments(given: Callable[..., Any], name: str) -> None:
+    """Check that a function or module given as an augmentation can be called with three arguments."""
+    try:
+        signature = inspect.signature(given.forward if isinstance(given, torch.nn.Module) else given)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}={shortened(given)} takes {signature}, and is called as augment(waveforms, lengths, seeds); wrap "
+            "it: lambda waveforms, lengths, seeds: own(waveforms)"
+        ) from error
 
 
 def _takes_one(given: Callable[..., Any]) -> bool:
@@ -94,6 +115,9 @@ class Given(Augmentation):
 
         Raises:
             ValueError: It returns anything but a tensor of the waveforms' shape.
+
+        Returns:
+            What it returns, 0 past each clip's end.
         """
         found = self.function(waveforms, lengths, seeds)
         if not isinstance(found, torch.Tensor) or found.shape != waveforms.shape:
@@ -103,14 +127,24 @@ class Given(Augmentation):
                 f"{tuple(waveforms.shape)}: pad or crop the result, or take one argument, clips, and return "
                 "clips.with_values(waveforms=..., lengths=...)"
             )
-        return found
+        # levels of what follows are measured over the clip alone
+        return clear_past(found, lengths)
 
     def _of_waveforms(self, clips: Clips, gate: torch.Tensor | None) -> Clips:
         found = self.called(clips.waveforms, clips.lengths, clips.seeds)
         return clips.with_values(waveforms=found) if gate is None else clips.put(gate, found)
 
     def _in_full(self, clips: Clips, gate: torch.Tensor | None) -> Clips:
-        found = self.function(clips)
+        try:
+            found = self.function(clips)
+        except (TypeError, AttributeError) as error:
+            if "Clips" not in str(error):
+                raise
+            raise TypeError(
+                f"{shortened(self.function)} takes one argument, which is audiofeed.augment.Clips and no tensor "
+                f"({error}); let it take (waveforms, lengths, seeds) and return waveforms, or use clips.waveforms and "
+                "return clips.with_values(waveforms=...)"
+            ) from error
         if not isinstance(found, Clips):
             raise TypeError(
                 f"augment returned {type(found).__name__}; a callable of one argument is given audiofeed.augment.Clips "
@@ -126,7 +160,20 @@ class Given(Augmentation):
                 f"{self.function!r} takes clips in full, and cannot be a member of OneOf or Sometimes, which leave "
                 "clips out: let it take (waveforms, lengths, seeds), or derive it from audiofeed.augment.Augmentation"
             )
-        return found
+        _check_targets(found, clips)
+        found = checked_clips(found)
+        return found.with_values(waveforms=clear_past(found.waveforms, found.lengths))
+
+
+def _check_targets(found: Clips, clips: Clips) -> None:
+    """Check that the targets that a function given as an augmentation returns are one for each clip."""
+    if not isinstance(found.targets, torch.Tensor) or found.targets is clips.targets:
+        return
+    if found.targets.shape[:1] != (clips.batch,):
+        raise ValueError(
+            f"augment returned targets of shape {tuple(found.targets.shape)} for {clips.batch} clips; each clip must "
+            "keep its row"
+        )
 
 
 @dataclass(frozen=True)
@@ -156,6 +203,11 @@ class Composed(Augmentation):
     """
 
     def __init__(self, members: Sequence[Any], p: float = 1.0) -> None:
+        if not isinstance(members, Iterable) or isinstance(members, Mapping | str):
+            raise TypeError(
+                f"{type(self).__name__}'s members={shortened(members)} must be a list of augmentations: "
+                f"{type(self).__name__}([...])"
+            )
         super().__init__(p)
         own = [as_augmentation(member, f"{type(self).__name__}'s member {i}") for i, member in enumerate(members)]
         if not own:
@@ -319,7 +371,11 @@ class OneOf(Composed):
 
     def __init__(self, members: Sequence[Any], *, weights: Sequence[float] | None = None, p: float = 1.0) -> None:
         super().__init__(members, p)
-        given = [1.0] * len(self.members) if weights is None else [float(weight) for weight in weights]
+        given = [1.0] * len(self.members)
+        if weights is not None:
+            several = isinstance(weights, Iterable) and not isinstance(weights, Mapping | str)
+            listed = list(weights) if several else []
+            given = [float(weight) for weight in listed] if all(map(is_number, listed)) else []
         total = sum(given)
         if len(given) != len(self.members) or min(given) < 0 or not 0 < total < float("inf"):
             raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from audiofeed.augment.contract.by_row import may_look
+from audiofeed.augment.contract.clip_checks import check_values, checked_clips
 from audiofeed.augment.contract.clips import Clips
 from audiofeed.augment.contract.draws import Draws, HostDraws
 from audiofeed.augment.contract.feature_trees import all_frames
@@ -233,12 +234,14 @@ class Augmentation(torch.nn.Module):
             As given: a tensor of the same shape, or `Clips`.
 
         Raises:
-            TypeError: A tensor is given, and the augmentation changes more than it; or `Clips` stand beside arguments.
+            TypeError: A tensor is given, and the augmentation changes more than it; `Clips` stand beside arguments; or
+                waveforms are not of floating point, or lengths or seeds not of integers.
+            ValueError: Lengths or seeds are not one for each clip; or, on a CPU, lengths reach past the tensor.
         """
         if isinstance(waveforms, Clips):
             if lengths is not None or seeds is not None or sample_rate is not None:
                 raise TypeError("Clips have their own lengths, seeds and sample rate; give them alone")
-            return self.run(waveforms)
+            return self.run(checked_clips(waveforms))
         name = "features" if self.stage == "features" else "waveforms"
         others = self.changes - {name}
         if others or self.stages != {self.stage} or self.stage == "filters":
@@ -332,11 +335,13 @@ def clips_of(
         features: Whether the values are features.
 
     Raises:
+        TypeError: A tensor is of another type than it must be.
         ValueError: The lengths or seeds are not one for each clip, or the values have fewer axes than they must.
 
     >>> clips_of(torch.zeros(2, 8), None, None, None).lengths
     tensor([8, 8])
     """
+    check_values("features" if features else "waveforms", values)
     least = 3 if features else 2
     if values.dim() < least or (not features and values.dim() > 3):
         form = "(batch, ..., bins, frames)" if features else "(batch, time) or (batch, channel, time)"
@@ -344,16 +349,18 @@ def clips_of(
     batch, device = values.shape[0], values.device
     if lengths is None:
         lengths = torch.full((batch,), values.shape[-1], dtype=torch.int64, device=device)
+    elif isinstance(lengths, torch.Tensor):
+        lengths = lengths.to(device)
     if seeds is None:
-        seeds = drawn_seeds(batch)
-    for name, given in (("lengths", lengths), ("seeds", seeds)):
-        if given.shape != (batch,):
-            raise ValueError(f"{name} has shape {tuple(given.shape)}; it must be ({batch},), one for each clip")
-    lengths, seeds = lengths.to(device), seeds.to(device)
+        seeds = drawn_seeds(batch).to(device)
+    elif isinstance(seeds, torch.Tensor):
+        seeds = seeds.to(device)
     if not features:
-        return Clips(values, lengths, seeds, sample_rate)
-    nothing = values.new_zeros(batch, 0)
-    return Clips(nothing, torch.zeros_like(lengths), seeds, sample_rate, features=values, feature_lengths=lengths)
+        return checked_clips(Clips(values, lengths, seeds, sample_rate))
+    nothing, none = values.new_zeros(batch, 0), torch.zeros(batch, dtype=torch.int64, device=device)
+    if values.is_complex():
+        nothing = nothing.real
+    return checked_clips(Clips(nothing, none, seeds, sample_rate, features=values, feature_lengths=lengths))
 
 
 def drawn_seeds(batch: int) -> torch.Tensor:

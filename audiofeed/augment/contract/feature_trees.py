@@ -62,7 +62,8 @@ def own_frames(features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     >>> own_frames(torch.zeros(2, 80, 3), torch.tensor([1, 3])).shape
     torch.Size([2, 1, 3])
     """
-    return length_mask(features.shape[-1], frames).view(-1, *[1] * (features.dim() - 2), features.shape[-1])
+    own = length_mask(features.shape[-1], frames)
+    return own.view(own.shape[0], *[1] * (features.dim() - 2), own.shape[1])
 
 
 def of_clips(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

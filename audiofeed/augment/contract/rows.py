@@ -25,7 +25,8 @@ def power_sums(waveforms: torch.Tensor) -> torch.Tensor:
     """
     size = waveforms.shape[-1]
     whole = size // _BLOCK * _BLOCK
-    squares = waveforms.square()
+    # of another layout torch would sum in another order
+    squares = waveforms.contiguous().square()
     sums = squares[..., :whole].unflatten(-1, (-1, _BLOCK)).sum(-1).double()
     if whole < size:
         last = torch.nn.functional.pad(squares[..., whole:], (0, whole + _BLOCK - size)).sum(-1, keepdim=True)

@@ -140,6 +140,9 @@ def done(*jobs: Rows) -> list[torch.Tensor]:
 
     Args:
         jobs: Done one after another, by the same threads.
+
+    Raises:
+        ValueError: A length is below 0, or past the padded size: a kernel would write into other memory.
     """
     copy, driver = _gain(jit.lanes()), _driver()
     assert copy is not None
@@ -180,7 +183,13 @@ def _job(rows: Rows) -> _Job:
     """Return the job of an augmentation's rows, to be done."""
     x = rows.values if rows.values.stride(-1) == 1 else rows.values.contiguous()
     result = kept_empty(x.shape, torch.float32)
-    batch, times = x.shape[0], np.ascontiguousarray(rows.lengths, np.int64)
+    batch, size, times = x.shape[0], x.shape[-1], np.ascontiguousarray(rows.lengths, np.int64)
+    if len(times) != batch or times.min() < 0 or times.max() > size:
+        raise ValueError(
+            f"lengths lie between {times.min()} and {times.max()}, and must lie between 0 and {size}, what the clips "
+            "are padded to: an augmentation of your own has to return lengths that fit its waveforms, or a transform "
+            "of your own frame_lengths that fit its features"
+        )
     steps, each = joined(rows.steps, batch), each_row(batch)
     listed: list[int] = []
     alike, keeps = None, []
@@ -211,7 +220,7 @@ def _job(rows: Rows) -> _Job:
         "result_row": 4 * result.stride(0),
         "result_pitch": 4 * result.stride(1) if in_channels else 0,
         "channels": x.shape[1] if in_channels else 1,
-        "size": x.shape[-1],
+        "size": size,
         "whole": int(not rows.padded),
         "n_steps": len(steps),
         "steps": _address(words),

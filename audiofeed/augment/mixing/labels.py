@@ -172,7 +172,7 @@ def within(stretch: tuple[torch.Tensor, torch.Tensor], like: torch.Tensor, axis:
     place = torch.arange(size, device=like.device)
     mask = (place >= stretch[0][:, None]) & (place < stretch[1][:, None])
     shape = [1] * like.dim()
-    shape[0], shape[axis] = -1, size
+    shape[0], shape[axis] = mask.shape[0], size
     return mask.view(shape)
 
 

@@ -62,6 +62,10 @@ class PitchShift(Augmentation):
 
     def change(self, clips: Clips, active: torch.Tensor, draws: Draws) -> Clips:
         """Shift the pitch of the active clips of this augmentation."""
+        if clips.waveforms.dtype.itemsize < 4:
+            # no FFT of such
+            wide = self.change(clips.with_values(waveforms=clips.waveforms.float()), active, draws)
+            return clips.put(active, wide.waveforms)
         grid, n_fft = self._grid, frame_of(clips.rate(self))
         steps = (_PERIOD * 2.0 ** (self.drawn(draws) / 12)).round().long().clamp(*self._limits)
         changes = active & (steps != _PERIOD)
@@ -81,7 +85,7 @@ class PitchShift(Augmentation):
                 return resampled(longer, step, grid, kernels[key].to(waveform.dtype))[:, :n].view(waveform.shape)
 
             return changed_rows(clips, changes & (clips.lengths > 0), one)
-        flat = clips.waveforms.view(clips.batch, -1, clips.size)
+        flat = clips.waveforms.reshape(clips.batch, -1, clips.size)
         length = -(-clips.size * self._limits[1] // _PERIOD) + grid.reach(self._limits[1])
         rows = max(1, _AT_ONCE // (flat.shape[1] * 4 * (length + n_fft)))
         shifted = [

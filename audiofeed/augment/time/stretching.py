@@ -87,9 +87,10 @@ def _peak_of(power: torch.Tensor) -> torch.Tensor:
     Shape: (rows, frames, bins) -> int64 of the same.
     """
     bins = power.shape[-1]
-    peak, place = F.max_pool1d(power, 5, 1, 2) == power, torch.arange(bins, device=power.device)
-    below = torch.where(peak, place, -bins).cummax(-1).values
-    above = torch.where(peak, place, 2 * bins).flip(-1).cummin(-1).values.flip(-1)
+    # asked so that NaN, too, is a peak: a frame without one would have no place to gather from
+    lower, place = F.max_pool1d(power, 5, 1, 2) > power, torch.arange(bins, device=power.device)
+    below = torch.where(lower, -bins, place).cummax(-1).values
+    above = torch.where(lower, 2 * bins, place).flip(-1).cummin(-1).values.flip(-1)
     return torch.where(place - below <= above - place, below, above)
 
 

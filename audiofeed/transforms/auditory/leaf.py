@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from audiofeed.arguments.checks import check_choice, check_count, check_floor, check_odd, check_rate, check_span
+from audiofeed.arguments.meta_device import check_has_values
 from audiofeed.methods.auditory import leaf_launches
 from audiofeed.methods.auditory.leaf import gabor_filters, gaussian_pools
 from audiofeed.methods.auditory.long_filters import PooledBlocks, pooled_energies, rows_together
@@ -157,6 +158,7 @@ class GaborFilterbank(Transform):
 
     def filter_responses(self) -> FilterResponses:
         """Return the gains of a LEAF module's present Gabor filters, before the low-passes and the compression."""
+        check_has_values("transform", self)
         hertz = even_frequencies(self._rate, self.frequencies.tolist())
         with torch.no_grad():
             filters, _ = self._present_filters(torch.empty(0, dtype=torch.float64))

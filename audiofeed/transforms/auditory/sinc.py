@@ -7,6 +7,7 @@ import functools
 import torch
 
 from audiofeed.arguments.checks import check_choice, check_count, check_odd, check_pad_mode, check_rate
+from audiofeed.arguments.meta_device import check_has_values
 from audiofeed.methods.auditory.long_filters import filtered_waveform
 from audiofeed.methods.auditory.sinc import sinc_filters
 from audiofeed.methods.bounded_parameters import inside
@@ -136,6 +137,7 @@ class SincFilterbank(Transform):
 
     def filter_responses(self) -> FilterResponses:
         """Return the gains of a sinc filter module's present filters."""
+        check_has_values("transform", self)
         hertz = even_frequencies(self._rate, self.frequencies.tolist())
         with torch.no_grad():
             kernels = self._present_filters(torch.empty(0, dtype=torch.float64)).cpu().numpy()

@@ -8,6 +8,7 @@ import math
 from typing_extensions import Unpack
 
 from audiofeed.arguments.checks import check_count, check_norm, check_positive, check_rate
+from audiofeed.arguments.meta_device import check_has_values
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.harmony.chroma import bin_by_bin, chroma, tuned_chroma
 from audiofeed.signal.constant_q.tuning import pitch_bins, tuning_edges
@@ -117,6 +118,7 @@ class Chroma(ShortTime):
     def filter_responses(self) -> FilterResponses:
         """Return the weights of a chroma module's pitch classes over FFT bins; `tuning=None`: of a clip in tune."""
         if self.tuning is not None:
+            check_has_values("transform", self)
             return self.weights_of_powers(self.chroma.detach().cpu().double().numpy())
         weights = chroma_filterbank(
             sample_rate=self.rate("the filter bank"),

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from audiofeed.arguments.checks import warn_caller, warn_of_empty
+from audiofeed.arguments.meta_device import check_has_values
 from audiofeed.arguments.setting_groups import pick
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.frame_steps import Affine, Closing, ValueStep, Wanted, values_after
@@ -152,6 +153,7 @@ class ShortTime(Transform):
         """
         for step in self.steps():
             if isinstance(step, Bank):
+                check_has_values("transform", self)
                 return self.weights_of_powers(getattr(self, step.name).detach().cpu().double().numpy())
         return None
 

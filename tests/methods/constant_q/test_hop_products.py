@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import audiofeed as af
 from audiofeed.arguments.checks import PAD_MODES
 from audiofeed.methods.constant_q import octaves
 from audiofeed.transforms.constant_q.cqt import CQT
@@ -91,3 +92,12 @@ def test_it_can_be_exported(method, trainable):
         torch.testing.assert_close(program.module()(x), cqt(x), rtol=1e-4, atol=1e-5)
     graphs = [str(module.graph) for module in program.graph_module.modules() if hasattr(module, "graph")]
     assert not any("as_strided" in graph for graph in graphs)
+
+
+def test_filters_of_frames_are_exported_for_any_length():
+    # as docs/faq.md says it
+    mel = af.LogMelSpectrogram(sample_rate=16_000, n_fft=400, hop_length=160, n_mels=40)
+    lengths = ({1: torch.export.Dim.AUTO},)
+    program = torch.export.export(mel, (torch.randn(2, 16_000),), dynamic_shapes=lengths, strict=False)
+    longer = torch.randn(2, 24_000)
+    torch.testing.assert_close(program.module()(longer), mel(longer), rtol=0, atol=1e-4)

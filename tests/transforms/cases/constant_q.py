@@ -93,6 +93,7 @@ CASES = [
         cls=HarmonicCQT,
         settings={**STACK, "hop_length": 33, "harmonics": (2, 1, 1.5), "pad_mode": "reflect", "power": 2.0},
         small=STACKED,
+        rounding=1e-8,
     ),
     Case(
         cls=HarmonicCQT,
