@@ -36,18 +36,24 @@ def filter_tiles(weights: np.ndarray, *, group: int = 32) -> FilterTiles:
     >>> filter_tiles(np.array([[0, 1, 2], [0, 0, 0], [3, 0, 4]])).entries.tolist()
     [1, 2, 6, 7, 8]
     """
+    n, bins = weights.shape
+    present = np.flatnonzero(weights != 0)
+    row, column = present // bins, present % bins
+    counts = np.bincount(row, minlength=n)
+    used = counts > 0
+    after = np.cumsum(counts)
+    begins, ends = np.zeros((2, n), np.int64)
+    begins[used] = column[(after - counts)[used]]
+    ends[used] = column[after[used] - 1] + 1
     tiles = []
-    for first in range(0, weights.shape[0], group):
-        end = min(first + group, weights.shape[0])
-        used = np.flatnonzero(weights[first:end].any(axis=0))
-        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
-        tiles.append((first, end, low, high))
-    bins = weights.shape[1]
-    present = weights != 0
-    begins = np.where(present.any(axis=1), present.argmax(axis=1), 0)
-    ends = np.where(present.any(axis=1), bins - present[:, ::-1].argmax(axis=1), 0)
-    columns = np.arange(bins)
-    inside = (columns >= begins[:, None]) & (columns < ends[:, None])
+    for first in range(0, n, group):
+        end = min(first + group, n)
+        some = used[first:end]
+        low, high = (begins[first:end][some].min(), ends[first:end][some].max()) if some.any() else (0, 0)
+        tiles.append((first, end, int(low), int(high)))
     sizes = ends - begins
-    spans = np.stack([begins, ends, np.cumsum(sizes) - sizes - begins]).astype(np.int64)
-    return FilterTiles(tiles=tuple(tiles), spans=spans, entries=np.flatnonzero(inside))
+    places = np.cumsum(sizes) - sizes - begins
+    if sizes.sum() > len(present):  # a filter has zeros between its ends
+        row = np.repeat(np.arange(n), sizes)
+        present = row * bins + np.arange(len(row)) - places[row]
+    return FilterTiles(tiles=tuple(tiles), spans=np.stack([begins, ends, places]), entries=present)
