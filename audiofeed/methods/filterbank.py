@@ -63,7 +63,7 @@ def filtered(
     flat = powers.reshape(-1, n_bins)
     if workspace is None or powers.device.type != "cpu":
         return _product(flat, filters).view(*leading, -1)
-    if tiles is None:
+    if tiles is None or len(filters) == 1:
         # a product with one filter alone would take yet other steps
         several = filters if len(filters) > 1 else filters.expand(2, -1).contiguous()
         return _product(_aligned(flat, workspace), several)[: flat.shape[0], : len(filters)].reshape(*leading, -1)

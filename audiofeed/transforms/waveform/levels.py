@@ -68,7 +68,7 @@ class NormalizeRMS(WaveformTransform):
 
     A waveform (2, time) is two clips, and (1, 2, time) the two channels of one.
 
-    >>> NormalizeRMS(level_db=0.0)(torch.tensor([0.25, -0.25])).tolist()
+    >>> NormalizeRMS(level_db=0.0)(torch.tensor([0.25, -0.25])).round(decimals=6).tolist()
     [1.0, -1.0]
     """
 
