@@ -209,7 +209,7 @@ def test_no_descriptor_stays_open(npy, root):
         dataset[index]
         read(dataset.paths[index])
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer where an earlier test ends meanwhile
 
 
 @pytest.mark.parametrize(
