@@ -212,7 +212,7 @@ def test_a_worker_that_is_killed_while_it_reads_is_named_with_the_file(files, ga
 def test_the_processes_of_a_killed_loop_end_by_themselves(tmp_path):
     """kill -9 of the training process itself: its workers see that it is gone."""
     code = f"""
-import sys; sys.path[:0] = {sys.path[:3]!r}
+import sys; sys.path[:0] = {sys.path!r}
 import torch, audiofeed as af
 from feed_datasets import Pairs
 feed = af.Feed(Pairs(40), batch_size=2, device="cpu", workers=2)
