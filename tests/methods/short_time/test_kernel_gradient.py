@@ -168,9 +168,8 @@ def test_gradients_of_front_ends_of_known_models(went_back):
     for options in (whisper, vocoder, kaldi):
         options = {"sample_rate": 16000, "n_fft": 512, "win_length": 400, "hop_length": 160, **options}
         expected = gradient(af.LogMelSpectrogram(**options), x.double())
-        by_torch = worst_row(
-            gradient(af.LogMelSpectrogram(**options, method="fft"), x), expected
-        )  # up to 1.3e-4 by MKL with AVX-512
+        # up to 1.3e-4 by MKL with AVX-512
+        by_torch = worst_row(gradient(af.LogMelSpectrogram(**options, method="fft"), x), expected)
         assert worst_row(gradient(af.LogMelSpectrogram(**options), x), expected) <= max(LIMIT, 2 * by_torch) <= 5e-4
     assert len(went_back) == 3  # one run of units each
 
