@@ -41,22 +41,13 @@ def reference_of_openai(n_mels: int):
 CASES = [
     *[
         Case(
-            name=f"openai-whisper-{n_mels}",
+            name=f"{name}-{n_mels}",
             preset=lambda n_mels=n_mels: af.presets.whisper(n_mels=n_mels, seconds=None),
             definition=definition(n_mels),
-            reference=reference_of_openai(n_mels),
+            reference=of(n_mels),
             count=lambda n: max(1, n // 160),
         )
-        for n_mels in (80, 128)
-    ],
-    *[
-        Case(
-            name=f"whisper-{n_mels}",
-            preset=lambda n_mels=n_mels: af.presets.whisper(n_mels=n_mels, seconds=None),
-            definition=definition(n_mels),
-            reference=reference(n_mels),
-            count=lambda n: max(1, n // 160),
-        )
+        for name, of in (("whisper", reference), ("openai-whisper", reference_of_openai))
         for n_mels in (80, 128)
     ],
     Case(
