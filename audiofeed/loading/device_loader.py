@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from audiofeed.loading.watch import (
     end_workers,
 )
 from audiofeed.loading.wrapped_datasets import follow_epochs
+from audiofeed.parallel.interrupts import held_interrupts
 from audiofeed.sampling.sources import takes_keys
 
 _VERSION = 1
@@ -157,8 +159,11 @@ class DeviceLoader:
         drop_dead_workers(self._loader)
         follow_epochs(self._loader)
         # workers are started, and a seed is drawn for them, as the loader alone does it: here and now
-        source = iter(self._loader)
         self._meter.workers = int(getattr(self._loader, "num_workers", 0))
+        starts_workers = self._meter.workers > 0 and getattr(self._loader, "_iterator", None) is None
+        # Ctrl-C of a whole group is the training process's to answer, by a worker that is just starting, too
+        with held_interrupts() if starts_workers else contextlib.nullcontext():
+            source = iter(self._loader)
         self._pass = Pass()
         self._running = Running()
         return self._batches(source, self._pass, self._running)

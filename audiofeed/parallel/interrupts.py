@@ -19,23 +19,26 @@ def held_interrupts() -> Iterator[None]:
     A Ctrl-C that comes inside the block counts when the block is left. That is for work that cannot be left half done:
     an import, or starting processes. A terminal sends Ctrl-C to every process of the group, and a reading process would
     answer with a traceback of its own; one that inherits a blocked signal never sees it, and ends when the main process
-    tells it to.
+    tells it to. In another thread than the main one, which Ctrl-C does not reach, only the started processes are meant.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python gives signals to the main thread alone
+    if not hasattr(signal, "pthread_sigmask"):
+        yield  # Windows has no masks
         return
     if multiprocessing.get_start_method() != "fork":
         # where this is still to be started when a process is, its start would unblock the signal (CPython 3.11)
         resource_tracker.ensure_running()
     came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
     # the mask is what children inherit; it covers this thread only, and the system may pick another, hence the handler
-    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number)) if is_main else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        signal.signal(signal.SIGINT, handler)
+        if is_main:
+            # None is a handler that was not set from Python, which cannot set it again
+            signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)
     if came:
         signal.raise_signal(signal.SIGINT)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -292,13 +293,19 @@ def test_room_is_that_of_the_file_system():
     assert abs(watches._room() - status.f_bavail * status.f_frsize) < 2**28
 
 
-def test_ctrl_c_of_a_whole_group_leaves_a_feed_that_goes_on():
+@pytest.mark.parametrize("has_begun", [False, True], ids=["starting", "begun"])
+@pytest.mark.parametrize("in_thread", [False, True], ids=["main", "thread"])
+def test_ctrl_c_of_a_whole_group_leaves_a_feed_that_goes_on(has_begun, in_thread):
     # a terminal and a notebook send it to the workers, too
     with af.Feed(Pairs(24), Bands(), batch_size=4, workers=2, evaluation=True) as feed:
-        batches = iter(feed)
+        with ThreadPoolExecutor(1) as thread:
+            batches = thread.submit(iter, feed).result() if in_thread else iter(feed)
+            workers = [worker.pid for worker in multiprocessing.active_children()]
+            assert len(workers) == 2
+            if not has_begun:
+                for pid in workers:
+                    os.kill(pid, signal.SIGINT)
         first = next(batches)
-        workers = [worker.pid for worker in multiprocessing.active_children()]
-        assert len(workers) == 2
         for pid in workers:
             os.kill(pid, signal.SIGINT)
         time.sleep(0.2)
