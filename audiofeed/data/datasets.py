@@ -399,14 +399,16 @@ class AudioFiles(Dataset[AudioExample]):
                     self._draws.warn_of_repeat(index, repeat)
         return [whole[place] for place in range(len(keys))]
 
-    def _read(self, key: ExampleKey, part: tuple[int, float] | None = None) -> AudioExample:
+    def _read(
+        self, key: ExampleKey, part: tuple[int, float] | None = None, row: np.ndarray | None = None
+    ) -> AudioExample:
         index = self._check_index(key.example)
         draw = seed = seed_of(self.seed, self._table.identity, key.epoch, index, key.repeat)
         faults: tuple[AudioReadError, ...] = ()
         chosen = index
         while True:
             try:
-                return self._loader.load(chosen, seed, faults, part)
+                return self._loader.load(chosen, seed, faults, part, row)
             except AudioReadError as error:
                 if self.on_error == "raise":
                     raise
@@ -433,11 +435,13 @@ class AudioFiles(Dataset[AudioExample]):
                 f"{keys!r}, the key of one clip, is taken for a batch: a sampler of single keys goes to "
                 "DataLoader(sampler=..., batch_size=...); for batch_sampler= there is ClipBatchSampler"
             )
+        whole = self._keys(keys)
+        rows = self._loader.rows([self._check_index(key.example) for key in whole])
+        read = lambda number: self._read(whole[number], row=None if rows is None else rows[number])  # noqa: E731
         threads = min(torch.get_num_threads(), len(keys))
         if threads < 2 or not self._table.some_decoded:
-            return [self._read(key) for key in self._keys(keys)]
-        whole = self._keys(keys)
-        return results_of(lambda number: self._read(whole[number]), len(whole))
+            return [read(number) for number in range(len(whole))]
+        return results_of(read, len(whole))
 
     def reading(self, *, ended: bool = False) -> list[Reading]:
         """Return the reads of the dataset's files that are going on, in any process that shares it; the longest first.

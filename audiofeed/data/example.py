@@ -70,9 +70,9 @@ class AudioExample:
         rate: Any = self.sample_rate
         if isinstance(rate, (str, bool, type(None))) or not rate >= 1:
             raise ValueError(f"sample_rate={rate!r} must be a number of at least 1 Hz")
-        if self.seed is not None and not isinstance(self.seed, Integral):
+        if self.seed is not None and not isinstance(self.seed, (int, Integral)):
             raise TypeError(f"seed={self.seed!r} must be an integer, or None")
-        if not isinstance(self.fields, Mapping) or not all(isinstance(name, str) for name in self.fields):
+        if not isinstance(self.fields, (dict, Mapping)) or not all(isinstance(name, str) for name in self.fields):
             raise TypeError(f"fields={self.fields!r} must be a mapping from names to values, as {{'speaker': 'ann'}}")
         if self.duration is None:
             object.__setattr__(self, "duration", waveform.shape[-1] / self.sample_rate)

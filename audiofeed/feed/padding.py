@@ -15,8 +15,9 @@ import torch
 
 from audiofeed.arguments.checks import check_choice
 from audiofeed.data.samples import bad_samples
+from audiofeed.data.shared.batch_rows import batch_of_rows, in_worker_process
 from audiofeed.feed.items import Clip
-from audiofeed.feed.shared_memory import in_worker_process, light, shared_rows
+from audiofeed.feed.shared_memory import light, sent, shared_rows
 from audiofeed.feed.states.tensor_trees import map_tensors, pin, to_device
 from audiofeed.methods.lengths import length_mask
 from audiofeed.parallel.kept_memory import kept_empty
@@ -79,7 +80,8 @@ class Padded:
 
         As a handle of shared memory each would take a file and a connection between the processes.
         """
-        return replace(self, **{name: map_tensors(getattr(self, name), light) for name in _ON_DEVICE[1:]})
+        others = {name: map_tensors(getattr(self, name), light) for name in _ON_DEVICE[1:]}
+        return replace(self, waveforms=sent(self.waveforms), **others)
 
     def tensors(self) -> list[Any]:
         """Return what is or may hold tensors in the batch of padded clips."""
@@ -186,7 +188,9 @@ def pad_clips(
     lengths = [waveform.shape[-1] for waveform in waveforms]
     dtype = torch.int16 if all(waveform.dtype == torch.int16 for waveform in waveforms) else torch.float32
     shape = (len(waveforms), *waveforms[0].shape[:-1], size)
-    padded = _shared(clips, waveforms, shape, dtype) if in_worker_process() else None
+    padded = batch_of_rows(waveforms, shape) if dtype == torch.int16 else None
+    if padded is None and in_worker_process():
+        padded = _shared(clips, waveforms, shape, dtype)
     if padded is None:
         padded = _padded(clips, waveforms, shape, dtype)
     names = [clip.key for clip in clips]

@@ -12,16 +12,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
+from multiprocessing import reduction
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 
-from audiofeed.parallel.lent_files import LentFiles, can_lend, write_all
-
-# bytes up to which tensors travel with the pickle of a batch: a file of their own takes a connection each
-SMALL = 1 << 15
+from audiofeed.data.shared.batch_rows import SMALL, in_worker_process
+from audiofeed.parallel.lent_files import LentFiles, Ticket, can_lend, taken, write_all
 
 _lent = LentFiles()
 
@@ -34,17 +32,6 @@ def _forget_files() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_files)
-
-
-def in_worker_process() -> bool:
-    """Return True in a DataLoader's worker that shares no memory with the training process unless it asks for it.
-
-    >>> in_worker_process()
-    False
-    """
-    info = get_worker_info()
-    # a version of torch has workers that are threads of the training process
-    return info is not None and getattr(info, "worker_method", None) != "thread"
 
 
 def shared_rows(rows: Iterable[np.ndarray], shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
@@ -70,12 +57,69 @@ def shared_rows(rows: Iterable[np.ndarray], shape: tuple[int, ...], dtype: torch
         return None
     step = shape[-1] * dtype.itemsize
     size = math.prod(shape) * dtype.itemsize
-    file = _lent.lend(rows, step, size) if size > SMALL and can_lend() else _written(rows, step, size)
+    lends = size > SMALL and can_lend()
+    file = _lent.lend(rows, step, size) if lends else _written(rows, step, size)
     try:
         storage = torch.UntypedStorage._new_shared_fd_cpu(file, size)  # type: ignore[attr-defined]  # keeps its own
     finally:
         os.close(file)
+    tensor = torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)  # type: ignore[call-overload]
+    if lends:
+        vars(tensor)["lent"] = _lent.latest
+    return tensor
+
+
+class LentTensor:
+    """Tensor in a file that a worker lends, which the training process takes by its path; a tensor comes out again.
+
+    Args:
+        tensor: As `shared_rows` made it.
+        file: What it lies in, from its first byte on.
+    """
+
+    __slots__ = ("file", "tensor")
+
+    def __init__(self, tensor: torch.Tensor, file: Any) -> None:
+        self.tensor, self.file = tensor, file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self.tensor,)
+
+
+def _itself(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _send(lent: LentTensor) -> tuple[Any, ...]:
+    """Send a batch's tensor in a lent file to a process that multiprocessing writes to."""
+    ticket = lent.file.ticket()
+    if ticket is None:
+        return lent.__reduce__()
+    return _received, (ticket, lent.tensor.dtype, tuple(lent.tensor.shape))
+
+
+def _received(ticket: Ticket, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+    """Take a batch's tensor from the worker that lends it."""
+    file = taken(ticket)
+    try:
+        size = math.prod(shape) * dtype.itemsize
+        storage = torch.UntypedStorage._new_shared_fd_cpu(file, size)  # type: ignore[attr-defined]
+    finally:
+        os.close(file)
     return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape)  # type: ignore[call-overload]
+
+
+reduction.ForkingPickler.register(LentTensor, _send)
+
+
+def sent(tensor: torch.Tensor) -> Any:
+    """Return a batch's samples in the form in which they are pickled: see `LentTensor`; others as they are.
+
+    >>> sent(torch.zeros(2)).tolist()
+    [0.0, 0.0]
+    """
+    file = vars(tensor).get("lent") if in_worker_process() else None
+    return tensor if file is None else LentTensor(tensor, file)
 
 
 def _written(rows: Iterable[np.ndarray], step: int, size: int) -> int:

@@ -57,8 +57,11 @@ def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
     """
     if launches(features) or lengths.device.type != "cpu":
         return features.masked_fill_(_past(features, lengths), 0)
+    own = lengths.tolist()
+    if min(own, default=0) >= features.shape[-1]:
+        return features
     with unless_awake(features.numel()):
-        for clip, length in zip(features, lengths.tolist(), strict=True):
+        for clip, length in zip(features, own, strict=True):
             clip[..., length:] = 0
     return features
 

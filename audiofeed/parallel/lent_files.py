@@ -4,6 +4,9 @@ A fresh file takes a page at a time from the system, and gives each back when it
 batch of files and computing its features. So a file is kept, and filled again when those that it was lent to have let
 go of it. Nobody has to say so: they have it by an opening of its own, and the kernel, which gives a write lease only on
 a file that nobody else has opened, knows of every process that has it open or mapped, forked ones and killed ones, too.
+
+Another process takes a file by its path in /proc, and writes down that it has it; until then the file is held here. To
+have the descriptor sent, as torch does it, takes a connection for each batch, and a thread of the worker to answer.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import itertools
 import mmap
 import os
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +26,25 @@ PIECES, MOST = 4, 1 << 27
 LOOKED_AFTER = 64
 # Bytes that a file may come to hold, for each that it holds at first; what is not written takes no memory
 _ROOM = 2
+# Bytes behind these in which is written down who has taken the file
+_TAKEN = 8
+
+
+class Ticket(NamedTuple):
+    """Ticket by which another process takes a file that is lent, once.
+
+    Args:
+        process, number: whose file it is, and its descriptor there.
+        inode: by which the file is known for certain.
+        serial: what the taker writes down, and where.
+        at: where.
+    """
+
+    process: int
+    number: int
+    inode: int
+    serial: int
+    at: int
 
 
 class _File:
@@ -39,10 +62,13 @@ class _File:
     def __init__(self, size: int) -> None:
         self.capacity, self.size = -(-_ROOM * size // mmap.PAGESIZE) * mmap.PAGESIZE, 0
         self._is_fresh, self._promised = True, 0
+        # the opening that is held for another process until that has its own, and the number of its ticket
+        self._held: tuple[int, int] | None = None
+        self._serial = 0
         self._mapped: np.ndarray | None = None
         created = os.memfd_create("audiofeed-batch", os.MFD_CLOEXEC)
         try:
-            os.ftruncate(created, self.capacity)
+            os.ftruncate(created, self.capacity + _TAKEN)
             # the one that creates a file is not counted among those who opened it
             self.number = opened_anew(created)
         finally:
@@ -50,14 +76,58 @@ class _File:
 
     def __del__(self) -> None:
         if hasattr(self, "number"):
+            self._let_go()
             os.close(self.number)
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            os.close(self._held[0])
+            self._held = None
+
+    def is_unused(self) -> bool:
+        """Return whether nobody has the file, and nobody is about to take it."""
+        if self._held is not None:
+            if int.from_bytes(os.pread(self.number, _TAKEN, self.capacity), "little") != self._held[1]:
+                return False
+            self._let_go()
+        return is_alone(self.number)
+
+    def ticket(self) -> Ticket | None:
+        """Return a ticket for another process; None if there is one that was not used yet, or nobody could use it."""
+        if self._held is not None or not can_be_taken(os.getppid()):
+            return None
+        self._serial += 1
+        number = opened_anew(self.number)
+        self._held = number, self._serial
+        return Ticket(os.getpid(), number, os.fstat(number).st_ino, self._serial, self.capacity)
+
+    def open(self, size: int) -> np.ndarray:
+        """Return `size` bytes of the file to write to, of pages that the system has promised.
+
+        Raises:
+            OSError: there is no memory left.
+        """
+        self._is_fresh = False
+        self._promise(size)
+        self.size = max(self.size, size)
+        return self._mapping()[:size]
+
+    def _promise(self, size: int) -> None:
+        """Have the system promise pages: else one for which there is no memory would end the process."""
+        if size > self._promised:
+            os.posix_fallocate(self.number, 0, size)
+            self._promised = size
+
+    def _mapping(self) -> np.ndarray:
+        if self._mapped is None:
+            self._mapped = np.frombuffer(mmap.mmap(self.number, self.capacity), np.uint8)
+        return self._mapped
 
     def fill(self, rows: Iterable[np.ndarray], step: int, size: int) -> None:
         """Put rows, each at the next multiple of `step` bytes, and zeros between them, into `size` bytes of the file.
 
         The first time they are written, without a page fault, and what is not written reads as zeros. Later they are
-        copied through a mapping, in a third of the time, of pages that the system has promised: else a page for which
-        there is no memory would end the process.
+        copied through a mapping, in a third of the time.
         """
         bytes_of = (np.ascontiguousarray(row).data.cast("B") for row in rows)
         if self._is_fresh:
@@ -65,16 +135,12 @@ class _File:
             for number, samples in enumerate(bytes_of):
                 write_all(self.number, samples, number * step)
         else:
-            if size > self._promised:
-                os.posix_fallocate(self.number, 0, size)
-                self._promised = size
-            if self._mapped is None:
-                self._mapped = np.frombuffer(mmap.mmap(self.number, self.capacity), np.uint8)
-            at = 0
+            self._promise(size)
+            mapped, at = self._mapping(), 0
             for at, samples in zip(itertools.count(0, step), bytes_of):
-                self._mapped[at : at + len(samples)] = samples
-                self._mapped[at + len(samples) : at + step] = 0
-            self._mapped[at + step : size] = 0
+                mapped[at : at + len(samples)] = samples
+                mapped[at + len(samples) : at + step] = 0
+            mapped[at + step : size] = 0
         self.size = max(self.size, size)
 
 
@@ -83,6 +149,11 @@ class LentFiles:
 
     def __init__(self) -> None:
         self._files: list[_File] = []
+
+    @property
+    def latest(self) -> _File:
+        """The file that was lent last."""
+        return self._files[-1]
 
     def __len__(self) -> int:
         return len(self._files)
@@ -102,10 +173,33 @@ class LentFiles:
         Raises:
             OSError: there is no memory left.
         """
-        unused = [file for file in self._files if is_alone(file.number)]
-        fitting = [file for file in unused if size <= file.capacity <= 2 * _ROOM * max(size, mmap.PAGESIZE)]
-        file = min(fitting, key=lambda one: one.capacity) if fitting else _File(size)
+        file, unused = self._take(size)
         file.fill(rows, step, size)
+        return self._lent(file, unused)
+
+    def lend_open(self, size: int) -> tuple[int, np.ndarray]:
+        """Return a descriptor of a file that nobody has, as `lend` does, and its bytes, which are still to be written.
+
+        They may be written for as long as somebody has the file by that descriptor; in them stands anything.
+
+        Args:
+            size: bytes in all.
+
+        Raises:
+            OSError: there is no memory left.
+        """
+        file, unused = self._take(size)
+        mapped = file.open(size)
+        return self._lent(file, unused), mapped
+
+    def _take(self, size: int) -> tuple[_File, list[_File]]:
+        """Return a file that nobody has, and all those that nobody has."""
+        unused = [file for file in self._files if file.is_unused()]
+        fitting = [file for file in unused if size <= file.capacity <= 2 * _ROOM * max(size, mmap.PAGESIZE)]
+        return min(fitting, key=lambda one: one.capacity) if fitting else _File(size), unused
+
+    def _lent(self, file: _File, unused: list[_File]) -> int:
+        """Keep a file that was filled, and no more unused ones than that, and return a descriptor of it."""
         others = [one for one in unused if one is not file]
         surplus = []
         while len(others) > PIECES or sum(one.size for one in others) > MOST:
@@ -129,6 +223,38 @@ def opened_anew(number: int) -> int:
         OSError: this system has no /proc.
     """
     return os.open(f"/proc/self/fd/{number}", os.O_RDWR | os.O_CLOEXEC)
+
+
+def taken(ticket: Ticket) -> int:
+    """Take a file that another process lends, and return a descriptor of it, by an opening of its own.
+
+    Args:
+        ticket: what that process made; it is used up.
+
+    Raises:
+        OSError: that process is gone, or the ticket was used before.
+    """
+    number = os.open(f"/proc/{ticket.process}/fd/{ticket.number}", os.O_RDWR | os.O_CLOEXEC)
+    if os.fstat(number).st_ino != ticket.inode:
+        os.close(number)
+        raise FileNotFoundError(f"a batch of process {ticket.process} is taken for the second time")
+    os.pwrite(number, ticket.serial.to_bytes(_TAKEN, "little"), ticket.at)
+    return number
+
+
+@functools.cache
+def can_be_taken(process: int) -> bool:
+    """Return whether a process may open the files of this one by their path in /proc; it is asked once of each.
+
+    It may if this one may open that one's, for both run as the same user, and if this one can be looked at.
+
+    >>> can_be_taken(-1)
+    False
+    """
+    try:
+        return bool(os.listdir(f"/proc/{process}/fd")) and os.stat("/proc/self").st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def is_alone(number: int) -> bool:

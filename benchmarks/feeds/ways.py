@@ -315,7 +315,7 @@ class Way:
 
 OURS, BY_TORCHAUDIO, ON_DISK = "audiofeed", "torchaudio in the dataset", "precomputed .npy log-mels on disk"
 ALONE = "soundfile decodes, 2 threads"
-KEPT = f"{OURS}, kept in memory, 0 workers"
+KEPT = f'{OURS}, keep="memory", later epochs'
 THREADED = f"{OURS}, Feed with threads"
 COLD = ", files not in memory"
 WAYS = [
@@ -323,7 +323,7 @@ WAYS = [
     Way(ALONE, decoding(2)),
     *(Way(f"{OURS}, {n} workers", audiofeed, n) for n in (0, 1, 2)),
     Way(THREADED, audiofeed_threads),
-    Way(KEPT, audiofeed_kept),
+    *(Way(f"{KEPT}, {n} workers", audiofeed_kept, n) for n in (0, 2)),
     *(Way(f"{BY_TORCHAUDIO}, {n} workers", torchaudio, n, ("torchaudio",)) for n in (0, 1, 2)),
     *(Way(f"nnAudio2 in the loop, {n} workers", nnaudio, n, ("nnAudio2",)) for n in (0, 2)),
     *(Way(f"lhotse, features on the fly, {n} workers", lhotse, n, ("lhotse",)) for n in (0, 2)),

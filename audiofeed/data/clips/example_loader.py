@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from audiofeed.data.clips.clip_table import ClipTable
@@ -12,10 +14,11 @@ from audiofeed.data.clips.kept_clips import KeptClips, to_int16
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.listing.columns import plain
-from audiofeed.data.readers import AudioInfo, read
+from audiofeed.data.readers import read
 from audiofeed.data.reading_board import ReadingBoard
 from audiofeed.data.resample import resample_crop
 from audiofeed.data.samples import to_float
+from audiofeed.data.shared.batch_rows import empty_rows
 from audiofeed.data.targets.target_column import CropPlace
 from audiofeed.data.targets.timed import CutWaveform
 
@@ -38,8 +41,25 @@ class ExampleLoader:
     board: ReadingBoard
     kept: KeptClips | None = None
 
+    def rows(self, indices: Sequence[int]) -> np.ndarray | None:
+        """Return memory for the clips of a batch of the dataset, one row for each, if they come from memory.
+
+        Args:
+            indices: Indices of the examples, from 0.
+        """
+        channels = None if self.kept is None else self.kept.channels
+        if channels is None or len(indices) < 2:
+            return None
+        size = max(self.table.lengths[indices].tolist())
+        return empty_rows((len(indices), size) if channels == 1 else (len(indices), channels, size))
+
     def load(
-        self, index: int, seed: int, faults: tuple[AudioReadError, ...], excerpt: tuple[int, float] | None = None
+        self,
+        index: int,
+        seed: int,
+        faults: tuple[AudioReadError, ...],
+        excerpt: tuple[int, float] | None = None,
+        row: np.ndarray | None = None,
     ) -> AudioExample:
         """Return an example of the dataset, read from its file.
 
@@ -48,6 +68,7 @@ class ExampleLoader:
             seed: Its 63-bit seed, which places its crop.
             faults: The files that it stands in for.
             excerpt: How many samples of it to return, and where they lie among all places, 0 to 1; None: the whole.
+            row: Memory for its samples, if they fit in and come from memory.
 
         Raises:
             AudioReadError: A file cannot be read.
@@ -55,16 +76,16 @@ class ExampleLoader:
         table = self.table
         clip, part = int(table.example_clip[index]), int(table.example_part[index])
         file, first, frames = table.clips[clip, 0].item()
-        info, new_rate, total = table.files.info(file), table.sample_rate, int(table.totals[clip])
-        rate, targets = info.sample_rate, table.targets
+        new_rate, total, targets = table.sample_rate, int(table.totals[clip]), table.targets
+        rate, path = table.files.rate(file), table.files.paths[file]
         start, length = (0, total) if table.crop is None else table.place(total, seed, part)
         inside = min(length, total - start)
         if excerpt is not None:
             length = min(excerpt[0], inside)
             start += min(int(excerpt[1] * (inside - length + 1)), inside - length)
             inside = length
-        waveform = self._read_crop(clip, 0, info, start, inside, length)
-        key = info.path
+        waveform = self._read_crop(clip, 0, start, inside, length, row)
+        key = path
         how = "start" if table.several else "" if table.keyed is None else table.keyed[clip]
         if how:
             begin = first / rate + (start / new_rate if table.several else 0.0)
@@ -98,31 +119,36 @@ class ExampleLoader:
         """Read a crop of the further files of a dataset's clip, by their names."""
         found = {}
         for column, name in enumerate(self.table.beside, 1):
-            info = self.table.files.info(int(self.table.clips[clip, column]["file"]))
-            waveform = self._read_crop(clip, column, info, start, inside, length)
+            waveform = self._read_crop(clip, column, start, inside, length)
             found[name] = CutWaveform(to_float(waveform))
         return found
 
-    def _read_crop(self, clip: int, column: int, info: AudioInfo, start: int, inside: int, length: int) -> torch.Tensor:
+    def _read_crop(
+        self, clip: int, column: int, start: int, inside: int, length: int, row: np.ndarray | None = None
+    ) -> torch.Tensor:
         """Read a crop of one of a clip's files in the dataset, with silence after what is inside of the clip."""
-        file, first, frames = self.table.clips[clip, column].item()
+        file = int(self.table.clips["file"][clip, column])
         place = self.board.begin(file)
         try:
             if self.kept is None:
-                waveform = self._decode(info, first, frames, start, inside)
+                waveform = self._decode(clip, column, start, inside)
             else:
-                kept = self.kept.read(clip, column, start, inside)
+                into = None if row is None or not inside == length <= row.shape[-1] else row[..., :inside]
+                kept = self.kept.read(clip, column, start, inside, into)
                 if kept is None:
-                    whole = to_int16(self._decode(info, first, frames, 0, int(self.table.span_totals[clip, column])))
+                    whole = to_int16(self._decode(clip, column, 0, int(self.table.span_totals[clip, column])))
                     self.kept.write(clip, column, whole)
-                    kept = whole[..., start : start + inside].clone()
+                    kept = whole[..., start : start + inside]
+                    kept = kept.clone() if into is None else torch.from_numpy(into).copy_(kept)
                 waveform = kept
         finally:
             self.board.end(place)
         return waveform if inside == length else torch.nn.functional.pad(waveform, (0, length - inside))
 
-    def _decode(self, info: AudioInfo, first: int, frames: int, start: int, inside: int) -> torch.Tensor:
+    def _decode(self, clip: int, column: int, start: int, inside: int) -> torch.Tensor:
         """Read part of a file of a dataset's clip at the dataset's rate."""
+        file, first, frames = self.table.clips[clip, column].item()
+        info = self.table.files.info(file)
 
         def piece(begin: int, count: int) -> torch.Tensor:
             waveform, _ = read(info.path, first + begin, count, info=info)

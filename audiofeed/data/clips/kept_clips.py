@@ -65,7 +65,14 @@ class KeptClips:
             )
         self._file = SharedFile(self.size, "audiofeed-clips")
 
-    def read(self, clip: int, column: int, start: int, count: int) -> torch.Tensor | None:
+    @property
+    def channels(self) -> int | None:
+        """Channels of each clip of the dataset in memory; None if some have more than others."""
+        return int(self._channels[0]) if (self._channels == self._channels[0]).all() else None
+
+    def read(
+        self, clip: int, column: int, start: int, count: int, into: np.ndarray | None = None
+    ) -> torch.Tensor | None:
         """Return part of a clip of the dataset from memory.
 
         Args:
@@ -73,6 +80,7 @@ class KeptClips:
             column: Which of its files.
             start: First sample, at the dataset's rate.
             count: Number of samples.
+            into: Memory for them, int16, (count,) or (channel, count); None: memory of their own.
 
         Returns:
             int16, (count,) or (channel, count), a copy; None if the clip has not been read yet.
@@ -81,12 +89,13 @@ class KeptClips:
         if self._file.read(1, number) != b"\1":
             return None
         channels, length, at = int(self._channels[number]), int(self._lengths[number]), int(self._offsets[number])
-        samples = np.empty((channels, count), dtype=np.int16)
+        if into is None:
+            into = np.empty((channels, count)[channels == 1 :], dtype=np.int16)
+        samples = into if into.ndim == 2 else into[None]
         for channel in range(channels):
             place = at + 2 * (channel * length + start)
             self._file.read_into(memoryview(samples[channel]).cast("B"), place)
-        waveform = torch.from_numpy(samples)
-        return waveform if channels > 1 else waveform[0]
+        return torch.from_numpy(into)
 
     def write(self, clip: int, column: int, waveform: torch.Tensor) -> None:
         """Put a whole clip of the dataset into the memory. Where there is none left, one warning says so.

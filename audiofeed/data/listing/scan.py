@@ -99,6 +99,14 @@ class FileTable:
         """Mask of scanned audio files: True for each whose samples are decoded rather than read by position."""
         return self._rows["offset"] < 0
 
+    def rate(self, index: int) -> int:
+        """Return the sample rate of one scanned audio file in Hz.
+
+        Args:
+            index: Index of the file.
+        """
+        return int(self._rows["rate"][index])
+
     def info(self, index: int) -> AudioInfo:
         """Return the header of one scanned audio file.
 

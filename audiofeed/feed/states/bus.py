@@ -114,6 +114,8 @@ class Bus:
             load: Its values in page-locked memory; None if they are its own.
             device: Where to.
         """
+        if load is None and device.type == "cpu":
+            return padded  # it is there
         # A copy from page-locked memory returns at once; from other memory torch blocks if it must.
         beside = device.type in ("cuda", "xpu")
         if load is None:

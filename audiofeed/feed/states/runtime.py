@@ -6,7 +6,7 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Literal
 
@@ -132,7 +132,7 @@ class Runtime:
             strays = [
                 module
                 for module in self.modules()
-                if any(tensor.device != device for tensor in chain(module.parameters(), module.buffers()))
+                if any(tensor.device != device for tensor in _tensors_of(module))
             ]
             for module in strays:
                 check_has_values("transform" if module is self.transform else "augment", module)
@@ -148,6 +148,17 @@ def find_runtime(token: str) -> Runtime | None:
     None if it is in another process or was deleted.
     """
     return _live.get(token)
+
+
+def _tensors_of(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the parameters and buffers of a module, some of them twice: for each batch, so without building names."""
+    left = [module]
+    while left:
+        one = left.pop()
+        for tensor in chain(one._parameters.values(), one._buffers.values()):
+            if tensor is not None:
+                yield tensor
+        left += [child for child in one._modules.values() if child is not None]
 
 
 def _current_index(device: torch.device) -> int:

@@ -51,6 +51,6 @@ def tiles_of(counts: np.ndarray, lanes: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def tiles_of_one(count: int, lanes: int) -> np.ndarray:
-    """Return the tiles of a kernel's memory layout for one row of so many frames."""
-    return tiles_of(np.array([count]), lanes)
+def tiles_of_equal(rows: int, count: int, lanes: int) -> np.ndarray:
+    """Return the tiles of a kernel's memory layout for rows that all have so many frames."""
+    return tiles_of(np.full(rows, count), lanes)

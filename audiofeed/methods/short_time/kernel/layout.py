@@ -13,7 +13,7 @@ from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Closing
 from audiofeed.methods.frames import Framing, Place, mirrored_ends, mirrored_ends_of_one
 from audiofeed.methods.short_time.kernel import address_check, jit
-from audiofeed.methods.short_time.kernel.extents import extent_of, extent_of_one, tiles_of, tiles_of_one
+from audiofeed.methods.short_time.kernel.extents import extent_of, extent_of_one, tiles_of, tiles_of_equal
 from audiofeed.methods.short_time.kernel.frame_kernel import (
     CLOSING_FIELDS,
     ROW,
@@ -37,6 +37,8 @@ from audiofeed.parallel.kept_memory import kept_empty
 # a piece of the frames: their rows and numbers, and their values
 FramePiece = tuple[list[Place], torch.Tensor]
 
+# tables of tiles are kept for the next batch up to so many frames
+FEW_FRAMES = 1 << 15
 # named wherever a tensor is made: a user may have set another default
 CPU = torch.device("cpu")
 
@@ -127,10 +129,11 @@ class FrameLayout:
         framing, hop, margin = self.framing, self.framing.hop_length, self.margin
         # the first sample has none before it, which pre-emphasis would need
         begins = margin if emphasis is None or self._dropped else margin + 1
-        if lengths is None:
+        whole = None if lengths is None else lengths.numpy()
+        if whole is None or bool((whole == self.waveform.shape[-1]).all()):
             extent = extent_of_one(framing, self._time, margin, begins, self.loaded)
         else:
-            own = lengths.numpy() - self._dropped
+            own = whole - self._dropped
             count = framing.count(torch.from_numpy(own)).numpy()
             extent = extent_of(framing, own, count, margin, begins, self.loaded)
         own, count, first_inside, first_end, n_before, n_after = extent
@@ -158,25 +161,25 @@ class FrameLayout:
 
         Shape: own and starts (rows,) or (1,) -> (rows, n_before + n_after).
         """
-        margin, every = self.margin, slice(None)
-        out = np.zeros((len(self.waveform), n_before + n_after), self.waveform.detach().numpy().dtype)
+        margin, every, samples = self.margin, slice(None), self.waveform.detach().numpy()
+        out = np.zeros((len(samples), n_before + n_after), samples.dtype)
+        find = self._emphasized if self._emphasis is not None else lambda rows, start, stop: samples[rows, start:stop]
         same = len(own) == 1
         for row, (length, start) in enumerate(zip(own.tolist(), starts.tolist(), strict=True)):
             some = every if same else slice(row, row + 1)
             to = out[some]
             n = min(length, n_before - margin) if n_before else 0
             if n > 0:
-                to[:, margin : margin + n] = self._samples(some, 0, n)
+                to[:, margin : margin + n] = find(some, 0, n)
             n = min(length - start, n_after)
             if n > 0 and start >= 0:  # a row that ends before its first frame lies inside has none at its end
-                to[:, n_before : n_before + n] = self._samples(some, start, start + n)
+                to[:, n_before : n_before + n] = find(some, start, start + n)
         return out
 
-    def _samples(self, rows: slice, start: int, stop: int) -> np.ndarray:
-        """Return some samples of rows for the copies in a kernel's memory layout, with the pre-emphasis that it has."""
+    def _emphasized(self, rows: slice, start: int, stop: int) -> np.ndarray:
+        """Return some samples of rows for the copies in a kernel's memory layout, with its pre-emphasis."""
+        assert self._emphasis is not None
         samples = self.waveform.detach()[rows]
-        if self._emphasis is None:
-            return samples[:, start:stop].numpy()
         begin = max(start + self._dropped - 1, 0)
         some = samples[:, begin : stop + self._dropped]
         found = torch.sub(some[:, 1:], some[:, :-1], alpha=self._emphasis.coeff)
@@ -325,8 +328,8 @@ class FrameLayout:
 
         Shape: (tiles, TILE).
         """
-        if len(self.counts) == 1:
-            return tiles_of_one(int(self.counts[0]), self.lanes).copy()
+        if len(self.counts) * int(self.counts[0]) <= FEW_FRAMES and (self.counts == self.counts[0]).all():
+            return tiles_of_equal(len(self.counts), int(self.counts[0]), self.lanes).copy()
         return tiles_of(self.counts, self.lanes)
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
