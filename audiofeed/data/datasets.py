@@ -380,7 +380,7 @@ class AudioFiles(Dataset[AudioExample]):
             raise ValueError(f"samples={samples!r} must be an integer, 1 or more")
         if not 0 <= place <= 1:
             raise ValueError(f"place={place!r} must be 0 to 1: the first to the last part of the example")
-        return self._read(key_of(key), (operator.index(samples), float(place)))
+        return self._read(self._keys([key])[0], (operator.index(samples), float(place)))
 
     def _keys(self, keys: Sequence[Key]) -> list[ExampleKey]:
         """Return the whole keys of the dataset's examples, those asked for by an index alone counted in their order."""
@@ -389,6 +389,8 @@ class AudioFiles(Dataset[AudioExample]):
         for place, key in enumerate(keys):
             if isinstance(key, tuple):
                 whole[place] = key_of(key)
+                if not 0 <= whole[place].example < len(self):
+                    whole[place] = whole[place].at(self._check_index(whole[place].example))
             else:
                 counted[place] = self._check_index(key)
         if counted:
@@ -402,7 +404,7 @@ class AudioFiles(Dataset[AudioExample]):
     def _read(
         self, key: ExampleKey, part: tuple[int, float] | None = None, row: np.ndarray | None = None
     ) -> AudioExample:
-        index = self._check_index(key.example)
+        index = key.example
         draw = seed = seed_of(self.seed, self._table.identity, key.epoch, index, key.repeat)
         faults: tuple[AudioReadError, ...] = ()
         chosen = index
@@ -428,7 +430,8 @@ class AudioFiles(Dataset[AudioExample]):
         A DataLoader asks for a batch's examples in this way.
 
         As many threads as torch computes with here: one in a DataLoader's worker, where the workers share the cores.
-        Plain WAVs are read one after the other, because a positioned read is too short to gain from a thread.
+        Plain WAVs, and clips that are kept in memory, are read one after the other: that is too short to gain from a
+        thread.
         """
         if isinstance(keys, ExampleKey):
             raise TypeError(
@@ -436,10 +439,10 @@ class AudioFiles(Dataset[AudioExample]):
                 "DataLoader(sampler=..., batch_size=...); for batch_sampler= there is ClipBatchSampler"
             )
         whole = self._keys(keys)
-        rows = self._loader.rows([self._check_index(key.example) for key in whole])
+        rows = self._loader.rows([key.example for key in whole])
         read = lambda number: self._read(whole[number], row=None if rows is None else rows[number])  # noqa: E731
         threads = min(torch.get_num_threads(), len(keys))
-        if threads < 2 or not self._table.some_decoded:
+        if threads < 2 or not self._table.some_decoded or self._loader.holds([key.example for key in whole]):
             return [read(number) for number in range(len(whole))]
         return results_of(read, len(whole))
 
@@ -469,6 +472,7 @@ class AudioFiles(Dataset[AudioExample]):
                 f"index={index!r} must be an integer, (epoch, index) or (epoch, index, repeat); for several use "
                 "select()"
             ) from error
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"index {number} is out of range for {len(self)} examples")
-        return number % len(self)
+        n = len(self)
+        if not -n <= number < n:
+            raise IndexError(f"index {number} is out of range for {n} examples")
+        return number % n

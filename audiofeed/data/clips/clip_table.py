@@ -66,7 +66,7 @@ class ClipTable:
         self.files = FileTable(infos)
         self.targets = targets
         self.columns = {name: pack(list(column)) for name, column in fields.items()}
-        self.keyed = None if keyed is None else pack(list(keyed))
+        self.keyed = None if keyed is None or not any(keyed) else pack(list(keyed))
         spans = [
             (file, *((0, infos[file].frames) if segment is None else segment(clip, infos[file])))
             for clip, of_clip in enumerate(files)

@@ -53,6 +53,15 @@ class ExampleLoader:
         size = max(self.table.lengths[indices].tolist())
         return empty_rows((len(indices), size) if channels == 1 else (len(indices), channels, size))
 
+    def holds(self, indices: Sequence[int]) -> bool:
+        """Return True if the clips of a batch of the dataset are all in memory, so that no file is read for them.
+
+        Args:
+            indices: Indices of the examples, from 0.
+        """
+        kept = self.kept
+        return kept is not None and all(kept.holds(clip) for clip in self.table.example_clip[indices].tolist())
+
     def load(
         self,
         index: int,

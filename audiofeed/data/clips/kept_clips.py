@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 
@@ -9,11 +10,14 @@ import numpy as np
 import torch
 
 from audiofeed.data.clips.clip_table import ClipTable
+from audiofeed.data.shared.batch_rows import in_worker_process
 from audiofeed.data.shared.free_memory import free_memory
 from audiofeed.data.shared.shared_file import SharedFile
 
 # formats of samples that hold more than 16 bits, by their stored kind; lossy ones hold no certain number
 _WIDER = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+# a file in memory is mapped at no cost; a temporary file would have to be written first
+_MAPS = hasattr(os, "memfd_create")
 # a dataset takes this share of the free memory where the user names no limit
 _SHARE = 0.5
 
@@ -40,6 +44,9 @@ class KeptClips:
         self._number = number.reshape(table.clips.shape)
         self._lengths = table.span_totals.reshape(-1)[first]
         self._channels = np.ones_like(self._lengths) if mono else table.files.channels[spans["file"]].astype(np.int64)
+        alike = bool((self._channels == self._channels[0]).all())
+        # of each clip; None if some have more than others
+        self.channels: int | None = int(self._channels[0]) if alike else None
         sizes = 2 * self._lengths * self._channels
         # a mark for each clip, and whether the warning was given
         self._marks = len(spans) + 1
@@ -65,10 +72,13 @@ class KeptClips:
             )
         self._file = SharedFile(self.size, "audiofeed-clips")
 
-    @property
-    def channels(self) -> int | None:
-        """Channels of each clip of the dataset in memory; None if some have more than others."""
-        return int(self._channels[0]) if (self._channels == self._channels[0]).all() else None
+    def holds(self, clip: int) -> bool:
+        """Return True if a clip of the dataset is in memory, with the files beside it.
+
+        Args:
+            clip: Its number.
+        """
+        return all(self._file.read(1, number) == b"\1" for number in self._number[clip].tolist())
 
     def read(
         self, clip: int, column: int, start: int, count: int, into: np.ndarray | None = None
@@ -91,10 +101,16 @@ class KeptClips:
         channels, length, at = int(self._channels[number]), int(self._lengths[number]), int(self._offsets[number])
         if into is None:
             into = np.empty((channels, count)[channels == 1 :], dtype=np.int16)
-        samples = into if into.ndim == 2 else into[None]
+        samples = (into if into.ndim == 2 else into[None]).view(np.uint8)
+        # Through a mapping in half of the time, but its pages count as each process's own in what most programs show:
+        # so in one process, and not in the workers beside it.
+        held = np.frombuffer(self._file.mapped, np.uint8) if _MAPS and not in_worker_process() else None
         for channel in range(channels):
             place = at + 2 * (channel * length + start)
-            self._file.read_into(memoryview(samples[channel]).cast("B"), place)
+            if held is None:
+                self._file.read_into(samples[channel].data, place)
+            else:
+                samples[channel] = held[place : place + 2 * count]
         return torch.from_numpy(into)
 
     def write(self, clip: int, column: int, waveform: torch.Tensor) -> None:

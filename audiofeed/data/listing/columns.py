@@ -39,7 +39,7 @@ class PackedStrings(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
+        position = range(len(self._ends) - 1)[index]
         piece = self._bytes[self._ends[position] : self._ends[position + 1]]
         return piece.tobytes().decode("utf-8", "surrogatepass")
 
