@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib.util
+import inspect
 import json
 import multiprocessing
 import os
@@ -74,6 +75,24 @@ def total_of(pid: int, file: str, entry: str) -> int:
 def held(pid: int) -> int:
     """Bytes that a process and its children hold, those that it shares with others in parts."""
     return 1024 * total_of(pid, "smaps_rollup", "Pss:")
+
+
+def mapped_clips(pid: int) -> int:
+    """Bytes of those that a process and its children hold which are kept clips, as far as they are mapped."""
+    total, names = 0, [str(pid)]
+    while names:
+        name = names.pop()
+        try:
+            names += Path(f"/proc/{name}/task/{name}/children").read_text().split()
+            is_clips = False
+            for line in Path(f"/proc/{name}/smaps").read_text().splitlines():
+                if not line.partition(" ")[0].endswith(":"):
+                    is_clips = "memfd:audiofeed-clips" in line
+                elif is_clips and line.startswith("Pss:"):
+                    total += int(line.split()[1])
+        except OSError:  # it has ended
+            continue
+    return 1024 * total
 
 
 def from_disk(pid: int) -> int:
@@ -136,6 +155,7 @@ def timed(way: Way, source: Source) -> dict[str, float]:
     gc.collect()
     before = held(os.getpid())
     once, single = way.feed(source)
+    kept = getattr(once, "kept", 0)
     clips, counted, taken, most, read = 0, 0, 0.0, 0, 0
     worked = own = others = 0.0
     started = begun = time.perf_counter()
@@ -151,13 +171,14 @@ def timed(way: Way, source: Source) -> dict[str, float]:
             all_since, own_since = seconds_of_cores(os.getpid())
             others = max(0.0, (all_since - worked - (own_since - own)) / taken)
         elif taken:
-            most = max(most, held(os.getpid()))
+            # kept clips count once, whether they are mapped or read by position
+            most = max(most, held(os.getpid()) - (mapped_clips(os.getpid()) if kept else 0) + kept)
             if now > begun + taken + LOOKING:
                 break
     if not taken:
         raise ValueError(f"a pass of {clips} clips is too short for {way.name}")
     found = {"rate": counted / taken, "clips": counted, "memory": most - before, "read": read / counted}
-    found["others"] = others
+    found |= {"others": others, "kept": kept}
     if single is not None:
         whole = [soundfile.read(path, dtype="float32")[0] for path in source.paths[:CHECKED]]
         found["error"] = max(float(abs(single(clip) - definition(clip)).max()) for clip in whole)
@@ -261,13 +282,6 @@ def section(corpus: Corpus, rounds: list[dict[str, Any]]) -> str:
     others = [way.name for way in WAYS if not (missing(way) or way.cold or way.name.startswith((OURS, "soundfile")))]
     ratios = {name: ratio(rounds, name, best) for name in others if ran(rounds, name)}
     faster = [f"{name} ({times:.1f} times)" for name, times in ratios.items() if times > 1]
-    kept = ""
-    if ran(rounds, KEPT):
-        on_disk = max(
-            (w.name for w in WAYS if w.name.startswith(ON_DISK) and not w.cold),
-            key=lambda name: median(rounds, name, "rate"),
-        )
-        kept = f' With `keep="memory"` ours is {ratio(rounds, KEPT, on_disk):.1f} times the faster of both.'
     lines = [
         f"{corpus.files} files, again and again.",
         f"Features on disk would take {features / 1e6:.0f} MB where the audio takes {audio / 1e6:.0f}: "
@@ -275,12 +289,44 @@ def section(corpus: Corpus, rounds: list[dict[str, Any]]) -> str:
         "Faster than our fastest: "
         + (", ".join(faster) or "none")
         + "."
-        + (" Features on disk are read from memory here, without decoding and without computing." if faster else "")
-        + kept,
+        + (" Features on disk are read from the page cache here, without decoding and computing." if faster else ""),
+        *from_memory(rounds, features),
         *from_the_disk(rounds),
     ]
     header = ["", "clips/s", "of decoding, 2 threads", f"{best} = 1", "memory, MB", "error, nats"]
     return f"## {corpus.name}\n\n{' '.join(lines)}\n\n{peers.markdown(header, rows)}\n"
+
+
+def from_memory(rounds: list[dict[str, Any]], features: int) -> list[str]:
+    """What comes of clips that are kept in memory: ours in later epochs beside features on disk, in words.
+
+    Args:
+        rounds: The rounds of a corpus.
+        features: Bytes of the features on disk.
+    """
+    names = {n: (f"{KEPT}, {n} workers", f"{ON_DISK}, {n} workers") for n in (0, 2)}
+    if not all(ran(rounds, name) for pair in names.values() for name in pair):
+        return []
+    ratios = {workers: ratio(rounds, *pair) for workers, pair in names.items()}
+    kept = median(rounds, names[0][0], "kept")
+    lines = [
+        f'With `keep="memory"`, from the second epoch on, ours gives {ratios[0]:.2f} times the clips/s of features on '
+        f"disk without workers and {ratios[2]:.2f} times with two. It holds {kept / 1e6:.0f} MB of samples, counted "
+        f"once in the column of memory; the {features / 1e6:.0f} MB of features that the page cache holds are not "
+        "counted. The first epoch, which decodes, is the row without it."
+    ]
+    if min(ratios.values()) < 1:
+        lines.append("What it gives less, its features take, which are computed anew for each batch.")
+    return lines
+
+
+def threads_of_torch() -> str:
+    """Whether torch has workers that are threads, in words."""
+    from torch.utils.data import DataLoader
+
+    if "worker_method" in inspect.signature(DataLoader.__init__).parameters:
+        return 'This torch has `worker_method="thread"`; no row uses it.'
+    return 'This torch has no `worker_method="thread"`, so that no row has such workers.'
 
 
 def from_the_disk(rounds: list[dict[str, Any]]) -> list[str]:
@@ -310,6 +356,10 @@ def broken(corpus: Corpus, rounds: list[dict[str, Any]]) -> list[str]:
         for other, least in ((ALONE, LEAST_OF_DECODING), (peer, LEAST_OF_TORCHAUDIO)):
             if ran(rounds, other) and ran(rounds, ours) and ratio(rounds, ours, other) < least:
                 found.append(f"{corpus.name}: {ours} is {ratio(rounds, ours, other):.2f} times {other}, not {least}")
+    for workers in (0, 2):
+        ours, other = f"{KEPT}, {workers} workers", f"{ON_DISK}, {workers} workers"
+        if ran(rounds, ours) and ran(rounds, other) and ratio(rounds, ours, other) < 1:
+            found.append(f"{corpus.name}: {ours} is {ratio(rounds, ours, other):.2f} times {other}, not 1")
     return found
 
 
@@ -367,7 +417,8 @@ def main() -> int:
         f"Log-mel batches of 16 (n_fft 400, hop 160, 80 mels), {THREADS} threads in the main process, webdataset with "
         f"{SHARDS} shards; `error` is of the features of {CHECKED} clips against the float64 definition (lhotse's are "
         "Kaldi's filter bank, another one), `memory` the peak of all processes of a feed beyond the imported "
-        "libraries.\n\n"
+        f"libraries. `{THREADED}` has no processes: a thread reads ahead and decodes in torch's {THREADS} threads, "
+        f"beside the loop that computes the features. {threads_of_torch()}\n\n"
         + "\n".join(section(CORPORA[name], found[name]) for name in CORPORA if name in found)
         + f"\n{peers.machine()}; {', '.join(f'{k} {v}' for k, v in about.items())}; "
         f"{' or '.join(map(str, counts))} rounds, medians with the least and the most{others}. "

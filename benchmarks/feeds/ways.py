@@ -114,12 +114,12 @@ def audiofeed(source: Source) -> tuple[Pass, Single]:
 
 
 def audiofeed_kept(source: Source) -> tuple[Pass, Single]:
-    """Ours, with the decoded clips kept in memory, where features on disk are read from, too: the second pass on."""
+    """Ours, with the decoded clips kept in memory: the epochs after the first, in which they are decoded."""
     return _audiofeed(source, first_pass=True, keep="memory")
 
 
 def audiofeed_threads(source: Source) -> tuple[Pass, Single]:
-    """Ours: a Feed without processes, in threads."""
+    """Ours: a Feed without processes. A thread reads ahead, decoding in torch's threads, beside the loop's features."""
     return _audiofeed(source, threads=True)
 
 
@@ -131,9 +131,10 @@ def _audiofeed(
     transform = af.LogMelSpectrogram(sample_rate=RATE, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS, floor=FLOOR)
     crop = None if source.corpus.crop is None else af.RandomCrop(seconds=source.corpus.crop)
     rows = [{"path": path} for path in source.paths]
-    dataset = af.AudioManifest(rows, sample_rate=RATE, crop=crop, **settings)
+    dataset = af.AudioManifest(rows, target_column=None, sample_rate=RATE, crop=crop, **settings)
     for index in range(len(rows) if first_pass else 0):
         dataset[index]
+    kept = dataset._loader.kept
     collate = af.GPUSpecCollate(transform, device="cpu")
     order = source.sampler(source.paths)
     loader: Any = DataLoader(dataset, sampler=order, batch_size=BATCH, num_workers=source.workers, collate_fn=collate)
@@ -145,6 +146,7 @@ def _audiofeed(
         for batch in loader:
             yield batch.features.shape[0]
 
+    once.kept = 0 if kept is None else kept.size  # type: ignore[attr-defined]
     return once, lambda clip: transform(torch.from_numpy(clip)).numpy()
 
 
@@ -315,6 +317,7 @@ class Way:
 
 OURS, BY_TORCHAUDIO, ON_DISK = "audiofeed", "torchaudio in the dataset", "precomputed .npy log-mels on disk"
 ALONE = "soundfile decodes, 2 threads"
+# the first epoch is the row without it
 KEPT = f'{OURS}, keep="memory", later epochs'
 THREADED = f"{OURS}, Feed with threads"
 COLD = ", files not in memory"

@@ -3,7 +3,8 @@
 It is in memory (memfd_create) and so not bound by the size of /dev/shm, which is 64 MB in a container as a rule; where
 the system has no such files, it is an unlinked temporary file. What is large is written by position, not through a
 mapping: where there is no room left, writing is then an error and no bus error. Workers read it so, too, and pages are
-not counted once for each process. Nothing has a name, so nothing stays behind, whichever process is killed at whatever moment.
+not counted once for each process. Nothing has a name, so nothing stays behind, whichever process is killed at whatever
+moment.
 """
 
 from __future__ import annotations

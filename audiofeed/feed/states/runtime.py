@@ -130,9 +130,7 @@ class Runtime:
         device = self.device()
         with self._placing:
             strays = [
-                module
-                for module in self.modules()
-                if any(tensor.device != device for tensor in _tensors_of(module))
+                module for module in self.modules() if any(tensor.device != device for tensor in _tensors_of(module))
             ]
             for module in strays:
                 check_has_values("transform" if module is self.transform else "augment", module)
