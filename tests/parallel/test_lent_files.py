@@ -167,3 +167,93 @@ def test_a_system_without_leases_lends_no_file(monkeypatch):
         assert not is_alone(0)
     finally:
         can_lend.cache_clear()
+
+
+def taken_in_a_child(ticket):
+    """What another process reads that takes a file, or the name of its error."""
+    here, there = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            number = lent_files.taken(ticket)
+            os.write(there, os.pread(number, 3, 0))
+        except OSError as error:
+            os.write(there, type(error).__name__.encode())
+        finally:
+            os._exit(0)
+    os.close(there)
+    os.waitpid(child, 0)
+    with os.fdopen(here, "rb") as file:
+        return file.read()
+
+
+def test_a_file_is_held_until_another_process_has_taken_it():
+    files = LentFiles()
+    number = lend(files, [1, 2, 3])
+    first, ticket = inode(number), files.latest.ticket()
+    os.close(number)
+    other = lend(files, [4, 5, 6])
+    assert inode(other) != first
+    os.close(other)
+    assert taken_in_a_child(ticket) == b"\1\2\3"
+    # that process has ended: both files are unused
+    again = [lend(files, [7, 8, 9]), lend(files, [7, 8, 9])]
+    assert first in map(inode, again)
+    for number in again:
+        os.close(number)
+
+
+def test_a_file_that_was_taken_is_not_filled_while_it_is_held():
+    files = LentFiles()
+    number = lend(files, [1, 2, 3])
+    mine = lent_files.taken(files.latest.ticket())
+    os.close(number)
+    os.close(lend(files, [4, 5, 6]))
+    os.close(lend(files, [4, 5, 6]))
+    assert held_by(mine, 3) == [1, 2, 3]
+    os.close(mine)
+
+
+def test_a_ticket_is_used_once():
+    files = LentFiles()
+    number = lend(files, [1, 2, 3])
+    ticket = files.latest.ticket()
+    assert files.latest.ticket() is None  # the first is still to be used
+    assert taken_in_a_child(ticket) == b"\1\2\3"
+    os.close(number)
+    for _ in range(3):
+        os.close(lend(files, [4, 5, 6]))
+    assert taken_in_a_child(ticket) in (b"FileNotFoundError", b"OSError")
+
+
+def test_nobody_gets_a_ticket_who_could_not_use_it(monkeypatch):
+    monkeypatch.setattr(lent_files, "can_be_taken", lambda process: False)
+    files = LentFiles()
+    number = lend(files, [1, 2, 3])
+    assert files.latest.ticket() is None
+    os.close(number)
+
+
+def test_a_ticket_that_nobody_uses_goes_with_its_file(monkeypatch):
+    monkeypatch.setattr(lent_files, "LOOKED_AFTER", 3)
+    before = len(os.listdir("/proc/self/fd"))
+    files = LentFiles()
+    for n in range(8):
+        number = lend(files, [n] * 3)
+        files.latest.ticket()
+        os.close(number)
+    assert len(files) == 3
+    # a file and what is held of it
+    assert len(os.listdir("/proc/self/fd")) == before + 6
+
+
+def test_memory_to_write_to_is_that_of_the_file():
+    files = LentFiles()
+    number, memory = files.lend_open(5000)
+    memory[:3] = [1, 2, 3]
+    assert held_by(number, 3) == [1, 2, 3]
+    first = inode(number)
+    other, _ = files.lend_open(5000)
+    assert inode(other) != first
+    os.close(number)
+    os.close(other)
