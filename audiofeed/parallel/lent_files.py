@@ -237,7 +237,10 @@ def taken(ticket: Ticket) -> int:
     number = os.open(f"/proc/{ticket.process}/fd/{ticket.number}", os.O_RDWR | os.O_CLOEXEC)
     if os.fstat(number).st_ino != ticket.inode:
         os.close(number)
-        raise FileNotFoundError(f"a batch of process {ticket.process} is taken for the second time")
+        raise FileNotFoundError(
+            f"the memory of a batch of worker process {ticket.process} is gone: a batch can be taken from its worker "
+            "once; send a copy of it to further processes"
+        )
     os.pwrite(number, ticket.serial.to_bytes(_TAKEN, "little"), ticket.at)
     return number
 

@@ -392,7 +392,8 @@ def main() -> int:
                 importlib.import_module(package)
         until = time.monotonic() + arguments.most
         for _ in range(arguments.rounds):
-            for name in arguments.corpora:
+            # what has fewer whole rounds comes first: parts of a round go on where the last one ended
+            for name in sorted(arguments.corpora, key=lambda name: sum(map(is_whole, found.get(name, [])))):
                 rounds = found.setdefault(name, [])
                 if time.monotonic() > until:
                     break
