@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ for _folder in (ROOT, ROOT / "benchmarks"):
 import audiofeed as af  # noqa: E402
 from audiofeed.methods.filterbank import FilterBank  # noqa: E402
 from audiofeed.methods.short_time import fused_method  # noqa: E402
-from audiofeed.methods.short_time.fused import cuda_launch, nvrtc  # noqa: E402
+from audiofeed.methods.short_time.fused import cuda_filters, cuda_launch, nvrtc  # noqa: E402
 from audiofeed.methods.short_time.fused.cuda_text import Form  # noqa: E402
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
@@ -76,10 +77,10 @@ ARITHMETIC = ("FADD", "FMUL", "FFMA", "MUFU", "FSETP", "FSEL", "FMNMX")
 Line = tuple[int, str, str]  # address, instruction, operands
 # of the text: what the listing of a block inside a clip is made without
 INSIDE = (
-    ("if (begin >= 0 && begin + (FRAMES - 1) * HOP + N_FFT <= seen) {", "if (true) {"),
+    ("inside && (size_t)(own + begin) % sizeof(SAMPLES_OF_FOUR) == 0) {", "true) {"),
+    ("  if (inside) {", "  if (true) {"),
     ("if (PARTS > 1 && u > 0) {", "if (PARTS > 1) {"),
     ("if (first >= count) {", "if (false) {"),
-    ("for (int i = 0; i < steps;", "for (int i = 0; i < 0;"),
 )
 
 
@@ -133,13 +134,16 @@ def usage(of: Form, architecture: str) -> dict[str, int]:
     }  # fmt: skip
 
 
-def executed(of: Form, architecture: str, widths: list[int]) -> Counter[str]:
-    """Instructions by name that a warp of a block inside a clip executes for each of its frames.
+def executed(of: Form, architecture: str, steps: list[float]) -> tuple[Counter[str], float]:
+    """Instructions by name that a warp of a block inside a clip executes for each of its frames, and lines it moves.
+
+    Lines of 128 bytes of shared memory and the first cache: as many as 32 lanes take that move 4, 8 or 16 bytes each.
+    What is loaded as a constant is the same for all frames of a warp, and lies side by side for its parts of a frame.
 
     Args:
         of: the kernel.
         architecture: compiled for.
-        widths: bins of each filter; none: powers.
+        steps: of the loop of each round of filters that has one.
     """
     text = of.text()
     for old, new in INSIDE:
@@ -152,59 +156,51 @@ def executed(of: Form, architecture: str, widths: list[int]) -> Counter[str]:
         target = re.search(r"0x([0-9a-f]+)", rest) if name.startswith("BRA") else None
         if target and int(target[1], 16) < at:
             loops.append((int(target[1], 16), at))
-    warps = of.plan.threads / 32
-    n_values = len(widths) or of.plan.half + 1
-    times = {loop: _times(loop, lines, loops, of, widths, n_values) for loop in loops}
+    warps, waiting = of.plan.threads / 32, list(steps)
+    times = {loop: _times(loop, lines, of, waiting) for loop in sorted(loops)}
+    if waiting:
+        raise ValueError(f"{len(waiting)} rounds of filters have no loop in the listing")
     found: Counter[str] = Counter()
+    moved = 0.0
     for at, name, _ in lines:
         often = 1.0
         for (begin, end), count in times.items():
             if begin <= at <= end:
                 often *= count
-        found[name.split(".")[0]] += often  # type: ignore[assignment]
-    return Counter({name: count * warps / of.plan.frames for name, count in found.items()})  # type: ignore[misc]
+        kind, *suffixes = name.split(".")
+        found[kind] += often  # type: ignore[assignment]
+        if kind in MEMORY_KINDS:
+            wide = 4 if "128" in suffixes else 2 if "64" in suffixes else 1
+            moved += often * (max(1, wide // of.plan.frames) if "CONSTANT" in suffixes else wide)
+    per_frame = warps / of.plan.frames
+    return Counter({name: count * per_frame for name, count in found.items()}), moved * per_frame  # type: ignore[misc]
 
 
-def _times(
-    loop: tuple[int, int], lines: list[Line], loops: list[tuple[int, int]], of: Form, widths: list[int], n_values: int
-) -> float:
-    """How often a loop runs for a thread, each time that the loop around it does: known by what it loads and stores."""
+def _times(loop: tuple[int, int], lines: list[Line], of: Form, steps: list[float]) -> float:
+    """How often a loop runs for a thread: known by what it loads and stores, and its steps taken from those left."""
     kinds = Counter(name.split(".")[0] for at, name, _ in lines if loop[0] <= at <= loop[1])
-    per_thread = n_values / of.plan.parts
-    if kinds["STG"]:
-        return per_thread / kinds["STG"]
-    if kinds["LDG"] and kinds["STS"]:  # the samples: whole rounds of the unrolled loop, and the rest one by one
+    if kinds["STG"]:  # the powers themselves
+        return of.n_values / of.plan.parts / kinds["STG"]
+    if kinds["LDG"] and kinds["STS"]:  # the samples one by one: whole rounds of the unrolled loop, and the rest
         rounds, most = of.plan.samples / of.plan.threads, 8
-        unrolled = kinds["LDG"] >= most
-        return rounds // most if unrolled else rounds % most
-    if kinds["LDG"] and kinds["LDS"]:  # four weights of a filter at a time
-        return sum(width // 4 for width in widths) / max(1, len(widths))
-    if kinds["LDS"] and of.remove_dc:  # a frame's mean: its samples, or the sums of its parts
-        around = [kinds["LDS"]]
-        samples = (
-            len([1 for begin, end in loops if begin < loop[0] and end > loop[1]]) == 0
-            and kinds["IMAD"] + kinds["SHF"] > 2
-        )
-        total = of.plan.n_fft / of.plan.parts if samples else of.plan.parts
-        return total / around[0]
-    return 1.0
+        return rounds // most if kinds["LDG"] >= most else rounds % most
+    if kinds["LDG"] and kinds["LDS"] and steps:
+        return steps.pop(0)
+    raise ValueError(f"a loop of {dict(kinds)} is not known")
 
 
-def lines_of(counts: Counter[str], of: Form) -> float:
-    """Lines of shared memory and the first cache that a frame takes: two for 32 lanes that move two floats each."""
-    # the values that change hands between passes, and pairs of samples, move two floats; all else one
-    pairs = 2 * (len(of.plan.radices) - 1) * of.plan.half + (of.plan.half if of.plan.row % 2 == 0 else 0)
-    return sum(counts[kind] for kind in MEMORY_KINDS) + pairs / 32
-
-
-def widths_of(name: str) -> list[int]:
-    """Bins of each filter of a setting; none: powers."""
+def steps_of(name: str, of: Form) -> list[float]:
+    """Steps of the loop of each round of filters that has one, of a setting: the most of a warp's filters, on average."""
     module, x = module_of(name), torch.zeros(1, 8000)
-    steps = module.wanted(x).steps
-    if not steps or not isinstance(steps[0], FilterBank):
+    taken = module.wanted(x).steps
+    if not taken or not isinstance(taken[0], FilterBank):
         return []
-    first, end, _ = steps[0].tiles.spans
-    return (end - first).tolist()
+    spans = cuda_launch.packed(taken[0], of.plan, module.wanted(x).power)[1].numpy() >> cuda_filters.FIRST_BITS
+    spans = spans.transpose(1, 0, 2).reshape(of.plan.parts, -1)
+    together = max(1, 32 // of.plan.frames)  # parts of a warp
+    most = np.stack([spans[at : at + together].max(axis=0) for at in range(0, of.plan.parts, together)])
+    wide = [number for number, width in enumerate(of.rounds) if width > cuda_filters.MOST_AT_ONCE]
+    return [float(most[:, number].mean()) for number in wide]
 
 
 def timed(setting: str, way: str) -> float | None:
@@ -216,11 +212,11 @@ def timed(setting: str, way: str) -> float | None:
 
 def estimated(name: str, of: Form) -> dict[str, Any]:
     """What a setting takes for each frame on sm_90, and the hours of audio in a second which that allows."""
-    counts = executed(of, "sm_90", widths_of(name))
+    counts, shared = executed(of, "sm_90", steps_of(name, of))
     options = SETTINGS[name][1]
     n_values = options.get("n_mels", of.plan.half + 1)
     seconds = options["hop_length"] / options.get("sample_rate", 16000)
-    total, shared = sum(counts.values()), lines_of(counts, of)
+    total = sum(counts.values())
 
     def hours(frames: float) -> float:
         return frames * seconds / 3600

@@ -181,23 +181,29 @@ def _cuda_form(waveform: torch.Tensor, framing: Framing, one: Wanted) -> Form | 
     why = cuda_launch.unreachable(waveform.device)
     if why is not None:
         return why
-    bank, _, log, _, _ = taken_steps(one.steps)
+    bank, before, log, after, _ = taken_steps(one.steps)
     if bank is not None and bank.tiles is None and split_for(framing.n_fft) is not None and _installed():
         return "filters that may be anywhere, as those that train are: faster by the products of Triton's kernel"
+    plan, under = plan_for(framing.n_fft, framing.hop_length), framing.under_window
+    if plan is None:
+        return f"n_fft={framing.n_fft}, hop_length={framing.hop_length} do not fit the CUDA kernel"
     form = cuda_launch.form_of(
-        framing.n_fft,
-        framing.hop_length,
+        plan,
         short=waveform.dtype == torch.int16,
         pad_mode=framing.pad_mode if framing.extends else "constant",
         remove_dc=framing.remove_dc,
         preemphasis=framing.preemphasis,
         power=one.power,
         root_offset=one.root_offset,
-        filters=bank is not None,
         log=_kind(log),
+        offset=0.0 if log is None else log.offset,
+        under=under.start,
+        win_length=under.stop - under.start,
+        n_values=framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0],
+        rounds=cuda_launch.rounds_for(bank, plan),
+        before=len(before),
+        after=len(after),
     )
-    if form is None:
-        return f"n_fft={framing.n_fft}, hop_length={framing.hop_length} do not fit the CUDA kernel"
     return self_check.verdict(form, waveform.device) or form
 
 
@@ -387,10 +393,14 @@ def _features(
         len(after),
     )
     if by_cuda:
-        from audiofeed.methods.short_time.fused.cuda_launch import cuda_features, packed
+        from audiofeed.methods.short_time.fused.cuda_launch import cuda_features, packed, rounds_for
 
-        weights, spans = (None, None) if bank is None else packed(bank)
-        return cuda_features(waveform, lengths, window, weights, spans, shifts, *numbers)
+        plan = plan_for(framing.n_fft, framing.hop_length)
+        if plan is None:
+            raise ValueError(f"n_fft={framing.n_fft} has no CUDA kernel; use method='fft'")
+        weights, spans = (None, None) if bank is None else packed(bank, plan, wanted.power)
+        rounds = rounds_for(bank, plan)
+        return cuda_features(waveform, lengths, window, weights, spans, shifts, rounds, n_values, *numbers)
     from audiofeed.methods.short_time.fused.launch import fused_features
 
     return fused_features(waveform, lengths, window, None if bank is None else bank.filters, shifts, *numbers)

@@ -41,6 +41,7 @@ BEFORE = r"""
 struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) int4 { int x, y, z, w; };
+struct alignas(8) short4 { short x, y, z, w; };
 static inline float2 make_float2(float x, float y) { return {x, y}; }
 template <class T> static inline T __ldg(const T* at) { return *at; }
 static struct { int x; } threadIdx, blockIdx;
@@ -50,6 +51,7 @@ static void __syncthreads() { swapcontext(current, &scheduler); }
 #define SHARED(name) float4* name = (float4*)shared_memory
 #define UNIFORM(value) (value)
 #define LOG2(value) log2f(value)
+#define GREATER(value, least) ((value) < (least) ? (least) : (value))
 """
 
 AFTER = r"""
@@ -143,7 +145,7 @@ class OnCpu:
         OnCpu.launches += 1
         rows = blocks // job.n_tiles
         n_samples = (rows - 1) * job.row_stride + job.time
-        n_out = rows * job.n_values * job.n_frames
+        n_out = rows * self.form.n_values * job.n_frames
         self.run(ctypes.addressof(job), blocks, self.order, self.form.shared, n_samples, n_out)
 
 

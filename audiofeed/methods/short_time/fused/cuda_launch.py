@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.short_time.fused import nvrtc
+from audiofeed.methods.short_time.fused.cuda_filters import rounds_of, tables
 from audiofeed.methods.short_time.fused.cuda_layout import Plan, plan_for
 from audiofeed.methods.short_time.fused.cuda_text import Form
 from audiofeed.methods.short_time.fused.kept import kept
@@ -21,10 +23,7 @@ MOST_BLOCKS = 2**31 - 1
 # a wrong address would end the whole process' work on the card, and no comparison beforehand can undo that
 PROVEN: Collection[tuple[int, int]] = ()
 _FLOATS = ("preemphasis", "floor", "factor", "offset", "root_offset")
-_INTS = (
-    "time", "n_frames", "n_tiles", "n_values", "margin", "extra", "more", "left_out", "under", "win_length", "before",
-    "after",
-)  # fmt: skip
+_INTS = ("tile_shift", "time", "n_frames", "n_tiles", "margin", "extra", "more", "left_out")
 _POINTERS = ("samples", "lengths", "window", "turns", "weights", "spans", "affine", "out")
 
 
@@ -34,6 +33,7 @@ class Job(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _POINTERS),
         ("row_stride", ctypes.c_longlong),
+        ("tile_factor", ctypes.c_uint),
         *((name, ctypes.c_int) for name in _INTS),
         *((name, ctypes.c_float) for name in _FLOATS),
     )
@@ -73,36 +73,52 @@ def turns_on(plan: Plan, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(plan.table()).to(device)
 
 
-def packed(bank: FilterBank) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return filters as the CUDA kernel takes them: the weights of each from its first to its end bin, and where.
+def packed(bank: FilterBank, plan: Plan, power: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return filters as the CUDA kernel takes them: the weights of each part's, and their spans, see `cuda_filters`.
 
-    Shape: (weights,) float32, and (n, 4) int32: first bin, end bin, where bin 0 would lie among the weights, 0.
+    Spectra are twice as large in the kernel, and the weights so much smaller.
+
+    Args:
+        bank: the filters.
+        plan: of the kernel.
+        power: of the magnitude.
+
+    Shape: -> (fours, parts, 4) float32, and (fours, parts, 4) int32.
 
     >>> from audiofeed.plans.tiles import filter_tiles
-    >>> filters = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
-    >>> packed(FilterBank(torch.tensor(filters), filter_tiles(filters)))[1].tolist()
-    [[1, 3, -1, 0], [0, 1, 2, 0]]
+    >>> filters = np.eye(4, 201)
+    >>> [table.shape for table in packed(FilterBank(torch.tensor(filters), filter_tiles(filters)), plan_for(400, 160))]
+    [torch.Size([1, 10, 4]), torch.Size([1, 10, 4])]
     """
-    filters, tiles = bank.filters, bank.tiles
-    n, bins = filters.shape
+    filters = bank.filters
 
     def make() -> tuple[torch.Tensor, torch.Tensor]:
-        flat = filters.detach().float().reshape(-1)
-        if tiles is None:  # anything may be anywhere
-            first = np.arange(n) * bins
-            spans = np.stack([0 * first, 0 * first + bins, first, 0 * first], axis=1)
-        else:
-            spans = np.stack([*tiles.spans, np.zeros(n, np.int64)], axis=1)
-            flat = flat[torch.from_numpy(tiles.entries).to(filters.device)]
-        where = torch.from_numpy(spans.astype(np.int32)).to(filters.device)
-        return flat if flat.numel() else flat.new_zeros(1), where
+        first, end = _supports(bank)
+        rounds = rounds_of(first, end, plan.parts)
+        entries, spans = tables(first, end, filters.shape[1], rounds, plan.parts, plan.frames)
+        flat = F.pad(filters.detach().float().reshape(-1) * 0.5**power, (0, 1))  # the last is what -1 stands for
+        weights = flat[torch.from_numpy(entries).to(filters.device)]
+        return weights, torch.from_numpy(spans).to(filters.device)
 
-    return kept(filters, "cuda", make)
+    return kept(filters, ("cuda", plan, power), make)
+
+
+def rounds_for(bank: FilterBank | None, plan: Plan) -> tuple[int, ...]:
+    """Return the rounds of the CUDA kernel for filters, see `cuda_filters`; none without."""
+    return () if bank is None else rounds_of(*_supports(bank), plan.parts)
+
+
+def _supports(bank: FilterBank) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the end bin of filters for the CUDA kernel: all of those that may be anywhere."""
+    n, bins = bank.filters.shape
+    if bank.tiles is None:
+        return np.zeros(n, dtype=np.int64), np.full(n, bins)
+    first, end, _ = bank.tiles.spans
+    return first, end
 
 
 def form_of(
-    n_fft: int,
-    hop_length: int,
+    plan: Plan,
     *,
     short: bool,
     pad_mode: str,
@@ -110,16 +126,31 @@ def form_of(
     preemphasis: float,
     power: float,
     root_offset: float,
-    filters: bool,
     log: str,
-) -> Form | None:
-    """Return the form of the CUDA kernel for some settings; None if it cannot take such frames."""
-    plan = plan_for(n_fft, hop_length)
-    if plan is None:
-        return None
+    offset: float,
+    under: int,
+    win_length: int,
+    n_values: int,
+    rounds: tuple[int, ...],
+    before: int,
+    after: int,
+) -> Form:
+    """Return the form of the CUDA kernel for some settings."""
     return Form(
-        plan, short, pad_mode, remove_dc, preemphasis != 0.0, power == 1.0, root_offset != 0.0, filters, log
+        plan, short, pad_mode, remove_dc, preemphasis != 0.0, power == 1.0, root_offset != 0.0, log, under, win_length,
+        n_values, rounds, offset != 0.0, before, after,
     )  # fmt: skip
+
+
+def _division(by: int) -> tuple[int, int]:
+    """Return a factor and a shift that divide any whole number below 2^31 in the CUDA kernel, without a division.
+
+    >>> factor, shift = _division(94)
+    >>> [n * factor >> shift for n in (0, 93, 94, 2**31 - 1)] == [0, 0, 1, (2**31 - 1) // 94]
+    True
+    """
+    shift = 31 + (by - 1).bit_length()
+    return -(-(2**shift) // by), shift
 
 
 @torch.library.custom_op("audiofeed::cuda_features", mutates_args=())
@@ -130,6 +161,8 @@ def cuda_features(
     weights: torch.Tensor | None,
     spans: torch.Tensor | None,
     affine: torch.Tensor | None,
+    rounds: Sequence[int],
+    n_values: int,
     n_frames: int,
     n_fft: int,
     hop_length: int,
@@ -156,7 +189,10 @@ def cuda_features(
     Args:
         samples, lengths, window: as `launch.fused_features` takes them.
         weights, spans: of filters, see `packed`; None: the features are the powers themselves.
-        affine: as `launch.fused_features` takes it, and all that follows.
+        affine: as `launch.fused_features` takes it.
+        rounds: of the filters, see `rounds_for`.
+        n_values: filters, or bins.
+        n_frames: as `launch.fused_features` takes it, and all that follows.
 
     Returns:
         float32 (rows, values, n_frames).
@@ -165,20 +201,21 @@ def cuda_features(
         ValueError: if the kernel cannot take such frames.
         CompilerError: if it cannot be compiled, loaded or launched.
     """
-    form = form_of(
-        n_fft, hop_length, short=samples.dtype == torch.int16, pad_mode=pad_mode, remove_dc=remove_dc,
-        preemphasis=preemphasis, power=power, root_offset=root_offset, filters=spans is not None, log=log,
-    )  # fmt: skip
-    if form is None:
+    plan = plan_for(n_fft, hop_length)
+    if plan is None:
         raise ValueError(f"n_fft={n_fft}, hop_length={hop_length} have no CUDA kernel; use method='fft'")
-    rows, time = samples.shape
-    n_values = n_fft // 2 + 1 if spans is None else spans.shape[0]
-    out = window.new_empty((rows, n_values, n_frames))
+    form = form_of(
+        plan, short=samples.dtype == torch.int16, pad_mode=pad_mode, remove_dc=remove_dc,
+        preemphasis=preemphasis, power=power, root_offset=root_offset, log=log, offset=offset, under=under,
+        win_length=win_length, n_values=n_values, rounds=tuple(rounds), before=before, after=after,
+    )  # fmt: skip
+    n_rows, time = samples.shape
+    out = window.new_empty((n_rows, n_values, n_frames))
     if not out.numel():
         return out
     n_tiles = -(-n_frames // form.plan.frames)
-    if rows * n_tiles > MOST_BLOCKS:
-        raise ValueError(f"a batch of {rows} rows and {n_frames} frames is too large for the CUDA kernel")
+    if n_rows * n_tiles > MOST_BLOCKS:
+        raise ValueError(f"a batch of {n_rows} rows and {n_frames} frames is too large for the CUDA kernel")
     samples = samples if samples.stride(-1) == 1 else samples.contiguous()
     given: dict[str, torch.Tensor | None] = {
         "samples": samples,
@@ -190,14 +227,16 @@ def cuda_features(
         "affine": None if affine is None else affine.contiguous(),
         "out": out,
     }
+    factor_of_tiles, shift = _division(n_tiles)
+    scale = 1.0 if spans is None else 4.0  # of powers, which are twice as large with filters
     job = Job(
         **{name: None if tensor is None else tensor.data_ptr() for name, tensor in given.items()},
-        row_stride=samples.stride(0), time=time, n_frames=n_frames, n_tiles=n_tiles, n_values=n_values, margin=margin,
-        extra=extra, more=more, left_out=left_out, under=under, win_length=win_length, before=before, after=after,
-        preemphasis=preemphasis, floor=floor, factor=factor, offset=offset, root_offset=root_offset,
+        row_stride=samples.stride(0), tile_factor=factor_of_tiles, tile_shift=shift, time=time, n_frames=n_frames,
+        n_tiles=n_tiles, margin=margin, extra=extra, more=more, left_out=left_out, preemphasis=preemphasis,
+        floor=floor, factor=factor, offset=offset, root_offset=scale * root_offset,
     )  # fmt: skip
     with torch.cuda.device_of(samples):
-        launcher(form, samples.device).launch(rows * n_tiles, form.plan.threads, job)
+        launcher(form, samples.device).launch(n_rows * n_tiles, form.plan.threads, job)
     return out
 
 
@@ -209,7 +248,6 @@ def _aligned(window: torch.Tensor) -> torch.Tensor:
 
 @cuda_features.register_fake
 def _(  # type: ignore[no-untyped-def]
-    samples, lengths, window, weights, spans, affine, n_frames, n_fft, *others: Any
+    samples, lengths, window, weights, spans, affine, rounds, n_values, n_frames, *others: Any
 ):
-    n_values = n_fft // 2 + 1 if spans is None else spans.shape[0]
     return window.new_empty((samples.shape[0], n_values, n_frames))

@@ -119,19 +119,39 @@ class Plan:
         each = 80 if self.values <= 16 else 96 if self.values <= 20 else 128
         return max(1, REGISTERS // (each * -(-self.threads // 32) * 32))
 
+    @property
+    def bin_pairs(self) -> int:
+        """Pairs of turns of the real spectrum in the CUDA kernel's table."""
+        last = self.radices[-1]
+        return (self.half // last // 2 + 1) * ((last + 1) // 2)
+
+    @staticmethod
+    def pass_pairs(radix: int, done: int) -> int:
+        """Return the pairs of turns before a pass in the CUDA kernel's table, after those of so many points."""
+        return done * (radix // 2)
+
     def table(self) -> np.ndarray:
         """Return the turns of the CUDA kernel: those of the real spectrum by bin, then those before each pass.
 
+        Those that one thread takes one after another lie in pairs, beside the pairs of the next thread.
+
         Shape: (turns, 2), float32: real and imaginary parts.
         """
-        bins = np.arange(self.half + 1) / self.n_fft
-        found = [bins]
+        last = self.radices[-1]
+        groups = self.half // last
+        found = [_in_pairs((np.arange(groups // 2 + 1)[:, None] + groups * np.arange(last)) / self.n_fft)]
         done = self.radices[0]
         for radix in self.radices[1:]:
-            found.append((np.arange(1, radix)[:, None] * np.arange(done) / (done * radix)).reshape(-1))
+            found.append(_in_pairs(np.arange(done)[:, None] * np.arange(1, radix) / (done * radix)))
             done *= radix
         angle = -2 * np.pi * np.concatenate(found)
         return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
+
+
+def _in_pairs(turns: np.ndarray) -> np.ndarray:
+    """Return turns of threads in the order of the CUDA kernel's table.  Shape: (thread, turn) -> (flat,)."""
+    even = np.pad(turns, ((0, 0), (0, turns.shape[1] % 2)))
+    return even.reshape(len(turns), -1, 2).transpose(1, 0, 2).reshape(-1)
 
 
 def _parts(half: int, radices: tuple[int, ...]) -> int:

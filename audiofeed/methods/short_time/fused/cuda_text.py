@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiofeed.methods.short_time.fused.cuda_filters import MOST_AT_ONCE, begins
 from audiofeed.methods.short_time.fused.cuda_fourier import dft_text
 from audiofeed.methods.short_time.fused.cuda_layout import Plan
 
@@ -16,7 +17,20 @@ LOGARITHMS = {"": "NO_LOG", "ln": "LN", "log1p": "LOG1P"}
 ON_A_GPU = """\
 #define SHARED(name) extern __shared__ float4 name[]
 #define UNIFORM(value) __shfl_sync(0xffffffffu, value, 0)
-#define LOG2(value) __log2f(value)
+static __device__ __forceinline__ float LOG2(float value) {
+  float found;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(found) : "f"(value));
+  return found;
+}
+static __device__ __forceinline__ float GREATER(float value, float least) {
+#if __CUDA_ARCH__ >= 800
+  float found;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(found) : "f"(value), "f"(least));
+  return found;
+#else
+  return value < least ? least : value;
+#endif
+}
 """
 
 
@@ -30,8 +44,12 @@ class Form:
         pad_mode: what stands past the ends of a row.
         remove_dc, emphasizes: whether a frame's mean is removed, and whether it is pre-emphasized.
         root, root_offset: whether magnitudes are wanted, and whether something is added to their squares.
-        filters: whether there are filters.
         log: of `LOGARITHMS`.
+        under, win_length: the first sample under the window, and how many are.
+        n_values: of a frame.
+        rounds: weights of a filter in each round, see `cuda_filters`; empty: there are no filters.
+        log_offset: whether something is added before the logarithm.
+        before, after: how many shifts and scales come before the logarithm, and after it.
     """
 
     plan: Plan
@@ -41,8 +59,14 @@ class Form:
     emphasizes: bool
     root: bool
     root_offset: bool
-    filters: bool
     log: str
+    under: int
+    win_length: int
+    n_values: int
+    rounds: tuple[int, ...]
+    log_offset: bool
+    before: int
+    after: int
 
     @property
     def shared(self) -> int:
@@ -53,7 +77,8 @@ class Form:
         """Return the CUDA kernel's C++ text for these settings, after what the compiler at hand needs.
 
         >>> from audiofeed.methods.short_time.fused.cuda_layout import plan_for
-        >>> form = Form(plan_for(400, 160), False, "constant", False, False, False, False, True, "ln")
+        >>> plan = plan_for(400, 160)
+        >>> form = Form(plan, False, "constant", False, False, False, False, "", 0, 400, 201, (), False, 0, 0)
         >>> "constexpr int HOP = 160;" in form.text()
         True
         """
@@ -62,15 +87,18 @@ class Form:
             "N_FFT": plan.n_fft, "HALF": plan.half, "HOP": plan.hop_length, "FRAMES": plan.frames, "PARTS": plan.parts,
             "THREADS": plan.threads, "VALUES": plan.values, "ROW": plan.row, "STRIDE": plan.stride,
             "ROW_GAP": plan.stride - plan.row, "SAMPLES": plan.samples, "GAP": plan.gap, "BLOCKS": plan.blocks,
-            "SHARED_FLOATS": plan.shared // 4, "LAST_RADIX": plan.radices[-1],
+            "SHARED_FLOATS": plan.shared // 4, "LAST_RADIX": plan.radices[-1], "UNDER": self.under,
+            "WIN_LENGTH": self.win_length, "N_VALUES": self.n_values, "BEFORE": self.before, "AFTER": self.after,
+            "MOST_AT_ONCE": MOST_AT_ONCE,
         }  # fmt: skip
         flags = {
             "DC": self.remove_dc, "EMPHASIS": self.emphasizes, "ROOT": self.root, "ROOT_OFFSET": self.root_offset,
-            "FILTERS": self.filters,
+            "FILTERS": bool(self.rounds), "LOG_OFFSET": self.log_offset,
         }  # fmt: skip
         lines = [
             before,
             f"typedef {'short' if self.short else 'float'} SAMPLE;",
+            f"typedef {'short4' if self.short else 'float4'} SAMPLES_OF_FOUR;",
             f"enum {{ {', '.join(_NAMES)} }};",
             f"enum {{ {', '.join(LOGARITHMS.values())} }};",
             *(f"constexpr int {name} = {value};" for name, value in numbers.items()),
@@ -80,6 +108,7 @@ class Form:
             "template <int N> struct Dft;",
             *(dft_text(radix) for radix in sorted(set(plan.radices))),
             f"#define PASSES {_passes(plan)}",
+            f"#define FILTER_ROUNDS {_rounds(self.rounds)}",
         ]
         return "\n".join(lines) + "\n" + _frames()
 
@@ -89,23 +118,30 @@ def _frames() -> str:
     return Path(__file__).with_name("frames.cu").read_text(encoding="utf-8")
 
 
+def _rounds(rounds: tuple[int, ...]) -> str:
+    """Return the calls of a CUDA kernel's rounds of filters, on one line."""
+    given = "(job, powers, out, apart, u, is_own);"
+    each = zip(range(len(rounds)), rounds, begins(rounds), strict=False)
+    return " ".join(f"one_round<{number}, {width}, {begin}>{given}" for number, width, begin in each)
+
+
 def _passes(plan: Plan) -> str:
     """Return the calls of a CUDA kernel's passes, on one line."""
     meet, own = "__syncthreads(); ", "u, re, im"
-    done, turns = 1, plan.half + 1
+    done, turns = 1, plan.bin_pairs
     said = ""
     *others, last = plan.radices
     for radix in others:
         times = -(-plan.half // radix // plan.parts)
         if done == 1:
-            said += f"first_pass<{radix}, {times}>(job, own, mean, {own}); "
+            said += f"first_pass<{radix}, {times}>(job, own, partial, u, f, re, im); "
         else:
             said += f"middle_pass<{radix}, {times}, {done}>(job.turns + {turns}, values, {own}); "
-            turns += (radix - 1) * done
+            turns += plan.pass_pairs(radix, done)
         said += f"{meet}give<{radix}, {times}, {done}>(values, {own}); {meet}"
         done *= radix
     if done == 1:
-        return f"first_pass<{last}, 1>(job, own, mean, {own});"
+        return f"first_pass<{last}, 1>(job, own, partial, u, f, re, im);"
     # a thread's other transform has the bins that belong to those of its first
     other = f"u > 0 ? {done} - u : {done // 2}"
     take = f"take<{last}, {done}>(job.turns + {turns}, values, "

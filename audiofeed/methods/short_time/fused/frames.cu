@@ -8,15 +8,21 @@ struct Job {
   const SAMPLE* samples;
   const long long* lengths;  // of each row; 0: all have `time` samples
   const float* window;
-  const float2* turns;
-  const float* weights;  // of all filters, one after another
-  const int4* spans;  // of each filter: first bin, end bin, where bin 0 would lie among the weights
+  const float4* turns;  // pairs: of the real spectrum, then those before each pass
+  const float4* weights;  // four of each part, the next four of each part: see `cuda_filters.py`
+  const int4* spans;  // four of each part: FRAMES times a filter's first bin, and 2^16 times the steps of its loop
   const float* affine;
   float* out;
   long long row_stride;
-  int time, n_frames, n_tiles, n_values, margin, extra, more, left_out, under, win_length, before, after;
+  unsigned tile_factor;  // a block's row is its number times this, without the last `tile_shift` bits: a division
+  int tile_shift, time, n_frames, n_tiles, margin, extra, more, left_out;
   float preemphasis, floor, factor, offset, root_offset;
 };
+
+// The window covers the samples from UNDER on: all others count as zeros.
+constexpr int END = UNDER + WIN_LENGTH;
+// Samples are read half as large, since a spectrum is untangled twice as large, or the filters are.
+constexpr float SCALE = FILTERS ? 1.0f : 0.5f;
 
 // The sample that stands at a place past the ends of a row: see `frames.mirrored`.
 static __device__ __forceinline__ int folded(int p, int seen) {
@@ -42,8 +48,10 @@ static __device__ __forceinline__ int place_of(int first, int b, int groups) {
 // Where a value of a frame lies between two passes, and how far so many values lie apart that GAP divides.
 static __device__ __forceinline__ constexpr int slot(int e) { return (GAP ? e + e / (GAP ? GAP : 1) : e) * FRAMES; }
 
-static __device__ __forceinline__ float2 turned(float2 value, float2 by) {
-  return make_float2(fmaf(-value.y, by.y, value.x * by.x), fmaf(value.x, by.y, value.y * by.x));
+// One of a thread's turns: two are loaded at once, beside those of the next thread.
+static __device__ __forceinline__ float2 turn_of(const float4* turns, int i, int apart) {
+  const float4 both = __ldg(turns + i / 2 * apart);
+  return i % 2 ? make_float2(both.z, both.w) : make_float2(both.x, both.y);
 }
 
 static __device__ __forceinline__ float of_power(float power, const Job& job) {
@@ -51,37 +59,72 @@ static __device__ __forceinline__ float of_power(float power, const Job& job) {
   return ROOT ? sqrtf(power) : power;
 }
 
-// The powers of bins k and HALF - k, from half the complex transform there, a and b.
-static __device__ __forceinline__ void untangle(float2 a, float2 b, int k, float* powers, const Job& job) {
-  const float2 odd = turned(make_float2(a.y + b.y, b.x - a.x), __ldg(job.turns + k));
-  const float2 even = make_float2(a.x + b.x, a.y - b.y);
-  const float pr = even.x + odd.x, pi = even.y + odd.y, mr = even.x - odd.x, mi = even.y - odd.y;
-  powers[k * FRAMES] = of_power(fmaf(pi, pi, pr * pr), job);
-  powers[(HALF - k) * FRAMES] = of_power(fmaf(mi, mi, mr * mr), job);
+// The powers of bins k and HALF - k, from half the complex transform there, a and b. Of a sum and a difference of the
+// same two, the second is twice the one less the sum.
+static __device__ __forceinline__ void untangle(float2 a, float2 b, float2 turn, int k, float* low, float* high, const Job& job) {
+  const float2 odd = make_float2(a.y + b.y, b.x - a.x), even = make_float2(a.x + b.x, a.y - b.y);
+  const float pr = fmaf(-odd.y, turn.y, fmaf(odd.x, turn.x, even.x)), mr = fmaf(2.0f, even.x, -pr);
+  const float pi = fmaf(odd.x, turn.y, fmaf(odd.y, turn.x, even.y)), mi = fmaf(2.0f, even.y, -pi);
+  low[k * FRAMES] = of_power(fmaf(pi, pi, pr * pr), job);
+  high[(HALF - k) * FRAMES] = of_power(fmaf(mi, mi, mr * mr), job);
 }
 
-static __device__ __forceinline__ float shifted(float value, const float* by, int number, int n_values, int steps) {
-  #pragma unroll 1
-  for (int i = 0; i < steps; ++i, by += 2 * n_values) value = (value + __ldg(by + number)) / __ldg(by + n_values + number);
+template <int STEPS>
+static __device__ __forceinline__ float shifted(float value, const float* by, int number) {
+  #pragma unroll
+  for (int i = 0; i < STEPS; ++i, by += 2 * N_VALUES) value = (value + __ldg(by + number)) / __ldg(by + N_VALUES + number);
   return value;
 }
 
 // A value after shifts and scales, the logarithm, and shifts and scales of that.
 static __device__ __forceinline__ float finished(float value, int number, const Job& job) {
-  value = shifted(value, job.affine, number, job.n_values, job.before);
+  value = shifted<BEFORE>(value, job.affine, number);
   if (LOG != NO_LOG) {
-    value += job.offset;
-    value = value < job.floor ? job.floor : value;  // which leaves NaN
-    value = LOG == LOG1P ? log1pf(value) * job.factor : LOG2(value) * (0.693147181f * job.factor);
+    if (LOG_OFFSET) value += job.offset;
+    value = GREATER(value, job.floor);  // which leaves NaN, and is a normal number
+    if (LOG == LOG1P) value = log1pf(value) * job.factor;
+    else value = LOG2(value) * (0.693147181f * job.factor);
   }
-  return shifted(value, job.affine + 2 * job.before * job.n_values, number, job.n_values, job.after);
+  return shifted<AFTER>(value, job.affine + 2 * BEFORE * N_VALUES, number);
 }
 
-// Reads the samples of all frames of the block, each once, half as large: a spectrum is untangled twice as large.
+// Reads four samples of each row of the block at once, which lie where four can be loaded, from the first one on.
+static __device__ __forceinline__ void stage_fours(const SAMPLE* from, float* staged, int t) {
+  constexpr int FOURS = SAMPLES / 4, ACROSS = 4 * THREADS;
+  const int line = 4 * t / ROW;
+  int column = 4 * t - line * ROW;
+  const SAMPLES_OF_FOUR* four = (const SAMPLES_OF_FOUR*)from + t;
+  float* to = staged + (4 * t + line * ROW_GAP);
+  #pragma unroll
+  for (int i = 0; i < (FOURS + THREADS - 1) / THREADS; ++i) {
+    if (i * THREADS + THREADS <= FOURS || i * THREADS + t < FOURS) {
+      const SAMPLES_OF_FOUR x = four[i * THREADS];
+      ((float2*)to)[0] = make_float2(SCALE * (float)x.x, SCALE * (float)x.y);
+      ((float2*)to)[1] = make_float2(SCALE * (float)x.z, SCALE * (float)x.w);
+      // before each row stands the sample before it, for pre-emphasis
+      if (EMPHASIS && ROW_GAP && column == ROW - 4) to[3 + ROW_GAP] = SCALE * (float)x.w;
+    }
+    to += ACROSS + ACROSS / ROW * ROW_GAP;
+    if (ACROSS % ROW && ROW_GAP) {
+      column += ACROSS % ROW;
+      if (column >= ROW) {
+        column -= ROW;
+        to += ROW_GAP;
+      }
+    }
+  }
+}
+
+// Reads the samples of all frames of the block, each once.
 static __device__ __forceinline__ void stage(const Job& job, int row, int first, int seen, float* staged, int t) {
   const SAMPLE* own = job.samples + row * job.row_stride;
   const int begin = first * HOP - job.margin;
-  if (begin >= 0 && begin + (FRAMES - 1) * HOP + N_FFT <= seen) {
+  const bool inside = begin >= 0 && begin + (FRAMES - 1) * HOP + N_FFT <= seen;
+  if (ROW == HOP && ROW % 4 == 0 && SAMPLES % 4 == 0 && inside && (size_t)(own + begin) % sizeof(SAMPLES_OF_FOUR) == 0) {
+    stage_fours(own + begin, staged, t);
+    return;
+  }
+  if (inside) {
     // from one sample of a thread to its next, without a division where whole rows lie between
     const int line = t / ROW;
     int column = t - line * ROW;
@@ -89,9 +132,8 @@ static __device__ __forceinline__ void stage(const Job& job, int row, int first,
     float* to = staged + (line * STRIDE + column);
     #pragma unroll 8
     for (int s = t; s < SAMPLES; s += THREADS) {
-      const float value = 0.5f * (float)*from;
+      const float value = SCALE * (float)*from;
       *to = value;
-      // before each row stands the sample before it, for pre-emphasis
       if (EMPHASIS && ROW_GAP && column == ROW - 1) to[ROW_GAP] = value;
       from += THREADS / ROW * HOP + THREADS % ROW;
       to += THREADS / ROW * STRIDE + THREADS % ROW;
@@ -110,36 +152,89 @@ static __device__ __forceinline__ void stage(const Job& job, int row, int first,
   for (int s = t; s < SAMPLES; s += THREADS) {
     const int line = s / ROW, column = s - line * ROW, p = begin + line * HOP + column;
     float value = 0.0f;
-    if (PAD_MODE != ZEROS) value = 0.5f * (float)own[folded(p, seen)];
-    else if (p >= 0 && p < seen) value = 0.5f * (float)own[p];
+    if (PAD_MODE != ZEROS) value = SCALE * (float)own[folded(p, seen)];
+    else if (p >= 0 && p < seen) value = SCALE * (float)own[p];
     staged[line * STRIDE + column] = value;
     if (EMPHASIS && ROW_GAP && column == ROW - 1) staged[(line + 1) * STRIDE - 1] = value;
   }
 }
 
-// Loads the windowed samples of this thread's transforms of the first pass, and transforms them.
+// Whether sample n of a frame lies under the window: known before where all of a thread's samples do.
+static __device__ __forceinline__ bool is_under(int n, int first, int last) {
+  return (first >= UNDER || n >= UNDER) && (last < END || n < END);
+}
+
+// The mean of a frame, of which each of its threads has samples: less one of them, so that rounding leaves nothing of
+// a frame that is constant.
 template <int R, int TIMES>
-static __device__ __forceinline__ void first_pass(const Job& job, const float* own, float mean, int u, float* re, float* im) {
+static __device__ __forceinline__ float mean_of(const float* own, float* partial, int u, int f, const float* re, const float* im) {
   constexpr int GROUPS = HALF / R;
+  const float one = own[place(UNDER)];
+  float total = 0.0f;
   #pragma unroll
   for (int i = 0; i < TIMES; ++i) {
     const int b = u + i * PARTS;
     if (GROUPS % PARTS != 0 && b >= GROUPS) break;
     #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const int n = 2 * (r * GROUPS + b);
-      const float* at = own + place_of(r * GROUPS, b, GROUPS);
-      float2 x;
-      if (ROW % 2) x = make_float2(at[0], at[1]);
-      else x = *(const float2*)at;
-      if (DC) { x.x -= mean; x.y -= mean; }
-      if (EMPHASIS) {
-        const float last = n > job.under ? at[-1] - (DC ? mean : 0.0f) : x.x;
-        const float before = n + 1 > job.under ? x.x : x.y;
-        x.x = fmaf(-job.preemphasis, last, x.x);
-        x.y = fmaf(-job.preemphasis, before, x.y);
+      const int first = 2 * r * GROUPS, last = first + 2 * GROUPS - 1, n = first + 2 * b;
+      if (last < UNDER || first >= END) continue;
+      if (is_under(n, first, last - 1)) total += re[i * R + r] - one;
+      if (is_under(n + 1, first + 1, last)) total += im[i * R + r] - one;
+    }
+  }
+  partial[u * FRAMES + f] = total;
+  __syncthreads();
+  total = 0.0f;
+  #pragma unroll
+  for (int i = 0; i < PARTS; ++i) total += partial[i * FRAMES + f];
+  return one + total * (1.0f / WIN_LENGTH);
+}
+
+// Loads the windowed samples of this thread's transforms of the first pass, and transforms them.
+template <int R, int TIMES>
+static __device__ __forceinline__ void first_pass(const Job& job, const float* own, float* partial, int u, int f, float* re, float* im) {
+  constexpr int GROUPS = HALF / R;
+  const float2* window = (const float2*)job.window + u;
+  #pragma unroll
+  for (int i = 0; i < TIMES; ++i) {
+    const int b = u + i * PARTS;
+    if (GROUPS % PARTS != 0 && b >= GROUPS) break;
+    #pragma unroll
+    for (int r = 0; r < R; ++r) {
+      const int first = 2 * r * GROUPS, last = first + 2 * GROUPS - 1;
+      float2 x = make_float2(0.0f, 0.0f);
+      if (last >= UNDER && first < END) {
+        const float* at = own + place_of(r * GROUPS, b, GROUPS);
+        if (ROW % 2) x = make_float2(at[0], at[1]);
+        else x = *(const float2*)at;
       }
-      const float2 weight = __ldg((const float2*)job.window + (r * GROUPS + b));
+      re[i * R + r] = x.x;
+      im[i * R + r] = x.y;
+    }
+  }
+  float mean = 0.0f;
+  if (DC) mean = mean_of<R, TIMES>(own, partial, u, f, re, im);
+  // the mean after pre-emphasis, rounded as the samples are: nothing is left of a constant
+  if (EMPHASIS) mean = fmaf(-job.preemphasis, mean, mean);
+  #pragma unroll
+  for (int i = 0; i < TIMES; ++i) {
+    const int b = u + i * PARTS;
+    if (GROUPS % PARTS != 0 && b >= GROUPS) break;
+    #pragma unroll
+    for (int r = 0; r < R; ++r) {
+      const int first = 2 * r * GROUPS, last = first + 2 * GROUPS - 1, n = first + 2 * b;
+      if (last < UNDER || first >= END) continue;
+      float2 x = make_float2(re[i * R + r], im[i * R + r]);
+      if (EMPHASIS) {
+        const float* at = own + place_of(r * GROUPS, b, GROUPS);
+        const float before = first > UNDER || n > UNDER ? at[-1] : x.x;
+        const float own_before = first + 1 > UNDER || n + 1 > UNDER ? x.x : x.y;
+        x.y = fmaf(-job.preemphasis, own_before, x.y);
+        x.x = fmaf(-job.preemphasis, before, x.x);
+      }
+      if (DC) { x.x -= mean; x.y -= mean; }
+      const float2 weight = __ldg(window + (i * PARTS + r * GROUPS));
       re[i * R + r] = x.x * weight.x;
       im[i * R + r] = x.y * weight.y;
     }
@@ -163,22 +258,27 @@ static __device__ __forceinline__ void give(float2* values, int u, const float* 
 
 // Takes the values of one transform after the first pass, b of HALF / R, and transforms them.
 template <int R, int DONE>
-static __device__ __forceinline__ void take(const float2* turns, const float2* values, int b, float* re, float* im) {
+static __device__ __forceinline__ void take(const float4* turns, const float2* values, int b, float* re, float* im) {
   constexpr int APART = slot(HALF / R);
   const float2* from = values + slot(b);
-  turns += b % DONE;
+  const int own = HALF / R == DONE ? b : b % DONE;
+  turns += own;
+  float tr[R], ti[R];
   #pragma unroll
   for (int r = 0; r < R; ++r) {
-    float2 value = from[r * APART];
-    if (r > 0) value = turned(value, __ldg(turns + (r - 1) * DONE));
+    const float2 value = from[r * APART];
     re[r] = value.x;
     im[r] = value.y;
+    if (r == 0) continue;
+    const float2 turn = turn_of(turns, r - 1, DONE);
+    tr[r] = turn.x;
+    ti[r] = turn.y;
   }
-  Dft<R>::run(re, im);
+  Dft<R>::turned(re, im, tr, ti);
 }
 
 template <int R, int TIMES, int DONE>
-static __device__ __forceinline__ void middle_pass(const float2* turns, const float2* values, int u, float* re, float* im) {
+static __device__ __forceinline__ void middle_pass(const float4* turns, const float2* values, int u, float* re, float* im) {
   #pragma unroll
   for (int i = 0; i < TIMES; ++i) {
     const int b = u + i * PARTS;
@@ -190,74 +290,97 @@ static __device__ __forceinline__ void middle_pass(const float2* turns, const fl
 // Writes the powers of all bins of a thread's two transforms of the last pass.
 template <int R>
 static __device__ __forceinline__ void write_powers(const Job& job, int u, const float* re, const float* im, float* powers) {
-  constexpr int GROUPS = HALF / R;
+  constexpr int GROUPS = HALF / R, ROWS = GROUPS / 2 + 1;
   #define AT(i) make_float2(re[i], im[i])
   if (PARTS > 1 && u > 0) {
+    float *low = powers + u * FRAMES, *high = powers - u * FRAMES;
     #pragma unroll
-    for (int r = 0; r < R; ++r) untangle(AT(r), AT(R + R - 1 - r), u + r * GROUPS, powers, job);
+    for (int r = 0; r < R; ++r) untangle(AT(r), AT(R + R - 1 - r), turn_of(job.turns + u, r, ROWS), r * GROUPS, low, high, job);
     return;
   }
   const float first = 2.0f * (re[0] + im[0]), last = 2.0f * (re[0] - im[0]);
   powers[0] = of_power(first * first, job);
   powers[HALF * FRAMES] = of_power(last * last, job);
   #pragma unroll
-  for (int r = 1; r <= R / 2; ++r) untangle(AT(r), AT(R - r), r * GROUPS, powers, job);
+  for (int r = 1; r <= R / 2; ++r) untangle(AT(r), AT(R - r), turn_of(job.turns, r, ROWS), r * GROUPS, powers, powers, job);
   if (GROUPS % 2 == 0) {
     #pragma unroll
-    for (int r = 0; r < (R + 1) / 2; ++r) untangle(AT(R + r), AT(R + R - 1 - r), GROUPS / 2 + r * GROUPS, powers, job);
+    for (int r = 0; r < (R + 1) / 2; ++r)
+      untangle(AT(R + r), AT(R + R - 1 - r), turn_of(job.turns + GROUPS / 2, r, ROWS), GROUPS / 2 + r * GROUPS, powers, powers, job);
   }
   #undef AT
 }
 
-// The sum of the powers under one filter.
-static __device__ __forceinline__ float filtered(const Job& job, int4 span, const float* powers) {
-  const float *weight = job.weights + (span.z + span.x), *power = powers + span.x * FRAMES;
+// One weight of a thread's filters: four are loaded at once, beside those of the next thread.
+static __device__ __forceinline__ float weight_of(const float4* weights, int i) {
+  const float4 four = __ldg(weights + i / 4 * PARTS);
+  return i % 4 == 0 ? four.x : i % 4 == 1 ? four.y : i % 4 == 2 ? four.z : four.w;
+}
+
+// The sum of the powers under one filter, whose WIDTH weights begin at the given one.
+template <int WIDTH>
+static __device__ __forceinline__ float filtered(const float4* weights, int begin, int span, const float* powers) {
   float even = 0.0f, odd = 0.0f;
-  int left = span.y - span.x;
-  #pragma unroll 1
-  for (; left >= 4; left -= 4, weight += 4, power += 4 * FRAMES) {
-    even = fmaf(__ldg(weight), power[0], even);
-    odd = fmaf(__ldg(weight + 1), power[FRAMES], odd);
-    even = fmaf(__ldg(weight + 2), power[2 * FRAMES], even);
-    odd = fmaf(__ldg(weight + 3), power[3 * FRAMES], odd);
+  if (WIDTH <= MOST_AT_ONCE) {
+    const float* power = powers + span;
+    #pragma unroll
+    for (int i = 0; i < WIDTH; ++i) {
+      if (i % 2) odd = fmaf(weight_of(weights, begin + i), power[i * FRAMES], odd);
+      else even = fmaf(weight_of(weights, begin + i), power[i * FRAMES], even);
+    }
+    return even + odd;
   }
-  #pragma unroll
-  for (int i = 0; i < 3; ++i)
-    if (left > i) even = fmaf(__ldg(weight + i), power[i * FRAMES], even);
+  const float4* weight = weights + begin / 4 * PARTS;
+  const float* power = powers + (span & 0xffff);
+  #pragma unroll 1
+  for (int steps = span >> 16; steps > 0; --steps, weight += 2 * PARTS, power += 8 * FRAMES) {
+    #pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (i % 2) odd = fmaf(weight_of(weight, i), power[i * FRAMES], odd);
+      else even = fmaf(weight_of(weight, i), power[i * FRAMES], even);
+    }
+  }
   return even + odd;
+}
+
+// Writes a value of a frame, 0 past the end of its row.
+static __device__ __forceinline__ void write(float* out, float value, int number, bool is_own, const Job& job) {
+  value = finished(value, number, job);
+  *out = is_own ? value : 0.0f;  // frames of a value lie side by side
+}
+
+// One of a thread's filters in each round; the last round may have none for it.
+template <int ROUND, int WIDTH, int BEGIN>
+static __device__ __forceinline__ void one_round(const Job& job, const float* powers, float* out, int apart, int u, bool is_own) {
+  if ((ROUND + 1) * PARTS > N_VALUES && ROUND * PARTS + u >= N_VALUES) return;
+  const int4 four = __ldg(job.spans + (u + ROUND / 4 * PARTS));
+  const int span = ROUND % 4 == 0 ? four.x : ROUND % 4 == 1 ? four.y : ROUND % 4 == 2 ? four.z : four.w;
+  const float value = filtered<WIDTH>(job.weights + u, BEGIN, span, powers);
+  write(out + (long long)ROUND * apart, value, ROUND * PARTS + u, is_own, job);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) features(const Job job) {
   SHARED(memory);
   float* shared = (float*)memory;
-  const int t = threadIdx.x, f = t % FRAMES;
-  const int u = FRAMES == 32 ? UNIFORM(t / FRAMES) : t / FRAMES;
-  const int row = blockIdx.x / job.n_tiles, first = (blockIdx.x % job.n_tiles) * FRAMES, frame = first + f;
+  const int t = threadIdx.x, f = (unsigned)t % FRAMES;
+  const int u = FRAMES == 32 ? UNIFORM((int)((unsigned)t / FRAMES)) : (int)((unsigned)t / FRAMES);
+  const int row = (int)((unsigned long long)blockIdx.x * job.tile_factor >> job.tile_shift);
+  const int first = (blockIdx.x - row * job.n_tiles) * FRAMES, frame = first + f;
   const int length = job.lengths ? (int)job.lengths[row] : job.time;
   const int seen = length - job.left_out > 1 ? length - job.left_out : 1;
   int count = (seen + job.extra) / HOP + job.more;
   count = length < 1 ? 0 : count < 1 ? 1 : count;
-  float* out = job.out + (long long)row * job.n_values * job.n_frames + frame;
+  float* out = job.out + (long long)row * (N_VALUES * job.n_frames) + (frame + u * job.n_frames);
+  const int apart = PARTS * job.n_frames;
   if (first >= count) {  // for all threads of a block
     if (frame < job.n_frames)
-      for (int m = u; m < job.n_values; m += PARTS) out[(long long)m * job.n_frames] = 0.0f;
+      for (int m = u; m < N_VALUES; m += PARTS, out += apart) *out = 0.0f;
     return;
   }
   stage(job, row, first, seen, shared, t);
   __syncthreads();
   const float* own = shared + f * STRIDE;
-  float mean = 0.0f;
-  if (DC) {
-    float* partial = shared + SHARED_FLOATS;
-    // less one sample of the frame, so that rounding leaves nothing of a frame that is constant
-    const float one = own[place(job.under)];
-    float total = 0.0f;
-    for (int n = job.under + u; n < job.under + job.win_length; n += PARTS) total += own[place(n)] - one;
-    partial[t] = total;
-    __syncthreads();
-    for (int i = 0; i < PARTS; ++i) mean += partial[i * FRAMES + f];
-    mean = one + mean / (float)job.win_length;
-  }
+  float* partial = shared + SHARED_FLOATS;  // where there is a mean
   float re[VALUES], im[VALUES];
   float2* values = (float2*)shared + f;
   PASSES
@@ -267,21 +390,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) features(const Job
   __syncthreads();
   if (frame >= job.n_frames) return;
   const bool is_own = frame < count;
-  const long long apart = (long long)PARTS * job.n_frames;
-  out += (long long)u * job.n_frames;
-  int4 span;
-  if (FILTERS && u < job.n_values) span = __ldg(job.spans + u);
-  #pragma unroll 1
-  for (int m = u; m < job.n_values; m += PARTS, out += apart) {
-    float value;
-    if (FILTERS) {
-      const int4 own_span = span;
-      if (m + PARTS < job.n_values) span = __ldg(job.spans + m + PARTS);  // in time for the next
-      value = filtered(job, own_span, powers);
-    } else {
-      value = powers[m * FRAMES];
-    }
-    value = finished(value, m, job);
-    *out = is_own ? value : 0.0f;  // frames of a value lie side by side
+  if (FILTERS) {
+    FILTER_ROUNDS
+    return;
   }
+  #pragma unroll 1
+  for (int m = u; m < N_VALUES; m += PARTS, out += apart) write(out, powers[m * FRAMES], m, is_own, job);
 }
