@@ -27,6 +27,12 @@ class FilterBank:
     of_parts: torch.Tensor | None = None
 
     @property
+    def supports(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """First and end bins of the filters of a bank, outside of which they are zero: all, where they train."""
+        n, bins = self.filters.shape
+        return ((0,) * n, (bins,) * n) if self.tiles is None else self.tiles.supports
+
+    @property
     def is_narrow(self) -> bool:
         """True for a filter bank of so few filters that their products are summed in parts."""
         return self.filters.shape[0] <= FEW_FILTERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,13 @@ class FilterTiles:
             an empty span.
         spans: (3, n), for each filter its first bin, its end bin, and where bin 0 would lie among the entries.
         entries: where the filters' weights from first to end bin, one filter after another, lie in the (n, bins) bank.
+        supports: the first bins of all filters, and their end bins, as plain numbers.
     """
 
     tiles: tuple[tuple[int, int, int, int], ...]
     spans: np.ndarray
     entries: np.ndarray
+    supports: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def filter_tiles(weights: np.ndarray, *, group: int = 32) -> FilterTiles:
@@ -42,12 +45,29 @@ def filter_tiles(weights: np.ndarray, *, group: int = 32) -> FilterTiles:
         used = np.flatnonzero(weights[first:end].any(axis=0))
         low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
         tiles.append((first, end, low, high))
-    bins = weights.shape[1]
     present = weights != 0
+    bins = weights.shape[1]
     begins = np.where(present.any(axis=1), present.argmax(axis=1), 0)
     ends = np.where(present.any(axis=1), bins - present[:, ::-1].argmax(axis=1), 0)
+    return _laid_out(tuple(tiles), begins, ends, bins)
+
+
+@functools.lru_cache(maxsize=64)
+def tiles_of(first: tuple[int, ...], end: tuple[int, ...], n_bins: int) -> FilterTiles:
+    """Return the tiles of a filter bank of which only the bins are known where its filters are not zero.
+
+    >>> tiles_of((0, 2), (2, 4), 4).entries.tolist()
+    [0, 1, 6, 7]
+    """
+    return _laid_out(((0, len(first), 0, n_bins),), np.array(first), np.array(end), n_bins)
+
+
+def _laid_out(
+    tiles: tuple[tuple[int, int, int, int], ...], begins: np.ndarray, ends: np.ndarray, bins: int
+) -> FilterTiles:
     columns = np.arange(bins)
     inside = (columns >= begins[:, None]) & (columns < ends[:, None])
     sizes = ends - begins
     spans = np.stack([begins, ends, np.cumsum(sizes) - sizes - begins]).astype(np.int64)
-    return FilterTiles(tiles=tuple(tiles), spans=spans, entries=np.flatnonzero(inside))
+    supports = tuple(begins.tolist()), tuple(ends.tolist())
+    return FilterTiles(tiles=tiles, spans=spans, entries=np.flatnonzero(inside), supports=supports)

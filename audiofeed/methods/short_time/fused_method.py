@@ -31,6 +31,7 @@ MOST_FILTERS = 512
 MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
 OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloat16
 DEVICE = "cuda"
+COMPILED_FOR = ("cuda",)  # devices of whose tensors a compiler keeps the kernels as one operator
 MOST_TOGETHER = 2  # features of one spectrum: the kernel computes it for each, torch's FFT once in 2.5 times the time
 _FAILED: dict[torch.device, str] = {}  # why Triton's kernel could not be launched on a device
 
@@ -122,12 +123,19 @@ def cannot_now(
     """Return the reason why the fused kernel cannot compute the short-time features of a batch, or None."""
     if wanted is None:
         return "a complex spectrum, and the fused kernel computes powers"
-    # first what is known of the batch: a compiler cannot follow the search for Triton
+    if torch.compiler.is_compiling():  # which cannot follow the search for a kernel: the operator makes it
+        why = _unfit(waveform, graph=False) or (
+            None if waveform.device.type in COMPILED_FOR else f"a tensor on {waveform.device.type}"
+        )
+        return why or _too_large(waveform, framing, wanted)
     why = _unfit(waveform, graph=graph) or _missing(framing.n_fft)
     if why is None:
         why = _unfit_for_both(waveform, framing, wanted)
-    if why is not None:
-        return why
+    return why or _too_large(waveform, framing, wanted)
+
+
+def _too_large(waveform: torch.Tensor, framing: Framing, wanted: Sequence[Wanted]) -> str | None:
+    """Return the reason why no fused kernel computes features of a batch, whatever its settings, or None."""
     if any(one.power not in (1.0, 2.0) for one in wanted):
         return "a power other than 1 and 2"
     time = waveform.shape[-1]
@@ -234,6 +242,11 @@ def short_time_powers(
     graph the gradient is that of torch's FFT, computed anew from the samples. Where the kernel cannot be compiled or
     launched (Triton needs a C compiler), the result is None, which one warning says for each device.
     """
+    if torch.compiler.is_compiling():
+        from audiofeed.methods.short_time.fused_operator import features  # with the operator, which takes its time
+
+        found = [(features(waveform, lengths, framing, window, _taken(one)), one) for one in wanted]
+        return [_through_rest(made, one) for made, one in found]
     if _by_cuda(waveform, framing, window, wanted):
         from audiofeed.methods.short_time.fused import nvrtc, self_check
 
@@ -297,15 +310,20 @@ def _powers(
 ) -> list[torch.Tensor]:
     found = []
     for one in wanted:
-        bank, *_, rest = taken_steps(one.steps)
-        own = _taken(one)
+        bank, own = taken_steps(one.steps)[0], _taken(one)
         if graph:
             filters = None if bank is None else bank.filters
             features = _Recomputed.apply(waveform, window, filters, lengths, framing, own, by_cuda)
         else:
             features = _features(waveform, lengths, framing, window, own, by_cuda=by_cuda)
-        found.append(through(rest, features.transpose(1, 2), None).transpose(1, 2) if rest else features)
+        found.append(_through_rest(features, one))
     return found
+
+
+def _through_rest(features: torch.Tensor, one: Wanted) -> torch.Tensor:
+    """Take features of a fused kernel through the steps that it does not take.  Shape: (rows, values, frames)."""
+    rest = taken_steps(one.steps)[-1]
+    return through(rest, features.transpose(1, 2), None).transpose(1, 2) if rest else features
 
 
 def _taken(one: Wanted) -> Wanted:
@@ -336,20 +354,38 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         *differentiable, lengths = ctx.saved_tensors
-        leaves: list[Any] = [
-            None if one is None else one.detach().requires_grad_(needed)
-            for one, needed in zip(differentiable, ctx.needs_input_grad, strict=False)
-        ]
-        waveform, window, filters = leaves
-        wanted: Wanted = ctx.wanted
-        if filters is not None:
-            wanted = wanted._replace(steps=(replace(wanted.steps[0], filters=filters), *wanted.steps[1:]))
-        with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
-            features = fft.short_time_powers(waveform, lengths, ctx.framing, window, wanted=[wanted], graph=True)[0]
-            wrt = [one for one in leaves if one is not None and one.requires_grad]
-            found = iter(torch.autograd.grad(features, wrt, grad.to(features.dtype)))
-        each = [next(found) if one is not None and one.requires_grad else None for one in leaves]
+        each = gradients(*differentiable, lengths, ctx.framing, ctx.wanted, ctx.needs_input_grad, grad)
         return (*each, None, None, None, None)
+
+
+def gradients(
+    waveform: torch.Tensor,
+    window: torch.Tensor,
+    filters: torch.Tensor | None,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    wanted: Wanted,
+    needed: Sequence[bool],
+    grad: torch.Tensor,
+) -> list[torch.Tensor | None]:
+    """Compute the gradients of a feature of a fused kernel to waveform, window and filters, by torch's FFT.
+
+    Args:
+        waveform, window, filters, lengths, framing, wanted: of the feature.
+        needed: of the first three, which gradients are.
+        grad: the feature's own.
+    """
+    leaves: list[Any] = [
+        None if one is None else one.detach().requires_grad_(need)
+        for one, need in zip((waveform, window, filters), needed, strict=False)
+    ]
+    if leaves[2] is not None:
+        wanted = wanted._replace(steps=(replace(wanted.steps[0], filters=leaves[2]), *wanted.steps[1:]))
+    with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
+        features = fft.short_time_powers(leaves[0], lengths, framing, leaves[1], wanted=[wanted], graph=True)[0]
+        wrt = [one for one in leaves if one is not None and one.requires_grad]
+        found = iter(torch.autograd.grad(features, wrt, grad.to(features.dtype)))
+    return [next(found) if one is not None and one.requires_grad else None for one in leaves]
 
 
 def _features(
@@ -363,13 +399,12 @@ def _features(
 ) -> torch.Tensor:
     bank, before, log, after, _ = taken_steps(wanted.steps)
     n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
-    affine = [value.float().expand(n_values) for step in (*before, *after) for value in (step.add, step.divide)]
     least = 0.0 if log is None else log.least
     if log is not None and log.kind == "log1p":
         # below 1 in float32, so that there is a logarithm
         least = max(log.least - 1.0, -1.0 + torch.finfo(torch.float32).eps)
     under, where = framing.under_window, framing.where
-    shifts = torch.stack(affine).view(-1, 2, n_values) if affine else None
+    shifts = shifts_of(wanted, framing)
     numbers = (
         framing.count(waveform.shape[-1]),
         framing.n_fft,
@@ -404,6 +439,14 @@ def _features(
     from audiofeed.methods.short_time.fused.launch import fused_features
 
     return fused_features(waveform, lengths, window, None if bank is None else bank.filters, shifts, *numbers)
+
+
+def shifts_of(wanted: Wanted, framing: Framing) -> torch.Tensor | None:
+    """Return the shifts and scales among the steps that a fused kernel takes.  Shape: -> (steps, 2, values) or None."""
+    bank, before, _, after, _ = taken_steps(wanted.steps)
+    n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
+    affine = [value.float().expand(n_values) for step in (*before, *after) for value in (step.add, step.divide)]
+    return torch.stack(affine).view(-1, 2, n_values) if affine else None
 
 
 def taken_steps(

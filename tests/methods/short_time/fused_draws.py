@@ -20,8 +20,10 @@ import torch
 import audiofeed as af
 from audiofeed.methods.short_time import fused_method
 from tests.methods.short_time.cuda_on_cpu import ORDERS, kernel_on_cpu
+from tests.speech import SAMPLE_RATE, quiet_speech
 
 LOG_NATS = 2e-3
+SPEECH = 3000  # samples
 # of a value, and of the loudest of its clip: what float32 leaves of an FFT's bins
 OF_VALUE, OF_LOUDEST = 3e-5, 2e-6
 # of what torch's FFT in float32 is off by: a clip of one sample less its mean is nothing but rounding
@@ -158,6 +160,9 @@ def problem_of(case: dict[str, Any], device: torch.device, worst: dict[str, floa
         same = torch.allclose(alone[0], here, rtol=1e-5, atol=1e-3) if case["kind"] == "MFCC" else None
         if not (torch.equal(alone[0], here) if same is None else same):
             return "a clip alone has other values than in its batch"
+    wrong = wrong_on_speech(case, device, worst)
+    if wrong is not None:
+        return wrong
     if case["gradient"]:
         wrong = wrong_gradient(case, wide.float(), lengths, device, worst)
         if wrong is not None:
@@ -169,6 +174,21 @@ def problem_of(case: dict[str, Any], device: torch.device, worst: dict[str, floa
         if not off <= 1e-4 * max(1.0, float(found.abs().max())):
             return f"int16 differs from float32 by {off:.2e}"
     return None
+
+
+def wrong_on_speech(case: dict[str, Any], device: torch.device, worst: dict[str, float]) -> str | None:
+    """Whether the logarithms of mels of quiet speech, by the frames of a case, differ from those of float64."""
+    settings = {name: value for name, value in case["settings"].items() if name not in ("log", "offset", "n_mfcc")}
+    settings |= {"sample_rate": SAMPLE_RATE, "n_mels": settings.get("n_mels", 40), "log": "ln", "floor": 1e-10}
+    x = torch.from_numpy(quiet_speech(1, SPEECH, case["seed"]))
+    x = (x * 32768).round().to(torch.int16) if case["int16"] else x.float()
+    exact = af.LogMelSpectrogram(method="fft", **settings).double()
+    want = exact(x.double() / 32768 if case["int16"] else x.double())
+    with torch.no_grad():
+        found = af.LogMelSpectrogram(method="fused", **settings).to(device)(x.to(device)).cpu().double()
+    off = float((found - want).abs().max())
+    keep_worst(worst, "log error in nats on quiet speech, floor 1e-10", off, 0.0)
+    return None if off <= LOG_NATS else f"log error {off:.2e} nats on quiet speech"
 
 
 def wrong_gradient(

@@ -63,12 +63,15 @@ def test_the_order_of_a_blocks_threads_changes_no_bit(settings):
 BREAKS = {
     "a barrier": ("__syncthreads(); give<20, 1, 1>", "give<20, 1, 1>"),
     "a reflected end": ("2 * (seen - 1) : 1)", "2 * seen : 1)"),
-    "a turn": ("if (r > 0) value = turned(value, ", "if (r > 1) value = turned(value, "),
+    "a turn": ("tr[r] = turn.x;", "tr[r] = r == 1 ? 1.0f : turn.x;"),
+    "four samples at once": ("SCALE * (float)x.z, SCALE * (float)x.w", "SCALE * (float)x.w, SCALE * (float)x.z"),
+    "samples one by one": ("to += THREADS / ROW * STRIDE + THREADS", "to += THREADS / ROW * ROW + THREADS"),
     "frames past the end": ("is_own ? value : 0.0f", "value"),
     "the untangling of the first thread": ("r <= R / 2; ++r", "r < R / 2; ++r"),
-    "a weight of a wide filter": ("left > i)", "left > i + 1)"),
+    "a weight of a narrow filter": ("i < WIDTH; ++i", "i < WIDTH - 1; ++i"),
+    "a step of a wide filter": ("steps = span >> 16; steps > 0", "steps = span >> 16; steps > 1"),
     "the gap between rows": ("low == high) return n + low * ROW_GAP", "low == high) return n"),
-    "the floor": ("value < job.floor ? job.floor : value", "value"),
+    "the floor": ("value = GREATER(value, job.floor);", ""),
 }  # fmt: skip
 
 
@@ -194,9 +197,10 @@ def test_the_operator_passes_opcheck():
     x = noise(2, 2000, dtype=torch.float32)
     module = af.LogMelSpectrogram(method="fft", **MEL)
     bank = module.wanted(x).steps[0]
+    plan = plan_for(400, 160)
     numbers = (13, 400, 160, 200, 0, 1, 0, 0, 400, "constant", False, 0.0, 2.0, 0.0, "ln", 1e-10, 1.0, 0.0, 0, 0)
     with kernel_on_cpu():
-        weights, spans = cuda_launch.packed(bank)
+        weights, spans = cuda_launch.packed(bank, plan, 2.0)
         lengths = torch.tensor([2000, 700])
         for given in (
             (x, None, weights, spans),
@@ -204,19 +208,102 @@ def test_the_operator_passes_opcheck():
             (x.to(torch.int16), lengths, weights, spans),
         ):
             samples, of_each, w, s = given
-            arguments = (samples, of_each, module.analysis(x), w, s, None, *numbers)
+            sizes = ((), 201) if w is None else (cuda_launch.rounds_for(bank, plan), 40)
+            arguments = (samples, of_each, module.analysis(x), w, s, None, *sizes, *numbers)
             torch.library.opcheck(torch.ops.audiofeed.cuda_features.default, arguments)
 
 
+COMPILED = {
+    "logarithms": lambda: af.LogMelSpectrogram(method="fused", **MEL),
+    "filters that train": lambda: af.MelSpectrogram(method="fused", trainable_mel=True, **MEL),
+    "powers": lambda: af.Spectrogram(400, hop_length=160, power=1.0, method="fused"),
+    "cepstra": lambda: af.MFCC(n_mfcc=8, method="fused", **MEL),
+    "Kaldi's frames": lambda: af.LogMelSpectrogram(method="fused", **KALDI),
+}
+
+
 @on_cpu
-@pytest.mark.parametrize("fullgraph", [True, False])
-def test_a_compiler_is_told_why_it_cannot_follow_the_kernel(fullgraph):
+@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_a_compiler_keeps_the_kernel_in_one_graph_with_its_gradient(name, dynamic, monkeypatch):
+    monkeypatch.setattr(fused_method, "COMPILED_FOR", ("cpu",))
+    monkeypatch.setattr(fused_method, "_installed", lambda: False)  # Triton, which takes what may be anywhere
+    x, lengths, module = noise(2, 2000, dtype=torch.float32), torch.tensor([2000, 900]), COMPILED[name]()
+    torch._dynamo.reset()
+    with kernel_on_cpu() as runs:
+        compiled = torch.compile(module, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+        with torch.no_grad():
+            assert torch.equal(compiled(x, lengths), module(x, lengths))
+        short = (1000 * x).to(torch.int16)
+        with torch.no_grad():
+            assert torch.equal(compiled(short), module(short))
+        leaves = [x.clone().requires_grad_() for _ in range(2)]
+        before = runs.launches
+        made = compiled(leaves[0], lengths)
+        assert runs.launches == before + 1
+        weights = noise(*made.shape, dtype=torch.float32)
+        found = torch.autograd.grad((made * weights).sum(), [leaves[0], *module.parameters()])
+        expected = torch.autograd.grad((module(leaves[1], lengths) * weights).sum(), [leaves[1], *module.parameters()])
+    for ours, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, want, rtol=1e-5, atol=1e-6 * float(want.abs().max()))
+
+
+@on_cpu
+def test_the_compilers_operator_passes_opcheck():
+    from audiofeed.methods.short_time.fused_operator import fused_powers
+
+    x, lengths = noise(2, 2000, dtype=torch.float32), torch.tensor([2000, 700])
+    module = af.LogMelSpectrogram(method="fft", **MEL)
+    bank, window = module.wanted(x).steps[0], module.analysis(x)
+    filters = bank.filters
+    affine = torch.stack([noise(40, dtype=torch.float32), torch.full((40,), 2.0)])[None]
+    shape = ("center", "reflect", 400, "center", False, 0.97)
+    frames, plain = (13, 400, 160, *bank.tiles.supports, *shape), (13, 400, 160, (), (), *shape)
+    log = ("db", 1e-10, 2.0, 0.0, 0)
+    with kernel_on_cpu():
+        for given in (
+            (x, window, filters, None, None, *frames, 2.0, 0.0, *log, 0),
+            (x.clone().requires_grad_(), window, filters, lengths, affine, *frames, 2.0, 0.0, *log, 1),
+            (x.clone().requires_grad_(), window.clone().requires_grad_(), None, None, None, *plain, 1.0, 1e-6, *log, 0),
+            (x.to(torch.int16), window, None, lengths, None, *plain, 2.0, 0.0, "", 0.0, 1.0, 0.0, 0, 0),
+        ):
+            torch.library.opcheck(torch.ops.audiofeed.fused_powers.default, given)
+        empty = fused_powers(x[:0], window, filters, None, None, *frames, 2.0, 0.0, *log, 0)
+        assert empty.shape == (0, 40, 13)
+
+
+def test_a_compiler_on_a_cpu_is_told_that_the_kernel_is_not_for_it():
     x, module = noise(2, 2000, dtype=torch.float32), af.LogMelSpectrogram(method="fused", **MEL)
     torch._dynamo.reset()
-    with kernel_on_cpu(), torch.no_grad():
-        compiled = torch.compile(module, backend="eager", fullgraph=fullgraph)
-        with pytest.raises(Exception, match="method='fused' cannot be used for this input: a compiler follows"):
-            compiled(x)
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    with pytest.raises(Exception, match="method='fused' cannot be used for this input: a tensor on cpu"):
+        compiled(x)
+
+
+def test_a_compiler_keeps_one_operator_of_tensors_on_a_card_that_is_not_there():
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    graphs = []
+
+    def keeping(graph, given):
+        graphs.append(graph)
+        return make_boxed_func(graph.forward)
+
+    module = af.LogMelSpectrogram(method="fused", **MEL)
+    torch._dynamo.reset()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for name, held in list(module.named_buffers()):
+            setattr(module, name, torch.empty(held.shape, device="cuda"))
+        x, lengths = torch.empty(2, 3000, device="cuda"), torch.empty(2, dtype=torch.int64, device="cuda")
+        compiled = torch.compile(module, backend=aot_autograd(fw_compiler=keeping), fullgraph=True)
+        found = compiled(x, lengths)
+    assert (found.shape, found.device.type) == ((2, 40, 19), "cuda")
+    (graph,) = graphs
+    targets = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert targets.count("audiofeed.fused_powers.default") == 1
+    assert not any("fft" in target for target in targets)
 
 
 @on_cpu
@@ -226,10 +313,12 @@ def test_one_feature_is_traced_by_its_shape_alone():
     numbers = (11, 400, 160, 200, 0, 1, 0, 0, 400, "constant", False, 0.0, 2.0, 0.0, "", 0.0, 1.0, 0.0, 0, 0)
     with FakeTensorMode():
         x, window = torch.empty(3, 1600, device="cuda", dtype=torch.int16), torch.empty(400, device="cuda")
-        powers = cuda_launch.cuda_features(x, None, window, None, None, None, *numbers)
+        powers = cuda_launch.cuda_features(x, None, window, None, None, None, (), 201, *numbers)
         assert (powers.shape, powers.dtype, powers.device.type) == ((3, 201, 11), torch.float32, "cuda")
-        weights, spans = torch.empty(300, device="cuda"), torch.empty(80, 4, device="cuda", dtype=torch.int32)
-        assert cuda_launch.cuda_features(x, None, window, weights, spans, None, *numbers).shape == (3, 80, 11)
+        weights = torch.empty(12, 10, 4, device="cuda")
+        spans = torch.empty(2, 10, 4, device="cuda", dtype=torch.int32)
+        given = (x, None, window, weights, spans, None, (2, 2, 2, 4, 5, 7, 10, 14), 80)
+        assert cuda_launch.cuda_features(*given, *numbers).shape == (3, 80, 11)
 
 
 @pytest.mark.parametrize("n", [n for n in range(2, MOST_POINTS + 1) if factors(n)])

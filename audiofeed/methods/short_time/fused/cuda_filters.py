@@ -8,6 +8,7 @@ known to the compiler, and no loop, no address and no test stands between the pr
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,19 +18,21 @@ STEP = 8
 FIRST_BITS = 16  # of a span, that say where a filter's powers begin
 
 
-def rounds_of(first: np.ndarray, end: np.ndarray, parts: int) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=256)
+def rounds_of(first: tuple[int, ...], end: tuple[int, ...], parts: int) -> tuple[int, ...]:
     """Return how many weights each round of the CUDA kernel has for a filter.
 
     Args:
         first, end: bins of each filter.
         parts: of a frame.
 
-    >>> rounds_of(np.array([0, 1, 3]), np.array([2, 4, 20]), 2)
+    >>> rounds_of((0, 1, 3), (2, 4, 20), 2)
     (3, 24)
     """
     found = []
+    widths = [after - before for before, after in zip(first, end, strict=True)]
     for at in range(0, len(first), parts):
-        width = max(1, int((end - first)[at : at + parts].max()))
+        width = max(1, *widths[at : at + parts])
         found.append(width if width <= MOST_AT_ONCE else -(-width // STEP) * STEP)
     return tuple(found)
 
@@ -50,7 +53,7 @@ def begins(rounds: Sequence[int]) -> tuple[int, ...]:
 
 
 def tables(
-    first: np.ndarray, end: np.ndarray, n_bins: int, rounds: Sequence[int], parts: int, frames: int
+    first: Sequence[int], end: Sequence[int], n_bins: int, rounds: Sequence[int], parts: int, frames: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return where each weight of the CUDA kernel's table comes from, and the spans of filters.
 
@@ -72,7 +75,7 @@ def tables(
         width = end[number] - first[number]
         steps = 0 if rounds[each] <= MOST_AT_ONCE else -(-width // STEP)
         loaded = steps * STEP if steps else rounds[each]
-        at = max(0, min(int(first[number]), n_bins - loaded))  # no power past the last is read
+        at = max(0, min(first[number], n_bins - loaded))  # no power past the last is read
         own = np.arange(first[number], end[number])
         entries[part, begin[each] + own - at] = number * n_bins + own
         spans[part, each] = at * frames | steps << FIRST_BITS

@@ -93,7 +93,7 @@ def packed(bank: FilterBank, plan: Plan, power: float) -> tuple[torch.Tensor, to
     filters = bank.filters
 
     def make() -> tuple[torch.Tensor, torch.Tensor]:
-        first, end = _supports(bank)
+        first, end = bank.supports
         rounds = rounds_of(first, end, plan.parts)
         entries, spans = tables(first, end, filters.shape[1], rounds, plan.parts, plan.frames)
         flat = F.pad(filters.detach().float().reshape(-1) * 0.5**power, (0, 1))  # the last is what -1 stands for
@@ -105,16 +105,7 @@ def packed(bank: FilterBank, plan: Plan, power: float) -> tuple[torch.Tensor, to
 
 def rounds_for(bank: FilterBank | None, plan: Plan) -> tuple[int, ...]:
     """Return the rounds of the CUDA kernel for filters, see `cuda_filters`; none without."""
-    return () if bank is None else rounds_of(*_supports(bank), plan.parts)
-
-
-def _supports(bank: FilterBank) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and the end bin of filters for the CUDA kernel: all of those that may be anywhere."""
-    n, bins = bank.filters.shape
-    if bank.tiles is None:
-        return np.zeros(n, dtype=np.int64), np.full(n, bins)
-    first, end, _ = bank.tiles.spans
-    return first, end
+    return () if bank is None else rounds_of(*bank.supports, plan.parts)
 
 
 def form_of(

@@ -27,7 +27,7 @@ LOG_NATS = 2e-3
 OF_VALUE, OF_LOUDEST = 3e-5, {2.0: 2e-6, 1.0: 2e-4}
 # of what torch's FFT in float32 is off by: a bin in which nothing is left is nothing but rounding
 OF_FFT = 8.0
-ROWS = (1.0, 0.6, 0.3)  # of the longest, each row's length
+ROWS = (1.0, 0.8, 0.3)  # of the longest, each row's length
 
 Compute = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _VERDICTS: dict[tuple[Form, torch.device], str | None] = {}
@@ -109,7 +109,9 @@ def _difference(
 
 
 def trial(form: Form, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return noise for the CUDA kernel's self-check: rows of several lengths, the longest of more than one block.
+    """Return noise for the CUDA kernel's self-check: rows of several lengths, with blocks at their ends and inside.
+
+    Of two rows that have a block inside, one begins where samples can be loaded several at once, the other does not.
 
     Args:
         form: of the kernel.
@@ -118,7 +120,8 @@ def trial(form: Form, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     Shape: -> (3, time), (3,).
     """
     plan = form.plan
-    time = (plan.frames + 3) * plan.hop_length + plan.n_fft
+    time = (3 * plan.frames + 3) * plan.hop_length + plan.n_fft
+    time += (2 - time) % 4
     generator = torch.Generator().manual_seed(plan.n_fft)
     noise = torch.randn(len(ROWS), time, generator=generator) / 8
     samples = (noise * 32768).round().clamp(-32768, 32767) if form.short else noise
