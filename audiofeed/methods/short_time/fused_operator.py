@@ -136,7 +136,8 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
 
 def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     waveform, window, filters, lengths, affine = ctx.saved_tensors
-    framing, wanted = _parsed(filters, affine, *ctx.settings)
+    n_fft, hop_length, _, _, *settings = ctx.settings
+    framing, wanted = _parsed(filters, affine, n_fft, hop_length, (), (), *settings)  # the FFT asks for no tiles
     each = fused_method.gradients(waveform, window, filters, lengths, framing, wanted, ctx.needs_input_grad[:3], grad)
     return (*each, *[None] * (3 + len(ctx.settings)))
 
