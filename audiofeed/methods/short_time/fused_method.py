@@ -353,8 +353,8 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        *differentiable, lengths = ctx.saved_tensors
-        each = gradients(*differentiable, lengths, ctx.framing, ctx.wanted, ctx.needs_input_grad, grad)
+        waveform, window, filters, lengths = ctx.saved_tensors
+        each = gradients(waveform, window, filters, lengths, ctx.framing, ctx.wanted, ctx.needs_input_grad, grad)
         return (*each, None, None, None, None)
 
 

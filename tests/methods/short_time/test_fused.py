@@ -42,7 +42,15 @@ def test_drawn_settings_are_equal_to_float64_in_the_interpreter(tmp_path):
     assert not failed
     assert (count["draws"], count["failed"]) == (30, 0)
     assert 0 < count["worst"]["log error in nats"] <= 2e-3
+    assert 0 < count["worst"]["log error in nats on quiet speech, floor 1e-10"] <= 2e-3
     assert 0 < count["worst"]["error of a gradient in its largest"] <= 1e-4
+
+
+def test_the_operators_pass_opcheck_and_stand_in_compiled_graphs_in_the_interpreter(tmp_path):
+    (found,) = run("fused_operators", interpreted=True, folder=tmp_path)
+    assert found["checked"] == 6
+    assert len(found["compiled"]) == 3
+    assert max(found["compiled"].values()) <= 1e-6, found
 
 
 # by compute capability: the settings, and the most spills in a hundred instructions; 9.0 is what was timed

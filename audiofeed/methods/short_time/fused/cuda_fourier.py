@@ -165,7 +165,9 @@ def _two(code: CudaCode, x: Point, y: Point) -> tuple[Complex, Complex]:
     real = code.multiply_add(code.negate(b), d, code.multiply_add(a, c, one[0]))
     imaginary = code.multiply_add(a, d, code.multiply_add(b, c, one[1]))
     if sign == "(2.0f)":
-        others = [code.multiply_add(sign, value, code.negate(s)) for value, s in zip(one, (real, imaginary), strict=True)]
+        others = [
+            code.multiply_add(sign, value, code.negate(s)) for value, s in zip(one, (real, imaginary), strict=True)
+        ]
     else:
         others = [code.multiply_add(sign, value, s) for value, s in zip(one, (real, imaginary), strict=True)]
     return (real, imaginary), (others[0], others[1])

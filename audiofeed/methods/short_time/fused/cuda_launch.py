@@ -7,7 +7,6 @@ import functools
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -85,9 +84,10 @@ def packed(bank: FilterBank, plan: Plan, power: float) -> tuple[torch.Tensor, to
 
     Shape: -> (fours, parts, 4) float32, and (fours, parts, 4) int32.
 
+    >>> import numpy as np
     >>> from audiofeed.plans.tiles import filter_tiles
-    >>> filters = np.eye(4, 201)
-    >>> [table.shape for table in packed(FilterBank(torch.tensor(filters), filter_tiles(filters)), plan_for(400, 160))]
+    >>> filters, plan = np.eye(4, 201), plan_for(400, 160)
+    >>> [table.shape for table in packed(FilterBank(torch.tensor(filters), filter_tiles(filters)), plan, 2.0)]
     [torch.Size([1, 10, 4]), torch.Size([1, 10, 4])]
     """
     filters = bank.filters

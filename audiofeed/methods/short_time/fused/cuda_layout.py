@@ -6,8 +6,10 @@ a thread has the bins k and N / 2 - k of which the real spectrum is untangled, s
 
 Neighboring threads compute the same part of neighboring frames: with 32 frames in a block a warp is one part of 32
 frames, so that turns, window and filters are the same for all its lanes, nothing diverges, and 32 frames of a filter
-are stored side by side. Samples come from memory once for all frames of a block. In shared memory they lie in rows of
-one hop, and the rows so far apart that lanes, which are one row apart each, meet no bank twice.
+are stored side by side. Samples come from memory once for all frames of a block, four at a time where a block lies
+inside a row and its first sample where four can be loaded. In shared memory they lie in rows of one hop, and the rows
+so far apart that lanes, which are one row apart each, meet no bank twice. What the compiler can know is written into
+the text: where the window begins and ends (samples past it cost nothing), how wide filters are, how many shifts.
 
 The figures that led here, for 400 samples, hop 160 and 80 filters (Whisper's), are in
 benchmarks/results/fused_cuda.md, made without a card by `python benchmarks/kernels/fused_cuda.py`.
