@@ -80,7 +80,7 @@ def leaves(
     if waveform.device.type != DEVICE:
         return ""
     if graph:
-        return "a graph is recorded, and only torch's FFT can be compiled and differentiated twice"
+        return "a graph is recorded, and only torch's FFT can be differentiated twice"
     if wanted is not None and len(wanted) > MOST_TOGETHER:
         return f"{len(wanted)} features of one spectrum, which torch's FFT computes once"
     forms = [] if wanted is None else [_cuda_form(waveform, framing, one) for one in wanted]
@@ -138,8 +138,11 @@ def _too_large(waveform: torch.Tensor, framing: Framing, wanted: Sequence[Wanted
     """Return the reason why no fused kernel computes features of a batch, whatever its settings, or None."""
     if any(one.power not in (1.0, 2.0) for one in wanted):
         return "a power other than 1 and 2"
-    time = waveform.shape[-1]
-    if max(time, (framing.n_fft // 2 + 1) * framing.count(time)) > MOST_VALUES // 2:
+    time, most = waveform.shape[-1], framing.n_fft // 2 + 1
+    for one in wanted:
+        bank = taken_steps(one.steps)[0]
+        most = most if bank is None else max(most, bank.filters.shape[0])
+    if max(time, most * framing.count(time)) > MOST_VALUES // 2:
         return f"a row of {time} samples is too long"
     return None
 
