@@ -289,10 +289,10 @@ def markdown(result: dict[str, Any]) -> str:
         )
     if "draws" in result:
         said.append(
-            "Quiet speech is synthesized, peaks at -40 dB of full scale, goes through the frames of each drawn "
-            "setting, and has no allowance: 2e-3 nats are the most that a setting may be off by. The other signals "
-            "are noise of 1 to 3,333 samples; of one or a few, reflected or repeated, frames are constant, and their "
-            "bins nothing but rounding: there torch's FFT in float32 is off by as much."
+            "Quiet speech is synthesized, peaks at -40 dB of full scale above noise at -110 dB, and goes through the "
+            "frames of each drawn setting. The other signals are noise of 1 to 3,333 samples; of one or a few, "
+            "reflected or repeated, frames are constant, and their bins nothing but rounding. Errors above 2e-3 nats "
+            "stand apart, as where float32's FFT is off by as much: by an eighth of it at least."
         )
     said += [
         "## What the compiler says",

@@ -71,7 +71,7 @@ class Form:
     @property
     def shared(self) -> int:
         """Bytes of shared memory of a block of the CUDA kernel."""
-        return self.plan.shared + (4 * self.plan.threads if self.remove_dc else 0)
+        return self.plan.shared + (8 * self.plan.threads if self.remove_dc else 0)
 
     def text(self, before: str = ON_A_GPU) -> str:
         """Return the CUDA kernel's C++ text for these settings, after what the compiler at hand needs.

@@ -164,12 +164,10 @@ static __device__ __forceinline__ bool is_under(int n, int first, int last) {
   return (first >= UNDER || n >= UNDER) && (last < END || n < END);
 }
 
-// The mean of a frame, of which each of its threads has samples: less one of them, so that rounding leaves nothing of
-// a frame that is constant.
+// The sum of a frame's samples less a number, of which each of its threads has some.
 template <int R, int TIMES>
-static __device__ __forceinline__ float mean_of(const float* own, float* partial, int u, int f, const float* re, const float* im) {
+static __device__ __forceinline__ float sum_less(float less, float* partial, int u, int f, const float* re, const float* im) {
   constexpr int GROUPS = HALF / R;
-  const float one = own[place(UNDER)];
   float total = 0.0f;
   #pragma unroll
   for (int i = 0; i < TIMES; ++i) {
@@ -179,8 +177,8 @@ static __device__ __forceinline__ float mean_of(const float* own, float* partial
     for (int r = 0; r < R; ++r) {
       const int first = 2 * r * GROUPS, last = first + 2 * GROUPS - 1, n = first + 2 * b;
       if (last < UNDER || first >= END) continue;
-      if (is_under(n, first, last - 1)) total += re[i * R + r] - one;
-      if (is_under(n + 1, first + 1, last)) total += im[i * R + r] - one;
+      if (is_under(n, first, last - 1)) total += re[i * R + r] - less;
+      if (is_under(n + 1, first + 1, last)) total += im[i * R + r] - less;
     }
   }
   partial[u * FRAMES + f] = total;
@@ -188,7 +186,16 @@ static __device__ __forceinline__ float mean_of(const float* own, float* partial
   total = 0.0f;
   #pragma unroll
   for (int i = 0; i < PARTS; ++i) total += partial[i * FRAMES + f];
-  return one + total * (1.0f / WIN_LENGTH);
+  return total;
+}
+
+// The mean of a frame: less one of its samples, so that rounding leaves nothing of a frame that is constant, then less
+// what was found, so that it leaves no more of the others than of samples without a mean.
+template <int R, int TIMES>
+static __device__ __forceinline__ float mean_of(const float* own, float* partial, int u, int f, const float* re, const float* im) {
+  float mean = own[place(UNDER)];
+  mean += sum_less<R, TIMES>(mean, partial, u, f, re, im) * (1.0f / WIN_LENGTH);
+  return mean + sum_less<R, TIMES>(mean, partial + THREADS, u, f, re, im) * (1.0f / WIN_LENGTH);
 }
 
 // Loads the windowed samples of this thread's transforms of the first pass, and transforms them.
