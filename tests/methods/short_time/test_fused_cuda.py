@@ -214,6 +214,17 @@ def test_the_operator_passes_opcheck():
             torch.library.opcheck(torch.ops.audiofeed.cuda_features.default, arguments)
 
 
+@on_cpu
+def test_filters_of_all_bins_read_nothing_past_the_last(monkeypatch):
+    """Of 401 bins, by steps of eight: what stands behind them in shared memory may be anything."""
+    monkeypatch.setattr(fused_method, "_installed", lambda: False)  # Triton, which takes what may be anywhere
+    settings = {"sample_rate": 16000, "n_fft": 800, "hop_length": 266, "n_mels": 40, "trainable_mel": True}
+    x = noise(2, 6000, dtype=torch.float32)
+    fused, fft = (af.MelSpectrogram(method=method, **settings) for method in ("fused", "fft"))
+    with kernel_on_cpu(), torch.no_grad():
+        torch.testing.assert_close(fused(x), fft(x), rtol=1e-4, atol=1e-4)
+
+
 COMPILED = {
     "logarithms": lambda: af.LogMelSpectrogram(method="fused", **MEL),
     "filters that train": lambda: af.MelSpectrogram(method="fused", trainable_mel=True, **MEL),

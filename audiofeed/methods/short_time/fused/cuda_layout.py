@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audiofeed.methods.short_time.fused.cuda_filters import STEP
 from audiofeed.methods.short_time.fused.cuda_fourier import MOST_POINTS, factors, operations
 
 LONGEST = 4096
@@ -112,7 +113,7 @@ class Plan:
     def shared(self) -> int:
         """Bytes of shared memory of a block of the CUDA kernel, without what the mean of a frame takes."""
         values = self.half + (self.half // self.gap if self.gap else 0)
-        floats = max(self.rows * self.stride, 2 * values * self.frames, (self.half + 1) * self.frames)
+        floats = max(self.rows * self.stride, 2 * values * self.frames, (self.half + STEP) * self.frames)
         return 4 * (floats + floats % 2)
 
     @property

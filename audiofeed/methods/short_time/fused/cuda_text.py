@@ -89,7 +89,7 @@ class Form:
             "ROW_GAP": plan.stride - plan.row, "SAMPLES": plan.samples, "GAP": plan.gap, "BLOCKS": plan.blocks,
             "SHARED_FLOATS": plan.shared // 4, "LAST_RADIX": plan.radices[-1], "UNDER": self.under,
             "WIN_LENGTH": self.win_length, "N_VALUES": self.n_values, "BEFORE": self.before, "AFTER": self.after,
-            "MOST_AT_ONCE": MOST_AT_ONCE,
+            "MOST_AT_ONCE": MOST_AT_ONCE, "PAST": max(0, *self.rounds, 0) - plan.half - 1,
         }  # fmt: skip
         flags = {
             "DC": self.remove_dc, "EMPHASIS": self.emphasizes, "ROOT": self.root, "ROOT_OFFSET": self.root_offset,
