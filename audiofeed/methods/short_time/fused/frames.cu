@@ -395,7 +395,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) features(const Job
   __syncthreads();
   write_powers<LAST_RADIX>(job, u, re, im, powers);
   // the last step of filters of all bins takes zeros past them
-  for (int k = u; k < PAST; k += PARTS) powers[(HALF + 1 + k) * FRAMES] = 0.0f;
+  if (PAST > 0)
+    for (int k = u; k < PAST; k += PARTS) powers[(HALF + 1 + k) * FRAMES] = 0.0f;
   __syncthreads();
   if (frame >= job.n_frames) return;
   const bool is_own = frame < count;
