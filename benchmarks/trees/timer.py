@@ -4,8 +4,8 @@
 
 `{"row": ..., "blocks": 3, "seconds": 0.05}` is answered by `{"blocks": [...]}`, the seconds of a call in each block, of
 the processor with `"cpu": true`, or
-by `{"missing": reason}` of a row that this tree cannot make. `{"error": ...}` is answered by the distance to the values
-of float64 that lie in SHARED, which `{"define": ...}` had the other tree write there.
+by `{"missing": reason}` of a row that this tree cannot make. `{"error": ..., "seed": 0}` is answered by the distance to
+the values of float64 that lie in SHARED, which `{"define": ..., "seed": 0}` had the other tree write there.
 """
 
 from __future__ import annotations
@@ -43,21 +43,26 @@ class Timer:
                 return {"error": None}
             file = self._shared / f"{list(self._rows).index(name)}.pt"
             if "define" in asked:
-                torch.save(call(self._rows[name].source()).detach(), file)
+                torch.save(call(self._rows[name].source(asked["seed"])).detach(), file)
                 return {"defined": True}
-            return {"error": distance(call(x).detach(), torch.load(file))}
+            return {"error": distance(call(self._input(name, asked["seed"])).detach(), torch.load(file))}
 
     def _call(self, name: str) -> tuple[Any, torch.Tensor | None]:
         if name not in self._made:
             row = self._rows[name]
-            x = row.source() if row.source else None
-            if x is not None:
-                x = x.to(torch.complex64 if x.is_complex() else torch.float32)
+            x = self._input(name, 0)
             call = row.make(self._package)
             with torch.set_grad_enabled(not row.quiet):
                 call(x)  # what it cannot do shows here, and what it compiles is compiled
             self._made[name] = call, x
         return self._made[name]
+
+    def _input(self, name: str, seed: int) -> torch.Tensor | None:
+        source = self._rows[name].source
+        if source is None:
+            return None
+        x = source(seed)
+        return x.to(torch.complex64 if x.is_complex() else torch.float32)
 
 
 def timed(call: Any, blocks: int, seconds: float, clock: Any = time.perf_counter) -> list[float]:

@@ -127,8 +127,8 @@ def test_a_timer_answers_for_its_tree(monkeypatch, tmp_path):
     """Times, an error against float64, and the reason where there is no such row."""
     rows, timer = module("rows", monkeypatch), module("timer", monkeypatch)
 
-    def source() -> torch.Tensor:
-        return rows.noise(2, 4000)
+    def source(seed: int) -> torch.Tensor:
+        return rows.noise(seed, 2, 4000)
 
     made = {
         "mel": rows.Row(rows.transform("MelSpectrogram", sample_rate=8000, n_fft=256, n_mels=20), source),
@@ -141,8 +141,9 @@ def test_a_timer_answers_for_its_tree(monkeypatch, tmp_path):
         blocks = ours.answer({"row": name, "blocks": 2, "seconds": 0.001})["blocks"]
         assert len(blocks) == 2
         assert min(blocks) > 0
-    assert ours.answer({"define": "mel"}) == {"defined": True}
-    assert 1e-9 < ours.answer({"error": "mel"})["error"] < 1e-6
+    assert ours.answer({"define": "mel", "seed": 1}) == {"defined": True}
+    assert 1e-9 < ours.answer({"error": "mel", "seed": 1})["error"] < 1e-6
+    assert ours.answer({"error": "mel", "seed": 2})["error"] > 0.1  # another input
     assert "NoSuchTransform" in ours.answer({"row": "none", "blocks": 1, "seconds": 0.0})["missing"]
 
 
@@ -162,3 +163,20 @@ def test_the_processes_of_two_trees_answer_and_sleep(before_after, tmp_path, mon
     assert min(before, after) > 0
     first, second = known["errors"]["Deltas nearest"]
     assert first == second < 1e-6
+
+
+def test_an_error_is_the_median_of_some_inputs(before_after):
+    """One input on which a tree rounds badly says nothing; a row without an error has none."""
+
+    class Erring:
+        def __init__(self, *errors: float | None) -> None:
+            self.errors = errors
+
+        def ask(self, define: str = "", error: str = "", seed: int = 0) -> dict[str, Any]:
+            return {"defined": True} if define else {"error": self.errors[seed]}
+
+    known: dict[str, Any] = {"errors": {"other": [1.0, 1.0]}}
+    before_after.compare_values((Erring(1e-7, 1e-7, 1e-7), Erring(9e-7, 1e-7, 2e-8)), known, ["CQT"])
+    assert known["errors"] == {"other": [1.0, 1.0], "CQT": [1e-7, 1e-7]}
+    before_after.compare_values((Erring(None, None, None), Erring(None, None, None)), known, ["CQT"])
+    assert known["errors"] == {"other": [1.0, 1.0]}

@@ -73,11 +73,14 @@ def write_decimation(blocks: Blocks, response: np.ndarray) -> Written:
     ping = code.at(state.pointer("memory"), stage["work"], "i8")
     pong = code.at(ping, block, code.vector)
     half, points = block // 2, block // factor
+    # the untangled bins are twice as large, and so are the tangled ones
+    exact = np.asarray(response, np.float64) / (2 * points) / (fourier.gain(half) * fourier.gain(points // 2))
+    rounded = exact.astype(np.float32)
     parts = {
         "turns": fourier.roots(block, np.arange(points // 2 + 1)),
         "back": fourier.roots(points, -np.arange(points // 4 + 1)),
-        # the untangled bins are twice as large, and so are the tangled ones
-        "response": np.asarray(response, np.float64) / (2 * points),
+        "response": rounded,
+        "rest": exact - rounded,
     }
     begins, size = {}, 0
     for name, values in parts.items():
@@ -129,14 +132,17 @@ def _weigh(code: Code, block: int, points: int, spectrum: Name, to: Name, at: di
 
     def weighed(k: Int) -> tuple[Name, Name]:
         low, _ = fourier.untangled(code, block, spectrum, at["turns"], k)
-        by = code.broadcast_float(at["response"], k)
-        return code.multiply(low[0], by), code.multiply(low[1], by)
+        return by_response(low[0], k), by_response(low[1], k)
+
+    def by_response(value: Name, k: Int) -> Name:
+        by, rest = (code.broadcast_float(at[name], k) for name in ("response", "rest"))
+        return code.multiply_add(value, by, code.multiply(value, rest))
 
     def put(k: Int, real: Name, imaginary: Name) -> None:
         code.store_vector(imaginary, to, code.times(2, k))
         code.store_vector(real, to, code.plus(code.times(2, k), 1))
 
-    first = code.multiply(fourier.ends(code, spectrum)[0], code.broadcast_float(at["response"], 0))
+    first = by_response(fourier.ends(code, spectrum)[0], 0)
     last = weighed(middle)[0]
     put(0, code.add(first, last), code.subtract(first, last))
     with code.loop(1, middle // 2 + 1) as k:

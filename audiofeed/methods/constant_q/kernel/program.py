@@ -28,7 +28,7 @@ HALVING_BLOCK = 2048
 # Up to here the blocks of all lanes fit into 2 MB; above, torch filters
 LARGEST_FACTOR = 16
 # Taps of a kernel that are summed by themselves
-TOGETHER = 128
+TOGETHER = 64
 
 JOB = (
     "next_clip",  # the first clip that no thread has taken

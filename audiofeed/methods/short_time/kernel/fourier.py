@@ -58,6 +58,27 @@ def roots(period: int, powers: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32).reshape(-1)
 
 
+def gain(size: int) -> float:
+    """Return by how much a kernel's Fourier transform amplifies on average: less than 1, as its roots are rounded.
+
+    It is the mean part of each root of unity that its rounded value holds, over the passes of the transform.
+
+    >>> 1 - 1e-7 < gain(1024) < 1
+    True
+    """
+    found, left = 1.0, size
+    for radix in radices(size) or ():
+        groups = left // radix
+        powers = np.outer(np.arange(groups), np.arange(radix)).reshape(-1)
+        angle = 2 * np.pi * powers / left
+        real, imaginary = roots(left, powers).astype(np.float64).reshape(-1, 2).T
+        found *= np.mean(real * np.cos(angle) - imaginary * np.sin(angle))
+        if radix == 8:  # which weighs a quarter of all by it
+            found *= 0.75 + 0.25 * np.float64(np.float32(math.sqrt(0.5))) / math.sqrt(0.5)
+        left = groups
+    return float(found)
+
+
 def transform(code: Code, size: int, source: Name, target: Name, twiddles: Name) -> tuple[Name, Name, np.ndarray]:
     """Write the complex Fourier transform of a kernel, of `size` vectors, pass by pass.
 
