@@ -39,17 +39,24 @@ def filter_tiles(weights: np.ndarray, *, group: int = 32) -> FilterTiles:
     >>> filter_tiles(np.array([[0, 1, 2], [0, 0, 0], [3, 0, 4]])).entries.tolist()
     [1, 2, 6, 7, 8]
     """
+    n, bins = weights.shape
+    present = np.flatnonzero(weights != 0)
+    row, column = present // bins, present % bins
+    counts = np.bincount(row, minlength=n)
+    used = counts > 0
+    after = np.cumsum(counts)
+    begins, ends = np.zeros((2, n), np.int64)
+    begins[used] = column[(after - counts)[used]]
+    ends[used] = column[after[used] - 1] + 1
     tiles = []
-    for first in range(0, weights.shape[0], group):
-        end = min(first + group, weights.shape[0])
-        used = np.flatnonzero(weights[first:end].any(axis=0))
-        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
-        tiles.append((first, end, low, high))
-    present = weights != 0
-    bins = weights.shape[1]
-    begins = np.where(present.any(axis=1), present.argmax(axis=1), 0)
-    ends = np.where(present.any(axis=1), bins - present[:, ::-1].argmax(axis=1), 0)
-    return _laid_out(tuple(tiles), begins, ends, bins)
+    for first in range(0, n, group):
+        end = min(first + group, n)
+        some = used[first:end]
+        low, high = (begins[first:end][some].min(), ends[first:end][some].max()) if some.any() else (0, 0)
+        tiles.append((first, end, int(low), int(high)))
+    # a filter may have zeros between its ends
+    has_zeros = int((ends - begins).sum()) > len(present)
+    return _laid_out(tuple(tiles), begins, ends, bins, None if has_zeros else present)
 
 
 @functools.lru_cache(maxsize=64)
@@ -59,15 +66,21 @@ def tiles_of(first: tuple[int, ...], end: tuple[int, ...], n_bins: int) -> Filte
     >>> tiles_of((0, 2), (2, 4), 4).entries.tolist()
     [0, 1, 6, 7]
     """
-    return _laid_out(((0, len(first), 0, n_bins),), np.array(first), np.array(end), n_bins)
+    return _laid_out(((0, len(first), 0, n_bins),), np.array(first), np.array(end), n_bins, None)
 
 
 def _laid_out(
-    tiles: tuple[tuple[int, int, int, int], ...], begins: np.ndarray, ends: np.ndarray, bins: int
+    tiles: tuple[tuple[int, int, int, int], ...],
+    begins: np.ndarray,
+    ends: np.ndarray,
+    bins: int,
+    entries: np.ndarray | None,
 ) -> FilterTiles:
-    columns = np.arange(bins)
-    inside = (columns >= begins[:, None]) & (columns < ends[:, None])
     sizes = ends - begins
-    spans = np.stack([begins, ends, np.cumsum(sizes) - sizes - begins]).astype(np.int64)
+    places = np.cumsum(sizes) - sizes - begins
+    if entries is None:
+        row = np.repeat(np.arange(len(sizes)), sizes)
+        entries = row * bins + np.arange(len(row)) - places[row]
+    spans = np.stack([begins, ends, places]).astype(np.int64)
     supports = tuple(begins.tolist()), tuple(ends.tolist())
-    return FilterTiles(tiles=tiles, spans=spans, entries=np.flatnonzero(inside), supports=supports)
+    return FilterTiles(tiles=tiles, spans=spans, entries=entries, supports=supports)

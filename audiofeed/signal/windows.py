@@ -28,8 +28,8 @@ _POVEY = 0.85
 
 def _cosine_window(terms: tuple[float, ...], length: int) -> np.ndarray:
     angle = np.linspace(-np.pi, np.pi, length)
-    window = np.zeros(length)
-    for k, term in enumerate(terms):
+    window = np.full(length, terms[0])
+    for k, term in enumerate(terms[1:], 1):
         window += term * np.cos(k * angle)
     return window
 

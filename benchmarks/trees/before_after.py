@@ -38,7 +38,7 @@ HERE = Path(__file__).resolve().parents[2]
 FILE = peers.RESULTS / "before_after.json"
 MOST, CAP = 1.03, 40
 BLOCKS, SECONDS = 3, 0.05
-SEEDS = 3
+SEEDS = 5
 
 
 class Tree:

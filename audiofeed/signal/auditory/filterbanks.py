@@ -52,7 +52,8 @@ def mel_filterbank(
     if isinstance(norm, str):
         if norm != "slaney":
             raise ValueError(f"norm={norm!r} must be 'slaney', None, or a number p > 0")
-        return weights * (2.0 / (points[2:] - points[:-2]))[:, None]
+        weights *= (2.0 / (points[2:] - points[:-2]))[:, None]
+        return weights
     if not norm > 0:
         raise ValueError(f"norm={norm!r} must be 'slaney', None, or a number p > 0")
     if np.isinf(norm):
