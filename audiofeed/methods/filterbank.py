@@ -45,6 +45,18 @@ class FilterBank:
         return filtered(values, self.filters, workspace, self.tiles)
 
 
+@dataclass(frozen=True, eq=False)
+class WeightedSums(FilterBank):
+    """A few weighted sums over all bins as a step of a computation: a filter bank with hardly a zero."""
+
+    def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+        """Apply weighted sums over bins to a tensor of frames.
+
+        Shape: (..., frames, bins) -> (..., frames, n).
+        """
+        return filtered(values, self.filters, workspace, None)
+
+
 def filtered(
     powers: torch.Tensor,
     filters: torch.Tensor,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from audiofeed.methods.frames import Framing
+from audiofeed.methods.frames import Framing, beyond
 from audiofeed.methods.lengths import length_mask
 from audiofeed.methods.workspace import Workspace
 
@@ -49,6 +49,8 @@ def deltas(
     ends = None if lengths is None else lengths.repeat_interleave(per_clip)
     if mode == "interp":
         result = _interpolated(rows, ends, weights, short, graph=graph)
+    elif ends is None and not graph and mode != "constant" and frames >= width:
+        result = _extended(rows, weights, EDGES[mode])
     else:
         framing = Framing(n_fft=width, hop_length=1, center=True, pad_mode=EDGES[mode])
         if graph:
@@ -60,6 +62,32 @@ def deltas(
                 padded = framing.pad_into(workspace, rows[block], None if ends is None else ends[block])
                 _correlate_into(result[block], padded, weights)
     return result.view_as(features)
+
+
+def _extended(rows: torch.Tensor, weights: Sequence[float], pad_mode: str) -> torch.Tensor:
+    """Compute deltas of rows of at least the filter's length, without a graph: only their ends are copied to be padded.
+
+    Shape: (rows, frames) -> the same.
+    """
+    frames, half = rows.shape[-1], len(weights) // 2
+    result = _inner(rows, weights)
+    for side, seen in ((-1, slice(0, 2 * half)), (1, slice(frames - 2 * half, frames))):
+        parts = (beyond(rows, half, pad_mode, side), rows[:, seen])[::-side]
+        place = slice(0, half) if side < 0 else slice(frames - half, frames)
+        _correlate_into(result[:, place], torch.cat(parts, dim=1), weights)
+    return result
+
+
+def _inner(rows: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+    """Compute deltas of rows where the filter sees their own frames alone, without a graph; others are undefined.
+
+    Shape: (rows, frames) -> the same.
+    """
+    frames, half = rows.shape[-1], len(weights) // 2
+    result = torch.empty_like(rows)
+    for block in _blocks(rows):
+        _correlate_into(result[block, half : frames - half], rows[block], weights)
+    return result
 
 
 def _interpolated(
@@ -82,9 +110,7 @@ def _interpolated(
         inner = _correlated(rows, weights)  # (row, frames - 2 half)
         result = torch.cat([inner[:, :1].expand(-1, half), inner, inner[:, -1:].expand(-1, half)], dim=1)
     else:
-        result = torch.empty_like(rows)
-        for block in _blocks(rows):
-            _correlate_into(result[block, half : frames - half], rows[block], weights)
+        result = _inner(rows, weights)
         result[:, :half] = result[:, half : half + 1]
         result[:, frames - half :] = result[:, frames - half - 1 : frames - half]
     if ends is None:

@@ -14,6 +14,7 @@ import torch
 
 from audiofeed.methods.frames import Count
 from audiofeed.methods.lengths import length_mask
+from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.running_sums import running_sums
 
@@ -33,6 +34,10 @@ def normalize_clips(
     """
     if _in_blocks(features, graph):
         result = features.new_empty(features.shape)
+        lines = lines_of(features, lengths, result)
+        if lines is not None:
+            lines.center(floor if norm_vars else None)
+            return result
         for out, rows in _blocks(result, features, lengths):
             torch.sub(rows, rows.mean(dim=-1, keepdim=True), out=out)
             if norm_vars:

@@ -16,17 +16,16 @@ from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.running_sums import running_sums
 
 
-def centroid(magnitudes: torch.Tensor, weights: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
-    """Compute the spectral centroid of batched frames of magnitudes; 0 for silence.
+def centroid(moments: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
+    """Compute the spectral centroid of batched frames from moments of their magnitudes; 0 for silence.
 
     It is the mean frequency, weighed by magnitude.
 
-    Shape: (..., frames, bins), weights (2, bins) (frequencies, then ones) -> (..., frames, 1).
+    Shape: (..., frames, 2) (magnitudes times their frequencies, and their sum) -> (..., frames, 1).
 
-    >>> centroid(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.tensor([[0.0, 100.0], [1.0, 1.0]]), None).tolist()
+    >>> centroid(torch.tensor([[300.0, 4.0], [0.0, 0.0]]), None).tolist()
     [[75.0], [0.0]]
     """
-    moments = filtered(magnitudes, weights, workspace, None, "moments")
     return divided(moments[..., :1], moments[..., 1:])
 
 
@@ -37,7 +36,7 @@ def bandwidth(
 
     It is the p-th root of the p-th moment about the centroid; of magnitudes of sum 1 with `norm`.
 
-    Shape: as in `centroid`.
+    Shape: (..., frames, bins), weights (2, bins) (frequencies, then ones) -> (..., frames, 1).
     """
     moments = filtered(magnitudes, weights, workspace, None, "moments")
     total = moments[..., 1:]

@@ -9,7 +9,6 @@ from typing_extensions import Unpack
 from audiofeed.arguments.checks import check_count, check_floor, check_positive, check_rate, check_share
 from audiofeed.arguments.signature import takes
 from audiofeed.methods.descriptors import spectral
-from audiofeed.methods.filterbank import filtered
 from audiofeed.signal.descriptors.spectral import moment_weights, polynomial_fit
 from audiofeed.signal.scales import fft_frequencies
 from audiofeed.transforms.contract.frame_settings import FeatureOptions, FrameOptions, Frames, ShortTimeOptions
@@ -52,8 +51,8 @@ class SpectralCentroid(ShortTime):
     @takes(Frames, Execution)
     def __init__(self, *, sample_rate: float, power: float = 1.0, **settings: Unpack[FeatureOptions]) -> None:
         super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
-        self.define("weights", functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft))
-        self._steps = (PerFrame(spectral.centroid, ("weights",)),)
+        weights = functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft)
+        self._steps = (self.define_sums("weights", weights), PerFrame(spectral.centroid))
 
 
 class SpectralBandwidth(ShortTime):
@@ -206,5 +205,4 @@ class PolyFeatures(ShortTime):
         if self.order >= bins:
             raise ValueError(f"order={order!r} must be {rule}")
         fit = functools.partial(polynomial_fit, sample_rate=float(sample_rate), n_fft=self.n_fft, order=self.order)
-        self.define("fit", fit)
-        self._steps = (PerFrame(functools.partial(filtered, tiles=None, name="coefficients"), ("fit",)),)
+        self._steps = (self.define_sums("fit", fit),)

@@ -34,7 +34,7 @@ from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.magnitude_settings import Magnitude
 from audiofeed.transforms.contract.method_settings import Execution
 from audiofeed.transforms.contract.transform import Transform
-from audiofeed.transforms.short_time.steps import Bank, Limit, Step, split
+from audiofeed.transforms.short_time.steps import Bank, Limit, Step, Sums, split
 
 
 class ShortTime(Transform):
@@ -143,6 +143,17 @@ class ShortTime(Transform):
             return Bank(name, None)
         tiles = filter_tiles(weights, group=len(weights) if group is None else group) if made is None else made[1]
         return Bank(name, tiles)
+
+    def define_sums(self, name: str, definition: Callable[[], np.ndarray]) -> Sums:
+        """Keep the weights of sums over the spectrum's bins in a short-time module, and return their step.
+
+        Args:
+            name: of the buffer.
+            definition: returns the float64 weights, of shape (sums, bins).
+        """
+        weights = definition()
+        self.define(name, definition, values=weights)
+        return Sums(name, filter_tiles(weights))
 
     def filter_responses(self) -> FilterResponses | None:
         """Return the weights of any short-time module's first filter bank over FFT bins; None where it has none.

@@ -15,7 +15,7 @@ import torch
 
 from audiofeed.methods.cepstral.cepstrum import over_bins
 from audiofeed.methods.decibels import Log, clip_peak, limit_own_range, limit_range
-from audiofeed.methods.filterbank import FilterBank
+from audiofeed.methods.filterbank import FilterBank, WeightedSums, filtered
 from audiofeed.methods.frame_steps import Affine, Apply, through_own
 from audiofeed.methods.frame_steps import Step as FrameValue
 from audiofeed.methods.precision import matmul, matmul_into
@@ -63,6 +63,21 @@ class Bank:
             definition = of(module.filter_definition(self.name), _twice)
             of_parts = module.derived_filter(f"{self.name} of parts", definition, like)
         return (FilterBank(module.filter_like(self.name, like), self.tiles, of_parts),)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Step of a short-time module to a few weighted sums over all bins, of weights that it keeps under a name."""
+
+    name: str
+    tiles: FilterTiles
+
+    def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
+        """Return the step of a short-time module to weighted sums, for frames one after another."""
+        weights = module.filter_like(self.name, like)
+        if like.device.type == "cpu":  # whose kernels compute them without storing the bins
+            return (WeightedSums(weights, self.tiles),)
+        return (Apply(lambda values, workspace: filtered(values, weights, workspace, None)),)
 
 
 @dataclass(frozen=True)

@@ -58,15 +58,18 @@ def write_steps(code: Code, steps: tuple[str, ...], line: Name, count: Name, num
     _write_anew(code, line, count, through)
 
 
-def _write_anew(code: Code, line: Name, count: Name, through: Callable[[Name], Name]) -> None:
-    """Write the part of a pass over a line in memory that writes a function of each value in its place."""
-    whole, n = _whole(code, count), code.lanes
+def _write_anew(
+    code: Code, line: Name, count: Name, through: Callable[[Name], Name], target: Name | None = None
+) -> None:
+    """Write the part of a pass over a line in memory that writes a function of each value in its place, or another."""
+    whole, n, target = _whole(code, count), code.lanes, line if target is None else target
     with code.loop(0, whole, n) as i:
-        at = code.at(line, i.index, "float")
-        code.store_floats(through(code.load_floats(at)), at)
+        value = through(code.load_floats(code.at(line, i.index, "float")))
+        code.store_floats(value, code.at(target, i.index, "float"))
     with code.loop(whole, count, n) as i:
-        at, mask = code.at(line, i.index, "float"), code.lanes_below(code.minus(count, i.index))
-        value = through(_load_part(code, at, mask, "zeroinitializer"))
+        mask = code.lanes_below(code.minus(count, i.index))
+        value = through(_load_part(code, code.at(line, i.index, "float"), mask, "zeroinitializer"))
+        at = code.at(target, i.index, "float")
         code.put(f"call void @llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {at}, i32 4, <{n} x i1> {mask})")
 
 
@@ -91,6 +94,24 @@ def write_standardized(
     mean, squares, center, n_values = moments(code, line, count, total)
     by = scale(code, mean, squares, n_values, eps, unbiased, eps_to)
     _write_anew(code, line, count, lambda value: code.multiply(code.subtract(value, center), by))
+
+
+def write_centered(code: Code, line: Name, target: Name, count: Name, total: Name, floor: Name | None) -> None:
+    """Write the pass over a line in memory that writes it to a target less its mean, and with a floor normalized."""
+    if floor is None:
+        _, center, _ = _mean(code, line, count, total)
+        _write_anew(code, line, count, lambda value: code.subtract(value, center), target)
+        return
+    _, squares, center, n_values = moments(code, line, count, total)
+    variance = code.let(f"fdiv double {squares}, {n_values}")
+    least = code.let(f"bitcast i64 {floor} to double")
+    # the comparison leaves NaN what it is
+    small = code.let(f"fcmp olt double {variance}, {least}")
+    root = code.let(
+        f"call double @llvm.sqrt.f64(double {code.let(f'select i1 {small}, double {least}, double {variance}')})"
+    )
+    by = code.in_every_lane(code.let(f"fptrunc double {code.let(f'fdiv double 1.0, {root}')} to float"))
+    _write_anew(code, line, count, lambda value: code.multiply(code.subtract(value, center), by), target)
 
 
 def scale(code: Code, mean: Name, squares: Name, count: Name, eps: Name, unbiased: bool, eps_to: str) -> Name:
@@ -134,12 +155,7 @@ def moments(code: Code, line: Name, count: Name, total: Name) -> tuple[Name, Nam
 
     Returns the mean and the sum of squares of the values less that, the mean in every lane, and the number of values.
     """
-    n_values = code.let(f"sitofp i64 {count} to double")
-    mean = code.let(
-        f"fdiv double {_sum(code, line, count, total, lambda value, part: code.add(part, value))}, {n_values}"
-    )
-    bits = code.let(f"fptrunc double {mean} to float")
-    center = code.in_every_lane(bits)
+    mean, center, n_values = _mean(code, line, count, total)
 
     def square(value: Name, part: Name) -> Name:
         centered = code.subtract(value, center)
@@ -147,9 +163,18 @@ def moments(code: Code, line: Name, count: Name, total: Name) -> tuple[Name, Nam
 
     squares = _sum(code, line, count, total, square, other=center)
     # of values less the rounded mean, which is off by d: n d^2 less
-    off = code.let(f"fsub double {mean}, {code.let(f'fpext float {bits} to double')}")
+    rounded = code.let(f"extractelement {code.vector} {center}, i64 0")
+    off = code.let(f"fsub double {mean}, {code.let(f'fpext float {rounded} to double')}")
     less = code.let(f"fmul double {n_values}, {code.let(f'fmul double {off}, {off}')}")
     return mean, code.let(f"fsub double {squares}, {less}"), center, n_values
+
+
+def _mean(code: Code, line: Name, count: Name, total: Name) -> tuple[Name, Name, Name]:
+    """Write the part of a pass that finds the mean of a line in memory, rounded in every lane too, and the count."""
+    n_values = code.let(f"sitofp i64 {count} to double")
+    whole = _sum(code, line, count, total, lambda value, part: code.add(part, value))
+    mean = code.let(f"fdiv double {whole}, {n_values}")
+    return mean, code.in_every_lane(code.let(f"fptrunc double {mean} to float")), n_values
 
 
 def _sum(

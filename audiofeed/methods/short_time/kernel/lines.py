@@ -20,10 +20,11 @@ FIELDS = (
     "n_lines",
     "step",  # lines that a thread takes at once
     "addresses",  # address of the address of each line
+    "targets",  # address of the address that each line is written to
     "counts",  # address of the number of values of each line
     "numbers",  # address of the numbers of each line, float32
     "results",  # address of what is found of each line, float64
-    "eps",  # bits of a float64: what is added to a divisor
+    "eps",  # bits of a float64: what is added to a divisor, or the least variance
 )
 # what a pass finds of each line, and how many numbers that is
 FOUND = {"moments": 2, "peak": 1}
@@ -38,19 +39,18 @@ class Lines:
     Args:
         features: (clips, rows of each, bins, frames), whose frames lie together: see `lines_of`.
         lengths: (clips,) frames of each clip; None: all of them.
+        into: memory of the same shape that lines are written to; None: their own.
     """
 
-    def __init__(self, features: torch.Tensor, lengths: torch.Tensor | None) -> None:
+    def __init__(self, features: torch.Tensor, lengths: torch.Tensor | None, into: torch.Tensor | None = None) -> None:
         self._features = features
+        self._into = features if into is None else into
         *shape, frames = features.shape
         self.shape = tuple(shape)
-        of_clips, of_rows, of_bins = (
-            np.arange(n, dtype=np.int64) * (4 * stride) for n, stride in zip(shape, features.stride()[:-1], strict=True)
-        )
-        places = of_clips[:, None, None] + (of_rows[:, None] + of_bins)
-        self._addresses = places.reshape(-1) + features.data_ptr()
+        self._addresses = _addresses(features)
+        self._targets = self._addresses if into is None else _addresses(into)
         own = np.full(shape[0], frames, np.int64) if lengths is None else lengths.numpy().astype(np.int64)
-        self._counts = np.repeat(own, places[0].size)
+        self._counts = np.repeat(own, shape[1] * shape[2])
 
     def moments(self) -> torch.Tensor:
         """Return the mean of each line in memory, and the sum of squares of its values less that, in float64.
@@ -66,6 +66,14 @@ class Lines:
     def standardize(self, *, unbiased: bool, eps: float, eps_to: str) -> None:
         """Pass over lines in memory, and take each less its mean and over its standard deviation: see `Spread`."""
         self._run(("standardize", "unbiased" if unbiased else "biased", eps_to), 0, None, eps)
+
+    def center(self, floor: float | None) -> None:
+        """Pass over lines in memory, and take each less its mean.
+
+        Args:
+            floor: then over its standard deviation, the root of a variance of no less than this; None: not.
+        """
+        self._run(("center", "alone" if floor is None else "scaled"), 0, None, floor or 0.0)
 
     def apply(self, *steps: str, numbers: Sequence[torch.Tensor]) -> None:
         """Pass over lines in memory once, and write each value anew.
@@ -93,6 +101,7 @@ class Lines:
             "n_lines": n_lines,
             "step": max(1, n_lines // (n_threads * STEPS_OF_EACH)),
             "addresses": self._addresses.ctypes.data,
+            "targets": self._targets.ctypes.data,
             "counts": self._counts.ctypes.data,
             "numbers": 0 if table is None else table.ctypes.data,
             "results": results.ctypes.data,
@@ -105,23 +114,37 @@ class Lines:
 
     def _check(self) -> None:
         """Check that all lines lie in the memory of the features, and raise an IndexError for one that does not."""
-        storage = self._features.untyped_storage()
-        first, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
-        outside = (self._addresses < first) | (self._addresses + 4 * self._counts > end) | (self._counts < 0)
-        if outside.any():
-            raise IndexError(f"line {int(np.flatnonzero(outside)[0])} is not inside the features")
+        for tensor, addresses in ((self._features, self._addresses), (self._into, self._targets)):
+            storage = tensor.untyped_storage()
+            first, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+            outside = (addresses < first) | (addresses + 4 * self._counts > end) | (self._counts < 0)
+            if outside.any():
+                raise IndexError(f"line {int(np.flatnonzero(outside)[0])} is not inside the features")
 
 
-def lines_of(features: torch.Tensor, lengths: torch.Tensor | None) -> Lines | None:
+def _addresses(features: torch.Tensor) -> np.ndarray:
+    """Return the address of each line of features in memory.
+
+    Shape: (clips, rows of each, bins, frames) -> (lines,).
+    """
+    of_clips, of_rows, of_bins = (
+        np.arange(n, dtype=np.int64) * (4 * stride)
+        for n, stride in zip(features.shape[:-1], features.stride()[:-1], strict=True)
+    )
+    places = of_clips[:, None, None] + (of_rows[:, None] + of_bins)
+    return places.reshape(-1) + features.data_ptr()
+
+
+def lines_of(features: torch.Tensor, lengths: torch.Tensor | None, into: torch.Tensor | None = None) -> Lines | None:
     """Return the lines of features in memory, for machine code to pass over; None where it cannot.
 
-    Shape: (clips, rows of each, bins, frames), lengths (clips,) or None.
+    Shape: (clips, rows of each, bins, frames), lengths (clips,) or None, into: the same, its frames together.
     """
     if features.stride(-1) != 1 or features.dtype != torch.float32 or guard.watched(features) is not None:
         return None
     if not jit.lanes() or any(_machine(what, jit.lanes()) is None for what in FOUND):
         return None
-    return Lines(features, lengths)
+    return Lines(features, lengths, into)
 
 
 @functools.lru_cache(maxsize=64)
@@ -136,7 +159,8 @@ def _written(what: str | tuple[str, ...], lanes: int) -> str:
     job = {name: code.at("%job", i, "i64") for i, name in enumerate(FIELDS)}
     field = {name: code.load_i64("%job", i) for i, name in enumerate(FIELDS) if name != "next_line"}
     table = {
-        name: code.let(f"inttoptr i64 {field[name]} to ptr") for name in ("addresses", "counts", "numbers", "results")
+        name: code.let(f"inttoptr i64 {field[name]} to ptr")
+        for name in ("addresses", "targets", "counts", "numbers", "results")
     }
     total = code.let(f"alloca {doubles}, align {8 * lanes}")
     n_steps = code.let(f"sdiv i64 {code.plus(field['n_lines'], code.minus(field['step'], 1))}, {field['step']}")
@@ -145,7 +169,11 @@ def _written(what: str | tuple[str, ...], lanes: int) -> str:
         stop = code.min(code.plus(first, field["step"]), field["n_lines"])
         with code.loop(first, stop) as line:
             begin, count = code.load_pointer(table["addresses"], line.index), code.load_i64(table["counts"], line.index)
-            if what[0] == "standardize":
+            if what[0] == "center":
+                floor = field["eps"] if what[1] == "scaled" else None
+                target = code.load_pointer(table["targets"], line.index)
+                line_code.write_centered(code, begin, target, count, total, floor)
+            elif what[0] == "standardize":
                 line_code.write_standardized(code, begin, count, total, field["eps"], what[1] == "unbiased", what[2])
             elif isinstance(what, tuple):
                 n_numbers = sum(line_code.STEPS[step] for step in what)
