@@ -104,12 +104,18 @@ ALIGNED = 16
 
 
 def _aligned(flat: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-    """Copy a tensor of frames to where a product gives each of them the same bits in any batch; rows of 0 follow.
+    """Return a tensor of frames that lies where a product gives each of them the same bits in any batch, or a copy.
+
+    Rows follow of which nothing is used.
 
     Shape: (frames, bins) -> (frames or a few more, bins).
     """
     rows, bins = flat.shape
-    found = workspace.take("aligned", -(-rows // ALIGNED) * ALIGNED, -(-bins // ALIGNED) * ALIGNED)[:, :bins]
+    wanted, pitch = -(-rows // ALIGNED) * ALIGNED, flat.stride(0)
+    room = flat.untyped_storage().nbytes() // flat.element_size() - flat.storage_offset()
+    if flat.stride(1) == 1 and pitch % ALIGNED == 0 and flat.data_ptr() % (4 * ALIGNED) == 0 and room >= wanted * pitch:
+        return flat.as_strided((wanted, bins), (pitch, 1))
+    found = workspace.take("aligned", wanted, -(-bins // ALIGNED) * ALIGNED)[:, :bins]
     found[:rows] = flat
     found[rows:] = 0
     return found

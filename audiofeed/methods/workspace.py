@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from audiofeed.parallel.kept_memory import kept_like
+
 
 class Workspace:
     """Memory by name that the pieces of frames of one call take over from each other.
@@ -31,5 +33,5 @@ class Workspace:
         size = math.prod(shape)
         held = self._held.get(name)
         if held is None or held.numel() < size:
-            held = self._held[name] = self._like.new_empty(size)
+            held = self._held[name] = kept_like(self._like, (size,))
         return held[:size].view(shape)

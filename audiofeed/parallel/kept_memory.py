@@ -12,12 +12,21 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from audiofeed.parallel.observed import observed
+
 # Bytes of a tensor from which on its memory is kept, and how many may lie unused: two batches of 64 clips of 10 s
 LEAST, MOST = 1 << 20, 1 << 27
-# No more than so many pieces lie unused: the samples of a batch, its features, and those of the one before
-PIECES = 4
+# No more than so many pieces lie unused: the samples of a batch, its features, those of the one before, and what a
+# method works in
+PIECES = 8
 _ALIGNED = 64
-_DTYPES = {torch.int16: np.int16, torch.float32: np.float32, torch.complex64: np.complex64}
+_DTYPES = {
+    torch.int16: np.int16,
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.complex64: np.complex64,
+    torch.complex128: np.complex128,
+}
 
 
 class _Kept:
@@ -68,7 +77,7 @@ def kept_empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
 
     Args:
         shape: of the tensor. A small one is an ordinary tensor.
-        dtype: float32, complex64 or int16.
+        dtype: float32 or float64, complex64 or complex128, or int16.
 
     >>> kept_empty((2, 3), torch.float32).shape
     torch.Size([2, 3])
@@ -79,3 +88,21 @@ def kept_empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     memory = np.asarray(_Lease(_kept.take(size + _ALIGNED)))
     start = -memory.ctypes.data % _ALIGNED
     return torch.from_numpy(memory[start : start + size].view(_DTYPES[dtype]).reshape(shape))
+
+
+def kept_like(like: torch.Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Return an uninitialized tensor on the device of another one, on a CPU in kept memory if nothing observes that.
+
+    Args:
+        like: the other tensor.
+        shape: of the tensor.
+        dtype: None: that of the other one.
+
+    >>> kept_like(torch.zeros(1), (2, 3)).shape
+    torch.Size([2, 3])
+    """
+    dtype = like.dtype if dtype is None else dtype
+    small = math.prod(shape) * dtype.itemsize < LEAST
+    if small or like.device.type != "cpu" or dtype not in _DTYPES or observed(like) is not None:
+        return like.new_empty(shape, dtype=dtype)
+    return kept_empty(shape, dtype)

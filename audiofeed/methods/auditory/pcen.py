@@ -10,6 +10,7 @@ from audiofeed.methods import frames
 from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.signal.auditory.pcen import LOGARITHMIC, span_of
 
@@ -185,7 +186,7 @@ def normalized_in_blocks(
     """
     n_frames = x.shape[-1]
     rows, others = x.reshape(-1, n_frames), reference.reshape(-1, n_frames)
-    out = torch.empty_like(rows)
+    out = kept_like(rows, rows.shape)
     steps = min(_STEPS, n_frames)
     n_runs = -(-n_frames // steps)
     decay = x.new_full((1, 1), 1 - b)

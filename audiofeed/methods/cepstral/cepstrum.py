@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.observed import observed
 
 
@@ -22,7 +23,7 @@ def over_bins(features: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     if features.device.type == "cpu" and not torch.is_grad_enabled() and observed(features) is None:
         # row by row: a product of many rows at once would first copy them, frames beside bins
         rows = features.reshape(-1, bins, frames)
-        out = rows.new_empty((rows.shape[0], matrix.shape[0], frames))
+        out = kept_like(rows, (rows.shape[0], matrix.shape[0], frames))
         for i in range(rows.shape[0]):
             matmul_into(out[i], matrix, rows[i])
         return out.view(*leading, -1, frames)

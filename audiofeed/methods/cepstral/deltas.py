@@ -13,6 +13,7 @@ import torch
 from audiofeed.methods.frames import Framing, beyond
 from audiofeed.methods.lengths import length_mask
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.kept_memory import kept_like
 
 # scipy's names for what stands past the ends (as librosa takes them), and those of padding here; "interp" is none
 EDGES = {"nearest": "replicate", "mirror": "reflect", "constant": "constant", "wrap": "circular"}
@@ -56,7 +57,7 @@ def deltas(
         if graph:
             result = _correlated(framing.pad(rows, ends), weights)
         else:
-            result = torch.empty_like(rows)
+            result = kept_like(rows, rows.shape)
             workspace = Workspace(rows)
             for block in _blocks(rows):
                 padded = framing.pad_into(workspace, rows[block], None if ends is None else ends[block])
@@ -84,7 +85,7 @@ def _inner(rows: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
     Shape: (rows, frames) -> the same.
     """
     frames, half = rows.shape[-1], len(weights) // 2
-    result = torch.empty_like(rows)
+    result = kept_like(rows, rows.shape)
     for block in _blocks(rows):
         _correlate_into(result[block, half : frames - half], rows[block], weights)
     return result

@@ -16,6 +16,7 @@ from audiofeed.methods.frames import Count
 from audiofeed.methods.lengths import length_mask
 from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.running_sums import running_sums
 
 # Values that are taken in one go on a CPU. Over a sliding window 2**16 and 2**20 values took 1.5 and 1.3 times as long.
@@ -33,7 +34,7 @@ def normalize_clips(
     anything may stand.
     """
     if _in_blocks(features, graph):
-        result = features.new_empty(features.shape)
+        result = kept_like(features, features.shape)
         lines = lines_of(features, lengths, result)
         if lines is not None:
             lines.center(floor if norm_vars else None)
@@ -118,7 +119,7 @@ def normalize_sliding(
     """
     if not _in_blocks(features, graph):
         return _slid(features, lengths, sliding, norm_vars, floor)
-    result = features.new_empty(features.shape)
+    result = kept_like(features, features.shape)
     workspace = Workspace(torch.empty(0, dtype=torch.float64))
     plan = _Plan.of(sliding, features.shape[-1])
     for out, rows in _blocks(result, features, lengths):

@@ -17,6 +17,7 @@ from audiofeed.methods.method_table import Method, table
 from audiofeed.methods.precision import matmul
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.kept_memory import kept_like
 
 # From a complex (rows, bins, frames) to windowed samples (rows, frames, n_fft), which the caller may overwrite
 Synthesis = Callable[[torch.Tensor], torch.Tensor]
@@ -104,7 +105,7 @@ def inverse_short_time(
         count = spectrum.shape[-1]
         added = overlap_add(synthesis(spectrum), framing.hop_length)
         return fit(added * gain_of(window, framing.hop_length, count, frames), framing.margin, length)
-    out = window.new_empty(spectrum.shape[0], length)
+    out = kept_like(window, (spectrum.shape[0], length))
     workspace = Workspace(window)
     for rows, count, gain in _runs(spectrum, frames, framing, window):
         added = add_in_pieces(spectrum[rows, :, :count], framing, synthesis, workspace)

@@ -11,6 +11,7 @@ from audiofeed.methods.frame_steps import Closing
 from audiofeed.methods.lengths import clear_own_past
 from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.standardization import Spread, count_of, standardize, standardize_into
+from audiofeed.parallel.kept_memory import kept_like
 
 DIMS = {"bin": (-1,), "clip": (-3, -2, -1)}
 
@@ -81,7 +82,7 @@ def standardize_clips(
     """
     if graph or features.device.type != "cpu":
         return standardize(features, lengths, dims, spread)
-    result = torch.empty_like(features, memory_format=torch.contiguous_format)
+    result = kept_like(features, features.shape)
     count = max(1, _BLOCK // features[0].numel())
     for first in range(0, features.shape[0], count):
         some = slice(first, first + count)

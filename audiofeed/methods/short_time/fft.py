@@ -18,6 +18,7 @@ from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.precision import matmul
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.launches import launches
 
 
@@ -35,7 +36,7 @@ def short_time_spectrum(
         parts = (padded,) if graph else framing.row_parts(padded, frames)
         spectra = [torch.fft.rfft(windowed(framing.cut(part), framing, window)) for part in parts]
         return (spectra[0] if len(spectra) == 1 else torch.cat(spectra)).transpose(-1, -2)
-    out = window.new_empty((waveform.shape[0], frames, bins), dtype=window.dtype.to_complex())
+    out = kept_like(window, (waveform.shape[0], frames, bins), window.dtype.to_complex())
     for places, piece in packed_pieces(Workspace(window), waveform, lengths, framing, window):
         put_back(out, places, torch.fft.rfft(piece))
     return out.transpose(-1, -2)
@@ -160,9 +161,9 @@ def gathered(
     for places, found in pieces:
         for i, features in enumerate(found):
             if i == len(outs) and not wanted[i].steps:
-                outs.append(features.new_empty((rows, frames, features.shape[-1])))
+                outs.append(kept_like(features, (rows, frames, features.shape[-1])))
             elif i == len(outs):
-                outs.append(features.new_empty((rows, features.shape[-1], frames)).transpose(1, 2))
+                outs.append(kept_like(features, (rows, features.shape[-1], frames)).transpose(1, 2))
             put_back(outs[i], places, features)
     return [out.transpose(1, 2) for out in outs]
 

@@ -16,6 +16,7 @@ from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.short_time.fft import packed_pieces, put_back
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.kept_memory import kept_like
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def short_time_spectrum(
         ]
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(1, 2)
     dtype = window.dtype.to_complex() if power is None else window.dtype
-    out = window.new_empty((rows, count, bins), dtype=dtype)
+    out = kept_like(window, (rows, count, bins), dtype)
     workspace = Workspace(window)
     for places, piece in packed_pieces(workspace, waveform, lengths, framing, window):
         found = interpolation.spectrum(piece, weights, workspace)

@@ -18,6 +18,7 @@ from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.short_time.fft import packed_pieces, put_back
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.kept_memory import kept_like
 
 
 class Windows(NamedTuple):
@@ -122,7 +123,7 @@ def coordinates(
         cells = _cells(_frames(waveform, lengths, framing), windows, how)
         magnitudes = raise_power(cells.squared, 1.0)
         return torch.cat([*found(cells, seconds, ends), magnitudes], dim=-1).transpose(1, 2)
-    out = windows.plain.new_empty((rows, count, 3, bins))
+    out = kept_like(windows.plain, (rows, count, 3, bins))
     for places, frames in _pieces(waveform, lengths, framing, windows):
         cells = _cells(frames, windows, how)
         middle = torch.cat([seconds[frame].repeat(row.stop - row.start, 1) for row, frame in places])

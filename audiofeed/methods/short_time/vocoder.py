@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.parallel.running_sums import running_sums
 
@@ -39,7 +40,7 @@ def stretch(
     rows, bins, _ = spectrum.shape
     if graph or spectrum.device.type != "cpu":
         return _stretched(spectrum, times, lengths, extended)
-    out = spectrum.new_empty(rows, times.shape[-1], bins).transpose(1, 2)
+    out = kept_like(spectrum, (rows, times.shape[-1], bins)).transpose(1, 2)
     for row in range(rows):
         own = None if lengths is None else lengths[row : row + 1]
         own_times = times if times.dim() == 1 else times[row]

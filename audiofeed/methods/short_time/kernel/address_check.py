@@ -91,7 +91,7 @@ def check_job(
         n_loaded: samples that are read of each frame.
         read: the samples of each row, the copy of its beginning and that of its end.
         result: the memory that is written, as one row.
-        stride: floats from one filter's result to the next one's.
+        stride: floats from one filter's result to the next one's, or from one frame's to the next one's.
         spans: (3, n) of the filters; None: no filters.
         n_weights: how many weights of filters there are.
     """
@@ -105,7 +105,7 @@ def check_job(
     if spec.by_bin:
         written = 4 * ((spec.n_bins - 1) * stride + kept)
     elif spans is None:
-        written = 4 * kept * spec.n_values
+        written = 4 * ((kept - 1) * stride + spec.n_values)
     else:
         written = 4 * ((spans.shape[1] - 1) * stride + kept)
         low, high, place = spans

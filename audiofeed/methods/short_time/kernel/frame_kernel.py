@@ -34,7 +34,7 @@ FIELDS = (
     "spans",  # address of: first bin, end bin, and place of the weights less the first bin, of each filter
     "weights",
     "n_filters",
-    "stride",  # floats from one filter's result to the next one's
+    "stride",  # floats from one filter's result to the next one's, or from one frame's to the next one's
     "floor",  # bits of a float: see `NUMBERS`
     "factor",
     "offset",
@@ -262,7 +262,7 @@ def _tile(
         with code.loop(0, spec.n_bins) as k:
             _put_lanes(code, code.load_vector(free, k.index), code.times(k.index, field["stride"]), out, valid_lanes)
     else:
-        _put_frames(code, spec, free, out, n_valid)
+        _put_frames(code, spec, free, out, n_valid, field["stride"])
     if spec.closing:
         closing.write_closing(
             code,
@@ -473,14 +473,14 @@ def _finish(
     return value
 
 
-def _put_frames(code: Code, spec: KernelSpec, values: Name, out: Name, n_valid: Name) -> None:
+def _put_frames(code: Code, spec: KernelSpec, values: Name, out: Name, n_valid: Name, stride: Name) -> None:
     """Write the part of a kernel's source that stores the values of each frame together.
 
     A lane past the last frame writes the last frame's values again.
     """
     lanes, n = spec.lanes, spec.n_values
     last = code.minus(n_valid, 1)
-    frames = [code.at(out, code.times(code.min(last, lane), n), "float") for lane in range(lanes)]
+    frames = [code.at(out, code.times(code.min(last, lane), stride), "float") for lane in range(lanes)]
     with code.loop(0, n, lanes) as k:
         here = code.min(k.index, n - lanes)  # the last vectors are written over some of those before
         rows = code.transposed([code.load_vector(values, code.plus(here, j)) for j in range(lanes)])

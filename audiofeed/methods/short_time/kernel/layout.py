@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from audiofeed.methods.decibels import Log
-from audiofeed.methods.filterbank import FilterBank
+from audiofeed.methods.filterbank import ALIGNED, FilterBank
 from audiofeed.methods.frame_steps import Affine, Closing
 from audiofeed.methods.frames import Framing, Place, mirrored_ends, mirrored_ends_of_one
 from audiofeed.methods.short_time.kernel import address_check, jit
@@ -283,14 +283,16 @@ class FrameLayout:
         Shape: -> (frames of the piece, bins).
         """
         spec, bins = self.spec(power, root_offset), self.framing.n_fft // 2 + 1
+        pitch = -(-bins // ALIGNED) * ALIGNED
         if jit.kernel(spec) is None:
             return None
 
         def pieces() -> Iterator[FramePiece]:
             for tiles, starts, count in self._pieces():
-                out = workspace.take("powers", count, bins)
-                tiles[:, TILE_OUT] = out.data_ptr() + 4 * bins * starts
-                self._run(spec, tiles, out)
+                # as a product with filters has its frames: see `ALIGNED`
+                out = workspace.take("powers", -(-count // ALIGNED) * ALIGNED, pitch)[:count, :bins]
+                tiles[:, TILE_OUT] = out.data_ptr() + 4 * pitch * starts
+                self._run(spec, tiles, out, stride=pitch)
                 yield self._places(tiles, starts, count), out
 
         return pieces()
@@ -414,6 +416,7 @@ class FrameLayout:
         kernel = jit.kernel(spec)
         if kernel is None:
             return False
+        stride = stride or spec.n_values
         affine = tail.table(spec.n_values if bank is None else bank.filters.shape[0])
         fields = {
             "tiles": tiles.ctypes.data,
