@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -49,15 +50,52 @@ def frame_sums(values: torch.Tensor, count: int, framing: Framing) -> torch.Tens
     return blocks.unfold(-1, framing.n_fft // block, framing.hop_length // block).sum(-1)
 
 
-def level(padded: torch.Tensor, count: int, owned: bool, *, framing: Framing) -> torch.Tensor:
+def levels(waveform: torch.Tensor, lengths: torch.Tensor | None, framing: Framing, *, graph: bool) -> torch.Tensor:
     """Compute the root mean square level of each frame of batched waveforms.
 
     Its gradient is 0 at silence.
 
-    Shape: (rows, padded time) -> (rows, count).
+    Shape: (rows, time), lengths (rows,) or None -> (rows, 1, frames).
     """
-    squares = padded.mul_(padded) if owned else padded.square()
-    return raise_power(frame_sums(squares, count, framing) / framing.n_fft, 1.0)
+    block = math.gcd(framing.n_fft, framing.hop_length)
+    whole = lengths is None and not framing.extends and framing.margin % block == 0 and waveform.stride(-1) == 1
+    if graph or not whole or waveform.device.type != "cpu" or block == 1:
+        return of_frames(waveform, lengths, framing, functools.partial(_level, framing=framing), graph=graph)
+    # blocks of the samples where they lie: nothing is copied but the last one
+    per_frame, step = framing.n_fft // block, framing.hop_length // block
+    time = waveform.shape[-1]
+    count = (framing.count(time) - 1) * step + per_frame
+    lead, inside = framing.margin // block, time // block
+    sums = waveform.new_zeros(len(waveform), max(count, lead + inside + 1), dtype=torch.float64)
+    sums[:, lead : lead + inside] = _energies(waveform[:, : inside * block], block)
+    if inside * block < time:
+        last = torch.nn.functional.pad(waveform[:, inside * block :], (0, -time % block))
+        sums[:, lead + inside] = _energies(last, block)[:, 0]
+    return _root(sums[:, :count].unfold(-1, per_frame, step).sum(-1), framing).to(waveform.dtype)[:, None]
+
+
+def _level(padded: torch.Tensor, count: int, owned: bool, *, framing: Framing) -> torch.Tensor:
+    """Compute the level of each frame of padded rows.  Shape: (rows, padded time) -> (rows, count)."""
+    block = math.gcd(framing.n_fft, framing.hop_length)
+    if not owned or padded.device.type != "cpu" or block == 1:
+        squares = padded.mul_(padded) if owned else padded.square()
+        return _root(frame_sums(squares, count, framing), framing)
+    used = padded[:, : (count - 1) * framing.hop_length + framing.n_fft]
+    per_frame, step = framing.n_fft // block, framing.hop_length // block
+    return _root(_energies(used, block).unfold(-1, per_frame, step).sum(-1), framing).to(padded.dtype)
+
+
+def _energies(values: torch.Tensor, block: int) -> torch.Tensor:
+    """Sum the squares of waveforms block by block, for their level, in one pass over the samples; in float64.
+
+    Shape: (rows, blocks * block) -> (rows, blocks).
+    """
+    return torch.linalg.vector_norm(values.unflatten(-1, (-1, block)), dim=-1).double().square_()
+
+
+def _root(sums: torch.Tensor, framing: Framing) -> torch.Tensor:
+    """Return the level of frames of a waveform whose squares sum to this.  Shape: any -> the same."""
+    return raise_power(sums / framing.n_fft, 1.0)
 
 
 def crossings(

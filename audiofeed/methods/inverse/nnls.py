@@ -242,7 +242,7 @@ def nearest_spectra(
     return torch.cat(pieces, dim=1).view(bins, clips, rows, frames).permute(1, 2, 0, 3)
 
 
-def clamped_spectra(features: torch.Tensor, pseudoinverse: torch.Tensor) -> torch.Tensor:
+def clamped_spectra(features: torch.Tensor, pseudoinverse: torch.Tensor, *, graph: bool) -> torch.Tensor:
     """Compute batched spectra by a pseudoinverse, clamped at 0 in place of non-negative least squares.
 
     They are the smallest least-squares spectra of either sign, 0 where these are negative.
@@ -252,4 +252,5 @@ def clamped_spectra(features: torch.Tensor, pseudoinverse: torch.Tensor) -> torc
     clips, rows, n, frames = features.shape
     frames_last = features.transpose(-1, -2)  # (clip, row, frame, filter)
     spectra = matmul(frames_last.reshape(-1, n), pseudoinverse.t())
-    return spectra.clamp(min=0).view(clips, rows, frames, -1).transpose(-1, -2)
+    spectra = spectra.clamp(min=0) if graph else spectra.clamp_(min=0)
+    return spectra.view(clips, rows, frames, -1).transpose(-1, -2)

@@ -67,8 +67,7 @@ class RMS(WaveformDescriptor):
         super().__init__(frame_length, hop_length, center, pad_mode, sample_rate)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        function = functools.partial(framewise.level, framing=self.framing)
-        return framewise.of_frames(waveform, lengths, self.framing, function, graph=graph)
+        return framewise.levels(waveform, lengths, self.framing, graph=graph)
 
 
 class ZeroCrossingRate(WaveformDescriptor):

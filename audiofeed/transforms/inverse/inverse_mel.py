@@ -84,7 +84,7 @@ class InverseMel(FeatureTransform):
                 "the second last dimension is the mels"
             )
         if self.solver == "lstsq":
-            return clamped_spectra(features, self.filter_like("pseudoinverse", features))
+            return clamped_spectra(features, self.filter_like("pseudoinverse", features), graph=graph)
         exact = torch.empty((), dtype=torch.float64, device=features.device)
         tables = [self.filter_like(name, exact) for name in ("mel", "ratios", "sums")]
         return nearest_spectra(features, *tables, graph=graph)
