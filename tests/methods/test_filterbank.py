@@ -30,3 +30,16 @@ def test_a_frame_has_the_same_bits_in_any_batch(n_filters, offset):
             part = placed(powers[first : first + frames], 0)
             found = filtered(part, filters, Workspace(part), None)
             assert torch.equal(found, whole[first : first + frames]), (frames, first)
+
+
+@pytest.mark.parametrize("pitch", [1025, 1040])
+def test_frames_that_lie_as_a_product_needs_them_are_not_copied(pitch):
+    """Frames 65 times 64 bytes apart are read where they lie; others get a copy, and the same bits."""
+    random = torch.Generator().manual_seed(0)
+    filters, powers = torch.rand(2, 1025, generator=random), torch.rand(50, 1025, generator=random)
+    held = placed(torch.full((64, pitch), torch.nan), 0)[:50, :1025]
+    held.copy_(powers)
+    workspace = Workspace(powers)
+    found = filtered(held, filters, workspace, None)
+    assert torch.equal(found, filtered(powers, filters, Workspace(powers), None))
+    assert ("aligned" in workspace._held) == (pitch % 16 != 0)

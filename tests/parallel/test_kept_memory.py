@@ -10,7 +10,7 @@ import torch
 import audiofeed as af
 from audiofeed.feed.collate import PadCollate
 from audiofeed.parallel import kept_memory
-from audiofeed.parallel.kept_memory import LEAST, MOST, PIECES, kept_empty
+from audiofeed.parallel.kept_memory import LEAST, MOST, PIECES, kept_empty, kept_like
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def address(tensor):
     return tensor.untyped_storage().data_ptr()
 
 
-@pytest.mark.parametrize("dtype", [torch.int16, torch.float32, torch.complex64])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32, torch.float64, torch.complex64, torch.complex128])
 def test_a_tensor_of_kept_memory_is_as_any_other(dtype):
     made = kept_empty((3, 700, 500), dtype)
     assert made.shape == (3, 700, 500)
@@ -118,3 +118,30 @@ def test_batches_and_features_that_are_held_keep_their_values():
     for tensors, expected in zip(held, copies, strict=True):
         for tensor, copy in zip(tensors, expected, strict=True):
             np.testing.assert_array_equal(tensor.numpy(), copy.numpy())
+
+
+def test_memory_like_that_of_a_tensor_is_kept_unless_something_observes_it():
+    like = torch.zeros(3, dtype=torch.float64)
+    first = kept_like(like, (1000, 1000))
+    where = address(first)
+    assert (first.dtype, first.shape) == (torch.float64, (1000, 1000))
+    del first
+    assert address(kept_like(like, (1000, 500), torch.complex128)) == where
+    assert kept_like(like.half(), (1000, 1000)).dtype == torch.float16
+    assert kept_like(like.to("meta"), (1000, 1000)).device.type == "meta"
+    shapes: list[torch.Size] = []
+    torch.vmap(lambda x: (shapes.append(kept_like(x, (1000, 1000)).shape), x)[1])(torch.zeros(2, 3))
+    assert shapes == [(1000, 1000)]
+
+
+def test_results_do_not_take_memory_of_each_other():
+    """What a call works in and writes to comes back to the next call only when its result has gone."""
+    made = af.SpectralFlatness(512), af.Deltas(mode="nearest"), af.CMVN(window=50, center=True), af.CMVN()
+    features = torch.randn(16, 40, 2000, generator=torch.Generator().manual_seed(0))
+    waveform = torch.randn(16, 40000, generator=torch.Generator().manual_seed(1))
+    for transform in made:
+        x = waveform if transform is made[0] else features
+        results = [transform(x * n) for n in (1, 2, 3)]
+        kept = [found.clone() for found in results]
+        transform(x)
+        assert all(torch.equal(a, b) for a, b in zip(results, kept, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audiofeed.methods.short_time.kernel import jit
+from audiofeed.methods.short_time.kernel import address_check, jit
 from audiofeed.methods.short_time.kernel.lines import lines_of
 from tests.signals import single_noise as noise
 
@@ -74,6 +74,33 @@ def test_a_line_is_standardized(eps_to, unbiased):
     divisor = (variance + 0.5).sqrt() if eps_to == "variance" else variance.sqrt() + 0.5
     lines_of(features, None).standardize(unbiased=unbiased, eps=0.5, eps_to=eps_to)
     torch.testing.assert_close(features.double(), (wide - wide.mean(-1, keepdim=True)) / divisor, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("floor", [None, 1e-4, 20.0])
+def test_a_line_is_centered_into_other_memory(floor):
+    """Its own frames alone are read and written; with a floor it is over its deviation, too."""
+    lengths = torch.tensor([70, 17, 1])
+    features = noise(3, 2, 4, 70) * 3 + 5
+    before, into = features.clone(), torch.full((3, 2, 4, 90), 7.0)[..., 10:80]
+    for clip, length in zip(features, lengths.tolist(), strict=True):
+        clip[..., length:] = 1e9
+    lines_of(features, lengths, into).center(floor)
+    for clip, was, length in zip(into, before, lengths.tolist(), strict=True):
+        own = was[..., :length].double()
+        centered = own - own.mean(-1, keepdim=True)
+        if floor is not None:
+            centered *= centered.square().mean(-1, keepdim=True).clamp(min=floor).rsqrt()
+        torch.testing.assert_close(clip[..., :length].double(), centered, rtol=1e-5, atol=2e-6)
+        assert (clip[..., length:] == 7).all()
+
+
+def test_lines_outside_the_memory_that_they_are_written_to_are_found(monkeypatch):
+    monkeypatch.setattr(address_check, "ENABLED", True)
+    lines = lines_of(noise(2, 1, 3, 40), None, torch.empty(2, 1, 3, 40))
+    lines.center(None)
+    lines._targets[4] += 4 * 41
+    with pytest.raises(IndexError, match="line 4 is not inside"):
+        lines.center(None)
 
 
 def test_memory_that_a_pass_cannot_take_is_left_to_torch():
