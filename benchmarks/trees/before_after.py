@@ -6,10 +6,10 @@ A process of each tree is asked in turn to time one row, while the other sleeps;
 order drawn anew. The ratio of a row is the median over rounds of the ratio within a round, with the interval that
 holds it with 95 % by order statistics. Rows which the interval does not put on one side of 1.03 get the next rounds.
 What is measured is kept in benchmarks/results/before_after.json, and a later call goes on from there, so that short
-calls on a quiet machine add up, until the code of a tree changes; `--anew` forgets the rows of its number of threads.
-OLD_TREE may be this tree: that is kept beside, and shows what noise alone gives. `--cpu` takes the processor's time,
-which a busy machine disturbs less; `--errors` compares the values instead. A row that one tree lacks is named with the
-reason. `--check` exits 1 where a row is slower or an error larger.
+calls on a quiet machine add up, until the code of a tree or the machine changes; `--anew` forgets the rows of its
+number of threads. OLD_TREE may be this tree: that is kept beside, and shows what noise alone gives. `--cpu` takes the
+processor's time, which a busy machine disturbs less; `--errors` compares the values instead. A row that one tree lacks
+is named with the reason. `--check` exits 1 where a row is slower or an error larger.
 """
 
 from __future__ import annotations
@@ -108,12 +108,12 @@ def fingerprint(tree: Path) -> str:
 
 
 def of_these_trees(known: dict[str, Any], old: Path, new: Path) -> dict[str, Any]:
-    """What is known of two trees: nothing yet where the code of one was another, which is told."""
-    code = [fingerprint(old), fingerprint(new)]
-    if known.get("code", code) != code:
-        sys.stderr.write("the code has changed since the last rounds: they are forgotten\n")
+    """What is known of two trees: nothing yet where the code of one, or the machine, was another, which is told."""
+    code, machine = [fingerprint(old), fingerprint(new)], peers.machine()
+    if known and (known.get("code"), known.get("machine")) != (code, machine):
+        sys.stderr.write("the code or the machine has changed since the last rounds: they are forgotten\n")
         known = {}
-    about = {"before": commit(old), "after": commit(new), "machine": peers.machine(), "code": code}
+    about = {"before": commit(old), "after": commit(new), "machine": machine, "code": code}
     return {"rounds": {}, "missing": {}, "errors": {}, **known, **about}
 
 

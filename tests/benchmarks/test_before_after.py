@@ -103,14 +103,15 @@ def test_a_row_that_one_tree_lacks_is_named(before_after):
     assert "Before a, after b; m." in page
 
 
-def test_rounds_of_other_code_are_forgotten(before_after, capsys):
+def test_rounds_of_other_code_or_another_machine_are_forgotten(before_after, capsys):
     here = before_after.HERE
     known = before_after.of_these_trees({}, here, here)
     known["rounds"]["CQT"] = [[1.0, 1.0]]
     assert before_after.of_these_trees(known, here, here)["rounds"] == known["rounds"]
     assert capsys.readouterr().err == ""
-    assert before_after.of_these_trees({**known, "code": ["another", "another"]}, here, here)["rounds"] == {}
-    assert "forgotten" in capsys.readouterr().err
+    for other in ({"code": ["another", "another"]}, {"machine": "another"}):
+        assert before_after.of_these_trees({**known, **other}, here, here)["rounds"] == {}
+        assert "forgotten" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

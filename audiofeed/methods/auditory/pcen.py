@@ -224,8 +224,8 @@ def _compress_into(out: torch.Tensor, adapted: torch.Tensor, bias: float, power:
         torch.pow(adapted, power, out=out)
     elif power == 0.5:
         # sqrt(a + b) - sqrt(b) = a / (sqrt(a + b) + sqrt(b))
-        root = (adapted + bias).sqrt_().add_(math.sqrt(bias))
-        torch.div(adapted, root, out=out)
+        torch.add(adapted, bias, out=out).sqrt_().add_(math.sqrt(bias))
+        torch.div(adapted, out, out=out)
     else:
         adapted.div_(bias).log1p_().mul_(power)
         torch.expm1(adapted, out=out).mul_(bias**power)
