@@ -425,13 +425,10 @@ class FrameLayout:
             "window": self.window.ctypes.data,
             "window_at": self.under.start,
             "n_loaded": self.loaded,
-            "spans": 0,
-            "weights": 0,
-            "n_filters": 0,
             "stride": stride,
             "affine": affine.ctypes.data,
             **spec.numbers,
-            **dict.fromkeys(CLOSING_FIELDS, 0),
+            **dict.fromkeys(("spans", "weights", "n_filters", *CLOSING_FIELDS), 0),
         }
         if closing is not None:
             n_lines = spec.n_bins if bank is None else bank.filters.shape[0]
