@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -113,6 +114,17 @@ def shortened(value: object, most: int = 60) -> str:
     """
     shown = repr(value)
     return shown if len(shown) <= most else f"{shown[:most]}..."
+
+
+def check_path(name: str, value: object, what: str) -> str:
+    """Check that an argument is the path of a file or folder, and return it as text; raise a TypeError otherwise.
+
+    >>> check_path("root", Path("clips"), "a folder of audio files")
+    'clips'
+    """
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name}={shortened(value)} must be the path of {what}, as text or a pathlib.Path")
+    return os.fsdecode(value)
 
 
 def check_share(name: str, value: float) -> float:

@@ -71,8 +71,7 @@ def check_place(crop: Crop, start: int, length: int, frames: int) -> None:
     if not inside or (start + length > frames and not getattr(crop, "pad", False)):
         raise ValueError(
             f"crop={crop!r} placed {length} frames from frame {start} in a clip of {frames}; a crop must lie within "
-            "its "
-            "clip, or begin there and have an attribute pad that is True, for silence beyond the end"
+            "its clip, or begin there and have an attribute pad that is True, for silence beyond the end"
         )
 
 

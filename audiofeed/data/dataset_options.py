@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 
-from audiofeed.arguments.checks import HIGHEST_RATE
+from audiofeed.arguments.checks import HIGHEST_RATE, shortened
 from audiofeed.data.crops import Crop
 
 OnError = Literal["raise", "skip"]
@@ -67,7 +67,7 @@ def check_options(
     Raises:
         ValueError: `sample_rate` is not an integer from 1 to 10,000,000, `on_error` is not "raise" or "skip", `keep`
             is not "memory" or None, or `keep_gb` is not above 0 or stands without `keep`.
-        TypeError: `crop` has no `count` or `place`.
+        TypeError: `crop` has no `count` or `place`, or is a class.
 
     >>> check_options(16_000, None, "skip")
     """
@@ -76,6 +76,8 @@ def check_options(
             f"sample_rate={sample_rate!r} must be an integer number of Hz, 1 to {HIGHEST_RATE}, or None to keep the "
             "files' own"
         )
+    if isinstance(crop, type):
+        raise TypeError(f"crop={crop.__name__} is a class; give it its settings: {crop.__name__}(...)")
     if crop is not None and not (hasattr(crop, "count") and hasattr(crop, "place")):
         raise TypeError(f"crop={crop!r} must be RandomCrop, CenterCrop, Windows or None")
     if on_error not in ("raise", "skip"):
@@ -97,6 +99,7 @@ def chosen_fields(columns: Mapping[str, Column], fields: Sequence[str] | None) -
 
     Raises:
         ValueError: `fields` names a column that is not there.
+        TypeError: `fields` is no list.
 
     >>> chosen_fields({"speaker": ["ann"], "take": [1]}, ["take"])
     {'take': [1]}
@@ -105,6 +108,8 @@ def chosen_fields(columns: Mapping[str, Column], fields: Sequence[str] | None) -
         return dict(columns)
     if isinstance(fields, str):
         raise ValueError(f"fields={fields!r} must be a list of names, such as [{fields!r}]")
+    if not isinstance(fields, Iterable):
+        raise TypeError(f"fields={shortened(fields)} must be a list of names of columns, or None for all")
     missing = [name for name in fields if name not in columns]
     if missing:
         raise ValueError(f"fields={list(fields)!r} names {missing[0]!r}, which is none of {list(columns)}")

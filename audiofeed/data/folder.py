@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from audiofeed.arguments.checks import check_path
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
@@ -117,7 +118,7 @@ class AudioFolder(AudioFiles):
         if target in (EventTargets, FrameTargets):
             raise TypeError(f"target={target!r} is a class; give it its settings: EventTargets(...), FrameTargets(...)")
         pattern = NamePattern(target) if isinstance(target, str) else None
-        self.root = os.fsdecode(root)
+        self.root = check_path("root", root, "a folder of audio files")
         source = target.source if isinstance(target, (EventTargets, FrameTargets)) else None
         beside = [source.lower()] if isinstance(source, str) else []
         headers = [] if index is None else [ScanIndex(index, self.root)]

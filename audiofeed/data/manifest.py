@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from audiofeed.arguments.checks import warn_caller
+from audiofeed.arguments.checks import check_path, warn_caller
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, chosen_fields
 from audiofeed.data.datasets import AudioFiles
@@ -155,7 +155,7 @@ class AudioManifest(AudioFiles):
         table = read_table(source)
         owner, known = f"AudioManifest({table.name!r})", given_classes(classes)
         if root is not None:
-            folder = os.fsdecode(root)
+            folder = check_path("root", root, "the folder of the files")
         else:
             folder = os.path.dirname(os.fsdecode(source)) if isinstance(source, (str, bytes, os.PathLike)) else ""
         files = _path_columns(table, path_column, path_columns)

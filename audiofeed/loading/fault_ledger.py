@@ -14,7 +14,7 @@ from typing import Any, overload
 
 import torch.distributed as dist
 
-from audiofeed.arguments.checks import check_share
+from audiofeed.arguments.checks import check_path, check_share
 from audiofeed.data.errors import AudioReadError
 
 # a share of fewer clips than these says nothing about a corpus
@@ -72,7 +72,7 @@ class FaultLedger(Sequence[Fault]):
 
     def __init__(self, max_ratio: float | None = None, path: str | os.PathLike[str] | None = None) -> None:
         self.max_ratio = None if max_ratio is None else check_share("max_fault_ratio", max_ratio)
-        self._path = None if path is None else Path(path)
+        self._path = None if path is None else _writable(path)
         # a file that is broken fails wherever a crop of it begins
         self._found: dict[tuple[str | None, str], Fault] = {}
         self._failed = 0
@@ -201,3 +201,15 @@ def _fault_of(error: Any) -> Fault:
     if isinstance(error, AudioReadError):
         return Fault(error.path, error.offset, error.cause or str(error))
     return Fault(None, None, f"{type(error).__name__}: {error}")
+
+
+def _writable(path: str | os.PathLike[str]) -> Path:
+    """Check that faults can be written to a path before any is there, and return it."""
+    log = Path(check_path("fault_log", path, "a file that faults are written to"))
+    folder = log.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"fault_log={str(log)!r} cannot be written: make the folder {str(folder)!r} first")
+    if log.is_dir() or not os.access(log if log.exists() else folder, os.W_OK):
+        why = "it is a folder" if log.is_dir() else "this process may not write there"
+        raise PermissionError(f"fault_log={str(log)!r} cannot be written: {why}; give another file")
+    return log

@@ -21,7 +21,7 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 from typing_extensions import Unpack
 
-from audiofeed.arguments.checks import check_choice, check_count, shortened, warn_caller
+from audiofeed.arguments.checks import check_choice, check_count, check_integer, shortened, warn_caller
 from audiofeed.arguments.devices import as_device
 from audiofeed.arguments.signature import complete, takes
 from audiofeed.data.datasets import AudioFiles
@@ -158,6 +158,7 @@ class Feed:
         check_choice("on_error", on_error, ("raise", "skip"))
         self._asked = check_workers(workers)
         self._prefetch = check_count("prefetch_factor", prefetch_factor, "a number of batches, 1 or more")
+        check_integer("ahead", ahead, "an integer of at least 0; 0 does everything in the loop", least=0)
         guarded = on_error == "skip"
         if sampler is not None:
             _check_left_to(

@@ -241,9 +241,23 @@ def test_a_log_of_json_lines(tmp_path):
         assert set(lines[0]) == {"path", "offset", "cause", "count"}
 
 
-@pytest.mark.parametrize("path", ["/dev/full", "/nowhere/at/all.jsonl"])
-def test_a_full_disk_under_the_log_is_one_warning_and_training_goes_on(path):
-    with make(Bad(), fault_log=path) as feed:
+@pytest.mark.parametrize(
+    ("path", "error", "said"),
+    [
+        ("/nowhere/at/all.jsonl", FileNotFoundError, "make the folder '/nowhere/at' first"),
+        ("/", PermissionError, "it is a folder"),
+        ("/proc/version", PermissionError, "may not write there"),
+        (5, TypeError, "fault_log=5 must be the path of a file"),
+    ],
+)
+def test_a_log_that_cannot_be_written_is_told_before_the_first_fault(path, error, said, monkeypatch):
+    monkeypatch.setattr("os.access", lambda name, mode: str(name) != "/proc/version")  # root may do anything
+    with pytest.raises(error, match=said):
+        make(Bad(), fault_log=path)
+
+
+def test_a_full_disk_under_the_log_is_one_warning_and_training_goes_on():
+    with make(Bad(), fault_log="/dev/full") as feed:
         with pytest.warns(UserWarning, match="cannot be written.*kept in memory") as caught:
             assert len(list(feed)) == 10
         assert len(caught) == 1

@@ -332,7 +332,7 @@ def test_subsets_and_concatenations_draw_by_epoch(folder, wav_folder):
         ({"sampler": 3}, TypeError, "sampler=int must yield lists"),
         ({"batch_size": 2, "workers": "many"}, ValueError, "workers='many' must be an integer of at least 0"),
         ({"batch_size": 2, "workers": True}, ValueError, "workers=True must be"),
-        ({"batch_size": 2, "ahead": -1}, ValueError, "max_ahead=-1|ahead=-1"),
+        ({"batch_size": 2, "ahead": -1}, ValueError, "^ahead=-1 must be an integer of at least 0"),
         ({"batch_size": 2, "prefetch_factor": 0}, ValueError, "prefetch_factor=0 must be a number of batches"),
         ({"batch_size": 2, "timeout": 0}, ValueError, "timeout=0 must be seconds"),
         ({"batch_size": 2, "on_error": "ignore"}, ValueError, "on_error='ignore'"),

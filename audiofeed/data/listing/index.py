@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from audiofeed.arguments.checks import warn_caller
+from audiofeed.arguments.checks import check_path, warn_caller
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.readers import AudioInfo
 from audiofeed.data.readers.base import Reader
@@ -81,7 +81,7 @@ class ScanIndex:
     """
 
     def __init__(self, path: str | os.PathLike[str], base: str) -> None:
-        self.path = os.path.realpath(os.fsdecode(path))
+        self.path = os.path.realpath(check_path("index", path, "a file that keeps the scan"))
         self._begun = time.time_ns()
         self._prefix = os.path.join(base, "") if base else ""
         self._readers = _readers_now()

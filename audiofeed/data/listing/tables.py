@@ -127,13 +127,15 @@ def read_table(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> 
         FileNotFoundError: The file does not exist.
         ValueError: The extension is not one of those, a line is broken, two columns have one name, text is not Unicode,
             or there are no rows. The message has the file, the line or row, and the column if it is known.
-        TypeError: A row is not a mapping.
+        TypeError: The source is neither, or a row is not a mapping.
         ModuleNotFoundError: The file is Parquet and pyarrow is not installed.
 
     >>> read_table([{"path": "a.wav"}]).place(0)
     'row 1 of the list'
     """
     if not isinstance(source, (str, bytes, os.PathLike)):
+        if not isinstance(source, Iterable):
+            raise TypeError(f"source={shown(source)} must be a manifest's path, or a list of dicts with a path each")
         rows = []
         for number, row in enumerate(source, 1):
             if not isinstance(row, Mapping):

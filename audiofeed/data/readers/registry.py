@@ -236,7 +236,7 @@ def _info(file: AudioFile) -> AudioInfo:
             info = _ask(reader, file)
             if info is not None:
                 return info
-    known = "; ".join(f"{reader.name}: {' '.join(reader.extensions)}" for reader in READERS)
+    known = "; ".join(": ".join(filter(None, (one.name, " ".join(one.extensions)))) for one in READERS)
     raise AudioReadError.of(
         file.path, f"Format not recognized: the file begins with {head[:12]!r}; known formats: {known}"
     )
