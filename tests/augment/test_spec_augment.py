@@ -293,3 +293,5 @@ def test_its_settings_are_shown_and_a_tensor_is_enough():
         SpecAugment(warp=3)(features)
     with pytest.raises(ValueError, match=r"features of shape \(2, 30\) cannot be augmented"):
         SpecAugment().run(clips(torch.ones(2, 30), [30, 30]))
+    with pytest.raises(ValueError, match=r"SpecAugment augments features, and these clips have none"):
+        SpecAugment()(Clips(torch.ones(2, 30), torch.tensor([30, 30]), torch.tensor([1, 2])))

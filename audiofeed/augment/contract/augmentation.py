@@ -236,11 +236,16 @@ class Augmentation(torch.nn.Module):
         Raises:
             TypeError: A tensor is given, and the augmentation changes more than it; `Clips` stand beside arguments; or
                 waveforms are not of floating point, or lengths or seeds not of integers.
-            ValueError: Lengths or seeds are not one for each clip; or, on a CPU, lengths reach past the tensor.
+            ValueError: Lengths or seeds are not one for each clip; `Clips` have no features to augment; or, on a CPU,
+                lengths reach past the tensor.
         """
         if isinstance(waveforms, Clips):
             if lengths is not None or seeds is not None or sample_rate is not None:
                 raise TypeError("Clips have their own lengths, seeds and sample rate; give them alone")
+            if "features" in self.stages and waveforms.features is None:
+                raise ValueError(
+                    f"{type(self).__name__} augments features, and these clips have none: Clips(..., features=...)"
+                )
             return self.run(checked_clips(waveforms))
         name = "features" if self.stage == "features" else "waveforms"
         others = self.changes - {name}
