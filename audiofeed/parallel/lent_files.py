@@ -22,7 +22,8 @@ import numpy as np
 
 # Files that may lie unused, and bytes in them: as of the memory that a process keeps for itself
 PIECES, MOST = 4, 1 << 27
-# Files that a process looks after at once; of more, the oldest go with those that they were lent to
+# Files that a process looks after at once; of more, the oldest go with those that they were lent to. While nobody has
+# used so many tickets there is no further one: a loader that prefetches a hundred batches would run out of descriptors
 LOOKED_AFTER = 64
 # Bytes that a file may come to hold, for each that it holds at first; what is not written takes no memory
 _ROOM = 2
@@ -55,13 +56,14 @@ class _File:
 
     Attributes:
         number: Its descriptor.
+        is_promised: Whether it may have a ticket; nothing would look after one of a file that was let go.
         capacity: Bytes that it may hold.
         size: Bytes that it held at most, from the first on.
     """
 
     def __init__(self, size: int) -> None:
         self.capacity, self.size = -(-_ROOM * size // mmap.PAGESIZE) * mmap.PAGESIZE, 0
-        self._is_fresh, self._promised = True, 0
+        self._is_fresh, self._promised, self.is_promised = True, 0, True
         # the opening that is held for another process until that has its own, and the number of its ticket
         self._held: tuple[int, int] | None = None
         self._serial = 0
@@ -76,29 +78,42 @@ class _File:
 
     def __del__(self) -> None:
         if hasattr(self, "number"):
-            self._let_go()
+            self._close_held()
             os.close(self.number)
 
-    def _let_go(self) -> None:
+    def _close_held(self) -> None:
         if self._held is not None:
             os.close(self._held[0])
             self._held = None
+
+    def is_awaited(self) -> bool:
+        """Return whether there is a ticket for the file that, when last looked at, nobody had used."""
+        return self._held is not None
+
+    def let_go(self) -> bool:
+        """Let the file have no ticket from now on, and return True; False if there is one that was not used yet."""
+        self.is_promised = False  # before the look: the thread that sends batches looks in the other order
+        self.is_promised = self.is_awaited()
+        return not self.is_promised
 
     def is_unused(self) -> bool:
         """Return whether nobody has the file, and nobody is about to take it."""
         if self._held is not None:
             if int.from_bytes(os.pread(self.number, _TAKEN, self.capacity), "little") != self._held[1]:
                 return False
-            self._let_go()
+            self._close_held()
         return is_alone(self.number)
 
     def ticket(self) -> Ticket | None:
         """Return a ticket for another process; None if there is one that was not used yet, or nobody could use it."""
-        if self._held is not None or not can_be_taken(os.getppid()):
+        if not self.is_promised or self._held is not None or not can_be_taken(os.getppid()):
             return None
         self._serial += 1
         number = opened_anew(self.number)
         self._held = number, self._serial
+        if not self.is_promised:
+            self._close_held()
+            return None
         return Ticket(os.getpid(), number, os.fstat(number).st_ino, self._serial, self.capacity)
 
     def open(self, size: int) -> np.ndarray:
@@ -205,7 +220,11 @@ class LentFiles:
         while len(others) > PIECES or sum(one.size for one in others) > MOST:
             surplus.append(others.pop(0))
         kept = [one for one in self._files if one is not file and one not in surplus]
-        self._files = [*kept, file][-LOOKED_AFTER:]
+        file.is_promised = sum(one.is_awaited() for one in kept) < LOOKED_AFTER
+        for oldest in kept[: max(0, len(kept) + 1 - LOOKED_AFTER)]:
+            if oldest.let_go():
+                kept.remove(oldest)
+        self._files = [*kept, file]
         return opened_anew(file.number)
 
 

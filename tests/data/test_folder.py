@@ -14,7 +14,7 @@ import soundfile
 import soxr
 import torch
 
-from audiofeed.data import AudioFolder, AudioManifest, AudioReadError, CenterCrop, RandomCrop, Windows, read
+from audiofeed.data import AudioFolder, AudioReadError, CenterCrop, RandomCrop, Windows, read
 from audiofeed.data.keys import ExampleKey
 from audiofeed.data.listing import scan as scan_module
 
@@ -181,15 +181,6 @@ def test_arguments_out_of_range(root, arguments, error, rule):
         AudioFolder(root, **arguments)
 
 
-def test_paths_that_are_none(root):
-    with pytest.raises(TypeError, match="root=5 must be the path of a folder"):
-        AudioFolder(5)
-    with pytest.raises(TypeError, match="source=5 must be a manifest's path, or a list"):
-        AudioManifest(5)
-    with pytest.raises(TypeError, match="root=5 must be the path of the folder"):
-        AudioManifest([{"path": "a.wav"}], root=5)
-
-
 @pytest.mark.parametrize("rate", [np.int64(16000), np.uint16(16000), torch.tensor(16000)])
 def test_a_rate_of_any_integer_type(root, rate):
     dataset = AudioFolder(root, sample_rate=rate)
@@ -331,8 +322,7 @@ def test_a_bad_file_at_the_scan(root, write):
     (fault,) = dataset.faults
     assert (fault.path, fault.offset) == (bad, None)
     assert "Format not recognized" in fault.cause
-    assert "torchcodec" in fault.cause
-    assert ": ;" not in fault.cause  # a reader without an ending of its own
+    assert "torchcodec;" in fault.cause  # a reader without an ending of its own
 
 
 def test_a_bad_file_keeps_the_classes(root, write):

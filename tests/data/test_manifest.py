@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from audiofeed.data import AudioManifest, AudioReadError, CenterCrop, RandomCrop, Windows, read
+from audiofeed.data import AudioFolder, AudioManifest, AudioReadError, CenterCrop, RandomCrop, Windows, read
 from audiofeed.data.resample import resample_crop
 from audiofeed.data.targets.event_targets import EventTargets
 
@@ -249,3 +249,12 @@ def test_a_path_that_leads_nowhere_is_a_fault(root, name):
         AudioManifest(rows, root=root)
     with pytest.warns(UserWarning, match="leaves out 1 of 2 files"):
         assert len(AudioManifest(rows, root=root, on_error="skip")) == 1
+
+
+def test_paths_that_are_none():
+    with pytest.raises(TypeError, match="root=5 must be the path of a folder"):
+        AudioFolder(5)
+    with pytest.raises(TypeError, match="source=5 must be a manifest's path, or a list"):
+        AudioManifest(5)
+    with pytest.raises(TypeError, match="root=5 must be the path of the folder"):
+        AudioManifest([{"path": "a.wav"}], root=5)

@@ -234,17 +234,35 @@ def test_nobody_gets_a_ticket_who_could_not_use_it(monkeypatch):
     os.close(number)
 
 
-def test_a_ticket_that_nobody_uses_goes_with_its_file(monkeypatch):
+def test_a_ticket_is_good_however_many_files_are_lent_after_it(monkeypatch):
     monkeypatch.setattr(lent_files, "LOOKED_AFTER", 3)
     before = len(os.listdir("/proc/self/fd"))
-    files = LentFiles()
+    files, tickets = LentFiles(), []
     for n in range(8):
         number = lend(files, [n] * 3)
-        files.latest.ticket()
+        tickets.append(files.latest.ticket())
         os.close(number)
-    assert len(files) == 3
-    # a file and what is held of it
-    assert len(os.listdir("/proc/self/fd")) == before + 6
+    # there are no more than so many that nobody has used
+    assert [ticket is not None for ticket in tickets] == [True] * 3 + [False] * 5
+    assert len(files) == 4
+    # each file, what is held of three, and the mapping of the one that is filled again and again
+    assert len(os.listdir("/proc/self/fd")) == before + 8
+    assert [taken_in_a_child(ticket) for ticket in tickets[:3]] == [bytes([n] * 3) for n in range(3)]
+    os.close(lend(files, [9] * 3))
+    assert files.latest.ticket() is not None
+    assert len(os.listdir("/proc/self/fd")) <= before + 6
+
+
+def test_a_file_that_was_let_go_has_no_ticket(monkeypatch):
+    monkeypatch.setattr(lent_files, "LOOKED_AFTER", 3)
+    files = LentFiles()
+    numbers, lent = [], []
+    for n in range(5):
+        numbers.append(lend(files, [n] * 3))
+        lent.append(files.latest)
+    assert [file.ticket() is not None for file in lent] == [False] * 2 + [True] * 3
+    for number in numbers:
+        os.close(number)
 
 
 def test_memory_to_write_to_is_that_of_the_file():

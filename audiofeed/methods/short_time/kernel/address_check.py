@@ -68,6 +68,13 @@ def memory_of_rows(name: str, address: int, rows: int, pitch: int, size: int) ->
     return Memory(name, begins, begins + size)
 
 
+def memory_of(name: str, values: torch.Tensor) -> Memory:
+    """Return the memory of a tensor, from its first value to its last, as one row to check addresses against."""
+    places = (step * (size - 1) for size, step in zip(values.shape, values.stride(), strict=True))
+    n = 1 + sum(places) if values.numel() else 0
+    return memory_of_rows(name, values.data_ptr(), 1, 0, n * values.element_size())
+
+
 def check_job(
     spec: KernelSpec,
     tiles: np.ndarray,

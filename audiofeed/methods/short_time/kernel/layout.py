@@ -477,7 +477,7 @@ class FrameLayout:
             hop=self.framing.hop_length * self.waveform.element_size(),
             n_loaded=self.loaded,
             read=self.memory(),
-            result=address_check.memory_of_rows("result", out.data_ptr(), 1, 0, out.numel() * out.element_size()),
+            result=address_check.memory_of("result", out),
             stride=stride,
             spans=spans,
             n_weights=n_weights,
