@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -73,7 +74,7 @@ class Pipeline:
         self._ahead, self._may_load, self._may_compute = ahead, loads, computes
         self._after_load, self._loaded, self._look = after_load, loaded, look
         self._count = 0
-        self._ended = self._exhausted = False
+        self._ended = self._exhausted = self._waits = False
         self._background = Background()
         self._jobs: deque[Job] = deque()
 
@@ -175,14 +176,19 @@ class Pipeline:
         made, note = loaded
         prepared = self._work.prepare(made)
         if computes:
-            with alone():  # the loop's own threads compute at the same time
+            # the loop's own threads compute at the same time, unless it waits for this very batch
+            with contextlib.nullcontext() if self._waits else alone():
                 self._work.compute(prepared)
         return prepared, note
 
     def _wait(self, job: Job) -> Any:
         begun = time.perf_counter()
-        while not job.wait(_LOOK):
-            self._look(time.perf_counter() - begun)
+        self._waits = True
+        try:
+            while not job.wait(_LOOK):
+                self._look(time.perf_counter() - begun)
+        finally:
+            self._waits = False
         return job.result()
 
 

@@ -28,17 +28,19 @@ def shared_memory() -> set[str]:
 
 
 class Noted(Bands):
-    """Bands that note the thread that computes them, and can be held at a gate."""
+    """Bands that note the thread that computes them, how many torch may use there, and can be held at a gate."""
 
     def __init__(self, *, trainable: bool = False) -> None:
         super().__init__(trainable=trainable)
         self.threads: list[str] = []
+        self.torch_threads: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         assert self.gate.wait(30)
         self.threads.append(threading.current_thread().name)
+        self.torch_threads.append(torch.get_num_threads())
         return super().forward(waveform, lengths)
 
 

@@ -1,6 +1,7 @@
 """DeviceLoader: the next batches in work, the same bits, and what must stay in the loop stays there."""
 
 import inspect
+import multiprocessing
 import threading
 import time
 import traceback
@@ -66,6 +67,41 @@ def test_features_of_the_next_batch_are_computed_while_the_loop_uses_this_one():
         assert batch.features.shape[0] == 4
     assert bands.threads[:2] == ["MainThread"] * 2
     assert bands.threads[2:] == ["audiofeed-loading"] * 3
+
+
+class Awaited(Pairs):
+    """Items that the background thread has no sooner than when the loop waits for them."""
+
+    waited = staticmethod(lambda: True)
+
+    def __getitem__(self, index):
+        deadline = time.monotonic() + 3
+        while threading.current_thread().name == "audiofeed-loading" and not self.waited():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["the loop waits", "the loop computes"])
+def test_torchs_threads_are_the_loops_unless_it_waits_for_the_batch(waits):
+    bands, before = Noted(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        dataset = Awaited(20)
+        collate = af.GPUSpecCollate(bands, device="cpu")
+        loader = af.DeviceLoader(DataLoader(dataset, batch_size=4, collate_fn=collate), ahead=1)
+        loader._loads_anywhere = True
+        if waits:
+            dataset.waited = lambda: loader._running.pipeline._waits
+        for number, batch in enumerate(loader):
+            assert batch.features.shape[0] == 4
+            deadline = time.monotonic() + 10
+            while not waits and 0 < number < 4 and len(bands.threads) < number + 2 and time.monotonic() < deadline:
+                time.sleep(0.001)
+    finally:
+        torch.set_num_threads(before)
+    assert bands.threads[2:] == ["audiofeed-loading"] * 3
+    assert bands.torch_threads[2:] == [2 if waits else 1] * 3
 
 
 def test_no_more_than_ahead_batches_are_loaded_before_they_are_asked_for(wav_folder):
@@ -231,6 +267,7 @@ def test_an_error_of_a_transform_has_its_traceback():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_leaving_in_the_middle_leaves_no_thread_and_no_process(workers):
+    before = set(multiprocessing.active_children())  # an error that pytest keeps holds the loader of another test
     loader = af.DeviceLoader(plain(af.GPUSpecCollate(Bands(), device="cpu"), num_workers=workers))
     for _ in range(3):
         for number, _batch in enumerate(loader):
@@ -241,12 +278,10 @@ def test_leaving_in_the_middle_leaves_no_thread_and_no_process(workers):
     batches = iter(loader)
     next(batches)
     del batches
-    import multiprocessing
-
     deadline = time.monotonic() + 30
-    while multiprocessing.active_children() and time.monotonic() < deadline:
+    while set(multiprocessing.active_children()) - before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not multiprocessing.active_children()
+    assert not set(multiprocessing.active_children()) - before
 
 
 def test_ctrl_c_while_the_loop_waits_ends_the_thread(wav_folder):
