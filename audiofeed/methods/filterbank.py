@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.precision import matmul, products_into
 from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.tiles import FilterTiles
 
@@ -85,13 +85,13 @@ def filtered(
         # a product with one filter alone would take yet other steps
         several = filters if len(filters) > 1 else filters.expand(2, -1).contiguous()
         return _product(_aligned(flat, workspace), several)[: flat.shape[0], : len(filters)].reshape(*leading, -1)
-    out = workspace.take(name, flat.shape[0], filters.shape[0])
+    out, into = workspace.take(name, flat.shape[0], filters.shape[0]), products_into(flat)
     for first, end, low, high in tiles.tiles:
         starts = _starts(end - first, low, high)
         for start, stop in itertools.pairwise(starts):
             part = flat[:, start:stop], filters[first:end, start:stop].t()
             if start == low:
-                matmul_into(out[:, first:end], *part)
+                into(out[:, first:end], *part)
             else:
                 out[:, first:end] += matmul(*part)
     return out.view(*leading, -1)

@@ -9,7 +9,7 @@ short format holds exactly, and the products of the parts are summed: x = x1 + x
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -135,10 +135,24 @@ def matmul_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
 
     Shape: out (m, n), (m, k), (k, n).
     """
-    if product_format(a.device, a.dtype) == "ieee":
-        torch.mm(a, b, out=out)
-    else:
-        out.copy_(matmul(a, b))
+    products_into(a)(out, a, b)
+
+
+def products_into(like: torch.Tensor) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]:
+    """Return `matmul_into` for many products of matrices on one device: torch's flags are asked for once.
+
+    Args:
+        like: all matrices have its dtype and device.
+    """
+    return _plain_into if product_format(like.device, like.dtype) == "ieee" else _split_into
+
+
+def _plain_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    torch.mm(a, b, out=out)
+
+
+def _split_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    out.copy_(matmul(a, b))
 
 
 def conv1d(waveform: torch.Tensor, basis: torch.Tensor, hop_length: int) -> torch.Tensor:

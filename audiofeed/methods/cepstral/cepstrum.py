@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.precision import matmul, products_into
 from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.observed import observed
 
@@ -24,8 +24,9 @@ def over_bins(features: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
         # row by row: a product of many rows at once would first copy them, frames beside bins
         rows = features.reshape(-1, bins, frames)
         out = kept_like(rows, (rows.shape[0], matrix.shape[0], frames))
-        for i in range(rows.shape[0]):
-            matmul_into(out[i], matrix, rows[i])
+        into = products_into(rows)
+        for found, row in zip(out.unbind(), rows.unbind(), strict=True):
+            into(found, matrix, row)
         return out.view(*leading, -1, frames)
     flat = features.transpose(-1, -2).reshape(-1, bins)  # (frame of any row, bin)
     return matmul(flat, matrix.t()).view(*leading, frames, -1).transpose(-1, -2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.precision import matmul, products_into
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.methods.workspace import Workspace
 from audiofeed.plans.constant_q.spectral_spans import Span
@@ -31,7 +31,7 @@ def weigh_spans(
     *leading, n = magnitudes.shape
     flat = magnitudes.reshape(-1, n)
     out = None if workspace is None else workspace.take("bins", len(flat), spans[-1][1])
-    parts, start = [], 0
+    parts, start, into = [], 0, products_into(flat)
     for first, end, low, high in spans:
         size = (end - first) * (high - low)
         tile = weights[start : start + size].view(end - first, high - low).t()
@@ -39,7 +39,7 @@ def weigh_spans(
         if out is None:
             parts.append(matmul(flat[:, low:high], tile))
         else:
-            matmul_into(out[:, first:end], flat[:, low:high], tile)
+            into(out[:, first:end], flat[:, low:high], tile)
     found = torch.cat(parts, dim=1) if out is None else out
     return _raised(found, power, in_place=out is not None).view(*leading, -1)
 

@@ -12,7 +12,7 @@ import torch
 
 from audiofeed.methods.frame_shaping import windowed
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.precision import matmul, matmul_into
+from audiofeed.methods.precision import matmul, products_into
 from audiofeed.methods.short_time.fft import packed_pieces, put_back
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
@@ -40,6 +40,7 @@ class Interpolation:
         start = 0
         parts = []
         out = None if workspace is None else workspace.take("interpolated", len(windowed), self.tiles[-1][1])
+        into = products_into(bins)
         for first, end, low, high in self.tiles:
             size = (end - first) * (high - low)
             tile = weights[start : start + size].view(end - first, high - low).t()
@@ -47,7 +48,7 @@ class Interpolation:
             if out is None:
                 parts.append(matmul(bins[:, low:high], tile))
             else:
-                matmul_into(out[:, first:end], bins[:, low:high], tile)
+                into(out[:, first:end], bins[:, low:high], tile)
         found = torch.cat(parts, dim=1) if out is None else out  # (frame, 2 * bin)
         return torch.view_as_complex(found.unflatten(-1, (-1, 2)))
 
