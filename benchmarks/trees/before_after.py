@@ -3,8 +3,10 @@
     python benchmarks/trees/before_after.py OLD_TREE [--threads 1] [--seconds 50] [--rows 20] [--only CQT,CFP] [--check]
 
 A process of each tree is asked in turn to time one row, while the other sleeps; a round is one answer of each, in an
-order drawn anew. The ratio of a row is the median over rounds of the ratio within a round, with the interval that
-holds it with 95 % by order statistics. Rows which the interval does not put on one side of 1.03 get the next rounds.
+order drawn anew. Each turn over the rows has processes of its own: where memory comes to lie changes a time by up to a
+tenth, for as long as a process lives. The ratio of a row is the median over rounds of the ratio within a round, with
+the interval that holds it with 95 % by order statistics. Rows that it does not put on one side of 1.03 get the next
+rounds.
 What is measured is kept in benchmarks/results/before_after.json, and a later call goes on from there, so that short
 calls on a quiet machine add up, until the code of a tree or the machine changes; `--anew` forgets the rows of its
 number of threads. OLD_TREE may be this tree: that is kept beside, and shows what noise alone gives. `--cpu` takes the
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +121,24 @@ def of_these_trees(known: dict[str, Any], old: Path, new: Path) -> dict[str, Any
     return {"rounds": {}, "missing": {}, "errors": {}, **known, **about}
 
 
+@contextlib.contextmanager
+def processes(old: Path, threads: int, shared: str) -> Iterator[tuple[Tree, Tree]]:
+    """A process of the tree before, and one of this tree."""
+    pair = Tree(old, threads, shared), Tree(HERE, threads, shared)
+    try:
+        yield pair
+    finally:
+        for tree in pair:
+            tree.close()
+
+
 def time_rows(
-    pair: tuple[Tree, Tree], known: dict[str, Any], names: list[str], seconds: float, *, cpu: bool = False
+    begin: Callable[[], contextlib.AbstractContextManager[tuple[Tree, Tree]]],
+    known: dict[str, Any],
+    names: list[str],
+    seconds: float,
+    *,
+    cpu: bool = False,
 ) -> None:
     """Add rounds to `known` until the seconds are over or no row needs one."""
     end, draw = time.monotonic() + seconds, random.Random()
@@ -131,17 +151,18 @@ def time_rows(
         fewest = len(rounds[needy[0]])
         turn = [name for name in needy if len(rounds[name]) == fewest]
         draw.shuffle(turn)
-        for name in turn:
-            if time.monotonic() >= end:
-                return
-            order = draw.sample((0, 1), 2)
-            found = {side: pair[side].ask(row=name, blocks=BLOCKS, seconds=SECONDS, cpu=cpu) for side in order}
-            lacking = {("before", "after")[side]: of["missing"] for side, of in found.items() if "missing" in of}
-            if lacking:
-                missing[name] = lacking
-                del rounds[name], known["rounds"][name]
-                continue
-            rounds[name].append([min(found[side]["blocks"]) for side in (0, 1)])
+        with begin() as pair:
+            for name in turn:
+                if time.monotonic() >= end:
+                    return
+                order = draw.sample((0, 1), 2)
+                found = {side: pair[side].ask(row=name, blocks=BLOCKS, seconds=SECONDS, cpu=cpu) for side in order}
+                lacking = {("before", "after")[side]: of["missing"] for side, of in found.items() if "missing" in of}
+                if lacking:
+                    missing[name] = lacking
+                    del rounds[name], known["rounds"][name]
+                    continue
+                rounds[name].append([min(found[side]["blocks"]) for side in (0, 1)])
 
 
 def compare_values(pair: tuple[Tree, Tree], known: dict[str, Any], names: list[str]) -> None:
@@ -217,21 +238,20 @@ def main() -> int:
     kept = json.loads(FILE.read_text()) if FILE.exists() else {"runs": {}}
     known = kept["runs"][title] = of_these_trees(kept["runs"].get(title, {}), old, HERE)
     with tempfile.TemporaryDirectory(prefix="trees-") as shared:
-        pair = (Tree(old, arguments.threads, shared), Tree(HERE, arguments.threads, shared))
+        begin = functools.partial(processes, old, arguments.threads, shared)
         try:
             names = row_names(arguments.only)
             if arguments.anew:
                 known["rounds"] = {name: of for name, of in known["rounds"].items() if name not in names}
                 known["missing"] = {name: of for name, of in known["missing"].items() if name not in names}
             if arguments.errors:
-                compare_values(pair, known, names)
+                with begin() as pair:
+                    compare_values(pair, known, names)
             else:
                 had = {name: known["rounds"].get(name, []) for name in names if name not in known["missing"]}
                 wanted = verdicts.neediest(had, MOST, CAP)[: arguments.rows or None]
-                time_rows(pair, known, wanted, arguments.seconds, cpu=arguments.cpu)
+                time_rows(begin, known, wanted, arguments.seconds, cpu=arguments.cpu)
         finally:
-            for tree in pair:
-                tree.close()
             FILE.write_text(json.dumps(kept, indent=1) + "\n")
     text = page(kept)
     peers.write("before_after.md", text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import math
 import statistics
@@ -86,7 +88,10 @@ def test_open_rows_get_the_next_rounds(before_after):
     """A row that six rounds decide gets six, one that they do not gets all that there are."""
     old, new = Answering(1.0), Answering(1.03)
     known = {"rounds": {"undecided": [[1.0, 1.0], [1.0, 1.1]] * 6}, "missing": {}, "errors": {}}
-    before_after.time_rows((old, new), known, ["decided", "undecided"], seconds=10.0)
+    begun = []
+    begin = lambda: begun.append(0) or contextlib.nullcontext((old, new))  # noqa: E731
+    before_after.time_rows(begin, known, ["decided", "undecided"], seconds=10.0)
+    assert len(begun) == len(known["rounds"]["undecided"]) - 12 + 6  # each turn has processes of its own
     assert len(known["rounds"]["decided"]) == 6
     assert known["rounds"]["decided"][0] == [1.0, 1.03]  # the least block of each
     assert len(known["rounds"]["undecided"]) > 12
@@ -95,7 +100,8 @@ def test_open_rows_get_the_next_rounds(before_after):
 
 def test_a_row_that_one_tree_lacks_is_named(before_after):
     known: dict[str, Any] = {"rounds": {}, "missing": {}, "errors": {}, "before": "a", "after": "b", "machine": "m"}
-    before_after.time_rows((Answering(1.0, ("new",)), Answering(1.0)), known, ["old", "new"], seconds=10.0)
+    pair = Answering(1.0, ("new",)), Answering(1.0)
+    before_after.time_rows(lambda: contextlib.nullcontext(pair), known, ["old", "new"], seconds=10.0)
     assert known["missing"] == {"new": {"before": "no such name"}}
     page = before_after.page({"runs": {"1 thread": known}})
     assert "- not timed: new, before lacks it (no such name)" in page
@@ -150,16 +156,14 @@ def test_a_timer_answers_for_its_tree(monkeypatch, tmp_path):
 
 def test_the_processes_of_two_trees_answer_and_sleep(before_after, tmp_path, monkeypatch):
     """This tree twice, for one round of one row."""
-    pair = tuple(before_after.Tree(before_after.HERE, 1, str(tmp_path)) for _ in range(2))
-    try:
-        known: dict[str, Any] = {"rounds": {}, "missing": {}, "errors": {}}
-        for name, value in (("BLOCKS", 1), ("SECONDS", 0.001), ("CAP", 1)):
-            monkeypatch.setattr(before_after, name, value)
-        before_after.time_rows(pair, known, ["construction of MelSpectrogram"], seconds=60.0)
+    begin = functools.partial(before_after.processes, before_after.HERE, 1, str(tmp_path))
+    known: dict[str, Any] = {"rounds": {}, "missing": {}, "errors": {}}
+    for name, value in (("BLOCKS", 1), ("SECONDS", 0.001), ("CAP", 1)):
+        monkeypatch.setattr(before_after, name, value)
+    before_after.time_rows(begin, known, ["construction of MelSpectrogram"], seconds=60.0)
+    with begin() as pair:
         before_after.compare_values(pair, known, ["Deltas nearest"])
-    finally:
-        for tree in pair:
-            tree.close()
+    assert all(tree._process.poll() == 0 for tree in pair)
     ((before, after),) = known["rounds"]["construction of MelSpectrogram"]
     assert min(before, after) > 0
     first, second = known["errors"]["Deltas nearest"]
