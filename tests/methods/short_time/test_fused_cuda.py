@@ -30,6 +30,10 @@ KALDI = {
 MISSING = "no C++ compiler (g++ or clang++) to compile the CUDA text with" if COMPILER is None else ""
 if torch.version.cuda is None and importlib.util.find_spec("triton") is None:
     MISSING = "torch for a CPU alone has no method 'fused'"
+needs_a_way = pytest.mark.skipif(
+    torch.version.cuda is None and importlib.util.find_spec("triton") is None,
+    reason='torch for a CPU alone, without triton, has no method="fused"',
+)
 on_cpu = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
@@ -284,6 +288,7 @@ def test_the_compilers_operator_passes_opcheck():
         assert empty.shape == (0, 40, 13)
 
 
+@needs_a_way
 def test_a_compiler_on_a_cpu_is_told_that_the_kernel_is_not_for_it():
     x, module = noise(2, 2000, dtype=torch.float32), af.LogMelSpectrogram(method="fused", **MEL)
     torch._dynamo.reset()
@@ -292,6 +297,7 @@ def test_a_compiler_on_a_cpu_is_told_that_the_kernel_is_not_for_it():
         compiled(x)
 
 
+@needs_a_way
 def test_a_compiler_keeps_one_operator_of_tensors_on_a_card_that_is_not_there():
     from functorch.compile import make_boxed_func
     from torch._dynamo.backends.common import aot_autograd
