@@ -78,7 +78,7 @@ class AudioFolder(AudioFiles):
         ValueError: No file matches, rates or channels are mixed, a name does not match the pattern, a label is none of
             the classes given, `index` is a file of another kind, an argument is out of range, or the clips to keep do
             not fit into the memory.
-        TypeError: `target`, `classes` or `crop` is of another type.
+        TypeError: `root`, `target`, `classes`, `fields`, `crop` or `index` is of another type.
 
     >>> import tempfile, wave
     >>> root = tempfile.TemporaryDirectory()

@@ -162,7 +162,9 @@ class DeviceLoader:
         self._meter.workers = int(getattr(self._loader, "num_workers", 0))
         starts_workers = self._meter.workers > 0 and getattr(self._loader, "_iterator", None) is None
         # Ctrl-C of a whole group is the training process's to answer, by a worker that is just starting, too
-        with held_interrupts() if starts_workers else contextlib.nullcontext():
+        context = getattr(self._loader, "multiprocessing_context", None)
+        start_method = None if context is None else context.get_start_method()
+        with held_interrupts(start_method) if starts_workers else contextlib.nullcontext():
             source = iter(self._loader)
         self._pass = Pass()
         self._running = Running()

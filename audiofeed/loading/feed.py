@@ -110,6 +110,7 @@ class Feed:
             not of its type.
         ValueError: None or several of `batch_size`, `batch_seconds` and `sampler` are given, `sampler` was made for
             another number of clips or comes with a setting that it has itself, or an argument is out of range.
+        OSError: `fault_log` cannot be written.
         ReadTimeoutError, WorkerDiedError, FaultLimitError: When iterated.
 
     >>> clips = [(torch.ones(400 + n), n) for n in range(5)]

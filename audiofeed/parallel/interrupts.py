@@ -13,34 +13,40 @@ from types import TracebackType
 
 
 @contextmanager
-def held_interrupts() -> Iterator[None]:
+def held_interrupts(start_method: str | None = None) -> Iterator[None]:
     """Hold interrupts by Ctrl-C back in a ``with`` block, and for good in the parallel processes started in it.
 
     A Ctrl-C that comes inside the block counts when the block is left. That is for work that cannot be left half done:
     an import, or starting processes. A terminal sends Ctrl-C to every process of the group, and a reading process would
     answer with a traceback of its own; one that inherits a blocked signal never sees it, and ends when the main process
     tells it to. In another thread than the main one, which Ctrl-C does not reach, only the started processes are meant.
+
+    Args:
+        start_method: How the processes are started, "fork", "spawn" or "forkserver"; None: as multiprocessing does it
+            by default.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield  # Windows has no masks
         return
-    if multiprocessing.get_start_method() != "fork":
+    if (start_method or multiprocessing.get_start_method()) != "fork":
         # where this is still to be started when a process is, its start would unblock the signal (CPython 3.11)
         resource_tracker.ensure_running()
     came: list[int] = []
+    # handlers are the main thread's to set, and one that was not set from Python, None here, could not be set again
     is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if is_main else None
     # the mask is what children inherit; it covers this thread only, and the system may pick another, hence the handler
-    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number)) if is_main else None
+    if handler is not None:
+        signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if is_main:
-            # None is a handler that was not set from Python, which cannot set it again
-            signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)
-    if came:
-        signal.raise_signal(signal.SIGINT)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+        if came:  # where the block ends in an error, too
+            signal.raise_signal(signal.SIGINT)
 
 
 def was_interrupted(error: BaseException) -> bool:

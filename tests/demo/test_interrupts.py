@@ -52,18 +52,36 @@ def test_ctrl_c_that_another_thread_receives_waits_too():
     assert steps == ["went on"]
 
 
+def test_ctrl_c_is_not_lost_where_the_block_ends_in_an_error():
+    def work():
+        with held_interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise OSError("no process more")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        work()
+    assert isinstance(caught.value.__context__, OSError)
+
+
+def test_a_handler_that_was_not_set_from_python_stays(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: pytest.fail("it cannot be set again"))
+    with held_interrupts():
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
 def unblock_and_raise():
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_children_never_see_ctrl_c(method, monkeypatch):
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: method)
+def test_children_never_see_ctrl_c(method):
     context = multiprocessing.get_context(method)
     ours, theirs = context.Pipe()
     child = context.Process(target=wait_until_told, args=(theirs,))
-    with held_interrupts():
+    with held_interrupts(method):
         child.start()
     assert ours.recv() == "here"
     os.kill(child.pid, signal.SIGINT)

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -291,6 +293,34 @@ def test_a_batch_that_got_lost_with_shared_memory_full_is_explained(monkeypatch)
 def test_room_is_that_of_the_file_system():
     status = os.statvfs("/dev/shm")
     assert abs(watches._room() - status.f_bavail * status.f_frsize) < 2**28
+
+
+def test_ctrl_c_of_a_whole_group_spares_workers_that_are_spawned():
+    # in a process of its own, where nothing has started the tracker of resources yet, whose start unblocks the signal
+    code = textwrap.dedent("""
+        import multiprocessing, os, signal
+        from feed_datasets import Bands, Pairs
+        from torch.utils.data import DataLoader
+        import audiofeed as af
+
+        if __name__ == "__main__":
+            collate = af.GPUSpecCollate(Bands(), device="cpu")
+            loader = DataLoader(Pairs(8), 4, num_workers=1, multiprocessing_context="spawn", collate_fn=collate)
+            batches = iter(af.DeviceLoader(loader))
+            (worker,) = multiprocessing.active_children()
+            os.kill(worker.pid, signal.SIGINT)
+            print(len(list(batches)))
+    """)
+    here = Path(__file__).resolve().parents[1]
+    paths = os.pathsep.join([str(here / "feed"), str(here.parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.split() == ["2"], done.stderr
 
 
 @pytest.mark.parametrize("has_begun", [False, True], ids=["starting", "begun"])

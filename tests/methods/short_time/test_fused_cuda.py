@@ -28,12 +28,10 @@ KALDI = {
     "window_at": "left", "placement": "keep_edges", "pad_mode": "symmetric", "remove_dc": True, "preemphasis": 0.97,
 }  # fmt: skip
 MISSING = "no C++ compiler (g++ or clang++) to compile the CUDA text with" if COMPILER is None else ""
-if torch.version.cuda is None and importlib.util.find_spec("triton") is None:
+NO_WAY = torch.version.cuda is None and importlib.util.find_spec("triton") is None
+if NO_WAY:
     MISSING = "torch for a CPU alone has no method 'fused'"
-needs_a_way = pytest.mark.skipif(
-    torch.version.cuda is None and importlib.util.find_spec("triton") is None,
-    reason='torch for a CPU alone, without triton, has no method="fused"',
-)
+needs_a_way = pytest.mark.skipif(NO_WAY, reason="torch for a CPU alone, without triton, has no method 'fused'")
 on_cpu = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
