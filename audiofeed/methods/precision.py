@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from audiofeed.parallel.busy_cores import AS_IT_IS, beside_others
+from audiofeed.parallel.busy_cores import AS_IT_IS, on_shared_cores
 from audiofeed.signal.samples import INT16_SCALE
 
 _BITS = {"tf32": 11, "bf16": 8}
@@ -199,11 +199,41 @@ def computable(values: torch.Tensor, *, as_int16: bool = False) -> torch.Tensor:
     return values.float() * INT16_SCALE if values.dtype == torch.int16 and not as_int16 else values
 
 
-@contextlib.contextmanager
-def in_full_precision(device: torch.device, *, graph: bool) -> Iterator[None]:
+def in_full_precision(device: torch.device, *, graph: bool) -> contextlib.AbstractContextManager[None]:
     """Turn off autocast while the rows of a batch are computed, and autograd if no graph is asked for."""
-    beside = AS_IT_IS if graph else beside_others(device)
+    return _with_graph(device) if graph else _WithoutGraph(device.type)
+
+
+@contextlib.contextmanager
+def _with_graph(device: torch.device) -> Iterator[None]:
     # the meta device knows no autocast
-    own = AS_IT_IS if device.type == "meta" else torch.autocast(device.type, enabled=False)
-    with own, torch.set_grad_enabled(graph and torch.is_grad_enabled()), beside:
+    with AS_IT_IS if device.type == "meta" else torch.autocast(device.type, enabled=False):
         yield
+
+
+class _WithoutGraph:
+    """Full precision without a graph: nothing is switched that is off already, for short calls are many."""
+
+    __slots__ = ("_autocast", "_beside", "_kind", "_recorded")
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        kind = self._kind
+        self._beside = on_shared_cores() if kind == "cpu" else AS_IT_IS
+        self._beside.__enter__()
+        self._autocast = None
+        if kind != "meta" and torch.is_autocast_enabled(kind):
+            self._autocast = torch.autocast(kind, enabled=False)
+            self._autocast.__enter__()
+        self._recorded = torch.is_grad_enabled()
+        if self._recorded:
+            torch.set_grad_enabled(False)
+
+    def __exit__(self, *raised: Any) -> None:
+        if self._recorded:
+            torch.set_grad_enabled(True)
+        if self._autocast is not None:
+            self._autocast.__exit__(*raised)
+        self._beside.__exit__(*raised)

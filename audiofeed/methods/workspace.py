@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from audiofeed.parallel.kept_memory import kept_like
+from audiofeed.parallel.kept_memory import kept_empty, keeps
 
 
 class Workspace:
@@ -21,6 +21,7 @@ class Workspace:
     def __init__(self, like: torch.Tensor) -> None:
         self._like = like
         self._held: dict[str, torch.Tensor] = {}
+        self._keeps = keeps(like, like.dtype)
 
     def take(self, name: str, *shape: int) -> torch.Tensor:
         """Return memory of a shape for a piece of frames, taken over from the piece before.
@@ -33,5 +34,7 @@ class Workspace:
         size = math.prod(shape)
         held = self._held.get(name)
         if held is None or held.numel() < size:
-            held = self._held[name] = kept_like(self._like, (size,))
+            like = self._like
+            held = kept_empty((size,), like.dtype) if self._keeps else like.new_empty(size)
+            self._held[name] = held
         return held[:size].view(shape)

@@ -80,7 +80,19 @@ def beside_others(device: torch.device) -> contextlib.AbstractContextManager[Non
     ...     torch.ones(3).sum().item()
     3.0
     """
-    if device.type != "cpu" or torch.compiler.is_compiling() or torch.get_num_threads() == 1:
+    if device.type != "cpu" or torch.compiler.is_compiling():
+        return AS_IT_IS
+    return on_shared_cores()
+
+
+def on_shared_cores() -> contextlib.AbstractContextManager[None]:
+    """Return what `beside_others` does for a CPU, where no compiler follows.
+
+    >>> with on_shared_cores():
+    ...     torch.ones(3).sum().item()
+    3.0
+    """
+    if torch.get_num_threads() == 1:
         return AS_IT_IS
     if cores_are_busy():
         return alone()

@@ -20,13 +20,25 @@ LEAST, MOST = 1 << 20, 1 << 27
 # method works in
 PIECES = 8
 _ALIGNED = 64
-_DTYPES = {
-    torch.int16: np.int16,
-    torch.float32: np.float32,
-    torch.float64: np.float64,
-    torch.complex64: np.complex64,
-    torch.complex128: np.complex128,
+# how NumPy names the types of a tensor in kept memory
+_TYPES = {
+    torch.int16: np.dtype(np.int16).str,
+    torch.float32: np.dtype(np.float32).str,
+    torch.float64: np.dtype(np.float64).str,
+    torch.complex64: np.dtype(np.complex64).str,
+    torch.complex128: np.dtype(np.complex128).str,
 }
+
+
+class _Piece:
+    """Piece of kept memory: how many bytes it has from an aligned address on."""
+
+    __slots__ = ("address", "memory", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.memory = np.empty(size + _ALIGNED, np.uint8)
+        self.address = -(-self.memory.ctypes.data // _ALIGNED) * _ALIGNED
 
 
 class _Kept:
@@ -37,22 +49,31 @@ class _Kept:
     """
 
     def __init__(self) -> None:
-        self.unused: dict[int, np.ndarray] = {}
+        self.unused: dict[int, _Piece] = {}
 
-    def take(self, size: int) -> np.ndarray:
+    def take(self, size: int) -> _Piece:
         """Return the smallest kept piece of memory that is large enough, and not twice as large; else a new one."""
-        for piece in sorted(self.unused.values(), key=len):
-            # None if another thread took it
-            if size <= len(piece) <= 2 * size and self.unused.pop(id(piece), None) is not None:
-                return piece
-        return np.empty(size, np.uint8)
+        best, least = None, 2 * size + 1
+        for piece in list(self.unused.values()):
+            if size <= piece.size < least:
+                best, least = piece, piece.size
+        # None if another thread took it
+        if best is not None and self.unused.pop(id(best), None) is not None:
+            return best
+        return _Piece(size)
 
-    def give(self, piece: np.ndarray) -> None:
+    def give(self, piece: _Piece) -> None:
         """Keep a piece of memory that nobody holds any more, and let go of others if there are too many."""
         self.unused[id(piece)] = piece
         lying = list(self.unused.values())
-        while len(lying) > PIECES or sum(map(len, lying)) > MOST:
-            self.unused.pop(id(lying.pop(0)), None)
+        total = 0
+        for other in lying:
+            total += other.size
+        for other in lying:
+            if len(self.unused) <= PIECES and total <= MOST:
+                return
+            self.unused.pop(id(other), None)
+            total -= other.size
 
 
 _kept = _Kept()
@@ -63,9 +84,9 @@ class _Lease:
 
     __slots__ = ("__array_interface__", "_piece")
 
-    def __init__(self, piece: np.ndarray) -> None:
+    def __init__(self, piece: _Piece, shape: tuple[int, ...], kind: str) -> None:
         self._piece = piece
-        self.__array_interface__ = piece.__array_interface__
+        self.__array_interface__ = {"version": 3, "data": (piece.address, False), "shape": shape, "typestr": kind}
 
     def __del__(self) -> None:
         if _kept is not None:  # at the end of the process
@@ -85,9 +106,7 @@ def kept_empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     size = math.prod(shape) * dtype.itemsize
     if size < LEAST:
         return torch.empty(shape, dtype=dtype, device="cpu")
-    memory = np.asarray(_Lease(_kept.take(size + _ALIGNED)))
-    start = -memory.ctypes.data % _ALIGNED
-    return torch.from_numpy(memory[start : start + size].view(_DTYPES[dtype]).reshape(shape))
+    return torch.from_numpy(np.asarray(_Lease(_kept.take(size), tuple(shape), _TYPES[dtype])))
 
 
 def kept_like(like: torch.Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -102,7 +121,15 @@ def kept_like(like: torch.Tensor, shape: Sequence[int], dtype: torch.dtype | Non
     torch.Size([2, 3])
     """
     dtype = like.dtype if dtype is None else dtype
-    small = math.prod(shape) * dtype.itemsize < LEAST
-    if small or like.device.type != "cpu" or dtype not in _DTYPES or observed(like) is not None:
+    if math.prod(shape) * dtype.itemsize < LEAST or not keeps(like, dtype):
         return like.new_empty(shape, dtype=dtype)
     return kept_empty(shape, dtype)
+
+
+def keeps(like: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Return whether memory of a type is kept beside a tensor: on a CPU, where nothing observes it.
+
+    >>> keeps(torch.zeros(1), torch.float32)
+    True
+    """
+    return like.device.type == "cpu" and dtype in _TYPES and observed(like) is None

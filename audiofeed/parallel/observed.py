@@ -22,6 +22,9 @@ _PRIVATE = (
 )
 
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
 @functools.cache
 def _warn_of_missing(name: str) -> None:
     warnings.warn(
@@ -39,7 +42,7 @@ def observed(*tensors: torch.Tensor) -> str | None:
     True
     """
     for x in tensors:
-        if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.layout != torch.strided:
+        if type(x) not in _PLAIN or x.layout != torch.strided:
             return f"a {type(x).__name__} of layout {x.layout}"
     if torch.compiler.is_compiling():
         return "a compiler"
@@ -96,6 +99,8 @@ def plain_size(size: int) -> int:
     >>> plain_size(torch.zeros(2, 3).shape[1])
     3
     """
+    if type(size) is int:
+        return size
     return int(size) if not torch.compiler.is_compiling() and torch.jit.is_tracing() else size
 
 
@@ -107,7 +112,7 @@ def as_long_as_traced(rows: torch.Tensor) -> torch.Tensor:
     >>> as_long_as_traced(torch.zeros(2, 3)).shape
     torch.Size([2, 3])
     """
-    if torch.compiler.is_compiling() or not torch.jit.is_tracing():
+    if type(rows.shape[-1]) is int or torch.compiler.is_compiling() or not torch.jit.is_tracing():
         return rows
     return rows.unflatten(-1, (int(rows.shape[-1]),))
 

@@ -183,14 +183,15 @@ class FeatureTransform(nn.Module):
             lengths = of_one_call(checked.to(clips.device), lengths)
             if not self.own_frames_alone:
                 clips = clear_own_past(clips, lengths) if own and not graph else clear_past(clips, lengths)
-        # what each clip has of its own, to be cut as the clips are
-        of_each = {
-            name: given for name, given in settings.items() if isinstance(given, torch.Tensor) and len(given) > 1
-        }
-        shared = {name: given for name, given in settings.items() if name not in of_each}
+        of_each: dict[str, torch.Tensor] = {}
+        shared = settings
+        if settings:  # what each clip has of its own, to be cut as the clips are
+            tensors = [(name, given) for name, given in settings.items() if isinstance(given, torch.Tensor)]
+            of_each = {name: given for name, given in tensors if len(given) > 1}
+            shared = {name: given for name, given in settings.items() if name not in of_each}
 
         def of_clips(clips: torch.Tensor, lengths: torch.Tensor | None, *given: torch.Tensor) -> torch.Tensor:
-            settings = {**shared, **dict(zip(of_each, given, strict=True))}
+            settings = {**shared, **dict(zip(of_each, given, strict=True))} if given else shared
             with in_full_precision(clips.device, graph=graph):
                 if own and not graph:
                     result = self.compute_own(clips, lengths)

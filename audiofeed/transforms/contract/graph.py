@@ -29,8 +29,14 @@ def needs_graph(module: nn.Module, x: torch.Tensor) -> bool:
     It is needed also where something else observes each operation (a trace, vmap, a dispatch mode), which cannot follow
     memory that is written in place, and on the meta device, where there are shapes and no values.
     """
-    if torch.compiler.is_compiling():
+    if observed(x) is not None or x.device.type == "meta":
         return True
-    if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in module.parameters())):
-        return True
-    return x.device.type == "meta" or observed(x) is not None
+    return torch.is_grad_enabled() and (x.requires_grad or _trains(module))
+
+
+def _trains(module: nn.Module) -> bool:
+    """Return whether a transform module has a parameter that trains; what `parameters()` tells, in less time."""
+    for parameter in module._parameters.values():
+        if parameter is not None and parameter.requires_grad:
+            return True
+    return any(_trains(child) for child in module._modules.values() if child is not None)
