@@ -52,6 +52,12 @@ class Framing:
         window_at: "center" or "left" of the frame.
         remove_dc, preemphasis: what shapes a frame before its window: see `frame_shaping`.
 
+    Attributes:
+        where: positions of the frames.
+        placed: their placement by its name, where `center` alone says it, too.
+        margin: samples of the first frame that lie before the first sample of a clip.
+        extends: samples of the clip, not zeros, stand beyond its ends.
+
     >>> Framing(n_fft=400, hop_length=160, center=True, pad_mode="constant").count(16000)
     101
     """
@@ -67,31 +73,22 @@ class Framing:
     preemphasis: float = 0.0
     # derived, once
     where: Positions = field(init=False, repr=False, compare=False)
+    placed: str = field(init=False, repr=False, compare=False)
+    margin: int = field(init=False, repr=False, compare=False)
+    extends: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        placed = self.placement or ("center" if self.center else "start")
         where = positions(
-            self.placed,
+            placed,
             n_fft=self.n_fft,
             hop_length=self.hop_length,
             win_length=self.win_length,
             window_at=self.window_at,
         )
-        object.__setattr__(self, "where", where)
-
-    @property
-    def placed(self) -> str:
-        """Placement of the frames cut from a waveform, by its name, where `center` alone says it, too."""
-        return self.placement or ("center" if self.center else "start")
-
-    @property
-    def margin(self) -> int:
-        """Samples of the first frame that lie before the first sample of a clip."""
-        return self.where.margin
-
-    @property
-    def extends(self) -> bool:
-        """True if samples of the clip, not zeros, stand beyond its ends where frames are cut."""
-        return self.pad_mode != "constant" and self.placed not in INSIDE
+        extends = self.pad_mode != "constant" and placed not in INSIDE
+        for name, value in (("where", where), ("placed", placed), ("margin", where.margin), ("extends", extends)):
+            object.__setattr__(self, name, value)
 
     @property
     def shapes(self) -> bool:
@@ -217,13 +214,21 @@ class Framing:
         """
         waveform, lengths = self._seen(waveform, lengths)
         rows, time = waveform.shape
-        right = self._right(time)
-        padded = workspace.take("padded", rows, self.margin + time + right)
-        padded[:, : self.margin] = 0
-        padded[:, self.margin : self.margin + time] = waveform
-        padded[:, self.margin + time :] = 0
+        margin, reach, right = self.margin, self.where.reach, self._right(time)
+        end = margin + time
+        padded = workspace.take("padded", rows, end + right)
+        padded[:, margin:end] = waveform
+        if self.extends and lengths is None and max(margin, reach) < time:
+            # whence the samples past the ends come is plain
+            padded[:, :margin] = beyond(waveform, margin, self.pad_mode, -1)
+            padded[:, end : end + reach] = beyond(waveform, reach, self.pad_mode, 1)
+            if right > reach:
+                padded[:, end + reach :] = 0
+            return self._of_frames(padded, time)
+        padded[:, :margin] = 0
+        padded[:, end:] = 0
         if lengths is not None:
-            clear_own_past(padded[:, self.margin :], lengths)
+            clear_own_past(padded[:, margin:], lengths)
         if self.extends:
             columns, values = self._ends(waveform, lengths)
             padded.scatter_(1, columns, values.to(padded.dtype))
@@ -242,12 +247,13 @@ class Framing:
         Shape: waveform (rows, time), lengths (rows,) or None -> samples (rows of the run, padded time).
         """
         rows, time = waveform.shape
-        step = max(1, self.piece(waveform.device) // self.count(time))
+        count = self.count(time)
+        step = max(1, self.piece(waveform.device) // count)
         if lengths is None or lengths.device.type != "cpu":
             for first in range(0, rows, step):
                 run = slice(first, min(first + step, rows))
                 own = None if lengths is None else lengths[run]
-                yield run, self.count(time), self.pad_into(workspace, waveform[run], own)
+                yield run, count, self.pad_into(workspace, waveform[run], own)
             return
         for run, length in runs_of(lengths.tolist(), lambda _: step):
             yield run, self.count(length), self.pad_into(workspace, waveform[run, :length], None)
