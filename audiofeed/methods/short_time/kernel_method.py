@@ -251,7 +251,9 @@ def _finished_pieces(
         steps = rest
     else:
         power, root_offset = (2.0, 0.0) if alone is None else (alone.power, alone.root_offset)
-        found = frames.power_pieces(power, workspace, root_offset)
+        # rows of values with gaps between them cost a pointwise step more than they save a product
+        aligned = all(one.steps and isinstance(one.steps[0], FilterBank) for one in wanted)
+        found = frames.power_pieces(power, workspace, root_offset, aligned=aligned)
         steps = () if alone is None else alone.steps
     if found is None:
         return None

@@ -275,22 +275,24 @@ class FrameLayout:
         spec = self.spec(power, root_offset, by_bin=True, tail=tail, closing=closing)
         return out if self._run(spec, tiles, out, None, frames, tail, closing) else None
 
-    def power_pieces(self, power: float, workspace: Workspace, root_offset: float = 0.0) -> Iterator[FramePiece] | None:
+    def power_pieces(
+        self, power: float, workspace: Workspace, root_offset: float = 0.0, *, aligned: bool = False
+    ) -> Iterator[FramePiece] | None:
         """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
 
-        The power is 1.0 or 2.0.
+        The power is 1.0 or 2.0. `aligned`: each frame begins where a product with filters has it: see `ALIGNED`.
 
         Shape: -> (frames of the piece, bins).
         """
         spec, bins = self.spec(power, root_offset), self.framing.n_fft // 2 + 1
-        pitch = -(-bins // ALIGNED) * ALIGNED
+        unit = ALIGNED if aligned else 1
+        pitch = -(-bins // unit) * unit
         if jit.kernel(spec) is None:
             return None
 
         def pieces() -> Iterator[FramePiece]:
             for tiles, starts, count in self._pieces():
-                # as a product with filters has its frames: see `ALIGNED`
-                out = workspace.take("powers", -(-count // ALIGNED) * ALIGNED, pitch)[:count, :bins]
+                out = workspace.take("powers", -(-count // unit) * unit, pitch)[:count, :bins]
                 tiles[:, TILE_OUT] = out.data_ptr() + 4 * pitch * starts
                 self._run(spec, tiles, out, stride=pitch)
                 yield self._places(tiles, starts, count), out
@@ -351,10 +353,11 @@ class FrameLayout:
 
     def _places(self, tiles: np.ndarray, starts: np.ndarray, count: int) -> list[Place]:
         """Return the rows and frames of a piece of a kernel's memory layout, in their order."""
-        begins = np.flatnonzero(np.diff(tiles[:, TILE_ROW], prepend=-1))
+        rows = tiles[:, TILE_ROW]
+        begins = [0, *(np.flatnonzero(rows[1:] != rows[:-1]) + 1).tolist()]
         stops = [*starts[begins[1:]].tolist(), count]
         places = []
-        for begin, stop in zip(begins.tolist(), stops, strict=True):
+        for begin, stop in zip(begins, stops, strict=True):
             row, first = int(tiles[begin, TILE_ROW]), int(tiles[begin, TILE_FIRST])
             places.append((slice(row, row + 1), slice(first, first + stop - int(starts[begin]))))
         return places
