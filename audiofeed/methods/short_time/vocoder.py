@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.parallel.running_sums import running_sums
@@ -40,16 +41,65 @@ def stretch(
     rows, bins, _ = spectrum.shape
     if graph or spectrum.device.type != "cpu":
         return _stretched(spectrum, times, lengths, extended)
-    out = kept_like(spectrum, (rows, times.shape[-1], bins)).transpose(1, 2)
+    out = kept_like(spectrum, (rows, times.shape[-1], bins))
+    workspaces = Workspace(spectrum.real), Workspace(times)
     for row in range(rows):
-        own = None if lengths is None else lengths[row : row + 1]
-        own_times = times if times.dim() == 1 else times[row]
-        out[row] = _stretched(spectrum[row : row + 1], own_times, own, extended, in_place=True)[0]
-    return out
+        own, own_times = spectrum[row].transpose(0, 1), times if times.dim() == 1 else times[row]
+        if lengths is not None:
+            own = own[: int(lengths[row])]
+            own_times = own_times[: int((own_times < len(own)).long().cumprod(0).sum())]
+        _stretch_into(out[row, : len(own_times)], own, own_times, extended, *workspaces)
+    return out.transpose(1, 2)
+
+
+def _stretch_into(
+    out: torch.Tensor,
+    spectrum: torch.Tensor,
+    times: torch.Tensor,
+    extended: bool,
+    workspace: Workspace,
+    wide: Workspace,
+) -> None:
+    """Write one row of `stretch`, of its own frames alone, without a graph.
+
+    Shape: complex (frames of the result, bins), (frames, bins), times (frames of the result,).
+    """
+    frames, bins = spectrum.shape
+    count = len(times)
+    index = times.long().clamp_(0, frames)
+    part = (times - index).to(out.real.dtype)[:, None]
+    magnitude, phase = workspace.take("magnitude", frames + 2, bins), wide.take("phase", frames + 2, bins)
+    # of parts that lie apart a magnitude takes a third of the time of torch.abs, a phase a quarter of torch.angle
+    parts = [workspace.take(name, frames, bins) for name in ("real", "imaginary")]
+    real, imaginary = parts[0].copy_(spectrum.real), parts[1].copy_(spectrum.imag)
+    torch.hypot(real, imaginary, out=magnitude[:frames])
+    phase[:frames] = torch.atan2(imaginary, real, out=imaginary)
+    if extended:
+        last, before = magnitude[frames - 1], magnitude[max(frames - 2, 0)]
+        for past in (1, 2):
+            torch.add(last, last - before, alpha=past, out=magnitude[frames + past - 1])
+        phase[frames:] = phase[frames - 1]
+    else:
+        magnitude[frames:] = 0
+        phase[frames:] = 0
+    walked = wide.take("walked", count, bins)
+    walked[0] = phase[index[0]]
+    advance = torch.sub(phase[1:], phase[:-1], out=wide.take("advance", frames + 1, bins))
+    torch.index_select(advance, 0, index[:-1], out=walked[1:])
+    walked.cumsum_(0)
+    turns = torch.mul(walked, 0.5 / math.pi, out=wide.take("turns", count, bins)).round_().mul_(2.0 * math.pi)
+    angle = workspace.take("angle", count, bins).copy_(walked.sub_(turns))
+    between, real = (workspace.take(name, count, bins) for name in ("between", "real"))
+    torch.index_select(magnitude, 0, index, out=between)
+    torch.index_select(magnitude, 0, index + 1, out=real)
+    between.lerp_(real, part)
+    torch.cos(angle, out=real).mul_(between)
+    imaginary = angle.sin_().mul_(between)
+    torch.complex(real, imaginary, out=out)
 
 
 def _stretched(
-    spectrum: torch.Tensor, times: torch.Tensor, lengths: torch.Tensor | None, extended: bool, *, in_place: bool = False
+    spectrum: torch.Tensor, times: torch.Tensor, lengths: torch.Tensor | None, extended: bool
 ) -> torch.Tensor:
     """Stretch spectra in time by a phase vocoder, all rows at once; shapes as in `stretch`."""
     spectrum = as_long_as_traced(spectrum)
@@ -59,7 +109,7 @@ def _stretched(
     by_frame = F.pad(spectrum.transpose(-1, -2), (0, 0, 0, 2))
     magnitude, phase = by_frame.abs(), by_frame.angle().double()
     if extended:
-        magnitude, phase = _extended(magnitude, phase, frames if lengths is None else lengths, in_place=in_place)
+        magnitude, phase = _extended(magnitude, phase, frames if lengths is None else lengths)
     advance = phase[:, 1:] - phase[:, :-1]  # (row, frame, bin)
     walked = running_sums(torch.cat([_at(phase, index[..., :1]), _at(advance, index[..., :-1])], dim=1), 1)
     turns = (walked * (0.5 / math.pi)).detach().round()
@@ -80,7 +130,7 @@ def _at(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 
 def _extended(
-    magnitude: torch.Tensor, phase: torch.Tensor, lengths: torch.Tensor | int, *, in_place: bool
+    magnitude: torch.Tensor, phase: torch.Tensor, lengths: torch.Tensor | int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Extend each row past its end for the phase vocoder: magnitudes in a straight line, phases as in the last frame.
 
@@ -93,9 +143,6 @@ def _extended(
         past = torch.arange(1, 3, dtype=magnitude.dtype, device=magnitude.device)[:, None]
         stood = phase[:, lengths - 1 : lengths].expand(-1, 2, -1)
         grown = last + past * (last - before)
-        if in_place:
-            magnitude[:, lengths:], phase[:, lengths:] = grown, stood
-            return magnitude, phase
         return torch.cat([magnitude[:, :lengths], grown], 1), torch.cat([phase[:, :lengths], stood], 1)
     frames = torch.arange(magnitude.shape[1], device=magnitude.device)
     # one end for each row; a trace follows the number of rows in this form alone
