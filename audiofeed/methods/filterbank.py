@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -25,6 +26,7 @@ class FilterBank:
     filters: torch.Tensor
     tiles: FilterTiles | None
     of_parts: torch.Tensor | None = None
+    multiplies: ClassVar[bool] = True  # see `frame_steps.Apply`
 
     @property
     def supports(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -22,9 +22,15 @@ Function = Callable[[torch.Tensor, "Workspace | None"], torch.Tensor]
 
 @dataclass(frozen=True)
 class Apply:
-    """Function of frames as a step of a computation, beside filter banks and logarithms."""
+    """Function of frames as a step of a computation, beside filter banks and logarithms.
+
+    Args:
+        function: of frames.
+        multiplies: whether it begins with a product of frames that lie as `filterbank.ALIGNED` says.
+    """
 
     function: Function
+    multiplies: bool = False
 
     def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Apply a function to a tensor of frames, as a step beside filter banks and logarithms.

@@ -252,7 +252,7 @@ def _finished_pieces(
     else:
         power, root_offset = (2.0, 0.0) if alone is None else (alone.power, alone.root_offset)
         # rows of values with gaps between them cost a pointwise step more than they save a product
-        aligned = all(one.steps and isinstance(one.steps[0], FilterBank) for one in wanted)
+        aligned = all(one.steps and getattr(one.steps[0], "multiplies", False) for one in wanted)
         found = frames.power_pieces(power, workspace, root_offset, aligned=aligned)
         steps = () if alone is None else alone.steps
     if found is None:

@@ -91,7 +91,8 @@ class SpectralBandwidth(ShortTime):
         super().__init__(settings, sample_rate=check_rate(sample_rate), power=check_positive("power", power))
         self.p, self.norm = check_positive("p", p), norm
         self.define("weights", functools.partial(moment_weights, sample_rate=float(sample_rate), n_fft=self.n_fft))
-        self._steps = (PerFrame(functools.partial(spectral.bandwidth, p=self.p, norm=norm), ("weights",)),)
+        of_frames = functools.partial(spectral.bandwidth, p=self.p, norm=norm)
+        self._steps = (PerFrame(of_frames, ("weights",), multiplies=True),)
 
 
 class SpectralRolloff(ShortTime):

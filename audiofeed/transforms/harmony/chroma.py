@@ -113,7 +113,7 @@ class Chroma(ShortTime):
             base_c=base_c,
         )
         self.define("chroma", definition, trainable=trainable_chroma)
-        self._steps = (PerFrame(functools.partial(chroma, norm=self.norm), ("chroma",)),)
+        self._steps = (PerFrame(functools.partial(chroma, norm=self.norm), ("chroma",), multiplies=True),)
 
     def filter_responses(self) -> FilterResponses:
         """Return the weights of a chroma module's pitch classes over FFT bins; `tuning=None`: of a clip in tune."""

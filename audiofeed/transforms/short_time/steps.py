@@ -155,15 +155,17 @@ class PerFrame:
     Args:
         function: of frames, of the filters, and of a workspace (no graph, frames may be overwritten) or None.
         filters: the names under which the module keeps them.
+        multiplies: whether the function begins with a product of all frames: see `frame_steps.Apply`.
     """
 
     function: Callable[..., torch.Tensor]
     filters: tuple[str, ...] = ()
+    multiplies: bool = False
 
     def on_frames(self, module: Transform, like: torch.Tensor) -> Sequence[FrameValue]:
         """Return the step of a short-time module that is a function of frames, with filters of a waveform's dtype."""
         held = [module.filter_like(name, like) for name in self.filters]
-        return (Apply(lambda values, workspace: self.function(values, *held, workspace)),)
+        return (Apply(lambda values, workspace: self.function(values, *held, workspace), self.multiplies),)
 
 
 @dataclass(frozen=True)
