@@ -95,7 +95,7 @@ def filtered(
             if start == low:
                 into(out[:, first:end], *part)
             else:
-                out[:, first:end] += matmul(*part)
+                out[:, first:end].add_(matmul(*part))
     return out.view(*leading, -1)
 
 

@@ -154,11 +154,12 @@ def add_in_pieces(spectrum: torch.Tensor, framing: Framing, synthesis: Synthesis
         samples = synthesis(spectrum[:, :, first:stop])
         if blocks > MOST_BLOCKS:
             part = overlap_add(samples, hop)
-            added.flatten(1)[:, first * hop : first * hop + part.shape[-1]] += part
+            added.flatten(1)[:, first * hop : first * hop + part.shape[-1]].add_(part)
             continue
         for j in range(blocks):
             block = samples[:, :, j * hop : (j + 1) * hop]  # the last may be shorter
-            added[:, first + j : stop + j, : block.shape[-1]] += block
+            # `+=` on a part of a tensor would copy the sum onto itself
+            added[:, first + j : stop + j, : block.shape[-1]].add_(block)
     return added.flatten(1)[:, : (count - 1) * hop + taps]
 
 
