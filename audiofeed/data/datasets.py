@@ -17,7 +17,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from audiofeed.arguments.checks import check_switch
 from audiofeed.data.clips.clip_table import ClipTable
 from audiofeed.data.clips.example_loader import ExampleLoader
-from audiofeed.data.clips.kept_clips import KeptClips
+from audiofeed.data.clips.kept_clips import Copies, KeptClips
 from audiofeed.data.crops import Crop
 from audiofeed.data.dataset_options import Keep, OnError, check_options, checked_seed
 from audiofeed.data.dataset_page import dataset_repr
@@ -402,7 +402,11 @@ class AudioFiles(Dataset[AudioExample]):
         return [whole[place] for place in range(len(keys))]
 
     def _read(
-        self, key: ExampleKey, part: tuple[int, float] | None = None, row: np.ndarray | None = None
+        self,
+        key: ExampleKey,
+        part: tuple[int, float] | None = None,
+        row: np.ndarray | None = None,
+        later: Copies | None = None,
     ) -> AudioExample:
         index = key.example
         draw = seed = seed_of(self.seed, self._table.identity, key.epoch, index, key.repeat)
@@ -410,7 +414,7 @@ class AudioFiles(Dataset[AudioExample]):
         chosen = index
         while True:
             try:
-                return self._loader.load(chosen, seed, faults, part, row)
+                return self._loader.load(chosen, seed, faults, part, row, later)
             except AudioReadError as error:
                 if self.on_error == "raise":
                     raise
@@ -439,10 +443,18 @@ class AudioFiles(Dataset[AudioExample]):
                 "DataLoader(sampler=..., batch_size=...); for batch_sampler= there is ClipBatchSampler"
             )
         whole = self._keys(keys)
-        rows = self._loader.rows([key.example for key in whole])
+        indices = [key.example for key in whole]
+        rows = self._loader.rows(indices)
         read = lambda number: self._read(whole[number], row=None if rows is None else rows[number])  # noqa: E731
+        if self._loader.kept is not None and self._loader.holds(indices):
+            # all samples at the end: between them this code would have to come into the cache again for each clip
+            copies: Copies = []
+            places = [None] * len(whole) if rows is None else rows
+            found = [self._read(key, row=row, later=copies) for key, row in zip(whole, places, strict=True)]
+            self._loader.kept.copy(copies)
+            return found
         threads = min(torch.get_num_threads(), len(keys))
-        if threads < 2 or not self._table.some_decoded or self._loader.holds([key.example for key in whole]):
+        if threads < 2 or not self._table.some_decoded:
             return [read(number) for number in range(len(whole))]
         return results_of(read, len(whole))
 

@@ -22,7 +22,7 @@ from audiofeed.methods.lengths import (
 )
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.launches import AT_ONCE, launches
-from audiofeed.parallel.observed import as_long_as_traced, plain_size
+from audiofeed.parallel.observed import as_long_as_traced, observed, plain_size
 from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
 
 # How many samples of frames one piece may hold. On a CPU 3 MB of float32 are small enough for the cache and large
@@ -125,6 +125,12 @@ class Framing:
 
     def _counted(self, length: Count) -> Count:
         """Count frames as `count` does, which keeps the count of the clips of one call."""
+        if isinstance(length, torch.Tensor) and length.device.type == "cpu" and observed(length) is None:
+            # a few numbers, which NumPy counts in a fifth of the time
+            some, left_out = length.numpy(), self.where.left_out
+            seen = np.maximum(some - left_out, 1) if left_out else some
+            found = np.maximum((seen + self._ahead) // self.hop_length, 1) * (some > 0)
+            return torch.from_numpy(np.asarray(found, dtype=some.dtype))
         # what is added in front of the division is added in one operation, which counts on a GPU
         frames = (self.seen(length) + self._ahead) // self.hop_length
         if not isinstance(frames, torch.Tensor):
@@ -214,16 +220,14 @@ class Framing:
         """
         waveform, lengths = self._seen(waveform, lengths)
         rows, time = waveform.shape
-        margin, reach, right = self.margin, self.where.reach, self._right(time)
+        margin, right = self.margin, self._right(time)
         end = margin + time
         padded = workspace.take("padded", rows, end + right)
         padded[:, margin:end] = waveform
-        if self.extends and lengths is None and max(margin, reach) < time:
-            # whence the samples past the ends come is plain
+        if self.extends and lengths is None and max(margin, right) < time:
+            # a row that is this long fills its frames, and whence the samples past its ends come is plain
             padded[:, :margin] = beyond(waveform, margin, self.pad_mode, -1)
-            padded[:, end : end + reach] = beyond(waveform, reach, self.pad_mode, 1)
-            if right > reach:
-                padded[:, end + reach :] = 0
+            padded[:, end:] = beyond(waveform, right, self.pad_mode, 1)
             return self._of_frames(padded, time)
         padded[:, :margin] = 0
         padded[:, end:] = 0

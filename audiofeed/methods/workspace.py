@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from audiofeed.parallel.kept_memory import kept_empty, keeps
+from audiofeed.parallel.kept_memory import keeps, kept_empty
 
 
 class Workspace:

@@ -69,6 +69,18 @@ def test_the_same_bits_as_from_the_files(flacs, crop):
     same(waveforms(kept, keys), expected)
 
 
+@pytest.mark.parametrize("crop", [None, RandomCrop(0.1), RandomCrop(1.0, pad=True)])
+def test_a_batch_of_kept_clips_is_that_of_the_files(flacs, crop):
+    """Read first, then from memory; clips that a crop pads, and one asked for twice, among them."""
+    plain, kept = AudioFolder(flacs, crop=crop), AudioFolder(flacs, crop=crop, keep="memory")
+    keys = [(epoch, i) for epoch in range(2) for i in (*range(len(plain)), 0)]
+    expected = [plain[key] for key in keys]
+    for _ in range(3):
+        found = kept.__getitems__(keys)
+        same([one.waveform for one in found], [one.waveform for one in expected])
+        assert [(one.key, one.seed, one.start) for one in found] == [(one.key, one.seed, one.start) for one in expected]
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

@@ -7,10 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiofeed.arguments.checks import PAD_MODES
 from audiofeed.methods.frames import Framing, mirrored
 from audiofeed.methods.workspace import Workspace
+from audiofeed.signal.framing import PLACEMENTS
 
 NUMPY_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -65,3 +67,30 @@ def test_runs_cover_every_row_once_with_its_own_frames(lengths, n_fft, hop, bloc
                 alone = framing.pad(x[row : row + 1, : lengths[row]], None)
                 assert torch.equal(framing.cut(padded)[row - run.start], framing.cut(alone)[0])
     assert rows == list(range(len(lengths)))
+
+
+class Watching(TorchDispatchMode):
+    """Sees every operation of torch."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+@given(data=st.data())
+def test_counts_of_many_clips_are_those_of_each(data):
+    """By NumPy where nothing observes them, by torch's operations where something does."""
+    n_fft = 2 * data.draw(st.integers(1, 10))
+    framing = Framing(
+        n_fft=n_fft,
+        hop_length=data.draw(st.integers(1, n_fft)),
+        center=data.draw(st.booleans()),
+        pad_mode="constant",
+        placement=data.draw(st.sampled_from([None, *PLACEMENTS])),
+    )
+    lengths = torch.tensor(data.draw(st.lists(st.integers(0, 60), min_size=1, max_size=8)))
+    expected = [framing.count(length) for length in lengths.tolist()]
+    assert framing.count(lengths).tolist() == expected
+    assert framing.count(lengths).dtype == torch.int64
+    assert int(framing.count(lengths[0])) == expected[0]
+    with Watching():
+        assert framing.count(lengths).tolist() == expected

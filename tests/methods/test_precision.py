@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -146,3 +148,20 @@ def test_a_compiled_product_is_split_too(level):
         torch.set_float32_matmul_precision(before)
         torch._dynamo.reset()
     assert (masks[0] > 0) == (expected_format != "ieee")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_what_is_switched_off_without_a_graph_is_on_again_afterwards(autocast, grad, fails):
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast), torch.set_grad_enabled(grad):
+        before = torch.get_num_threads()
+        with contextlib.suppress(KeyError), precision.in_full_precision(torch.device("cpu"), graph=False):
+            assert not torch.is_autocast_enabled("cpu")
+            assert not torch.is_grad_enabled()
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+            if fails:
+                raise KeyError
+        assert torch.is_autocast_enabled("cpu") is autocast
+        assert torch.is_grad_enabled() is grad
+        assert torch.get_num_threads() == before

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from audiofeed.data.clips.clip_table import ClipTable
-from audiofeed.data.clips.kept_clips import KeptClips, to_int16
+from audiofeed.data.clips.kept_clips import Copies, KeptClips, to_int16
 from audiofeed.data.errors import AudioReadError
 from audiofeed.data.example import AudioExample
 from audiofeed.data.listing.columns import plain
@@ -59,8 +59,7 @@ class ExampleLoader:
         Args:
             indices: Indices of the examples, from 0.
         """
-        kept = self.kept
-        return kept is not None and all(kept.holds(clip) for clip in self.table.example_clip[indices].tolist())
+        return self.kept is not None and self.kept.holds(self.table.example_clip[indices])
 
     def load(
         self,
@@ -69,6 +68,7 @@ class ExampleLoader:
         faults: tuple[AudioReadError, ...],
         excerpt: tuple[int, float] | None = None,
         row: np.ndarray | None = None,
+        later: Copies | None = None,
     ) -> AudioExample:
         """Return an example of the dataset, read from its file.
 
@@ -78,14 +78,15 @@ class ExampleLoader:
             faults: The files that it stands in for.
             excerpt: How many samples of it to return, and where they lie among all places, 0 to 1; None: the whole.
             row: Memory for its samples, if they fit in and come from memory.
+            later: Where its samples are in memory: their copies, which the caller lets `KeptClips.copy` do.
 
         Raises:
             AudioReadError: A file cannot be read.
         """
         table = self.table
-        clip, part = int(table.example_clip[index]), int(table.example_part[index])
-        file, first, frames = table.clips[clip, 0].item()
-        new_rate, total, targets = table.sample_rate, int(table.totals[clip]), table.targets
+        clip, part = table.example_clip.item(index), table.example_part.item(index)
+        file, first, frames = table.clips.item(clip, 0)
+        new_rate, total, targets = table.sample_rate, table.totals.item(clip), table.targets
         rate, path = table.files.rate(file), table.files.paths[file]
         start, length = (0, total) if table.crop is None else table.place(total, seed, part)
         inside = min(length, total - start)
@@ -93,7 +94,7 @@ class ExampleLoader:
             length = min(excerpt[0], inside)
             start += min(int(excerpt[1] * (inside - length + 1)), inside - length)
             inside = length
-        waveform = self._read_crop(clip, 0, start, inside, length, row)
+        waveform = self._read_crop(clip, 0, start, inside, length, row, later)
         key = path
         how = "start" if table.several else "" if table.keyed is None else table.keyed[clip]
         if how:
@@ -133,10 +134,21 @@ class ExampleLoader:
         return found
 
     def _read_crop(
-        self, clip: int, column: int, start: int, inside: int, length: int, row: np.ndarray | None = None
+        self,
+        clip: int,
+        column: int,
+        start: int,
+        inside: int,
+        length: int,
+        row: np.ndarray | None = None,
+        later: Copies | None = None,
     ) -> torch.Tensor:
         """Read a crop of one of a clip's files in the dataset, with silence after what is inside of the clip."""
-        file = int(self.table.clips["file"][clip, column])
+        if later is not None and self.kept is not None and inside == length:  # no file is read
+            waveform = self.kept.read(clip, column, start, inside, None if row is None else row[..., :inside], later)
+            assert waveform is not None
+            return waveform
+        file = self.table.clips.item(clip, column)[0]
         place = self.board.begin(file)
         try:
             if self.kept is None:

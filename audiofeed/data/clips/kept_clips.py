@@ -18,6 +18,8 @@ from audiofeed.data.shared.shared_file import SharedFile
 _WIDER = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 # a file in memory is mapped at no cost; a temporary file would have to be written first
 _MAPS = hasattr(os, "memfd_create")
+# samples of a clip that are to be copied from the memory: where to, and from which byte on
+Copies = list[tuple[np.ndarray, int]]
 # a dataset takes this share of the free memory where the user names no limit
 _SHARE = 0.5
 
@@ -72,16 +74,38 @@ class KeptClips:
             )
         self._file = SharedFile(self.size, "audiofeed-clips")
 
-    def holds(self, clip: int) -> bool:
-        """Return True if a clip of the dataset is in memory, with the files beside it.
+    def holds(self, clips: np.ndarray) -> bool:
+        """Return True if clips of the dataset are all in memory, with the files beside them.
 
         Args:
-            clip: Its number.
+            clips: Their numbers.
         """
-        return all(self._file.read(1, number) == b"\1" for number in self._number[clip].tolist())
+        numbers = self._number[clips].reshape(-1)
+        if self._maps:
+            return bool((self._mapped[numbers] == 1).all())
+        return all(self._file.read(1, number) == b"\1" for number in numbers.tolist())
+
+    @property
+    def _maps(self) -> bool:
+        """True in a process that is to read the memory through a mapping, which takes half of the time.
+
+        The mapping's pages count as each process's own in what most programs show: so in one process, and not in the
+        workers beside it.
+        """
+        return _MAPS and not in_worker_process()
+
+    @property
+    def _mapped(self) -> np.ndarray:
+        return np.frombuffer(self._file.mapped, np.uint8)
 
     def read(
-        self, clip: int, column: int, start: int, count: int, into: np.ndarray | None = None
+        self,
+        clip: int,
+        column: int,
+        start: int,
+        count: int,
+        into: np.ndarray | None = None,
+        later: Copies | None = None,
     ) -> torch.Tensor | None:
         """Return part of a clip of the dataset from memory.
 
@@ -91,27 +115,37 @@ class KeptClips:
             start: First sample, at the dataset's rate.
             count: Number of samples.
             into: Memory for them, int16, (count,) or (channel, count); None: memory of their own.
+            later: Of a clip that is in memory: what is to be copied is added here, for `copy` to do.
 
         Returns:
             int16, (count,) or (channel, count), a copy; None if the clip has not been read yet.
         """
-        number = int(self._number[clip, column])
-        if self._file.read(1, number) != b"\1":
+        number = self._number.item(clip, column)
+        if later is None and self._file.read(1, number) != b"\1":
             return None
-        channels, length, at = int(self._channels[number]), int(self._lengths[number]), int(self._offsets[number])
+        channels, length, at = self._channels.item(number), self._lengths.item(number), self._offsets.item(number)
         if into is None:
             into = np.empty((channels, count)[channels == 1 :], dtype=np.int16)
         samples = (into if into.ndim == 2 else into[None]).view(np.uint8)
-        # Through a mapping in half of the time, but its pages count as each process's own in what most programs show:
-        # so in one process, and not in the workers beside it.
-        held = np.frombuffer(self._file.mapped, np.uint8) if _MAPS and not in_worker_process() else None
-        for channel in range(channels):
-            place = at + 2 * (channel * length + start)
-            if held is None:
-                self._file.read_into(samples[channel].data, place)
-            else:
-                samples[channel] = held[place : place + 2 * count]
+        copies = [(samples[channel], at + 2 * (channel * length + start)) for channel in range(channels)]
+        if later is None:
+            self.copy(copies)
+        else:
+            later += copies
         return torch.from_numpy(into)
+
+    def copy(self, copies: Copies) -> None:
+        """Copy samples of the dataset's clips from the memory, one after another.
+
+        Args:
+            copies: Where to, as bytes, and from which byte on.
+        """
+        held = self._mapped if self._maps else None
+        for samples, place in copies:
+            if held is None:
+                self._file.read_into(samples.data, place)
+            else:
+                samples[...] = held[place : place + len(samples)]
 
     def write(self, clip: int, column: int, waveform: torch.Tensor) -> None:
         """Put a whole clip of the dataset into the memory. Where there is none left, one warning says so.

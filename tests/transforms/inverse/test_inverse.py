@@ -363,6 +363,20 @@ def test_a_rate_given_with_the_spectrum_replaces_that_of_the_module():
     assert torch.all(out[1, :, 8:] == 0)
 
 
+@pytest.mark.parametrize("compat", ["librosa-1.0", "librosa-0.11"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_stretching_row_by_row_is_stretching_with_a_graph(compat, dtype):
+    """Rows of their own lengths, one of a single frame, at a rate, at times and at times of each row."""
+    x = torch.complex(noise(3, 2, 5, 30), noise(3, 2, 5, 30, seed=1)).to(dtype.to_complex())
+    lengths = torch.tensor([30, 11, 1])
+    times = torch.linspace(0, 29.5, 47, dtype=torch.float64) ** 1.5 / 29.5**0.5
+    stretch = TimeStretch(compat=compat)
+    for asked in ({"rate": 0.7}, {"rate": 1.9}, {"t_out": times}, {"t_out": torch.stack([times, times / 2, times])}):
+        for own in (None, lengths):
+            expected = stretch(x.clone().requires_grad_(), lengths=own, **asked).detach()
+            torch.testing.assert_close(stretch(x, lengths=own, **asked), expected, atol=2e-6, rtol=2e-6)
+
+
 def test_stretching_at_rate_1_changes_nothing():
     x = torch.complex(noise(5, 30), noise(5, 30, seed=1))
     torch.testing.assert_close(TimeStretch(1.0)(x), x)

@@ -278,9 +278,9 @@ class FrameLayout:
     def power_pieces(
         self, power: float, workspace: Workspace, root_offset: float = 0.0, *, aligned: bool = False
     ) -> Iterator[FramePiece] | None:
-        """Return an iterator over |spectrum|^power of a memory layout, some frames at a time, by a kernel.
+        """Return an iterator over |spectrum|^power (1.0 or 2.0) of a memory layout, some frames at a time, by a kernel.
 
-        The power is 1.0 or 2.0. `aligned`: each frame begins where a product with filters has it: see `ALIGNED`.
+        `aligned`: each frame begins where a product with filters has it: see `filterbank.ALIGNED`.
 
         Shape: -> (frames of the piece, bins).
         """
@@ -353,8 +353,7 @@ class FrameLayout:
 
     def _places(self, tiles: np.ndarray, starts: np.ndarray, count: int) -> list[Place]:
         """Return the rows and frames of a piece of a kernel's memory layout, in their order."""
-        rows = tiles[:, TILE_ROW]
-        begins = [0, *(np.flatnonzero(rows[1:] != rows[:-1]) + 1).tolist()]
+        begins = [0, *(np.flatnonzero(np.diff(tiles[:, TILE_ROW])) + 1).tolist()]
         stops = [*starts[begins[1:]].tolist(), count]
         places = []
         for begin, stop in zip(begins, stops, strict=True):
