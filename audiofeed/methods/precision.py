@@ -221,15 +221,20 @@ class _WithoutGraph:
 
     def __enter__(self) -> None:
         kind = self._kind
+        self._autocast, self._recorded = None, False
         self._beside = on_shared_cores() if kind == "cpu" else AS_IT_IS
         self._beside.__enter__()
-        self._autocast = None
-        if kind != "meta" and torch.is_autocast_enabled(kind):
-            self._autocast = torch.autocast(kind, enabled=False)
-            self._autocast.__enter__()
-        self._recorded = torch.is_grad_enabled()
-        if self._recorded:
-            torch.set_grad_enabled(False)
+        try:
+            if kind != "meta" and torch.is_autocast_enabled(kind):
+                autocast = torch.autocast(kind, enabled=False)
+                autocast.__enter__()
+                self._autocast = autocast
+            self._recorded = torch.is_grad_enabled()
+            if self._recorded:
+                torch.set_grad_enabled(False)
+        except BaseException:  # a Ctrl-C
+            self.__exit__(None, None, None)
+            raise
 
     def __exit__(self, *raised: Any) -> None:
         if self._recorded:

@@ -165,3 +165,23 @@ def test_what_is_switched_off_without_a_graph_is_on_again_afterwards(autocast, g
         assert torch.is_autocast_enabled("cpu") is autocast
         assert torch.is_grad_enabled() is grad
         assert torch.get_num_threads() == before
+
+
+def test_a_ctrl_c_while_things_are_switched_off_leaves_them_on(monkeypatch):
+    class Interrupted(torch.set_grad_enabled):
+        def __init__(self, mode):
+            super().__init__(mode)
+            if not mode:
+                raise KeyboardInterrupt
+
+    beside = contextlib.ExitStack()
+    left = []
+    beside.callback(left.append, True)
+    monkeypatch.setattr(precision, "on_shared_cores", lambda: beside)
+    with torch.autocast("cpu", torch.bfloat16), torch.enable_grad():
+        monkeypatch.setattr(torch, "set_grad_enabled", Interrupted)
+        with pytest.raises(KeyboardInterrupt), precision.in_full_precision(torch.device("cpu"), graph=False):
+            pass
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.is_grad_enabled()
+    assert left == [True]
