@@ -48,7 +48,8 @@ def stretch(
         if lengths is not None:
             own = own[: int(lengths[row])]
             own_times = own_times[: int((own_times < len(own)).long().cumprod(0).sum())]
-        _stretch_into(out[row, : len(own_times)], own, own_times, extended, *workspaces)
+        if len(own_times):
+            _stretch_into(out[row, : len(own_times)], own, own_times, extended, *workspaces)
     return out.transpose(1, 2)
 
 

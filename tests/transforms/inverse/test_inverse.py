@@ -371,7 +371,9 @@ def test_stretching_row_by_row_is_stretching_with_a_graph(compat, dtype):
     lengths = torch.tensor([30, 11, 1])
     times = torch.linspace(0, 29.5, 47, dtype=torch.float64) ** 1.5 / 29.5**0.5
     stretch = TimeStretch(compat=compat)
-    for asked in ({"rate": 0.7}, {"rate": 1.9}, {"t_out": times}, {"t_out": torch.stack([times, times / 2, times])}):
+    late = torch.tensor([5.0, 12.0])  # of which some rows have none
+    each = torch.stack([times, times / 2, times])
+    for asked in ({"rate": 0.7}, {"rate": 1.9}, {"t_out": times}, {"t_out": each}, {"t_out": late}):
         for own in (None, lengths):
             expected = stretch(x.clone().requires_grad_(), lengths=own, **asked).detach()
             torch.testing.assert_close(stretch(x, lengths=own, **asked), expected, atol=2e-6, rtol=2e-6)
