@@ -83,6 +83,26 @@ def gradient(name: str, **settings: Any) -> Callable[[Any], Call]:
     return make
 
 
+def training_step(name: str, **settings: Any) -> Callable[[Any], Call]:
+    """Forward, backward and a step of what a transform trains; the result is what it has then."""
+
+    def make(af: Any) -> Call:
+        made = getattr(af, name)(trainable=True, **settings)
+        first = [parameter.detach().clone() for parameter in made.parameters()]
+
+        def call(x: torch.Tensor) -> torch.Tensor:
+            own = list(made.to(x.dtype).parameters())
+            for parameter, value in zip(own, first, strict=True):
+                parameter.data.copy_(value)
+            found = torch.autograd.grad(made(x).square().mean(), own)
+            torch._foreach_add_([parameter.data for parameter in own], found, alpha=-0.1)
+            return torch.cat([parameter.detach().flatten() for parameter in own])
+
+        return call
+
+    return make
+
+
 def construction(name: str, **settings: Any) -> Callable[[Any], Call]:
     """A constructor, each time of another sample rate, so that no cache has what it computes."""
 
@@ -140,6 +160,9 @@ def rows() -> dict[str, Row]:
         add(f"LogMelSpectrogram {size} backward", gradient("LogMelSpectrogram", floor=1e-10, **mel), x, quiet=False)
         add(f"MFCC {size}", transform("MFCC", n_mfcc=20, **mel), x)
         add(f"Gammatonegram {size}", transform("Gammatonegram", sample_rate=rate, norm="n_fft", **frame), x)
+    # as examples/trainable_bases.py trains them
+    step = {"sample_rate": 16000, "n_fft": 512, "hop_length": 256, "n_mels": 40}
+    add("MelSpectrogram trained", training_step("MelSpectrogram", **step), at_16, quiet=False)
     add("LFCC", transform("LFCC", sample_rate=16000, n_fft=512, hop_length=160, pad_mode="reflect"), at_16)
     add("BFCC", transform("BFCC", sample_rate=16000, n_fft=512, hop_length=160), at_16)
 
@@ -171,6 +194,7 @@ def rows() -> dict[str, Row]:
         transform("CQT", sample_rate=44100, n_bins=252, bins_per_octave=36),
         lambda seed: noise(seed, 4, 441000),
     )
+    add("CQT of 10 min", transform("CQT", sample_rate=22050), lambda seed: noise(seed, 1, 13_230_000))
     for name in ("VQT", "HybridCQT", "PseudoCQT"):
         add(name, transform(name, sample_rate=22050), eight)
     add("HarmonicCQT", transform("HarmonicCQT", sample_rate=22050, n_bins=72), four)
