@@ -84,7 +84,7 @@ def _stretch_into(
         magnitude[frames:] = 0
         phase[frames:] = 0
     walked = wide.take("walked", count, bins)
-    walked[0] = phase[index[0]]
+    torch.index_select(phase, 0, index[:1], out=walked[:1])
     advance = torch.sub(phase[1:], phase[:-1], out=wide.take("advance", frames + 1, bins))
     torch.index_select(advance, 0, index[:-1], out=walked[1:])
     walked.cumsum_(0)
