@@ -16,6 +16,8 @@ from audiofeed.signal.auditory.pcen import LOGARITHMIC, span_of
 
 # a setting: a number for every channel, or a tensor of shape (channels, 1)
 Value = float | torch.Tensor
+# powers of a decay: see `_powers`
+Powers = tuple[torch.Tensor, torch.Tensor]
 
 # Steps of the running average that one product takes: enough that there are few products, few enough to stay small.
 _STEPS = 32
@@ -39,7 +41,9 @@ def running_average(x: torch.Tensor, weight: Value, start: torch.Tensor | float)
     return _decayed_sums(x * weight, 1 - weight, start.expand(x.shape[:-1]))
 
 
-def _decayed_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+def _decayed_sums(
+    x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor, known: dict[int, Powers] | None = None
+) -> torch.Tensor:
     """Compute the decayed sums behind PCEN's running average, a run of frames at a time.
 
     y[t] = decay y[t - 1] + x[t], with y[-1] = start.
@@ -48,12 +52,18 @@ def _decayed_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor) -> 
     the last values of the runs obey the same recursion with decay^L, over L times fewer frames; and what entered a run
     counts decay^(j + 1) at its frame j. Every term is a product of powers of a number from 0 to 1: nothing overflows.
 
+    Args:
+        known: powers of the same decay by the number of frames, kept for the next call without a graph.
+
     Shape: x (..., channels, frames), decay (channels or 1, 1), start (..., channels) -> the shape of x.
     """
     x = as_long_as_traced(x)
     n_frames = plain_size(x.shape[-1])
     steps = min(_STEPS, n_frames)
-    triangle, onward = _powers(decay, steps)  # (channel or 1, step, step), (channel or 1, step)
+    powers = None if known is None else known.get(n_frames)
+    triangle, onward = powers or _powers(decay, steps)  # (channel or 1, step, step), (channel or 1, step)
+    if known is not None:
+        known[n_frames] = triangle, onward
     n_runs = -(-n_frames // steps)
     x = torch.nn.functional.pad(x, (0, n_runs * steps - n_frames)).unflatten(-1, (n_runs, steps))
     if len(decay) == 1:
@@ -65,12 +75,12 @@ def _decayed_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor) -> 
     if n_runs == 1:
         entered = start[..., None]
     else:
-        ends = _decayed_sums(own[..., :-1, -1], onward[:, -1:], start)
+        ends = _decayed_sums(own[..., :-1, -1], onward[:, -1:], start, known)
         entered = torch.cat([start[..., None], ends], dim=-1)  # (..., channel, run)
     return (own + entered[..., None] * onward[:, None]).flatten(-2)[..., :n_frames]
 
 
-def _powers(decay: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _powers(decay: torch.Tensor, steps: int) -> Powers:
     """Compute the powers of the decay of PCEN's running average over a run of frames.
 
     They are decay^(j - i) for i <= j, else 0, and decay^(j + 1).
@@ -192,7 +202,7 @@ def normalized_in_blocks(
     decay = x.new_full((1, 1), 1 - b)
     triangle, onward = _powers(decay, steps)
     triangle = triangle[0] * b
-    workspace = Workspace(x)
+    workspace, known = Workspace(x), dict[int, Powers]()
     size = max(1, frames.CPU_BLOCK // (2 * n_runs * steps)) if x.device.type == "cpu" else len(rows)
     for first in range(0, len(rows), size):
         own = rows[first : first + size]
@@ -204,7 +214,7 @@ def normalized_in_blocks(
         average = average.view(len(own), n_runs, steps)
         entered = own.new_full((len(own),), start) if start is not None else runs[:, 0].clone()
         if n_runs > 1:
-            ends = _decayed_sums(average[:, None, :-1, -1], onward[:, -1:], entered[:, None])[:, 0]
+            ends = _decayed_sums(average[:, None, :-1, -1], onward[:, -1:], entered[:, None], known)[:, 0]
             average[:, 1:].addcmul_(ends[..., None], onward)
         average[:, 0].addcmul_(entered[:, None], onward)
         adapted = average.view(len(own), -1).add_(eps).log_().mul_(-gain).exp_()

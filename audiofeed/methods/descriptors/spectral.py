@@ -64,12 +64,13 @@ def rolloff(
     [[10.0]]
     """
     magnitudes = magnitudes.detach()
+    # sums of what is not negative never fall, so the bins that have not reached the share are the first ones
     if workspace is None or magnitudes.device.type != "cpu":
         below = running_sums(magnitudes)
-    else:
-        below = torch.cumsum(magnitudes, -1, out=workspace.take("below", *magnitudes.shape))
-    # sums of what is not negative never fall, so the bins that have not reached the share are the first ones
-    reached = (below < share * below[..., -1:]).sum(-1, keepdim=True)
+        return frequencies[(below < share * below[..., -1:]).sum(-1, keepdim=True)]
+    below = torch.cumsum(magnitudes, -1, out=workspace.take("below", *magnitudes.shape))
+    # with NaN the search finds no bin
+    reached = torch.searchsorted(below, share * below[..., -1:]).clamp_(max=below.shape[-1] - 1)
     return frequencies[reached]
 
 
