@@ -179,3 +179,16 @@ def test_times():
 def test_int16_samples_are_taken_as_they_lie_where_the_source_takes_them():
     assert Tempogram(**TEMPO).takes_int16
     assert not Tempogram(**TEMPO, onset=RMS(256, hop_length=64)).takes_int16
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_rolloff_of_samples_that_are_no_numbers_is_one_of_the_frequencies(value):
+    """The search for a share of a sum that is no number finds no bin; other frames keep theirs."""
+    rolloff = SpectralRolloff(sample_rate=16000, n_fft=64, hop_length=64, center=False)
+    x = torch.randn(2, 640, generator=torch.Generator().manual_seed(0))
+    expected = rolloff(x)
+    x[0, 70] = value
+    found = rolloff(x)
+    assert torch.isin(found.double(), rolloff.hertz.double()).all()
+    assert torch.equal(found[1], expected[1])
+    assert torch.equal(found[0, :, 2:], expected[0, :, 2:])
