@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -38,6 +38,13 @@ class FilterBank:
     def is_narrow(self) -> bool:
         """True for a filter bank of so few filters that their products are summed in parts."""
         return self.filters.shape[0] <= FEW_FILTERS
+
+    def with_filters(self, filters: torch.Tensor) -> FilterBank:
+        """Return the filter bank with other values, as of another dtype; what was derived from the old ones is gone.
+
+        Shape: (n, bins).
+        """
+        return replace(self, filters=filters, of_parts=None)
 
     def apply(self, values: torch.Tensor, workspace: Workspace | None) -> torch.Tensor:
         """Apply a filter bank to a tensor of frames.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -143,12 +145,55 @@ def outside_at(lengths: torch.Tensor, first: int, step: int, n: int) -> torch.Te
     >>> outside_at(lengths, 1, 2, 3).tolist()
     [[False, True, True], [False, False, True]]
     """
-    for outside, begin in (kept_with(lengths) or {}).get("outside", ()):
+    kept = kept_with(lengths)
+    if kept is None:
+        return None
+    later = kept.pop("later", None)
+    if later is not None:
+        later()
+    for outside, begin in kept.get("outside", ()):
         if first >= begin:
             found: torch.Tensor = outside[:, first - begin :: step][:, :n]
             if found.shape[1] == n:
                 return found
     return None
+
+
+@contextmanager
+def marked_later(lengths: torch.Tensor, mark: Callable[[], None]) -> Iterator[None]:
+    """Make the mask of what lies past the ends of rows only where something in the body asks for it.
+
+    Args:
+        lengths: (rows,), of `of_one_call`; with others nothing is kept.
+        mark: keeps the mask: see `keep_outside`.
+    """
+    kept = kept_with(lengths)
+    if kept is None:
+        yield
+        return
+    kept["later"] = mark
+    try:
+        yield
+    finally:
+        kept.pop("later", None)
+
+
+def note_clear(lengths: torch.Tensor, features: torch.Tensor) -> None:
+    """Take note, with the lengths of one call, that features are 0 past the ends of their rows.
+
+    Args:
+        lengths: (rows,), of `of_one_call`; with others nothing is kept.
+        features: (rows, ..., frames), which a kernel made so.
+    """
+    kept = kept_with(lengths)
+    if kept is not None:
+        kept["clear"] = weakref.ref(features)
+
+
+def is_clear(lengths: torch.Tensor, features: torch.Tensor) -> bool:
+    """Return whether `note_clear` said of these very features that they are 0 past the ends of their rows."""
+    noted = (kept_with(lengths) or {}).get("clear")
+    return noted is not None and noted() is features
 
 
 def clear_where(features: torch.Tensor, past: torch.Tensor, *, graph: bool) -> torch.Tensor:

@@ -9,17 +9,17 @@ import functools
 import importlib.util
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
-from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
+from audiofeed.methods.frame_steps import Step, Wanted, through
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.lengths import note_clear
 from audiofeed.methods.short_time import fft
+from audiofeed.methods.short_time.fused.asked import Asked, asked, taken_steps
 from audiofeed.methods.short_time.fused.cuda_layout import plan_for
 from audiofeed.methods.short_time.fused.layout import split_for
 from audiofeed.parallel.observed import observed
@@ -27,7 +27,6 @@ from audiofeed.parallel.observed import observed
 if TYPE_CHECKING:
     from audiofeed.methods.short_time.fused.cuda_text import Form
 
-MOST_FILTERS = 512
 MOST_VALUES = 2**31 - 1  # of a row: the kernel counts them in 32 bits
 OLDEST = (8, 0)  # the compute capability from which on there are TF32 and bfloat16
 DEVICE = "cuda"
@@ -85,7 +84,7 @@ def leaves(
         return f"{len(wanted)} features of one spectrum, which torch's FFT computes once"
     forms = [] if wanted is None else [_cuda_form(waveform, framing, one) for one in wanted]
     without = any(isinstance(form, str) for form in forms)
-    if wanted is not None and without and any(taken_steps(one.steps)[0] is None for one in wanted):
+    if wanted is not None and without and not all(asked(framing, one).has_bank for one in wanted):
         # by Triton's kernel, on an H200, faster than the FFT for frames of 400 and 1,024 samples, and slower for 512:
         # launch settings are chosen with filters
         return "powers without filters, which are not faster for every n_fft"
@@ -192,35 +191,13 @@ def _cuda_form(waveform: torch.Tensor, framing: Framing, one: Wanted) -> Form | 
     why = cuda_launch.unreachable(waveform.device)
     if why is not None:
         return why
-    bank, before, log, after, _ = taken_steps(one.steps)
-    if bank is not None and bank.tiles is None and split_for(framing.n_fft) is not None and _installed():
+    own = asked(framing, one)
+    if own.is_anywhere and split_for(framing.n_fft) is not None and _installed():
         return "filters that may be anywhere, as those that train are: faster by the products of Triton's kernel"
-    plan, under = plan_for(framing.n_fft, framing.hop_length), framing.under_window
-    if plan is None:
+    form = own.form(waveform.dtype)
+    if form is None:
         return f"n_fft={framing.n_fft}, hop_length={framing.hop_length} do not fit the CUDA kernel"
-    form = cuda_launch.form_of(
-        plan,
-        short=waveform.dtype == torch.int16,
-        pad_mode=framing.pad_mode if framing.extends else "constant",
-        remove_dc=framing.remove_dc,
-        preemphasis=framing.preemphasis,
-        power=one.power,
-        root_offset=one.root_offset,
-        log=_kind(log),
-        offset=0.0 if log is None else log.offset,
-        under=under.start,
-        win_length=under.stop - under.start,
-        n_values=framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0],
-        rounds=cuda_launch.rounds_for(bank, plan),
-        before=len(before),
-        after=len(after),
-    )
     return self_check.verdict(form, waveform.device) or form
-
-
-def _kind(log: Log | None) -> str:
-    """Return the kind of a logarithm by its name in a fused kernel."""
-    return "" if log is None else "log1p" if log.kind == "log1p" else "ln"
 
 
 def short_time_spectrum(
@@ -248,8 +225,8 @@ def short_time_powers(
     if torch.compiler.is_compiling():
         from audiofeed.methods.short_time.fused_operator import features  # with the operator, which takes its time
 
-        found = [(features(waveform, lengths, framing, window, _taken(one)), one) for one in wanted]
-        return [_through_rest(made, one) for made, one in found]
+        split = [_split(one, len(one.steps) - len(taken_steps(one.steps)[-1])) for one in wanted]
+        return [_through(rest, features(waveform, lengths, framing, window, own)) for own, rest in split]
     if _by_cuda(waveform, framing, window, wanted):
         from audiofeed.methods.short_time.fused import nvrtc, self_check
 
@@ -278,12 +255,15 @@ def _by_cuda(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, wan
         form = _cuda_form(waveform, framing, one)
         if isinstance(form, str):
             return False
-        if not self_check.is_checked(form, waveform.device) and _capturing(waveform.device):
+        if self_check.is_checked(form, waveform.device):
+            continue
+        if _capturing(waveform.device):
             return False  # which compares nothing, since it runs nothing
-        own = _taken(one)
+        of_kernel = asked(framing, one)
+        own, _ = _split(one, of_kernel.n_taken)
 
-        def run(samples: torch.Tensor, lengths: torch.Tensor, own: Wanted = own) -> torch.Tensor:
-            return _features(samples, lengths, framing, window, own, by_cuda=True)
+        def run(samples: torch.Tensor, lengths: torch.Tensor, own: Wanted = own, of: Asked = of_kernel) -> torch.Tensor:
+            return _features(samples, lengths, framing, window, own, of, by_cuda=True)
 
         if not self_check.passes(form, waveform, framing, window, own, run):
             return False
@@ -313,26 +293,39 @@ def _powers(
 ) -> list[torch.Tensor]:
     found = []
     for one in wanted:
-        bank, own = taken_steps(one.steps)[0], _taken(one)
+        of_kernel = asked(framing, one)
+        own, rest = _split(one, of_kernel.n_taken)
         if graph:
-            filters = None if bank is None else bank.filters
+            filters = _bank_of(own).filters if of_kernel.has_bank else None
             features = _Recomputed.apply(waveform, window, filters, lengths, framing, own, by_cuda)
         else:
-            features = _features(waveform, lengths, framing, window, own, by_cuda=by_cuda)
-        found.append(_through_rest(features, one))
+            features = _features(waveform, lengths, framing, window, own, of_kernel, by_cuda=by_cuda)
+        if rest:
+            features = _through(rest, features)
+        elif lengths is not None and not graph:  # whose gradient past the ends is to be cleared, too
+            note_clear(lengths, features)
+        found.append(features)
     return found
 
 
-def _through_rest(features: torch.Tensor, one: Wanted) -> torch.Tensor:
+def _through(rest: Sequence[Step], features: torch.Tensor) -> torch.Tensor:
     """Take features of a fused kernel through the steps that it does not take.  Shape: (rows, values, frames)."""
-    rest = taken_steps(one.steps)[-1]
     return through(rest, features.transpose(1, 2), None).transpose(1, 2) if rest else features
 
 
-def _taken(one: Wanted) -> Wanted:
-    """Return a feature with the steps alone that a fused kernel takes."""
-    rest = taken_steps(one.steps)[-1]
-    return one._replace(steps=one.steps[: len(one.steps) - len(rest)])
+def _split(one: Wanted, n_taken: int) -> tuple[Wanted, Sequence[Step]]:
+    """Return a feature with the first steps alone, those that a fused kernel takes, and the others."""
+    if n_taken == len(one.steps):
+        return one, ()
+    return one._replace(steps=one.steps[:n_taken]), one.steps[n_taken:]
+
+
+def _bank_of(own: Wanted) -> FilterBank:
+    """Return the filter bank that a feature begins with, which a fused kernel takes first."""
+    bank = own.steps[0]
+    if not isinstance(bank, FilterBank):
+        raise AssertionError("only for features that begin with one")
+    return bank
 
 
 class _Recomputed(torch.autograd.Function):
@@ -351,7 +344,7 @@ class _Recomputed(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(waveform, window, filters, lengths)
         ctx.framing, ctx.wanted = framing, wanted
-        return _features(waveform, lengths, framing, window, wanted, by_cuda=by_cuda)
+        return _features(waveform, lengths, framing, window, wanted, asked(framing, wanted), by_cuda=by_cuda)
 
     @staticmethod
     @once_differentiable
@@ -383,7 +376,7 @@ def gradients(
         for one, need in zip((waveform, window, filters), needed, strict=False)
     ]
     if leaves[2] is not None:
-        wanted = wanted._replace(steps=(replace(wanted.steps[0], filters=leaves[2]), *wanted.steps[1:]))
+        wanted = wanted._replace(steps=(_bank_of(wanted).with_filters(leaves[2]), *wanted.steps[1:]))
     with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
         features = fft.short_time_powers(leaves[0], lengths, framing, leaves[1], wanted=[wanted], graph=True)[0]
         wrt = [one for one in leaves if one is not None and one.requires_grad]
@@ -397,80 +390,29 @@ def _features(
     framing: Framing,
     window: torch.Tensor,
     wanted: Wanted,
+    own: Asked,
     *,
     by_cuda: bool,
 ) -> torch.Tensor:
-    bank, before, log, after, _ = taken_steps(wanted.steps)
-    n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
-    least = 0.0 if log is None else log.least
-    if log is not None and log.kind == "log1p":
-        # below 1 in float32, so that there is a logarithm
-        least = max(log.least - 1.0, -1.0 + torch.finfo(torch.float32).eps)
-    under, where = framing.under_window, framing.where
-    shifts = shifts_of(wanted, framing)
-    numbers = (
-        framing.count(waveform.shape[-1]),
-        framing.n_fft,
-        framing.hop_length,
-        where.margin,
-        where.extra,
-        where.more,
-        where.left_out,
-        under.start,
-        under.stop - under.start,
-        framing.pad_mode if framing.extends else "constant",
-        framing.remove_dc,
-        framing.preemphasis,
-        wanted.power,
-        wanted.root_offset,
-        _kind(log),
-        least,
-        1.0 if log is None else log.factor,
-        0.0 if log is None else log.offset,
-        len(before),
-        len(after),
-    )
+    bank = _bank_of(wanted) if own.has_bank else None
+    shifts = shifts_of(wanted, own.n_values) if any(own.n_shifts) else None
+    n_frames = framing.count(waveform.shape[-1])
     if by_cuda:
-        from audiofeed.methods.short_time.fused.cuda_launch import cuda_features, packed, rounds_for
+        from audiofeed.methods.short_time.fused.cuda_launch import launch, packed
 
-        plan = plan_for(framing.n_fft, framing.hop_length)
-        if plan is None:
+        form = own.form(waveform.dtype)
+        if form is None:
             raise ValueError(f"n_fft={framing.n_fft} has no CUDA kernel; use method='fft'")
-        weights, spans = (None, None) if bank is None else packed(bank, plan, wanted.power)
-        rounds = rounds_for(bank, plan)
-        return cuda_features(waveform, lengths, window, weights, spans, shifts, rounds, n_values, *numbers)
+        weights, spans = (None, None) if bank is None else packed(bank, form.plan, wanted.power)
+        return launch(form, own.numbers, waveform, lengths, window, weights, spans, shifts, n_frames)
     from audiofeed.methods.short_time.fused.launch import fused_features
 
-    return fused_features(waveform, lengths, window, None if bank is None else bank.filters, shifts, *numbers)
+    filters = None if bank is None else bank.filters
+    return fused_features(waveform, lengths, window, filters, shifts, n_frames, *own.numbers)
 
 
-def shifts_of(wanted: Wanted, framing: Framing) -> torch.Tensor | None:
+def shifts_of(wanted: Wanted, n_values: int) -> torch.Tensor | None:
     """Return the shifts and scales among the steps that a fused kernel takes.  Shape: -> (steps, 2, values) or None."""
-    bank, before, _, after, _ = taken_steps(wanted.steps)
-    n_values = framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]
+    _, before, _, after, _ = taken_steps(wanted.steps)
     affine = [value.float().expand(n_values) for step in (*before, *after) for value in (step.add, step.divide)]
     return torch.stack(affine).view(-1, 2, n_values) if affine else None
-
-
-def taken_steps(
-    steps: Sequence[Step],
-) -> tuple[FilterBank | None, list[Affine], Log | None, list[Affine], Sequence[Step]]:
-    """Split the steps after a power into those that the fused kernel takes, and the others.
-
-    Returns:
-        The filter bank, shifts and scales, the logarithm, shifts and scales after it, and the remaining steps.
-    """
-    bank = steps[0] if steps and isinstance(steps[0], FilterBank) else None
-    if bank is not None and bank.filters.shape[0] > MOST_FILTERS:
-        return None, [], None, [], steps
-    log: Log | None = None
-    parts: tuple[list[Affine], list[Affine]] = ([], [])
-    start = int(bank is not None)
-    for taken, step in enumerate(steps[start:], start):
-        if isinstance(step, Affine):
-            parts[log is not None].append(step)
-        elif isinstance(step, Log) and log is None:
-            log = step
-        else:
-            return bank, parts[0], log, parts[1], steps[taken:]
-    return bank, parts[0], log, parts[1], ()

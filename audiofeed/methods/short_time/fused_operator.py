@@ -15,6 +15,7 @@ from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Step, Wanted
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.short_time import fused_method
+from audiofeed.methods.short_time.fused.asked import taken_steps
 from audiofeed.plans.tiles import tiles_of
 
 
@@ -152,14 +153,14 @@ def features(
 
     Shape: waveform (rows, time), window (n_fft,) -> (rows, values, frames).
     """
-    bank, before, log, after, _ = fused_method.taken_steps(own.steps)
+    bank, before, log, after, _ = taken_steps(own.steps)
     under = framing.under_window
     return fused_powers(
         waveform,
         window,
         None if bank is None else bank.filters,
         lengths,
-        fused_method.shifts_of(own, framing),
+        fused_method.shifts_of(own, framing.n_fft // 2 + 1 if bank is None else bank.filters.shape[0]),
         framing.count(waveform.shape[-1]),
         framing.n_fft,
         framing.hop_length,

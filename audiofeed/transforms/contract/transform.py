@@ -17,6 +17,7 @@ from audiofeed.methods.lengths import (
     clear_own_past,
     clear_past,
     clear_where,
+    is_clear,
     keep_outside,
     of_one_call,
     past_of,
@@ -272,6 +273,8 @@ class Transform(nn.Module):
         batch, rows_of_each = clips_of(features, leading)
         few = lengths is not None and launches(features)
         if lengths is not None and few and finish_clips is None and not self.finishes_clips():
+            if is_clear(lengths, features):
+                return features
             return clear_where(features, self.past_frames(features.shape[-1], lengths), graph=graph)
         frames = None if lengths is None else self.frame_lengths(lengths)
         clips = split_rows(features, [batch, rows_of_each])

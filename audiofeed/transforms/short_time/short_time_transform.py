@@ -16,7 +16,7 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.frame_steps import Affine, Closing, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.lengths import keep_outside
+from audiofeed.methods.lengths import keep_outside, marked_later
 from audiofeed.methods.method_table import Path, Table
 from audiofeed.methods.normalization.clips import Normalization
 from audiofeed.methods.short_time.kernel.layout import Emphasis
@@ -230,7 +230,11 @@ class ShortTime(Transform):
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         """Compute the complex spectrum, or its powers through steps, in the base class of short-time modules."""
         if lengths is not None and launches(waveform) and not self.framing.where.left_out:
-            self._mark_ends(waveform, lengths)
+            with marked_later(lengths, functools.partial(self._mark_ends, waveform, lengths)):
+                return self._computed(waveform, lengths, graph=graph)
+        return self._computed(waveform, lengths, graph=graph)
+
+    def _computed(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         if self.power is None:
             return self.spectrum(waveform, lengths, graph=graph)
         return self.powers(waveform, lengths, [self.wanted(waveform)], graph=graph)[0]

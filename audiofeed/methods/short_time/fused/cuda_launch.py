@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -14,13 +15,13 @@ from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.short_time.fused import nvrtc
 from audiofeed.methods.short_time.fused.cuda_filters import rounds_of, tables
 from audiofeed.methods.short_time.fused.cuda_layout import Plan, plan_for
-from audiofeed.methods.short_time.fused.cuda_text import Form
+from audiofeed.methods.short_time.fused.cuda_text import Form, Numbers, form_of
 from audiofeed.methods.short_time.fused.kept import kept
 
 MOST_BLOCKS = 2**31 - 1
 # compute capabilities of the cards on which benchmarks/gpu_smoke.py found the kernel to be right, which tries any card:
 # a wrong address would end the whole process' work on the card, and no comparison beforehand can undo that
-PROVEN: Collection[tuple[int, int]] = ()
+PROVEN: Collection[tuple[int, int]] = ((9, 0),)
 _FLOATS = ("preemphasis", "floor", "factor", "offset", "root_offset")
 _INTS = ("tile_shift", "time", "n_frames", "n_tiles", "margin", "extra", "more", "left_out")
 _POINTERS = ("samples", "lengths", "window", "turns", "weights", "spans", "affine", "out")
@@ -103,36 +104,6 @@ def packed(bank: FilterBank, plan: Plan, power: float) -> tuple[torch.Tensor, to
     return kept(filters, ("cuda", plan, power), make)
 
 
-def rounds_for(bank: FilterBank | None, plan: Plan) -> tuple[int, ...]:
-    """Return the rounds of the CUDA kernel for filters, see `cuda_filters`; none without."""
-    return () if bank is None else rounds_of(*bank.supports, plan.parts)
-
-
-def form_of(
-    plan: Plan,
-    *,
-    short: bool,
-    pad_mode: str,
-    remove_dc: bool,
-    preemphasis: float,
-    power: float,
-    root_offset: float,
-    log: str,
-    offset: float,
-    under: int,
-    win_length: int,
-    n_values: int,
-    rounds: tuple[int, ...],
-    before: int,
-    after: int,
-) -> Form:
-    """Return the form of the CUDA kernel for some settings."""
-    return Form(
-        plan, short, pad_mode, remove_dc, preemphasis != 0.0, power == 1.0, root_offset != 0.0, log, under, win_length,
-        n_values, rounds, offset != 0.0, before, after,
-    )  # fmt: skip
-
-
 def _division(by: int) -> tuple[int, int]:
     """Return a factor and a shift that divide any whole number below 2^31 in the CUDA kernel, without a division.
 
@@ -181,7 +152,7 @@ def cuda_features(
         samples, lengths, window: as `launch.fused_features` takes them.
         weights, spans: of filters, see `packed`; None: the features are the powers themselves.
         affine: as `launch.fused_features` takes it.
-        rounds: of the filters, see `rounds_for`.
+        rounds: of the filters, see `cuda_filters`.
         n_values: filters, or bins.
         n_frames: as `launch.fused_features` takes it, and all that follows.
 
@@ -195,40 +166,65 @@ def cuda_features(
     plan = plan_for(n_fft, hop_length)
     if plan is None:
         raise ValueError(f"n_fft={n_fft}, hop_length={hop_length} have no CUDA kernel; use method='fft'")
-    form = form_of(
-        plan, short=samples.dtype == torch.int16, pad_mode=pad_mode, remove_dc=remove_dc,
-        preemphasis=preemphasis, power=power, root_offset=root_offset, log=log, offset=offset, under=under,
-        win_length=win_length, n_values=n_values, rounds=tuple(rounds), before=before, after=after,
+    numbers = Numbers(
+        n_fft, hop_length, margin, extra, more, left_out, under, win_length, pad_mode, remove_dc, preemphasis, power,
+        root_offset, log, floor, factor, offset, before, after,
     )  # fmt: skip
+    form = form_of(plan, numbers, short=samples.dtype == torch.int16, n_values=n_values, rounds=tuple(rounds))
+    return launch(form, numbers, samples, lengths, window, weights, spans, affine, n_frames)
+
+
+def launch(
+    form: Form,
+    numbers: Numbers,
+    samples: torch.Tensor,
+    lengths: torch.Tensor | None,
+    window: torch.Tensor,
+    weights: torch.Tensor | None,
+    spans: torch.Tensor | None,
+    affine: torch.Tensor | None,
+    n_frames: int,
+) -> torch.Tensor:
+    """Compute features of short frames by a form of the CUDA kernel as `cuda_features` does, without torch's dispatch.
+
+    That takes the host as long as the kernel takes a card.
+
+    Shape: samples (rows, time) -> (rows, values, n_frames).
+    """
     n_rows, time = samples.shape
-    out = window.new_empty((n_rows, n_values, n_frames))
+    out = window.new_empty((n_rows, form.n_values, n_frames))
     if not out.numel():
         return out
     n_tiles = -(-n_frames // form.plan.frames)
     if n_rows * n_tiles > MOST_BLOCKS:
         raise ValueError(f"a batch of {n_rows} rows and {n_frames} frames is too large for the CUDA kernel")
+    device = samples.device
+    # each has a name: memory that nobody holds may be another tensor's by the time of the launch
     samples = samples if samples.stride(-1) == 1 else samples.contiguous()
-    given: dict[str, torch.Tensor | None] = {
-        "samples": samples,
-        "lengths": None if lengths is None else lengths.to(samples.device, torch.int64).contiguous(),
-        "window": _aligned(window),
-        "turns": turns_on(form.plan, samples.device),
-        "weights": weights,
-        "spans": spans,
-        "affine": None if affine is None else affine.contiguous(),
-        "out": out,
-    }
+    window = _aligned(window)
+    if lengths is not None:
+        lengths = lengths.to(device, torch.int64).contiguous()
+    affine = None if affine is None else affine.contiguous()
+    turns = turns_on(form.plan, device)
+    given = (samples, lengths, window, turns, weights, spans, affine, out)
     factor_of_tiles, shift = _division(n_tiles)
     scale = 1.0 if spans is None else 4.0  # of powers, which are twice as large with filters
     job = Job(
-        **{name: None if tensor is None else tensor.data_ptr() for name, tensor in given.items()},
-        row_stride=samples.stride(0), tile_factor=factor_of_tiles, tile_shift=shift, time=time, n_frames=n_frames,
-        n_tiles=n_tiles, margin=margin, extra=extra, more=more, left_out=left_out, preemphasis=preemphasis,
-        floor=floor, factor=factor, offset=offset, root_offset=scale * root_offset,
+        *[None if tensor is None else tensor.data_ptr() for tensor in given],
+        samples.stride(0), factor_of_tiles, shift, time, n_frames, n_tiles, numbers.margin, numbers.extra,
+        numbers.more, numbers.left_out, numbers.preemphasis, numbers.floor, numbers.factor, numbers.offset,
+        scale * numbers.root_offset,
     )  # fmt: skip
-    with torch.cuda.device_of(samples):
-        launcher(form, samples.device).launch(n_rows * n_tiles, form.plan.threads, job)
+    with _on(device):
+        launcher(form, device).launch(n_rows * n_tiles, form.plan.threads, job)
     return out
+
+
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which a device is the current one; most often it is."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)
 
 
 def _aligned(window: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from audiofeed.methods.short_time.fused.cuda_filters import MOST_AT_ONCE, begins
 from audiofeed.methods.short_time.fused.cuda_fourier import dft_text
@@ -67,6 +68,14 @@ class Form:
     log_offset: bool
     before: int
     after: int
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # it is looked up several times in a call
+        object.__setattr__(self, "_hash", hash(tuple(getattr(self, one.name) for one in fields(self) if one.compare)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def shared(self) -> int:
@@ -111,6 +120,44 @@ class Form:
             f"#define FILTER_ROUNDS {_rounds(self.rounds)}",
         ]
         return "\n".join(lines) + "\n" + _frames()
+
+
+class Numbers(NamedTuple):
+    """Settings of a feature as both fused kernels are given them, in this order: see `launch.fused_features`."""
+
+    n_fft: int
+    hop_length: int
+    margin: int
+    extra: int
+    more: int
+    left_out: int
+    under: int
+    win_length: int
+    pad_mode: str
+    remove_dc: bool
+    preemphasis: float
+    power: float
+    root_offset: float
+    log: str
+    floor: float
+    factor: float
+    offset: float
+    before: int
+    after: int
+
+
+def form_of(plan: Plan, numbers: Numbers, *, short: bool, n_values: int, rounds: tuple[int, ...]) -> Form:
+    """Return the form of the CUDA kernel for some settings.
+
+    Args:
+        plan, short, n_values, rounds: see `Form`.
+        numbers: the settings.
+    """
+    return Form(
+        plan, short, numbers.pad_mode, numbers.remove_dc, numbers.preemphasis != 0.0, numbers.power == 1.0,
+        numbers.root_offset != 0.0, numbers.log, numbers.under, numbers.win_length, n_values, rounds,
+        numbers.offset != 0.0, numbers.before, numbers.after,
+    )  # fmt: skip
 
 
 @functools.cache

@@ -133,7 +133,7 @@ def _as(one: Wanted, dtype: torch.dtype) -> Wanted:
     steps: list[Step] = []
     for step in one.steps:
         if isinstance(step, FilterBank):
-            step = replace(step, filters=step.filters.detach().to(dtype))
+            step = step.with_filters(step.filters.detach().to(dtype))
         elif isinstance(step, Affine):
             step = replace(step, add=step.add.to(dtype), divide=step.divide.to(dtype))
         steps.append(step)
