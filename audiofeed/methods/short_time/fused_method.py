@@ -139,8 +139,11 @@ def _too_large(waveform: torch.Tensor, framing: Framing, wanted: Sequence[Wanted
         return "a power other than 1 and 2"
     time, most = waveform.shape[-1], framing.n_fft // 2 + 1
     for one in wanted:
-        bank = taken_steps(one.steps)[0]
-        most = most if bank is None else max(most, bank.filters.shape[0])
+        if torch.compiler.is_compiling():  # which cannot follow what is kept of settings
+            bank = taken_steps(one.steps)[0]
+            most = most if bank is None else max(most, bank.filters.shape[0])
+        else:
+            most = max(most, asked(framing, one).n_values)
     if max(time, most * framing.count(time)) > MOST_VALUES // 2:
         return f"a row of {time} samples is too long"
     return None
