@@ -31,7 +31,7 @@ import torch  # noqa: E402
 from gpu import catalogue, churn, compiled, correctness, feeding, flags, fused_kernel, results  # noqa: E402
 from gpu.checks import DeviceLostError, Recorder  # noqa: E402
 from gpu.journal import Journal  # noqa: E402
-from gpu.measured import bus, constant_q, harness, launches, musicnet, step, timing  # noqa: E402
+from gpu.measured import beside, bus, constant_q, harness, launches, musicnet, step, timing  # noqa: E402
 
 BUDGET = 285.0
 # Seconds that the sections after the timings need.
@@ -40,7 +40,7 @@ AFTER_TIMING = 110.0
 HANGS_AFTER = 100.0
 SECTIONS = (
     # a profiler may slow what is launched after it: launches are counted when all is timed that waits for them
-    "correctness", "catalogue", "timing", "constant q", "graphs", "step", "musicnet", "launches", "harness",
+    "correctness", "catalogue", "timing", "constant q", "graphs", "step", "beside", "musicnet", "launches", "harness",
     "flags", "feeding", "memory",
     # last: no card has run it yet, and a fault of its would end all that comes after
     "transfer", "bus", "loader", "compile", "cuda kernel",
@@ -121,6 +121,7 @@ def _run(
         "musicnet": ("musicnet", lambda: musicnet.run(recorder, device, AFTER_TIMING - 30, quick=quick)),
         "graphs": ("graphs", lambda: launches.run_graphs(recorder, device)),
         "step": ("step", lambda: step.run(recorder, device)),
+        "beside": ("beside", lambda: beside.run(recorder, tables, device)),
         "flags": ("", lambda: flags.run(recorder, device, quick=quick)),
         "feeding": ("", feed),
         "memory": ("memory", lambda: timing.run_memory(recorder, device)),

@@ -177,6 +177,7 @@ def _tables(result: Result) -> list[str]:
             "and write, over the time, as a share of what the card copies in it.\n\n" + _table(heads, rows)
         )
     parts += _more_tables(result)
+    parts += _beside(result)
     memory = [row for row in result.get("memory") or [] if row["peak_mib"] is not None]
     if memory:
         rows = [
@@ -206,6 +207,20 @@ def _tables(result: Result) -> list[str]:
             f"{loader[0]['batch']}.\n\n" + _table(heads, rows)
         )
     return parts
+
+
+def _beside(result: Result) -> list[str]:
+    rows = [
+        [row["setting"], row["way"], f"{row['times']:.1f}", "" if row["asked"] is None else f"{row['asked']:g}"]
+        for row in result.get("beside") or []
+    ]
+    if not rows:
+        return []
+    text = (
+        "How many times as long as ours each takes, by the medians above, and what is asked of ours. A batch of some "
+        "seconds is done before Python has asked for the next, whoever computes it: asked is of the largest.\n\n"
+    )
+    return [text + _table(["setting", "way", "times ours", "at least asked"], rows)]
 
 
 def _bus_table(result: Result) -> list[str]:

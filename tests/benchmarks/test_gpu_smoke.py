@@ -318,3 +318,37 @@ def test_flags_come_back_as_a_fresh_process_has_them(smoke: Any) -> None:
         flags.reset_flags()
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
     assert torch.backends.cuda.matmul.allow_tf32 is False
+
+
+def test_peers_are_compared_and_what_is_asked_beside_them_is_held(smoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside, checks = smoke("gpu.measured.beside"), smoke("gpu.checks")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    setting = {"config": "16 kHz, 400/160, 80 mels", "batch": "64 x 30 s"}
+    times = {"auto": 1.0, "fft": 5.0, "flashmel + log": 1.2, "torch.stft + matmul + log": 4.0}
+    small = {**setting, "batch": "16 x 10 s", "way": "auto", "median_ms": 1.0}
+    tables = {
+        "features": [{**setting, "way": way, "median_ms": ms} for way, ms in times.items()]
+        + [small, {**small, "way": "nnAudio2"}, {**small, "way": "torchaudio", "skipped": "not here"}],
+        "constant_q": [
+            {"setting": "hop 512, 84 bins, 64 x 30 s", "way": way, "median_ms": ms}
+            for way, ms in (("audiofeed", 1.0), ("nnAudio2 CQT1992v2", 11.0), ("nnAudio2 CQT2010v2", 90.0))
+        ],
+        "step": [{"batch": "64 x 10 s", "share": 0.07}],
+    }
+    tables["features"][-1].pop("median_ms")
+    recorder = checks.Recorder(60.0, lambda text: None)
+    rows = beside.run(recorder, tables, torch.device("cuda"))
+    found = {(row["way"], row["setting"][-9:]): (row["times"], row["asked"]) for row in rows}
+    assert found == {
+        ("flashmel + log", "64 x 30 s"): (1.2, 1.3),
+        ("torch.stft + matmul + log", "64 x 30 s"): (4.0, 3.0),
+        ("nnAudio2", "16 x 10 s"): (1.0, None),
+        ("nnAudio2 CQT1992v2", "64 x 30 s"): (11.0, 10.0),
+        ("nnAudio2 CQT2010v2", "64 x 30 s"): (90.0, None),
+    }
+    said = {check.name.split(": ")[-1]: check.status for check in recorder.checks}
+    assert said == {
+        "flashmel + log": "fail", "torch.stft + matmul + log": "pass", "nnAudio2 CQT1992v2": "pass",
+        "features of 64 x 10 s in a small CNN's step": "fail",
+    }  # fmt: skip
+    assert not [row for row in beside.run(recorder, tables, CPU) if row["asked"]]  # where no card is
