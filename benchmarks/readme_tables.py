@@ -176,6 +176,36 @@ def summary() -> str:
     return f"{table}\nMeasured on a CPU: {about['machine']}, torch {torch}. Errors are distances from float64.\n"
 
 
+def card() -> str:
+    """The README's rows of the newest run on a card: the largest batch, each beside its fastest peer."""
+    from gpu.results import newest
+
+    found = newest(peers.RESULTS)
+    if found is None or not found.get("beside"):
+        return "On a GPU, the CUDA kernels are not measured yet.\n"
+    times = {row["config"] + ", " + row["batch"]: {} for row in found["features"]}
+    times |= {row["setting"]: {} for row in found["constant_q"]}
+    for row in [*found["features"], *found["constant_q"]]:
+        if "median_ms" in row:
+            times[row.get("setting") or row["config"] + ", " + row["batch"]][row["way"]] = row
+    rows = []
+    for title, ours, batch in (("log-mel", "auto", ", 64 x 30 s"), ("constant Q", "audiofeed", " 84 bins, 64 x 30 s")):
+        for setting, ways in times.items():
+            named = f"{title}, {setting}"
+            beside = {row["way"]: row["times"] for row in found["beside"] if row["setting"] == named}
+            if not setting.endswith(batch) or ours not in ways or not beside:
+                continue
+            peer = min(beside, key=lambda way: beside[way])
+            own = ways[ours]
+            error = f"{own['max_error_nats']:.1e} nats" if "max_error_nats" in own else f"{own['error']:.0e}"
+            rows.append([named[0].upper() + named[1:], f"{own['median_ms']:.2f} ms",
+                         f"{peer} {ways[peer]['median_ms']:.2f} ms", f"{beside[peer]:.1f}", error])  # fmt: skip
+    heads = ["", "audiofeed", "the fastest beside it", "times", "error"]
+    return f"On one {found['environment']['card']}, torch {found['environment']['torch']}:\n\n" + peers.markdown(
+        heads, rows
+    )
+
+
 def result_files() -> str:
     """All results that are written to be read."""
     rows = []
@@ -186,7 +216,7 @@ def result_files() -> str:
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"summary": summary},
+    "README.md": {"summary": summary, "card": card},
     "docs/defaults.md": {"defaults": defaults},
     "docs/performance.md": {
         "features_cpu": partial(from_result, "features_cpu.md"),
