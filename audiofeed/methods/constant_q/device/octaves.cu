@@ -32,7 +32,9 @@ struct Job {
 constexpr int LANES = 32, WARPS = THREADS / LANES;
 
 static __device__ __forceinline__ int length_of(const Job& job, int row) {
-  return job.lengths ? (int)job.lengths[row] : job.time;
+  if (!job.lengths) return job.time;
+  const long long own = job.lengths[row];
+  return own < job.time ? (int)own : job.time;
 }
 
 // How many samples of a level are not known to be zeros, of a clip.
@@ -64,7 +66,7 @@ static __device__ __forceinline__ void four_taps(float* ring, int step, const fl
   for (int i = 0; i < OUTPUTS; ++i) sums[i] = fmaf(four.w, ring[(4 * step + 3 + i) % RING], sums[i]);
 }
 
-// Adds sum_m taps[m] own[i + m] to a thread's outputs i.
+// Computes sum_m taps[m] own[i + m] for a thread's outputs i.
 template <int GROUPS, int OUTPUTS>
 static __device__ __forceinline__ void filter(const float* own, const float* taps, float* sums) {
   constexpr int RING = OUTPUTS + 4, ROUND = RING / 4;
@@ -73,6 +75,7 @@ static __device__ __forceinline__ void filter(const float* own, const float* tap
   for (int i = 0; i < OUTPUTS; i += 4) {
     const float4 first = *(const float4*)(own + i);
     ring[i] = first.x, ring[i + 1] = first.y, ring[i + 2] = first.z, ring[i + 3] = first.w;
+    sums[i] = sums[i + 1] = sums[i + 2] = sums[i + 3] = 0.0f;
   }
   #pragma unroll 1
   for (int round = 0; round < GROUPS / ROUND; ++round, own += RING, taps += RING) {
@@ -123,8 +126,12 @@ static __device__ __forceinline__ void decimate(const Job& job, int number, floa
     for (int s = t; s < W::TOGETHER * 4 * GROUPS; s += THREADS) taps[s] = __ldg(given + s);
     __syncthreads();
     #pragma unroll 1
-    for (int other = 0; other < W::TOGETHER; ++other)
-      filter<GROUPS, OUTPUTS>(shared + other * W::APART + t * OUTPUTS, taps + other * (4 * GROUPS), sums);
+    for (int i = 0; i < W::TOGETHER; ++i) {
+      float of_phase[OUTPUTS];  // the largest taps are in the middle of each phase: apart, they are rounded less
+      filter<GROUPS, OUTPUTS>(shared + i * W::APART + t * OUTPUTS, taps + i * (4 * GROUPS), of_phase);
+      #pragma unroll
+      for (int k = 0; k < OUTPUTS; ++k) sums[k] += of_phase[k];
+    }
   }
   float* to = job.scratch + (level.offset + row * level.stride);
   #pragma unroll
