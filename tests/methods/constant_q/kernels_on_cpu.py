@@ -37,7 +37,9 @@ static void thread() {
 }
 @GUARDED@
 extern "C" size_t size_of_job() { return sizeof(Job); }
-extern "C" void run(void* kernel, const Job* given, int number, int blocks, int order, size_t shared, size_t n_samples, size_t n_out, size_t n_scratch) {
+extern "C" void run(
+    void* kernel, const Job* given, int number, int blocks, int order, size_t shared, size_t n_samples, size_t n_out,
+    size_t n_scratch) {
   Job job = *given;
   const Guarded samples(n_samples * 4, job.samples), out(n_out * 4, job.out), scratch(n_scratch * 4, job.scratch);
   const Guarded memory(shared);
@@ -120,7 +122,8 @@ class OnCpu:
             kernel = ctypes.cast(getattr(self.library, call.name), ctypes.c_void_p)
             number = call.arguments[1].value
             shared = self.form.kernels[call.name]
-            self.run(kernel, ctypes.addressof(job), number, call.blocks, self.order, shared, n_samples, n_out, n_scratch)
+            sizes = (shared, n_samples, n_out, n_scratch)
+            self.run(kernel, ctypes.addressof(job), number, call.blocks, self.order, *sizes)
 
 
 @contextlib.contextmanager

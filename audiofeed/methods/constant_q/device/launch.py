@@ -13,8 +13,8 @@ import torch
 
 from audiofeed.methods.constant_q.device.layout import Layout, extents
 from audiofeed.methods.constant_q.device.text import FRAMES, MOST_ITEMS, MOST_LEVELS, THREADS, Form, name_of
-from audiofeed.methods.spectrum import raise_power
 from audiofeed.methods.short_time.fused import nvrtc
+from audiofeed.methods.spectrum import raise_power
 
 MOST_BLOCKS = 2**31 - 1
 MOST_SAMPLES = 2**30  # of a row: the kernels count them in 32 bits

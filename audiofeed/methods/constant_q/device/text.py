@@ -81,7 +81,7 @@ class Form:
         """Bytes of shared memory of a block of each kernel, by name.
 
         >>> Form((2,), 24, "SQUARE").kernels
-        {'products': 28160, 'decimate_2_12': 17088, 'decimate_2_4': 7360}
+        {'products': 28160, 'decimate_2_12': 15520, 'decimate_2_4': 7328}
         """
         found = {"products": self.shared}
         for factor in self.factors:
