@@ -1,4 +1,4 @@
-"""The constant-Q kernels of a GPU: equal to float64 on a CPU, compiled for cards not here, checked at their first use."""
+"""The constant-Q kernels of a GPU: equal to float64 on a CPU, compiled for cards not here, checked at first use."""
 
 from __future__ import annotations
 
@@ -54,14 +54,15 @@ def test_values_are_those_of_float64(name):
     module, exact = kind(**settings), kind(**settings).double()
     n = 9001
     x, lengths = noise(5, n, dtype=torch.float32), torch.tensor([n, 1, n // 2 - 1, 2, 4500])
-    for of_each in (lengths, None):
-        with kernels_on_cpu() as runs, warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("error", RuntimeWarning)
-            found = module(x, of_each)
-            assert list(self_check.VERDICTS.values()) == [None]
-            assert runs.launches % 3 == 0  # twice in the check, for WIDE and NARROW, and once after it
-            assert runs.launches
-        wanted = exact(x.double(), of_each)
+    with kernels_on_cpu() as runs, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("error", RuntimeWarning)
+        found = module(x, lengths)
+        assert list(self_check.VERDICTS.values()) == [None]
+        of_each = runs.launches // 3  # twice in the check, for WIDE and NARROW, and once after it
+        assert of_each
+        both = [(found, exact(x.double(), lengths)), (module(x), exact(x.double()))]
+        assert runs.launches == 4 * of_each
+    for found, wanted in both:
         assert found.shape == wanted.shape
         assert found.is_complex() == wanted.is_complex()
         assert relative(found, wanted) < 1e-6
@@ -122,12 +123,12 @@ BREAKS = {
     "the last sample of a thread of twelve": ("+= of_phase[k]", "+= k == 11 ? 0.0f : of_phase[k]", TWO_BANDS),
     "the last sample of a thread of four": ("+= of_phase[k]", "+= k % 12 == 3 ? 0.0f : of_phase[k]", TWO_BANDS),
     "where a filter begins": ("(first - LEAD + n)", "(first - LEAD + n + 1)", TWO_BANDS),
-    "the last tap": ("step < GROUPS % ROUND", "step < 0 * GROUPS", {**EARLY, "n_bins": 12}),
-    "the end of a level": ("(unsigned)at < (unsigned)seen ? __ldg(from + at)", "at >= 0 ? __ldg(from + at)", TWO_BANDS),
+    "a tap": ("fmaf(four.z", "fmaf(four.y", TWO_BANDS),
+    "the end of a level": ("levels[number - 1], length)", "levels[number - 1], job.time)", EARLY),
     "the end of a decimated level": ("length - level.start;", "length;", EARLY),
     "a level that is always filled": ("level.step : 1;", "level.step : 0;", EARLY),
     "the end of four samples": ("x.z = at + 2 < seen ? x.z : 0.0f;", "", TWO_BANDS),
-    "the end of samples one by one": ("(unsigned)(at + 2) < (unsigned)seen", "at + 2 >= 0", TWO_BANDS),
+    "the end of frames": ("levels[item.level], length)", "levels[item.level], job.time)", TWO_BANDS),
     "a sample of four": ("sums[i][c] = fmaf(x.w, k[c].w", "sums[i][c] = fmaf(x.w, k[c].z", TWO_BANDS),
     "a warp": ("w < WARPS; ++w", "w < WARPS - 1; ++w", TWO_BANDS),
     "frames past the end": ("is_own ? re : 0.0f", "re", TWO_BANDS),
@@ -182,8 +183,6 @@ def test_they_are_checked_once_for_each_layout_and_taken_where_they_fit(monkeypa
         torch.func.vmap(module)(x)
         assert runs.launches == 7 * of_each
         module(x.half())  # computed in float32
-        assert runs.launches == 8 * of_each
-        assert module(x[:0]).shape == (0, 84, 26)
         assert runs.launches == 8 * of_each
 
 
@@ -270,13 +269,23 @@ def test_they_compile_without_spills_for_cards_that_are_not_there(architecture):
         assert all((stack, local) == (0, 0) for _, stack, local in usage)
 
 
+@on_cpu
+def test_fields_of_the_argument_lie_where_the_compiler_has_them():
+    checks = [
+        f"static_assert(__builtin_offsetof({name}, {field}) == {getattr(kind, field).offset});"
+        for name, kind in (("Job", launch.Job), ("Level", launch.LevelNumbers), ("Item", launch.ItemNumbers))
+        for field, *_ in kind._fields_
+    ]
+    assert len(checks) > 20
+    with kernels_on_cpu(change=("static const Job*", "\n".join([*checks, "static const Job*"]))):
+        launch.launcher(Form((2,), 24, "SQUARE"), torch.device("cpu"))
+
+
 @needs_nvrtc
 def test_the_argument_is_laid_out_as_the_compiler_has_it():
-    checks = [f"static_assert(sizeof(Job) == {ctypes.sizeof(launch.Job)});"]
-    for name, kind in (("Job", launch.Job), ("Level", launch.LevelNumbers), ("Item", launch.ItemNumbers)):
-        for field, *_ in kind._fields_:
-            checks.append(f"static_assert(__builtin_offsetof({name}, {field}) == {getattr(kind, field).offset});")
+    structures = (("Job", launch.Job), ("Level", launch.LevelNumbers), ("Item", launch.ItemNumbers))
+    sizes = [f"static_assert(sizeof({name}) == {ctypes.sizeof(kind)});" for name, kind in structures]
     text = Form((2,), 24, "SQUARE").text()
-    nvrtc.compiled(text + "\n".join(checks), "sm_90")
+    nvrtc.compiled(text + "\n".join(sizes), "sm_90")
     with pytest.raises(nvrtc.CompilerError, match="static assertion failed"):
-        nvrtc.compiled(text + checks[0].replace("==", "!="), "sm_90")
+        nvrtc.compiled(text + sizes[0].replace("==", "!="), "sm_90")
