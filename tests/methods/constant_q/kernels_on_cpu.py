@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from audiofeed.methods.constant_q.device import launch, self_check
-from audiofeed.methods.constant_q.device.text import THREADS, WARPS, Form
+from audiofeed.methods.constant_q.device.text import DECIMATING, THREADS, Form
 from audiofeed.methods.short_time.fused import cuda_launch, nvrtc
 from audiofeed.parallel import launches
 from tests.methods.short_time.cuda_on_cpu import AFTER, BEFORE, COMPILER, ORDERS
@@ -38,8 +38,8 @@ static void thread() {
 @GUARDED@
 extern "C" size_t size_of_job() { return sizeof(Job); }
 extern "C" void run(
-    void* kernel, const Job* given, int number, int blocks, int order, size_t shared, size_t n_samples, size_t n_out,
-    size_t n_scratch) {
+    void* kernel, const Job* given, int number, int blocks, int n_threads, int order, size_t shared, size_t n_samples,
+    size_t n_out, size_t n_scratch) {
   Job job = *given;
   const Guarded samples(n_samples * 4, job.samples), out(n_out * 4, job.out), scratch(n_scratch * 4, job.scratch);
   const Guarded memory(shared);
@@ -51,12 +51,12 @@ extern "C" void run(
   number_of_all = number;
   kernel_of_all = (void (*)(const Job, const int))kernel;
   const size_t stack = 1 << 17;
-  std::vector<ucontext_t> threads(THREADS);
-  char* stacks = (char*)mmap(nullptr, stack * THREADS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  std::vector<ucontext_t> threads(n_threads);
+  char* stacks = (char*)mmap(nullptr, stack * n_threads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
     for (size_t i = 0; i < shared / 4; ++i) ((float*)shared_memory)[i] = std::numeric_limits<float>::quiet_NaN();
-    ended.assign(THREADS, 0);
-    for (int t = 0; t < THREADS; ++t) {
+    ended.assign(n_threads, 0);
+    for (int t = 0; t < n_threads; ++t) {
       getcontext(&threads[t]);
       threads[t].uc_stack.ss_sp = stacks + t * stack;
       threads[t].uc_stack.ss_size = stack;
@@ -65,10 +65,10 @@ extern "C" void run(
     }
     for (bool any = true; any;) {
       any = false;
-      for (int i = 0; i < THREADS; ++i) {
+      for (int i = 0; i < n_threads; ++i) {
         int t = i;
-        if (order == 1) t = THREADS - 1 - i;
-        if (order == 2) t = (int)((i * 7919ll + 13) % THREADS);
+        if (order == 1) t = n_threads - 1 - i;
+        if (order == 2) t = (int)((i * 7919ll + 13) % n_threads);
         if (ended[t]) continue;
         any = true;
         threadIdx.x = t;
@@ -77,7 +77,7 @@ extern "C" void run(
       }
     }
   }
-  munmap(stacks, stack * THREADS);
+  munmap(stacks, stack * n_threads);
   memcpy(given->out, job.out, n_out * 4);
   memcpy(given->scratch, job.scratch, n_scratch * 4);
 }
@@ -106,7 +106,7 @@ class OnCpu:
         self.library.size_of_job.restype = ctypes.c_size_t
         assert self.library.size_of_job() == ctypes.sizeof(launch.Job)
         self.run = self.library.run
-        self.run.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int] * 3 + [ctypes.c_size_t] * 4
+        self.run.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int] * 4 + [ctypes.c_size_t] * 4
 
     def launch(self, calls: Sequence[nvrtc.Call]) -> None:
         job = calls[0].arguments[0]
@@ -117,13 +117,13 @@ class OnCpu:
             nan = torch.full((size,), torch.nan)
             ctypes.memmove(place, nan.data_ptr(), 4 * size)
         for call in calls:
-            assert call.threads == THREADS == 32 * WARPS
+            assert call.threads == (THREADS if call.name == "products" else DECIMATING)
             OnCpu.launches += 1
             kernel = ctypes.cast(getattr(self.library, call.name), ctypes.c_void_p)
             number = call.arguments[1].value
             shared = self.form.kernels[call.name]
             sizes = (shared, n_samples, n_out, n_scratch)
-            self.run(kernel, ctypes.addressof(job), number, call.blocks, self.order, *sizes)
+            self.run(kernel, ctypes.addressof(job), number, call.blocks, call.threads, self.order, *sizes)
 
 
 @contextlib.contextmanager

@@ -75,20 +75,20 @@ def test_values_are_those_of_float64(name):
         assert max(each) < (1e-3 if settings.get("pad_mode") else 2e-6)
 
 
-def kernels_of(module, outputs=None):
+def kernels_of(module, pairs=None):
     """What computes a module's kernels, and their tables."""
     bank = module.kernel_bank
     layout = layout_for(bank.levels, module.power)
     table = torch.from_numpy(kernel_table(bank.levels, layout.form.columns, bank.exact())).float()
     taps = torch.from_numpy(filter_taps(layout.form.factors)).float()
-    return launch.OctaveKernels(layout, torch.device("cpu"), outputs), table, taps
+    return launch.OctaveKernels(layout, torch.device("cpu"), pairs), table, taps
 
 
 @on_cpu
-@pytest.mark.parametrize("outputs", [WIDE, NARROW])
+@pytest.mark.parametrize("pairs", [WIDE, NARROW])
 @pytest.mark.parametrize("settings", [RATE, EARLY, TWO_BANDS], ids=str)
 @pytest.mark.parametrize("n", [1, 3, 20, 513, 8192, 40000])
-def test_clips_of_any_length_end_where_they_end(settings, outputs, n):
+def test_clips_of_any_length_end_where_they_end(settings, pairs, n):
     """With empty ones, and lengths beyond the end; what lies past an end is NaN."""
     module, exact = af.CQT(**settings), af.CQT(**settings).double()
     own = sorted({n, max(1, n - 1), max(1, n - 4), max(1, n // 3), 1})
@@ -97,7 +97,7 @@ def test_clips_of_any_length_end_where_they_end(settings, outputs, n):
         x[row, length:] = torch.nan
     lengths = torch.tensor([*own, n + 5, 0])
     with kernels_on_cpu(), torch.no_grad():
-        run, table, taps = kernels_of(module, outputs)
+        run, table, taps = kernels_of(module, pairs)
         found = run.compute(x, lengths, table, taps, module.power)
     wanted = exact(torch.where(x.isnan(), 0, x)[:-1].double(), lengths[:-1].clamp(max=n))
     assert not found[-1].any()
@@ -125,9 +125,11 @@ BREAKS = {
     "a barrier before the next chunk": ("if (chunk > 0) __syncthreads();", "", TWO_BANDS),
     "a barrier before the sums": ("  __syncthreads();\n  float* own", "  float* own", TWO_BANDS),
     "a barrier after the sums": ("  __syncthreads();\n  if (frame >= job.n", "  if (frame >= job.n", TWO_BANDS),
-    "the last sample of a thread of twelve": ("+= of_phase[k]", "+= k == 11 ? 0.0f : of_phase[k]", TWO_BANDS),
-    "the last sample of a thread of four": ("+= of_phase[k]", "+= k % 12 == 3 ? 0.0f : of_phase[k]", TWO_BANDS),
-    "where a filter begins": ("(first - LEAD + n)", "(first - LEAD + n + 1)", TWO_BANDS),
+    "the last sample of a thread of twelve": ("odd[j] += sums[j];", "odd[j] += j == 11 ? 0.0f : sums[j];", TWO_BANDS),
+    "the last sample of a thread of four": ("even[j] += sums", "even[j] += PAIRS + j == 7 ? 0.0f : sums", TWO_BANDS),
+    "where a filter begins": ("(first - LEAD + 2 * k)", "(first - LEAD + 2 * k + 1)", TWO_BANDS),
+    "the sums of taps": ("even[j] += sums[j], odd[j]", "odd[j]", TWO_BANDS),
+    "the other phases": ("other * 3 * W::APART + k", "other * 2 * W::APART + k", TWO_BANDS),
     "a tap": ("fmaf(four.z", "fmaf(four.y", TWO_BANDS),
     "the end of a level": ("levels[number - 1], length)", "levels[number - 1], job.time)", EARLY),
     "the end of a decimated level": ("length - level.start;", "length;", EARLY),

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from audiofeed.methods.constant_q.device.layout import Layout, extents
-from audiofeed.methods.constant_q.device.text import FRAMES, MOST_ITEMS, MOST_LEVELS, THREADS, Form, name_of
+from audiofeed.methods.constant_q.device.text import DECIMATING, FRAMES, MOST_ITEMS, MOST_LEVELS, THREADS, Form, name_of
 from audiofeed.methods.short_time.fused import nvrtc
 from audiofeed.methods.spectrum import raise_power
 
@@ -93,14 +93,14 @@ class OctaveKernels:
     Args:
         layout: of the transform.
         device: of torch.
-        outputs: samples that a thread makes; None: those with which it takes the least time.
+        pairs: of samples of the next level, that a thread makes; None: those with which it takes the least time.
 
     Raises:
         CompilerError: if they cannot be compiled or loaded.
     """
 
-    def __init__(self, layout: Layout, device: torch.device, outputs: int | None = None) -> None:
-        self._layout, self._outputs = layout, outputs
+    def __init__(self, layout: Layout, device: torch.device, pairs: int | None = None) -> None:
+        self._layout, self._pairs = layout, pairs
         self._launcher, self._processors = launcher(layout.form, device), processors(device)
         self._batches: dict[tuple[int, int], _Batch | None] = {}
         self._lock = threading.Lock()
@@ -161,7 +161,7 @@ class OctaveKernels:
         layout = self._layout
         n_frames = -(-time // layout.factor) // layout.hop + 1 if time > 0 else 0
         n_tiles = -(-n_frames // FRAMES)
-        found, scratch = extents(layout, n_rows, time, self._processors, self._outputs)
+        found, scratch = extents(layout, n_rows, time, self._processors, self._pairs)
         n_blocks = [n_rows * extent.blocks for extent in found]
         of_products = len(layout.items) * n_rows * n_tiles
         if max(of_products, *n_blocks, 0) > MOST_BLOCKS or time > MOST_SAMPLES:
@@ -181,7 +181,7 @@ class OctaveKernels:
                 item.kernels, item.level, item.hop, item.before, item.chunks, item.first, item.n_bins
             )
         calls = [
-            nvrtc.call_of(name_of(layout.factors[number], extent.outputs), blocks, THREADS, job, ctypes.c_int(number))
+            nvrtc.call_of(name_of(layout.factors[number], extent.pairs), blocks, DECIMATING, job, ctypes.c_int(number))
             for number, (extent, blocks) in enumerate(zip(found, n_blocks, strict=True), 1)
         ]
         calls.append(nvrtc.call_of("products", of_products, THREADS, job, ctypes.c_int(0)))

@@ -13,10 +13,10 @@ import numpy as np
 from audiofeed.methods.constant_q.decimation import lower_length
 from audiofeed.methods.constant_q.device.text import (
     CHUNK,
+    DECIMATING,
     MOST_ITEMS,
     MOST_LEVELS,
     NARROW,
-    THREADS,
     TIME_OF,
     VALUES,
     WARPS,
@@ -90,7 +90,7 @@ class Layout:
         places, place = {1: 0}, 0
         for factor in self.form.factors:
             places[factor] = place
-            place += factor * 4 * Phases(factor).groups
+            place += Phases(factor).size
         return tuple(places[factor] for factor in self.factors)
 
 
@@ -166,18 +166,21 @@ def kernel_table(levels: tuple[Level, ...], columns: int, kernels: np.ndarray) -
 def filter_taps(factors: tuple[int, ...]) -> np.ndarray:
     """Return the taps of constant-Q decimation filters by phases, one after another, in float64.
 
-    Shape: -> of each factor in turn (factor, 4 * groups), flat.
+    Of each phase every second tap, the others, and the sums of both: see `octaves.cu`.
+
+    Shape: -> of each factor in turn (factor, 3, 4 * groups), flat.
 
     >>> filter_taps((2,)).shape
-    (392,)
+    (600,)
     """
     parts = [np.zeros(0)]
     for factor in factors:
         taps, phases = decimation_filter(factor), Phases(factor)
-        own = np.zeros((4 * phases.groups, factor))
+        own = np.zeros((8 * phases.groups, factor))
         skipped = phases.lead * factor - len(taps) // 2
         own.ravel()[skipped : skipped + len(taps)] = taps
-        parts.append(own.T.ravel())
+        even, odd = own[::2].T, own[1::2].T  # (phase, tap)
+        parts.append(np.stack([even, odd, even + odd], axis=1).ravel())
     return np.concatenate(parts)
 
 
@@ -187,18 +190,18 @@ class Extent:
 
     Args:
         offset, stride: of a row's first sample in the scratch memory, and from one row to the next.
-        outputs: samples that a thread makes.
+        pairs: of samples, that a thread makes.
         blocks: of a row.
     """
 
     offset: int
     stride: int
-    outputs: int
+    pairs: int
     blocks: int
 
 
 def extents(
-    layout: Layout, n_rows: int, time: int, processors: int, outputs: int | None = None
+    layout: Layout, n_rows: int, time: int, processors: int, pairs: int | None = None
 ) -> tuple[tuple[Extent, ...], int]:
     """Return the extents of a batch at each level but the clip's for the constant-Q kernels, and what memory they take.
 
@@ -206,13 +209,13 @@ def extents(
         layout: of the transform.
         n_rows, time: of the batch.
         processors: of the card.
-        outputs: samples that a thread makes; None: those with which it takes the least time.
+        pairs: of samples, that a thread makes; None: those with which it takes the least time.
     """
     found, offset = [], 0
     for step in layout.steps[1:]:
         samples = lower_length(time, step)
         stride = -(-samples // _ROUND) * _ROUND
-        several = outputs
+        several = pairs
         if several is None:
             several = min((WIDE, NARROW), key=lambda n: n * TIME_OF[n] * -(-n_rows * _blocks(samples, n) // processors))
         found.append(Extent(offset, stride, several, _blocks(samples, several)))
@@ -220,5 +223,5 @@ def extents(
     return tuple(found), offset
 
 
-def _blocks(samples: int, outputs: int) -> int:
-    return -(-samples // (THREADS * outputs))
+def _blocks(samples: int, pairs: int) -> int:
+    return -(-samples // (2 * DECIMATING * pairs))

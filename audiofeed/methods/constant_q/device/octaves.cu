@@ -86,59 +86,80 @@ static __device__ __forceinline__ void filter(const float* own, const float* tap
   for (int step = 0; step < GROUPS % ROUND; ++step) four_taps<OUTPUTS>(ring, step, own, taps, sums);
 }
 
-// Samples of a phase (every FACTOR-th one) that a block sees, and how far apart phases lie: such that those that lanes
-// write side by side lie in different banks of shared memory.
-template <int FACTOR, int GROUPS, int OUTPUTS>
+// Of each phase (every FACTOR-th sample, x) a block has three rows of SIZE values: x[2k] - x[2k + 1], x[2k + 2] -
+// x[2k + 1], and x[2k + 1]. Phases lie so far apart that lanes which write side by side meet no bank of shared memory
+// twice.
+template <int FACTOR, int GROUPS, int PAIRS>
 struct Window {
-  static constexpr int TOGETHER = FACTOR < 4 ? FACTOR : 4, SIZE = THREADS * OUTPUTS + 4 * GROUPS;
-  static constexpr int APART = SIZE + (32 / TOGETHER + 32 - SIZE % 32) % 32;
+  static constexpr int TOGETHER = FACTOR < 4 ? FACTOR : 4, SIZE = DECIMATING * PAIRS + 4 * GROUPS;
+  static constexpr int APART = SIZE + (32 / TOGETHER + 32 - SIZE % 32) % 32, TAPS = 3 * 4 * GROUPS;
 };
 
-// Makes samples of a level: THREADS * OUTPUTS of a row, of those LEAD * FACTOR before the first of them on. OUTPUTS is
-// 4 times an odd number, so that lanes which load four samples each meet no bank of shared memory twice.
-template <int FACTOR, int GROUPS, int LEAD, int OUTPUTS>
+// Makes samples of a level: DECIMATING * PAIRS pairs of a row, of what begins LEAD * FACTOR samples before the first.
+//
+// With h, taps of a phase, even[j] = h[2j] and odd[j] = h[2j + 1], a pair of outputs is
+//
+//     y[2k]     = sum_j even[j] (x[2k + 2j] - x[2k + 2j + 1])    + both,
+//     y[2k + 1] = sum_j odd[j] (x[2k + 2j + 2] - x[2k + 2j + 1]) + both,  both = sum_j (even[j] + odd[j]) x[2k + 2j + 1]:
+//
+// three sums of half the taps in place of four. PAIRS is 4 times an odd number, so that lanes which load four values
+// each meet no bank twice.
+template <int FACTOR, int GROUPS, int LEAD, int PAIRS>
 static __device__ __forceinline__ void decimate(const Job& job, int number, float* shared) {
-  typedef Window<FACTOR, GROUPS, OUTPUTS> W;
+  typedef Window<FACTOR, GROUPS, PAIRS> W;
   const Level& level = job.levels[number];
   const int t = threadIdx.x, row = blockIdx.x / level.blocks;
-  const int first = (blockIdx.x - row * level.blocks) * (THREADS * OUTPUTS), length = length_of(job, row);
+  const int first = (blockIdx.x - row * level.blocks) * (2 * DECIMATING * PAIRS), length = length_of(job, row);
   if (first >= seen_of(level, length)) return;  // for all threads of a block
   const int seen = seen_of(job.levels[number - 1], length);
   const float* from = samples_of(job, number - 1, row);
-  float* taps = shared + W::TOGETHER * W::APART;
-  float sums[OUTPUTS];
+  float* taps = shared + W::TOGETHER * 3 * W::APART;
+  float even[PAIRS], odd[PAIRS];
   #pragma unroll
-  for (int i = 0; i < OUTPUTS; ++i) sums[i] = 0.0f;
+  for (int i = 0; i < PAIRS; ++i) even[i] = odd[i] = 0.0f;
   #pragma unroll 1
   for (int phase = 0; phase < FACTOR; phase += W::TOGETHER) {
     if (phase > 0) __syncthreads();
     // lanes side by side take neighboring samples of the phases that are there together
-    const int other = t % W::TOGETHER, n = t / W::TOGETHER, begin = FACTOR * (first - LEAD + n) + phase + other;
-    constexpr int ACROSS = THREADS / W::TOGETHER, TIMES = (W::SIZE + ACROSS - 1) / ACROSS;
-    float* to = shared + (other * W::APART + n);
-    #pragma unroll 9
+    const int other = t % W::TOGETHER, k = t / W::TOGETHER, begin = FACTOR * (first - LEAD + 2 * k) + phase + other;
+    constexpr int ACROSS = DECIMATING / W::TOGETHER, TIMES = (W::SIZE + ACROSS - 1) / ACROSS;
+    float* to = shared + (other * 3 * W::APART + k);
+    #pragma unroll 4
     for (int i = 0; i < TIMES; ++i) {
-      const int at = begin + i * (FACTOR * ACROSS);
-      const float value = (unsigned)at < (unsigned)seen ? __ldg(from + at) : 0.0f;
-      if (W::SIZE % ACROSS == 0 || i * ACROSS + n < W::SIZE) to[i * ACROSS] = value;
+      const int at = begin + i * (2 * FACTOR * ACROSS);
+      float x[3];
+      #pragma unroll
+      for (int n = 0; n < 3; ++n) x[n] = (unsigned)(at + n * FACTOR) < (unsigned)seen ? __ldg(from + at + n * FACTOR) : 0.0f;
+      if (W::SIZE % ACROSS == 0 || i * ACROSS + k < W::SIZE) {
+        to[i * ACROSS] = x[0] - x[1];
+        to[i * ACROSS + W::APART] = x[2] - x[1];
+        to[i * ACROSS + 2 * W::APART] = x[1];
+      }
     }
-    const float* given = job.taps + level.taps + phase * (4 * GROUPS);
-    for (int s = t; s < W::TOGETHER * 4 * GROUPS; s += THREADS) taps[s] = __ldg(given + s);
+    const float* given = job.taps + level.taps + phase * W::TAPS;
+    for (int s = t; s < W::TOGETHER * W::TAPS; s += DECIMATING) taps[s] = __ldg(given + s);
     __syncthreads();
     #pragma unroll 1
     for (int i = 0; i < W::TOGETHER; ++i) {
-      float of_phase[OUTPUTS];  // the largest taps are in the middle of each phase: apart, they are rounded less
-      filter<GROUPS, OUTPUTS>(shared + i * W::APART + t * OUTPUTS, taps + i * (4 * GROUPS), of_phase);
+      const float* own = shared + i * 3 * W::APART + t * PAIRS;
+      float sums[PAIRS];  // the largest taps are in the middle of each phase: apart, they are rounded less
+      filter<GROUPS, PAIRS>(own, taps + i * W::TAPS, sums);
       #pragma unroll
-      for (int k = 0; k < OUTPUTS; ++k) sums[k] += of_phase[k];
+      for (int j = 0; j < PAIRS; ++j) even[j] += sums[j];
+      filter<GROUPS, PAIRS>(own + W::APART, taps + (i * W::TAPS + 4 * GROUPS), sums);
+      #pragma unroll
+      for (int j = 0; j < PAIRS; ++j) odd[j] += sums[j];
+      filter<GROUPS, PAIRS>(own + 2 * W::APART, taps + (i * W::TAPS + 8 * GROUPS), sums);
+      #pragma unroll
+      for (int j = 0; j < PAIRS; ++j) even[j] += sums[j], odd[j] += sums[j];
     }
   }
   float* to = job.scratch + (level.offset + row * level.stride);
   #pragma unroll
-  for (int i = 0; i < OUTPUTS; i += 4) {
-    const int at = first + t * OUTPUTS + i;
+  for (int i = 0; i < PAIRS; i += 2) {
+    const int at = first + 2 * (t * PAIRS + i);
     float4 four;
-    four.x = sums[i], four.y = sums[i + 1], four.z = sums[i + 2], four.w = sums[i + 3];
+    four.x = even[i], four.y = odd[i], four.z = even[i + 1], four.w = odd[i + 1];
     if (at < level.stride) *(float4*)(to + at) = four;  // nobody reads what lies past a clip's own
   }
 }
@@ -282,8 +303,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, PRODUCT_BLOCKS) products(c
   multiply_frames(job, (float*)memory);
 }
 
-#define DECIMATION(name, factor, groups, lead, outputs)                                          \
-  extern "C" __global__ void __launch_bounds__(THREADS) name(const Job job, const int number) {  \
-    SHARED(memory);                                                                              \
-    decimate<factor, groups, lead, outputs>(job, number, (float*)memory);                        \
+#define DECIMATION(name, factor, groups, lead, pairs)                                               \
+  extern "C" __global__ void __launch_bounds__(DECIMATING) name(const Job job, const int number) {  \
+    SHARED(memory);                                                                                 \
+    decimate<factor, groups, lead, pairs>(job, number, (float*)memory);                             \
   }

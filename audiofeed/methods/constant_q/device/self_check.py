@@ -90,8 +90,8 @@ def _difference(
         past = past_of(count, torch.as_tensor(frame_count(lengths, levels[0])))[:, None]
         exact = exact.masked_fill(past, 0)
         most = exact.abs().amax(dim=(0, 2), keepdim=True)
-        for outputs in (WIDE, NARROW):
-            found = OctaveKernels(layout, device, outputs).compute(samples, lengths, table, taps, power)
+        for pairs in (WIDE, NARROW):
+            found = OctaveKernels(layout, device, pairs).compute(samples, lengths, table, taps, power)
             if found is None or found.shape != exact.shape:
                 return "its shape is another"
             if bool((found != 0).logical_and(past).any()):

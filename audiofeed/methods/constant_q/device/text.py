@@ -11,8 +11,9 @@ from audiofeed.signal.constant_q.decimation import decimation_taps
 THREADS = 128
 CHUNK = 16  # taps of a frame that a warp has in shared memory at a time
 FRAMES = 64  # of a block of products
-# Samples of the next level that a thread makes: many for as few loads as arithmetic is waited for, or few where there
-# are not enough threads for a card; with what a sample then takes. Each is 4 times an odd number.
+DECIMATING = 64  # threads of a block that decimates: twice as many leave more of a card idle at the end of a launch
+# Pairs of samples of the next level that a thread makes: many for as few loads as arithmetic is waited for, or few
+# where there are not enough threads for a card; with what a sample then takes. Each is 4 times an odd number.
 WIDE, NARROW = 12, 4
 TIME_OF = {WIDE: 1.0, NARROW: 1.25}
 MOST_LEVELS, MOST_ITEMS = 16, 48
@@ -26,13 +27,14 @@ ON_A_GPU = "#define SHARED(name) extern __shared__ float4 name[]\n"
 class Phases:
     """Taps of a decimation filter, dealt out by what is left of a sample's number divided by the factor.
 
-    Output i is the sum over phases p and taps m of the phase of samples factor * (i + m - lead) + p.
+    Output i is the sum over phases p and taps m of the phase of samples factor * (i + m - lead) + p. Two outputs
+    together take three sums over half the taps: see `octaves.cu`.
 
     Args:
         factor: between the rates.
 
     >>> Phases(2).lead, Phases(2).groups
-    (97, 49)
+    (97, 25)
     """
 
     factor: int
@@ -44,16 +46,21 @@ class Phases:
 
     @property
     def groups(self) -> int:
-        """Fours of taps of each phase, the last filled up with zeros."""
+        """Fours of every second tap of a phase, the last filled up with zeros."""
         taps = decimation_taps(self.factor)
         of_phase = -(-(taps + self.lead * self.factor - taps // 2) // self.factor)
-        return -(-of_phase // 4)
+        return -(-of_phase // 8)
 
-    def shared(self, outputs: int) -> int:
-        """Return the bytes of shared memory of a block that makes `outputs` samples in a thread of the lower rate."""
-        together, size = min(self.factor, 4), THREADS * outputs + 4 * self.groups
+    @property
+    def size(self) -> int:
+        """Values in the table of taps, three rows of each phase."""
+        return self.factor * 3 * 4 * self.groups
+
+    def shared(self, pairs: int) -> int:
+        """Return the bytes of shared memory of a block that makes `pairs` of samples in a thread of the lower rate."""
+        together, size = min(self.factor, 4), DECIMATING * pairs + 4 * self.groups
         apart = size + (32 // together + 32 - size % 32) % 32
-        return 4 * together * (apart + 4 * self.groups)
+        return 4 * together * 3 * (apart + 4 * self.groups)
 
 
 @dataclass(frozen=True)
@@ -85,17 +92,17 @@ class Form:
         """
         found = {"products": self.shared}
         for factor in self.factors:
-            found |= {name_of(factor, outputs): Phases(factor).shared(outputs) for outputs in (WIDE, NARROW)}
+            found |= {name_of(factor, pairs): Phases(factor).shared(pairs) for pairs in (WIDE, NARROW)}
         return found
 
     def text(self, before: str = ON_A_GPU) -> str:
         """Return the C++ text of the constant-Q kernels for these settings, after what the compiler at hand needs.
 
-        >>> "DECIMATION(decimate_2_12, 2, 49, 97, 12)" in Form((2,), 24, "SQUARE").text()
+        >>> "DECIMATION(decimate_2_12, 2, 25, 97, 12)" in Form((2,), 24, "SQUARE").text()
         True
         """
         numbers = {
-            "THREADS": THREADS, "CHUNK": CHUNK, "FRAMES": FRAMES, "COLUMNS": self.columns,
+            "THREADS": THREADS, "DECIMATING": DECIMATING, "CHUNK": CHUNK, "FRAMES": FRAMES, "COLUMNS": self.columns,
             "MOST_LEVELS": MOST_LEVELS, "MOST_ITEMS": MOST_ITEMS, "PRODUCT_BLOCKS": 4,
         }  # fmt: skip
         lines = [
@@ -107,19 +114,19 @@ class Form:
         ]
         for factor in self.factors:
             phases = Phases(factor)
-            for outputs in (WIDE, NARROW):
-                given = f"{name_of(factor, outputs)}, {factor}, {phases.groups}, {phases.lead}, {outputs}"
+            for pairs in (WIDE, NARROW):
+                given = f"{name_of(factor, pairs)}, {factor}, {phases.groups}, {phases.lead}, {pairs}"
                 lines.append(f"DECIMATION({given})")
         return "\n".join(lines) + "\n"
 
 
-def name_of(factor: int, outputs: int) -> str:
+def name_of(factor: int, pairs: int) -> str:
     """Return the name of a constant-Q kernel that decimates.
 
     >>> name_of(2, 12)
     'decimate_2_12'
     """
-    return f"decimate_{factor}_{outputs}"
+    return f"decimate_{factor}_{pairs}"
 
 
 @functools.cache
