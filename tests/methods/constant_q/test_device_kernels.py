@@ -7,6 +7,7 @@ import ctypes
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from audiofeed.methods.constant_q.device.layout import filter_taps, kernel_table
 from audiofeed.methods.constant_q.device.text import MOST_ITEMS, NARROW, THREADS, WIDE, Form, Phases
 from audiofeed.methods.short_time.fused import cuda_launch, nvrtc
 from audiofeed.parallel import launches
+from audiofeed.signal.constant_q.decimation import decimation_filter
 from tests.methods.constant_q.kernels_on_cpu import COMPILER, ORDERS, kernels_on_cpu
 from tests.signals import noise
 
@@ -237,6 +239,28 @@ def test_what_cannot_be_compiled_or_launched_is_said_once_and_torch_computes(mon
         monkeypatch.setattr(launch, "launcher", failing)
         with pytest.warns(RuntimeWarning, match="not used on cpu.*the driver says: invalid argument;"):
             assert torch.equal(af.CQT(**TWO_BANDS)(x), found)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 32])
+def test_three_sums_of_half_the_taps_are_the_filter(factor):
+    phases, taps = Phases(factor), decimation_filter(factor)
+    table = filter_taps((2, factor) if factor > 2 else (2,))[-phases.size :].reshape(factor, 3, -1)
+    x = np.random.default_rng(1).standard_normal(60 * factor + len(taps))
+    padded = np.pad(x, 2 * len(taps))
+    for output in (0, 2, 30):
+        places = factor * output + np.arange(len(taps)) - len(taps) // 2 + 2 * len(taps)
+        wanted = [taps @ padded[places], taps @ padded[places + factor]]
+        found = np.zeros(2)
+        for phase in range(factor):
+            first = factor * (output - phases.lead) + phase + 2 * len(taps)
+            of_phase = padded[first::factor][: 2 * table.shape[2] + 1]
+            even, odd, both = table[phase]
+            of_both = both @ of_phase[1::2]
+            found += (
+                even @ (of_phase[:-1:2] - of_phase[1::2]) + of_both,
+                odd @ (of_phase[2::2] - of_phase[1::2]) + of_both,
+            )
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-13)
 
 
 def test_bands_that_are_too_many_have_no_layout():

@@ -88,7 +88,7 @@ class Form:
         """Bytes of shared memory of a block of each kernel, by name.
 
         >>> Form((2,), 24, "SQUARE").kernels
-        {'products': 28160, 'decimate_2_12': 15520, 'decimate_2_4': 7328}
+        {'products': 28160, 'decimate_2_12': 23520, 'decimate_2_4': 11232}
         """
         found = {"products": self.shared}
         for factor in self.factors:
