@@ -93,7 +93,29 @@ template <int FACTOR, int GROUPS, int PAIRS>
 struct Window {
   static constexpr int TOGETHER = FACTOR < 4 ? FACTOR : 4, SIZE = DECIMATING * PAIRS + 4 * GROUPS;
   static constexpr int APART = SIZE + (32 / TOGETHER + 32 - SIZE % 32) % 32, TAPS = 3 * 4 * GROUPS;
+  static constexpr int ACROSS = DECIMATING / TOGETHER, TIMES = (SIZE + ACROSS - 1) / ACROSS;
+  static constexpr int REACHED = 2 * TIMES * ACROSS + 1;  // samples of a phase
 };
+
+// Brings what a block sees of some phases, from sample `begin` on, to shared memory: INSIDE, where all are a row's.
+template <int FACTOR, class W, bool INSIDE>
+static __device__ __forceinline__ void stage_pairs(const float* from, int begin, int seen, float* shared, int t) {
+  // lanes side by side take neighboring samples of the phases
+  const int other = t % W::TOGETHER, k = t / W::TOGETHER;
+  int at = begin + 2 * FACTOR * k + other;
+  float* to = shared + (other * 3 * W::APART + k);
+  #pragma unroll 4
+  for (int i = 0; i < W::TIMES; ++i, at += 2 * FACTOR * W::ACROSS) {
+    float x[3];
+    #pragma unroll
+    for (int n = 0; n < 3; ++n) x[n] = INSIDE || (unsigned)(at + n * FACTOR) < (unsigned)seen ? __ldg(from + at + n * FACTOR) : 0.0f;
+    if (W::SIZE % W::ACROSS == 0 || i * W::ACROSS + k < W::SIZE) {
+      to[i * W::ACROSS] = x[0] - x[1];
+      to[i * W::ACROSS + W::APART] = x[2] - x[1];
+      to[i * W::ACROSS + 2 * W::APART] = x[1];
+    }
+  }
+}
 
 // Makes samples of a level: DECIMATING * PAIRS pairs of a row, of what begins LEAD * FACTOR samples before the first.
 //
@@ -120,22 +142,9 @@ static __device__ __forceinline__ void decimate(const Job& job, int number, floa
   #pragma unroll 1
   for (int phase = 0; phase < FACTOR; phase += W::TOGETHER) {
     if (phase > 0) __syncthreads();
-    // lanes side by side take neighboring samples of the phases that are there together
-    const int other = t % W::TOGETHER, k = t / W::TOGETHER, begin = FACTOR * (first - LEAD + 2 * k) + phase + other;
-    constexpr int ACROSS = DECIMATING / W::TOGETHER, TIMES = (W::SIZE + ACROSS - 1) / ACROSS;
-    float* to = shared + (other * 3 * W::APART + k);
-    #pragma unroll 4
-    for (int i = 0; i < TIMES; ++i) {
-      const int at = begin + i * (2 * FACTOR * ACROSS);
-      float x[3];
-      #pragma unroll
-      for (int n = 0; n < 3; ++n) x[n] = (unsigned)(at + n * FACTOR) < (unsigned)seen ? __ldg(from + at + n * FACTOR) : 0.0f;
-      if (W::SIZE % ACROSS == 0 || i * ACROSS + k < W::SIZE) {
-        to[i * ACROSS] = x[0] - x[1];
-        to[i * ACROSS + W::APART] = x[2] - x[1];
-        to[i * ACROSS + 2 * W::APART] = x[1];
-      }
-    }
+    const int begin = FACTOR * (first - LEAD) + phase;
+    if (begin >= 0 && begin + FACTOR * W::REACHED <= seen) stage_pairs<FACTOR, W, true>(from, begin, seen, shared, t);
+    else stage_pairs<FACTOR, W, false>(from, begin, seen, shared, t);
     const float* given = job.taps + level.taps + phase * W::TAPS;
     for (int s = t; s < W::TOGETHER * W::TAPS; s += DECIMATING) taps[s] = __ldg(given + s);
     __syncthreads();
