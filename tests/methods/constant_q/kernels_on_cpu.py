@@ -134,7 +134,7 @@ def kernels_on_cpu(change: tuple[str, str] | None = None, order: int = 0) -> Ite
         change: of their text, to see what notices.
         order: in which a block's threads run.
     """
-    held = cuda_launch.unreachable, launch.launcher, launch.processors, self_check.VERDICTS, list(launches.AT_ONCE)
+    held = cuda_launch.unreachable, launch.launcher, launch.processors, self_check.VERDICTS, launches.AT_ONCE
     OnCpu.launches, OnCpu.order = 0, order
     with tempfile.TemporaryDirectory() as folder:
         known: dict[Form, OnCpu] = {}
@@ -145,9 +145,8 @@ def kernels_on_cpu(change: tuple[str, str] | None = None, order: int = 0) -> Ite
             return known[form]
 
         cuda_launch.unreachable, launch.launcher, launch.processors = lambda device: None, launcher, lambda device: 2
-        self_check.VERDICTS, launches.AT_ONCE[:] = {}, []
+        self_check.VERDICTS, launches.AT_ONCE = {}, []
         try:
             yield OnCpu
         finally:
-            cuda_launch.unreachable, launch.launcher, launch.processors, self_check.VERDICTS, at_once = held
-            launches.AT_ONCE[:] = at_once
+            cuda_launch.unreachable, launch.launcher, launch.processors, self_check.VERDICTS, launches.AT_ONCE = held

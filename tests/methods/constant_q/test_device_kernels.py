@@ -16,7 +16,6 @@ from audiofeed.methods.constant_q.device import choice, launch, self_check
 from audiofeed.methods.constant_q.device.layout import filter_taps, kernel_table, layout_for
 from audiofeed.methods.constant_q.device.text import MOST_ITEMS, NARROW, THREADS, WIDE, Form, Phases
 from audiofeed.methods.short_time.fused import cuda_launch, nvrtc
-from audiofeed.parallel import launches
 from audiofeed.signal.constant_q.decimation import decimation_filter
 from tests.methods.constant_q.kernels_on_cpu import COMPILER, ORDERS, kernels_on_cpu
 from tests.signals import noise
@@ -228,7 +227,6 @@ def test_what_cannot_be_compiled_or_launched_is_said_once_and_torch_computes(mon
         raise nvrtc.CompilerError("the driver says: invalid argument\nmore")
 
     with kernels_on_cpu() as runs, torch.no_grad():
-        monkeypatch.setattr(launches, "AT_ONCE", [])
         module(x)
         monkeypatch.setattr(runs, "launch", failing)
         with pytest.warns(RuntimeWarning, match="not used on cpu.*the driver says: invalid argument;"):
