@@ -6,6 +6,7 @@ import copy
 import ctypes
 import pickle
 import warnings
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -196,11 +197,10 @@ def test_they_are_checked_once_for_each_layout_and_taken_where_they_fit(monkeypa
 
 
 @on_cpu
-def test_a_card_that_nobody_has_tried_is_left_to_torch(monkeypatch):
+def test_a_card_that_nobody_has_tried_is_left_to_torch():
     reached = cuda_launch.unreachable
     x, module = noise(2, 4000, dtype=torch.float32), af.CQT(**TWO_BANDS)
-    with kernels_on_cpu() as runs, torch.no_grad():
-        monkeypatch.setattr(cuda_launch, "unreachable", reached)
+    with kernels_on_cpu() as runs, mock.patch.object(cuda_launch, "unreachable", reached), torch.no_grad():
         module(x)
         assert not runs.launches
 
@@ -234,8 +234,7 @@ def test_what_cannot_be_compiled_or_launched_is_said_once_and_torch_computes(mon
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
             assert torch.equal(module(x), found)
-    with kernels_on_cpu(), torch.no_grad():
-        monkeypatch.setattr(launch, "launcher", failing)
+    with kernels_on_cpu(), mock.patch.object(launch, "launcher", failing), torch.no_grad():
         with pytest.warns(RuntimeWarning, match="not used on cpu.*the driver says: invalid argument;"):
             assert torch.equal(af.CQT(**TWO_BANDS)(x), found)
 
