@@ -234,9 +234,13 @@ def test_what_cannot_be_compiled_or_launched_is_said_once_and_torch_computes(mon
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
             assert torch.equal(module(x), found)
-    with kernels_on_cpu(), mock.patch.object(launch, "launcher", failing), torch.no_grad():
-        with pytest.warns(RuntimeWarning, match="not used on cpu.*the driver says: invalid argument;"):
-            assert torch.equal(af.CQT(**TWO_BANDS)(x), found)
+    with (
+        kernels_on_cpu(),
+        mock.patch.object(launch, "launcher", failing),
+        torch.no_grad(),
+        pytest.warns(RuntimeWarning, match="not used on cpu.*the driver says: invalid argument;"),
+    ):
+        assert torch.equal(af.CQT(**TWO_BANDS)(x), found)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 32])
