@@ -28,7 +28,7 @@ for place in (str(HERE), str(HERE.parent)):
         sys.path.insert(0, place)
 
 import torch  # noqa: E402
-from gpu import catalogue, churn, compiled, correctness, feeding, flags, fused_kernel, results  # noqa: E402
+from gpu import catalogue, churn, compiled, correctness, feeding, flags, fused_kernel, octave_kernels, results  # noqa: E402
 from gpu.checks import DeviceLostError, Recorder  # noqa: E402
 from gpu.journal import Journal  # noqa: E402
 from gpu.measured import beside, bus, constant_q, harness, launches, musicnet, step, timing  # noqa: E402
@@ -110,6 +110,10 @@ def _run(
         feeding.run(recorder, device, quick=quick)
         churn.run(recorder, device, quick=quick)
 
+    def kernels() -> None:
+        fused_kernel.run(recorder, device)
+        octave_kernels.run(recorder, device)
+
     # what returns rows makes a table of them
     parts: dict[str, tuple[str, Callable[[], Any]]] = {
         "correctness": ("", lambda: correctness.run(recorder, device, quick=quick)),
@@ -129,7 +133,7 @@ def _run(
         "bus": ("bus", lambda: bus.run(recorder, device, quick=quick)),
         "loader": ("loader", lambda: timing.run_loader(recorder, device, quick=quick)),
         "compile": ("", lambda: compiled.run(recorder, device, quick=quick)),
-        "cuda kernel": ("", lambda: fused_kernel.run(recorder, device)),
+        "cuda kernel": ("", kernels),
     }
     for name in SECTIONS:
         table, part = parts[name]

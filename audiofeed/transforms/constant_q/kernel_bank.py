@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from audiofeed.methods.constant_q.decimation import Decimation
+from audiofeed.methods.constant_q.device.choice import OnDevices
 from audiofeed.methods.constant_q.kernel.program import Program, cannot
 from audiofeed.methods.constant_q.kernel.run import readable
 from audiofeed.methods.constant_q.octaves import (
@@ -57,6 +58,8 @@ class KernelBank:
         self._exact: np.ndarray | None = definition()
         module.define("kernels", definition, trainable=self.trainable, values=self._exact)
         self._plan = None if self.trainable else stages(levels, settings.wavelets.hop_length)
+        plan = self._plan
+        self._on_devices = None if plan is None else OnDevices(levels, plan, settings.wavelets.power, self.exact)
         self._factors = tuple(sorted({level.factor for level in levels} - {1}))
         for factor in self._factors:
             module.define(f"response_{factor}", functools.partial(decimation_response, factor))
@@ -185,12 +188,18 @@ class KernelBank:
     def _in_stages(
         self, module: Transform, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool
     ) -> torch.Tensor | None:
-        """Compute the values of rows, silent past their ends, by a product a level of a constant-Q module, on a GPU.
+        """Compute the values of rows, silent past their ends, by kernels of its own or by a product a level, on a GPU.
 
-        None where kernels train, and where a graph is recorded by a compiler, which takes launches away by itself.
+        By the kernels without a graph, where they were found to be right on the device of a constant-Q module. None
+        where kernels train, and where a graph is recorded by a compiler, which takes launches away by itself.
         """
         if self._plan is None or not launches(waveform) or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return None
+        if self._on_devices is not None and not graph:
+            found = self._on_devices.compute(waveform, lengths, module.derived_filter)
+            if found is not None:
+                self.release()
+                return found
         count = frame_count(waveform.shape[-1], self.levels[0])
         if not rows_together(self._plan, count):
             return None

@@ -9,8 +9,9 @@ import ctypes
 import functools
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -99,6 +100,38 @@ def driver() -> ctypes.CDLL:
         raise CompilerError(f"{name} is not there: {error}") from error
 
 
+def _must(status: int) -> None:
+    if status:
+        said: Any = ctypes.c_char_p()
+        driver().cuGetErrorString(status, ctypes.byref(said))
+        name = f"error {status}" if said.value is None else said.value.decode()
+        raise CompilerError(f"the driver says: {name}")
+
+
+def _loaded(code: bytes, names: Mapping[str, int], device: torch.device) -> dict[str, ctypes.c_void_p]:
+    """Load machine code on a card, and return its functions of these names, with bytes of shared memory of a block."""
+    module = ctypes.c_void_p()
+    found = {}
+    with torch.cuda.device(device):
+        torch.cuda.current_stream().synchronize()  # there is a context then
+        _must(driver().cuModuleLoadData(ctypes.byref(module), code))
+        for name, shared in names.items():
+            found[name] = ctypes.c_void_p()
+            _must(driver().cuModuleGetFunction(ctypes.byref(found[name]), module, name.encode()))
+            if shared > _ALWAYS_GIVEN:
+                _must(driver().cuFuncSetAttribute(found[name], _MORE_SHARED, shared))
+    return found
+
+
+def _stream() -> ctypes.c_void_p:
+    """Return torch's current stream of the current device, for a launch by the driver."""
+    context = ctypes.c_void_p()
+    _must(driver().cuCtxGetCurrent(ctypes.byref(context)))
+    if not context:  # a thread has the device's context from its first call of the runtime on
+        torch.cuda.current_stream().query()
+    return ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+
+
 class Loaded:
     """CUDA kernel loaded on a card, to be launched on torch's current stream there.
 
@@ -116,14 +149,7 @@ class Loaded:
 
     def __init__(self, code: bytes, name: str, device: torch.device, shared: int) -> None:
         self.shared = shared
-        self._function = ctypes.c_void_p()
-        module = ctypes.c_void_p()
-        with torch.cuda.device(device):
-            torch.cuda.current_stream().synchronize()  # there is a context then
-            self._must(driver().cuModuleLoadData(ctypes.byref(module), code))
-            self._must(driver().cuModuleGetFunction(ctypes.byref(self._function), module, name.encode()))
-            if shared > _ALWAYS_GIVEN:
-                self._must(driver().cuFuncSetAttribute(self._function, _MORE_SHARED, shared))
+        self._function = _loaded(code, {name: shared}, device)[name]
 
     def launch(self, blocks: int, threads: int, job: ctypes.Structure) -> None:
         """Launch the CUDA kernel with one argument, on torch's current stream of the current device.
@@ -136,20 +162,67 @@ class Loaded:
         Raises:
             CompilerError: with what the driver says.
         """
-        context = ctypes.c_void_p()
-        self._must(driver().cuCtxGetCurrent(ctypes.byref(context)))
-        if not context:  # a thread has the device's context from its first call of the runtime on
-            torch.cuda.current_stream().query()
         given = (ctypes.c_void_p * 1)(ctypes.addressof(job))
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        self._must(
-            driver().cuLaunchKernel(self._function, blocks, 1, 1, threads, 1, 1, self.shared, stream, given, None)
-        )
+        stream = _stream()
+        _must(driver().cuLaunchKernel(self._function, blocks, 1, 1, threads, 1, 1, self.shared, stream, given, None))
 
-    @staticmethod
-    def _must(status: int) -> None:
-        if status:
-            said: Any = ctypes.c_char_p()
-            driver().cuGetErrorString(status, ctypes.byref(said))
-            name = f"error {status}" if said.value is None else said.value.decode()
-            raise CompilerError(f"the driver says: {name}")
+
+class Call(NamedTuple):
+    """Launch of a CUDA kernel that can be repeated: the values of its arguments are those they have by then."""
+
+    name: str
+    blocks: int
+    threads: int
+    arguments: tuple[Any, ...]
+    addresses: Any
+
+
+class LoadedTogether:
+    """Several CUDA kernels of one text, loaded on a card, to be launched one after another.
+
+    Args:
+        code: machine code of `compiled`.
+        names: of the functions in it, with the bytes of shared memory of a block.
+        device: of torch.
+
+    Raises:
+        CompilerError: with what the driver says.
+    """
+
+    def __init__(self, code: bytes, names: Mapping[str, int], device: torch.device) -> None:
+        found = _loaded(code, names, device)
+        self._known = {name: (found[name], shared) for name, shared in names.items()}
+
+    def launch(self, calls: Sequence[Call]) -> None:
+        """Launch CUDA kernels in this order on torch's current stream of the current device.
+
+        Raises:
+            CompilerError: with what the driver says.
+        """
+        stream, start = _stream(), driver().cuLaunchKernel
+        for name, blocks, threads, _, addresses in calls:
+            function, shared = self._known[name]
+            status = start(function, blocks, 1, 1, threads, 1, 1, shared, stream, addresses, None)
+            if status:
+                _must(status)
+
+
+def call_of(name: str, blocks: int, threads: int, *arguments: Any) -> Call:
+    """Prepare the launch of a CUDA kernel.
+
+    Args:
+        name: of the function.
+        blocks: of the grid.
+        threads: of a block.
+        arguments: of `ctypes`, kept by the call, and read whenever it is launched.
+
+    >>> call_of("features", 4, 128, ctypes.c_int(3)).arguments
+    (c_int(3),)
+    """
+    return Call(
+        name,
+        blocks,
+        threads,
+        arguments,
+        (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(argument) for argument in arguments)),
+    )
