@@ -23,7 +23,7 @@ from audiofeed.methods.constant_q.octaves import (
 )
 from audiofeed.methods.constant_q.stages import in_stages, rows_together
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.lengths import past_of
+from audiofeed.methods.lengths import note_clear, past_of
 from audiofeed.parallel.launches import launches
 from audiofeed.plans.constant_q.block_basis import BlockBasis, block_bases
 from audiofeed.plans.constant_q.decimation import decimation_block, decimation_response
@@ -199,6 +199,8 @@ class KernelBank:
             found = self._on_devices.compute(waveform, lengths, module.derived_filter)
             if found is not None:
                 self.release()
+                if lengths is not None:
+                    note_clear(lengths, found)
                 return found
         count = frame_count(waveform.shape[-1], self.levels[0])
         if not rows_together(self._plan, count):
