@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 # devices whose operations run as they are called; emptied by tests, which so see a GPU's way of computing on a CPU
@@ -15,6 +17,23 @@ def launches(x: torch.Tensor) -> bool:
     False
     """
     return x.device.type not in AT_ONCE
+
+
+# torch makes an object for each stream that is asked for, which takes as long as a launch; None: it has no such way
+_ADDRESS_OF_STREAM: Callable[[int], int] | None = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+
+
+def stream_address(device: torch.device | None = None) -> int:
+    """Return the address of torch's current stream of a CUDA device, for what the driver launches itself.
+
+    Args:
+        device: of CUDA; None: the current one.
+    """
+    index = None if device is None else device.index
+    if _ADDRESS_OF_STREAM is None:
+        address: int = torch.cuda.current_stream(index).cuda_stream
+        return address
+    return _ADDRESS_OF_STREAM(torch.cuda.current_device() if index is None else index)
 
 
 def capturing() -> bool:

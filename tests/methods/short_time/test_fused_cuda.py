@@ -404,7 +404,7 @@ def test_what_the_compiler_says_is_told():
 def test_a_card_that_nobody_has_tried_is_left_to_triton(monkeypatch):
     card = torch.device("cuda", 0)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(cuda_launch, "capability", lambda device: (9, 0))
     assert cuda_launch.unreachable(card) is None  # an H200 has run it: benchmarks/results/gpu_nvidia-h200.md
     monkeypatch.setattr(cuda_launch, "PROVEN", [])
     assert cuda_launch.unreachable(card) == "no card of this kind has run the CUDA kernel yet"

@@ -45,13 +45,19 @@ class Launcher(Protocol):
     def launch(self, blocks: int, threads: int, job: ctypes.Structure) -> None: ...
 
 
+@functools.lru_cache(maxsize=64)
+def capability(device: torch.device) -> tuple[int, int]:
+    """Return the compute capability of a card, by which the CUDA kernel is compiled and allowed; asked for once."""
+    return torch.cuda.get_device_capability(device)
+
+
 def unreachable(device: torch.device) -> str | None:
     """Return the reason why the CUDA kernel cannot be brought to a device, or None."""
     if device.type != "cuda":
         return f"a tensor on {device.type}"
     if torch.version.cuda is None:
         return "torch was built without CUDA"
-    if PROVEN and torch.cuda.get_device_capability(device) in PROVEN:
+    if PROVEN and capability(device) in PROVEN:
         return None
     return "no card of this kind has run the CUDA kernel yet"
 
@@ -63,7 +69,7 @@ def launcher(form: Form, device: torch.device) -> Launcher:
     Raises:
         CompilerError: if it cannot be compiled or loaded.
     """
-    major, minor = torch.cuda.get_device_capability(device)
+    major, minor = capability(device)
     return nvrtc.Loaded(nvrtc.compiled(form.text(), f"sm_{major}{minor}"), "features", device, form.shared)
 
 

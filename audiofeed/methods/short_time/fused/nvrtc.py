@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from audiofeed.parallel.launches import stream_address
+
 _MORE_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _ALWAYS_GIVEN = 48 * 1024
 OPTIONS = ("--std=c++17", "--device-as-default-execution-space")
@@ -129,7 +131,7 @@ def _stream() -> ctypes.c_void_p:
     _must(driver().cuCtxGetCurrent(ctypes.byref(context)))
     if not context:  # a thread has the device's context from its first call of the runtime on
         torch.cuda.current_stream().query()
-    return ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+    return ctypes.c_void_p(stream_address())
 
 
 class Loaded:
