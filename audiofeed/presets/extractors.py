@@ -53,9 +53,10 @@ EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
 
 # class name: why no preset computes what it does, and what does
 LEFT_OUT = {
-    "Dots3NoteFeatureExtractor": "it cuts clips into pieces of a minute, and features after the longest clip of a "
-    "batch; its values are af.presets.whisper's",
-    "Gemma4UnifiedAudioFeatureExtractor": "it makes no features: af.FrameWaveform has samples in rows",
+    "Dots3NoteFeatureExtractor": "it splits clips at a minute and cuts features after the longest clip of a batch; "
+    "each piece has the values of af.presets.whisper(n_mels=128, seconds=60)",
+    "Gemma4UnifiedAudioFeatureExtractor": "it puts samples in rows, as af.Chain(af.PadWaveform(multiple=640), "
+    "af.FrameWaveform(640, hop_length=640, center=False)) does",
     "InklingFeatureExtractor": "it raises each magnitude to a floor before the filters, which no transform here has",
     "MarkupLMFeatureExtractor": "it reads text",
 }
