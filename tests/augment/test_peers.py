@@ -25,7 +25,7 @@ EIGHTFOLD = 10 + 9.03
 # makes clips (batch, time) noisy, at ratios from a lowest to a highest, dB
 Peer = Callable[[torch.Tensor, float, float], torch.Tensor]
 
-pytestmark = pytest.mark.torchaudio  # torch-audiomentations imports it
+needs_torchaudio = pytest.mark.torchaudio  # the peers import it
 
 
 def clip_of(number: int) -> torch.Tensor:
@@ -109,6 +109,7 @@ def ratio(clip: torch.Tensor, noisy: torch.Tensor) -> float:
     return float(10 * (own.square().mean() / (noisy - own).square().mean()).log10())
 
 
+@needs_torchaudio
 def test_a_peer_gives_a_padded_clip_less_noise_than_is_asked_for(peer):
     clip = clip_of(0)
     alone = peer(clip[None], ASKED, ASKED)[0]
@@ -128,6 +129,7 @@ def test_ours_is_as_asked_for_in_any_padding(noises):
             )
 
 
+@needs_torchaudio
 def test_what_a_peer_adds_to_a_clip_follows_from_earlier_draws_and_from_its_batch(peer):
     clip, mates = clip_of(0), [clip_of(1), clip_of(2)]
 
