@@ -53,7 +53,7 @@ class Sounds(Dataset):
 
 def small_ast() -> ASTForAudioClassification:
     config = ASTConfig(
-        hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96, max_length=FRAMES,
+        hidden_size=48, num_hidden_layers=1, num_attention_heads=4, intermediate_size=96, max_length=FRAMES,
         num_mel_bins=N_MELS, patch_size=16, frequency_stride=16, time_stride=16, num_labels=len(KINDS),
     )  # fmt: skip
     return ASTForAudioClassification(config)
@@ -79,10 +79,12 @@ def accuracy(model: ASTForAudioClassification, loader: DataLoader) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--cpu", action="store_true", help="train on the CPU even where there is an accelerator")
+    parser.add_argument("--cpu", action="store_true", help="train on one core, even where there is an accelerator")
     arguments = parser.parse_args()
+    if arguments.cpu:
+        torch.set_num_threads(1)  # the model is so small that threads wait longer for each other than they compute
     torch.manual_seed(0)
     transform = af.presets.ast(n_mels=N_MELS, frames=FRAMES)
     print(f"difference from transformers' features {difference(transform):.1e}")
@@ -93,11 +95,11 @@ def main() -> None:
         rename={"features": "input_values", "targets": "labels"},
     )
     loaders = [
-        DataLoader(Sounds(n, seed), batch_size=32, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate)
+        DataLoader(Sounds(n, seed), batch_size=16, shuffle=seed == 1, num_workers=arguments.workers, collate_fn=collate)
         for n, seed in ((384, 1), (96, 2))
     ]
     model = small_ast().to(next(iter(loaders[1]))["input_values"].device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1.5e-3)
     for epoch in range(arguments.epochs):
         for batch in loaders[0]:
             loss = model(**batch).loss

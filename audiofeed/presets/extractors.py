@@ -51,6 +51,16 @@ EXTRACTORS: dict[str, Callable[[ExtractorSettings], nn.Module]] = {
     **xcodec2.EXTRACTORS,
 }
 
+# class name: why no preset computes what it does, and what does
+LEFT_OUT = {
+    "Dots3NoteFeatureExtractor": "it splits clips at a minute and cuts features after the longest clip of a batch; "
+    "each piece has the values of af.presets.whisper(n_mels=128, seconds=60)",
+    "Gemma4UnifiedAudioFeatureExtractor": "it puts samples in rows, as af.Chain(af.PadWaveform(multiple=640), "
+    "af.FrameWaveform(640, hop_length=640, center=False)) does",
+    "InklingFeatureExtractor": "it raises each magnitude to a floor before the filters, which no transform here has",
+    "MarkupLMFeatureExtractor": "it reads text",
+}
+
 
 def from_extractor(feature_extractor: Any) -> nn.Module:
     """Return the preset that computes what an object of one of transformers' feature extractor classes does.
@@ -67,7 +77,8 @@ def from_extractor(feature_extractor: Any) -> nn.Module:
         that give waveforms.
 
     Raises:
-        TypeError: for an object of a class that is not known; the message lists those that are.
+        TypeError: for an object of a class that is not known; the message lists those that are, or says why this one is
+            left out.
         ValueError: for a setting that no preset can express, or that is unknown.
 
     >>> from transformers import WhisperFeatureExtractor  # doctest: +SKIP
@@ -75,6 +86,8 @@ def from_extractor(feature_extractor: Any) -> nn.Module:
     torch.Size([80, 3000])
     """
     name = type(feature_extractor).__name__
+    if name in LEFT_OUT:
+        raise TypeError(f"feature_extractor is a {name}, which no preset can express: {LEFT_OUT[name]}")
     if name not in EXTRACTORS:
         inner = getattr(feature_extractor, "feature_extractor", None)
         remedy = "; pass its .feature_extractor" if type(inner).__name__ in EXTRACTORS else ""

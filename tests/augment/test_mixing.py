@@ -254,6 +254,40 @@ def test_a_band_of_frequency_is_cut_over_the_clips_own_frames():
         assert abs(after.targets[row, row] - (1 - replaced.double().mean())) < 1e-6
 
 
+def replaced_by(after, along, n):
+    """Where a clip of constant features, each its row plus 1, is its partner's, bool (n, size)."""
+    line = after.waveforms if after.features is None else after.features[:, :, 0]
+    line = after.features[:, 0] if after.features is not None and along == "time" else line
+    return line == (after.fields["mix_partner"] + 1.0)[:, None]
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize(("on", "along"), [("waveforms", "time"), ("features", "time"), ("features", "frequency")])
+def test_the_stretch_of_a_cut_has_the_share_and_the_place_that_are_documented(on, along, alpha):
+    """The share that is left is Beta(alpha, alpha), and each place from which the stretch fits is as likely."""
+    n, size = 1000, 400
+    values = torch.arange(1.0, n + 1)[:, None].expand(n, size).clone()
+    given = Clips(values, torch.full((n,), size), torch.arange(n), RATE, targets=torch.ones(n, 1))
+    if on == "features":
+        bins, frames = (2, size) if along == "time" else (size, 2)
+        features = values[:, :1, None].expand(n, bins, frames).clone()
+        given = given.with_values(features=features, feature_lengths=torch.full((n,), frames))
+    replaced = replaced_by(CutMix(on=on, along=along, alpha=alpha).run(given), along, n)
+    cut = replaced.sum(1)
+    assert (replaced.int().diff(dim=1).abs().sum(1) <= 2).all()  # one stretch
+    # whole samples, frames and bins: within them, the draws are spread evenly again
+    spread = np.random.default_rng(0).uniform(-0.5, 0.5, n)
+    left = 1 - np.clip(cut.numpy() + spread, 0, size) / size
+    assert stats.kstest(left, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+    inside = (cut > 0) & (cut < size)
+    begin, room = replaced.int().argmax(1)[inside].numpy(), (size - cut)[inside].numpy()
+    places = (begin + spread[: len(begin)] + 0.5) / (room + 1)
+    assert places.max() < 1
+    assert stats.kstest(places, "uniform").pvalue > 1e-3
+    # a place says nothing of a share
+    assert abs(stats.spearmanr(places, cut[inside].numpy()).statistic) < 0.1
+
+
 def test_a_mix_of_mixes_keeps_every_weight_and_partner():
     batch = batch_of(Compose([Mixup(Sounds()), MixWithin(), CutMix(on="features")]), Sounds())
     assert isinstance(batch.fields["mix_partner"], tuple)

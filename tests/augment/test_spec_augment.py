@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import audiofeed as af
 from audiofeed.augment import Clips, SpecAugment
@@ -99,6 +100,34 @@ def test_nemo_never_starts_where_the_widest_would_not_fit():
     narrow = (after == 0).sum(1) == 1
     assert (starts[narrow] <= 31).all()
     assert narrow.sum() > 100
+
+
+def test_nemo_s_widths_and_places_are_uniform_and_independent():
+    """A width from 0 to the widest, and a begin from which the widest would fit, whichever was drawn: 10 x 32 of them.
+
+    Over frequency and, in NeMo's adaptive form, over time; a mask of width 0 has no place to be seen.
+    """
+    common = {"fill": "zero", "max_time_share": 1.0, "placing": "nemo"}
+    cases = {
+        "time": SpecAugment(time_masks=1, time_width=9, freq_masks=0, **common),
+        "adaptive": SpecAugment(time_masks=1, time_width=9 / 40 + 1e-4, freq_masks=0, **common),
+        "frequency": SpecAugment(time_masks=0, freq_masks=1, freq_width=9, **common),
+    }
+    for name, augmentation in cases.items():
+        shape = (N, 40, 4) if name == "frequency" else (N, 1, 60)
+        after = augmentation.run(clips(torch.ones(shape), [min(40, shape[-1])] * N)).features
+        masked = (after[:, :, 0] if name == "frequency" else after[:, 0]) == 0
+        assert not masked[:, 40:].any()
+        widths, begins = masked.sum(1).numpy(), masked.int().argmax(1).numpy()
+        assert stats.chisquare(np.bincount(widths, minlength=10)).pvalue > 1e-3, name
+        assert len(np.bincount(widths)) == 10
+        seen = widths > 0
+        counts = np.bincount(begins[seen], minlength=32)
+        assert len(counts) == 32
+        assert stats.chisquare(counts).pvalue > 1e-3, name
+        # wide and narrow masks begin alike
+        both = [np.bincount(begins[seen & part] // 4, minlength=8) for part in (widths < 5, widths >= 5)]
+        assert stats.chi2_contingency(np.array(both)).pvalue > 1e-3, name
 
 
 def test_the_number_of_adaptive_masks_follows_the_clip_alone():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,10 @@ import pytest
 import torch
 
 import audiofeed as af
-from audiofeed.presets.extractors import EXTRACTORS
+from audiofeed.presets.extractor_settings import _NO_SETTINGS
+from audiofeed.presets.extractors import EXTRACTORS, LEFT_OUT
 
 transformers = pytest.importorskip("transformers")
-
-# classes that no preset can express, and why
-OTHERS = {
-    "Dots3NoteFeatureExtractor": "frames of a padded minute, cut by the longest clip of a batch",
-    "Gemma4UnifiedAudioFeatureExtractor": "samples in rows, which `af.FrameWaveform` has",
-    "InklingFeatureExtractor": "a floor under each magnitude before the filters",
-    "MarkupLMFeatureExtractor": "text",
-}
-
 
 # settings that have to be another than their default: noise, and an end that follows from the samples
 REFUSED = {"CohereAsrFeatureExtractor": ("dither", 0.0), "PocketTTSFeatureExtractor": ("end_on_pause", False)}
@@ -47,12 +40,12 @@ def extractor_classes() -> dict[str, type]:
 
 
 def test_every_class_of_transformers_is_known_or_named():
-    """A newer version may have more: then it is added to its family's table, or here with the reason."""
+    """A newer version may have more: then it is added to its family's table, or to those left out, with the reason."""
     classes = extractor_classes()
     assert len(classes) >= 30
-    unknown = classes.keys() - EXTRACTORS.keys() - OTHERS.keys()
+    unknown = classes.keys() - EXTRACTORS.keys() - LEFT_OUT.keys()
     assert not unknown, f"no preset knows {sorted(unknown)}"
-    assert not EXTRACTORS.keys() & OTHERS.keys()
+    assert not EXTRACTORS.keys() & LEFT_OUT.keys()
     assert len(EXTRACTORS.keys() & classes.keys()) >= 30
 
 
@@ -76,6 +69,32 @@ def test_an_object_as_its_class_makes_it_becomes_a_module(name):
     found = module(0.01 * torch.ones(1, 48000))
     for features in found.values() if isinstance(found, dict) else [found]:
         assert torch.isfinite(features).all()
+
+
+@pytest.mark.parametrize("name", sorted(LEFT_OUT))
+def test_a_class_that_is_left_out_is_answered_by_the_reason(name):
+    """By its name alone: an object of some is made only beside other packages."""
+    reason = f"feature_extractor is a {name}, which no preset can express: {LEFT_OUT[name]}"
+    with pytest.raises(TypeError, match=re.escape(reason)):
+        af.presets.from_extractor(type(name, (), {})())
+
+
+@pytest.mark.parametrize("name", ["Dots3NoteFeatureExtractor", "Gemma4UnifiedAudioFeatureExtractor"])
+def test_what_a_reason_names_instead_has_the_values_of_the_class(name):
+    extractor = extractor_classes().get(name)
+    if extractor is None:
+        pytest.skip(f"this version of transformers has no {name}")
+    if name.startswith("Dots"):
+        instead = af.presets.whisper(n_mels=128, seconds=60)
+    else:
+        rows = af.FrameWaveform(640, hop_length=640, center=False)
+        instead = af.Chain(af.PadWaveform(multiple=640), rows)
+    waveform = clips()[1]
+    found = np.asarray(extractor()(waveform, sampling_rate=16000, return_tensors="np")["input_features"][0])
+    found = found if name.startswith("Dots") else found.T
+    ours = instead(torch.from_numpy(waveform)).numpy()[:, : found.shape[1]]
+    assert ours.shape == found.shape
+    assert np.abs(ours - found).max() <= 2e-5 * np.abs(found).max()
 
 
 def test_a_class_that_is_not_known_is_answered_by_those_that_are():
@@ -121,6 +140,89 @@ def changed(name: str, settings: dict[str, Any] | None = None, **attributes: Any
 def test_a_setting_that_cannot_be_expressed_is_named(extractor, message):
     with pytest.raises(ValueError, match=message):
         af.presets.from_extractor(extractor())
+
+
+# settings that may be any, since no value depends on them, and why; any of these names is read in other classes
+WITHOUT_EFFECT = {
+    "ASTFeatureExtractor": {"feature_size"},  # num_mel_bins is the number of bins
+    "ClapFeatureExtractor": {"top_db"},  # the class makes no use of it
+    # how a clip of more than half a minute is split
+    "CohereAsrFeatureExtractor": {"max_audio_clip_s", "overlap_chunk_second", "min_energy_window_samples"},
+    # channels, which the waveform has; chunk_length_s means nothing as long as overlap is None
+    "EncodecFeatureExtractor": {"feature_size", "chunk_length_s"},
+    "Gemma4AudioFeatureExtractor": {"preemphasis_htk_flavor"},  # preemphasis is 0
+    # how many embeddings the model makes of frames
+    "GraniteSpeechFeatureExtractor": {"projector_window_size", "projector_downsample_rate"},
+    "Phi4MultimodalFeatureExtractor": {"audio_compression_rate", "audio_downsample_rate", "audio_feat_stride"},
+    # of the pause, which has to be off
+    "PocketTTSFeatureExtractor": {
+        "frame_size", "pause_duration", "fade_out_duration", "silence_floor_db", "analysis_frame_duration",
+    },
+    "SeamlessM4TFeatureExtractor": {"feature_size"},  # num_mel_bins is the number of bins
+    "Speech2TextFeatureExtractor": {"feature_size"},  # num_mel_bins is the number of bins
+    # normalization is off, padding of a call, and noise that the model is given
+    "UnivNetFeatureExtractor": {"normalize_min", "normalize_max", "model_in_channels", "pad_end_length"},
+    "VoxtralRealtimeFeatureExtractor": {"win_length"},  # of the mask
+    "WavTokenizerFeatureExtractor": {"hop_length", "target_peak_dB_FS"},  # of the mask; normalization is off
+}  # fmt: skip
+
+
+def other_than(value: Any) -> Any:
+    """Another setting of the same kind, a number for None; None for kinds that are not tried."""
+    if value is None:
+        return 3
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + max(1, value // 8)
+    if isinstance(value, float):
+        return 2 * value + 0.25
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return 1.5 * value + 0.1
+    return None
+
+
+def outcome(module: torch.nn.Module, waveform: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
+    found = [module(waveform, lengths), module.frame_lengths(lengths)]
+    return [tensor for one in found for tensor in (one.values() if isinstance(one, dict) else [one])]
+
+
+@pytest.mark.filterwarnings("ignore:.* filters hold no bin")
+@pytest.mark.parametrize("name", sorted(EXTRACTORS))
+def test_every_setting_arrives_or_is_refused_by_its_name(name):
+    """But for those that are listed, each changed setting changes the features, or raises an error that names it."""
+    try:
+        extractor = changed(name)
+    except (AttributeError, ImportError) as error:
+        pytest.skip(" ".join(str(error).split())[:80])
+    if name in REFUSED:
+        setattr(extractor, *REFUSED[name])
+    noise = 0.1 * torch.randn(3, 48_000, generator=torch.Generator().manual_seed(0))
+    noise[:2, 10_000:20_000] *= 1e-7  # where floors are
+    lengths = torch.tensor([48_000, 30_001, 3_000])
+    usual_module = af.presets.from_extractor(extractor)
+    usual = outcome(usual_module, noise, lengths)
+    silent, tried = set(), 0
+    for setting, value in list(vars(extractor).items()):
+        other = other_than(value)
+        if setting in _NO_SETTINGS or other is None:
+            continue
+        tried += 1
+        setattr(extractor, setting, other)
+        try:
+            module = af.presets.from_extractor(extractor)
+            found = outcome(module, noise, lengths)
+        except (TypeError, ValueError):  # a number is no list
+            pass
+        else:
+            alike = len(found) == len(usual) and all(map(torch.equal, found, usual))
+            if alike and module.sample_rate == usual_module.sample_rate:
+                silent.add(setting)
+        setattr(extractor, setting, value)
+    assert tried >= 3
+    assert silent == WITHOUT_EFFECT.get(name, set())
 
 
 def test_an_attribute_that_is_missing_is_named():

@@ -88,8 +88,14 @@ def _stack(*, hop_length: int, around: int) -> Stack:
 def _hop_of(settings: ExtractorSettings) -> int:
     settings.expect("sampling_rate", _RATE)
     settings.expect("feature_size", 80)
-    settings.ignore("padding_value")  # of the frames past a clip's end
-    settings.ignore("acoustic_encoder_padder")  # an extractor that pads with zeros
+    # of the frames past a clip's end, 0 here, which a model does not hear: its mask leaves them out
+    settings.expect("padding_value", 1.0, 0.0)
+    padder = ExtractorSettings(
+        f"{settings.cls}'s acoustic_encoder_padder", vars(settings.take("acoustic_encoder_padder"))
+    )
+    for name, value in (("feature_size", 1), ("sampling_rate", _RATE), ("padding_value", 0.0)):
+        padder.expect(name, value)
+    padder.finish()
     for name, value in (("stride", 2), ("num_mel_bins", 80), ("frame_length", 400), ("frame_shift", 160)):
         settings.derived(name, value)
     return int(settings.take("hop_length"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
@@ -11,12 +13,12 @@ from tests.augment.contract.test_contract import RATE, Noises
 
 
 class Each:
-    """A collate that gives the batch of every augmentation's collate, so that one loader serves for all."""
+    """A collate that gives the batch of every augmentation's collate, or of some, so that one loader serves for all."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
         mel = af.LogMelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=20)
         self.collates = {
-            name: af.GPUSpecCollate(mel, device="cpu", augment=case.make()) for name, case in CASES.items()
+            name: af.GPUSpecCollate(mel, device="cpu", augment=CASES[name].make()) for name in names or CASES
         }
 
     def __call__(self, items):
@@ -45,10 +47,29 @@ def test_workers_give_the_same_bits(here, settings):
                 assert torch.equal(value, theirs[name][field]), (name, field)
 
 
+class Read(Noises):
+    """Noises that note which threads read them, as somebody else's dataset, which a feed reads in none unless asked."""
+
+    takes_keys = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def __getitem__(self, key):
+        self.threads.add(threading.get_ident())
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("workers", [0, "threads"])
 @pytest.mark.parametrize("name", CASES)
-def test_a_feed_gives_the_same_bits(here, name):
+def test_a_feed_gives_the_same_bits(here, name, workers):
     mel = af.LogMelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=20)
-    feed = af.Feed(Noises(), mel, batch_size=4, shuffle=False, workers=0, device="cpu", augment=CASES[name].make())
-    for ours, batch in zip(here, feed, strict=True):
-        assert torch.equal(ours[name]["features"], batch.features)
-        assert torch.equal(ours[name]["targets"], batch.targets)
+    dataset = Read()
+    settings = {"batch_size": 4, "shuffle": False, "workers": workers, "device": "cpu", "augment": CASES[name].make()}
+    with af.Feed(dataset, mel, **settings) as feed:
+        for ours, batch in zip(here, feed, strict=True):
+            for field, value in ours[name].items():
+                assert torch.equal(value, getattr(batch, field)), field
+    assert (threading.get_ident() in dataset.threads) == (workers == 0)
+    assert len(dataset.threads) == 1

@@ -91,3 +91,11 @@ def test_an_object_of_the_class_gives_both(name):
     assert other.shape[-1] == getattr(af.presets, name)(hop_length=640)(x)["input_values"].shape[-1] == 9600
     with pytest.raises(ValueError, match="sampling_rate=24000 cannot be expressed"):
         af.presets.from_extractor(CLASSES[name](sampling_rate=24000))
+    silent = af.presets.from_extractor(CLASSES[name](padding_value=0.0))(x, lengths)
+    assert all(torch.equal(silent[key], expected[key]) for key in expected)
+    with pytest.raises(ValueError, match=r"FeatureExtractor's padding_value=0\.5 cannot be .* has 1\.0 or 0\.0"):
+        af.presets.from_extractor(CLASSES[name](padding_value=0.5))
+    extractor = CLASSES[name]()
+    extractor.acoustic_encoder_padder.padding_value = 0.5
+    with pytest.raises(ValueError, match=r"acoustic_encoder_padder's padding_value=0\.5 cannot be .* has 0\.0"):
+        af.presets.from_extractor(extractor)
