@@ -86,6 +86,10 @@ class Choice(Generic[Operations]):
         """Name of the filters that all methods of a choice are computed with."""
         return self.candidates[-1].filters
 
+    def has(self, name: str) -> bool:
+        """Return whether a method of this name is among those that a choice tries."""
+        return any(method.name == name for method in self.candidates)
+
     def for_input(self, *inputs: Any, **needs: Any) -> Iterator[Operations]:
         """Yield the functions of each chosen method that can compute an input, best first.
 

@@ -15,6 +15,7 @@ from gpu.clips import RATE, Clips, Delayed, log_mel
 from gpu.feeding import SAME, batches, direct, make_loader
 
 SECTION = "side stream"
+SIZES = (2048, 4096, 6144)
 
 
 class NoWait(side_streams.DeviceStreams):
@@ -46,21 +47,29 @@ def run(recorder: Recorder, device: torch.device, *, quick: bool) -> None:
             if device.type != "cuda":
                 check.skip("needs CUDA: a CPU has no side stream")
                 continue
-            wrong, _, started = _loop(device, 100, sabotaged())
-            check.note(f"{wrong} of 100 batches wrong, {started} started ahead")
+            wrong = 0
+            for size in SIZES:  # until the work is late enough for this host
+                wrong, _, started = _loop(device, 100, sabotaged(), size)
+                check.note(f"{wrong} of 100 batches wrong, {started} started ahead, work of {size}")
+                if wrong:
+                    break
             check.expect(wrong > 0, "not one wrong batch: the check does not see what it is there for")
             if not must:
                 # whether freed memory is taken again in time is up to the allocator
                 check.inform()
 
 
-def _loop(device: torch.device, count: int, backend: side_streams.StreamBackend | None) -> tuple[int, float, int]:
+def _loop(
+    device: torch.device, count: int, backend: side_streams.StreamBackend | None, size: int = SIZES[0]
+) -> tuple[int, float, int]:
     """Run `count` batches; return how many were wrong, the largest error, and how many were started ahead.
+
+    `size` is that of the matrices whose products make either stream late.
 
     Nothing here waits for the device until the end, so that the training stream really is late.
     """
     on_cuda = device.type == "cuda"
-    size = 2048 if on_cuda else 32
+    size = size if on_cuda else 32
     transform = Delayed(log_mel(), size)
     collate = GPUSpecCollate(transform, device=device)
     if backend is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audiofeed.methods.filterbank import filtered
+from audiofeed.methods.filterbank import FilterBank, filtered
 from audiofeed.methods.workspace import Workspace
 
 
@@ -43,3 +43,11 @@ def test_frames_that_lie_as_a_product_needs_them_are_not_copied(pitch):
     found = filtered(held, filters, workspace, None)
     assert torch.equal(found, filtered(powers, filters, Workspace(powers), None))
     assert ("aligned" in workspace._held) == (pitch % 16 != 0)
+
+
+def test_other_filters_leave_what_was_derived_of_the_old_ones():
+    bank = FilterBank(torch.ones(2, 3), None, of_parts=torch.ones(2, 6))
+    other = bank.with_filters(torch.zeros(2, 3, dtype=torch.float64))
+    assert other.of_parts is None
+    assert other.filters.dtype == torch.float64
+    assert bank.of_parts is not None

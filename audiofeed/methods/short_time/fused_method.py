@@ -250,6 +250,47 @@ def short_time_powers(
         return None
 
 
+def by_known_kernel(
+    waveform: torch.Tensor,
+    lengths: torch.Tensor | None,
+    framing: Framing,
+    window: torch.Tensor,
+    wanted: Sequence[Wanted],
+) -> list[torch.Tensor] | None:
+    """Compute one feature by the CUDA kernel without a graph, where an earlier call found it to be right.
+
+    It answers at once all that `leaves`, `cannot_now` and `short_time_powers` ask one after another, which takes the
+    host longer than the kernel takes a card. None where one of the answers is not known, or another than yes.
+
+    Args:
+        waveform, lengths, framing, window, wanted: see `short_time_powers`.
+    """
+    if waveform.device.type != DEVICE or len(wanted) != 1 or waveform.dtype not in (torch.float32, torch.int16):
+        return None
+    if torch.compiler.is_compiling() or wanted[0].power not in (1.0, 2.0) or observed(waveform) is not None:
+        return None
+    one = wanted[0]
+    of_kernel = asked(framing, one)
+    form = of_kernel.form(waveform.dtype)
+    if form is None or (of_kernel.is_anywhere and split_for(framing.n_fft) is not None):
+        return None
+    from audiofeed.methods.short_time.fused import cuda_launch, self_check
+
+    device = waveform.device
+    if not self_check.is_right(form, device) or cuda_launch.unreachable(device) is not None:
+        return None
+    time = waveform.shape[-1]
+    n_frames = framing.count(time)
+    if max(time, of_kernel.n_values * n_frames) > MOST_VALUES // 2:
+        return None
+    own, rest = _split(one, of_kernel.n_taken)
+    try:
+        features = _features(waveform, lengths, framing, window, own, of_kernel, by_cuda=True)
+    except self_check.CompilerError:
+        return None  # which the way of all others finds, too, and says
+    return [_followed(features, rest, lengths)]
+
+
 def _by_cuda(waveform: torch.Tensor, framing: Framing, window: torch.Tensor, wanted: Sequence[Wanted]) -> bool:
     """Return whether the CUDA kernel computes all of some features; at first it is compared with torch's FFT."""
     from audiofeed.methods.short_time.fused import self_check
@@ -303,12 +344,18 @@ def _powers(
             features = _Recomputed.apply(waveform, window, filters, lengths, framing, own, by_cuda)
         else:
             features = _features(waveform, lengths, framing, window, own, of_kernel, by_cuda=by_cuda)
-        if rest:
-            features = _through(rest, features)
-        elif lengths is not None and not graph:  # whose gradient past the ends is to be cleared, too
-            note_clear(lengths, features)
-        found.append(features)
+        # with a graph, the gradient past the ends is to be cleared, too
+        found.append(_through(rest, features) if graph else _followed(features, rest, lengths))
     return found
+
+
+def _followed(features: torch.Tensor, rest: Sequence[Step], lengths: torch.Tensor | None) -> torch.Tensor:
+    """Take features of a fused kernel without a graph through the other steps; without such, they are clear."""
+    if rest:
+        return _through(rest, features)
+    if lengths is not None:
+        note_clear(lengths, features)
+    return features
 
 
 def _through(rest: Sequence[Step], features: torch.Tensor) -> torch.Tensor:

@@ -111,6 +111,10 @@ def short_time_powers(
     Returns:
         For each that is wanted (rows, features, frames).
     """
+    if not graph and choice.has("fused"):
+        known = fused_method.by_known_kernel(waveform, lengths, framing, filters, wanted)
+        if known is not None:
+            return known
     for run in choice.for_input(waveform, framing, filters, graph=graph, wanted=wanted):
         found = run.powers(waveform, lengths, framing, filters, wanted=wanted, graph=graph)
         if found is not None:

@@ -270,6 +270,8 @@ class Transform(nn.Module):
         finish_clips: Callable[..., torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Finish the computed rows of a transform of waveforms clip by clip, and clear them past their ends."""
+        if lengths is None and finish_clips is None and not self.finishes_clips():
+            return features
         batch, rows_of_each = clips_of(features, leading)
         few = lengths is not None and launches(features)
         if lengths is not None and few and finish_clips is None and not self.finishes_clips():

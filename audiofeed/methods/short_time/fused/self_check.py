@@ -43,6 +43,11 @@ def is_checked(form: Form, device: torch.device) -> bool:
     return (form, device) in _VERDICTS
 
 
+def is_right(form: Form, device: torch.device) -> bool:
+    """Return whether a form of the CUDA kernel was compared with torch's FFT on a device, and equals it."""
+    return _VERDICTS.get((form, device), "not known") is None
+
+
 def reject(form: Form, device: torch.device, why: str) -> None:
     """Keep the reason why a form of the CUDA kernel is not used on a device, and warn of the first."""
     known = any(why is not None and key[1] == device for key, why in _VERDICTS.items())
