@@ -14,7 +14,7 @@ from gpu.correctness import Outcome, relative_l2
 from tests.transforms.cases import CASES, IDS, Case
 
 SECTION = "catalogue"
-# of float64: sums in another order, over up to a few thousand terms, through logarithms and roots; and levels of constant-Q
+# of float64: sums in another order, over up to a few thousand terms, through logarithms and roots; and levels of a CQT
 # in one more way than on the CPU, which sees what the filter before each leaves above the lower rate: 1.3e-8 of all
 EXACT = 1e-7
 # how many times the CPU's float32 rounding a device may have, and from where on that counts as rounding at all
