@@ -173,7 +173,9 @@ def summary() -> str:
     about = loaded("features_cpu.json")
     torch = about["versions"]["torch"]
     table = peers.markdown(["", "audiofeed", "beside it", "times", "error: ours, theirs"], rows)
-    return f"{table}\nMeasured on a CPU: {about['machine']}, torch {torch}. Errors are distances from float64.\n"
+    (of_whisper,) = re.findall(r"^(.* cores?); python", from_result("presets.md"), re.MULTILINE)
+    other = "" if of_whisper == about["machine"] else f", and the front-end of Whisper on {of_whisper}"
+    return f"{table}\nMeasured on a CPU: {about['machine']}{other}; torch {torch}. Errors are distances from float64.\n"
 
 
 def card() -> str:

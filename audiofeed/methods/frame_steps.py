@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -59,6 +60,17 @@ class Affine:
         if workspace is None:
             return (values + self.add) / self.divide
         return values.add_(self.add).div_(self.divide)
+
+
+@functools.lru_cache(maxsize=256)
+def constant(value: float, dtype: torch.dtype) -> torch.Tensor:
+    """Return a constant of a step on the CPU, made once; where something observes what is computed, make another.
+
+    >>> constant(4.0, torch.float32) is constant(4.0, torch.float32)
+    True
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(value, dtype=dtype, device="cpu")
 
 
 # a step of frames; a method may do the first of them in its own way

@@ -92,8 +92,7 @@ def emphasized_powers(
     Shape: waveform (rows, time) and lengths (rows,) before pre-emphasis -> (rows, features, frames).
     """
     frames = frames_of(waveform, lengths, framing, window, emphasis)
-    whole = None if frames is None else _whole(frames, wanted)
-    return None if whole is None else whole.transpose(1, 2)
+    return None if frames is None else _whole(frames, wanted)
 
 
 def can_emphasize(
@@ -146,7 +145,7 @@ def short_time_powers(
     if len(wanted) == 1:
         whole = _whole(frames, wanted[0])
         if whole is not None:
-            return [whole.transpose(1, 2)]
+            return [whole]
     pieces = _finished_pieces(frames, Workspace(window), wanted)
     if pieces is None:
         return None
@@ -194,21 +193,22 @@ def _constants(bank: FilterBank | None, tail: Tail) -> list[torch.Tensor]:
 def _whole(frames: FrameLayout, wanted: Wanted) -> torch.Tensor | None:
     """Compute the one short-time feature that is wanted by machine-code kernels alone, where they take all steps.
 
-    Shape: -> (rows, frames, features).
+    Shape: -> (rows, features, frames).
     """
+    of_power = (wanted.power, wanted.root_offset)
     if not wanted.steps and (wanted.closing is None or wanted.power not in (1.0, 2.0)):
-        return frames.powers(wanted.power, wanted.root_offset)
+        powers = frames.powers(*of_power)
+        return None if powers is None else powers.transpose(1, 2)
     bank, tail, rest = _in_kernel(wanted)
     if rest:
         return None
-    if bank is None and wanted.by_bin:
+    if bank is not None:
+        return frames.filtered(bank, tail, *of_power, wanted.width, wanted.closing)
+    if wanted.by_bin:
         normalized = wanted.closing if wanted.closing is not None and wanted.closing.spread is not None else None
-        by_bin = frames.powers_by_bin(wanted.power, wanted.root_offset, tail, normalized)
-        return None if by_bin is None else by_bin.transpose(1, 2)
-    if bank is None:
-        return frames.powers(wanted.power, wanted.root_offset, tail)
-    features = frames.filtered(bank, tail, wanted.power, wanted.root_offset, wanted.width, wanted.closing)
-    return None if features is None else features.transpose(1, 2)
+        return frames.powers_by_bin(*of_power, tail, normalized)
+    powers = frames.powers(*of_power, tail)
+    return None if powers is None else powers.transpose(1, 2)
 
 
 def _in_kernel(wanted: Wanted) -> tuple[FilterBank | None, Tail, tuple[Step, ...]]:

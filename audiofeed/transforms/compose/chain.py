@@ -248,18 +248,19 @@ class Chain(nn.Sequential):
         """Apply the members of a chain of transforms from number `first` on, without copies that nobody would see."""
         # `own`: nobody else holds the result
         i, own = first, False
-        while i < len(self):
-            member, given = self[i], result
+        members = list(self)  # a chain finds one by its number in the time that a short step takes
+        while i < len(members):
+            member, given = members[i], result
             if torch.compiler.is_compiling() or not isinstance(given, torch.Tensor):
                 result, lengths = self._step(i, given, lengths)
                 i += 1
                 continue
-            emphasis = emphasis_for(member, self[i + 1] if i + 1 < len(self) else None, given, lengths)
+            emphasis = emphasis_for(member, members[i + 1] if i + 1 < len(members) else None, given, lengths)
             at = i if emphasis is None else i + 1
-            along = carried(self[at], list(itertools.islice(self, at + 1, None)), given)
+            along = carried(members[at], members[at + 1 :], given)
             if along.members or emphasis is not None:
                 time = given.shape[-1] - (0 if emphasis is None else emphasis.dropped)
-                framer: Any = self[at]
+                framer: Any = members[at]
                 frames = framer.framing.count(time)
                 width = 0 if along.padding is None else along.padding.width_for(frames)
                 result = framer.carrying(
@@ -272,7 +273,7 @@ class Chain(nn.Sequential):
                     width=width,
                 )
                 for done in range(i, at + 1):
-                    lengths = None if lengths is None else result_lengths(self[done], lengths)
+                    lengths = None if lengths is None else result_lengths(members[done], lengths)
                 result = along.finish(result, frames, lengths)
                 if along.padding is not None:
                     if lengths is None and along.padding.adds_padding:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from audiofeed.methods.frame_steps import ValueStep, through_own
+from audiofeed.methods.frame_steps import ValueStep, constant, through_own
 from audiofeed.methods.normalization.clips import Normalization
 from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
@@ -74,7 +74,7 @@ def carried(member: nn.Module, others: Sequence[nn.Module], given: torch.Tensor)
         return NOTHING
     if given.device.type != "cpu" or given.dtype == torch.float64 or needs_graph(member, given):
         return NOTHING
-    like = torch.empty(0, dtype=torch.float32, device=given.device)
+    like = constant(0.0, torch.float32)
     found, padding = NOTHING, None
     filling: tuple[ValueStep, ...] = ()
     for number, other in enumerate(others, start=1):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from audiofeed.arguments.checks import check_finite, check_positive
-from audiofeed.methods.frame_steps import Affine, ValueStep
+from audiofeed.methods.frame_steps import Affine, ValueStep, constant
+from audiofeed.parallel.observed import observed
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -48,6 +49,8 @@ class Rescale(FeatureTransform):
         return Rescale(add=-self.add / self.divide, divide=1.0 / self.divide)
 
     def value_steps(self, like: torch.Tensor) -> tuple[ValueStep, ...] | None:
+        if like.device.type == "cpu" and like.dtype.is_floating_point and observed(like) is None:
+            return (Affine(constant(self.add, like.dtype), constant(self.divide, like.dtype)),)
         return (Affine(like.new_tensor(self.add), like.new_tensor(self.divide)),)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:

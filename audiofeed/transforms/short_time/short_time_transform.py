@@ -317,7 +317,8 @@ class ShortTime(Transform):
             return self.powers(rows, own, [wanted], graph=graph)[0]
 
         own = None if lengths is None else lengths - dropped
-        return self.by_rows(compute, waveform, own, finish_clips=finish_clips)
+        finishes = limit is not None or normalization is not None or self.finishes_clips()
+        return self.by_rows(compute, waveform, own, finish_clips=finish_clips if finishes else None)
 
     def _limits_own(self, waveform: torch.Tensor) -> bool:
         """Return whether nobody follows any short-time module's own computation, which ends with a limit of clips."""
@@ -348,9 +349,8 @@ class ShortTime(Transform):
             return False
         if split(self.steps())[1] and (self._last_limit() is None or any(isinstance(step, Log) for step in further)):
             return False
-        n_values = values_after(self.wanted(waveform).steps, self.n_fft // 2 + 1)
         sizes = {step.add.numel() for step in further if isinstance(step, Affine) and step.add.dim()}
-        return not sizes or sizes == {n_values}
+        return not sizes or sizes == {values_after(self.wanted(waveform).steps, self.n_fft // 2 + 1)}
 
     def can_close(self) -> bool:
         """Return whether clips can be normalized with any short-time module's own steps, as soon as one is done."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 
 from audiofeed.arguments.checks import PAD_MODES, check_choice, check_count, check_integer
+from audiofeed.methods.batch_rows import check_waveform
 from audiofeed.methods.waveform.padding import Padding
 from audiofeed.signal.waveform.padding import COPIES, PLACES
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform
@@ -138,10 +139,22 @@ class PadWaveform(WaveformTransform):
         """
         return -float(self.before)
 
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Pad a waveform of one clip or of a batch; one that is as long already comes back. See `WaveformTransform`."""
+        if lengths is None and not torch.compiler.is_compiling() and type(waveform) is torch.Tensor:
+            check_waveform(waveform)
+            if waveform.dtype in (torch.float32, torch.float64) and self._leaves(waveform.shape[-1]):
+                return waveform
+        return super().forward(waveform, lengths)
+
+    def _leaves(self, time: int) -> bool:
+        """Return whether nothing is added to a waveform of so many samples."""
+        return self.before == self.after == 0 and self.width_for(time) == time
+
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         time = waveform.shape[-1]
         self._check_longest(time, lengths)
-        same = self.before == self.after == 0 and self.width_for(time) == time
+        same = self._leaves(time)
         if same and waveform.is_floating_point() and (lengths is None or _all_reach(lengths, time)):
             return waveform
         return super().compute(waveform, lengths, graph=graph)

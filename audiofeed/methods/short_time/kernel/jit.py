@@ -109,6 +109,7 @@ class Kernel(Machine):
         source = spec.write()
         super().__init__(source.text)
         self.tables = {"twiddles": source.twiddles, "turns": source.turns}
+        self._addresses = {name: table.ctypes.data for name, table in self.tables.items()}
         self._free: list[np.ndarray] = []
 
     def run(self, n_tiles: int, fields: dict[str, int]) -> None:
@@ -117,14 +118,15 @@ class Kernel(Machine):
         n_threads = min(torch.get_num_threads(), n_tiles, max(1, n_samples // FEW_SAMPLES))
         memory_of_each = -(-self.spec.memory * self.spec.lanes * 4 // ALIGNED) * ALIGNED
         memory = self._memory(n_threads * memory_of_each)
+        start = memory.ctypes.data
         own = {
             **fields,
-            **{name: table.ctypes.data for name, table in self.tables.items()},
+            **self._addresses,
             "next_tile": 0,
             "next_thread": 0,
             "n_tiles": n_tiles,
             "step": max(1, n_tiles // (n_threads * STEPS_OF_EACH)),
-            "memory": memory.ctypes.data + -memory.ctypes.data % ALIGNED,
+            "memory": start + -start % ALIGNED,
             "memory_of_each": memory_of_each,
         }
         if address_check.ENABLED:

@@ -108,7 +108,8 @@ class FrameLayout:
     def _reach(self, window: np.ndarray) -> slice:
         """Return the samples of a frame that a kernel reads: those under the window, or all if it trained beyond."""
         under = self.framing.under_window
-        reaches = not self.framing.shapes and (window[: under.start].any() or window[under.stop :].any())
+        beyond = under.stop - under.start < len(window) and not self.framing.shapes
+        reaches = beyond and (window[: under.start].any() or window[under.stop :].any())
         return slice(0, self.framing.n_fft) if reaches else under
 
     def _windows(self, window: np.ndarray) -> np.ndarray:
@@ -143,9 +144,8 @@ class FrameLayout:
         if emphasis is not None:  # for what is read before the first frame
             self.ends = np.pad(self.ends, ((0, 0), (1, 0)))
         self.n_before = n_before + (emphasis is not None)
-        size, width = self.waveform.element_size(), self.ends.shape[1]
-        row = np.arange(rows)
-        self.rows = table = np.zeros((rows, len(ROW)), np.int64)
+        size, width, row = self.waveform.element_size(), self.ends.shape[1], np.arange(rows)
+        self.rows = table = np.empty((rows, len(ROW)), np.int64)
         beginning = self.ends.ctypes.data + (row * width + (emphasis is not None)) * size
         start = row * self.waveform.stride(0) + self._dropped - margin
         table[:, ROW_INSIDE] = self.waveform.data_ptr() + start * size
