@@ -358,7 +358,7 @@ class ShortTime(Transform):
 
     def finishes_clips(self) -> bool:
         """Return whether any short-time module has steps of clips."""
-        return type(self).finish_clips is not ShortTime.finish_clips or bool(split(self.steps())[1])
+        return type(self).finish_clips is not ShortTime.finish_clips or len(split(self.steps())[1]) > 0
 
     def finish_clips(self, features: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:
         """Apply the steps of clips in the base class of short-time modules."""
