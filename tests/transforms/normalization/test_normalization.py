@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import audiofeed as af
 from audiofeed.signal.standardization import standardized
@@ -448,3 +449,18 @@ def test_a_front_end_in_a_collate():
     assert batch.feature_lengths.tolist() == [24, 24]
     for row, clip in enumerate(clips):
         torch.testing.assert_close(batch.features[row], chain(clip), rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_of_a_step_are_made_once_and_never_of_tensors_without_values():
+    rescale, like = af.Rescale(add=7.25, divide=3.5), torch.zeros(1, 2)
+    with FakeTensorMode():
+        (step,) = rescale.value_steps(like)
+        assert type(step.add) is not torch.Tensor
+    with torch.inference_mode():
+        (step,) = rescale.value_steps(like)
+    assert (step.add.item(), step.divide.item(), step.add.is_inference()) == (7.25, 3.5, False)
+    assert rescale.value_steps(like)[0].add is step.add
+    assert rescale.value_steps(like.double())[0].add.dtype == torch.float64
+    x = torch.ones(1, 2, requires_grad=True)
+    step.apply(x, None).sum().backward()
+    assert x.grad.tolist() == [[pytest.approx(1 / 3.5)] * 2]

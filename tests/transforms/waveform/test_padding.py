@@ -49,6 +49,11 @@ def test_a_clip_that_has_the_length_is_not_copied():
     x = torch.ones(2, 8)
     assert af.PadWaveform(to=8)(x).data_ptr() == x.data_ptr()
     assert af.PadWaveform(multiple=4)(x, torch.tensor([8, 8])).data_ptr() == x.data_ptr()
+    assert af.PadWaveform(to=8)(x) is x
+    assert af.PadWaveform(to=8)(x.half()).dtype == torch.float32  # as it is of clips that are padded
+    assert af.PadWaveform(to=8)((1000 * x).to(torch.int16)).dtype == torch.float32
+    with pytest.raises(TypeError, match=r"waveform has dtype torch\.int64"):
+        af.PadWaveform(to=8)(x.long())
     # what stands past a clip's end is no part of it
     x[1, 5:] = float("nan")
     assert not af.PadWaveform(to=8)(x, torch.tensor([8, 5]))[1, 5:].any()
