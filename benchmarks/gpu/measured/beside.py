@@ -36,15 +36,15 @@ def run(recorder: Recorder, tables: dict[str, Any], device: torch.device) -> lis
     of_mel = _by_setting(tables.get("features") or [], lambda row: f"{row['config']}, {row['batch']}")
     for setting, ways in of_mel.items():
         if "auto" in ways:
-            rows += [_row(f"log-mel, {setting}", way, ms, ways["auto"], MEL, judges) for way, ms in ways.items()
+            rows += [_row(f"log-mel, {setting}", way, its, ways["auto"], MEL, judges) for way, its in ways.items()
                      if not way.startswith(("auto", "fft", "conv"))]  # fmt: skip
     for setting, ways in _by_setting(tables.get("constant_q") or [], lambda row: str(row["setting"])).items():
-        peers = {way: ms for way, ms in ways.items() if way.startswith("nnAudio2")}
+        peers = {way: its for way, its in ways.items() if way.startswith("nnAudio2")}
         if "audiofeed" in ways and peers:
-            fastest = min(peers, key=lambda way: peers[way])
+            fastest = min(peers, key=lambda way: float(peers[way]["median_ms"]))
             asked = {fastest: CONSTANT_Q} if " 84 bins" in setting else {}
-            rows += [_row(f"constant Q, {setting}", way, ms, ways["audiofeed"], asked, judges)
-                     for way, ms in peers.items()]  # fmt: skip
+            rows += [_row(f"constant Q, {setting}", way, its, ways["audiofeed"], asked, judges)
+                     for way, its in peers.items()]  # fmt: skip
     for row in rows:
         if row["asked"]:
             with recorder.check(SECTION, f"{row['setting']}: {row['way']}") as check:
@@ -56,20 +56,29 @@ def run(recorder: Recorder, tables: dict[str, Any], device: torch.device) -> lis
     return rows
 
 
-def _by_setting(rows: list[Row], setting_of: Any) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
+def _by_setting(rows: list[Row], setting_of: Any) -> dict[str, dict[str, Row]]:
+    found: dict[str, dict[str, Row]] = {}
     for row in rows:
         if "median_ms" in row:
-            found.setdefault(setting_of(row), {})[row["way"]] = row["median_ms"]
+            found.setdefault(setting_of(row), {})[row["way"]] = row
     return found
 
 
-def _row(setting: str, way: str, ms: float, ours: float, asked: dict[str, float], judges: bool) -> Row:
-    wanted = asked.get(way) if judges and setting.endswith(BATCH) else None
-    return {"setting": setting, "way": way, "times": ms / ours, "asked": wanted}
+def _row(setting: str, way: str, its: Row, ours: Row, asked: dict[str, float], judges: bool) -> Row:
+    alone = its.get("card_ms"), ours.get("card_ms")
+    return {
+        "setting": setting, "way": way, "times": its["median_ms"] / ours["median_ms"],
+        "card": None if None in alone else alone[0] / alone[1],  # type: ignore[operator]
+        "asked": asked.get(way) if judges and setting.endswith(BATCH) else None,
+    }  # fmt: skip
 
 
 def _judge(check: Check, row: Row) -> None:
-    """Hold how many times as long a peer takes to the least that is asked, as an error's share of its tolerance."""
-    check.within(f"{row['asked']:g} times ours, of its own time", row["asked"] / row["times"], 1.0)
-    check.note(f"{row['times']:.1f} times as long as ours, {row['asked']:g} asked")
+    """Hold how many times as long a peer takes to the least that is asked, as an error's share of its tolerance.
+
+    On the card alone, where both can be replayed: what a host adds is another's with each run.
+    """
+    alone = row["card"] is not None
+    times = row["card"] if alone else row["times"]
+    check.within(f"{row['asked']:g} times ours, of its own time", row["asked"] / times, 1.0)
+    check.note(f"{times:.1f} times as long as ours{' on the card alone' if alone else ''}, {row['asked']:g} asked")

@@ -14,7 +14,7 @@ import torch
 from audiofeed.transforms import CQT
 from gpu.checks import PASS, Recorder
 from gpu.correctness import relative_l2
-from gpu.measured.timing import time_call
+from gpu.measured.timing import card_alone, time_call
 
 RATE, HOP = 22_050, 512
 # bins, bins in an octave, clips, seconds
@@ -58,6 +58,7 @@ def run(recorder: Recorder, device: torch.device, reserve: float, *, quick: bool
                         row["error"] = relative_l2(got, exact)
                         check.within("of float64 on the CPU, L2", row["error"], EXACT)
                     timing = time_call(functools.partial(call, waveform), device)
+                    row["card_ms"] = card_alone(functools.partial(call, waveform), device)
                 row.update(median_ms=timing.median_ms, min_ms=timing.min_ms,
                            hours_per_second=clips * seconds / 3600 / (timing.median_ms / 1e3))  # fmt: skip
                 check.note(f"{timing.median_ms:.3f} ms (min {timing.min_ms:.3f}), {row['hours_per_second']:.0f} h/s")

@@ -74,6 +74,28 @@ def time_call(call: Callable[[], object], device: torch.device, *, repeats: int 
     return Timing(statistics.median(times), min(times), repeats)
 
 
+def card_alone(call: Callable[[], object], device: torch.device) -> float | None:
+    """Median milliseconds of a call that a CUDA graph replays: of the card, whatever the host does meanwhile.
+
+    None without CUDA, and where the call cannot be captured.
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            call()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            call()
+    except RuntimeError:  # of what must not be captured, a peer's look at a value
+        torch.cuda.synchronize(device)
+        return None
+    return time_call(graph.replay, device, seconds=0.1).median_ms
+
+
 def configs(device: torch.device) -> tuple[Config, ...]:
     """What is timed; a dry run takes two short clips of each."""
     if device.type == "cuda":
@@ -122,6 +144,7 @@ def run_features(recorder: Recorder, device: torch.device, reserve: float, *, qu
                     median_ms=timing.median_ms, min_ms=timing.min_ms, repeats=timing.repeats,
                     hours_per_second=config.hours / (timing.median_ms / 1e3),
                     share_of_copy=row["bytes"] / (timing.median_ms / 1e3) / ceiling,
+                    card_ms=card_alone(functools.partial(call, waveform), device),
                 )  # fmt: skip
                 check.note(
                     f"{timing.median_ms:.3f} ms (min {timing.min_ms:.3f}, {timing.repeats} times), "

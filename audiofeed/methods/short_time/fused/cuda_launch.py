@@ -47,8 +47,11 @@ class Launcher(Protocol):
 
 @functools.lru_cache(maxsize=64)
 def capability(device: torch.device) -> tuple[int, int]:
-    """Return the compute capability of a card, by which the CUDA kernel is compiled and allowed; asked for once."""
-    return torch.cuda.get_device_capability(device)
+    """Return the compute capability of a card, by which the CUDA kernel is compiled and allowed; asked for once.
+
+    It is (0, 0) where no card is there, and a tensor without values stands for one that is.
+    """
+    return torch.cuda.get_device_capability(device) if torch.cuda.is_available() else (0, 0)
 
 
 def unreachable(device: torch.device) -> str | None:
