@@ -169,12 +169,13 @@ def _tables(result: Result) -> list[str]:
             share = f"{row['share_of_copy']:.1%}" if "share_of_copy" in row else "-"
             rows.append([*start, f"{row['median_ms']:.3f}", f"{row['min_ms']:.3f}", _card(row),
                          f"{row['hours_per_second']:,.0f}", share, f"{row['max_error_nats']:.1e}"])  # fmt: skip
-        heads = ["log-mel", "batch", "way", "median, ms", "min, ms", "card alone, ms", "hours of audio per s", "of copying",
-                 "largest error, nats"]  # fmt: skip
+        heads = ["log-mel", "batch", "way", "median, ms", "min, ms", "card alone, ms", "hours of audio per s",
+                 "of copying", "largest error, nats"]  # fmt: skip
         parts.append(
             "Waveforms on the device to log-mel, float32, no gradient; CUDA events, cache written over before each "
-            "repeat; error against float64 on quiet speech-like sound. The card alone: replayed by a CUDA graph. Of copying: the least bytes there are to read "
-            "and write, over the time, as a share of what the card copies in it.\n\n" + _table(heads, rows)
+            "repeat; error against float64 on quiet speech-like sound. The card alone: replayed by a CUDA graph. Of "
+            "copying: the least bytes there are to read and write, over the time, as a share of what the card copies "
+            "in it.\n\n" + _table(heads, rows)
         )
     parts += _more_tables(result)
     parts += _beside(result)
@@ -214,11 +215,10 @@ def _card(row: Result) -> str:
 
 
 def _beside(result: Result) -> list[str]:
-    rows = [
-        [row["setting"], row["way"], *("-" if row.get(name) is None else f"{row[name]:.1f}" for name in ("times", "card")),
-         "" if row["asked"] is None else f"{row['asked']:g}"]
-        for row in result.get("beside") or []
-    ]  # fmt: skip
+    rows = []
+    for row in result.get("beside") or []:
+        times = ["-" if row.get(name) is None else f"{row[name]:.1f}" for name in ("times", "card")]
+        rows.append([row["setting"], row["way"], *times, "" if row["asked"] is None else f"{row['asked']:g}"])
     if not rows:
         return []
     text = (
