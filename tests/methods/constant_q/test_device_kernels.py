@@ -161,8 +161,9 @@ def test_broken_kernels_are_noticed_at_their_first_use_and_not_taken(broken):
         before = runs.launches
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
-            assert torch.equal(module(x), found)
-            assert torch.equal(other(x), found)
+            # products of torch's have other bits at other addresses
+            assert relative(module(x), found) < 1e-6
+            assert relative(other(x), found) < 1e-6
         assert runs.launches == before
     exact = af.CQT(**settings).double()(x.double())
     assert relative(found, exact) < 2e-6
@@ -233,14 +234,14 @@ def test_what_cannot_be_compiled_or_launched_is_said_once_and_torch_computes(mon
             found = module(x)
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
-            assert torch.equal(module(x), found)
+            assert relative(module(x), found) < 1e-6
     with (
         kernels_on_cpu(),
         mock.patch.object(launch, "launcher", failing),
         torch.no_grad(),
         pytest.warns(RuntimeWarning, match="not used on cpu.*the driver says: invalid argument;"),
     ):
-        assert torch.equal(af.CQT(**TWO_BANDS)(x), found)
+        assert relative(af.CQT(**TWO_BANDS)(x), found) < 1e-6
 
 
 @pytest.mark.parametrize("factor", [2, 4, 32])
