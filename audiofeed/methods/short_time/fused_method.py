@@ -183,7 +183,9 @@ def _unfit_for_triton(waveform: torch.Tensor, framing: Framing) -> str | None:
         return _FAILED.get(waveform.device) if triton_kernel.interpreted() else "a tensor on cpu"
     if waveform.device.type != "cuda":
         return f"a tensor on {waveform.device.type}"
-    capability = torch.cuda.get_device_capability(waveform.device)
+    from audiofeed.methods.short_time.fused import cuda_launch
+
+    capability = cuda_launch.capability(waveform.device)
     return f"compute capability {capability} is below {OLDEST}" if capability < OLDEST else _FAILED.get(waveform.device)
 
 
@@ -264,10 +266,13 @@ def by_known_kernel(
 
     Args:
         waveform, lengths, framing, window, wanted: see `short_time_powers`.
+
+    Returns:
+        For the one that is wanted (rows, features, frames).
     """
     if waveform.device.type != DEVICE or len(wanted) != 1 or waveform.dtype not in (torch.float32, torch.int16):
         return None
-    if torch.compiler.is_compiling() or wanted[0].power not in (1.0, 2.0) or observed(waveform) is not None:
+    if torch.compiler.is_compiling() or observed(waveform) is not None or _too_large(waveform, framing, wanted):
         return None
     one = wanted[0]
     of_kernel = asked(framing, one)
@@ -278,10 +283,6 @@ def by_known_kernel(
 
     device = waveform.device
     if not self_check.is_right(form, device) or cuda_launch.unreachable(device) is not None:
-        return None
-    time = waveform.shape[-1]
-    n_frames = framing.count(time)
-    if max(time, of_kernel.n_values * n_frames) > MOST_VALUES // 2:
         return None
     own, rest = _split(one, of_kernel.n_taken)
     try:

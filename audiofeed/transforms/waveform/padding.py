@@ -141,7 +141,8 @@ class PadWaveform(WaveformTransform):
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Pad a waveform of one clip or of a batch; one that is as long already comes back. See `WaveformTransform`."""
-        if lengths is None and not torch.compiler.is_compiling() and type(waveform) is torch.Tensor:
+        own = type(self).compute is PadWaveform.compute  # and not that of a class derived from this one
+        if lengths is None and own and type(waveform) is torch.Tensor and not torch.compiler.is_compiling():
             check_waveform(waveform)
             if waveform.dtype in (torch.float32, torch.float64) and self._leaves(waveform.shape[-1]):
                 return waveform

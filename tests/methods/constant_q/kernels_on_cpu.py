@@ -20,22 +20,19 @@ from audiofeed.methods.constant_q.device import launch, self_check
 from audiofeed.methods.constant_q.device.text import DECIMATING, THREADS, Form
 from audiofeed.methods.short_time.fused import cuda_launch, nvrtc
 from audiofeed.parallel import launches
-from tests.methods.short_time.cuda_on_cpu import AFTER, BEFORE, COMPILER, ORDERS
+from tests.methods.short_time.cuda_on_cpu import BEFORE, COMPILER, ORDERS, RUNNER
 
 __all__ = ["COMPILER", "ORDERS", "kernels_on_cpu"]
 
-GUARDED = AFTER[AFTER.index("struct Guarded") : AFTER.index('extern "C" void run')]
 RUN = r"""
 static const Job* job_of_all;
 static int number_of_all;
 static void (*kernel_of_all)(const Job, const int);
-static std::vector<char> ended;
 static void thread() {
   const int own = threadIdx.x;
   kernel_of_all(*job_of_all, number_of_all);
   ended[own] = 1;
 }
-@GUARDED@
 extern "C" size_t size_of_job() { return sizeof(Job); }
 extern "C" void run(
     void* kernel, const Job* given, int number, int blocks, int n_threads, int order, size_t shared, size_t n_samples,
@@ -50,34 +47,7 @@ extern "C" void run(
   job_of_all = &job;
   number_of_all = number;
   kernel_of_all = (void (*)(const Job, const int))kernel;
-  const size_t stack = 1 << 17;
-  std::vector<ucontext_t> threads(n_threads);
-  char* stacks = (char*)mmap(nullptr, stack * n_threads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
-    for (size_t i = 0; i < shared / 4; ++i) ((float*)shared_memory)[i] = std::numeric_limits<float>::quiet_NaN();
-    ended.assign(n_threads, 0);
-    for (int t = 0; t < n_threads; ++t) {
-      getcontext(&threads[t]);
-      threads[t].uc_stack.ss_sp = stacks + t * stack;
-      threads[t].uc_stack.ss_size = stack;
-      threads[t].uc_link = &scheduler;
-      makecontext(&threads[t], thread, 0);
-    }
-    for (bool any = true; any;) {
-      any = false;
-      for (int i = 0; i < n_threads; ++i) {
-        int t = i;
-        if (order == 1) t = n_threads - 1 - i;
-        if (order == 2) t = (int)((i * 7919ll + 13) % n_threads);
-        if (ended[t]) continue;
-        any = true;
-        threadIdx.x = t;
-        current = &threads[t];
-        swapcontext(&scheduler, &threads[t]);
-      }
-    }
-  }
-  munmap(stacks, stack * n_threads);
+  run_blocks(thread, blocks, n_threads, order, shared);
   memcpy(given->out, job.out, n_out * 4);
   memcpy(given->scratch, job.scratch, n_scratch * 4);
 }
@@ -92,7 +62,7 @@ class OnCpu:
 
     def __init__(self, form: Form, folder: Path, change: tuple[str, str] | None = None) -> None:
         self.form = form
-        text = form.text(BEFORE) + RUN.replace("@GUARDED@", GUARDED)
+        text = form.text(BEFORE) + RUNNER + RUN
         if change is not None:
             assert change[0] in text, change
             text = text.replace(*change)

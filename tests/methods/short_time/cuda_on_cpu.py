@@ -54,14 +54,9 @@ static void __syncthreads() { swapcontext(current, &scheduler); }
 #define GREATER(value, least) ((value) < (least) ? (least) : (value))
 """
 
-AFTER = r"""
-static const Job* job_of_all;
+# what runs the threads of each block until they meet, for the texts of both families of kernels
+RUNNER = r"""
 static std::vector<char> ended;
-static void thread() {
-  const int own = threadIdx.x;
-  features(*job_of_all);
-  ended[own] = 1;
-}
 struct Guarded {  // memory that ends where it ends
   size_t size, whole;
   char* begin;
@@ -76,6 +71,45 @@ struct Guarded {  // memory that ends where it ends
   }
   ~Guarded() { munmap(begin, whole); }
 };
+static void run_blocks(void (*thread)(), int blocks, int n_threads, int order, size_t shared) {
+  const size_t stack = 1 << 18;
+  std::vector<ucontext_t> threads(n_threads);
+  char* stacks = (char*)mmap(nullptr, stack * n_threads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
+    for (size_t i = 0; i < shared / 4; ++i) ((float*)shared_memory)[i] = std::numeric_limits<float>::quiet_NaN();
+    ended.assign(n_threads, 0);
+    for (int t = 0; t < n_threads; ++t) {
+      getcontext(&threads[t]);
+      threads[t].uc_stack.ss_sp = stacks + t * stack;
+      threads[t].uc_stack.ss_size = stack;
+      threads[t].uc_link = &scheduler;
+      makecontext(&threads[t], thread, 0);
+    }
+    for (bool any = true; any;) {
+      any = false;
+      for (int i = 0; i < n_threads; ++i) {
+        int t = i;
+        if (order == 1) t = n_threads - 1 - i;
+        if (order == 2) t = (int)((i * 7919ll + 13) % n_threads);
+        if (ended[t]) continue;
+        any = true;
+        threadIdx.x = t;
+        current = &threads[t];
+        swapcontext(&scheduler, &threads[t]);
+      }
+    }
+  }
+  munmap(stacks, stack * n_threads);
+}
+"""
+
+AFTER = r"""
+static const Job* job_of_all;
+static void thread() {
+  const int own = threadIdx.x;
+  features(*job_of_all);
+  ended[own] = 1;
+}
 extern "C" void run(const Job* given, int blocks, int order, size_t shared, size_t n_samples, size_t n_out) {
   Job job = *given;
   const Guarded samples(n_samples * sizeof(SAMPLE), job.samples), window(N_FFT * 4, job.window), out(n_out * 4);
@@ -86,34 +120,7 @@ extern "C" void run(const Job* given, int blocks, int order, size_t shared, size
   shared_memory = memory.data;
   for (size_t i = 0; i < n_out; ++i) job.out[i] = std::numeric_limits<float>::quiet_NaN();
   job_of_all = &job;
-  const size_t stack = 1 << 18;
-  std::vector<ucontext_t> threads(THREADS);
-  char* stacks = (char*)mmap(nullptr, stack * THREADS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
-    for (size_t i = 0; i < shared / 4; ++i) ((float*)shared_memory)[i] = std::numeric_limits<float>::quiet_NaN();
-    ended.assign(THREADS, 0);
-    for (int t = 0; t < THREADS; ++t) {
-      getcontext(&threads[t]);
-      threads[t].uc_stack.ss_sp = stacks + t * stack;
-      threads[t].uc_stack.ss_size = stack;
-      threads[t].uc_link = &scheduler;
-      makecontext(&threads[t], thread, 0);
-    }
-    for (bool any = true; any;) {
-      any = false;
-      for (int i = 0; i < THREADS; ++i) {
-        int t = i;
-        if (order == 1) t = THREADS - 1 - i;
-        if (order == 2) t = (int)((i * 7919ll + 13) % THREADS);
-        if (ended[t]) continue;
-        any = true;
-        threadIdx.x = t;
-        current = &threads[t];
-        swapcontext(&scheduler, &threads[t]);
-      }
-    }
-  }
-  munmap(stacks, stack * THREADS);
+  run_blocks(thread, blocks, THREADS, order, shared);
   memcpy(given->out, job.out, n_out * 4);
 }
 """
@@ -127,7 +134,7 @@ class OnCpu:
 
     def __init__(self, form: Form, folder: Path, change: tuple[str, str] | None = None) -> None:
         self.form = form
-        text = form.text(BEFORE) + AFTER
+        text = form.text(BEFORE) + RUNNER + AFTER
         if change is not None:
             assert change[0] in text, change
             text = text.replace(*change)

@@ -414,6 +414,17 @@ def test_a_card_that_nobody_has_tried_is_left_to_triton(monkeypatch):
     assert cuda_launch.unreachable(card) is None
 
 
+def test_where_no_card_is_a_tensor_without_values_asks_no_driver(monkeypatch):
+    def ask(device):
+        raise RuntimeError("Found no NVIDIA driver on your system")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", ask)
+    cuda_launch.capability.cache_clear()
+    assert cuda_launch.capability(torch.device("cuda", 0)) == (0, 0)
+    cuda_launch.capability.cache_clear()
+
+
 def test_a_device_without_cuda_is_told():
     assert cuda_launch.unreachable(torch.device("cpu")) == "a tensor on cpu"
     assert self_check.verdict("form", torch.device("cpu")) is None

@@ -54,6 +54,12 @@ def test_a_clip_that_has_the_length_is_not_copied():
     assert af.PadWaveform(to=8)((1000 * x).to(torch.int16)).dtype == torch.float32
     with pytest.raises(TypeError, match=r"waveform has dtype torch\.int64"):
         af.PadWaveform(to=8)(x.long())
+
+    class Louder(af.PadWaveform):
+        def compute(self, waveform, lengths, *, graph):
+            return 2 * super().compute(waveform, lengths, graph=graph)
+
+    assert torch.equal(Louder(to=8)(x), 2 * x)
     # what stands past a clip's end is no part of it
     x[1, 5:] = float("nan")
     assert not af.PadWaveform(to=8)(x, torch.tensor([8, 5]))[1, 5:].any()

@@ -13,7 +13,7 @@ import torch
 
 from audiofeed.methods.constant_q.device.layout import Layout, extents
 from audiofeed.methods.constant_q.device.text import DECIMATING, FRAMES, MOST_ITEMS, MOST_LEVELS, THREADS, Form, name_of
-from audiofeed.methods.short_time.fused import nvrtc
+from audiofeed.methods.short_time.fused import cuda_launch, nvrtc
 from audiofeed.methods.spectrum import raise_power
 
 MOST_BLOCKS = 2**31 - 1
@@ -67,7 +67,7 @@ def launcher(form: Form, device: torch.device) -> Launcher:
     Raises:
         CompilerError: if they cannot be compiled or loaded.
     """
-    major, minor = torch.cuda.get_device_capability(device)
+    major, minor = cuda_launch.capability(device)
     return nvrtc.LoadedTogether(nvrtc.compiled(form.text(), f"sm_{major}{minor}"), form.kernels, device)
 
 
