@@ -31,6 +31,7 @@ from audiofeed.data.listing.scan import KnownHeaders, scan
 from audiofeed.data.readers import AudioInfo, warn_missing
 from audiofeed.data.reading_board import Reading, ReadingBoard
 from audiofeed.data.seeds import draw_below, seed_of
+from audiofeed.data.shared.batch_rows import note_clear_rows
 from audiofeed.data.shared.draw_counts import DrawCounts
 from audiofeed.data.targets.classes import check_alike, notice
 from audiofeed.data.targets.target_column import TargetColumn
@@ -451,6 +452,10 @@ class AudioFiles(Dataset[AudioExample]):
             copies: Copies = []
             places = [None] * len(whole) if rows is None else rows
             found = [self._read(key, row=row, later=copies) for key, row in zip(whole, places, strict=True)]
+            if rows is not None:
+                ends = [example.waveform.shape[-1] for example in found]
+                copies += [(row[..., end:], None) for row, end in zip(rows, ends, strict=True) if end < rows.shape[-1]]
+                note_clear_rows(rows, ends)
             self._loader.kept.copy(copies)
             return found
         threads = min(torch.get_num_threads(), len(keys))

@@ -196,7 +196,7 @@ def pad_clips(
     names = [clip.key for clip in clips]
     return Padded(
         waveforms=padded,
-        lengths=torch.tensor(lengths, dtype=torch.int64, device="cpu"),
+        lengths=torch.from_numpy(np.array(lengths, dtype=np.int64)),
         targets=targets,
         names=None if all(name is None for name in names) else names,
         sample_rate=rate,
@@ -233,6 +233,8 @@ def _name(index: int, clip: Clip) -> str:
 
 def _as_tensor(index: int, clip: Clip) -> torch.Tensor:
     waveform = clip.waveform
+    if type(waveform) is torch.Tensor and waveform.dtype is torch.int16 and waveform.is_cpu and _is_dense(waveform):
+        return waveform  # as our datasets have it
     if isinstance(waveform, np.ndarray) and waveform.dtype.kind in "iuf" and waveform.dtype.itemsize <= 8:
         # torch takes neither foreign byte order nor negative strides, and warns about the read-only memory of memory
         # maps and Arrow columns.
@@ -246,7 +248,7 @@ def _as_tensor(index: int, clip: Clip) -> torch.Tensor:
             f"{_name(index, clip)} has samples of type {waveform.dtype if has_dtype else type(waveform).__name__}; "
             "samples must be int16, int32, uint8 or floating point: convert the waveform in the dataset"
         )
-    if waveform.layout != torch.strided or waveform.is_nested:
+    if not _is_dense(waveform):
         kind = "a nested tensor" if waveform.is_nested else f"of layout {waveform.layout}"
         raise TypeError(f"{_name(index, clip)} is {kind}; a waveform must be a dense tensor: call its to_dense()")
     if waveform.device.type != "cpu":
@@ -255,6 +257,10 @@ def _as_tensor(index: int, clip: Clip) -> torch.Tensor:
             "copied to the device as a whole: leave the waveform on the CPU"
         )
     return waveform.detach()
+
+
+def _is_dense(waveform: torch.Tensor) -> bool:
+    return waveform.layout is torch.strided and not waveform.is_nested
 
 
 def _mixed_down(waveform: torch.Tensor) -> torch.Tensor:
@@ -420,8 +426,8 @@ def seeds_of(seeds: Sequence[int | None]) -> torch.Tensor | None:
     >>> seeds_of([1, 2**64 - 1]), seeds_of([1, None])
     (tensor([ 1, -1]), None)
     """
-    # Unsigned 64-bit seeds keep their bits.
-    signed = [(seed + 2**63) % 2**64 - 2**63 for seed in seeds if seed is not None]
-    if len(signed) < len(seeds):
+    if None in seeds:
         return None
-    return torch.tensor(signed, dtype=torch.int64, device="cpu")
+    # Unsigned 64-bit seeds keep their bits.
+    signed = [(seed + 2**63) % 2**64 - 2**63 for seed in seeds]  # type: ignore[operator]
+    return torch.from_numpy(np.array(signed, dtype=np.int64))

@@ -54,7 +54,8 @@ def check_lengths(lengths: torch.Tensor, batch: int, most: int, *, unit: str) ->
         )
     # asking a GPU for the values would stop it; the collate has looked at them on the CPU
     if lengths.device.type == "cpu" and not torch.compiler.is_compiling():
-        low, high = int(lengths.min()), int(lengths.max())
+        values = lengths.reshape(-1).tolist()
+        low, high = min(values), max(values)
         if low < 1 or high > most:
             raise ValueError(
                 f"lengths lie between {low} and {high}, and must lie between 1 and {most}, what the input has; "

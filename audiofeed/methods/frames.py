@@ -127,10 +127,8 @@ class Framing:
         """Count frames as `count` does, which keeps the count of the clips of one call."""
         if isinstance(length, torch.Tensor) and length.device.type == "cpu" and observed(length) is None:
             # a few numbers, which NumPy counts in a fifth of the time
-            some, left_out = length.numpy(), self.where.left_out
-            seen = np.maximum(some - left_out, 1) if left_out else some
-            found = np.maximum((seen + self._ahead) // self.hop_length, 1) * (some > 0)
-            return torch.from_numpy(np.asarray(found, dtype=some.dtype))
+            some = length.numpy()
+            return torch.from_numpy(np.asarray(self.counts(some), dtype=some.dtype))
         # what is added in front of the division is added in one operation, which counts on a GPU
         frames = (self.seen(length) + self._ahead) // self.hop_length
         if not isinstance(frames, torch.Tensor):
@@ -139,6 +137,14 @@ class Framing:
             # one frame of one sample, and one more at most with each: never more frames than samples, 0 of none
             return torch.minimum(frames, length)
         return frames.clamp(min=1) * (length > 0)
+
+    def counts(self, lengths: np.ndarray) -> np.ndarray:
+        """Count frames as `count` does, of clips of so many samples.  Shape: any -> the same, int64."""
+        left_out = self.where.left_out
+        seen = np.maximum(lengths - left_out, 1) if left_out else lengths
+        frames = np.maximum((seen + self._ahead) // self.hop_length, 1)
+        found: np.ndarray = frames * (lengths > 0)
+        return found
 
     @property
     def _ahead(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from audiofeed.parallel.launches import launches
@@ -25,6 +26,9 @@ def length_mask(n: int, lengths: torch.Tensor) -> torch.Tensor:
     >>> length_mask(3, torch.tensor([1, 3])).tolist()
     [[True, False, False], [True, True, True]]
     """
+    if lengths.is_cpu and lengths.dim() == 1 and observed(lengths) is None:
+        # a few numbers, which NumPy compares in a third of the time
+        return torch.from_numpy(np.arange(n) < lengths.numpy()[:, None])
     return torch.arange(n, device=lengths.device) < lengths[:, None]
 
 
@@ -182,17 +186,16 @@ def note_clear(lengths: torch.Tensor, features: torch.Tensor) -> None:
     """Take note, with the lengths of one call, that features are 0 past the ends of their rows.
 
     Args:
-        lengths: (rows,), of `of_one_call`; with others nothing is kept.
+        lengths: (rows,), a tensor that this call made.
         features: (rows, ..., frames), which a kernel made so.
     """
-    kept = kept_with(lengths)
-    if kept is not None:
-        kept["clear"] = weakref.ref(features)
+    if not torch.compiler.is_compiling():
+        vars(lengths)["clear"] = weakref.ref(features)
 
 
 def is_clear(lengths: torch.Tensor, features: torch.Tensor) -> bool:
     """Return whether `note_clear` said of these very features that they are 0 past the ends of their rows."""
-    noted = (kept_with(lengths) or {}).get("clear")
+    noted = None if torch.compiler.is_compiling() else vars(lengths).get("clear")
     return noted is not None and noted() is features
 
 

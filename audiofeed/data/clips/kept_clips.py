@@ -13,13 +13,16 @@ from audiofeed.data.clips.clip_table import ClipTable
 from audiofeed.data.shared.batch_rows import in_worker_process
 from audiofeed.data.shared.free_memory import free_memory
 from audiofeed.data.shared.shared_file import SharedFile
+from audiofeed.parallel.thread_pool import deal
 
 # formats of samples that hold more than 16 bits, by their stored kind; lossy ones hold no certain number
 _WIDER = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 # a file in memory is mapped at no cost; a temporary file would have to be written first
 _MAPS = hasattr(os, "memfd_create")
-# samples of a clip that are to be copied from the memory: where to, and from which byte on
-Copies = list[tuple[np.ndarray, int]]
+# samples of a clip that are to be copied from the memory: where to, as bytes, and from which byte on; None: to be cleared
+Copies = list[tuple[np.ndarray, int | None]]
+# bytes that are too few to ask another thread for: it takes longer to come
+_FEW_BYTES = 1 << 19
 # a dataset takes this share of the free memory where the user names no limit
 _SHARE = 0.5
 
@@ -135,17 +138,27 @@ class KeptClips:
         return torch.from_numpy(into)
 
     def copy(self, copies: Copies) -> None:
-        """Copy samples of the dataset's clips from the memory, one after another.
+        """Copy samples of the dataset's clips from the memory, in as many threads as torch has.
 
         Args:
-            copies: Where to, as bytes, and from which byte on.
+            copies: Where to, and from which byte on.
         """
         held = self._mapped if self._maps else None
-        for samples, place in copies:
-            if held is None:
+
+        def copy_one(number: int) -> None:
+            samples, place = copies[number]
+            if place is None:
+                samples[...] = 0
+            elif held is None:
                 self._file.read_into(samples.data, place)
             else:
                 samples[...] = held[place : place + len(samples)]
+
+        if sum(samples.nbytes for samples, _ in copies) >= _FEW_BYTES and torch.get_num_threads() > 1:
+            deal(copy_one, len(copies))
+        else:
+            for number in range(len(copies)):
+                copy_one(number)
 
     def write(self, clip: int, column: int, waveform: torch.Tensor) -> None:
         """Put a whole clip of the dataset into the memory. Where there is none left, one warning says so.

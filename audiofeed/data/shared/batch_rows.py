@@ -52,10 +52,11 @@ class _Rows:
         tensor: The same bytes for the batch; in a DataLoader's worker other processes can map them.
     """
 
-    __slots__ = ("__weakref__", "memory", "tensor")
+    __slots__ = ("__weakref__", "clear_from", "memory", "tensor")
 
     def __init__(self, memory: np.ndarray, tensor: torch.Tensor) -> None:
         self.memory, self.tensor = memory, [tensor]
+        self.clear_from = [memory.shape[-1]] * len(memory)
 
 
 # By the address of their first sample, for as long as one of their clips is there.
@@ -110,6 +111,16 @@ def empty_rows(shape: tuple[int, ...]) -> np.ndarray | None:
     return np.asarray(_Held(rows))
 
 
+def note_clear_rows(rows: np.ndarray, ends: Sequence[int]) -> None:
+    """Take note that a dataset has cleared the rows of a batch from some samples on.
+
+    Args:
+        rows: As `empty_rows` returned them.
+        ends: The first sample of each row from which on it is clear.
+    """
+    _known[rows.ctypes.data].clear_from = list(ends)
+
+
 def batch_of_rows(waveforms: Sequence[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor | None:
     """Return the batch that clips lie in already, zero past the end of each, if that is how they lie.
 
@@ -140,8 +151,8 @@ def batch_of_rows(waveforms: Sequence[torch.Tensor], shape: tuple[int, ...]) -> 
         tensor = rows.tensor.pop()  # atomic: of two threads one has it
     except IndexError:
         return None
-    for row, waveform in zip(rows.memory, waveforms, strict=True):
+    for row, waveform, end in zip(rows.memory, waveforms, rows.clear_from, strict=True):
         length = waveform.shape[-1]
-        if length < shape[-1]:
-            row[..., length:] = 0
+        if length < end:
+            row[..., length:end] = 0
     return tensor

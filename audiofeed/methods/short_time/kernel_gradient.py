@@ -14,7 +14,6 @@ import torch
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Step, through
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.lengths import clear_own_past
 from audiofeed.methods.precision import in_full_precision
 from audiofeed.methods.short_time import fft
 from audiofeed.methods.short_time.kernel import limits
@@ -56,7 +55,8 @@ def with_gradient(
     """Return a feature that kernels have computed of short-time spectra as one that autograd can go back from.
 
     Args:
-        found: the result of `FrameLayout.filtered`, (rows, n, frames), or of `powers` or `spectrum`, (rows, frames, n).
+        found: the result of `FrameLayout.filtered`, (rows, n, frames), or of `powers` or `spectrum`, (rows, frames, n),
+            zero past each row's frames.
         waveform: (rows, time), which may have a graph.
         lengths: (rows,), or None.
         framing: where the frames lie.
@@ -67,8 +67,6 @@ def with_gradient(
         (rows, frames, n), zero past each row's frames.
     """
     by_line = feature is not None and feature.bank is not None
-    if lengths is not None:  # what is computed of them with a graph must be numbers
-        clear_own_past(found if by_line else found.transpose(1, 2), framing.count(lengths))
     if waveform.requires_grad:
         found = _ByKernel.apply(waveform, lengths, window, [found], framing, feature)
     return found.transpose(1, 2) if by_line else found

@@ -15,8 +15,10 @@ from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.short_time.fft import finished, gathered
 from audiofeed.methods.short_time.kernel import guard, limits
-from audiofeed.methods.short_time.kernel.layout import NO_TAIL, Emphasis, FrameLayout, Tail
+from audiofeed.methods.lengths import note_clear
+from audiofeed.methods.short_time.kernel.layout import NO_TAIL, FrameLayout, Tail
 from audiofeed.methods.short_time.kernel_gradient import Feature, with_gradient
+from audiofeed.methods.waveform.pre_emphasis import Emphasis
 from audiofeed.methods.workspace import Workspace
 
 # Weights for each bin up to which a kernel's filters are faster than a product of its powers. Mel filters have two.
@@ -119,9 +121,11 @@ def short_time_spectrum(
     """
     frames = frames_of(waveform, lengths, framing, window)
     spectrum = None if frames is None else frames.spectrum()
-    if graph and spectrum is not None:
-        spectrum = with_gradient(spectrum, waveform, lengths, framing, window, None)
-    return None if spectrum is None else spectrum.transpose(-1, -2)
+    if spectrum is None:
+        return None
+    if graph:
+        return with_gradient(spectrum, waveform, lengths, framing, window, None).transpose(-1, -2)
+    return _noted(spectrum.transpose(-1, -2), lengths)
 
 
 def short_time_powers(
@@ -145,7 +149,8 @@ def short_time_powers(
     if len(wanted) == 1:
         whole = _whole(frames, wanted[0])
         if whole is not None:
-            return [whole]
+            is_clear = wanted[0].power in (1.0, 2.0) and not wanted[0].width
+            return [_noted(whole, lengths) if is_clear else whole]
     pieces = _finished_pieces(frames, Workspace(window), wanted)
     if pieces is None:
         return None
@@ -180,6 +185,13 @@ def _with_graph(
     if alone is None:
         return [features.transpose(1, 2) for features in finished(values, wanted, None)]
     return [through(rest, values, None).transpose(1, 2)]
+
+
+def _noted(features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    """Return features of kernels, which are 0 past the ends of their rows, with a note of that beside the lengths."""
+    if lengths is not None:
+        note_clear(lengths, features)
+    return features
 
 
 def _constants(bank: FilterBank | None, tail: Tail) -> list[torch.Tensor]:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch.nn.functional import pad
+
+
+class Emphasis(NamedTuple):
+    """Pre-emphasis of waveforms as a kernel computes it with their frames: see `pre_emphasize`."""
+
+    coeff: float
+    first: str
+
+    @property
+    def dropped(self) -> int:
+        """Samples at the beginning of waveforms that pre-emphasis leaves out."""
+        return int(self.first == "drop")
 
 
 def pre_emphasize_into(

@@ -17,7 +17,7 @@ from torch import nn
 
 from audiofeed.methods.frame_steps import ValueStep, constant, through_own
 from audiofeed.methods.normalization.clips import Normalization
-from audiofeed.methods.short_time.kernel.layout import Emphasis
+from audiofeed.methods.waveform.pre_emphasis import Emphasis
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 from audiofeed.transforms.contract.graph import needs_graph
 from audiofeed.transforms.contract.transform import Transform

@@ -12,6 +12,7 @@ from torch import nn
 
 from audiofeed.arguments.setting_groups import arguments_of
 from audiofeed.parallel.launches import capturing
+from audiofeed.parallel.observed import observed
 
 Definition = Callable[[], np.ndarray]
 
@@ -44,6 +45,7 @@ class FilterStore:
         self._starts: dict[str, Definition] = {}
         self._others: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
         self._constants: dict[tuple[str, torch.dtype], Callable[[torch.device], torch.Tensor]] = {}
+        self._product: tuple[torch.Tensor, int, float, torch.Tensor] | None = None
 
     def define(
         self,
@@ -112,6 +114,17 @@ class FilterStore:
             return None
         return self._kept(name, definition, dtype, like.device)
 
+    def times(self, held: torch.Tensor, factor: float) -> torch.Tensor:
+        """Return a filter of a module's store times a number; on a CPU the last product is kept for the next call."""
+        plain = held.is_cpu and not torch.compiler.is_compiling() and observed(held) is None
+        if not plain or held.requires_grad or held.is_inference():
+            return held * factor
+        known = self._product
+        if known is None or known[0] is not held or known[1:3] != (held._version, factor):
+            with torch.inference_mode(False):
+                known = self._product = (held, held._version, factor, held * factor)
+        return known[3]
+
     def apply(self, module: nn.Module, cast: Callable[[], Any]) -> None:
         """Move or cast a module by `cast`; its filters then have the values of their definition, whatever `cast` did.
 
@@ -121,6 +134,7 @@ class FilterStore:
         before = {name: getattr(module, name) for name in self.definitions}
         without_values = [name for name in self._starts if getattr(module, name).device.type == "meta"]
         self._others.clear()
+        self._product = None
         with torch.inference_mode(False), torch.no_grad():
             cast()
             for name, was in before.items():
@@ -146,7 +160,7 @@ class FilterStore:
                 _fill(getattr(module, name), definition)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_others": {}, "_constants": {}}
+        return {**self.__dict__, "_others": {}, "_constants": {}, "_product": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -272,11 +272,12 @@ class Transform(nn.Module):
         """Finish the computed rows of a transform of waveforms clip by clip, and clear them past their ends."""
         if lengths is None and finish_clips is None and not self.finishes_clips():
             return features
+        alone = finish_clips is None and not self.finishes_clips()
+        if lengths is not None and alone and is_clear(lengths, features):
+            return features
         batch, rows_of_each = clips_of(features, leading)
         few = lengths is not None and launches(features)
-        if lengths is not None and few and finish_clips is None and not self.finishes_clips():
-            if is_clear(lengths, features):
-                return features
+        if lengths is not None and alone and few:
             return clear_where(features, self.past_frames(features.shape[-1], lengths), graph=graph)
         frames = None if lengths is None else self.frame_lengths(lengths)
         clips = split_rows(features, [batch, rows_of_each])

@@ -16,13 +16,12 @@ from audiofeed.arguments.setting_groups import pick
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.frame_steps import Affine, Closing, ValueStep, Wanted, values_after
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.lengths import keep_outside, marked_later
+from audiofeed.methods.lengths import keep_outside, marked_later, note_clear
 from audiofeed.methods.method_table import Path, Table
 from audiofeed.methods.normalization.clips import Normalization
-from audiofeed.methods.short_time.kernel.layout import Emphasis
 from audiofeed.methods.short_time.kernel_method import can_emphasize, emphasized_powers
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME, short_time_powers, short_time_spectrum
-from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
+from audiofeed.methods.waveform.pre_emphasis import Emphasis, pre_emphasize
 from audiofeed.parallel.launches import launches
 from audiofeed.plans.tiles import FilterTiles, filter_tiles
 from audiofeed.signal.filter_responses import FilterResponses
@@ -176,7 +175,7 @@ class ShortTime(Transform):
     def analysis(self, waveform: torch.Tensor, name: str | None = None) -> torch.Tensor:
         """Return any short-time module's window, basis or other filter for a waveform; for int16 with the scale."""
         held = self.filter_like(self._choice.filters if name is None else name, waveform)
-        return held if waveform.is_floating_point() else held * INT16_SCALE
+        return held if waveform.is_floating_point() else self._filters.times(held, INT16_SCALE)
 
     # ---------------------------------------------------------------- computing
 
@@ -188,7 +187,7 @@ class ShortTime(Transform):
         if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
             shortest = rows.shape[-1]
             if lengths is not None and lengths.device.type == "cpu":  # a GPU is not waited for
-                shortest = int(lengths.min())
+                shortest = min(lengths.reshape(-1).tolist())
             if shortest < self.framing.least:
                 least = self.framing.least
                 name = "n_fft" if least == self.n_fft else "win_length"
@@ -312,6 +311,8 @@ class ShortTime(Transform):
                 window = self.analysis(rows)
                 found = emphasized_powers(rows, whole, self.framing, window, wanted=wanted, emphasis=emphasis)
                 if found is not None:
+                    if own is not None and not room:
+                        note_clear(own, found)
                     return found
                 rows = pre_emphasize(rows, whole, emphasis.coeff, emphasis.first)
             return self.powers(rows, own, [wanted], graph=graph)[0]

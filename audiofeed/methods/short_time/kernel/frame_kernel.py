@@ -35,6 +35,7 @@ FIELDS = (
     "weights",
     "n_filters",
     "stride",  # floats from one filter's result to the next one's, or from one frame's to the next one's
+    "clear_to",  # frames up to which a row is cleared past its own; 0: it is not
     "floor",  # bits of a float: see `NUMBERS`
     "factor",
     "offset",
@@ -246,6 +247,7 @@ def _tile(
     row = {name: code.load_i64(row_of, i) for i, name in enumerate(ROW)}
     first, out = code.load_i64(tile, TILE_FIRST), code.load_pointer(tile, TILE_OUT)
     n_valid = code.min(code.minus(row["count"], first), spec.lanes)
+    n_lines = field["n_filters"] if spec.filters else spec.n_bins
     read_frames(code, spec, row, first, field, table["window"], ping)
     half = spec.n_fft // 2
     spectrum, free, twiddles = fourier.transform(code, half, ping, pong, table["twiddles"])
@@ -263,6 +265,8 @@ def _tile(
             _put_lanes(code, code.load_vector(free, k.index), code.times(k.index, field["stride"]), out, valid_lanes)
     else:
         _put_frames(code, spec, free, out, n_valid, field["stride"])
+    lines = n_lines if spec.filters or spec.by_bin else None
+    line_code.write_clear(code, out, first, row["count"], field, lines)
     if spec.closing:
         closing.write_closing(
             code,
@@ -272,7 +276,7 @@ def _tile(
             row=number,
             first=first,
             count=row["count"],
-            n_lines=field["n_filters"] if spec.filters else spec.n_bins,
+            n_lines=n_lines,
             scratch=scratch,
         )
     return twiddles, fourier.roots(spec.n_fft, np.arange(half // 2 + 1))

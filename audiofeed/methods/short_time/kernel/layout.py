@@ -30,7 +30,7 @@ from audiofeed.methods.short_time.kernel.frame_kernel import (
     loaded,
 )
 from audiofeed.methods.spectrum import raise_power
-from audiofeed.methods.waveform.pre_emphasis import pre_emphasize
+from audiofeed.methods.waveform.pre_emphasis import Emphasis, pre_emphasize
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.kept_memory import kept_empty
 
@@ -41,18 +41,6 @@ FramePiece = tuple[list[Place], torch.Tensor]
 FEW_FRAMES = 1 << 15
 # named wherever a tensor is made: a user may have set another default
 CPU = torch.device("cpu")
-
-
-class Emphasis(NamedTuple):
-    """Pre-emphasis of the rows in memory as a kernel computes it with their frames: see `pre_emphasize`."""
-
-    coeff: float
-    first: str
-
-    @property
-    def dropped(self) -> int:
-        """Samples at the beginning of rows in memory that pre-emphasis leaves out."""
-        return int(self.first == "drop")
 
 
 class Tail(NamedTuple):
@@ -78,7 +66,8 @@ class FrameLayout:
     """Memory layout of the frames of rows for kernels, and the calls of kernels that compute them.
 
     A frame lies inside its row, or in a copy of the row's beginning or end that the pad mode extends. The methods that
-    compute return None if LLVM cannot compile the kernel.
+    compute return None if LLVM cannot compile the kernel; what they return is 0 past the frames of each row, but for
+    pieces.
     """
 
     def __init__(
@@ -131,12 +120,11 @@ class FrameLayout:
         # the first sample has none before it, which pre-emphasis would need
         begins = margin if emphasis is None or self._dropped else margin + 1
         whole = None if lengths is None else lengths.numpy()
-        if whole is None or bool((whole == self.waveform.shape[-1]).all()):
+        if whole is None or min(whole.tolist()) == self.waveform.shape[-1]:
             extent = extent_of_one(framing, self._time, margin, begins, self.loaded)
         else:
             own = whole - self._dropped
-            count = framing.count(torch.from_numpy(own)).numpy()
-            extent = extent_of(framing, own, count, margin, begins, self.loaded)
+            extent = extent_of(framing, own, framing.counts(own), margin, begins, self.loaded)
         own, count, first_inside, first_end, n_before, n_after = extent
         copied = self._mirrored if framing.extends else self._with_zeros
         self.own, self.starts = own, first_end * hop - margin
@@ -429,6 +417,7 @@ class FrameLayout:
             "n_loaded": self.loaded,
             "stride": stride,
             "affine": affine.ctypes.data,
+            "clear_to": self._clear_to(out) if out.dim() == 3 else 0,
             **spec.numbers,
             **dict.fromkeys(("spans", "weights", "n_filters", *CLOSING_FIELDS), 0),
         }
@@ -453,6 +442,16 @@ class FrameLayout:
         if closing is not None:
             closing.done = True
         return True
+
+    def _clear_to(self, out: torch.Tensor) -> int:
+        """Return the frames up to which a kernel clears rows of a layout that end before; 0 if none does.
+
+        Rows without a frame, of which no kernel hears, are cleared here.  Shape: (rows, n, frames) or (rows, frames, n).
+        """
+        frames, fewest = self.framing.count(self._time), int(self.counts.min())
+        for row in np.flatnonzero(self.counts == 0).tolist() if fewest == 0 else ():
+            out[row].zero_()
+        return frames if fewest < frames else 0
 
     def _closing(self, closing: Closing, tiles: np.ndarray, n_lines: int) -> dict[str, np.ndarray]:
         """Return the memory in which kernels close clips of a layout, and the tables for it, by the job's names."""

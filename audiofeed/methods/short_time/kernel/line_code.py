@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from audiofeed.methods.short_time.kernel.llvm_ir import Code, Name
+from audiofeed.methods.short_time.kernel.llvm_ir import Code, Int, Name
 
 # what a pass does with each value, and how many numbers of its line it takes
 STEPS = {"least": 1, "affine": 2, "scale": 2}
@@ -69,8 +69,35 @@ def _write_anew(
     with code.loop(whole, count, n) as i:
         mask = code.lanes_below(code.minus(count, i.index))
         value = through(_load_part(code, code.at(line, i.index, "float"), mask, "zeroinitializer"))
-        at = code.at(target, i.index, "float")
-        code.put(f"call void @llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {at}, i32 4, <{n} x i1> {mask})")
+        _put(code, value, code.at(target, i.index, "float"), mask)
+
+
+def write_clear(code: Code, out: Name, first: Name, count: Name, field: dict[str, Name], n_lines: Int | None) -> None:
+    """Write the part of a kernel's source that clears a row past its frames, after the tile that has the last of them.
+
+    Args:
+        out: the result of the tile.
+        first, count: number of its first frame, and the frames of its row.
+        field: the fields of the job.
+        n_lines: lines of a row, which reach `stride` floats from each other; None: its frames do.
+    """
+    stride = field["stride"]
+    is_last = code.let(f"icmp sge i64 {code.plus(first, code.lanes)}, {count}")
+    ends_before = code.let(f"icmp slt i64 {count}, {field['clear_to']}")
+    clears = code.let(f"zext i1 {code.let(f'and i1 {is_last}, {ends_before}')} to i64")
+    past, left = code.minus(count, first), code.minus(field["clear_to"], count)
+    if n_lines is None:
+        past, left, n_lines = code.times(past, stride), code.times(left, stride), 1
+    with code.loop(0, code.times(clears, n_lines)) as m:
+        line = code.at(out, code.plus(past, code.times(m.index, stride)), "float")
+        with code.loop(0, left, code.lanes) as i:
+            mask = code.lanes_below(code.minus(left, i.index))
+            _put(code, "zeroinitializer", code.at(line, i.index, "float"), mask)
+
+
+def _put(code: Code, value: Name, at: Name, mask: Name) -> None:
+    n = code.lanes
+    code.put(f"call void @llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {at}, i32 4, <{n} x i1> {mask})")
 
 
 def write_peak(code: Code, line: Name, count: Name, found: Name) -> None:
