@@ -31,7 +31,7 @@ from audiofeed.data.listing.scan import KnownHeaders, scan
 from audiofeed.data.readers import AudioInfo, warn_missing
 from audiofeed.data.reading_board import Reading, ReadingBoard
 from audiofeed.data.seeds import draw_below, seed_of
-from audiofeed.data.shared.batch_rows import note_clear_rows
+from audiofeed.data.shared.batch_rows import Row, each_row, note_clear_rows
 from audiofeed.data.shared.draw_counts import DrawCounts
 from audiofeed.data.targets.classes import check_alike, notice
 from audiofeed.data.targets.target_column import TargetColumn
@@ -406,7 +406,7 @@ class AudioFiles(Dataset[AudioExample]):
         self,
         key: ExampleKey,
         part: tuple[int, float] | None = None,
-        row: np.ndarray | None = None,
+        row: Row | None = None,
         later: Copies | None = None,
     ) -> AudioExample:
         index = key.example
@@ -446,15 +446,16 @@ class AudioFiles(Dataset[AudioExample]):
         whole = self._keys(keys)
         indices = [key.example for key in whole]
         rows = self._loader.rows(indices)
-        read = lambda number: self._read(whole[number], row=None if rows is None else rows[number])  # noqa: E731
+        places: Sequence[Row | None] = [None] * len(whole) if rows is None else each_row(rows)
+        read = lambda number: self._read(whole[number], row=places[number])  # noqa: E731
         if self._loader.kept is not None and self._loader.holds(indices):
             # all samples at the end: between them this code would have to come into the cache again for each clip
             copies: Copies = []
-            places = [None] * len(whole) if rows is None else rows
             found = [self._read(key, row=row, later=copies) for key, row in zip(whole, places, strict=True)]
             if rows is not None:
                 ends = [example.waveform.shape[-1] for example in found]
-                copies += [(row[..., end:], None) for row, end in zip(rows, ends, strict=True) if end < rows.shape[-1]]
+                past = [row.memory[..., 2 * end :] for row, end in zip(places, ends, strict=True) if row is not None]
+                copies += [(memory, None) for memory in past if memory.size]
                 note_clear_rows(rows, ends)
             self._loader.kept.copy(copies)
             return found

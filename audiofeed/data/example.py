@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Integral
 from typing import Any
 
@@ -85,3 +85,21 @@ class AudioExample:
             f"AudioExample(waveform={dtype} {tuple(self.waveform.shape)}, sample_rate={self.sample_rate}, "
             f"target={self.target!r}, key={self.key!r}, seed={self.seed}{fields}{faults})"
         )
+
+
+_PUT = tuple(getattr(AudioExample, each.name).__set__ for each in fields(AudioExample))
+
+
+def checked_example(*values: Any) -> AudioExample:
+    """Return the example of a dataset that has checked its values, without a second look at each.
+
+    Args:
+        values: All that `AudioExample` takes, in its order.
+
+    >>> checked_example(torch.zeros(3), 8000, None, "a", 5, (), {}, 0.0, 0, 3 / 8000, None)
+    AudioExample(waveform=float32 (3,), sample_rate=8000, target=None, key='a', seed=5)
+    """
+    example = AudioExample.__new__(AudioExample)
+    for put, value in zip(_PUT, values, strict=True):
+        put(example, value)
+    return example

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 _MASK = (1 << 64) - 1
 
 
@@ -31,12 +33,22 @@ def seed_of(*parts: int) -> int:
     >>> seed_of(0, 0, 1) == seed_of(0, 0, 1), seed_of(0, 1, 0) == seed_of(0, 0, 1)
     (True, False)
     """
-    state = 0
+    # what the examples of an epoch have in common is hashed once
+    common, own = (parts[:-2], parts[-2:]) if len(parts) > 2 else ((), parts)
+    # 63 bits: torch and numpy both take such a seed as a signed integer
+    return _absorb(_state_of(common), own) >> 1
+
+
+def _absorb(state: int, parts: tuple[int, ...]) -> int:
     for part in parts:
         # the odd increment keeps zeros from mapping to zero
         state = _scramble((state + 0x9E3779B97F4A7C15 + part) & _MASK)
-    # 63 bits: torch and numpy both take such a seed as a signed integer
-    return state >> 1
+    return state
+
+
+@functools.lru_cache(maxsize=64)
+def _state_of(parts: tuple[int, ...]) -> int:
+    return _absorb(0, parts)
 
 
 def draw_below(limit: int, seed: int) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import FrozenInstanceError, replace
+from dataclasses import fields as dataclass_fields
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,8 +13,12 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from audiofeed.data import AudioFolder, RandomCrop
+from audiofeed.data.clips import kept_clips
+from audiofeed.data.example import AudioExample
+from audiofeed.data.samples import to_float
 from audiofeed.data.shared import batch_rows
 from audiofeed.feed.collate import PadCollate
+from audiofeed.parallel import thread_pool
 
 N = 12
 
@@ -117,3 +125,47 @@ def test_a_subset_and_an_index_from_the_end_are_batches_too(folder):
     same(batches(kept, [[(0, -1), (0, -3)]]), batches(plain, [[(0, N - 1), (0, N - 3)]]))
     with pytest.raises(IndexError, match="index 12 is out of range for 12 examples"):
         kept.__getitems__([(0, 0), (0, N)])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_large_batch_is_copied_in_several_threads_with_the_same_bits(folder, threads, workers, monkeypatch):
+    kept, plain, before = filled(folder), dataset(folder), torch.get_num_threads()
+    monkeypatch.setattr(kept_clips, "_FEW_BYTES", 0)
+    dealt = []
+    monkeypatch.setattr(kept_clips, "deal", lambda work, n: dealt.append(n) or thread_pool.deal(work, n))
+    torch.set_num_threads(threads)
+    try:
+        found = batches(kept, keys(1), workers)
+    finally:
+        torch.set_num_threads(before)
+    same(found, batches(plain, keys(1)))
+    # four batches of five clips, of which four end before the longest; in a worker torch has one thread
+    n_copied = 9 if folder[1] else 5 * 2 + 4
+    assert dealt == ([n_copied] * 4 if threads > 1 and not workers else [])
+
+
+def test_a_clip_that_was_shortened_is_cleared_from_its_new_end_on(folder):
+    """The dataset has cleared what lay past its own end only."""
+    items = filled(folder).__getitems__([(0, i) for i in (3, 5, 1)])
+    shorter = [replace(item, waveform=item.waveform[..., :5000]) for item in items]
+    shorter[1] = items[1]
+    batch = PadCollate()(shorter)
+    assert lies_in(batch, items)
+    assert batch.lengths.tolist() == [5000, 6000 + 5 * 700, 5000]
+    for values, item in zip(batch.waveforms, shorter, strict=True):
+        n = item.waveform.shape[-1]
+        assert torch.equal(values[..., :n], to_float(item.waveform))
+        assert not values[..., n:].any()
+
+
+def test_an_example_of_a_dataset_is_one_as_any_other(folder):
+    """It is made without the checks, with the same values under the same names."""
+    made = filled(folder)[0, 3]
+    again = AudioExample(**{each.name: getattr(made, each.name) for each in dataclass_fields(made)})
+    assert repr(made) == repr(again)
+    assert made.duration == pytest.approx((6000 + 3 * 700) / 8000)
+    with pytest.raises(FrozenInstanceError):
+        made.key = "other"
+    copied = pickle.loads(pickle.dumps(made))
+    assert (copied.key, copied.seed, copied.start) == (made.key, made.seed, 0.0)

@@ -12,13 +12,13 @@ import torch
 from audiofeed.data.clips.clip_table import ClipTable
 from audiofeed.data.clips.kept_clips import Copies, KeptClips, to_int16
 from audiofeed.data.errors import AudioReadError
-from audiofeed.data.example import AudioExample
+from audiofeed.data.example import AudioExample, checked_example
 from audiofeed.data.listing.columns import plain
 from audiofeed.data.readers import read
 from audiofeed.data.reading_board import ReadingBoard
 from audiofeed.data.resample import resample_crop
 from audiofeed.data.samples import to_float
-from audiofeed.data.shared.batch_rows import empty_rows
+from audiofeed.data.shared.batch_rows import Row, empty_rows
 from audiofeed.data.targets.target_column import CropPlace
 from audiofeed.data.targets.timed import CutWaveform
 
@@ -67,7 +67,7 @@ class ExampleLoader:
         seed: int,
         faults: tuple[AudioReadError, ...],
         excerpt: tuple[int, float] | None = None,
-        row: np.ndarray | None = None,
+        row: Row | None = None,
         later: Copies | None = None,
     ) -> AudioExample:
         """Return an example of the dataset, read from its file.
@@ -111,18 +111,18 @@ class ExampleLoader:
                 target = further
             else:
                 fields |= further
-        return AudioExample(
+        return checked_example(
             waveform,
             new_rate,
             target,
             key,
             seed,
             faults,
-            fields=fields,
-            start=seconds,
-            start_sample=first + (2 * start * rate + new_rate) // (2 * new_rate),
-            duration=inside / new_rate,
-            classes=self.classes or None,
+            fields,
+            seconds,
+            first + (2 * start * rate + new_rate) // (2 * new_rate),
+            inside / new_rate,
+            self.classes or None,
         )
 
     def _read_beside(self, clip: int, start: int, inside: int, length: int) -> dict[str, Any]:
@@ -140,12 +140,13 @@ class ExampleLoader:
         start: int,
         inside: int,
         length: int,
-        row: np.ndarray | None = None,
+        row: Row | None = None,
         later: Copies | None = None,
     ) -> torch.Tensor:
         """Read a crop of one of a clip's files in the dataset, with silence after what is inside of the clip."""
         if later is not None and self.kept is not None and inside == length:  # no file is read
-            waveform = self.kept.read(clip, column, start, inside, None if row is None else row[..., :inside], later)
+            into = None if row is None else row.beginning(inside)
+            waveform = self.kept.read(clip, column, start, inside, into, later)
             assert waveform is not None
             return waveform
         file = self.table.clips.item(clip, column)[0]
@@ -154,13 +155,13 @@ class ExampleLoader:
             if self.kept is None:
                 waveform = self._decode(clip, column, start, inside)
             else:
-                into = None if row is None or not inside == length <= row.shape[-1] else row[..., :inside]
+                into = None if row is None or not inside == length <= row.size else row.beginning(inside)
                 kept = self.kept.read(clip, column, start, inside, into)
                 if kept is None:
                     whole = to_int16(self._decode(clip, column, 0, int(self.table.span_totals[clip, column])))
                     self.kept.write(clip, column, whole)
                     kept = whole[..., start : start + inside]
-                    kept = kept.clone() if into is None else torch.from_numpy(into).copy_(kept)
+                    kept = kept.clone() if into is None else into.tensor.copy_(kept)
                 waveform = kept
         finally:
             self.board.end(place)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from audiofeed.data.clips.clip_table import ClipTable
-from audiofeed.data.shared.batch_rows import in_worker_process
+from audiofeed.data.shared.batch_rows import Row, in_worker_process
 from audiofeed.data.shared.free_memory import free_memory
 from audiofeed.data.shared.shared_file import SharedFile
 from audiofeed.parallel.thread_pool import deal
@@ -19,7 +19,7 @@ from audiofeed.parallel.thread_pool import deal
 _WIDER = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 # a file in memory is mapped at no cost; a temporary file would have to be written first
 _MAPS = hasattr(os, "memfd_create")
-# samples of a clip that are to be copied from the memory: where to, as bytes, and from which byte on; None: to be cleared
+# samples of a clip that are to be copied: where to, as bytes, and from which byte on; None: they are to be cleared
 Copies = list[tuple[np.ndarray, int | None]]
 # bytes that are too few to ask another thread for: it takes longer to come
 _FEW_BYTES = 1 << 19
@@ -107,7 +107,7 @@ class KeptClips:
         column: int,
         start: int,
         count: int,
-        into: np.ndarray | None = None,
+        into: Row | None = None,
         later: Copies | None = None,
     ) -> torch.Tensor | None:
         """Return part of a clip of the dataset from memory.
@@ -117,7 +117,7 @@ class KeptClips:
             column: Which of its files.
             start: First sample, at the dataset's rate.
             count: Number of samples.
-            into: Memory for them, int16, (count,) or (channel, count); None: memory of their own.
+            into: Memory for them, (count,) or (channel, count); None: memory of their own.
             later: Of a clip that is in memory: what is to be copied is added here, for `copy` to do.
 
         Returns:
@@ -128,14 +128,16 @@ class KeptClips:
             return None
         channels, length, at = self._channels.item(number), self._lengths.item(number), self._offsets.item(number)
         if into is None:
-            into = np.empty((channels, count)[channels == 1 :], dtype=np.int16)
-        samples = (into if into.ndim == 2 else into[None]).view(np.uint8)
-        copies = [(samples[channel], at + 2 * (channel * length + start)) for channel in range(channels)]
+            own = np.empty((channels, count)[channels == 1 :], dtype=np.int16)
+            into = Row(own.view(np.uint8), torch.from_numpy(own))
+        copies: Copies = [(into.memory, at + 2 * start)]
+        if into.memory.ndim == 2:
+            copies = [(samples, at + 2 * (channel * length + start)) for channel, samples in enumerate(into.memory)]
         if later is None:
             self.copy(copies)
         else:
             later += copies
-        return torch.from_numpy(into)
+        return into.tensor
 
     def copy(self, copies: Copies) -> None:
         """Copy samples of the dataset's clips from the memory, in as many threads as torch has.

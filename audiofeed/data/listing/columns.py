@@ -39,9 +39,10 @@ class PackedStrings(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        position = range(len(self._ends) - 1)[index]
-        piece = self._bytes[self._ends[position] : self._ends[position + 1]]
-        return piece.tobytes().decode("utf-8", "surrogatepass")
+        ends, n = self._ends, len(self._ends) - 1
+        if not 0 <= index < n:
+            index = range(n)[index]
+        return self._bytes[ends.item(index) : ends.item(index + 1)].tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
         return (self[i] for i in range(len(self)))

@@ -12,6 +12,7 @@ import math
 import os
 import weakref
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -109,6 +110,39 @@ def empty_rows(shape: tuple[int, ...]) -> np.ndarray | None:
     rows = _Rows(memory, tensor)
     _known[memory.ctypes.data] = rows
     return np.asarray(_Held(rows))
+
+
+class Row(NamedTuple):
+    """Memory for a clip of a dataset, as one row of a batch or on its own.
+
+    Args:
+        memory: uint8, (2 * time,) or (channel, 2 * time).
+        tensor: The same memory, int16, (time,) or (channel, time).
+    """
+
+    memory: np.ndarray
+    tensor: torch.Tensor
+
+    @property
+    def size(self) -> int:
+        """Samples that a row of a batch has room for."""
+        return self.memory.shape[-1] // 2
+
+    def beginning(self, count: int) -> Row:
+        """Return the first samples of a batch's row."""
+        return self if count == self.size else Row(self.memory[..., : 2 * count], self.tensor[..., :count])
+
+
+def each_row(rows: np.ndarray) -> list[Row]:
+    """Return the rows of a batch's memory, one for each clip.
+
+    Args:
+        rows: (batch, time) or (batch, channel, time), int16.
+
+    >>> [row.tensor.shape for row in each_row(np.zeros((2, 8), np.int16))]
+    [torch.Size([8]), torch.Size([8])]
+    """
+    return list(map(Row, rows.view(np.uint8), torch.from_numpy(rows).unbind()))
 
 
 def note_clear_rows(rows: np.ndarray, ends: Sequence[int]) -> None:

@@ -13,9 +13,9 @@ from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
 from audiofeed.methods.frame_steps import Affine, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place
+from audiofeed.methods.lengths import note_clear
 from audiofeed.methods.short_time.fft import finished, gathered
 from audiofeed.methods.short_time.kernel import guard, limits
-from audiofeed.methods.lengths import note_clear
 from audiofeed.methods.short_time.kernel.layout import NO_TAIL, FrameLayout, Tail
 from audiofeed.methods.short_time.kernel_gradient import Feature, with_gradient
 from audiofeed.methods.waveform.pre_emphasis import Emphasis

@@ -18,6 +18,7 @@ import audiofeed as af
 from audiofeed.methods.short_time.kernel import address_check, frame_kernel, jit, layout
 from audiofeed.methods.short_time.kernel.frame_kernel import KernelSpec
 from audiofeed.parallel import observed
+from audiofeed.transforms.contract import transform as transforms
 from tests.methods.short_time.kernels import needs_compiler, noise
 
 pytestmark = needs_compiler
@@ -269,3 +270,60 @@ def test_a_transform_says_which_path_an_input_takes():
     assert af.STFT(63).runs_on(x.detach()).reason == "kernel: n_fft=63 is odd"
     assert af.STFT(64, trainable=True).runs_on(x).method == "conv"
     assert af.STFT(64, method="fft").runs_on(x.detach()).reason == "named by the caller"
+
+
+def filled_with_nan(shape, dtype):
+    return torch.full(tuple(shape), float("nan"), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        af.LogMelSpectrogram(**MEL),
+        af.Spectrogram(64, hop_length=16),
+        af.Chain(af.Spectrogram(64, hop_length=16), af.NormalizeClips()),
+        af.STFT(64, hop_length=16),
+    ],
+    ids=["by filter", "by frame", "by bin", "complex"],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_kernel_clears_what_lies_past_the_frames_of_each_row(transform, threads, monkeypatch):
+    """Whatever stood in the memory of the result, and nobody clears it a second time."""
+    lengths = torch.tensor([3000, 1, 700, 2999, 64, 31])
+    x, before = noise(6, 3000), torch.get_num_threads()
+    alone = [transform(clip[None, :n])[0] for clip, n in zip(x, lengths.tolist(), strict=True)]
+    cleared = []
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "kept_empty", filled_with_nan)
+        patch.setattr(address_check, "ENABLED", True)
+        patch.setattr(transforms, "clear_own_past", lambda features, own: cleared.append(own) or features)
+        torch.set_num_threads(threads)
+        try:
+            found = transform(x, lengths)
+        finally:
+            torch.set_num_threads(before)
+    for values, own in zip(found, alone, strict=True):
+        n = own.shape[-1]
+        torch.testing.assert_close(values[..., :n], own, rtol=0, atol=1e-4)
+        assert not values[..., n:].any()
+    assert len(cleared) == isinstance(transform, af.Chain)
+
+
+def test_rows_without_a_frame_are_cleared_too(monkeypatch):
+    """A kernel has no tile of them."""
+    framing = af.Spectrogram(64, hop_length=16).framing
+    monkeypatch.setattr(layout, "kept_empty", filled_with_nan)
+    frames = layout.FrameLayout(noise(3, 300), torch.tensor([300, 0, 40]), framing, torch.ones(64), jit.lanes())
+    powers = frames.powers(2.0)
+    assert frames.counts.tolist() == [19, 0, 3]
+    assert [int(row.isfinite().all(1).sum()) for row in powers] == [19, 19, 19]
+    assert not powers[1].any()
+    assert not powers[2, 3:].any()
+
+
+def test_clearing_outside_the_result_is_noticed(monkeypatch):
+    real = layout.FrameLayout._clear_to
+    monkeypatch.setattr(address_check, "ENABLED", True)
+    monkeypatch.setattr(layout.FrameLayout, "_clear_to", lambda self, out: real(self, out) + 2)
+    with pytest.raises(IndexError, match="not inside the result"):
+        af.MelSpectrogram(**MEL)(noise(2, 600), torch.tensor([600, 500]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import numpy as np
@@ -119,3 +120,23 @@ def test_channels_share_the_peak_of_their_clip_and_a_collate_knows_them():
     for dataset, expected in (([(loud, 0)], mfcc(loud[None])), ([(loud[0], 0), (loud[1], 1)], mfcc(loud))):
         loader = torch.utils.data.DataLoader(dataset, batch_size=2, collate_fn=af.GPUSpecCollate(mfcc))
         torch.testing.assert_close(next(iter(loader)).features, expected)
+
+
+def test_the_window_of_16_bit_samples_is_kept_as_long_as_it_is_the_same():
+    """Scaled once; changed in place, in another dtype, in a copy and in inference mode it is made anew."""
+    transform = af.Spectrogram(64, hop_length=16)
+    x = (torch.randn(2, 400, generator=torch.Generator().manual_seed(0)) * 3000).to(torch.int16)
+    kept, window = transform.analysis(x), transform.analysis(x.float())
+    assert transform.analysis(x) is kept
+    assert torch.equal(kept, window / 32768)
+    with torch.no_grad():
+        window.mul_(2)
+    assert torch.equal(transform.analysis(x), kept * 2)
+    assert pickle.loads(pickle.dumps(transform))._filters._product is None
+    transform.double()
+    assert transform.analysis(x).dtype == torch.float32
+    assert transform.float().analysis(x) is not kept
+    with torch.inference_mode():
+        made = af.Spectrogram(64, hop_length=16).analysis(x)
+    assert not made.is_inference()
+    torch.testing.assert_close(af.Spectrogram(64, hop_length=16)(x), transform(x.float() / 32768))

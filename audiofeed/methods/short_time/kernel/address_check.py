@@ -87,6 +87,7 @@ def check_job(
     stride: int,
     spans: np.ndarray | None,
     n_weights: int,
+    clear_to: int,
 ) -> None:
     """Check the addresses of a kernel job, and raise an IndexError for the first outside its memory.
 
@@ -101,6 +102,7 @@ def check_job(
         stride: floats from one filter's result to the next one's, or from one frame's to the next one's.
         spans: (3, n) of the filters; None: no filters.
         n_weights: how many weights of filters there are.
+        clear_to: frames up to which a row is cleared past its own; 0: it is not.
     """
     outside = (tiles[:, TILE_ROW] < 0) | (tiles[:, TILE_ROW] >= len(table)) | (tiles[:, TILE_FIRST] < 0)
     if outside.any():
@@ -108,7 +110,8 @@ def check_job(
     rows, first, out = tiles[:, TILE_ROW], tiles[:, TILE_FIRST], tiles[:, TILE_OUT]
     size = n_loaded * (2 if spec.int16 else 4)
     _check_frames(rows, first, spec.lanes, table, hop, size, read, before=4 if spec.emphasis else 0)
-    kept = np.minimum(table[rows, ROW_COUNT] - first, spec.lanes)
+    count = table[rows, ROW_COUNT]
+    kept = np.where(first + spec.lanes < count, spec.lanes, np.maximum(count, clear_to) - first)
     if spec.by_bin:
         written = 4 * ((spec.n_bins - 1) * stride + kept)
     elif spans is None:

@@ -36,7 +36,6 @@ from audiofeed.parallel.kept_memory import kept_empty
 
 # a piece of the frames: their rows and numbers, and their values
 FramePiece = tuple[list[Place], torch.Tensor]
-
 # tables of tiles are kept for the next batch up to so many frames
 FEW_FRAMES = 1 << 15
 # named wherever a tensor is made: a user may have set another default
@@ -437,7 +436,7 @@ class FrameLayout:
         if address_check.ENABLED:
             tables = {"window": self.window, **kernel.tables}
             address_check.check_tables(spec, tables, window_at=self.under.start, n_loaded=self.loaded)
-            self._check(spec, tiles, out, stride, spans, 0 if weights is None else weights.size)
+            self._check(spec, tiles, out, stride, spans, 0 if weights is None else weights.size, fields["clear_to"])
         kernel.run(len(tiles), fields)
         if closing is not None:
             closing.done = True
@@ -446,9 +445,9 @@ class FrameLayout:
     def _clear_to(self, out: torch.Tensor) -> int:
         """Return the frames up to which a kernel clears rows of a layout that end before; 0 if none does.
 
-        Rows without a frame, of which no kernel hears, are cleared here.  Shape: (rows, n, frames) or (rows, frames, n).
+        Rows without a frame, of which a kernel has no tile, are cleared here.  Shape: (rows, ...).
         """
-        frames, fewest = self.framing.count(self._time), int(self.counts.min())
+        frames, fewest = self.framing.count(self._time), min(self.counts.tolist())
         for row in np.flatnonzero(self.counts == 0).tolist() if fewest == 0 else ():
             out[row].zero_()
         return frames if fewest < frames else 0
@@ -469,6 +468,7 @@ class FrameLayout:
         stride: int,
         spans: np.ndarray | None,
         n_weights: int,
+        clear_to: int,
     ) -> None:
         """Pass a memory layout of frames, copied ends and results to the check of a kernel job: see `check_job`."""
         address_check.check_job(
@@ -482,6 +482,7 @@ class FrameLayout:
             stride=stride,
             spans=spans,
             n_weights=n_weights,
+            clear_to=clear_to,
         )
 
     def memory(self) -> tuple[address_check.Memory, address_check.Memory, address_check.Memory]:
