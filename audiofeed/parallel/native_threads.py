@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import threading
 import time
@@ -23,6 +24,12 @@ from audiofeed.parallel.thread_pool import FEW_VALUES, alone
 
 # Seconds after a job within which the next one takes torch's threads: then it is worth it that they spin
 CLOSE = 1e-3
+# Seconds after a step of theirs in which torch's threads are seen to run, and a little more
+SPIN = 6e-3
+# After so many jobs at most it is asked again whether torch keeps its threads awake, or the jobs themselves do
+MOST_TRUST = 256
+# Seconds after a batch of a worker process in which torch's threads are not kept awake: workers want the cores
+COMPANY = 1.0
 
 AS_IT_IS = contextlib.nullcontext()
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -113,11 +120,28 @@ def _openmp() -> Any:
     return call
 
 
+class _Company:
+    """Worker processes beside the native threads of this process, and until when they are taken to be there."""
+
+    until = -math.inf
+
+
+def note_worker() -> None:
+    """Take note that a batch has come from a worker process, which wants a core beside the native threads."""
+    _Company.until = time.monotonic() + COMPANY
+
+
+def beside_workers() -> bool:
+    """Return whether worker processes want the cores beside the native threads, as far as their batches tell."""
+    return time.monotonic() < _Company.until
+
+
 class _Team:
-    """Torch's native threads that work for the calling thread, and when it last gave a job to any threads."""
+    """Torch's native threads that work for the calling thread, and when it last gave a job to them or to any."""
 
     def __init__(self) -> None:
-        self.last = -CLOSE
+        self.last = self.last_to_them = -math.inf
+        self._trust = self._left = 0
         self._stat: int | None = None
 
     def __del__(self) -> None:
@@ -127,6 +151,23 @@ class _Team:
         if self._stat is not None:
             os.close(self._stat)
             self._stat = None
+
+    def is_to_work(self, now: float) -> bool:
+        """Return whether a job is to go to torch's native threads, at a time of `time.monotonic`.
+
+        They are awake for `SPIN` seconds after a job of ours, too: given to them for that alone, jobs would keep them
+        awake for ever, and whoever else wants the cores would wait.
+        """
+        if now - self.last < CLOSE and now > _Company.until:
+            return True
+        if not self.spins():
+            self._trust = self._left = 0
+            return False
+        if now - self.last_to_them > SPIN:  # torch's own steps keep them awake, and will again
+            self._left = self._trust = min(max(1, 2 * self._trust), MOST_TRUST)
+            return True
+        self._left -= 1
+        return self._left >= 0
 
     def spins(self) -> bool:
         """Return whether torch's native threads are running, which between two steps they only do to look for work."""
@@ -192,11 +233,14 @@ def call_in_parallel(function: int, job: int, n_threads: int) -> None:
     if openmp is None:
         _helpers.call(function, job, n_threads)
         return
-    team = _teams.mine
+    team, to_them = _teams.mine, False
     try:
-        if time.monotonic() - team.last < CLOSE or team.spins():
+        to_them = team.is_to_work(time.monotonic())
+        if to_them:
             openmp(function, job, n_threads, 0)
         else:
             _helpers.call(function, job, n_threads)
     finally:
         team.last = time.monotonic()
+        if to_them:
+            team.last_to_them = team.last

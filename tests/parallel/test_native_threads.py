@@ -1,6 +1,7 @@
 """Machine code on several threads: torch's own while they are awake, else others, and none spins beside decoders."""
 
 import ctypes
+import math
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ needs_openmp = pytest.mark.skipif(
 def two_threads(monkeypatch):
     """Two threads on cores that nobody else wants."""
     monkeypatch.setattr(busy_cores, "_look", lambda: False)
+    monkeypatch.setattr(native_threads._Company, "until", -math.inf)
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
@@ -67,7 +69,7 @@ def test_threads_that_sleep_are_left_asleep_and_those_awake_are_taken(ways):
     def after_a_step_of_torch():
         torch.ones(10**6).add_(1)
         awake = team.spins()
-        team.last = -1.0  # not the time since the last job decides
+        team.last = team.last_to_them = -1.0  # not the time since the last job decides
         call_in_parallel(address, 1, 2)
         return awake
 
@@ -200,3 +202,57 @@ except KeyboardInterrupt:
     found = subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True)
     assert found.stdout == "interrupted\n"
     assert not found.stderr
+
+
+class Clock:
+    """A team whose threads run for 5 ms after each step of theirs, at times that a test says."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.step, self.team = 100.0, -math.inf, native_threads._Team()
+        monkeypatch.setattr(native_threads._Team, "spins", lambda team: self.now - self.step < 5e-3)
+
+    def jobs(self, n, every, *, torch_steps=False):
+        """How many of n jobs, each so many seconds after the last, go to torch's threads."""
+        given = 0
+        for _ in range(n):
+            self.now += every
+            if torch_steps:
+                self.step = self.now - min(every / 2, 2e-3)
+            to_them = self.team.is_to_work(self.now)
+            given += to_them
+            self.team.last = self.now
+            if to_them:
+                self.step = self.team.last_to_them = self.now
+        return given
+
+
+def test_jobs_do_not_keep_torchs_threads_awake_for_ever(monkeypatch):
+    """As they did where batches came every 2 ms: beside two workers on two cores that took a third of the clips."""
+    clock = Clock(monkeypatch)
+    assert clock.jobs(10, every=2e-4) == 9  # close together that is worth it
+    assert clock.jobs(100, every=2e-3) == 0
+
+
+@pytest.mark.parametrize("every", [2e-3, 4e-3, 20e-3])
+def test_jobs_between_steps_of_torchs_threads_go_to_them(every, monkeypatch):
+    clock = Clock(monkeypatch)
+    assert clock.jobs(4000, every, torch_steps=True) > 3900
+    assert clock.jobs(1000, every) <= native_threads.MOST_TRUST + 1  # and no longer when they sleep
+
+
+def test_batches_of_workers_keep_no_thread_awake(monkeypatch):
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(native_threads._Company, "until", clock.now + 1.0)
+    assert clock.jobs(10, every=2e-4) == 0
+    monkeypatch.setattr(native_threads._Company, "until", clock.now)
+    assert clock.jobs(10, every=2e-4) == 10
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_of_a_worker_tells_that_there_is_one(workers):
+    clips = [torch.zeros(1000, dtype=torch.int16)] * 4
+    collate = af.GPUSpecCollate(af.Spectrogram(64), device="cpu")
+    batches = list(torch.utils.data.DataLoader(clips, 2, collate_fn=collate, num_workers=workers))
+    assert len(batches) == 2
+    assert native_threads.beside_workers() == (workers > 0)
+    assert native_threads._Company.until <= time.monotonic() + native_threads.COMPANY

@@ -42,6 +42,7 @@ from audiofeed.feed.states.side_streams import Completion, Started
 from audiofeed.feed.states.tensor_trees import describe, map_tensors, pin, tensors_in, to_device
 from audiofeed.feed.timed_targets import framed_names, in_frames, waits_for_frames
 from audiofeed.feed.transform_contract import frame_lengths_of, takes_int16
+from audiofeed.parallel.native_threads import note_worker
 
 
 class State(Protocol):
@@ -475,6 +476,7 @@ class Ready:
 
 def unpickle_waiting(padded: Padded, info: CollateInfo) -> Waiting:
     """Return the waiting state of a batch from a worker, with the live transform if this process has it."""
+    note_worker()
     return Waiting(padded, info, None if info.token is None else find_runtime(info.token))
 
 

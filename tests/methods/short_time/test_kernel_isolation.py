@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import subprocess
 import sys
@@ -81,6 +82,7 @@ def test_the_same_bits_on_torchs_threads_and_on_others(openmp, awake, monkeypatc
     if not openmp:
         monkeypatch.setattr(native_threads, "_openmp", lambda: None)
     monkeypatch.setattr(native_threads, "CLOSE", 0.0)
+    monkeypatch.setattr(native_threads._Company, "until", -math.inf)
     monkeypatch.setattr(native_threads._Team, "spins", lambda team: awake)
     asked = []
     call = native_threads._Helpers.call
@@ -109,11 +111,20 @@ assert torch.equal(mel(x), expected)  # the parent goes on as before
 
 
 @pytest.mark.parametrize(
-    ("clips", "seconds", "n_fft", "threads"), [(1, 1, 400, 1), (8, 10, 400, 4), (3, 1, 1024, 3), (2, 1, 32768, 2)]
+    ("clips", "seconds", "n_fft", "threads", "workers"),
+    [
+        (1, 1, 400, 1, False),
+        (8, 10, 400, 4, False),
+        (3, 1, 1024, 3, False),
+        (2, 1, 32768, 2, False),
+        (8, 10, 400, 1, True),
+        (16, 10, 400, 3, True),
+    ],
 )
-def test_no_more_threads_than_there_is_work_for(clips, seconds, n_fft, threads, monkeypatch):
-    """Another thread is asked for 2**16 samples of frames, and never for less than a tile."""
+def test_no_more_threads_than_there_is_work_for(clips, seconds, n_fft, threads, workers, monkeypatch):
+    """Another thread is asked for 2**16 samples of frames, 2**21 beside workers, and never for less than a tile."""
     asked = []
+    monkeypatch.setattr(native_threads._Company, "until", math.inf if workers else -math.inf)
     in_parallel = jit.call_in_parallel
 
     def spied(function, job, n_threads):

@@ -15,7 +15,7 @@ import torch
 from audiofeed.methods.short_time.kernel import address_check
 from audiofeed.methods.short_time.kernel.frame_kernel import KernelSpec
 from audiofeed.methods.short_time.kernel.gradient_kernel import GradientSpec
-from audiofeed.parallel.native_threads import call_in_parallel
+from audiofeed.parallel.native_threads import beside_workers, call_in_parallel
 
 # environment variable: 0 turns kernels off; read when the first kernel is requested
 SWITCH = "AUDIOFEED_KERNELS"
@@ -23,6 +23,8 @@ OLDEST = (17, 0, 0)  # LLVM before has pointers of another kind; llvmlite 0.45 b
 ALIGNED = 64  # bytes; the widest vectors there are
 # Samples of frames that are too few to ask another thread for: about 40 us of work, where a thread takes 10 us to come
 FEW_SAMPLES = 2**16
+# and beside worker processes, which want the cores: about 1 ms of work
+FEW_BESIDE_WORKERS = 2**21
 STEPS_OF_EACH = 8
 
 
@@ -115,7 +117,8 @@ class Kernel(Machine):
     def run(self, n_tiles: int, fields: dict[str, int]) -> None:
         """Run a just-in-time compiled kernel on all tiles of a job, with as many threads as torch would use."""
         n_samples = n_tiles * fields.get("frames_of_each", self.spec.lanes) * self.spec.n_fft
-        n_threads = min(torch.get_num_threads(), n_tiles, max(1, n_samples // FEW_SAMPLES))
+        few = FEW_BESIDE_WORKERS if beside_workers() else FEW_SAMPLES
+        n_threads = min(torch.get_num_threads(), n_tiles, max(1, n_samples // few))
         memory_of_each = -(-self.spec.memory * self.spec.lanes * 4 // ALIGNED) * ALIGNED
         memory = self._memory(n_threads * memory_of_each)
         start = memory.ctypes.data
