@@ -19,8 +19,9 @@ from audiofeed.parallel.thread_pool import alone
 # Seconds for which an answer holds: a look takes tens of microseconds. That the cores are busy holds twice as long each
 # time that it is seen again, since what runs for some milliseconds would otherwise take a thread away for long.
 HOLDS_QUIET, HOLDS_BUSY, HOLDS_AT_MOST = 0.02, 0.02, 0.32
-# A passing thread of the system is not yet somebody who wants a core: so many looks, so many seconds apart, must agree.
-LOOKS, APART = 6, 1e-3
+# A passing thread of the system is not yet somebody who wants a core: looks must agree with so many seconds between
+# them, few at first, since most pass at once and each of a call's milliseconds counts.
+PAUSES = (0.0, 1e-4, 4e-4, 1.5e-3, 3e-3)
 # The share of a call's time for which its thread waited for a core, from which on the cores count as busy.
 WAITED = 0.2
 
@@ -113,9 +114,11 @@ def _watched() -> Iterator[None]:
 
 
 def _all_looks_are_busy() -> bool:
-    for look in range(LOOKS):
-        if look:
-            time.sleep(APART)
+    if not _look():
+        return False
+    for pause in PAUSES:
+        if pause:
+            time.sleep(pause)
         if not _look():
             return False
     return True

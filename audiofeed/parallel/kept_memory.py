@@ -20,6 +20,8 @@ LEAST, MOST = 1 << 20, 1 << 27
 # method works in
 PIECES = 8
 _ALIGNED = 64
+# glibc learns no larger sizes
+_LEARNED = 1 << 25
 # how NumPy names the types of a tensor in kept memory
 _TYPES = {
     torch.int16: np.dtype(np.int16).str,
@@ -37,6 +39,9 @@ class _Piece:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        # The C library learns of memory that is freed that so much is asked for again: without it, each smaller tensor
+        # of an operation would be given back to the system, as kept memory never is.
+        np.empty(min(size, _LEARNED), np.uint8)
         self.memory = np.empty(size + _ALIGNED, np.uint8)
         self.address = -(-self.memory.ctypes.data // _ALIGNED) * _ALIGNED
 

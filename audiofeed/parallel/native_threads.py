@@ -155,11 +155,11 @@ class _Team:
     def is_to_work(self, now: float) -> bool:
         """Return whether a job is to go to torch's native threads, at a time of `time.monotonic`.
 
-        They are awake for `SPIN` seconds after a job of ours, too: given to them for that alone, jobs would keep them
-        awake for ever, and whoever else wants the cores would wait.
+        They are awake for `SPIN` seconds after a job of ours, too. Given to them for that alone, jobs would keep them
+        awake for ever, and workers that want the cores would wait.
         """
-        if now - self.last < CLOSE and now > _Company.until:
-            return True
+        if now > _Company.until:
+            return now - self.last < CLOSE or self.spins()
         if not self.spins():
             self._trust = self._left = 0
             return False

@@ -114,3 +114,17 @@ def test_linux_tells_who_runs():
         stop.set()
         for other in others:
             other.join()
+
+
+def test_a_thread_that_passes_at_once_takes_no_milliseconds(monkeypatch):
+    """Looks come again at once, then ever later, and all of them must agree."""
+    waits = []
+    monkeypatch.setattr(busy_cores.time, "sleep", waits.append)
+    for n_busy, slept, busy in ((1, 0, False), (2, 1, False), (3, 2, False), (6, 4, True)):
+        looks = iter([True] * n_busy + [False])
+        monkeypatch.setattr(busy_cores, "_watch", busy_cores._Watch())
+        monkeypatch.setattr(busy_cores, "_look", lambda looks=looks: next(looks))
+        waits.clear()
+        assert busy_cores.cores_are_busy() is busy
+        assert waits == sorted(waits) == [pause for pause in busy_cores.PAUSES if pause][:slept]
+    assert sum(busy_cores.PAUSES) == pytest.approx(5e-3)

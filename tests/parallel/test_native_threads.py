@@ -226,26 +226,36 @@ class Clock:
         return given
 
 
-def test_jobs_do_not_keep_torchs_threads_awake_for_ever(monkeypatch):
+@pytest.fixture
+def beside_workers(monkeypatch):
+    """Batches of workers come all the time."""
+    monkeypatch.setattr(native_threads._Company, "until", math.inf)
+
+
+@pytest.mark.usefixtures("beside_workers")
+@pytest.mark.parametrize("every", [2e-4, 2e-3])
+def test_beside_workers_jobs_do_not_keep_torchs_threads_awake_for_ever(every, monkeypatch):
     """As they did where batches came every 2 ms: beside two workers on two cores that took a third of the clips."""
     clock = Clock(monkeypatch)
-    assert clock.jobs(10, every=2e-4) == 9  # close together that is worth it
-    assert clock.jobs(100, every=2e-3) == 0
+    assert clock.jobs(3, every, torch_steps=True) > 0  # those that a step of torch's woke
+    assert clock.jobs(100, every) <= 2
+    assert clock.jobs(100, every) == 0
 
 
+@pytest.mark.usefixtures("beside_workers")
 @pytest.mark.parametrize("every", [2e-3, 4e-3, 20e-3])
-def test_jobs_between_steps_of_torchs_threads_go_to_them(every, monkeypatch):
+def test_beside_workers_jobs_between_steps_of_torchs_threads_go_to_them(every, monkeypatch):
     clock = Clock(monkeypatch)
     assert clock.jobs(4000, every, torch_steps=True) > 3900
     assert clock.jobs(1000, every) <= native_threads.MOST_TRUST + 1  # and no longer when they sleep
 
 
-def test_batches_of_workers_keep_no_thread_awake(monkeypatch):
+def test_without_workers_jobs_that_are_close_together_keep_them_awake(monkeypatch):
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(native_threads._Company, "until", clock.now + 1.0)
-    assert clock.jobs(10, every=2e-4) == 0
-    monkeypatch.setattr(native_threads._Company, "until", clock.now)
-    assert clock.jobs(10, every=2e-4) == 10
+    assert clock.jobs(10, every=2e-4) == 9
+    assert clock.jobs(10, every=2e-3) == 10
+    assert clock.jobs(10, every=2e-2) == 0
+    assert clock.jobs(10, every=2e-2, torch_steps=True) == 10
 
 
 @pytest.mark.parametrize("workers", [0, 1])

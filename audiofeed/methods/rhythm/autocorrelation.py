@@ -10,7 +10,6 @@ import torch
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import plain_size
 from audiofeed.plans.sizes import smooth_length
@@ -135,7 +134,8 @@ def tempogram(
         some = framing.row_parts(padded, count)
         made = [_autocorrelated(framing.cut(part)[:, :count] * window, norm, in_place=True) for part in some]
         return (made[0] if len(made) == 1 else torch.cat(made)).transpose(1, 2)
-    out = kept_like(window, (len(envelope), size, count))
+    # not kept memory: written lag by lag, fresh pages are faster
+    out = window.new_empty((len(envelope), size, count))
     workspace = Workspace(window)
     step = framing.piece(envelope.device)
     for row in range(len(envelope)):
