@@ -52,16 +52,18 @@ def check_lengths(lengths: torch.Tensor, batch: int, most: int, *, unit: str) ->
             f"lengths has shape {tuple(lengths.shape)}, and must be ({batch},): one for each entry of the first "
             "dimension"
         )
+    # a tensor of this call's own, with which it may keep what it makes of them
+    lengths = lengths.reshape(-1)
     # asking a GPU for the values would stop it; the collate has looked at them on the CPU
     if lengths.device.type == "cpu" and not torch.compiler.is_compiling():
-        values = lengths.reshape(-1).tolist()
+        values = lengths.tolist()
         low, high = min(values), max(values)
         if low < 1 or high > most:
             raise ValueError(
                 f"lengths lie between {low} and {high}, and must lie between 1 and {most}, what the input has; "
                 f"leave empty clips out, and give lengths in {unit}, not as ratios"
             )
-    return lengths.reshape(-1).long()
+    return lengths.long()
 
 
 def lengths_of_rows(lengths: torch.Tensor, leading: list[int], time: int) -> torch.Tensor:
@@ -81,6 +83,8 @@ def with_leading(rows: torch.Tensor, leading: list[int]) -> torch.Tensor:
     >>> with_leading(torch.zeros(6, 4, 5), [2, 3]).shape
     torch.Size([2, 3, 4, 5])
     """
+    if len(leading) == 1:  # as they are
+        return rows
     return split_rows(rows, leading) if leading else rows.squeeze(0)
 
 
