@@ -291,6 +291,7 @@ def section(corpus: Corpus, rounds: list[dict[str, Any]]) -> str:
         + "."
         + (" Features on disk are read from the page cache here, without decoding and computing." if faster else ""),
         *from_memory(rounds, features),
+        *at_their_fastest(rounds),
         *from_the_disk(rounds),
     ]
     header = ["", "clips/s", "of decoding, 2 threads", f"{best} = 1", "memory, MB", "error, nats"]
@@ -318,6 +319,20 @@ def from_memory(rounds: list[dict[str, Any]], features: int) -> list[str]:
     if min(ratios.values()) < 1:
         lines.append("What it gives less, its features take, which are computed anew for each batch.")
     return lines
+
+
+def at_their_fastest(rounds: list[dict[str, Any]]) -> list[str]:
+    """What comes of ours and of features on disk, each with the number of workers that suits it best, in words."""
+    fastest = []
+    for kind in (OURS, ON_DISK):
+        names = [way.name for way in WAYS if not way.cold and way.name.startswith(kind) and ran(rounds, way.name)]
+        if not names:
+            return []
+        fastest.append(max(names, key=lambda name: median(rounds, name, "rate")))
+    return [
+        f"Each at its fastest ({'; '.join(fastest)}), ours gives {ratio(rounds, *fastest):.2f} times the clips/s of "
+        "features on disk."
+    ]
 
 
 def threads_of_torch() -> str:

@@ -92,3 +92,16 @@ def test_page_says_nothing_of_kept_clips_that_were_not_timed(throughput):
     some = rounds(throughput, 150.0)
     del some[0][f"{WORDS}, 2 workers"]
     assert throughput.from_memory(some, 65_000_000) == []
+
+
+def test_page_says_what_each_gives_at_its_fastest(throughput):
+    some = rounds(throughput, 150.0)
+    some[0][f"{WORDS}, 2 workers"]["rate"] = 200.0
+    some[0][f"{throughput.ON_DISK}, 0 workers"]["rate"] = 160.0
+    # files that are not in memory are another matter
+    cold = importlib.import_module("feeds.ways").COLD
+    some[0][f"{throughput.ON_DISK}, 2 workers{cold}"]["rate"] = 900.0
+    (text,) = throughput.at_their_fastest(some)
+    assert f"{WORDS}, 2 workers; {throughput.ON_DISK}, 0 workers" in text
+    assert "1.25 times the clips/s" in text
+    assert throughput.at_their_fastest([{}]) == []

@@ -258,7 +258,7 @@ class Transform(nn.Module):
         row_lengths = None
         if lengths is not None:
             row_lengths = of_one_call(lengths_of_rows(lengths, leading, time).to(waveform.device), lengths)
-        return waveform if len(leading) == 1 else waveform.reshape(-1, time), row_lengths, leading
+        return waveform.reshape(-1, time), row_lengths, leading
 
     def finish_rows(
         self,
