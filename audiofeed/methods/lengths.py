@@ -189,14 +189,14 @@ def note_clear(lengths: torch.Tensor, features: torch.Tensor) -> None:
         lengths: (rows,), a tensor that this call made.
         features: (rows, ..., frames), which a kernel made so.
     """
-    if not torch.compiler.is_compiling():
-        vars(lengths)["clear"] = weakref.ref(features)
+    if not torch.compiler.is_compiling() and not features.is_inference():  # such tensors count no writes
+        vars(lengths)["clear"] = weakref.ref(features), features._version
 
 
 def is_clear(lengths: torch.Tensor, features: torch.Tensor) -> bool:
-    """Return whether `note_clear` said of these very features that they are 0 past the ends of their rows."""
+    """Return whether `note_clear` said so of these very features, and nobody has written to them since."""
     noted = None if torch.compiler.is_compiling() else vars(lengths).get("clear")
-    return noted is not None and noted() is features
+    return noted is not None and noted[0]() is features and noted[1] == features._version
 
 
 def clear_where(features: torch.Tensor, past: torch.Tensor, *, graph: bool) -> torch.Tensor:

@@ -235,7 +235,7 @@ def beside_workers(monkeypatch):
 @pytest.mark.usefixtures("beside_workers")
 @pytest.mark.parametrize("every", [2e-4, 2e-3])
 def test_beside_workers_jobs_do_not_keep_torchs_threads_awake_for_ever(every, monkeypatch):
-    """As they did where batches came every 2 ms: beside two workers on two cores that took a third of the clips."""
+    """As they did where batches came every 2 ms, while two workers wanted the two cores."""
     clock = Clock(monkeypatch)
     assert clock.jobs(3, every, torch_steps=True) > 0  # those that a step of torch's woke
     assert clock.jobs(100, every) <= 2

@@ -309,6 +309,23 @@ def test_a_kernel_clears_what_lies_past_the_frames_of_each_row(transform, thread
     assert len(cleared) == isinstance(transform, af.Chain)
 
 
+class Louder(af.Spectrogram):
+    """A transform of a user's own, which writes to what it inherits."""
+
+    def compute(self, waveform, lengths, *, graph):
+        return super().compute(waveform, lengths, graph=graph).add_(1.0)
+
+
+@pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
+def test_features_that_were_written_to_are_cleared_again(quiet):
+    x, lengths = noise(2, 600), torch.tensor([600, 200])
+    with quiet():
+        found = Louder(64, hop_length=16)(x, lengths)
+        plain = af.Spectrogram(64, hop_length=16)(x, lengths)
+    assert torch.equal(found[1, :, :13], plain[1, :, :13] + 1.0)
+    assert not found[1, :, 13:].any()
+
+
 def test_rows_without_a_frame_are_cleared_too(monkeypatch):
     """A kernel has no tile of them."""
     framing = af.Spectrogram(64, hop_length=16).framing

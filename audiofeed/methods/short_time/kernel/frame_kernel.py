@@ -450,9 +450,7 @@ def filter_sum(code: Code, powers: Name, weights: Name, low: Name, end: Name, pl
 
 def _put_lanes(code: Code, value: Name, place: Int, out: Name, valid_lanes: Name) -> None:
     """Write the part of a kernel's source that stores the lanes of a value that hold a frame."""
-    to, n = code.at(out, place, "float"), code.lanes
-    store = f"@llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {to}, i32 4, <{n} x i1> {valid_lanes})"
-    code.put(f"call void {store}")
+    line_code.put_part(code, value, code.at(out, place, "float"), valid_lanes)
 
 
 def log_numbers(code: Code, spec: KernelSpec, field: dict[str, Name]) -> dict[str, Name]:

@@ -69,7 +69,7 @@ def _write_anew(
     with code.loop(whole, count, n) as i:
         mask = code.lanes_below(code.minus(count, i.index))
         value = through(_load_part(code, code.at(line, i.index, "float"), mask, "zeroinitializer"))
-        _put(code, value, code.at(target, i.index, "float"), mask)
+        put_part(code, value, code.at(target, i.index, "float"), mask)
 
 
 def write_clear(code: Code, out: Name, first: Name, count: Name, field: dict[str, Name], n_lines: Int | None) -> None:
@@ -92,10 +92,11 @@ def write_clear(code: Code, out: Name, first: Name, count: Name, field: dict[str
         line = code.at(out, code.plus(past, code.times(m.index, stride)), "float")
         with code.loop(0, left, code.lanes) as i:
             mask = code.lanes_below(code.minus(left, i.index))
-            _put(code, "zeroinitializer", code.at(line, i.index, "float"), mask)
+            put_part(code, "zeroinitializer", code.at(line, i.index, "float"), mask)
 
 
-def _put(code: Code, value: Name, at: Name, mask: Name) -> None:
+def put_part(code: Code, value: Name, at: Name, mask: Name) -> None:
+    """Write the part of a kernel's source that stores the lanes of a value that a mask names, unaligned."""
     n = code.lanes
     code.put(f"call void @llvm.masked.store.v{n}f32.p0({code.vector} {value}, ptr {at}, i32 4, <{n} x i1> {mask})")
 
