@@ -1,7 +1,7 @@
 """The shape of a spectrum in a few numbers: center, spread, rolloff, flatness, peaks and valleys.
 
 Each function takes frames of powers or magnitudes, (..., frames, bins), and gives (..., frames, n). With a workspace
-there is no graph, and intermediates lie in memory that the next frames take over; the magnitudes stay as they are.
+there is no graph, and intermediates lie in memory that the next frames take over; that of the magnitudes, too.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def flatness(powers: torch.Tensor, workspace: Workspace | None, *, amin: float) 
     if workspace is None:
         held = powers.clamp(min=amin)
         return held.log().mean(-1, keepdim=True).exp() / held.mean(-1, keepdim=True)
-    held = torch.clamp(powers, min=amin, out=workspace.take("held", *powers.shape))
+    held = powers.clamp_(min=amin)
     arithmetic = held.mean(-1, keepdim=True)
     return held.log_().mean(-1, keepdim=True).exp_().div_(arithmetic)
 
@@ -108,18 +108,14 @@ def extremes(
     >>> extremes(torch.tensor([[5.0, 1.0, 3.0]]), None, bands=((0, 3, 2),), apart=False).tolist()
     [[4.0, 2.0]]
     """
+    if workspace is not None and magnitudes.device.type == "cpu":
+        both = _ordered_extremes(magnitudes, workspace, bands)
+        return both[..., : len(bands)] - both[..., len(bands) :] if apart else both
     peaks, valleys = [], []
     for first, end, count in bands:
         band = magnitudes[..., first:end]
         if count == 1:
-            peaks.append(band.amax(-1, keepdim=True))
-            valleys.append(band.amin(-1, keepdim=True))
-            continue
-        if workspace is not None and band.device.type == "cpu":
-            ordered = workspace.take("band", *band.shape).copy_(band)
-            # numpy sorts with vector instructions: 6 times as fast as torch.topk for 9 of 430 values
-            ordered.numpy().sort(-1)
-            highest, lowest = ordered[..., -count:], ordered[..., :count]
+            highest, lowest = band.amax(-1, keepdim=True), band.amin(-1, keepdim=True)
         else:
             highest = band.topk(count, sorted=False).values
             lowest = band.topk(count, largest=False, sorted=False).values
@@ -128,6 +124,29 @@ def extremes(
     if apart:
         return torch.cat(peaks, -1) - torch.cat(valleys, -1)
     return torch.cat(peaks + valleys, -1)
+
+
+def _ordered_extremes(
+    magnitudes: torch.Tensor, workspace: Workspace, bands: tuple[tuple[int, int, int], ...]
+) -> torch.Tensor:
+    """Compute the spectral peaks and valleys of bands from magnitudes that are put in order, band by band, in place.
+
+    Shape: (..., frames, bins) -> (..., frames, 2 * bands), all peaks first.
+    """
+    n_bands = len(bands)
+    both = workspace.take("extremes", *magnitudes.shape[:-1], 2 * n_bands)
+    for k, (first, end, count) in enumerate(bands):
+        ordered = magnitudes[..., first:end]
+        shared = magnitudes[..., max(first, min((start for start, _, _ in bands[k + 1 :]), default=end)) : end]
+        kept = shared.clone() if shared.shape[-1] else None
+        # numpy sorts with vector instructions: 6 times as fast as torch.topk for 9 of 430 values
+        ordered.numpy().sort(-1)
+        torch.sum(ordered[..., -count:], -1, keepdim=True, out=both[..., k : k + 1])
+        torch.sum(ordered[..., :count], -1, keepdim=True, out=both[..., n_bands + k : n_bands + k + 1])
+        if kept is not None:
+            shared.copy_(kept)
+    counts = both.new_tensor([count for _, _, count in bands])
+    return both.div_(counts.repeat(2))
 
 
 def contrast_in_decibels(both: torch.Tensor, frames: torch.Tensor | None) -> torch.Tensor:

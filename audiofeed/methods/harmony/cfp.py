@@ -95,7 +95,7 @@ def alternated(
     Each is a power of the Fourier transform of the one before.
 
     Args:
-        magnitudes: the first spectrum, before its power.
+        magnitudes: the first spectrum, before its power; >= 0.
         n_fft: points of the transforms, of which magnitudes are the first half.
         gammas: an exponent for each, two or more; 0 takes the logarithm.
         workspace: where there is no graph; the magnitudes are then overwritten.
@@ -108,39 +108,39 @@ def alternated(
     >>> spectrum.tolist(), cepstrum.round(decimals=3).tolist()
     ([[1.0, 1.0, 1.0, 1.0, 1.0]], [[2.828..., 0.0, 0.0, 0.0, 0.0]])
     """
-    spectrum = _power_law(magnitudes, gammas[0], 0, workspace)
-    cepstrum = spectrum
+    # in memory that was touched before: half the time of torch.complex
+    pairs = None if workspace is None else workspace.take("pairs", *magnitudes.shape, 2).zero_()
+    spectrum = cepstrum = _power_law(magnitudes, gammas[0], 0, workspace)
     for step, gamma in enumerate(gammas[1:]):
         if step % 2 == 0:
-            cepstrum = _power_law(_transformed(spectrum, n_fft, workspace), gamma, cepstrum_from, workspace)
+            cepstrum = _power_law(_transformed(spectrum, n_fft, pairs), gamma, cepstrum_from, workspace)
         else:
-            spectrum = _power_law(_transformed(cepstrum, n_fft, workspace), gamma, spectrum_from, workspace)
+            spectrum = _power_law(_transformed(cepstrum, n_fft, pairs), gamma, spectrum_from, workspace)
     return spectrum, cepstrum
 
 
-def _transformed(half: torch.Tensor, n_fft: int, workspace: Workspace | None) -> torch.Tensor:
-    """Compute the unitary Fourier transform of spectra or cepstra in the chain behind CFP.
+def _transformed(half: torch.Tensor, n_fft: int, pairs: torch.Tensor | None) -> torch.Tensor:
+    """Compute the positive part of the unitary Fourier transform of spectra or cepstra in the chain behind CFP.
 
     That of an even sequence is real and even too.
 
-    Shape: (..., n_fft // 2 + 1).
+    Args:
+        pairs: memory for real and imaginary parts, of which the latter are 0; None where there is a graph.
+
+    Shape: (..., n_fft // 2 + 1), pairs (..., n_fft // 2 + 1, 2).
     """
-    if workspace is None:
-        pairs = torch.complex(half, torch.zeros_like(half))
-    else:  # in memory that was touched before: half the time of torch.complex
-        parts = workspace.take("pairs", *half.shape, 2)
-        parts[..., 0] = half
-        parts[..., 1] = 0
-        pairs = torch.view_as_complex(parts)
-    return torch.fft.irfft(pairs, n=n_fft, norm="ortho")[..., : half.shape[-1]]
+    if pairs is None:
+        even = torch.complex(half, torch.zeros_like(half))
+        return torch.fft.irfft(even, n=n_fft, norm="ortho")[..., : half.shape[-1]].relu()
+    pairs[..., 0] = half
+    return torch.fft.irfft(torch.view_as_complex(pairs), n=n_fft, norm="ortho")[..., : half.shape[-1]].relu_()
 
 
-def _power_law(x: torch.Tensor, gamma: float, first: int, workspace: Workspace | None) -> torch.Tensor:
-    """Apply the power law of CFP, or a logarithm for exponent 0, to spectra or cepstra.
+def _power_law(positive: torch.Tensor, gamma: float, first: int, workspace: Workspace | None) -> torch.Tensor:
+    """Apply the power law of CFP, or a logarithm for exponent 0, to spectra or cepstra that are >= 0.
 
-    It is max(x, 0)^gamma, or for 0 its logarithm, and 0 below `first`; without a graph in the memory of x.
+    It is x^gamma, or for 0 its logarithm, and 0 below `first`; without a graph in the memory of x.
     """
-    positive = x.relu() if workspace is None else x.relu_()
     raised = (positive + _FLOOR).log() if gamma == 0 else raise_power(positive, 2.0 * gamma)
     if workspace is None:
         return F.pad(raised[..., first:], (first, 0)) if first else raised

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.inverse.overlap_add import add_in_pieces, by_fft, gain_of, inverse_short_time
+from audiofeed.methods.inverse.overlap_add import Synthesis, add_in_pieces, by_fft, gain_of, inverse_short_time
 from audiofeed.methods.lengths import of_one_call, runs_of
 from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
 from audiofeed.methods.workspace import Workspace
@@ -85,8 +85,8 @@ class Search:
         return self.momentum / (1.0 + self.momentum)
 
     @property
-    def synthesis(self) -> functools.partial[torch.Tensor]:
-        """Function from spectra to windowed frames in Griffin-Lim iterations."""
+    def synthesis(self) -> Synthesis:
+        """Function from spectra to frames, and their window, in Griffin-Lim iterations."""
         return functools.partial(by_fft, filters=self.window)
 
 
@@ -171,7 +171,7 @@ def _refine(
     rows, count, _ = target.shape
     gain = gain_of(window, framing.hop_length, count, None)[:, framing.margin : framing.margin + length]
     signal = workspace.take("signal", rows, length).zero_()
-    before = torch.zeros_like(spectrum)
+    before: list[torch.Tensor] = []  # what each piece was projected to in the last iteration
     tiny = torch.finfo(target.dtype).tiny
     size = max(1, framing.piece(target.device) // rows)
     for iteration in range(search.n_iter + 1):
@@ -181,12 +181,17 @@ def _refine(
         if iteration == search.n_iter:
             break
         frames = framing.cut(framing.pad_into(workspace, signal, None))  # (row, frame, sample)
-        for first in range(0, count, size):
+        for number, first in enumerate(range(0, count, size)):
             piece = slice(first, min(first + size, count))
             taken = frames[:, piece]
             consistent = torch.fft.rfft(torch.mul(taken, window, out=workspace.take("piece", *taken.shape)))
-            further = torch.add(consistent, before[:, piece], alpha=-back, out=spectrum[:, piece])
-            before[:, piece] = consistent
+            further = spectrum[:, piece]
+            if iteration == 0:
+                further.copy_(consistent)
+                before.append(consistent)
+            else:
+                torch.add(consistent, before[number], alpha=-back, out=further)
+                before[number] = consistent
             parts = torch.view_as_real(further)
             squares = torch.mul(parts, parts, out=workspace.take("squares", *parts.shape))
             scale = torch.add(squares[..., 0], squares[..., 1], out=workspace.take("scale", *further.shape))

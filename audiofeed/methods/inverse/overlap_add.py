@@ -19,8 +19,9 @@ from audiofeed.methods.short_time.short_time_methods import SHORT_TIME
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.kept_memory import kept_like
 
-# From a complex (rows, bins, frames) to windowed samples (rows, frames, n_fft), which the caller may overwrite
-Synthesis = Callable[[torch.Tensor], torch.Tensor]
+# From a complex (rows, bins, frames) to samples (rows, frames, n_fft), which the caller may overwrite, and the window
+# (n_fft,) that they are yet to be multiplied by; None where they are
+Synthesis = Callable[[torch.Tensor], tuple[torch.Tensor, "torch.Tensor | None"]]
 
 # Up to so many frames over one sample are added block by block; with more the calls would cost more than the additions.
 MOST_BLOCKS = 32
@@ -29,23 +30,22 @@ MOST_BLOCKS = 32
 COVERED = 64
 
 
-def by_fft(spectrum: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """Synthesize windowed frames, ready to overlap and add, from batched spectra by inverse real FFT.
+def by_fft(spectrum: torch.Tensor, filters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Synthesize frames, to be windowed, overlapped and added, from batched spectra by inverse real FFT.
 
-    Shape: complex (rows, bins, frames), filters (n_fft,) -> (rows, frames, n_fft).
+    Shape: complex (rows, bins, frames), filters (n_fft,) -> (rows, frames, n_fft) and the window (n_fft,).
     """
-    samples = torch.fft.irfft(spectrum.transpose(-1, -2), n=filters.shape[0])
-    return samples * filters if samples.requires_grad or torch.compiler.is_compiling() else samples.mul_(filters)
+    return torch.fft.irfft(spectrum.transpose(-1, -2), n=filters.shape[0]), filters
 
 
-def by_basis(spectrum: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+def by_basis(spectrum: torch.Tensor, filters: torch.Tensor) -> tuple[torch.Tensor, None]:
     """Synthesize windowed frames, ready to overlap and add, from batched spectra by a synthesis basis.
 
-    Shape: complex (rows, bins, frames), filters (2 * bins, n_fft) -> (rows, frames, n_fft).
+    Shape: complex (rows, bins, frames), filters (2 * bins, n_fft) -> (rows, frames, n_fft), and no window.
     """
     rows, _, frames = spectrum.shape
     parts = torch.cat([spectrum.real, spectrum.imag], dim=1).transpose(1, 2)  # (row, frame, 2 bins)
-    return matmul(parts.reshape(rows * frames, -1), filters).view(rows, frames, -1)
+    return matmul(parts.reshape(rows * frames, -1), filters).view(rows, frames, -1), None
 
 
 INVERSE = table(
@@ -103,7 +103,8 @@ def inverse_short_time(
     """
     if graph or spectrum.device.type != "cpu":
         count = spectrum.shape[-1]
-        added = overlap_add(synthesis(spectrum), framing.hop_length)
+        samples, weights = synthesis(spectrum)
+        added = overlap_add(samples if weights is None else samples * weights, framing.hop_length)
         return fit(added * gain_of(window, framing.hop_length, count, frames), framing.margin, length)
     out = kept_like(window, (spectrum.shape[0], length))
     workspace = Workspace(window)
@@ -151,15 +152,19 @@ def add_in_pieces(spectrum: torch.Tensor, framing: Framing, synthesis: Synthesis
     size = framing.piece(spectrum.device)
     for first in range(0, count, size):
         stop = min(first + size, count)
-        samples = synthesis(spectrum[:, :, first:stop])
+        samples, weights = synthesis(spectrum[:, :, first:stop])
         if blocks > MOST_BLOCKS:
-            part = overlap_add(samples, hop)
+            part = overlap_add(samples if weights is None else samples.mul_(weights), hop)
             added.flatten(1)[:, first * hop : first * hop + part.shape[-1]].add_(part)
             continue
         for j in range(blocks):
             block = samples[:, :, j * hop : (j + 1) * hop]  # the last may be shorter
+            sums = added[:, first + j : stop + j, : block.shape[-1]]
             # `+=` on a part of a tensor would copy the sum onto itself
-            added[:, first + j : stop + j, : block.shape[-1]].add_(block)
+            if weights is None:
+                sums.add_(block)
+            else:
+                sums.addcmul_(block, weights[j * hop : (j + 1) * hop])
     return added.flatten(1)[:, : (count - 1) * hop + taps]
 
 

@@ -38,6 +38,8 @@ from audiofeed.parallel.kept_memory import kept_empty
 FramePiece = tuple[list[Place], torch.Tensor]
 # tables of tiles are kept for the next batch up to so many frames
 FEW_FRAMES = 1 << 15
+# how many times as many frames one piece holds as with an FFT, which has the frames and their spectra in cache beside
+WIDER = 3
 # named wherever a tensor is made: a user may have set another default
 CPU = torch.device("cpu")
 
@@ -324,15 +326,13 @@ class FrameLayout:
         return tiles_of(self.counts, self.lanes)
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        """Yield pieces of a kernel's memory layout, the tiles of as many frames as stay in cache.
+        """Yield pieces of a kernel's memory layout, of as many frames as stay in cache.
 
-        Each has the tiles, the start of each tile in the piece, and the frames of the piece.
-
-        Shape: (tiles, TILE), (tiles,).
+        Each has its tiles (tiles, TILE), the start of each in the piece (tiles,), and the frames of the piece.
         """
         tiles = self.tiles()
         kept = np.minimum(self.counts[tiles[:, TILE_ROW]] - tiles[:, TILE_FIRST], self.lanes)
-        step = max(1, self.framing.piece(self.waveform.device) // self.lanes)
+        step = max(1, WIDER * self.framing.piece(self.waveform.device) // self.lanes)
         for start in range(0, len(tiles), step):
             own = kept[start : start + step]
             ends = np.cumsum(own)
