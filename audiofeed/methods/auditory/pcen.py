@@ -203,7 +203,7 @@ def normalized_in_blocks(
     triangle, onward = _powers(decay, steps)
     triangle = triangle[0] * b
     workspace, known = Workspace(x), dict[int, Powers]()
-    size = max(1, frames.CPU_BLOCK // (2 * n_runs * steps)) if x.device.type == "cpu" else len(rows)
+    size = max(1, frames.CPU_BLOCK // (n_runs * steps)) if x.device.type == "cpu" else len(rows)
     for first in range(0, len(rows), size):
         own = rows[first : first + size]
         runs = workspace.take("runs", len(own), n_runs * steps)

@@ -6,6 +6,7 @@ test_short_time), and a descriptor passes that on times its own condition number
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import librosa
@@ -15,6 +16,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from audiofeed.signal.descriptors.spectral import contrast_bands
 from audiofeed.transforms.descriptors.contrast import SpectralContrast
 from audiofeed.transforms.descriptors.spectral import (
     PolyFeatures,
@@ -258,6 +260,19 @@ def test_contrast_counts_the_range_clip_by_clip_where_librosa_0_11_counts_it_ove
     ours = SpectralContrast(sample_rate=16000, n_fft=1024, hop_length=256)(torch.from_numpy(batch)).numpy()[0]
     assert oracle.relative_error(ours, alone) <= EXACT
     assert oracle.relative_error(array, alone) <= EXACT if oracle.NEW else oracle.relative_error(array, alone) > 0.01
+
+
+def test_contrast_of_bands_that_have_a_bin_in_common():
+    """The octaves begin at bins, and each band has the last bin of the one below: putting that in order leaves it."""
+    y = np.random.default_rng(0).standard_normal(4000)
+    settings = {"n_fft": 400, "hop_length": 160}
+    bands = contrast_bands(sample_rate=8000, n_fft=400, f_min=200.0, n_bands=4, quantile=0.02)
+    assert any(first < end for (_, end, _), (first, _, _) in itertools.pairwise(bands))
+    expected = librosa.feature.spectral_contrast(y=y, sr=8000, n_bands=4, **settings)
+    transform = SpectralContrast(sample_rate=8000, n_bands=4, **settings)
+    assert oracle.relative_error(transform(torch.from_numpy(y)), expected) <= EXACT
+    with_graph = transform(torch.from_numpy(y).requires_grad_())
+    assert oracle.relative_error(with_graph.detach(), expected) <= EXACT
 
 
 def test_silence_has_the_values_of_librosa():
