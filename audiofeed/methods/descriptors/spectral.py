@@ -115,12 +115,11 @@ def extremes(
     for first, end, count in bands:
         band = magnitudes[..., first:end]
         if count == 1:
-            highest, lowest = band.amax(-1, keepdim=True), band.amin(-1, keepdim=True)
-        else:
-            highest = band.topk(count, sorted=False).values
-            lowest = band.topk(count, largest=False, sorted=False).values
-        peaks.append(highest.mean(-1, keepdim=True))
-        valleys.append(lowest.mean(-1, keepdim=True))
+            peaks.append(band.amax(-1, keepdim=True))
+            valleys.append(band.amin(-1, keepdim=True))
+            continue
+        peaks.append(band.topk(count, sorted=False).values.mean(-1, keepdim=True))
+        valleys.append(band.topk(count, largest=False, sorted=False).values.mean(-1, keepdim=True))
     if apart:
         return torch.cat(peaks, -1) - torch.cat(valleys, -1)
     return torch.cat(peaks + valleys, -1)
