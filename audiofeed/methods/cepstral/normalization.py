@@ -19,8 +19,8 @@ from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.running_sums import running_sums
 
-# Values that are taken in one go on a CPU: over a sliding window they are in 13 MB of float64. On a small cache 2**16 and
-# 2**20 values took 1.5 and 1.3 times as long as 2**18, on a large one 2**20 took 0.8 times as long.
+# Values that are taken in one go on a CPU; over a sliding window they stand in 13 MB of float64. On a small cache 2**16
+# and 2**20 values took 1.5 and 1.3 times as long as 2**18, on a large one 2**20 took 0.8 times as long.
 _BLOCK = 3 * 2**17
 
 

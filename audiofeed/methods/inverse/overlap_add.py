@@ -30,7 +30,7 @@ MOST_BLOCKS = 32
 COVERED = 64
 
 
-def by_fft(spectrum: torch.Tensor, filters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def by_fft(spectrum: torch.Tensor, filters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Synthesize frames, to be windowed, overlapped and added, from batched spectra by inverse real FFT.
 
     Shape: complex (rows, bins, frames), filters (n_fft,) -> (rows, frames, n_fft) and the window (n_fft,).
@@ -38,7 +38,7 @@ def by_fft(spectrum: torch.Tensor, filters: torch.Tensor) -> tuple[torch.Tensor,
     return torch.fft.irfft(spectrum.transpose(-1, -2), n=filters.shape[0]), filters
 
 
-def by_basis(spectrum: torch.Tensor, filters: torch.Tensor) -> tuple[torch.Tensor, None]:
+def by_basis(spectrum: torch.Tensor, filters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Synthesize windowed frames, ready to overlap and add, from batched spectra by a synthesis basis.
 
     Shape: complex (rows, bins, frames), filters (2 * bins, n_fft) -> (rows, frames, n_fft), and no window.
