@@ -1,7 +1,8 @@
 """Slopes of features over frames: a short filter along each row, and what it sees past the row's own ends.
 
-The filter is a sum of shifted copies, because a convolution is slower here: torch's depthwise one compiles a kernel for
-every new number of frames (30 ms on the CPU this was written on, for 1 ms of work), and may run in TF32 on a GPU.
+Without a graph on a CPU it is one pass of machine code. Otherwise the filter is a sum of shifted copies, because a
+convolution is slower here: torch's depthwise one compiles a kernel for every new number of frames (30 ms on the CPU it
+was measured on, for 1 ms of work), and may run in TF32 on a GPU.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 
 from audiofeed.methods.frames import Framing, beyond
 from audiofeed.methods.lengths import length_mask
+from audiofeed.methods.short_time.kernel.lines import lines_of
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.kept_memory import kept_like
 
@@ -21,6 +23,8 @@ MODES = ("interp", *EDGES)
 
 # Values that are filtered in one go on a CPU. 2**19 and 2**17 took 1.2 and 1.8 times as long, more than 2**21 as long.
 _BLOCK = 2**21
+# fewer values are filtered as fast by a sum of shifted copies as by machine code
+_FEW = 2**16
 
 
 def deltas(
@@ -86,8 +90,7 @@ def _inner(rows: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
     """
     frames, half = rows.shape[-1], len(weights) // 2
     result = kept_like(rows, rows.shape)
-    for block in _blocks(rows):
-        _correlate_into(result[block, half : frames - half], rows[block], weights)
+    _correlate_into(result[:, half : frames - half], rows, weights)
     return result
 
 
@@ -151,10 +154,16 @@ def _correlate_into(out: torch.Tensor, padded: torch.Tensor, weights: Sequence[f
     `out` takes the result of `_correlated`.
     """
     frames = out.shape[-1]
-    torch.mul(padded[:, :frames], weights[0], out=out)
-    for i, weight in enumerate(weights[1:], start=1):
-        if weight:
-            out.add_(padded[:, i : i + frames], alpha=weight)
+    if out.numel() >= _FEW:
+        lines = lines_of(padded[None, None, :, :frames], None, out[None, None])
+        if lines is not None:
+            lines.correlate(weights)
+            return
+    for block in _blocks(padded):
+        sums = torch.mul(padded[block, :frames], weights[0], out=out[block])
+        for i, weight in enumerate(weights[1:], start=1):
+            if weight:
+                sums.add_(padded[block, i : i + frames], alpha=weight)
 
 
 def _blocks(rows: torch.Tensor) -> list[slice]:

@@ -94,6 +94,30 @@ def test_a_line_is_centered_into_other_memory(floor):
         assert (clip[..., length:] == 7).all()
 
 
+@pytest.mark.parametrize("frames", [1, 16, 17, 70])
+@pytest.mark.parametrize("weights", [(2.0,), (0.0, -1.5, 0.25), (-3.0, 0.0, 0.0, 1e-3, 4.0)])
+def test_a_line_is_correlated_into_other_memory(frames, weights):
+    reach = len(weights) - 1
+    whole = torch.full((2, 1, 3, frames + reach + 5), torch.nan)  # what no weight reaches
+    whole[..., : frames + reach] = noise(2, 1, 3, frames + reach)
+    into = torch.full((2, 1, 3, frames + 8), 7.0)
+    lines_of(whole[..., :frames], None, into[..., 3 : 3 + frames]).correlate(weights)
+    wide = whole.double()
+    expected = sum(weight * wide[..., i : i + frames] for i, weight in enumerate(weights))
+    torch.testing.assert_close(into[..., 3 : 3 + frames].double(), expected, rtol=1e-6, atol=1e-6)
+    assert (into[..., :3] == 7).all()
+    assert (into[..., 3 + frames :] == 7).all()
+
+
+def test_a_filter_that_reaches_out_of_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(address_check, "ENABLED", True)
+    features = noise(1, 1, 3, 40)
+    lines = lines_of(features[..., :38], None, torch.empty(1, 1, 3, 38))
+    lines.correlate((1.0, 0.0, 2.0))
+    with pytest.raises(IndexError, match="line 2 is not inside"):
+        lines.correlate((1.0, 0.0, 2.0, 3.0))
+
+
 def test_lines_outside_the_memory_that_they_are_written_to_are_found(monkeypatch):
     monkeypatch.setattr(address_check, "ENABLED", True)
     lines = lines_of(noise(2, 1, 3, 40), None, torch.empty(2, 1, 3, 40))

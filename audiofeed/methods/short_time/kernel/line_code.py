@@ -5,7 +5,7 @@ A line is one bin of one clip, as far as its own frames reach.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -69,6 +69,31 @@ def _write_anew(
     with code.loop(whole, count, n) as i:
         mask = code.lanes_below(code.minus(count, i.index))
         value = through(_load_part(code, code.at(line, i.index, "float"), mask, "zeroinitializer"))
+        put_part(code, value, code.at(target, i.index, "float"), mask)
+
+
+def write_correlated(code: Code, line: Name, target: Name, count: Name, weights: Sequence[float]) -> None:
+    """Write the pass over a line in memory that writes its correlation with a short filter to a target.
+
+    The line has as many values more than `count` as there are weights but one. A weight of 0 takes no step.
+    """
+    taps = [(offset, code.constant(weight)) for offset, weight in enumerate(weights) if weight]
+
+    def correlated(load: Callable[[Int], Name]) -> Name:
+        (first, weight), *others = taps
+        found = code.multiply(load(first), weight)
+        for offset, weight in others:
+            found = code.multiply_add(load(offset), weight, found)
+        return found
+
+    whole, n = _whole(code, count), code.lanes
+    with code.loop(0, whole, n) as i:
+        begin = code.at(line, i.index, "float")
+        value = correlated(lambda offset: code.load_floats(code.at(begin, offset, "float")))
+        code.store_floats(value, code.at(target, i.index, "float"))
+    with code.loop(whole, count, n) as i:
+        begin, mask = code.at(line, i.index, "float"), code.lanes_below(code.minus(count, i.index))
+        value = correlated(lambda offset: _load_part(code, code.at(begin, offset, "float"), mask, "zeroinitializer"))
         put_part(code, value, code.at(target, i.index, "float"), mask)
 
 

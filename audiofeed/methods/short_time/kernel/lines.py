@@ -75,6 +75,16 @@ class Lines:
         """
         self._run(("center", "alone" if floor is None else "scaled"), 0, None, floor or 0.0)
 
+    def correlate(self, weights: Sequence[float]) -> None:
+        """Pass over lines in memory, and write to other memory the correlation of each with a short filter.
+
+        Args:
+            weights: of so many values from each value of a line on; not all 0. As many values less one follow each
+                line in its memory, which the filter reaches from the line's last.
+        """
+        what = ("correlate", *(float(weight).hex() for weight in weights))
+        self._run(what, 0, None, reach=len(weights) - 1)
+
     def apply(self, *steps: str, numbers: Sequence[torch.Tensor]) -> None:
         """Pass over lines in memory once, and write each value anew.
 
@@ -89,7 +99,7 @@ class Lines:
         self._run(steps, len(numbers), table)
 
     def _run(
-        self, what: str | tuple[str, ...], n_numbers: int, table: np.ndarray | None, eps: float = 0.0
+        self, what: str | tuple[str, ...], n_numbers: int, table: np.ndarray | None, eps: float = 0.0, reach: int = 0
     ) -> torch.Tensor:
         machine = _machine(what, jit.lanes())
         assert machine is not None  # `lines_of` has asked
@@ -108,16 +118,24 @@ class Lines:
             "eps": int(np.float64(eps).view(np.int64)),
         }
         if address_check.ENABLED:
-            self._check()
+            self._check(reach)
         machine.run_job(np.array([own[name] for name in FIELDS], dtype=np.int64), n_threads)
         return torch.from_numpy(results)
 
-    def _check(self) -> None:
-        """Check that all lines lie in the memory of the features, and raise an IndexError for one that does not."""
-        for tensor, addresses in ((self._features, self._addresses), (self._into, self._targets)):
+    def _check(self, reach: int) -> None:
+        """Check that all lines lie in the memory of the features, and raise an IndexError for one that does not.
+
+        Args:
+            reach: values after a line that are read, too.
+        """
+        counts = self._counts + reach * (self._counts > 0)
+        for tensor, addresses, own in (
+            (self._features, self._addresses, counts),
+            (self._into, self._targets, self._counts),
+        ):
             storage = tensor.untyped_storage()
             first, end = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
-            outside = (addresses < first) | (addresses + 4 * self._counts > end) | (self._counts < 0)
+            outside = (addresses < first) | (addresses + 4 * own > end) | (own < 0)
             if outside.any():
                 raise IndexError(f"line {int(np.flatnonzero(outside)[0])} is not inside the features")
 
@@ -173,6 +191,9 @@ def _written(what: str | tuple[str, ...], lanes: int) -> str:
                 floor = field["eps"] if what[1] == "scaled" else None
                 target = code.load_pointer(table["targets"], line.index)
                 line_code.write_centered(code, begin, target, count, total, floor)
+            elif what[0] == "correlate":
+                target = code.load_pointer(table["targets"], line.index)
+                line_code.write_correlated(code, begin, target, count, [float.fromhex(weight) for weight in what[1:]])
             elif what[0] == "standardize":
                 line_code.write_standardized(code, begin, count, total, field["eps"], what[1] == "unbiased", what[2])
             elif isinstance(what, tuple):
