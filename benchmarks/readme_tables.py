@@ -171,11 +171,20 @@ def summary() -> str:
         ],
     ]
     about = loaded("features_cpu.json")
-    torch = about["versions"]["torch"]
     table = peers.markdown(["", "audiofeed", "beside it", "times", "error: ours, theirs"], rows)
     (of_whisper,) = re.findall(r"^(.* cores?); python", from_result("presets.md"), re.MULTILINE)
-    other = "" if of_whisper == about["machine"] else f", and the front-end of Whisper on {of_whisper}"
-    return f"{table}\nMeasured on a CPU: {about['machine']}{other}; torch {torch}. Errors are distances from float64.\n"
+    machines = {
+        "log-mel": about["machine"],
+        "CQT": loaded("catalogue_cpu.json")["machine"],
+        "end to end": loaded("end_to_end.json")["machine"],
+        "the front-end of Whisper": of_whisper,
+    }
+    on = [
+        f"{', '.join(what for what, of in machines.items() if of == machine)} on {machine}"
+        for machine in dict.fromkeys(machines.values())
+    ]
+    where = f"a CPU: {of_whisper}" if len(on) == 1 else f"CPUs: {'; '.join(on)}"
+    return f"{table}\nMeasured on {where}; torch {about['versions']['torch']}. Errors are distances from float64.\n"
 
 
 def card() -> str:
