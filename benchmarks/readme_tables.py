@@ -183,7 +183,7 @@ def summary() -> str:
         f"{', '.join(what for what, of in machines.items() if of == machine)} on {machine}"
         for machine in dict.fromkeys(machines.values())
     ]
-    where = f"a CPU: {of_whisper}" if len(on) == 1 else f"CPUs: {'; '.join(on)}"
+    where = f"a CPU: {about['machine']}" if len(on) == 1 else f"CPUs: {'; '.join(on)}"
     return f"{table}\nMeasured on {where}; torch {about['versions']['torch']}. Errors are distances from float64.\n"
 
 

@@ -210,6 +210,7 @@ def _slide_into(
         out.copy_(wide.addcmul_(sums, plan.share, value=-1.0))
         return
     means = sums.mul_(plan.share)
+    # the squares are of no use after their running sums: the variances take over their memory
     squares = torch.mul(wide, wide, out=workspace.take("variances", count, frames))
     variances = over_windows("variances", squares).mul_(plan.share).addcmul_(means, means, value=-1.0)
     # in the features' own dtype, in which a reciprocal root takes a third of the time

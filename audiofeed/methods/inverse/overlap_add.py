@@ -104,7 +104,9 @@ def inverse_short_time(
     if graph or spectrum.device.type != "cpu":
         count = spectrum.shape[-1]
         samples, weights = synthesis(spectrum)
-        added = overlap_add(samples if weights is None else samples * weights, framing.hop_length)
+        if weights is not None:
+            samples = samples * weights if graph else samples.mul_(weights)
+        added = overlap_add(samples, framing.hop_length)
         return fit(added * gain_of(window, framing.hop_length, count, frames), framing.margin, length)
     out = kept_like(window, (spectrum.shape[0], length))
     workspace = Workspace(window)
