@@ -91,6 +91,8 @@ def to_decibels(
     amin: float,
     offset: float = 0.0,
     top_db: float | None,
+    graph: bool,
+    own: bool = False,
 ) -> torch.Tensor:
     """Convert batched features to decibels, with the range limited below each clip's own peak.
 
@@ -103,21 +105,30 @@ def to_decibels(
         amin: the smallest value the logarithm sees.
         offset: added to each value before.
         top_db: nothing lies more than this below the clip's own peak; None: no limit.
+        graph: autograd or a compiler records what is computed; without it one new tensor serves all steps.
+        own: not even that one is needed: the features may be written over, without a graph.
 
     Returns:
         The same shape.
 
-    >>> to_decibels(torch.tensor([[[[1.0, 100.0]]]]), None, factor=10.0, ref=1.0, amin=1e-10, top_db=None).tolist()
+    >>> x = torch.tensor([[[[1.0, 100.0]]]])
+    >>> to_decibels(x, None, factor=10.0, ref=1.0, amin=1e-10, top_db=None, graph=False).tolist()
     [[[[0.0, 20.0]]]]
     """
     if offset:
-        features = features + offset
-    decibels = factor * features.clamp(min=amin).log10()
+        features, own = (features.add_(offset) if own else features + offset), not graph
+    at_zero: torch.Tensor | float
     if ref is None:
-        decibels = decibels - factor * clip_peak(features, frames).clamp(min=amin).log10()
+        at_zero = factor * clip_peak(features, frames).clamp(min=amin).log10()
     else:
-        decibels = decibels - factor * math.log10(max(amin, ref))
-    return decibels if top_db is None else limit_range(decibels, frames, top_db)
+        at_zero = factor * math.log10(max(amin, ref))
+    if graph:
+        decibels = factor * features.clamp(min=amin).log10() - at_zero
+        return decibels if top_db is None else limit_range(decibels, frames, top_db)
+    decibels = (features.clamp_(min=amin) if own else features.clamp(min=amin)).log10_().mul_(factor)
+    if isinstance(at_zero, torch.Tensor) or at_zero:
+        decibels.sub_(at_zero)
+    return decibels if top_db is None else limit_own_range(decibels, frames, top_db)
 
 
 def limit_range(decibels: torch.Tensor, frames: torch.Tensor | None, top_db: float) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from audiofeed.methods.decibels import Log
 from audiofeed.methods.filterbank import FilterBank
-from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.spectrum import raise_power, squared_magnitude
 from audiofeed.methods.standardization import Spread
 from audiofeed.methods.workspace import Workspace
 
@@ -176,5 +176,5 @@ def of_spectrum(spectrum: torch.Tensor, wanted: Wanted) -> torch.Tensor:
     >>> of_spectrum(torch.full((1, 2, 3), 3 + 4j), Wanted(1.0))[0, 0].tolist()
     [5.0, 5.0, 5.0]
     """
-    squared = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+    squared = squared_magnitude(spectrum).transpose(1, 2)
     return through(wanted.steps, raise_power(squared, wanted.power, wanted.root_offset), None).transpose(1, 2)

@@ -13,6 +13,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 import audiofeed as af
+from audiofeed.methods import spectrum
 from audiofeed.transforms.contract import graph
 from audiofeed.transforms.short_time import steps
 from benchmarks.device.calls import CLIPS, Call
@@ -122,9 +123,9 @@ def as_row(found: dict[str, Count]) -> dict[str, Any]:
 @contextmanager
 def unobserved() -> Iterator[None]:
     """Tensors without values are observed, and so take the way of a graph; a card's are not."""
-    held = graph.observed, steps.observed
-    graph.observed = steps.observed = lambda x: None
+    held = graph.observed, steps.observed, spectrum.observed
+    graph.observed = steps.observed = spectrum.observed = lambda x: None
     try:
         yield
     finally:
-        graph.observed, steps.observed = held
+        graph.observed, steps.observed, spectrum.observed = held

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.inverse.overlap_add import overlap_add
+from audiofeed.methods.spectrum import squared_magnitude
 from audiofeed.parallel.running_sums import running_sums
 
 _SECONDS = 0.064
@@ -102,7 +103,7 @@ def _turns(now: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     phase = now.angle()
     steps = (phase - before.angle()).double()
     walked = running_sums(steps, 1)
-    power, former = now.real.square() + now.imag.square(), before.real.square() + before.imag.square()
+    power, former = squared_magnitude(now), squared_magnitude(before)
     grows = former.sum(-1, keepdim=True) < _GROWTH * power.sum(-1, keepdim=True)
     onset = (former < _ONSET * power) | (grows & (former < _GROWTH * power))
     onset[:, 0] = True

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from audiofeed.methods import frames
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import conv1d, matmul
+from audiofeed.methods.spectrum import squared_magnitude
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
@@ -206,7 +207,7 @@ def pooled_energies(
         response = torch.fft.ifft(torch.fft.fft(samples)[:, None] * spectra)  # (m, n, size)
         # looking at the positions on the host would wait for a GPU
         if graph or begin.device.type != "cpu":
-            energy = response.real.square() + response.imag.square()
+            energy = squared_magnitude(response)
             at = torch.arange(blocks.size, device=samples.device)
             own = (at >= begin[:, None]) & (at < end[:, None])  # (m, size)
             energy = torch.where(own[:, None], energy, 0.0)

@@ -9,7 +9,7 @@ import torch
 
 from audiofeed.methods.constant_q.sliced_frame import OPEN, Bands, Slices, analyze, count_frames, fill, synthesize
 from audiofeed.methods.lengths import clear_past, runs_of
-from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.spectrum import raise_power, squared_magnitude
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 
 # samples of slices that are computed at once without a graph
@@ -89,7 +89,7 @@ def _parts(rows: torch.Tensor, slices: Slices, *, graph: bool) -> tuple[torch.Te
 def _powers(coefficients: torch.Tensor, power: float | None) -> torch.Tensor:
     if power is None:
         return coefficients
-    return raise_power(coefficients.real.square() + coefficients.imag.square(), power)
+    return raise_power(squared_magnitude(coefficients), power)
 
 
 # ---------------------------------------------------------------- from coefficients to samples

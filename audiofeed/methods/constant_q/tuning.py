@@ -127,7 +127,7 @@ def _deviation(hz: torch.Tensor, n_chroma: int) -> torch.Tensor:
 
 def _place(deviation: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
     """Return the histogram bin of each tuning deviation, as a tensor."""
-    return (torch.bucketize(deviation, edges, right=True) - 1).clamp(0, len(edges) - 2)
+    return (torch.bucketize(deviation.contiguous(), edges, right=True) - 1).clamp(0, len(edges) - 2)
 
 
 def _peaks(powers: torch.Tensor, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,6 +18,7 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.inverse.overlap_add import Synthesis, add_in_pieces, by_fft, gain_of, inverse_short_time
 from audiofeed.methods.lengths import of_one_call, runs_of
 from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
+from audiofeed.methods.spectrum import squared_magnitude
 from audiofeed.methods.workspace import Workspace
 
 # (iteration, of how many, what is missing): the relative distance of each row's magnitudes from the given ones
@@ -138,7 +139,7 @@ def _refine_together(target: torch.Tensor, spectrum: torch.Tensor, search: Searc
             search.progress(iteration + 1, search.n_iter, missing / torch.where(size > 0, size, torch.ones_like(size)))
         further = consistent if before is None else consistent - search.back * before
         before = consistent
-        squared = further.real.square() + further.imag.square()
+        squared = squared_magnitude(further)
         present = squared > torch.finfo(squared.dtype).tiny
         inverse = torch.where(present, torch.where(present, squared, torch.ones_like(squared)).rsqrt(), 0.0)
         spectrum = further * (target * inverse)

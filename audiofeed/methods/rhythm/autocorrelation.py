@@ -9,6 +9,7 @@ import torch
 
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.norms import normalized
+from audiofeed.methods.spectrum import squared_magnitude
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import plain_size
@@ -182,7 +183,7 @@ def _autocorrelated(
     elif launches(stretches):
         spectrum = spectrum * spectrum.conj()
     else:
-        powers = spectrum.real.square() + spectrum.imag.square()
+        powers = squared_magnitude(spectrum)
         spectrum = torch.complex(powers, torch.zeros_like(powers))
     correlation = torch.fft.irfft(spectrum, n=n_fft)[..., :size]
     return normalized(correlation, norm, -1)

@@ -10,6 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from audiofeed.methods.spectrum import may_overwrite
 from audiofeed.parallel.observed import as_long_as_traced
 
 
@@ -27,7 +28,8 @@ def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate:
     [[0.0, 1.0, 2.0]]
     """
     before = decibels if max_size == 1 else _widened(decibels, max_size)
-    gain = (decibels[..., lag:] - before[..., : max(0, before.shape[-1] - lag)]).clamp(min=0)
+    gain = decibels[..., lag:] - before[..., : max(0, before.shape[-1] - lag)]
+    gain = gain.clamp_(min=0) if may_overwrite(gain) else gain.clamp(min=0)
     flux = gain.mean(-2, keepdim=True) if aggregate == "mean" else _median(gain)
     n = decibels.shape[-1]
     return F.pad(flux, (n - flux.shape[-1] + min(delay, n), 0))[..., :n]

@@ -9,7 +9,7 @@ import torch
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.rhythm.autocorrelation import Ramp, tempogram
 from audiofeed.methods.short_time.short_time_methods import short_time_spectrum
-from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.spectrum import raise_power, squared_magnitude
 
 
 def read_at(tempogram: torch.Tensor, places: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
@@ -58,7 +58,7 @@ def hybrid_tempogram(
     framing = Framing(n_fft=window.shape[0], hop_length=1, center=center, pad_mode="constant")
     # a centered spectrum of even size has a frame more
     spectrum = short_time_spectrum(envelope, lengths, framing, window, graph=graph)[..., : periodic.shape[-1]]
-    magnitude = raise_power(spectrum.real.square() + spectrum.imag.square(), 1.0)
+    magnitude = raise_power(squared_magnitude(spectrum), 1.0)
     return raise_power(magnitude * read_at(periodic, places, shares).abs(), 1.0)
 
 

@@ -11,8 +11,8 @@ import torch
 
 from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.frames import Framing
-from audiofeed.methods.precision import conv1d
-from audiofeed.methods.short_time.fft import finished
+from audiofeed.methods.precision import conv1d, matmul_into
+from audiofeed.methods.short_time.fft import finished, finished_by_row
 from audiofeed.methods.workspace import Workspace
 
 
@@ -24,11 +24,12 @@ def short_time_spectrum(
     Shape: waveform (rows, time), lengths (rows,) or None, basis (2 * bins, n_fft) -> complex (rows, bins, frames).
     """
     if graph:
-        return torch.complex(*_parts(framing.pad(waveform, lengths), framing, basis))
+        return torch.complex(*_convolved(framing.pad(waveform, lengths), framing, basis).unbind(1))
     frames = framing.count(waveform.shape[-1])
     out = basis.new_empty((waveform.shape[0], basis.shape[0] // 2, frames), dtype=basis.dtype.to_complex())
-    for rows, frame, samples in _pieces(Workspace(basis), waveform, lengths, framing):
-        out[rows, :, frame] = torch.complex(*_parts(samples, framing, basis))
+    workspace = Workspace(basis)
+    for rows, frame, samples in _pieces(workspace, waveform, lengths, framing):
+        out[rows, :, frame] = torch.complex(*_parts(samples, framing, basis, workspace).unbind(1))
     return out
 
 
@@ -46,13 +47,15 @@ def short_time_powers(
     Shape: waveform (rows, time), basis (2 * bins, n_fft) -> each (rows, features, frames).
     """
     if graph:
-        squared = _squared(framing.pad(waveform, lengths), framing, basis)
-        return [features.transpose(1, 2) for features in finished(squared, wanted, None)]
+        parts = _convolved(framing.pad(waveform, lengths), framing, basis)
+        # what comes back through a sum is a view, through two parts it is another spectrum
+        return finished_by_row(parts.square().sum(1).transpose(1, 2), wanted)
     frames = framing.count(waveform.shape[-1])
     outs: list[torch.Tensor] = []
     workspace = Workspace(basis)
     for rows, frame, samples in _pieces(workspace, waveform, lengths, framing):
-        squared = _squared(samples, framing, basis)
+        parts = _parts(samples, framing, basis, workspace)
+        squared = torch.add(*parts.mul_(parts).unbind(1)).transpose(1, 2)  # faster than a sum over two
         for i, features in enumerate(finished(squared, wanted, workspace)):
             if i == len(outs):
                 outs.append(features.new_empty((waveform.shape[0], features.shape[-1], frames)))
@@ -75,20 +78,26 @@ def _pieces(
             yield rows, slice(first, stop), padded[:, first * framing.hop_length : end]
 
 
-def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _convolved(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> torch.Tensor:
     """Convolve padded samples with a dense basis into the real and imaginary parts of short-time spectra.
 
-    Shape: (rows, padded time) -> two of (rows, bins, frames).
+    Shape: (rows, padded time) -> (rows, 2, bins, frames).
     """
-    both = conv1d(padded, basis, framing.hop_length)
-    bins = basis.shape[0] // 2
-    return both[:, :bins], both[:, bins:]
+    return conv1d(padded, basis, framing.hop_length).unflatten(1, (2, -1))
 
 
-def _squared(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> torch.Tensor:
-    """Convolve padded samples with a dense basis into the squared magnitudes of short-time spectra.
+def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+    """Compute what `_convolved` does of a piece without a graph: on a CPU as a product of its frames.
 
-    Shape: (rows, padded time) -> (rows, frames, bins).
+    The product takes two thirds of the time of torch's convolution there.
+
+    Shape: (rows, padded time) -> (rows, 2, bins, frames), frame by frame in the workspace where it is a product.
     """
-    real, imag = _parts(padded, framing, basis)
-    return (real.square() + imag.square()).transpose(1, 2)
+    if padded.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return _convolved(padded, framing, basis)
+    frames = framing.cut(padded)
+    rows, count, taps = frames.shape
+    flat = workspace.take("frames", rows, count, taps).copy_(frames).view(-1, taps)
+    product = workspace.take("products", rows * count, basis.shape[0])
+    matmul_into(product, flat, basis.t())
+    return product.view(rows, count, 2, -1).permute(0, 2, 3, 1)

@@ -16,7 +16,7 @@ from audiofeed.methods.frame_shaping import windowed, windowed_into
 from audiofeed.methods.frame_steps import Apply, Step, Wanted, through
 from audiofeed.methods.frames import Framing, Place
 from audiofeed.methods.precision import matmul
-from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
+from audiofeed.methods.spectrum import may_overwrite, raise_power, squared_magnitude, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.launches import launches
@@ -60,7 +60,7 @@ def short_time_powers(
         return _few_launches(waveform, lengths, framing, window, wanted=wanted, graph=graph)
     if graph:
         spectrum = torch.fft.rfft(windowed(framing.cut(framing.pad(waveform, lengths)), framing, window))
-        squared = spectrum.real.square() + spectrum.imag.square()
+        squared = squared_magnitude(spectrum)
         return [features.transpose(-1, -2) for features in finished(squared, wanted, None)]
     workspace = Workspace(window)
     pieces = _finished_pieces(workspace, waveform, lengths, framing, window, wanted)
@@ -112,10 +112,8 @@ def _of_pairs(
             return [_filtered_rows(squares.flatten(-2), bank.of_parts, further, workspace)]
     squared = torch.add(*squares.unbind(-1))
     found = []
-    for one in wanted:
-        # which raising to a power may overwrite, and a step with a workspace may too
-        kept = one is wanted[-1] or (workspaces is None and one.power == 2.0 and not one.root_offset)
-        own = squared if kept else squared.clone()
+    for i, one in enumerate(wanted):
+        own = squared if _is_own(squared, i, wanted, graph=workspaces is None) else squared.clone()
         workspace = None if workspaces is None else workspaces()
         found.append(_by_row(raise_power(own, one.power, one.root_offset), one.steps, workspace))
     return found
@@ -202,6 +200,16 @@ def finished(squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspa
         yield through(one.steps, values, workspace)
 
 
+def finished_by_row(squared: torch.Tensor, wanted: Sequence[Wanted]) -> list[torch.Tensor]:
+    """Take squared magnitudes through the steps of each wanted power, a filter bank row by row, with a graph.
+
+    It spares squares that lie bin by bin a copy that lies frame by frame, forward and backward.
+
+    Shape: (rows, frames, bins) -> each (rows, features, frames).
+    """
+    return [_by_row(values, one.steps, None) for one, values in _raised(squared, wanted, None)]
+
+
 def _raised(
     squared: torch.Tensor, wanted: Sequence[Wanted], workspace: Workspace | None
 ) -> Iterator[tuple[Wanted, torch.Tensor]]:
@@ -210,12 +218,22 @@ def _raised(
     Shape: (..., frames, bins) -> each the same.
     """
     for i, one in enumerate(wanted):
-        own = squared  # which raising to a power may overwrite, and a step with a workspace may too
-        if i < len(wanted) - 1 and workspace is not None:
-            own = workspace.take("own powers", *squared.shape).copy_(squared)
-        elif i < len(wanted) - 1 and (one.power != 2.0 or one.root_offset):
-            own = squared.clone()
+        own = squared
+        if not _is_own(squared, i, wanted, graph=workspace is None):
+            own = squared.clone() if workspace is None else workspace.take("own powers", *squared.shape).copy_(squared)
         yield one, raise_power(own, one.power, one.root_offset)
+
+
+def _is_own(squared: torch.Tensor, i: int, wanted: Sequence[Wanted], *, graph: bool) -> bool:
+    """Return whether the i-th that is wanted of squares of an FFT can take them as they are.
+
+    Without a graph raising to a power and the steps overwrite them, so that only the last one can. With a graph the
+    squares are a result themselves or kept for the gradient, and no power may overwrite them, not even the last.
+    """
+    if not graph:
+        return i == len(wanted) - 1
+    is_plain = wanted[i].power == 2.0 and not wanted[i].root_offset
+    return is_plain or len(wanted) == 1 or not may_overwrite(squared)
 
 
 def packed_pieces(

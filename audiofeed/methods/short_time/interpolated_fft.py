@@ -14,7 +14,7 @@ from audiofeed.methods.frame_shaping import windowed
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import matmul, products_into
 from audiofeed.methods.short_time.fft import packed_pieces, put_back
-from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
+from audiofeed.methods.spectrum import raise_power, squared_magnitude, squared_magnitude_into
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.kept_memory import kept_like
 
@@ -77,7 +77,7 @@ def short_time_spectrum(
         frames = windowed(framing.cut(framing.pad(waveform, lengths)), framing, window)  # (row, frame, sample)
         spectrum = interpolation.spectrum(frames.flatten(0, 1), weights, None)
         if power is not None:
-            spectrum = raise_power(spectrum.real.square() + spectrum.imag.square(), power, root_offset)
+            spectrum = raise_power(squared_magnitude(spectrum), power, root_offset)
         return spectrum.unflatten(0, frames.shape[:2]).transpose(1, 2)
     rows, count, bins = waveform.shape[0], framing.count(waveform.shape[-1]), interpolation.tiles[-1][1] // 2
     if framing.fits(waveform):

@@ -19,7 +19,7 @@ from audiofeed.methods.short_time import fft
 from audiofeed.methods.short_time.kernel import limits
 from audiofeed.methods.short_time.kernel.gradient_layout import gradient_of
 from audiofeed.methods.short_time.kernel.layout import NO_TAIL, FrameLayout, Tail
-from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.spectrum import raise_power, squared_magnitude
 from audiofeed.parallel.observed import in_memory
 
 
@@ -127,7 +127,7 @@ def _by_fft(
         own = waveform if graph else waveform.detach().requires_grad_()
         spectrum = fft.short_time_spectrum(own, lengths, framing, window, graph=True).transpose(1, 2)
         if feature is not None:
-            squared = spectrum.real.square() + spectrum.imag.square()
+            squared = squared_magnitude(spectrum)
             found = through(feature.steps, raise_power(squared, feature.power, feature.root_offset), None)
         else:
             found = spectrum

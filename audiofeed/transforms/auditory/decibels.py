@@ -59,7 +59,15 @@ class AmplitudeToDB(FeatureTransform):
         self.stype, self.ref, self.top_db = stype, ref, top_db
         self.amin = amin if amin is not None else (1e-10 if stype == "power" else 1e-5)
 
+    def compute_own(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        return self._decibels(features, lengths, graph=False, own=True)
+
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
+        return self._decibels(features, lengths, graph=graph, own=False)
+
+    def _decibels(
+        self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool, own: bool
+    ) -> torch.Tensor:
         factor, ref = 10.0 if self.stype == "power" else 20.0, None if self.ref == "max" else float(self.ref)
         return to_decibels(
             features,
@@ -69,4 +77,6 @@ class AmplitudeToDB(FeatureTransform):
             amin=max(self.amin, TINY),
             offset=self.offset,
             top_db=self.top_db,
+            graph=graph,
+            own=own,
         )

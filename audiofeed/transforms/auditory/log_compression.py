@@ -52,6 +52,7 @@ class LogCompression(FeatureTransform):
         return values if self._range is None else limit_own_range(values, lengths, self._range)
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        # one copy instead of one for each of its steps
-        values = self._log.of(features, in_place=False) if graph else self._log.of(features.clone(), in_place=True)
+        if not graph:  # one copy instead of one for each of its steps
+            return self.compute_own(features.clone(), lengths)
+        values = self._log.of(features, in_place=False)
         return values if self._range is None else limit_range(values, lengths, self._range)

@@ -49,6 +49,23 @@ def test_what_lies_past_the_end_counts_for_no_peak_and_is_zero():
     assert transform.frame_lengths(torch.tensor([3])).tolist() == [3]
 
 
+@pytest.mark.parametrize("lengths", [None, [30, 10, 1]])
+@pytest.mark.parametrize("offset", [0.0, 1e-3])
+@pytest.mark.parametrize("ref", [1.0, 0.3, "max"])
+@pytest.mark.parametrize("top_db", [None, 30.0])
+def test_steps_in_place_give_the_same_bits(ref, top_db, offset, lengths):
+    x = powers(3, 2, 12, 30).float()
+    lengths = None if lengths is None else torch.tensor(lengths)
+    transform = af.AmplitudeToDB(ref=ref, top_db=top_db, offset=offset)
+    followed = transform(x.clone().requires_grad_(), lengths).detach()
+    kept = x.clone()
+    assert torch.equal(transform(x, lengths), followed)
+    assert torch.equal(x, kept)
+    own = transform.run(kept, lengths, own=True)
+    assert torch.equal(own, followed)
+    assert own.data_ptr() == kept.data_ptr()
+
+
 def test_gradient_is_finite_on_silence():
     x = torch.zeros(2, 4, 5, requires_grad=True)
     af.AmplitudeToDB(ref="max")(x).sum().backward()

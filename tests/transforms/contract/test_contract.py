@@ -234,6 +234,17 @@ def test_gradients_are_finite_on_silence(case):
 
 
 @every
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_derivatives_forward_are_finite_on_silence(case):
+    x = torch.zeros_like(case.single(2))
+    lengths = case.lengths(case.size, 10)
+    transform = case.build()
+    out, tangent = torch.func.jvp(lambda x: case.run(transform, x, lengths), (x,), (torch.ones_like(x),))
+    assert torch.isfinite(real(out)).all()
+    assert torch.isfinite(real(tangent)).all()
+
+
+@every
 def test_gradcheck(case):
     if case.flat or case.kinks:
         pytest.skip(case.flat or case.kinks)

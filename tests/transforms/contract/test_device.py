@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import audiofeed
+from audiofeed.methods import spectrum
 from audiofeed.transforms.constant_q.inverse_cqt import InverseCQT
 from audiofeed.transforms.contract import graph
 from audiofeed.transforms.short_time import steps
@@ -37,7 +38,7 @@ def note(case: Case, monkeypatch: pytest.MonkeyPatch, *, lengths: bool, gradient
         if case.cls is InverseCQT:  # finds its step at the first call, from values
             case.run(module, case.single(3), clips)
         # tensors without values are observed, and so take the way of a graph; a card's are not
-        for place in (graph, steps):
+        for place in (graph, steps, spectrum):
             monkeypatch.setattr(place, "observed", lambda x: None)
         with fake_cuda(), torch.set_grad_enabled(gradient):
             module = on_cuda(module)
