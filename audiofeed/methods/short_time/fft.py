@@ -142,7 +142,7 @@ def _filtered_rows(
 
     Shape: (rows, frames, n) -> (rows, filters, frames).
     """
-    found = matmul(filters.expand(len(values), -1, -1), values.transpose(1, 2))
+    found = matmul(filters.expand(values.shape[0], -1, -1), values.transpose(1, 2))
     return through(further, found.transpose(1, 2), workspace).transpose(1, 2)
 
 
