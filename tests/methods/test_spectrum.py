@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import audiofeed as af
 from audiofeed.methods.precision import conv1d
 from audiofeed.methods.short_time import conv
-from audiofeed.methods.spectrum import squared_magnitude, squared_magnitude_into
+from audiofeed.methods.spectrum import squared_magnitude, squared_magnitude_into, summed_squares
 
 # what autograd makes of a slice or a part: zeros of the size of the whole, written to in one place
 ZEROS = {"slice_backward", "select_backward"}
@@ -45,6 +45,23 @@ def test_gradients_of_squares_are_right_twice():
     x = spectrum(2, 3).requires_grad_()
     assert torch.autograd.gradcheck(squared_magnitude, x)
     assert torch.autograd.gradgradcheck(squared_magnitude, x)
+    squares = squared_magnitude(x)
+    ways = torch.eye(squares.numel(), dtype=torch.float64).view(-1, *squares.shape)
+    (at_once,) = torch.autograd.grad(squares, x, ways, is_grads_batched=True)
+    torch.testing.assert_close(at_once.sum(0), 2 * x.detach())
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_squares_of_parts_along_any_dimension(dim):
+    x = spectrum(3, 5).detach()
+    parts = torch.stack([x.real, x.imag], dim).requires_grad_()
+    torch.testing.assert_close(summed_squares(parts, dim).detach(), x.abs().square())
+    assert torch.equal(summed_squares(parts.detach(), dim), summed_squares(parts, dim).detach())
+    assert torch.autograd.gradcheck(lambda parts: summed_squares(parts, dim), parts)
+    # one pass; and torch's own operations where functorch follows, which knows no others
+    assert "SummedSquares" in summed_squares(parts, dim).grad_fn.name()
+    each = torch.vmap(torch.func.grad(lambda parts: summed_squares(parts, dim).sum()))
+    torch.testing.assert_close(each(parts[None])[0].detach(), 2 * parts.detach())
 
 
 @pytest.mark.parametrize("log", [False, True])

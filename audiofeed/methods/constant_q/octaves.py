@@ -27,7 +27,7 @@ from audiofeed.methods.constant_q.kernel.run import octaves
 from audiofeed.methods.frames import Count, Framing, mirrored
 from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
-from audiofeed.methods.spectrum import raise_power, squared_magnitude_into
+from audiofeed.methods.spectrum import raise_power, squared_magnitude_into, summed_squares
 from audiofeed.methods.workspace import Workspace
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.plans.constant_q.block_basis import BlockBasis
@@ -255,7 +255,7 @@ def _together(
     pairs = values.unflatten(-1, (-1, 2))
     if execution.power is None:
         return torch.view_as_complex(pairs).transpose(1, 2)
-    return raise_power(pairs.square().sum(-1), execution.power).transpose(1, 2)
+    return raise_power(summed_squares(pairs, -1), execution.power).transpose(1, 2)
 
 
 def _framed(padded: torch.Tensor, kernels: torch.Tensor, hop: int, count: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from audiofeed.methods import frames
 from audiofeed.methods.precision import matmul
-from audiofeed.methods.spectrum import raise_power
+from audiofeed.methods.spectrum import raise_power, summed_squares
 from audiofeed.plans.constant_q.stages import Stage
 
 
@@ -51,7 +51,7 @@ def in_stages(
         return torch.view_as_complex(pairs).transpose(1, 2)
     if power == 1.0:
         return torch.view_as_complex(pairs).abs().transpose(1, 2)
-    return raise_power(pairs.square().sum(-1), power).transpose(1, 2)
+    return raise_power(summed_squares(pairs, -1), power).transpose(1, 2)
 
 
 def _values(

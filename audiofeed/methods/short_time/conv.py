@@ -13,6 +13,7 @@ from audiofeed.methods.frame_steps import Wanted
 from audiofeed.methods.frames import Framing
 from audiofeed.methods.precision import conv1d, matmul_into
 from audiofeed.methods.short_time.fft import finished, finished_by_row
+from audiofeed.methods.spectrum import summed_squares
 from audiofeed.methods.workspace import Workspace
 
 
@@ -48,8 +49,7 @@ def short_time_powers(
     """
     if graph:
         parts = _convolved(framing.pad(waveform, lengths), framing, basis)
-        # what comes back through a sum is a view, through two parts it is another spectrum
-        return finished_by_row(parts.square().sum(1).transpose(1, 2), wanted)
+        return finished_by_row(summed_squares(parts, 1).transpose(1, 2), wanted)
     frames = framing.count(waveform.shape[-1])
     outs: list[torch.Tensor] = []
     workspace = Workspace(basis)
