@@ -15,10 +15,7 @@ class _SummedSquares(torch.autograd.Function):
     def forward(ctx: Any, parts: torch.Tensor, dim: int) -> torch.Tensor:
         ctx.save_for_backward(parts)
         ctx.dim = dim
-        if launches(parts):
-            return _summed(parts.square(), dim)
-        first, second = parts.unbind(dim)
-        return first.square().add_(second.square())  # memory of half the size, which is more often taken over
+        return _summed(parts, dim)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
@@ -26,9 +23,13 @@ class _SummedSquares(torch.autograd.Function):
         return parts * (2 * grad).unsqueeze(ctx.dim), None
 
 
-def _summed(squares: torch.Tensor, dim: int) -> torch.Tensor:
-    first, second = squares.unbind(dim)
-    return first + second  # vectorized, which a sum over two is not
+def _summed(parts: torch.Tensor, dim: int) -> torch.Tensor:
+    """Sum the squares of the two parts of a spectrum, which nothing follows."""
+    if launches(parts):
+        return torch.add(*parts.square().unbind(dim))
+    first, second = parts.unbind(dim)
+    # in memory of half the size, which is taken over more often; a sum over two is not vectorized
+    return first.square().add_(second.square())
 
 
 def summed_squares(parts: torch.Tensor, dim: int) -> torch.Tensor:
@@ -40,10 +41,10 @@ def summed_squares(parts: torch.Tensor, dim: int) -> torch.Tensor:
     >>> summed_squares(torch.tensor([[3.0, 4.0]]), -1).tolist()
     [25.0]
     """
-    if parts.requires_grad and observed(parts) is None:
-        result: torch.Tensor = _SummedSquares.apply(parts, dim)
-        return result
-    return _summed(parts.square(), dim)
+    if observed(parts) is not None:
+        return torch.add(*parts.square().unbind(dim))
+    result: torch.Tensor = _SummedSquares.apply(parts, dim) if parts.requires_grad else _summed(parts, dim)
+    return result
 
 
 def squared_magnitude(spectrum: torch.Tensor) -> torch.Tensor:

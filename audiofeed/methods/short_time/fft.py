@@ -242,16 +242,22 @@ def packed_pieces(
     lengths: torch.Tensor | None,
     framing: Framing,
     window: torch.Tensor,
+    length: int | None = None,
 ) -> Iterator[tuple[list[Place], torch.Tensor]]:
     """Yield windowed frames for an FFT, packed into pieces of one size, whatever rows they come from.
 
     Only the last piece is smaller. A piece is to be used up before the next is asked for: both lie in the same memory.
 
-    Shape: waveform (rows, time) -> (frames of the piece, n_fft).
+    Args:
+        length: of the FFT, to which the frames go on with zeros; None: n_fft.
+
+    Shape: waveform (rows, time) -> (frames of the piece, length).
     """
     total = waveform.shape[0] * framing.count(waveform.shape[-1])
     size = min(framing.piece(waveform.device), total)
-    piece = workspace.take("piece", size, framing.n_fft)
+    piece = workspace.take("piece", size, framing.n_fft if length is None else length)
+    piece[:, framing.n_fft :] = 0
+    inside = piece[:, : framing.n_fft]
     filled = 0
     places: list[Place] = []
     for run, count, padded in framing.padded_runs(workspace, waveform, lengths):
@@ -262,7 +268,7 @@ def packed_pieces(
             rows, stop = (whole_rows, count) if whole_rows else (1, min(count, first + size - filled))
             taken = frames[row : row + rows, first:stop]
             end = filled + rows * (stop - first)
-            windowed_into(piece[filled:end].view(taken.shape), taken, framing, window)
+            windowed_into(inside[filled:end].view(taken.shape), taken, framing, window)
             places.append((slice(run.start + row, run.start + row + rows), slice(first, stop)))
             row, first = (row + rows, 0) if stop == count else (row, stop)
             filled = end

@@ -34,7 +34,7 @@ class Interpolation:
 
         With a workspace the result lies there, and there is no graph.
 
-        Shape: windowed (frames, n_fft), weights (all tiles,) -> complex (frames, bins).
+        Shape: windowed (frames, n_fft or more, up to `length`), weights (all tiles,) -> complex (frames, bins).
         """
         bins = torch.view_as_real(torch.fft.rfft(windowed, n=self.length)).flatten(-2)  # (frame, 2 * FFT bin)
         start = 0
@@ -89,7 +89,7 @@ def short_time_spectrum(
     dtype = window.dtype.to_complex() if power is None else window.dtype
     out = kept_like(window, (rows, count, bins), dtype)
     workspace = Workspace(window)
-    for places, piece in packed_pieces(workspace, waveform, lengths, framing, window):
+    for places, piece in packed_pieces(workspace, waveform, lengths, framing, window, interpolation.length):
         found = interpolation.spectrum(piece, weights, workspace)
         if power is not None:
             squared = squared_magnitude_into(workspace.take("powers", *found.shape), found)
