@@ -137,13 +137,17 @@ def tempogram(
         return (made[0] if len(made) == 1 else torch.cat(made)).transpose(1, 2)
     # not kept memory: written lag by lag, fresh pages are faster
     out = window.new_empty((len(envelope), size, count))
-    workspace = Workspace(window)
-    step = framing.piece(envelope.device)
+    step = min(framing.piece(envelope.device), count)
+    # which go on with zeros up to the size of the FFT
+    held = Workspace(window).take("stretches", step, smooth_length(2 * size - 1))
+    held[:, size:] = 0
     for row in range(len(envelope)):
         for first in range(0, count, step):
             taken = stretches[row, first : first + step]
-            windowed = torch.mul(taken, window, out=workspace.take("stretches", *taken.shape))
-            out[row, :, first : first + step] = _autocorrelated(windowed, norm).transpose(0, 1)
+            windowed = held[: len(taken)]
+            torch.mul(taken, window, out=windowed[:, :size])
+            found = _autocorrelated(windowed, norm, in_place=True, size=size)
+            out[row, :, first : first + step] = found.transpose(0, 1)
     return out
 
 
@@ -178,10 +182,13 @@ def _autocorrelated(
     size = plain_size(stretches.shape[-1]) if size is None else size
     n_fft = smooth_length(2 * size - 1)
     spectrum = torch.fft.rfft(stretches, n=n_fft)
-    if in_place:
-        spectrum = spectrum.mul_(spectrum.conj())
-    elif launches(stretches):
-        spectrum = spectrum * spectrum.conj()
+    if launches(stretches):
+        spectrum = spectrum.mul_(spectrum.conj()) if in_place else spectrum * spectrum.conj()
+    elif in_place:
+        pairs = torch.view_as_real(spectrum)
+        powers, nothing = pairs.mul_(pairs).unbind(-1)
+        powers.add_(nothing)
+        nothing.zero_()
     else:
         powers = squared_magnitude(spectrum)
         spectrum = torch.complex(powers, torch.zeros_like(powers))
