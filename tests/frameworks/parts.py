@@ -100,3 +100,9 @@ def write(folder: str | Path, name: str, found: Any) -> None:
 
 def read(folder: str | Path, name: str, rank: int = 0) -> Any:
     return json.loads(Path(folder, f"{name}.{rank}.json").read_text())
+
+
+def leave_group() -> None:
+    """End the group of ranks: a process whose group still has threads may abort while it ends."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -5,7 +5,20 @@ import sys
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from parts import BATCH, CLIPS, Model, digest, log_mel, make_collate, make_sampler, open_folder, seen, weights, write
+from parts import (
+    BATCH,
+    CLIPS,
+    Model,
+    digest,
+    leave_group,
+    log_mel,
+    make_collate,
+    make_sampler,
+    open_folder,
+    seen,
+    weights,
+    write,
+)
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -77,3 +90,4 @@ if __name__ == "__main__":
     write(output, "prepared", prepared())
     for kind in ("tensors", "tuple"):
         write(output, f"dispatched {kind}", dispatched(kind))
+    leave_group()

@@ -7,7 +7,7 @@ from pathlib import Path
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from parts import Model, digest, log_mel, make_collate, make_sampler, open_folder, seen, weights, write
+from parts import Model, digest, leave_group, log_mel, make_collate, make_sampler, open_folder, seen, weights, write
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -94,3 +94,4 @@ if __name__ == "__main__":
         write(output, "epochs", module.seen)
     else:
         ranks(case, root, output)
+        leave_group()

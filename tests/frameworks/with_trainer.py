@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 import soundfile
 import torch
-from parts import BATCH, Model, digest, log_mel, make_collate, make_sampler, open_folder, weights, write
+from parts import BATCH, Model, digest, leave_group, log_mel, make_collate, make_sampler, open_folder, weights, write
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
@@ -125,3 +125,4 @@ if __name__ == "__main__":
     hub("map")
     hub("stream")
     ours()
+    leave_group()
