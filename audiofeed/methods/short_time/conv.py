@@ -49,7 +49,8 @@ def short_time_powers(
     """
     if graph:
         parts = _convolved(framing.pad(waveform, lengths), framing, basis)
-        return finished_by_row(summed_squares(parts, 1).transpose(1, 2), wanted)
+        squared = summed_squares(parts, 1).transpose(1, 2)
+        return finished_by_row(squared, wanted)
     frames = framing.count(waveform.shape[-1])
     outs: list[torch.Tensor] = []
     workspace = Workspace(basis)
@@ -83,7 +84,10 @@ def _convolved(padded: torch.Tensor, framing: Framing, basis: torch.Tensor) -> t
 
     Shape: (rows, padded time) -> (rows, 2, bins, frames).
     """
-    return conv1d(padded, basis, framing.hop_length).unflatten(1, (2, -1))
+    both = conv1d(padded, basis, framing.hop_length)
+    if torch.jit.is_tracing():  # an export to ONNX would keep the number of rows
+        return torch.stack(both.chunk(2, 1), 1)
+    return both.unflatten(1, (2, -1))
 
 
 def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor, workspace: Workspace) -> torch.Tensor:
