@@ -256,7 +256,8 @@ def packed_pieces(
     total = waveform.shape[0] * framing.count(waveform.shape[-1])
     size = min(framing.piece(waveform.device), total)
     piece = workspace.take("piece", size, framing.n_fft if length is None else length)
-    piece[:, framing.n_fft :] = 0
+    if length is not None:
+        piece[:, framing.n_fft :] = 0
     inside = piece[:, : framing.n_fft]
     filled = 0
     places: list[Place] = []
