@@ -66,13 +66,13 @@ def squared_magnitude_into(out: torch.Tensor, spectrum: torch.Tensor) -> torch.T
     return torch.add(parts[..., 0], parts[..., 1], out=out)
 
 
-def may_overwrite(squared: torch.Tensor) -> bool:
+def may_overwrite(values: torch.Tensor) -> bool:
     """Return whether values of a method, such as the squares of a spectrum, may be overwritten: nothing follows them.
 
     >>> may_overwrite(torch.ones(2)), may_overwrite(torch.ones(2, requires_grad=True))
     (True, False)
     """
-    return not squared.requires_grad and observed(squared) is None
+    return not values.requires_grad and observed(values) is None
 
 
 def raise_power(squared: torch.Tensor, power: float, root_offset: float = 0.0) -> torch.Tensor:

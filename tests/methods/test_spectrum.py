@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import audiofeed as af
+from audiofeed.methods import spectrum as methods_spectrum
 from audiofeed.methods.precision import conv1d
 from audiofeed.methods.short_time import conv
 from audiofeed.methods.spectrum import squared_magnitude, squared_magnitude_into, summed_squares
@@ -137,3 +138,18 @@ def test_a_derivative_forward_is_zero_at_silence(transform):
     assert not tangent.any()  # which NaN would be
     loud = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0))
     assert torch.func.jvp(transform, (loud,), (torch.ones_like(x),))[1].any()
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_an_observer_of_another_thread_loses_no_power(power, monkeypatch):
+    """The level of a derivative forward is the process's, so that it may begin in the middle of a call elsewhere."""
+    x = torch.randn(2, 4000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for made in (
+        af.CQT(sample_rate=16000, n_bins=24, power=power),
+        af.Spectrogram(power=power, n_fft=64, method="fft"),
+        af.LogFrequencySpectrogram(sample_rate=16000, n_fft=256, power=power),
+    ):
+        expected = made(x)
+        with monkeypatch.context() as patched:
+            patched.setattr(methods_spectrum, "observed", lambda x: "forward-mode differentiation")
+            torch.testing.assert_close(made(x), expected)

@@ -199,7 +199,10 @@ def constant_q(
         own = frame_count(length, execution.levels[0])
         _segments(out[rows, :own], waveform[rows, :length], execution, workspace)
         if execution.power is not None:
-            raise_power(out[rows, :own], execution.power)
+            values = out[rows, :own]
+            raised = raise_power(values, execution.power)
+            if raised is not values:  # another thread's derivative forward is seen here too
+                values.copy_(raised)
     return out.transpose(1, 2)
 
 

@@ -175,6 +175,7 @@ def _autocorrelated(
     The FFT has 2 * size - 1 points at least.
 
     Args:
+        in_place: the powers may lie in the spectrum, without a graph.
         size: of the window, where stretches go on with zeros up to the size of the FFT; None: they do not.
 
     Shape: (..., size) -> (..., size).
@@ -186,9 +187,9 @@ def _autocorrelated(
         spectrum = spectrum.mul_(spectrum.conj()) if in_place else spectrum * spectrum.conj()
     elif in_place:
         pairs = torch.view_as_real(spectrum)
-        powers, nothing = pairs.mul_(pairs).unbind(-1)
-        powers.add_(nothing)
-        nothing.zero_()
+        real, imag = pairs.mul_(pairs).unbind(-1)
+        real.add_(imag)
+        imag.zero_()
     else:
         powers = squared_magnitude(spectrum)
         spectrum = torch.complex(powers, torch.zeros_like(powers))

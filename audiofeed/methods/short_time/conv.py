@@ -97,7 +97,7 @@ def _parts(padded: torch.Tensor, framing: Framing, basis: torch.Tensor, workspac
 
     Shape: (rows, padded time) -> (rows, 2, bins, frames), frame by frame in the workspace where it is a product.
     """
-    if padded.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if padded.device.type != "cpu":
         return _convolved(padded, framing, basis)
     frames = framing.cut(padded)
     rows, count, taps = frames.shape
