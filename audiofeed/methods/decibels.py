@@ -9,6 +9,7 @@ import torch
 
 from audiofeed.methods.lengths import past_of
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import plus
 
 LOGS = ("ln", "log10", "db", "log1p")
 # what stands for a floor of 0, which no logarithm may see: the smallest normal float32
@@ -57,7 +58,7 @@ class Log:
         Shape: any -> the same.
         """
         if self.offset:
-            values = values.add_(self.offset) if in_place else values + self.offset
+            values = values.add_(self.offset) if in_place else plus(values, self.offset)
         if self.kind == "log1p":
             # 1 + x >= floor; below 1 in float32, so that there is a logarithm
             least = max(self.least - 1.0, -1.0 + torch.finfo(values.dtype).eps)
@@ -116,7 +117,7 @@ def to_decibels(
     [[[[0.0, 20.0]]]]
     """
     if offset:
-        features, own = (features.add_(offset) if own else features + offset), not graph
+        features, own = (features.add_(offset) if own else plus(features, offset)), not graph
     at_zero: torch.Tensor | float
     if ref is None:
         at_zero = factor * clip_peak(features, frames).clamp(min=amin).log10()

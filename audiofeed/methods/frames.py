@@ -21,6 +21,7 @@ from audiofeed.methods.lengths import (
     runs_of,
 )
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import ceil_divided, first_columns
 from audiofeed.parallel.launches import AT_ONCE, launches
 from audiofeed.parallel.observed import as_long_as_traced, observed, plain_size
 from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
@@ -282,7 +283,7 @@ class Framing:
         Shape: (rows, padded time), each of `count` frames -> each (some rows, padded time).
         """
         rows, most = len(padded), max(1, self.piece(padded.device) // count)
-        return (padded,) if rows <= most else padded.split(-(-rows // -(-rows // most)))
+        return (padded,) if rows <= most else padded.split(ceil_divided(rows, ceil_divided(rows, most)))
 
     def fits(self, waveform: torch.Tensor) -> bool:
         """Return whether the frames of a row are one piece on a GPU, so that it is computed in few launches."""
@@ -306,7 +307,7 @@ class Framing:
         """Return batched waveforms and their lengths without the samples that no frame looks at."""
         if not self.where.left_out:
             return waveform, lengths
-        return waveform[:, : self.seen(waveform.shape[-1])], None if lengths is None else self.seen(lengths)
+        return first_columns(waveform, self.seen(waveform.shape[-1])), None if lengths is None else self.seen(lengths)
 
     def _of_frames(self, padded: torch.Tensor, time: int) -> torch.Tensor:
         """Return the columns of padded waveforms that belong to frames, where the placement leaves any others.
@@ -315,7 +316,9 @@ class Framing:
         """
         if self.placed in ("center", "but_last_sample", "start"):
             return padded
-        return as_long_as_traced(padded)[:, : (self.count(plain_size(time)) - 1) * self.hop_length + self.n_fft]
+        return first_columns(
+            as_long_as_traced(padded), (self.count(plain_size(time)) - 1) * self.hop_length + self.n_fft
+        )
 
     def _ends(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the columns to pad at both ends of each row's own samples before framing, with their values.

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from audiofeed.parallel.exports import plus
 from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import observed
 
@@ -87,7 +88,7 @@ def raise_power(squared: torch.Tensor, power: float, root_offset: float = 0.0) -
     """
     in_place = (power != 2.0 or root_offset != 0.0) and may_overwrite(squared)
     if root_offset:
-        squared = squared.add_(root_offset) if in_place else squared + root_offset
+        squared = squared.add_(root_offset) if in_place else plus(squared, root_offset)
     if power == 2.0:
         return squared
     if in_place:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from audiofeed.methods.lengths import clear_own_past, length_mask
+from audiofeed.parallel.exports import plus
 
 # Values are summed in float32 in runs of so many, and these in float64: that is right to 1e-7, a sum of all to 1e-6.
 _RUN = 1024
@@ -48,9 +49,9 @@ class Spread:
         # with a gradient of 0, not infinity, where there is no deviation
         variance = variance.clamp(min=least.tiny)
         if self.eps_to == "variance":
-            scale = (variance + self.eps).rsqrt()
+            scale = plus(variance, self.eps).rsqrt()
         else:
-            scale = (variance.sqrt() + self.eps).reciprocal()
+            scale = plus(variance.sqrt(), self.eps).reciprocal()
         return scale.masked_fill(still, 0.0)
 
 

@@ -14,6 +14,8 @@ from operator import attrgetter
 
 import torch
 
+from audiofeed.parallel.exports import is_exporting
+
 # names of private parts
 _PRIVATE = (
     "_C._functorch.is_functorch_wrapped_tensor",
@@ -118,10 +120,15 @@ def as_long_as_traced(rows: torch.Tensor) -> torch.Tensor:
 
 
 def refuse_trace(name: str, why: str) -> None:
-    """Raise a NotImplementedError if the call of a transform of this name is traced, which its work does not bear.
+    """Raise a NotImplementedError if a transform of this name is traced or exported, which its work does not bear.
 
     >>> refuse_trace("InverseMel", "its steps depend on the values")
     """
+    if is_exporting():
+        raise NotImplementedError(
+            f"{name} cannot be exported by torch.export or torch.onnx.export: {why}; call the module as it is, in "
+            "front of the exported part of the model"
+        )
     if not torch.compiler.is_compiling() and torch.jit.is_tracing():
         raise NotImplementedError(
             f"{name} cannot be traced by torch.jit.trace or torch.onnx.export(dynamo=False): {why}, and a trace would "

@@ -16,9 +16,11 @@ import torch.nn.functional as F
 
 from audiofeed.methods import frames
 from audiofeed.methods.frames import Framing
+from audiofeed.methods.lengths import clear_past, past_of
 from audiofeed.methods.precision import conv1d, matmul
 from audiofeed.methods.spectrum import squared_magnitude
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import is_exporting
 from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 
@@ -140,7 +142,7 @@ def filtered_waveform(
     """
     n, taps = map(plain_size, filters.shape)
     waveform = as_long_as_traced(waveform)
-    if framing.hop_length >= DENSE_HOP:
+    if framing.hop_length >= DENSE_HOP or is_exporting():
         return _dense(waveform, lengths, framing, filters, graph=graph)
     length = max(plain_size(waveform.shape[-1]) + 2 * framing.margin, taps)
     blocks = Blocks.of(taps, framing.hop_length, length)
@@ -193,6 +195,8 @@ def pooled_energies(
 
     Shape: waveform (rows, time), filters (2, n, taps), pools (n, pool taps), taps odd -> (rows, n, frames).
     """
+    if is_exporting():
+        return _dense_energies(waveform, lengths, filters, pools, hop_length)
     _, n, taps = map(plain_size, filters.shape)
     pool_taps = plain_size(pools.shape[-1])
     waveform = as_long_as_traced(waveform)
@@ -248,6 +252,24 @@ def pooled_energies(
         for row, first, found in made:
             out[rows.start + row, :, first : first + found.shape[-1]] = found
     return out
+
+
+def _dense_energies(
+    waveform: torch.Tensor, lengths: torch.Tensor | None, filters: torch.Tensor, pools: torch.Tensor, hop_length: int
+) -> torch.Tensor:
+    """Compute low-passed energies of long filters by two convolutions, which an export follows for any length.
+
+    Shapes as in `pooled_energies`.
+    """
+    _, n, taps = filters.shape
+    if lengths is not None:
+        waveform = clear_past(waveform, lengths)
+    ahead, reach = taps // 2, pools.shape[-1] // 2
+    response = conv1d(F.pad(waveform, (ahead, ahead)), filters.flatten(0, 1), 1)  # (row, 2 n, time)
+    energy = response[:, :n].square() + response[:, n:].square()
+    if lengths is not None:
+        energy = energy.masked_fill(past_of(waveform.shape[-1], lengths)[:, None], 0.0)
+    return F.conv1d(F.pad(energy, (reach, reach)), pools[:, None], stride=hop_length, groups=n)
 
 
 def rows_together(waveform: torch.Tensor, n_frames: int, blocks: Blocks, n: int) -> int:

@@ -10,6 +10,7 @@ from audiofeed.methods import frames
 from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import ceil_divided, first_columns, is_exporting, plus
 from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.signal.auditory.pcen import LOGARITHMIC, span_of
@@ -57,6 +58,8 @@ def _decayed_sums(
 
     Shape: x (..., channels, frames), decay (channels or 1, 1), start (..., channels) -> the shape of x.
     """
+    if is_exporting():
+        return _exported_sums(x, decay, start)
     x = as_long_as_traced(x)
     n_frames = plain_size(x.shape[-1])
     steps = min(_STEPS, n_frames)
@@ -64,7 +67,7 @@ def _decayed_sums(
     triangle, onward = powers or _powers(decay, steps)  # (channel or 1, step, step), (channel or 1, step)
     if known is not None:
         known[n_frames] = triangle, onward
-    n_runs = -(-n_frames // steps)
+    n_runs = ceil_divided(n_frames, steps)
     x = torch.nn.functional.pad(x, (0, n_runs * steps - n_frames)).unflatten(-1, (n_runs, steps))
     if len(decay) == 1:
         own = matmul(x.reshape(-1, steps), triangle[0]).view(x.shape)  # (..., channel, run, step)
@@ -78,6 +81,26 @@ def _decayed_sums(
         ends = _decayed_sums(own[..., :-1, -1], onward[:, -1:], start, known)
         entered = torch.cat([start[..., None], ends], dim=-1)  # (..., channel, run)
     return (own + entered[..., None] * onward[:, None]).flatten(-2)[..., :n_frames]
+
+
+def _exported_sums(x: torch.Tensor, decay: torch.Tensor, start: torch.Tensor, times: int = 2) -> torch.Tensor:
+    """Compute the decayed sums behind PCEN's running average by a graph that holds for any number of frames.
+
+    Frames are taken in runs of `_STEPS`, their ends in such runs `times - 1` times more, and the rest in one run.
+
+    Shape: x (..., channels, frames), decay (channels or 1, 1), start (..., channels) -> the shape of x.
+    """
+    n_frames = x.shape[-1]
+    if not times:
+        triangle, onward = _powers(decay, n_frames)
+        return matmul(x[..., None, :], triangle)[..., 0, :] + start[..., None] * onward
+    triangle, onward = _powers(decay, _STEPS)
+    n_runs = ceil_divided(n_frames, _STEPS)
+    padded = torch.nn.functional.pad(x, (0, n_runs * _STEPS - n_frames))
+    own = matmul(padded.unflatten(-1, (n_runs, _STEPS)), triangle)  # (..., channel, run, step)
+    ends = _exported_sums(own[..., -1], onward[:, -1:], start, times - 1)
+    entered = torch.cat([start[..., None], first_columns(ends, n_runs - 1)], dim=-1)  # (..., channel, run)
+    return first_columns((own + entered[..., None] * onward[:, None]).flatten(-2), n_frames)
 
 
 def _powers(decay: torch.Tensor, steps: int) -> Powers:
@@ -128,7 +151,7 @@ def compressed(
     With u = x / (eps + average)^gain / bias it is bias^power ((1 + u)^power - 1) = bias^power expm1(power log1p(u)).
     As in `librosa.pcen`, power=0 stands for log(1 + x / (eps + average)^gain).
     """
-    adapted = x * (-gain * (average + eps).log()).exp()
+    adapted = x * (-gain * plus(average, eps).log()).exp()
     if isinstance(power, float) and power == 0:
         return adapted.log1p()
     if isinstance(bias, float) and bias == 0:
@@ -198,7 +221,7 @@ def normalized_in_blocks(
     rows, others = x.reshape(-1, n_frames), reference.reshape(-1, n_frames)
     out = kept_like(rows, rows.shape)
     steps = min(_STEPS, n_frames)
-    n_runs = -(-n_frames // steps)
+    n_runs = ceil_divided(n_frames, steps)
     decay = x.new_full((1, 1), 1 - b)
     triangle, onward = _powers(decay, steps)
     triangle = triangle[0] * b

@@ -12,6 +12,7 @@ from audiofeed.methods.constant_q.decimation import Decimation, filled_length, l
 from audiofeed.methods.inverse.overlap_add import overlap_add
 from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import matmul
+from audiofeed.parallel.exports import ceil_divided, first_columns, is_exporting
 from audiofeed.plans.constant_q.levels import Level
 
 # Neighboring frames are multiplied together while the product's step stays below this part of the taps: the additions
@@ -115,7 +116,9 @@ def synthesize(
 def _cleared(signal: torch.Tensor, length: int | torch.Tensor) -> torch.Tensor:
     if isinstance(length, torch.Tensor):
         return clear_past(signal, length)
-    return signal if length >= signal.shape[-1] else F.pad(signal[:, :length], (0, signal.shape[-1] - length))
+    if not is_exporting() and length >= signal.shape[-1]:
+        return signal
+    return F.pad(first_columns(signal, length), (0, signal.shape[-1] - length))
 
 
 def _overlapped(pairs: torch.Tensor, by: _Group, before: int, time: int, *, graph: bool) -> torch.Tensor:
@@ -124,15 +127,14 @@ def _overlapped(pairs: torch.Tensor, by: _Group, before: int, time: int, *, grap
     Shape: (rows, frames, 2 * bins) -> (rows, time).
     """
     rows, count, width = pairs.shape
-    groups, span = -(-count // by.frames), by.matrix.shape[1]
+    groups, span = ceil_divided(count, by.frames), by.matrix.shape[1]
     grouped = F.pad(pairs, (0, 0, 0, groups * by.frames - count)).reshape(rows, groups, by.frames * width)
     if graph or pairs.device.type != "cpu":
         products = matmul(grouped.flatten(0, 1), by.matrix).view(rows, groups, span)
         added = overlap_add(products, by.step)
     else:
         added = _added(grouped, by)
-    inside = added[:, before : before + time]
-    return F.pad(inside, (0, time - inside.shape[-1]))
+    return F.pad(added, (-before, before + time - added.shape[-1]))
 
 
 def _added(grouped: torch.Tensor, by: _Group) -> torch.Tensor:
@@ -166,10 +168,10 @@ def interpolate(signal: torch.Tensor, by: Decimation, factor: int, time: int, *,
     Shape: (rows, ceil(time / factor)) -> (rows, time).
     """
     step = by.block - 2 * by.reach
-    count, kept, lead = -(-time // step), step // factor, by.reach // factor
+    count, kept, lead = ceil_divided(time, step), step // factor, by.reach // factor
     padded = F.pad(signal, (lead, count * kept + lead - signal.shape[-1]))
     spectrum = torch.view_as_real(torch.fft.rfft(padded.unfold(-1, by.block // factor, kept)))  # (row, block, bin, 2)
     weights = by.response.view(-1, 2) * factor  # the response has 1 / factor for the way down
     spectrum = spectrum * weights if graph else spectrum.mul_(weights)
     samples = torch.fft.irfft(torch.view_as_complex(spectrum), n=by.block)
-    return samples[..., by.reach : by.reach + step].flatten(1)[:, :time]
+    return first_columns(samples[..., by.reach : by.reach + step].flatten(1), time)

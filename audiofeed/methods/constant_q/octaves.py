@@ -29,6 +29,7 @@ from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into, summed_squares
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import first_columns, is_exporting
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.plans.constant_q.block_basis import BlockBasis
 from audiofeed.plans.constant_q.levels import Band, Level
@@ -229,7 +230,7 @@ def _together(
     count = frame_count(plain_size(waveform.shape[-1]), execution.levels[0])
     signal = waveform if lengths is None else clear_past(waveform, lengths)
     found: list[tuple[int, torch.Tensor]] = []
-    hops = {} if torch.compiler.is_exporting() else execution.cut_into_hops()
+    hops = {} if torch.compiler.is_compiling() else execution.cut_into_hops()
     factor = 1
     for level in execution.levels:
         if level.factor > 1:
@@ -238,8 +239,8 @@ def _together(
             signal = decimate(signal, by.response, level.factor, by.block, by.reach)
             if lengths is not None:
                 signal = clear_unfilled(signal, lengths, level.factor, factor, graph=graph)
-            elif filled != signal.shape[-1]:
-                signal = F.pad(signal[:, :filled], (0, signal.shape[-1] - filled))
+            elif is_exporting() or filled != signal.shape[-1]:
+                signal = F.pad(first_columns(signal, filled), (0, signal.shape[-1] - filled))
             factor *= level.factor
         margin = _margin(level)
         framing = Framing(n_fft=2 * margin, hop_length=1, center=True, pad_mode=execution.pad_mode)
@@ -267,8 +268,8 @@ def _framed(padded: torch.Tensor, kernels: torch.Tensor, hop: int, count: int) -
     Shape: (rows, time), kernels (2 * bins, taps) -> (rows, frames, 2 * bins).
     """
     taps = kernels.shape[-1]
-    if torch.compiler.is_exporting():
-        return conv1d(padded[:, : (count - 1) * hop + taps], kernels, hop).transpose(1, 2)
+    if torch.compiler.is_compiling():  # or exporting: a plain graph
+        return conv1d(first_columns(padded, (count - 1) * hop + taps), kernels, hop).transpose(1, 2)
     frames = padded.unfold(-1, taps, hop)[:, :count]
     most = max(1, blocks.GPU_BLOCK // (taps * plain_size(padded.shape[0])))
     parts = []

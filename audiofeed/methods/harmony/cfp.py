@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from audiofeed.methods.filterbank import filtered
 from audiofeed.methods.spectrum import raise_power
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import plus
 from audiofeed.plans.tiles import FilterTiles
 
 OUTPUTS = ("salience", "spectrum", "frequency", "periodicity")
@@ -141,7 +142,7 @@ def _power_law(positive: torch.Tensor, gamma: float, first: int, workspace: Work
 
     It is x^gamma, or for 0 its logarithm, and 0 below `first`; without a graph in the memory of x.
     """
-    raised = (positive + _FLOOR).log() if gamma == 0 else raise_power(positive, 2.0 * gamma)
+    raised = plus(positive, _FLOOR).log() if gamma == 0 else raise_power(positive, 2.0 * gamma)
     if workspace is None:
         return F.pad(raised[..., first:], (first, 0)) if first else raised
     raised[..., :first] = 0

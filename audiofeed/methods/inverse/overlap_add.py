@@ -17,6 +17,7 @@ from audiofeed.methods.method_table import Method, table
 from audiofeed.methods.precision import matmul
 from audiofeed.methods.short_time.short_time_methods import SHORT_TIME
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import first_columns
 from audiofeed.parallel.kept_memory import kept_like
 
 # From a complex (rows, bins, frames) to samples (rows, frames, n_fft), which the caller may overwrite, and the window
@@ -137,7 +138,7 @@ def overlap_add(frames: torch.Tensor, hop_length: int) -> torch.Tensor:
     added = F.pad(cut[:, :, 0], (0, 0, 0, blocks - 1))
     for j in range(1, blocks):
         added = added + F.pad(cut[:, :, j], (0, 0, j, blocks - 1 - j))
-    return added.flatten(1)[:, :total]
+    return first_columns(added.flatten(1), total)
 
 
 def add_in_pieces(spectrum: torch.Tensor, framing: Framing, synthesis: Synthesis, workspace: Workspace) -> torch.Tensor:
@@ -198,7 +199,7 @@ def gain_of(window: torch.Tensor, hop_length: int, count: int, frames: torch.Ten
         added = _overlapped(squares, hop_length, count)
     else:
         added = overlap_add(length_mask(count, frames)[:, :, None] * squares, hop_length)
-    covered = added > squares.amax() * (COVERED * torch.finfo(window.dtype).eps)
+    covered = added > squares.amax(0) * (COVERED * torch.finfo(window.dtype).eps)
     return torch.where(covered, added, torch.ones_like(added)).reciprocal() * covered
 
 

@@ -62,7 +62,7 @@ def standardize_own_clips(
         whole = mean.mean(dim=others, keepdim=True)
         squares = (squares + count * (mean - whole).square()).sum(dim=others, keepdim=True)
         count, mean = count_of(features, lengths, dims), whole
-        count = count if isinstance(count, int) else count.view(-1, 1, 1)
+        count = count.view(-1, 1, 1) if isinstance(count, torch.Tensor) else count
     scale = torch.ones(()) if spread is None else spread.scale(squares.float(), count, mean.float())
     lines.apply("scale", numbers=(mean.float(), scale))
     return features

@@ -11,7 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.spectrum import may_overwrite
+from audiofeed.parallel.exports import first_columns, is_exporting
 from audiofeed.parallel.observed import as_long_as_traced
+
+# what is left of a power of a pole that no float32 sum of values like it shows
+_NOTHING = 1e-12
 
 
 def spectral_flux(decibels: torch.Tensor, *, lag: int, max_size: int, aggregate: str, delay: int = 0) -> torch.Tensor:
@@ -102,7 +106,7 @@ def delayed(envelope: torch.Tensor, frames: int) -> torch.Tensor:
     [0.0, 1.0, 2.0]
     """
     n = envelope.shape[-1]
-    return F.pad(envelope, (min(frames, n), 0))[..., :n]
+    return first_columns(F.pad(envelope, (min(frames, n), 0)), n)
 
 
 def without_drift(envelope: torch.Tensor, pole: float = 0.99) -> torch.Tensor:
@@ -121,7 +125,9 @@ def without_drift(envelope: torch.Tensor, pole: float = 0.99) -> torch.Tensor:
     envelope = as_long_as_traced(envelope)
     total = envelope - delayed(envelope, 1)
     step = 1
-    while step < envelope.shape[-1]:
+    # what is exported serves clips of any length: up to where nothing is left of the pole
+    reach = math.log(_NOTHING) / math.log(pole) if is_exporting() else envelope.shape[-1]
+    while step < reach:
         total = total + pole**step * delayed(total, step)
         step *= 2
     return total

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import is_exporting
 from audiofeed.parallel.kept_memory import kept_like
 from audiofeed.parallel.observed import as_long_as_traced, plain_size
 from audiofeed.parallel.running_sums import running_sums
@@ -107,8 +108,12 @@ def _stretched(
     frames = plain_size(spectrum.shape[-1])
     index = times.long().clamp(0, frames)  # a time may be rounded to `frames` itself
     part = (times - index).to(spectrum.real.dtype)[..., None]
-    by_frame = F.pad(spectrum.transpose(-1, -2), (0, 0, 0, 2))
-    magnitude, phase = by_frame.abs(), by_frame.angle().double()
+    by_frame, behind = spectrum.transpose(-1, -2), (0, 0, 0, 2)
+    if is_exporting():  # ONNX has no complex numbers to pad
+        magnitude, phase = F.pad(by_frame.abs(), behind), F.pad(by_frame.angle().double(), behind)
+    else:
+        padded = F.pad(by_frame, behind)
+        magnitude, phase = padded.abs(), padded.angle().double()
     if extended:
         magnitude, phase = _extended(magnitude, phase, frames if lengths is None else lengths)
     advance = phase[:, 1:] - phase[:, :-1]  # (row, frame, bin)
@@ -139,7 +144,7 @@ def _extended(
 
     Shape: (rows, frames + 2, bins), of which the last 2 are made, lengths (rows,) -> the same.
     """
-    if isinstance(lengths, int):
+    if not isinstance(lengths, torch.Tensor):
         last, before = magnitude[:, lengths - 1 : lengths], magnitude[:, max(lengths - 2, 0) : max(lengths - 1, 1)]
         past = torch.arange(1, 3, dtype=magnitude.dtype, device=magnitude.device)[:, None]
         stood = phase[:, lengths - 1 : lengths].expand(-1, 2, -1)

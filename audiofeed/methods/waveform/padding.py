@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 
 from audiofeed.methods.frames import Count, mirrored
 from audiofeed.methods.lengths import clear_past
+from audiofeed.parallel.exports import first_columns
 from audiofeed.signal.waveform.padding import COPIES
 
 
@@ -80,14 +81,14 @@ class Padding:
         """
         time = clips.shape[-1]
         if self.after < 0:
-            clips = clips[..., : self.left(time)]
+            clips = first_columns(clips, self.left(time))
             if lengths is not None:
                 clips = clear_past(clips, self.left(lengths))
         left, width = self.own(time) - self.before, self.size(time)
         if self.mode == "constant" and (lengths is None or self.place == "start"):
             lead = (width - self.kept(time)) // 2 if self.place == "center" else 0
             first = self.before + lead
-            return pad(clips[..., :left], (first, width - first - left))
+            return pad(first_columns(clips, left), (first, width - first - left))
         clips = pad(clips, (self.before, max(0, self.after)))
         kept = self.kept(clips.new_full((1,), time, dtype=torch.long) if lengths is None else lengths)
         return self._gathered(clips, kept[:, None], width)

@@ -64,6 +64,7 @@ class Concat(Stack):
         """Compute all features of one clip or a batch, one above another. See `Transform.forward`."""
         found = super().forward(waveform, lengths)
         frames = {name: plain_size(features.shape[-1]) for name, features in found.items()}
-        if len(set(frames.values())) > 1:
+        # compared with one another: a size that an export leaves open cannot be put into a set
+        if any(count != frames[next(iter(frames))] for count in frames.values()):
             raise ValueError(f"the members of a Concat must have as many frames as each other, and have {frames}")
         return torch.cat(list(found.values()), dim=-2)

@@ -6,6 +6,7 @@ import torch
 
 from audiofeed.arguments.checks import check_count, check_pad_mode
 from audiofeed.methods.frames import Framing
+from audiofeed.parallel.exports import first_columns
 from audiofeed.transforms.contract.transform import Transform
 
 
@@ -52,5 +53,7 @@ class FrameWaveform(Transform):
         self.framing = Framing(n_fft=self.frame_length, hop_length=hop, center=self.center, pad_mode=self.pad_mode)
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
-        frames = self.framing.cut(self.framing.pad(waveform, lengths))
-        return frames[:, : self.framing.count(waveform.shape[-1])].transpose(1, 2).contiguous()
+        framing = self.framing
+        needed = (framing.count(waveform.shape[-1]) - 1) * framing.hop_length + framing.n_fft
+        frames = framing.cut(first_columns(framing.pad(waveform, lengths), needed))
+        return frames.transpose(1, 2).contiguous()

@@ -10,6 +10,7 @@ import torch
 from audiofeed.arguments.checks import check_choice, check_count
 from audiofeed.methods.frames import Count
 from audiofeed.methods.lengths import length_mask
+from audiofeed.parallel.exports import ceil_divided
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 
@@ -80,16 +81,10 @@ class PadFrames(FeatureTransform):
 
     def compute(self, features: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         frames = features.shape[-1]
-        if self.to_frames is None:
-            target = self._up(frames)
-        else:
-            target = self.to_frames
-            if frames > target:
-                self._check_longest(frames, lengths, target)
-                features = features[..., :target]
-        if self.to_frames is None and target < features.shape[-1]:
-            features = features[..., :target]
-        more = target - features.shape[-1]
+        target = self.width_for(frames)
+        if self.longer != "crop" and frames > target:
+            self._check_longest(frames, lengths, target)
+        more = target - frames  # below 0: the last are taken off
         if lengths is None or self.value == 0.0:
             return torch.nn.functional.pad(features, (0, more), value=self.value)
         padded = torch.nn.functional.pad(features, (0, more))
@@ -150,9 +145,10 @@ class PadFrames(FeatureTransform):
         if self.longer == "crop":
             # up to the first multiple, and down to all others
             many = frames // self.multiple * self.multiple
-            least = self.multiple if isinstance(frames, int) else (frames > 0) * self.multiple
-            return max(many, least) if isinstance(many, int) else torch.maximum(many, least)
-        return -(-frames // self.multiple) * self.multiple
+            if not isinstance(frames, torch.Tensor):
+                return max(many, self.multiple)
+            return torch.maximum(many, (frames > 0) * self.multiple)
+        return ceil_divided(frames, self.multiple) * self.multiple
 
     def _check_longest(self, frames: int, lengths: torch.Tensor | None, most: int) -> None:
         """Check that no clip has more frames than it is to be padded to, if that is an error."""

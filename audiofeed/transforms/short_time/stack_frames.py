@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from audiofeed.arguments.checks import check_choice, check_count
 from audiofeed.methods.frames import Count
+from audiofeed.parallel.exports import ceil_divided
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 EDGES = ("drop", "zeros", "replicate")
@@ -82,7 +83,7 @@ class StackFrames(FeatureTransform):
 
     def frame_lengths(self, lengths: Count) -> Count:
         if self.edges != "drop":
-            return -(-lengths // self.hop)
+            return ceil_divided(lengths, self.hop)
         whole = 1 + (lengths - self.size) // self.hop
         return whole.clamp(min=1) if isinstance(whole, torch.Tensor) else max(1, whole)
 

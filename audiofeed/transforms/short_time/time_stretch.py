@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import cast
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.arguments.librosa_versions import NEWEST, check_compat
 from audiofeed.methods.short_time.vocoder import stretch
+from audiofeed.parallel.exports import ceil_divided, is_exporting
 from audiofeed.parallel.observed import plain_size
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
@@ -128,7 +130,7 @@ class TimeStretch(FeatureTransform):
             times = _times(settings).clamp(max=frames)
         else:
             rate = cast("float", settings["rate"])
-            count = math.ceil(frames / rate)
+            count = _stretched(frames, rate)
             times = torch.arange(count, device=features.device, dtype=torch.float64) * rate
         stretched = stretch(
             features.flatten(0, 1),
@@ -168,6 +170,20 @@ def _checked_times(times: torch.Tensor, spectrum: torch.Tensor, lengths: torch.T
     if bool((times.diff() < 0).any()):
         warn_caller("t_out goes back in time, where a phase vocoder's phases do not fit; give times in ascending order")
     return times
+
+
+def _stretched(frames: int, rate: float) -> int:
+    """Return the frames that a spectrum of so many has after stretching, the quotient upwards.
+
+    What is exported counts in integers: ONNX would divide in float32, and 78 / 1.3 be more than 60.
+
+    >>> _stretched(78, 1.3)
+    60
+    """
+    if is_exporting():
+        parts = Fraction(rate).limit_denominator(10**9)
+        return ceil_divided(frames * parts.denominator, parts.numerator)
+    return math.ceil(frames / rate)
 
 
 def _checked(rate: float) -> float:

@@ -6,6 +6,7 @@ import torch
 
 from audiofeed.arguments.checks import check_finite, check_floor, check_not_negative, check_positive
 from audiofeed.methods.waveform.levels import peak, peak_without_graph, rms, rms_without_graph
+from audiofeed.parallel.exports import plus
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform, over_dims
 
 
@@ -100,13 +101,13 @@ class NormalizeRMS(WaveformTransform):
         return clips * (gain if self.most is None else self._limited(gain, peak(clips, self._dims)))
 
     def _gain(self, root: torch.Tensor) -> torch.Tensor:
-        return self._level / (root + self.eps if self.eps else root)
+        return self._level / (plus(root, self.eps))
 
     def _limited(self, gain: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
         """Return the gain to a level of waveforms, less where it would bring the largest sample above the limit."""
         assert self.most is not None
         after = largest * gain
-        return torch.where(after > self.most, gain * (self.most / (after + self.eps).clamp(min=self.floor)), gain)
+        return torch.where(after > self.most, gain * (self.most / plus(after, self.eps).clamp(min=self.floor)), gain)
 
 
 def _check_level(level_db: float) -> float:

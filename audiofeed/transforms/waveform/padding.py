@@ -9,6 +9,7 @@ import torch
 from audiofeed.arguments.checks import PAD_MODES, check_choice, check_count, check_integer
 from audiofeed.methods.batch_rows import check_waveform
 from audiofeed.methods.waveform.padding import Padding
+from audiofeed.parallel.exports import is_exporting
 from audiofeed.signal.waveform.padding import COPIES, PLACES
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform
 
@@ -155,7 +156,7 @@ class PadWaveform(WaveformTransform):
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         time = waveform.shape[-1]
         self._check_longest(time, lengths)
-        same = self._leaves(time)
+        same = not is_exporting() and self._leaves(time)  # clips of other lengths are given to an export
         if same and waveform.is_floating_point() and (lengths is None or _all_reach(lengths, time)):
             return waveform
         return super().compute(waveform, lengths, graph=graph)
