@@ -21,7 +21,7 @@ from audiofeed.methods.lengths import (
     runs_of,
 )
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.exports import ceil_divided, first_columns
+from audiofeed.parallel.exports import ceil_divided, first_columns, is_exporting
 from audiofeed.parallel.launches import AT_ONCE, launches
 from audiofeed.parallel.observed import as_long_as_traced, observed, plain_size
 from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
@@ -190,7 +190,7 @@ class Framing:
         if lengths is not None:
             waveform = clear_past(waveform, lengths)
         right = self._right(time)
-        if self.margin == 0 and right == 0:
+        if self.margin == 0 and right == 0 and not is_exporting():  # which takes shorter clips, too
             return self._of_frames(waveform, time)
         padded = F.pad(waveform, (self.margin, right))
         if self.extends:
@@ -208,7 +208,7 @@ class Framing:
             if right > reach:
                 ends.append(waveform.new_zeros(len(waveform), right - reach))
             return torch.cat(ends, dim=1)
-        if margin == 0 and right == 0:
+        if margin == 0 and right == 0 and not is_exporting():
             return waveform if lengths is None else clear_past(waveform, lengths)
         # new memory, which may be written to, with a graph, too
         padded = F.pad(waveform, (margin, right))

@@ -44,6 +44,7 @@ EXPORTED = [
     "SpectralCentroid-0",
     "SpectralFlatness-0",
     "RMS-0",
+    "RMS-1",
     "ZeroCrossingRate-0",
     "Chroma-0",
     "GriffinLim-0",
@@ -58,6 +59,8 @@ EXPORTED = [
     "OnsetStrength-0",
     "OnsetStrength-1",
     "Tempogram-0",
+    "Tempogram-1",
+    "ReassignedSpectrogram-0",
     "LogFrequencySpectrogram-0",
     "STFT-0",
     "Spectrogram-0",
@@ -194,6 +197,16 @@ def test_what_keeps_the_logarithm_of_silence_finite_is_exported(log, offset):
     loud = torch.cat([torch.zeros(1, 900), torch.randn(1, 900)])
     for x in (torch.zeros(1, 900), loud, 1e-6 * loud):
         torch.testing.assert_close(served(session, x), mel(x), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["conv", "fft"])
+def test_a_clip_shorter_than_a_frame_is_filled_up(method):
+    settings = {"n_fft": 256, "hop_length": 64, "n_mels": 8, "center": False, "method": method}
+    mel = af.LogMelSpectrogram(sample_rate=8000, **settings)
+    session = exported(mel, torch.randn(2, 2000))
+    for batch, n in ((1, 100), (2, 255), (2, 256), (1, 257), (3, 5000)):
+        x = torch.randn(batch, n)
+        torch.testing.assert_close(served(session, x), mel(x), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("method", ["conv", "fft"])

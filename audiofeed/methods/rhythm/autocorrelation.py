@@ -11,6 +11,7 @@ from audiofeed.methods.frames import Framing
 from audiofeed.methods.norms import normalized
 from audiofeed.methods.spectrum import squared_magnitude
 from audiofeed.methods.workspace import Workspace
+from audiofeed.parallel.exports import first_columns
 from audiofeed.parallel.launches import launches
 from audiofeed.parallel.observed import plain_size
 from audiofeed.plans.sizes import smooth_length
@@ -128,7 +129,7 @@ def tempogram(
     else:
         count = framing.count(envelope.shape[-1])
         padded = framing.pad(envelope, lengths)
-    stretches = framing.cut(padded)[:, :count]  # (row, stretch, sample), overlapping in memory
+    stretches = framing.cut(first_columns(padded, count - 1 + size))  # (row, stretch, sample), overlapping in memory
     if graph:
         return _autocorrelated(stretches * window, norm).transpose(1, 2)
     if launches(envelope) and count <= framing.piece(envelope.device):

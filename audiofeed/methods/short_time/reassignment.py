@@ -179,7 +179,7 @@ def onto_grid(
     if graph:
         frames = _frames(waveform, lengths, framing).flatten(0, 1)
         cells = _cells(frames, windows, how)
-        index, values = placed(cells, all_rows.repeat_interleave(count), all_frames.repeat(rows))
+        index, values = placed(cells, all_rows[:, None].expand(-1, count).flatten(), all_frames.repeat(rows))
         flat = values.new_zeros(rows * count * bins).index_add(0, index, values)
         return flat.view(rows, count, bins).transpose(1, 2)
     out = windows.plain.new_zeros(rows * count * bins)
