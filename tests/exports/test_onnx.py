@@ -13,6 +13,7 @@ from torch import nn
 from torch.export import Dim
 
 import audiofeed as af
+from audiofeed.methods import frames
 from tests.transforms.cases import CASES, IDS
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -153,6 +154,14 @@ def test_an_exported_preset_has_its_values_for_the_clips_of_a_padded_batch(name)
         torch.testing.assert_close(found, expected, rtol=0, atol=3e-3 * float(expected.abs().max()))
 
 
+def test_an_example_to_which_nothing_is_added_stands_for_clips_that_are_made_longer():
+    pad = af.PadWaveform(multiple=160)
+    session = exported(pad, torch.randn(2, 480))
+    for batch, n in ((1, 480), (2, 481), (3, 100)):
+        x = torch.randn(batch, n)
+        assert torch.equal(served(session, x), pad(x))
+
+
 class Denoiser(nn.Module):
     """A spectrum weighted by itself, and heard again."""
 
@@ -199,8 +208,12 @@ def test_what_keeps_the_logarithm_of_silence_finite_is_exported(log, offset):
         torch.testing.assert_close(served(session, x), mel(x), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("in_few_launches", [False, True])
 @pytest.mark.parametrize("method", ["conv", "fft"])
-def test_a_clip_shorter_than_a_frame_is_filled_up(method):
+def test_a_clip_shorter_than_a_frame_is_filled_up(monkeypatch, method, in_few_launches):
+    """Also as it is padded where launches count."""
+    if in_few_launches:
+        monkeypatch.setattr(frames, "launches", lambda x: torch.compiler.is_compiling())
     settings = {"n_fft": 256, "hop_length": 64, "n_mels": 8, "center": False, "method": method}
     mel = af.LogMelSpectrogram(sample_rate=8000, **settings)
     session = exported(mel, torch.randn(2, 2000))
