@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ from audiofeed.methods.lengths import (
     runs_of,
 )
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.exports import ceil_divided, first_columns, is_exporting
+from audiofeed.parallel.exports import Count, ceil_divided, first_columns
 from audiofeed.parallel.launches import AT_ONCE, launches
-from audiofeed.parallel.observed import as_long_as_traced, observed, plain_size
+from audiofeed.parallel.observed import as_long_as_traced, is_exporting, observed, plain_size
 from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, window_offset
 
 # How many samples of frames one piece may hold. On a CPU 3 MB of float32 are small enough for the cache and large
@@ -32,7 +31,6 @@ from audiofeed.signal.framing import BY_WINDOW, INSIDE, Positions, positions, wi
 CPU_BLOCK = 3 * 2**18
 GPU_BLOCK = 2**25
 
-Count = TypeVar("Count", int, torch.Tensor)
 # rows and frames of the result, in the order in which they lie in a piece
 Place = tuple[slice, slice]
 
@@ -151,6 +149,14 @@ class Framing:
     def _ahead(self) -> int:
         """Samples that are added to those of a clip before its frames are counted by division."""
         return self.where.extra + self.where.more * self.hop_length
+
+    def span(self, count: int) -> int:
+        """Return the samples that so many frames take, from the first of one to the last of another.
+
+        >>> Framing(n_fft=400, hop_length=160, center=True, pad_mode="constant").span(3)
+        720
+        """
+        return (count - 1) * self.hop_length + self.n_fft
 
     def past(self, n_frames: int, lengths: torch.Tensor) -> torch.Tensor:
         """Compute a mask of the frames past the last of each clip, of at least one sample, in two or three launches.
@@ -316,9 +322,7 @@ class Framing:
         """
         if self.placed in ("center", "but_last_sample", "start"):
             return padded
-        return first_columns(
-            as_long_as_traced(padded), (self.count(plain_size(time)) - 1) * self.hop_length + self.n_fft
-        )
+        return first_columns(as_long_as_traced(padded), self.span(self.count(plain_size(time))))
 
     def _ends(self, waveform: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the columns to pad at both ends of each row's own samples before framing, with their values.

@@ -13,7 +13,7 @@ import torch
 
 from audiofeed.parallel.launches import launches
 from audiofeed.parallel.native_threads import unless_awake
-from audiofeed.parallel.observed import observed
+from audiofeed.parallel.observed import is_exporting, observed
 
 Size = TypeVar("Size")
 
@@ -52,8 +52,11 @@ def clear_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     if looks and int(lengths.min()) >= n:
         return features
     own = length_mask(n, lengths)
+    own = own.view(own.shape[0], *[1] * (features.dim() - 2), n)
+    if features.is_complex() and is_exporting():  # ONNX has no complex numbers to choose from
+        return torch.view_as_complex(torch.where(own[..., None], torch.view_as_real(features), 0))
     # `masked_fill` copies the features first
-    return torch.where(own.view(own.shape[0], *[1] * (features.dim() - 2), n), features, 0)
+    return torch.where(own, features, 0)
 
 
 def clear_own_past(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

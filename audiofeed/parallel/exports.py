@@ -8,21 +8,12 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 
+from audiofeed.parallel.observed import is_exporting
+
 Count = TypeVar("Count", int, torch.Tensor)
 
 # Up to this size onnxscript's optimizer takes a term of a sum for 0 and leaves it out.
 _LEFT_OUT = 1e-8
-
-
-def is_exporting() -> bool:
-    """Return whether `torch.export` records what is computed, not `torch.compile`.
-
-    `torch.compiler.is_exporting()` is True under `torch.compile`, too, and not there before torch 2.7.
-
-    >>> is_exporting()
-    False
-    """
-    return bool(getattr(torch.compiler, "_is_exporting_flag", False))
 
 
 def ceil_divided(number: Count, by: int) -> Count:

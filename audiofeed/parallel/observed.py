@@ -14,8 +14,6 @@ from operator import attrgetter
 
 import torch
 
-from audiofeed.parallel.exports import is_exporting
-
 # names of private parts
 _PRIVATE = (
     "_C._functorch.is_functorch_wrapped_tensor",
@@ -61,6 +59,22 @@ def observed(*tensors: torch.Tensor) -> str | None:
     if n_modes():
         return "a dispatch mode"
     return "forward-mode differentiation" if level >= 0 else None
+
+
+def is_exporting() -> bool:
+    """Return whether `torch.export` records what is computed, not `torch.compile`.
+
+    `torch.compiler.is_exporting()` is True under `torch.compile`, too, and not there before torch 2.7. Without the flag
+    behind it an export with `strict=True` is taken for a compiler.
+
+    >>> is_exporting()
+    False
+    """
+    flag = getattr(torch.compiler, "_is_exporting_flag", None)
+    if flag is None:
+        asked = getattr(torch.compiler, "is_exporting", None)
+        return asked is not None and asked() and not torch.compiler.is_dynamo_compiling()
+    return bool(flag)
 
 
 def in_memory(x: torch.Tensor) -> bool:

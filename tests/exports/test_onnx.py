@@ -125,21 +125,30 @@ class WithLengths(nn.Module):
         return self.transform(waveform, lengths=lengths)
 
 
-PRESETS = {
-    "whisper": {},
-    "qwen3_asr": {},
-    "vibevoice": {},
-    "crepe": {},
-    "kaldi_fbank": {},
-    "nemo": {},
-    "vggish": {},
-    "gemma3n": {},
-}
+# complex values, rows cleared at another rate, convolutions in place of FFT blocks, runs of frames
+PADDED = ["STFT-0", "CQT-0", "CQT-3", "GaborFilterbank-1", "SincFilterbank-0", "PCEN-0", "Tempogram-1", "MFCC-0"]
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_an_exported_transform_has_its_values_for_the_clips_of_a_padded_batch(name):
+    case = CASES[IDS.index(name)]
+    model, size = WithLengths(case.build()), case.size
+    dims = ({0: Dim.AUTO, 1 if case.single(2).ndim == 2 else 2: Dim.AUTO}, {0: Dim.AUTO})
+    session = exported(model, case.single(2), torch.tensor([size, size // 2]), dims=dims)
+    for lengths in ([size, size // 2], [size * 2 + 7, size, size // 3], [size - 3]):
+        x, ends = case.single(len(lengths), n=max(lengths), seed=1), torch.tensor(lengths)
+        expected = pairs(model(x, ends).detach())
+        found = served(session, x, ends)
+        assert found.shape == expected.shape
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+PRESETS = ["whisper", "qwen3_asr", "vibevoice", "crepe", "kaldi_fbank", "nemo", "vggish", "gemma3n"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_an_exported_preset_has_its_values_for_the_clips_of_a_padded_batch(name):
-    preset = getattr(af.presets, name)(**PRESETS[name]).eval()
+    preset = getattr(af.presets, name)().eval()
     model = WithLengths(preset)
     generator = torch.Generator().manual_seed(0)
     example = torch.randn(2, 40_000, generator=generator) / 10, torch.tensor([40_000, 33_000])
@@ -151,6 +160,7 @@ def test_an_exported_preset_has_its_values_for_the_clips_of_a_padded_batch(name)
             expected = model(x, ends)
         found = served(session, x, ends)
         assert found.shape == expected.shape
+        # a logarithm near its floor makes that of the digits that ONNX Runtime's FFT has less
         torch.testing.assert_close(found, expected, rtol=0, atol=3e-3 * float(expected.abs().max()))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.export import Dim
 
 import audiofeed as af
-from audiofeed.parallel import exports
+from audiofeed.parallel import exports, observed
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,29 @@ def test_no_term_of_an_exported_sum_is_as_small_as_one_that_is_left_out():
     terms = [node.args[1] for node in graph.nodes if "add" in str(node.target)]
     assert len(terms) == 1
     assert abs(terms[0]) > 1e-7
+
+
+def test_an_export_is_noticed_without_a_private_flag_and_a_compiler_is_none(monkeypatch):
+    seen = []
+
+    class Asks(torch.nn.Module):
+        def forward(self, x):
+            seen.append(observed.is_exporting())
+            return x + 1
+
+    torch.export.export(Asks(), (torch.randn(3),))
+    assert seen[-1] is True
+    monkeypatch.delattr(torch.compiler, "_is_exporting_flag")
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert observed.is_exporting()
+    monkeypatch.setattr(torch.compiler, "is_dynamo_compiling", lambda: True)
+    assert not observed.is_exporting()
+    monkeypatch.delattr(torch.compiler, "is_exporting")
+    assert not observed.is_exporting()
+    monkeypatch.undo()
+
+    def compiled(x):
+        return x + (1 if observed.is_exporting() else 2)
+
+    torch._dynamo.reset()
+    assert torch.compile(compiled, backend="eager")(torch.zeros(1)).item() == 2.0

@@ -20,9 +20,9 @@ from audiofeed.methods.lengths import clear_past, past_of
 from audiofeed.methods.precision import conv1d, matmul
 from audiofeed.methods.spectrum import squared_magnitude
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.exports import is_exporting
+from audiofeed.parallel.exports import ceil_divided
 from audiofeed.parallel.launches import launches
-from audiofeed.parallel.observed import as_long_as_traced, plain_size
+from audiofeed.parallel.observed import as_long_as_traced, is_exporting, plain_size
 
 # From this hop on, each tap of each frame by itself is less work than every sample by FFT.
 DENSE_HOP = 4
@@ -110,8 +110,7 @@ class PooledBlocks:
 
     def count(self, time: int) -> int:
         """Return the number of blocks of filtered and low-passed rows of `time` samples."""
-        n_frames = (time + self.blocks.hop_length - 1) // self.blocks.hop_length
-        return -(-n_frames // self.blocks.frames)
+        return ceil_divided(ceil_divided(time, self.blocks.hop_length), self.blocks.frames)
 
     def padded(self, time: int) -> int:
         """Return the samples that rows of `time` samples are padded to, to be filtered and low-passed in blocks."""

@@ -10,9 +10,9 @@ from audiofeed.methods import frames
 from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.precision import matmul, matmul_into
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.exports import ceil_divided, first_columns, is_exporting, plus
+from audiofeed.parallel.exports import ceil_divided, first_columns, plus
 from audiofeed.parallel.kept_memory import kept_like
-from audiofeed.parallel.observed import as_long_as_traced, plain_size
+from audiofeed.parallel.observed import as_long_as_traced, is_exporting, plain_size
 from audiofeed.signal.auditory.pcen import LOGARITHMIC, span_of
 
 # a setting: a number for every channel, or a tensor of shape (channels, 1)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from audiofeed.methods import frames
 from audiofeed.methods.frames import Count
 from audiofeed.methods.precision import conv1d
-from audiofeed.parallel.exports import ceil_divided, first_columns, is_exporting
+from audiofeed.parallel.exports import ceil_divided, first_columns
+from audiofeed.parallel.observed import is_exporting
 from audiofeed.signal.constant_q.decimation import decimation_filter
 
 
@@ -22,7 +23,7 @@ def lower_length(length: Count, factor: int) -> Count:
     >>> lower_length(5, 2)
     3
     """
-    return length if factor == 1 else (length + factor - 1) // factor
+    return length if factor == 1 else ceil_divided(length, factor)
 
 
 def filled_length(length: Count, factor: int) -> Count:

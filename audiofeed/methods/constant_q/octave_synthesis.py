@@ -12,7 +12,8 @@ from audiofeed.methods.constant_q.decimation import Decimation, filled_length, l
 from audiofeed.methods.inverse.overlap_add import overlap_add
 from audiofeed.methods.lengths import clear_past
 from audiofeed.methods.precision import matmul
-from audiofeed.parallel.exports import ceil_divided, first_columns, is_exporting
+from audiofeed.parallel.exports import ceil_divided, first_columns
+from audiofeed.parallel.observed import is_exporting
 from audiofeed.plans.constant_q.levels import Level
 
 # Neighboring frames are multiplied together while the product's step stays below this part of the taps: the additions

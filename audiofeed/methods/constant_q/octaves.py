@@ -29,8 +29,8 @@ from audiofeed.methods.lengths import clear_past, runs_of
 from audiofeed.methods.precision import conv1d, matmul, matmul_into
 from audiofeed.methods.spectrum import raise_power, squared_magnitude_into, summed_squares
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.exports import first_columns, is_exporting
-from audiofeed.parallel.observed import as_long_as_traced, plain_size
+from audiofeed.parallel.exports import first_columns
+from audiofeed.parallel.observed import as_long_as_traced, is_exporting, plain_size
 from audiofeed.plans.constant_q.block_basis import BlockBasis
 from audiofeed.plans.constant_q.levels import Band, Level
 

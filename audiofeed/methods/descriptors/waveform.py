@@ -46,7 +46,7 @@ def frame_sums(values: torch.Tensor, count: int, framing: Framing) -> torch.Tens
     [[6.0, 14.0]]
     """
     block = math.gcd(framing.n_fft, framing.hop_length)
-    used = first_columns(values, (count - 1) * framing.hop_length + framing.n_fft)
+    used = first_columns(values, framing.span(count))
     blocks = used.unflatten(-1, (-1, block)).sum(-1) if block > 1 else used  # (row, block)
     return blocks.unfold(-1, framing.n_fft // block, framing.hop_length // block).sum(-1)
 
@@ -81,7 +81,7 @@ def _level(padded: torch.Tensor, count: int, owned: bool, *, framing: Framing) -
     if not owned or padded.device.type != "cpu" or block == 1:
         squares = padded.mul_(padded) if owned else padded.square()
         return _root(frame_sums(squares, count, framing), framing)
-    used = first_columns(padded, (count - 1) * framing.hop_length + framing.n_fft)
+    used = first_columns(padded, framing.span(count))
     per_frame, step = framing.n_fft // block, framing.hop_length // block
     return _root(_energies(used, block).unfold(-1, per_frame, step).sum(-1), framing).to(padded.dtype)
 

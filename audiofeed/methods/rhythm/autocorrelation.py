@@ -129,7 +129,7 @@ def tempogram(
     else:
         count = framing.count(envelope.shape[-1])
         padded = framing.pad(envelope, lengths)
-    stretches = framing.cut(first_columns(padded, count - 1 + size))  # (row, stretch, sample), overlapping in memory
+    stretches = framing.cut(first_columns(padded, framing.span(count)))  # (row, stretch, sample), overlapping in memory
     if graph:
         return _autocorrelated(stretches * window, norm).transpose(1, 2)
     if launches(envelope) and count <= framing.piece(envelope.device):

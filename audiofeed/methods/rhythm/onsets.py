@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.spectrum import may_overwrite
-from audiofeed.parallel.exports import first_columns, is_exporting
-from audiofeed.parallel.observed import as_long_as_traced
+from audiofeed.parallel.exports import first_columns
+from audiofeed.parallel.observed import as_long_as_traced, is_exporting
 
 # what is left of a power of a pole that no float32 sum of values like it shows
 _NOTHING = 1e-12

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from audiofeed.methods.workspace import Workspace
-from audiofeed.parallel.exports import is_exporting
 from audiofeed.parallel.kept_memory import kept_like
-from audiofeed.parallel.observed import as_long_as_traced, plain_size
+from audiofeed.parallel.observed import as_long_as_traced, is_exporting, plain_size
 from audiofeed.parallel.running_sums import running_sums
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from audiofeed.methods.frames import Count, mirrored
 from audiofeed.methods.lengths import clear_past
-from audiofeed.parallel.exports import first_columns
+from audiofeed.parallel.exports import ceil_divided, first_columns
 from audiofeed.signal.waveform.padding import COPIES
 
 
@@ -71,7 +71,7 @@ class Padding:
             return kept.clamp(min=self.at_least)
         more = kept - self.at_least
         more = more.clamp(min=0) if isinstance(more, torch.Tensor) else max(more, 0)
-        return self.at_least + (more + (self.multiple - 1)) // self.multiple * self.multiple
+        return self.at_least + ceil_divided(more, self.multiple) * self.multiple
 
     def apply(self, clips: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Compute the padded waveforms of a batch; every operation has a gradient.

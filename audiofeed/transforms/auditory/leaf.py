@@ -17,6 +17,7 @@ from audiofeed.methods.auditory.long_filters import PooledBlocks, pooled_energie
 from audiofeed.methods.bounded_parameters import inside
 from audiofeed.methods.lengths import keep_outside, past_of
 from audiofeed.methods.precision import wide
+from audiofeed.parallel.exports import ceil_divided
 from audiofeed.parallel.launches import launches
 from audiofeed.signal.auditory.leaf import CENTER_BOUNDS, GaborStart, deviation_bounds, pool_bounds
 from audiofeed.signal.filter_responses import FilterResponses, even_frequencies, kernel_gains
@@ -154,7 +155,7 @@ class GaborFilterbank(Transform):
         >>> GaborFilterbank(sample_rate=16000).frame_lengths(torch.tensor([16000, 1])).tolist()
         [100, 1]
         """
-        return (lengths + self.hop_length - 1) // self.hop_length
+        return ceil_divided(lengths, self.hop_length)
 
     def filter_responses(self) -> FilterResponses:
         """Return the gains of a LEAF module's present Gabor filters, before the low-passes and the compression."""
@@ -224,7 +225,7 @@ class GaborFilterbank(Transform):
             for rows in (slice(first, first + together) for first in range(0, len(waveform), together))
         ]
         energies = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)  # (filter, row, run, step)
-        n_frames = (time + self.hop_length - 1) // self.hop_length
+        n_frames = ceil_divided(time, self.hop_length)
         if pcen is not None and powers is not None:
             used = powers[:, :, : steps + count, : count * steps]
             normal = leaf_launches.normalized_runs(energies, settings.to(waveform.dtype), used, eps=pcen.eps)

@@ -54,6 +54,6 @@ class FrameWaveform(Transform):
 
     def compute(self, waveform: torch.Tensor, lengths: torch.Tensor | None, *, graph: bool) -> torch.Tensor:
         framing = self.framing
-        needed = (framing.count(waveform.shape[-1]) - 1) * framing.hop_length + framing.n_fft
+        needed = framing.span(framing.count(waveform.shape[-1]))
         frames = framing.cut(first_columns(framing.pad(waveform, lengths), needed))
         return frames.transpose(1, 2).contiguous()

@@ -11,8 +11,8 @@ import torch
 from audiofeed.arguments.checks import warn_caller
 from audiofeed.arguments.librosa_versions import NEWEST, check_compat
 from audiofeed.methods.short_time.vocoder import stretch
-from audiofeed.parallel.exports import ceil_divided, is_exporting
-from audiofeed.parallel.observed import plain_size
+from audiofeed.parallel.exports import ceil_divided
+from audiofeed.parallel.observed import is_exporting, plain_size
 from audiofeed.transforms.contract.feature_transform import FeatureTransform
 
 

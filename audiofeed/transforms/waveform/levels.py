@@ -101,7 +101,7 @@ class NormalizeRMS(WaveformTransform):
         return clips * (gain if self.most is None else self._limited(gain, peak(clips, self._dims)))
 
     def _gain(self, root: torch.Tensor) -> torch.Tensor:
-        return self._level / (plus(root, self.eps))
+        return self._level / plus(root, self.eps)
 
     def _limited(self, gain: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
         """Return the gain to a level of waveforms, less where it would bring the largest sample above the limit."""

@@ -9,7 +9,7 @@ import torch
 from audiofeed.arguments.checks import PAD_MODES, check_choice, check_count, check_integer
 from audiofeed.methods.batch_rows import check_waveform
 from audiofeed.methods.waveform.padding import Padding
-from audiofeed.parallel.exports import is_exporting
+from audiofeed.parallel.observed import is_exporting
 from audiofeed.signal.waveform.padding import COPIES, PLACES
 from audiofeed.transforms.waveform.waveform_transform import WaveformTransform
 
